@@ -1,0 +1,39 @@
+"""The service. Importing it imports neither Flask nor any model; `create_app` wires it."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+
+def create_app(settings: "Settings | None" = None) -> "Flask":
+    """The Flask application, with settings from the environment unless given.
+
+    Loads no model and opens no connection. Raises SettingError.
+    """
+    from flask import Flask
+
+    from app.api import init_api
+    from app.settings import ROOT, Settings
+    from app.store.database import init_database
+    from app.vision.engine import Engine
+
+    settings = settings or Settings.from_environment(os.environ)
+    app = Flask(__name__, instance_path=str(ROOT / "instance"), static_folder=None)
+    app.extensions["settings"] = settings
+    app.extensions["engine"] = Engine(
+        settings.models_dir,
+        model=settings.model,
+        detector=settings.detector,
+        max_image_bytes=settings.max_image_bytes,
+        max_pixels=settings.max_pixels,
+        max_faces=settings.max_faces,
+        onnx_threads=settings.onnx_threads,
+        opencv_threads=settings.opencv_threads,
+    )
+    init_database(app, settings.database_url, migrations=ROOT / "migrations")
+    init_api(app)
+    return app

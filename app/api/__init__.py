@@ -1,0 +1,33 @@
+"""The public contract over HTTP."""
+
+from flask import Flask
+
+from app.api import docs, faces, health, images, legacy, models
+from app.api.blueprint import Api
+from app.api.pictures import InMemoryRequest
+from app.api.problems import init_problems
+from app.api.schemas import FaceSchema, FullFaceSchema, ModelRefSchema
+
+BLUEPRINTS = (images.blp, faces.blp, models.blp, legacy.blp, health.blp)
+
+
+def init_api(app: Flask) -> None:
+    app.request_class = InMemoryRequest
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the documented order of keys
+    app.config |= {
+        "API_TITLE": "Emotion recognition",
+        "API_VERSION": "v1",
+        "OPENAPI_VERSION": "3.1.0",
+        "OPENAPI_URL_PREFIX": "/",
+    }
+    init_problems(app)
+    api = Api(app)
+    for name, schema in (
+        ("Face", FaceSchema),
+        ("FullFace", FullFaceSchema),
+        ("ModelRef", ModelRefSchema),
+    ):
+        api.spec.components.schema(name, schema=schema)
+    for blueprint in BLUEPRINTS:
+        api.register_blueprint(blueprint)
+    app.register_blueprint(docs.blp)

@@ -1,0 +1,59 @@
+"""flask-smorest with this service's habits, and what views reach for."""
+
+from typing import Any, cast
+
+import flask_smorest
+from flask import current_app, request
+from werkzeug.exceptions import NotAcceptable
+
+from app.api.pictures import OptionsParser
+from app.api.problems import PROBLEM_JSON, ProblemSchema
+from app.settings import Settings
+from app.vision.engine import Engine
+
+
+def engine() -> Engine:
+    return cast(Engine, current_app.extensions["engine"])
+
+
+def settings() -> Settings:
+    return cast(Settings, current_app.extensions["settings"])
+
+
+def negotiate(*offers: str) -> str:
+    """The offered media type that the client accepts best, the first where it says nothing.
+
+    Raises NotAcceptable.
+    """
+    if not request.accept_mimetypes:
+        return offers[0]
+    if (best := request.accept_mimetypes.best_match(offers)) is None:
+        raise NotAcceptable(f"the answer can be {', '.join(offers)}")
+    return best
+
+
+class ApiBlueprint(flask_smorest.Blueprint):
+    ARGUMENTS_PARSER = OptionsParser()
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(name, __name__, **kwargs)
+
+    def _prepare_arguments_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
+        # OpenAPI knows no parameter that may also be a field of the body; those are documented
+        # once as a query parameter and once in the body's own schema.
+        for parameter in doc_info.get("arguments", {}).get("parameters", []):
+            if parameter["in"] == "options":
+                parameter["in"] = "query"
+        return super()._prepare_arguments_doc(doc, doc_info, **kwargs)
+
+
+class Api(flask_smorest.Api):
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_error_handlers(self) -> None:
+        """None: problems.py has the one handler for every error."""
+
+    def _register_responses(self) -> None:
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM_JSON
+        super()._register_responses()
+        del self.DEFAULT_RESPONSE_CONTENT_TYPE

@@ -1,0 +1,109 @@
+"""The JSON that clients parse, from the nouns of the domain. tests/contracts/ pins its shape."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.store.queries import FoundFace, Page, Span
+from app.vision.types import Analysis, Face
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How to look at what was found: with a threshold (each image's own where it is None), and
+    in the documented form or the full one."""
+
+    threshold: float | None = None
+    full: bool = False
+
+    def threshold_of(self, analysis: Analysis) -> float:
+        return analysis.threshold if self.threshold is None else self.threshold
+
+
+def image_document(analysis: Analysis, view: View) -> dict[str, Any]:
+    """The documented image or, with a full view, its rich form."""
+    threshold = view.threshold_of(analysis)
+    document: dict[str, Any] = {
+        "file_name": analysis.file_name,
+        "threshold": threshold,
+        "created_at": _time(analysis),
+        "model": analysis.model.name,
+        "detector": analysis.detector,
+    }
+    if analysis.id is not None:
+        document = {"id": analysis.id, **document}
+    if view.full:
+        document |= {
+            "model": {
+                "name": analysis.model.name,
+                "version": analysis.model.version,
+                "sha256": analysis.model.sha256,
+            },
+            "width": analysis.width,
+            "height": analysis.height,
+            "timings_ms": dict(analysis.timings_ms),
+        }
+    document["faces"] = [
+        face_document(number, face, threshold, full=view.full)
+        for number, face in enumerate(analysis.faces, start=1)
+    ]
+    return document
+
+
+def face_document(number: int, face: Face, threshold: float, *, full: bool) -> dict[str, Any]:
+    if full:
+        x1, y1, x2, y2 = face.box.xyxy
+        return {
+            "face_id": number,
+            "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+            "detection_score": face.detection_score,
+            "dominant": face.dominant,
+            "emotions": dict(face.probabilities),
+        }
+    return {
+        "face_id": number,
+        **shown_emotions(face, threshold),
+        "bbox": [str(round(value)) for value in face.box.xyxy],
+    }
+
+
+def shown_emotions(face: Face, threshold: float) -> dict[str, float]:
+    """The emotions that a threshold lets through, rounded to 2 decimals. The rounded value
+    decides, so a client never sees a figure below the threshold it asked for."""
+    rounded = {emotion: round(value, 2) for emotion, value in face.probabilities.items()}
+    return {emotion: value for emotion, value in rounded.items() if value >= threshold}
+
+
+def image_page_document(page: Page[Analysis], view: View) -> dict[str, Any]:
+    images = [image_document(analysis, view) for analysis in page.items]
+    return {"images": images, "next_cursor": page.next_cursor}
+
+
+def face_page_document(page: Page[FoundFace], view: View) -> dict[str, Any]:
+    faces = [
+        {
+            "image_id": found.image.id,
+            "file_name": found.image.file_name,
+            "created_at": _time(found.image),
+            "face": face_document(
+                found.number, found.face, view.threshold_of(found.image), full=view.full
+            ),
+        }
+        for found in page.items
+    ]
+    return {"faces": faces, "next_cursor": page.next_cursor}
+
+
+def span_document(span: Span) -> dict[str, Any]:
+    return {
+        "span": span.span,
+        "images": span.images,
+        "faces": span.faces,
+        "emotions": {
+            emotion: {"faces": span.dominant.get(emotion, 0), "mean_probability": round(mean, 4)}
+            for emotion, mean in span.mean_probability.items()
+        },
+    }
+
+
+def _time(analysis: Analysis) -> str:
+    return analysis.created_at.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,104 @@
+"""/v1/faces and /v1/summary: faces across images, and their sums."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response, stream_with_context
+from flask.views import MethodView
+
+from app.api.blueprint import ApiBlueprint, negotiate
+from app.api.documents import face_page_document, span_document
+from app.api.schemas import (
+    FacePageSchema,
+    PageArguments,
+    PageRequest,
+    SummaryArguments,
+    SummaryRequest,
+    SummarySchema,
+    link_to_next,
+)
+from app.store import queries
+from app.store.queries import Filters
+
+blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces across images")
+
+CSV_COLUMNS = (
+    "image_id",
+    "file_name",
+    "created_at",
+    "model",
+    "detector",
+    "face_id",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "detection_score",
+    "dominant",
+)
+
+
+@blp.route("/faces")
+class Faces(MethodView):
+    @blp.doc(responses={"200": {"content": {"text/csv": {"schema": {"type": "string"}}}}})
+    @blp.arguments(PageArguments, location="query")
+    @blp.response(200, FacePageSchema)
+    def get(self, asked: PageRequest) -> Any:
+        """Faces across images, those of the newest first
+
+        Takes the filters of `GET /v1/images`. `Accept: text/csv` streams all that match, without
+        pages, with a column for the probability of each emotion.
+        """
+        if negotiate("application/json", "text/csv") == "text/csv":
+            lines = stream_with_context(csv_lines(asked.filters))
+            return Response(lines, content_type="text/csv; charset=utf-8")
+        page = queries.page_of_faces(asked.filters, size=asked.size, cursor=asked.cursor)
+        return face_page_document(page, asked.view), link_to_next(page.next_cursor)
+
+
+@blp.route("/summary")
+class Summary(MethodView):
+    @blp.arguments(SummaryArguments, location="query")
+    @blp.response(200, SummarySchema)
+    def get(self, asked: SummaryRequest) -> Any:
+        """Counts and mean probability for each emotion, by hour, day or model
+
+        With a filter on faces, images and faces that match it are counted.
+        """
+        spans = queries.summarise(asked.filters, by=asked.by)
+        return {"by": asked.by, "spans": [span_document(span) for span in spans]}
+
+
+def csv_lines(filters: Filters) -> Iterator[str]:
+    emotions = queries.emotion_names()
+    yield _csv_line([*CSV_COLUMNS, *emotions])
+    for found in queries.all_faces(filters):
+        image, face = found.image, found.face
+        yield _csv_line(
+            [
+                image.id,
+                _no_formula(image.file_name),
+                image.created_at.isoformat(),
+                image.model.name,
+                image.detector,
+                found.number,
+                *face.box.xyxy,
+                face.detection_score,
+                face.dominant,
+                *(face.probabilities.get(emotion) for emotion in emotions),
+            ]
+        )
+
+
+def _csv_line(values: list[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(values)
+    return line.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """A client's file name must not become a formula in somebody's spreadsheet (OWASP, CSV
+    injection): a leading apostrophe makes it text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -1,0 +1,36 @@
+"""/healthz and /readyz: alive, and able to serve."""
+
+from typing import Any
+
+from flask.views import MethodView
+from werkzeug.exceptions import ServiceUnavailable
+
+from app.api.blueprint import ApiBlueprint, engine
+from app.api.schemas import StateSchema
+from app.store import queries
+
+blp = ApiBlueprint("health", description="How it is")
+
+
+@blp.route("/healthz")
+class Health(MethodView):
+    @blp.response(200, StateSchema)
+    def get(self) -> Any:
+        """Alive: the process answers"""
+        return {"status": "alive"}
+
+
+@blp.route("/readyz")
+class Readiness(MethodView):
+    @blp.response(200, StateSchema)
+    @blp.alt_response(503, "SERVICE_UNAVAILABLE")
+    def get(self) -> Any:
+        """Able to serve: the model is warm and the database at the head revision
+
+        Warms the model where nothing has yet, so it answers 503 only with a reason.
+        """
+        if engine().problem:
+            engine().warm()
+        if reason := engine().problem or queries.revision_problem():
+            raise ServiceUnavailable(reason)
+        return {"status": "ready"}

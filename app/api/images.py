@@ -1,0 +1,135 @@
+"""/v1/images: analyse pictures, ask for results again, erase them."""
+
+from typing import Any
+
+from flask import Response, jsonify, request, url_for
+from flask.views import MethodView
+from werkzeug.exceptions import NotAcceptable
+
+from app.analyse import Picture, analyse
+from app.api.blueprint import ApiBlueprint, engine, negotiate, settings
+from app.api.documents import View, image_document, image_page_document
+from app.api.pictures import read_pictures
+from app.api.problems import problem, problem_response
+from app.api.schemas import (
+    BIGGEST_ID,
+    AnalyseArguments,
+    AnalyseRequest,
+    BatchSchema,
+    ImagePageSchema,
+    ImageSchema,
+    JsonBody,
+    MultipartBody,
+    PageArguments,
+    PageRequest,
+    ViewArguments,
+    link_to_next,
+)
+from app.errors import EmotionError
+from app.store import queries
+from app.vision.draw import annotated_picture
+from app.vision.types import Analysis
+
+blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
+
+PICTURE_TYPES = ("image/png", "image/jpeg")
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODIES = {
+    "multipart/form-data": {"schema": MultipartBody},
+    "application/json": {"schema": JsonBody},
+    "image/*": BINARY,
+}
+ANSWERS = {
+    "application/json": {"schema": {"oneOf": [ImageSchema, BatchSchema]}},
+    **dict.fromkeys(PICTURE_TYPES, BINARY),
+}
+
+
+@blp.route("")
+class Images(MethodView):
+    @blp.doc(
+        requestBody={"required": True, "content": BODIES},
+        responses={
+            "201": {"description": "Analysed and committed", "content": ANSWERS},
+            "200": {"description": "Analysed, not kept (`store=false`)", "content": ANSWERS},
+        },
+    )
+    @blp.arguments(AnalyseArguments, location="options")
+    def post(self, options: AnalyseRequest) -> Response:
+        """Analyse pictures and keep the answers
+
+        Send `multipart/form-data` with one or more files named `image`, a raw `image/*` body, or
+        JSON with base64. Options are form or JSON fields, or query parameters. One picture is
+        answered by its image object, several by `{"images": […], "errors": […]}`, where a picture
+        that fails does not harm the others. `Accept: image/png` or `image/jpeg` returns the
+        annotated picture instead.
+        """
+        accepted = negotiate("application/json", *PICTURE_TYPES)
+        pictures = read_pictures(request, max_images=settings().max_images)
+        if accepted in PICTURE_TYPES and len(pictures) > 1:
+            raise NotAcceptable("several pictures are answered as application/json only")
+        if len(pictures) > 1:
+            return _answer_each(pictures, options)
+        analysis = _analyse(pictures[0], options)
+        if accepted in PICTURE_TYPES:
+            encoded = annotated_picture(pictures[0].data, analysis, media_type=accepted)
+            response = Response(encoded, content_type=accepted)
+        else:
+            response = jsonify(image_document(analysis, View(full=options.full)))
+        if options.store:
+            response.status_code = 201
+            response.location = url_for("images.Image", image_id=analysis.id)
+        return response
+
+    @blp.arguments(PageArguments, location="query")
+    @blp.response(200, ImagePageSchema)
+    def get(self, asked: PageRequest) -> Any:
+        """Stored images, newest first, in the documented JSON
+
+        `threshold` is applied anew to what is stored. Follow `next_cursor`, also given as a
+        `Link` header, until it is null.
+        """
+        page = queries.page_of_images(asked.filters, size=asked.size, cursor=asked.cursor)
+        return image_page_document(page, asked.view), link_to_next(page.next_cursor)
+
+
+@blp.route(f"/<int(max={BIGGEST_ID}):image_id>")
+class Image(MethodView):
+    @blp.arguments(ViewArguments, location="query")
+    @blp.response(200, ImageSchema)
+    def get(self, view: View, image_id: int) -> Any:
+        """One stored image"""
+        return image_document(queries.get(image_id), view)
+
+    @blp.response(204)
+    def delete(self, image_id: int) -> None:
+        """Erase an image and all that belongs to it"""
+        queries.erase(image_id)
+
+
+def _analyse(picture: Picture, options: AnalyseRequest) -> Analysis:
+    return analyse(
+        engine(),
+        picture,
+        threshold=options.threshold,
+        model=options.model,
+        detector=options.detector,
+        store=options.store,
+    )
+
+
+def _answer_each(pictures: list[Picture], options: AnalyseRequest) -> Response:
+    """Every picture on its own: each good one is committed, each bad one reported."""
+    images, errors = [], []
+    for index, picture in enumerate(pictures):
+        try:
+            images.append(image_document(_analyse(picture, options), View(full=options.full)))
+        except EmotionError as error:
+            errors.append((index, picture.file_name, error))
+    if not images:
+        fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]
+        return problem_response(errors[0][2], errors=fields)
+    reports = [{"index": i, "file_name": name, **problem(error)} for i, name, error in errors]
+    response = jsonify({"images": images, "errors": reports})
+    response.status_code = 201 if options.store else 200
+    return response

@@ -1,0 +1,46 @@
+"""/v1/models and /v1/detectors: what can be asked for."""
+
+from typing import Any
+
+from flask.views import MethodView
+
+from app.api.blueprint import ApiBlueprint, engine
+from app.api.schemas import DetectorsSchema, ModelsSchema
+from app.vision.detectors import DETECTORS
+
+blp = ApiBlueprint("models", url_prefix="/v1", description="What can be asked for")
+
+
+@blp.route("/models")
+class Models(MethodView):
+    @blp.response(200, ModelsSchema)
+    def get(self) -> Any:
+        """Models with their cards: labels, accuracy, licence, intended use"""
+        models = []
+        for status in engine().models():
+            model = {"name": status.name, "ready": status.card is not None}
+            model["default"] = status.name == engine().default_model
+            if status.card is None:
+                model["problem"] = status.problem
+            else:
+                model["card"] = status.card.document
+            models.append(model)
+        return {"models": models}
+
+
+@blp.route("/detectors")
+class Detectors(MethodView):
+    @blp.response(200, DetectorsSchema)
+    def get(self) -> Any:
+        """Face detectors"""
+        return {
+            "detectors": [
+                {
+                    "name": name,
+                    "ready": True,
+                    "default": name == engine().default_detector,
+                    "description": engine().detector(name).description,
+                }
+                for name in DETECTORS
+            ]
+        }

@@ -1,0 +1,127 @@
+"""What a request brings: pictures from a form, a raw body or JSON, and options from anywhere.
+
+Pictures stay in memory; nothing of a request is ever written to a disk.
+"""
+
+import base64
+import binascii
+import io
+import ntpath
+from typing import IO, Any
+
+from flask import Request, current_app
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from app.analyse import Picture
+from app.errors import MalformedInput, NoImage, TooManyImages
+
+MAX_FILE_NAME = 255
+UNNAMED = "unnamed"
+FORM_OVERHEAD = 1_000_000  # for the other fields and the headers of parts
+
+
+class InMemoryRequest(Request):
+    @property  # type: ignore[misc]
+    def max_content_length(self) -> int:  # type: ignore[override]
+        """What a body may have, refused before it is read: 16 pictures in a form, otherwise one,
+        which base64 makes a third larger. The exact limit of a picture is the engine's."""
+        limits = current_app.extensions["settings"]
+        if self.mimetype == "multipart/form-data":
+            return int(limits.max_images * limits.max_image_bytes + FORM_OVERHEAD)
+        return int(limits.max_image_bytes * 4 / 3 + FORM_OVERHEAD)
+
+    def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
+        """Where Werkzeug collects an uploaded file. Its own choice is a temporary file from
+        500 kB on, and pictures of people must not reach the disk."""
+        return io.BytesIO()
+
+
+class OptionsParser(FlaskParser):
+    """Adds the location `options`: the query, and the fields of a form or JSON body, which win.
+
+    Unknown arguments are left to the schemas, which refuse them.
+    """
+
+    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": None}
+    __location_map__ = FlaskParser.__location_map__ | {"options": "load_options"}
+
+    def load_options(self, req: Request, schema: Any) -> dict[str, Any]:
+        fields = read_json(req) if req.is_json else req.form.to_dict()
+        return req.args.to_dict() | {key: fields[key] for key in fields if key != "image"}
+
+
+def read_pictures(request: Request, *, max_images: int) -> list[Picture]:
+    """The pictures of a multipart form, a raw image body or a JSON body, as they were sent.
+
+    Raises NoImage, TooManyImages, MalformedInput, or UnsupportedMediaType where the body is of
+    none of these kinds.
+    """
+    if request.mimetype == "multipart/form-data":
+        pictures = _from_form(request)
+    elif request.is_json:
+        pictures = [picture_from_json(read_json(request))]
+    elif request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
+        name = _file_name(request.args.get("file_name"))
+        pictures = [Picture(request.get_data(cache=False), name)]
+    elif not request.mimetype and not request.content_length:
+        raise NoImage("the request has no body: send a picture")
+    else:
+        raise UnsupportedMediaType(
+            "send multipart/form-data with a file part named image, a raw image/… body, "
+            "or application/json with a base64 image"
+        )
+    if len(pictures) > max_images:
+        raise TooManyImages(f"{len(pictures)} pictures in one request; {max_images} are allowed")
+    return pictures
+
+
+def picture_from_json(document: dict[str, Any]) -> Picture:
+    """The picture of `{"image": base64 or data URI, "file_name"}`.
+
+    Raises NoImage or MalformedInput.
+    """
+    text = document.get("image")
+    if not text:
+        raise NoImage('the JSON body has no "image"')
+    if not isinstance(text, str):
+        raise MalformedInput("image must be a string of base64")
+    if text.startswith("data:"):
+        header, _, text = text.partition(",")
+        if not header.endswith(";base64"):
+            raise MalformedInput("a data URI must be data:<type>;base64,<data>")
+    try:
+        # Line breaks are part of the base64 of MIME; anything else foreign is an error.
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedInput("image is not valid base64") from error
+    return Picture(data, _file_name(document.get("file_name")))
+
+
+def read_json(request: Request) -> dict[str, Any]:
+    """Raises MalformedInput for a body that is no JSON object."""
+    try:
+        document = request.get_json()
+    except (BadRequest, RecursionError) as error:
+        raise MalformedInput("the body is not valid JSON") from error
+    if not isinstance(document, dict):
+        raise MalformedInput("the JSON body must be an object")
+    return document
+
+
+def _from_form(request: Request) -> list[Picture]:
+    parts = request.files.getlist("image")
+    if not parts and "image" in request.form:
+        raise NoImage("image must be a file part: with curl, -F image=@photo.jpg")
+    if not parts:
+        raise NoImage("the form has no file part named image")
+    given = request.form.get("file_name") or request.args.get("file_name")
+    return [Picture(part.read(), _file_name(part.filename or given)) for part in parts]
+
+
+def _file_name(given: object) -> str:
+    """A client's name for a picture: its last part, printable, and short enough to store."""
+    # ntpath splits at both kinds of slash.
+    name = ntpath.basename(given) if isinstance(given, str) else ""
+    printable = (char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
+    return "".join(printable).strip()[:MAX_FILE_NAME] or UNNAMED

@@ -1,0 +1,139 @@
+"""Every error as RFC 9457 application/problem+json. One table turns the domain's errors into
+HTTP; nothing else in the service knows both."""
+
+import http
+import logging
+import re
+import uuid
+from typing import Any
+
+from flask import Flask, Response, g, json, request
+from marshmallow import Schema, fields
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from app import errors
+from app.errors import EmotionError
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[EmotionError], int] = {
+    errors.NoImage: 400,
+    errors.MalformedInput: 400,
+    errors.NotFound: 404,
+    errors.TooManyImages: 413,
+    errors.ImageTooLarge: 413,
+    errors.UnsupportedImageType: 415,
+    errors.UndecodableImage: 422,
+    errors.UnknownModel: 422,
+    errors.UnknownDetector: 422,
+    errors.InvalidCursor: 422,
+    errors.ModelUnavailable: 503,
+    errors.InvalidCard: 503,
+    errors.StoreUnavailable: 503,
+}
+RETRY_AFTER_SECONDS = 5
+PROBLEM_JSON = "application/problem+json"
+
+# What a client may call its request; anything else is replaced, so that logs stay one line each.
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+class FieldErrorSchema(Schema):
+    field = fields.String(required=True)
+    message = fields.String(required=True)
+
+
+class ProblemSchema(Schema):
+    """RFC 9457. `type` is stable for every kind of error and about:blank for those of HTTP."""
+
+    type = fields.String(required=True, metadata={"format": "uri"})
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    request_id = fields.String(required=True)
+    errors = fields.List(fields.Nested(FieldErrorSchema))
+
+
+def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
+    """The problem document of an error."""
+    if isinstance(error, EmotionError):
+        words = re.findall("[A-Z][a-z]+", type(error).__name__)
+        document = {
+            "type": f"urn:emotion:problem:{'-'.join(words).lower()}",
+            "title": " ".join(words).capitalize(),
+            "status": STATUS[type(error)],
+            "detail": str(error),
+            "request_id": g.request_id,
+        }
+        if error.field:
+            document["errors"] = [{"field": error.field, "message": str(error)}]
+        return document
+    code = error.code or 500
+    document = {
+        "type": "about:blank",
+        "title": http.HTTPStatus(code).phrase,
+        "status": code,
+        "detail": error.description or http.HTTPStatus(code).description,
+        "request_id": g.request_id,
+    }
+    # Where webargs leaves what a schema found wrong: {location: {field: [message]}}.
+    if messages := getattr(error, "data", {}).get("messages"):
+        fields_at_fault = [
+            {"field": field, "message": message}
+            for location in messages.values()
+            for field, message in _flatten("", location)
+        ]
+        document["errors"] = fields_at_fault
+        document["detail"] = "; ".join("{field}: {message}".format(**it) for it in fields_at_fault)
+    return document
+
+
+def _flatten(path: str, messages: Any) -> list[tuple[str, str]]:
+    if isinstance(messages, dict):
+        return [
+            item
+            for key, value in messages.items()
+            for item in _flatten(f"{path}.{key}" if path else str(key), value)
+        ]
+    return [(path, text) for text in messages]
+
+
+def problem_response(
+    error: EmotionError | HTTPException, errors: list[dict[str, str]] | None = None
+) -> Response:
+    """`errors` says more of the fields at fault than the error itself can."""
+    document = problem(error)
+    if errors:
+        document["errors"] = errors
+    response = Response(json.dumps(document), document["status"], content_type=PROBLEM_JSON)
+    if response.status_code == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if response.status_code == 405 and isinstance(error, HTTPException):
+        response.headers.extend(error.get_headers())  # Allow
+        response.content_type = PROBLEM_JSON
+    return response
+
+
+def init_problems(app: Flask) -> None:
+    """Give every request an id and every error its answer."""
+
+    @app.before_request
+    def name_request() -> None:
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+    @app.after_request
+    def return_request_id(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.request_id
+        return response
+
+    @app.errorhandler(EmotionError)
+    def known(error: EmotionError) -> Response:
+        return problem_response(error)
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            return problem_response(error)
+        log.exception("request %s failed", g.request_id)
+        return problem_response(InternalServerError("something went wrong; nothing was kept"))

@@ -1,0 +1,85 @@
+"""What can go wrong, in the words of the domain. No HTTP here: api/errors.py has the one table
+that turns these into answers.
+
+Every message is a sentence fit for a client: it never holds a path, SQL or a traceback.
+"""
+
+from collections.abc import Iterable
+
+
+class EmotionError(Exception):
+    """Base of everything this service raises on purpose.
+
+    `field` names the request field at fault, where there is one.
+    """
+
+    field: str | None = None
+
+
+class NoImage(EmotionError):
+    """The request holds no picture."""
+
+
+class MalformedInput(EmotionError):
+    """The request cannot be parsed: broken base64, JSON or multipart."""
+
+
+class TooManyImages(EmotionError):
+    """More pictures in one request than allowed."""
+
+    field = "image"
+
+
+class UnsupportedImageType(EmotionError):
+    """The bytes are not of an image type that is served."""
+
+    field = "image"
+
+
+class ImageTooLarge(EmotionError):
+    """More bytes or pixels than allowed; judged before decoding."""
+
+    field = "image"
+
+
+class UndecodableImage(EmotionError):
+    """The bytes start like an image and are not a whole one."""
+
+    field = "image"
+
+
+class UnknownName(EmotionError):
+    """A request names a thing that does not exist; the message lists those that do."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown {self.field} {name!r}; known: {', '.join(sorted(known))}")
+
+
+class UnknownModel(UnknownName):
+    field = "model"
+
+
+class UnknownDetector(UnknownName):
+    field = "detector"
+
+
+class InvalidCursor(EmotionError):
+    """The cursor was not made by this service."""
+
+    field = "cursor"
+
+
+class NotFound(EmotionError):
+    """Nothing is stored under that id."""
+
+
+class ModelUnavailable(EmotionError):
+    """A model is known but cannot be used: its card or its weights are broken or missing."""
+
+
+class InvalidCard(ModelUnavailable):
+    """A card.json that does not describe a usable model."""
+
+
+class StoreUnavailable(EmotionError):
+    """The database does not answer or its disk is full. Nothing of the request was kept."""

@@ -1,0 +1,105 @@
+"""Every setting of the service: name, type, default and help in one table, the fields below.
+
+Read from the environment here and nowhere else. README.md lists them all; a test compares.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingError(Exception):
+    """An environment variable that cannot be used; the message names it and says why."""
+
+
+def _setting(env: str, default: Any, help: str, at_least: float = 0, at_most: float = 1e18) -> Any:
+    metadata = {"env": env, "help": help, "range": (at_least, at_most)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    host: str = _setting("HOST", "127.0.0.1", "address to listen on")
+    port: int = _setting("PORT", 5000, "port to listen on", at_most=65535)
+    database_url: str = _setting(
+        "EMOTION_DATABASE_URL",
+        f"sqlite:///{ROOT / 'instance' / 'emotion.db'}",
+        "where results are kept: sqlite:///… or postgresql://…",
+    )
+    models_dir: Path = _setting(
+        "EMOTION_MODELS_DIR", ROOT / "models", "folder with a folder for each model"
+    )
+    model: str = _setting("EMOTION_MODEL", "custom_net_8", "model when a request names none")
+    detector: str = _setting("EMOTION_DETECTOR", "haar", "detector when a request names none")
+    threshold: float = _setting(
+        "EMOTION_THRESHOLD", 0.5, "threshold when a request gives none", at_most=1
+    )
+    max_image_bytes: int = _setting(
+        "EMOTION_MAX_IMAGE_BYTES", 15_000_000, "bytes a picture may have", at_least=1
+    )
+    max_pixels: int = _setting(
+        "EMOTION_MAX_PIXELS", 50_000_000, "pixels a picture may have", at_least=1
+    )
+    max_images: int = _setting("EMOTION_MAX_IMAGES", 16, "pictures a request may have", at_least=1)
+    max_faces: int = _setting(
+        "EMOTION_MAX_FACES", 200, "faces kept of a picture, the largest first", at_least=1
+    )
+    workers: int = _setting(
+        "EMOTION_WORKERS", 0, "worker processes; 0 means one for each available CPU", at_most=512
+    )
+    worker_threads: int = _setting(
+        "EMOTION_WORKER_THREADS", 4, "requests a worker handles at a time", at_least=1, at_most=64
+    )
+    onnx_threads: int = _setting(
+        "EMOTION_ONNX_THREADS", 1, "threads of ONNX Runtime in a worker", at_least=1, at_most=64
+    )
+    opencv_threads: int = _setting(
+        "EMOTION_OPENCV_THREADS", 1, "threads of OpenCV in a worker", at_least=1, at_most=64
+    )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Raises SettingError for a value of the wrong type or range and for an unknown
+        EMOTION_ variable, which is most often a misspelt one."""
+        fields = {field.metadata["env"]: field for field in dataclasses.fields(cls)}
+        kinds = get_type_hints(cls)
+        for env in environment:
+            if env.startswith("EMOTION_") and env not in fields:
+                raise SettingError(f"{env} is no setting; known: {', '.join(fields)}")
+        values = {
+            field.name: _parse(env, environment[env], kinds[field.name], field.metadata["range"])
+            for env, field in fields.items()
+            if env in environment
+        }
+        return cls(**values)
+
+
+def settings_table() -> list[types.SimpleNamespace]:
+    """(env, kind, default, help) of every setting, defaults as written in the README."""
+    kinds = get_type_hints(Settings)
+    return [
+        types.SimpleNamespace(
+            env=field.metadata["env"],
+            kind=kinds[field.name].__name__.lower(),
+            default=str(field.default).replace(f"{ROOT}/", ""),
+            help=field.metadata["help"],
+        )
+        for field in dataclasses.fields(Settings)
+    ]
+
+
+def _parse(env: str, text: str, kind: type, limits: tuple[float, float]) -> Any:
+    try:
+        value = kind(text)
+    except ValueError as error:
+        raise SettingError(f"{env}={text!r} is not of type {kind.__name__}") from error
+    low, high = limits
+    # `not … <=` and not `>`: a NaN is in no range.
+    if kind in (int, float) and not low <= value <= high:
+        raise SettingError(f"{env}={text!r} is not in {low:g} to {high:g}")
+    return value

@@ -1,0 +1,383 @@
+"""Every query of the service. A function is one transaction.
+
+Analyses come back whole; applying a threshold to them is the reader's business.
+"""
+
+import base64
+import binascii
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    String,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+)
+from sqlalchemy.orm import selectinload
+
+from app.errors import InvalidCursor, NotFound
+from app.store.tables import EmotionRow, FaceRow, ImageRow, db
+from app.vision.types import Analysis, Box, Face, ModelRef
+
+Item = TypeVar("Item")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the documented filters ask for; None asks for nothing.
+
+    `emotion` alone: faces whose most probable emotion it is. With `min_probability`: faces that
+    show it with at least that probability. `min_probability` alone: faces that show any emotion
+    so surely. Images match when one of their faces does. `since` is inclusive, `until` is not.
+    """
+
+    emotion: str | None = None
+    min_probability: float | None = None
+    file_name: str | None = None
+    model: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    min_faces: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFace:
+    """A face across images: its number in its picture, from 1, and that picture's analysis,
+    reduced to this one face."""
+
+    image: Analysis
+    number: int
+
+    @property
+    def face(self) -> Face:
+        return self.image.faces[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """`next_cursor` asks for the items that follow; None at the end."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+@dataclass(slots=True)
+class Span:
+    """Counts of one hour, day or model. `dominant` counts faces by their most probable emotion,
+    `mean_probability` is over all faces whose model knows the emotion."""
+
+    span: str
+    images: int
+    faces: int = 0
+    dominant: dict[str, int] = field(default_factory=dict)
+    mean_probability: dict[str, float] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- write
+
+
+def save(analysis: Analysis) -> Analysis:
+    """Commit an analysis, whole or not at all, and return it with its id."""
+    with _transaction():
+        image_id = db.session.execute(
+            insert(ImageRow).returning(ImageRow.id),
+            {
+                "created_at": analysis.created_at,
+                "file_name": analysis.file_name,
+                "threshold": analysis.threshold,
+                "width": analysis.width,
+                "height": analysis.height,
+                "face_count": len(analysis.faces),
+                "model_name": analysis.model.name,
+                "model_version": analysis.model.version,
+                "model_sha256": analysis.model.sha256,
+                "detector": analysis.detector,
+                "timings_ms": dict(analysis.timings_ms),
+            },
+        ).scalar_one()
+        if analysis.faces:
+            face_ids = db.session.scalars(
+                insert(FaceRow).returning(FaceRow.id, sort_by_parameter_order=True),
+                [
+                    {
+                        "image_id": image_id,
+                        "number": number,
+                        "x1": face.box.x1,
+                        "y1": face.box.y1,
+                        "x2": face.box.x2,
+                        "y2": face.box.y2,
+                        "detection_score": face.detection_score,
+                        "dominant": face.dominant,
+                    }
+                    for number, face in enumerate(analysis.faces, start=1)
+                ],
+            ).all()
+            db.session.execute(
+                insert(EmotionRow),
+                [
+                    {
+                        "face_id": face_id,
+                        "position": position,
+                        "emotion": emotion,
+                        "probability": probability,
+                    }
+                    for face_id, face in zip(face_ids, analysis.faces, strict=True)
+                    for position, (emotion, probability) in enumerate(face.probabilities.items())
+                ],
+            )
+    return replace(analysis, id=image_id)
+
+
+def erase(image_id: int) -> None:
+    """Erase an image and all that belongs to it. Raises NotFound."""
+    with _transaction():
+        query = delete(ImageRow).where(ImageRow.id == image_id).returning(ImageRow.id)
+        erased = db.session.scalars(query).all()
+    if not erased:
+        raise NotFound(f"no image {image_id}")
+
+
+# ---------------------------------------------------------------- read
+
+
+def get(image_id: int) -> Analysis:
+    """Raises NotFound."""
+    row = db.session.get(ImageRow, image_id, options=[_WHOLE_IMAGE])
+    if row is None:
+        raise NotFound(f"no image {image_id}")
+    return _analysis(row)
+
+
+def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[Analysis]:
+    """Images that match, newest first. Raises InvalidCursor."""
+    query = select(ImageRow).where(*_image_conditions(filters))
+    if face_conditions := _face_conditions(filters):
+        query = query.where(
+            select(FaceRow.id).where(FaceRow.image_id == ImageRow.id, *face_conditions).exists()
+        )
+    key = (ImageRow.created_at, ImageRow.id)
+    if cursor is not None:
+        query = query.where(tuple_(*key) < tuple_(*_decode_cursor(cursor, len(key))))
+    query = query.options(_WHOLE_IMAGE).order_by(*(column.desc() for column in key))
+    rows = db.session.scalars(query.limit(size + 1)).all()
+    following = None
+    if len(rows) > size:
+        following = _encode_cursor(rows[size - 1].created_at, rows[size - 1].id)
+    return Page([_analysis(row) for row in rows[:size]], following)
+
+
+def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[FoundFace]:
+    """Faces that match, those of the newest image first. Raises InvalidCursor."""
+    query = _select_faces(filters)
+    if cursor is not None:
+        created_at, image_id, number = _decode_cursor(cursor, 3)
+        # Images descend and the faces within one ascend, hence the two cases.
+        position = tuple_(ImageRow.created_at, ImageRow.id)
+        query = query.where(
+            (position < tuple_(created_at, image_id))
+            | ((ImageRow.id == image_id) & (FaceRow.number > number))
+        )
+    rows = db.session.scalars(query.limit(size + 1)).all()
+    following = None
+    if len(rows) > size:
+        last = rows[size - 1]
+        following = _encode_cursor(last.image.created_at, last.image_id, last.number)
+    return Page([_found(row) for row in rows[:size]], following)
+
+
+def all_faces(filters: Filters, *, batch: int = 200) -> Iterator[FoundFace]:
+    """Every face that matches, read page by page: memory stays flat however many there are."""
+    cursor = None
+    while True:
+        page = page_of_faces(filters, size=batch, cursor=cursor)
+        yield from page.items
+        db.session.expunge_all()
+        if (cursor := page.next_cursor) is None:
+            return
+
+
+def emotion_names() -> list[str]:
+    """The names of every emotion that is stored, sorted. Seeks along the index from name to
+    name, so the cost is that of the few names and not of the many rows."""
+    names: list[str] = []
+    query = select(func.min(EmotionRow.emotion))
+    while name := db.session.scalar(
+        query.where(EmotionRow.emotion > names[-1]) if names else query
+    ):
+        names.append(name)
+    return names
+
+
+def summarise(filters: Filters, *, by: str) -> list[Span]:
+    """Counts and mean probabilities by "hour", "day" (UTC) or "model", in ascending order.
+
+    With a filter on faces, images and faces that match it are counted.
+    """
+    span = _SPANS[by]
+    faces = _face_conditions(filters)
+    images = _image_conditions(filters)
+    spans: dict[str, Span] = {}
+    if faces:
+        counted = select(span, func.count(ImageRow.id.distinct()))
+        counted = counted.select_from(FaceRow).join(FaceRow.image)
+    else:
+        counted = select(span, func.count())
+    for name, count in db.session.execute(counted.where(*images, *faces).group_by(span)):
+        spans[name] = Span(name, count)
+    for name, emotion, count in db.session.execute(
+        select(span, FaceRow.dominant, func.count())
+        .select_from(FaceRow)
+        .join(FaceRow.image)
+        .where(*images, *faces)
+        .group_by(span, FaceRow.dominant)
+        .order_by(FaceRow.dominant)
+    ):
+        spans[name].faces += count
+        spans[name].dominant[emotion] = count
+    for name, emotion, mean in db.session.execute(
+        select(span, EmotionRow.emotion, func.avg(EmotionRow.probability))
+        .select_from(FaceRow)
+        .join(FaceRow.image)
+        .join(FaceRow.emotions)
+        .where(*images, *faces)
+        .group_by(span, EmotionRow.emotion)
+        .order_by(EmotionRow.emotion)
+    ):
+        spans[name].mean_probability[emotion] = mean
+    return [spans[name] for name in sorted(spans)]
+
+
+# ISO 8601 text sorts and cuts alike on every database: "2026-11-22 06:05:04.123456".
+_ISO_TIME = cast(ImageRow.created_at, String)
+_SPANS: dict[str, SQLColumnExpression[str]] = {
+    "hour": func.substr(_ISO_TIME, 1, 13),
+    "day": func.substr(_ISO_TIME, 1, 10),
+    "model": ImageRow.model_name,
+}
+
+
+def revision_problem() -> str | None:
+    """None when the database answers and is at the head revision; otherwise what is wrong.
+
+    Raises SQLAlchemy's OperationalError when it does not answer.
+    """
+    config = current_app.extensions["migrate"].migrate.get_config()
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with db.engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current == head:
+        return None
+    return f"the database is at revision {current}, not {head}: run `flask db upgrade`"
+
+
+# ---------------------------------------------------------------- inside
+
+
+@contextmanager
+def _transaction() -> Iterator[None]:
+    """Commit what the block did; whatever it raises, keep nothing of it."""
+    try:
+        yield
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        raise
+
+
+def _image_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    asked = (
+        (ImageRow.file_name, operator.eq, filters.file_name),
+        (ImageRow.model_name, operator.eq, filters.model),
+        (ImageRow.created_at, operator.ge, filters.since),
+        (ImageRow.created_at, operator.lt, filters.until),
+        (ImageRow.face_count, operator.ge, filters.min_faces),
+    )
+    return [compare(column, value) for column, compare, value in asked if value is not None]
+
+
+def _face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    if filters.min_probability is None:
+        return [] if filters.emotion is None else [FaceRow.dominant == filters.emotion]
+    shown = select(EmotionRow.face_id).where(
+        EmotionRow.face_id == FaceRow.id, EmotionRow.probability >= filters.min_probability
+    )
+    if filters.emotion is not None:
+        shown = shown.where(EmotionRow.emotion == filters.emotion)
+    return [shown.exists()]
+
+
+def _select_faces(filters: Filters) -> Select[FaceRow]:
+    return (
+        select(FaceRow)
+        .join(FaceRow.image)
+        .where(*_image_conditions(filters), *_face_conditions(filters))
+        .options(selectinload(FaceRow.image), selectinload(FaceRow.emotions))
+        .order_by(ImageRow.created_at.desc(), ImageRow.id.desc(), FaceRow.number)
+    )
+
+
+def _analysis(row: ImageRow) -> Analysis:
+    return _image(row, tuple(_face(face) for face in row.faces))
+
+
+def _found(row: FaceRow) -> FoundFace:
+    return FoundFace(_image(row.image, (_face(row),)), row.number)
+
+
+def _image(row: ImageRow, faces: tuple[Face, ...]) -> Analysis:
+    return Analysis(
+        id=row.id,
+        created_at=row.created_at,
+        file_name=row.file_name,
+        threshold=row.threshold,
+        width=row.width,
+        height=row.height,
+        faces=faces,
+        model=ModelRef(row.model_name, row.model_version, row.model_sha256),
+        detector=row.detector,
+        timings_ms=row.timings_ms,
+    )
+
+
+def _face(row: FaceRow) -> Face:
+    return Face(
+        box=Box(row.x1, row.y1, row.x2, row.y2),
+        probabilities={emotion.emotion: emotion.probability for emotion in row.emotions},
+        detection_score=row.detection_score,
+    )
+
+
+def _encode_cursor(created_at: datetime, *numbers: int) -> str:
+    """Opaque to clients: microseconds since 1970 and the ids that follow it in the order."""
+    microseconds = (created_at - _EPOCH) // timedelta(microseconds=1)
+    text = ".".join(map(str, (microseconds, *numbers)))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str, length: int) -> tuple[Any, ...]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        microseconds, *numbers = map(int, text.split("."))
+        if len(numbers) != length - 1 or not all(0 < number < 2**63 for number in numbers):
+            raise ValueError("not the numbers of this order")
+        return (_EPOCH + timedelta(microseconds=microseconds), *numbers)
+    except (ValueError, OverflowError, binascii.Error) as error:
+        raise InvalidCursor("the cursor is not one that this service gave out") from error

@@ -1,0 +1,116 @@
+"""The tables. One row for each face and emotion, so that 5, 8 or 26 classes fit alike and any
+threshold can be applied later. Pictures themselves are not kept."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware in Python, UTC without a zone in the database, alike on every database."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    # Named constraints: a migration can only drop what has a name.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+# SQLite counts up only in a column declared INTEGER, which is 64 bits wide there anyway.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+db = SQLAlchemy(model_class=Base, disable_autonaming=True)
+
+
+class ImageRow(Base):
+    __tablename__ = "images"
+    __table_args__ = (
+        # The order of every page, newest first, and the range of since/until.
+        Index(None, "created_at", "id"),
+        Index(None, "file_name"),
+        Index(None, "model_name"),
+        Index(None, "face_count"),
+        # An erased id is never given out again.
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    file_name: Mapped[str] = mapped_column(String(255))
+    threshold: Mapped[float]
+    width: Mapped[int]
+    height: Mapped[int]
+    # How many rows of `faces` belong here: filtered on (min_faces) without counting them.
+    face_count: Mapped[int]
+    model_name: Mapped[str] = mapped_column(String(64))
+    model_version: Mapped[str] = mapped_column(String(32))
+    model_sha256: Mapped[str] = mapped_column(String(64))
+    detector: Mapped[str] = mapped_column(String(64))
+    timings_ms: Mapped[dict[str, float]] = mapped_column(JSON)
+
+    faces: Mapped[list["FaceRow"]] = relationship(
+        order_by="FaceRow.number", passive_deletes=True, lazy="raise"
+    )
+
+
+class FaceRow(Base):
+    __tablename__ = "faces"
+    __table_args__ = (UniqueConstraint("image_id", "number"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    number: Mapped[int]  # `face_id` of the documented JSON: counts from 1 within the picture
+    x1: Mapped[float]
+    y1: Mapped[float]
+    x2: Mapped[float]
+    y2: Mapped[float]
+    detection_score: Mapped[float | None]
+    # The most probable emotion, which follows from `emotions`: filtered and counted by.
+    dominant: Mapped[str] = mapped_column(String(64), index=True)
+
+    image: Mapped[ImageRow] = relationship(viewonly=True, lazy="raise")
+    emotions: Mapped[list["EmotionRow"]] = relationship(
+        order_by="EmotionRow.position", passive_deletes=True, lazy="raise"
+    )
+
+
+class EmotionRow(Base):
+    __tablename__ = "emotions"
+    __table_args__ = (Index(None, "emotion", "probability"), Index(None, "probability"))
+
+    face_id: Mapped[int] = mapped_column(
+        ForeignKey("faces.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)  # in the model's order of labels
+    emotion: Mapped[str] = mapped_column(String(64))
+    probability: Mapped[float]

@@ -1,0 +1,62 @@
+"""Any classifier that a card describes: preprocess → predict → postprocess."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.vision.card import ModelCard, read_card, read_weights
+from app.vision.image import crop_face
+from app.vision.session import OnnxSession
+from app.vision.types import Box
+
+
+class Session(Protocol):
+    def run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
+class Classifier:
+    """Names the emotions of the faces of one grey picture, all in one batch."""
+
+    def __init__(self, card: ModelCard, session: Session) -> None:
+        self.card = card
+        self._session = session
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int = 1) -> Self:
+        """Read a model folder. Raises InvalidCard or ModelUnavailable."""
+        card = read_card(folder)
+        session = OnnxSession(
+            read_weights(folder, card),
+            input_size=card.input_size,
+            outputs=len(card.labels),
+            threads=threads,
+        )
+        return cls(card, session)
+
+    def preprocess(self, image_gray: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8]:
+        """The crops (n, size, size) uint8 of `boxes` as the card asks for them."""
+        size, scale = self.card.input_size, self.card.crop_scale
+        return np.stack([crop_face(image_gray, box, size=size, scale=scale) for box in boxes])
+
+    def predict(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits (n, classes) of crops (n, size, size)."""
+        return self._session.run(crops)
+
+    def postprocess(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities (n, classes): softmax(logits / T), with the card's temperature T
+        (Guo et al. 2017, arXiv 1706.04599, eq. 9)."""
+        scaled = logits.astype(np.float64) / self.card.temperature
+        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
+
+    def classify(
+        self, image_gray: NDArray[np.uint8], boxes: Sequence[Box]
+    ) -> list[dict[str, float]]:
+        """One {emotion: probability} for each box, in the card's order of labels."""
+        if not boxes:
+            return []
+        probabilities = self.postprocess(self.predict(self.preprocess(image_gray, boxes)))
+        return [dict(zip(self.card.labels, row.tolist(), strict=True)) for row in probabilities]

@@ -1,0 +1,160 @@
+"""Builds, caches and warms what a request names, and says when it is ready."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from app.errors import EmotionError, ImageTooLarge, ModelUnavailable, UnknownDetector, UnknownModel
+from app.vision.card import CARD_FILE, ModelCard, read_card, read_weights
+from app.vision.classifier import Classifier
+from app.vision.detectors import DETECTORS, Detector
+from app.vision.image import decode
+from app.vision.pipelines.two_stage import TwoStage
+from app.vision.stopwatch import Stopwatch
+from app.vision.types import Analysis
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model folder: its card when it can be used, otherwise what is wrong with it."""
+
+    name: str
+    card: ModelCard | None
+    problem: str | None
+
+
+class Engine:
+    """Cheap to construct: nothing is loaded before it is asked for, or before `warm`.
+
+    One engine serves all threads of a process. It must not be used before a fork.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        *,
+        model: str,
+        detector: str,
+        max_image_bytes: int,
+        max_pixels: int,
+        max_faces: int,
+        onnx_threads: int = 1,
+        opencv_threads: int = 1,
+    ) -> None:
+        self.default_model = model
+        self.default_detector = detector
+        self._models_dir = models_dir
+        self._max_image_bytes = max_image_bytes
+        self._max_pixels = max_pixels
+        self._max_faces = max_faces
+        self._onnx_threads = onnx_threads
+        cv2.setNumThreads(opencv_threads)  # of the whole process; OpenCV knows no smaller scope
+        self._lock = threading.Lock()
+        self._classifiers: dict[str, Classifier] = {}
+        self._detectors: dict[str, Detector] = {}
+        self._warm = False
+        self._problem: str | None = None
+
+    def analyse(
+        self,
+        data: bytes,
+        *,
+        file_name: str,
+        threshold: float,
+        model: str | None = None,
+        detector: str | None = None,
+    ) -> Analysis:
+        """The whole answer for one picture file; nothing is stored.
+
+        Raises the errors of `decode`, `classifier` and `detector`.
+        """
+        if len(data) > self._max_image_bytes:
+            raise ImageTooLarge(
+                f"the picture has {len(data):,} bytes, "
+                f"more than the {self._max_image_bytes:,} that are allowed"
+            )
+        pipeline = TwoStage(
+            self.detector(detector or self.default_detector),
+            self.classifier(model or self.default_model),
+            max_faces=self._max_faces,
+        )
+        stopwatch = Stopwatch()
+        with stopwatch("decode"):
+            image_bgr = decode(data, max_pixels=self._max_pixels)
+        faces = pipeline.run(image_bgr, stopwatch)
+        height, width = image_bgr.shape[:2]
+        return Analysis(
+            file_name=file_name,
+            threshold=threshold,
+            width=width,
+            height=height,
+            faces=faces,
+            model=pipeline.classifier.card.ref,
+            detector=pipeline.detector.name,
+            timings_ms=stopwatch.timings_ms,
+        )
+
+    def classifier(self, name: str) -> Classifier:
+        """Raises UnknownModel, or ModelUnavailable when its card or weights are broken."""
+        with self._lock:
+            if name not in self._classifiers:
+                # Only names that were listed are ever joined to a path.
+                if name not in (known := self._model_names()):
+                    raise UnknownModel(name, known)
+                self._classifiers[name] = Classifier.load(
+                    self._models_dir / name, threads=self._onnx_threads
+                )
+            return self._classifiers[name]
+
+    def detector(self, name: str) -> Detector:
+        """Raises UnknownDetector."""
+        with self._lock:
+            if name not in DETECTORS:
+                raise UnknownDetector(name, DETECTORS)
+            if name not in self._detectors:
+                self._detectors[name] = DETECTORS[name]()
+            return self._detectors[name]
+
+    def warm(self) -> None:
+        """Load the defaults and run them once. A failure is kept for `problem`, not raised:
+        the process lives on, serves what it can and says that it is not ready. Call it again
+        once the cause is mended."""
+        try:
+            classifier = self.classifier(self.default_model)
+            size = classifier.card.input_size
+            blank = np.zeros((4 * size, 4 * size, 3), np.uint8)
+            self.detector(self.default_detector).detect(blank, blank[:, :, 0])
+            classifier.predict(blank[np.newaxis, :size, :size, 0])
+        except EmotionError as error:
+            log.error("not ready: %s", error)
+            self._problem = str(error)
+        else:
+            self._warm, self._problem = True, None
+
+    @property
+    def problem(self) -> str | None:
+        """Why this engine cannot serve its defaults yet; None when it can."""
+        if self._warm:
+            return None
+        return self._problem or "the model is not loaded yet"
+
+    def models(self) -> Iterator[ModelStatus]:
+        """Every model folder, checked as it lies on the disk now."""
+        for name in self._model_names():
+            try:
+                card = read_card(self._models_dir / name)
+                read_weights(self._models_dir / name, card)
+            except ModelUnavailable as error:
+                yield ModelStatus(name, None, str(error))
+            else:
+                yield ModelStatus(name, card, None)
+
+    def _model_names(self) -> list[str]:
+        return sorted(path.parent.name for path in self._models_dir.glob(f"*/{CARD_FILE}"))

@@ -1,0 +1,26 @@
+"""How gunicorn serves the application: `gunicorn -c docker/gunicorn.conf.py wsgi:app`."""
+
+import os
+
+from app.cpus import available_cpus
+from app.settings import Settings
+
+_settings = Settings.from_environment(os.environ)
+
+bind = f"{_settings.host}:{_settings.port}"
+# A worker for each CPU that is really ours. Its threads share one model, so a slow client or a
+# wait for the database does not idle the CPU; the numerical libraries let go of Python's lock.
+workers = _settings.workers or available_cpus()
+worker_class = "gthread"
+threads = _settings.worker_threads
+# Never preload: ONNX Runtime's threads do not survive a fork.
+preload_app = False
+# Heartbeats through memory: on a slow disk gunicorn would take its workers for dead.
+worker_tmp_dir = "/dev/shm"  # noqa: S108  gunicorn makes a private file in it
+accesslog = None
+errorlog = "-"
+
+
+def post_worker_init(worker):
+    """Load the model before the first request, in each worker after the fork."""
+    worker.wsgi.extensions["engine"].warm()

@@ -1,0 +1,85 @@
+"""Batched augmentation of grey crops: one affine warp for a whole batch, then light and damage."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROTATION_DEGREES = 18.0
+LOG_SCALE = 0.2  # wide enough for the spread of the detectors' boxes around a face
+LOG_ASPECT = 0.08
+SHEAR = 0.12
+SHIFT = 0.085  # of the side
+LOG_GAMMA = 0.45
+NOISE_SIGMA = 6.0  # grey levels
+BLUR_SHARE = 0.2
+BLUR_SIDES = (20, 32)  # faces this small, enlarged, look like this
+ERASE_SHARE = 0.5
+ERASE_SIDES = (0.12, 0.45)  # of the side
+
+
+def augment(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Randomly changed copies of `crops` (n, 1, side, side), float 0–255."""
+    changed = _warp(crops, generator)
+    changed = _blur(changed, generator)
+    gamma = torch.exp(_uniform(len(crops), LOG_GAMMA, generator))
+    changed = 255 * (changed.clamp(0, 255) / 255) ** gamma[:, None, None, None]
+    sigma = NOISE_SIGMA * torch.rand(len(crops), 1, 1, 1, generator=generator)
+    changed = changed + sigma * torch.randn(changed.shape, generator=generator)
+    return _erase(changed, generator).clamp(0, 255)
+
+
+def _uniform(count: int, limit: float, generator: torch.Generator) -> Tensor:
+    return (2 * torch.rand(count, generator=generator) - 1) * limit
+
+
+def _warp(crops: Tensor, generator: torch.Generator) -> Tensor:
+    count = len(crops)
+    angle = _uniform(count, math.radians(ROTATION_DEGREES), generator)
+    scale = torch.exp(_uniform(count, LOG_SCALE, generator))
+    aspect = torch.exp(_uniform(count, LOG_ASPECT, generator))
+    shear = _uniform(count, SHEAR, generator)
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    across, down = scale * aspect, scale / aspect
+    matrix = torch.zeros(count, 2, 3)
+    matrix[:, 0, 0] = mirror * across * cos
+    matrix[:, 0, 1] = down * (shear * cos - sin)
+    matrix[:, 1, 0] = mirror * across * sin
+    matrix[:, 1, 1] = down * (shear * sin + cos)
+    # affine_grid measures the side as 2, from -1 to 1.
+    matrix[:, 0, 2] = _uniform(count, 2 * SHIFT, generator)
+    matrix[:, 1, 2] = _uniform(count, 2 * SHIFT, generator)
+    grid = F.affine_grid(matrix, list(crops.shape), align_corners=False)
+    return F.grid_sample(crops, grid, padding_mode="border", align_corners=False)
+
+
+def _blur(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Shrink and enlarge a random share; one size a batch keeps it one call."""
+    side = crops.shape[-1]
+    low, high = BLUR_SIDES
+    small = int(torch.randint(low, high + 1, (1,), generator=generator))
+    chosen = torch.rand(len(crops), generator=generator) < BLUR_SHARE
+    if chosen.any():
+        shrunk = F.interpolate(crops[chosen], size=small, mode="area")
+        crops = crops.clone()
+        crops[chosen] = F.interpolate(shrunk, size=side, mode="bilinear", align_corners=False)
+    return crops
+
+
+def _erase(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """One rectangle of uniform grey on a random share (Zhong et al. 2017, arXiv 1708.04896)."""
+    count, side = len(crops), crops.shape[-1]
+    low, high = ERASE_SIDES
+    height = side * (low + (high - low) * torch.rand(count, generator=generator))
+    width = side * (low + (high - low) * torch.rand(count, generator=generator))
+    top = (side - height) * torch.rand(count, generator=generator)
+    left = (side - width) * torch.rand(count, generator=generator)
+    gray = 255 * torch.rand(count, 1, 1, 1, generator=generator)
+    chosen = torch.rand(count, generator=generator) < ERASE_SHARE
+    steps = torch.arange(side)
+    rows = (steps >= top[:, None]) & (steps < (top + height)[:, None])
+    columns = (steps >= left[:, None]) & (steps < (left + width)[:, None])
+    inside = (rows[:, :, None] & columns[:, None, :] & chosen[:, None, None])[:, None]
+    return torch.where(inside, gray, crops)

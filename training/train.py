@@ -1,0 +1,298 @@
+"""Train a classifier on FER+'s vote distribution, resumable, on as few as two CPU cores.
+
+    python -m training.train training/configs/custom_net_8.toml --data ../shared/data/ferplus
+    python -m training.train …                 # again after an interruption: goes on where it was
+
+Writes to runs/<name>/: checkpoint.pt (weights, their running average, optimiser, random state,
+history), log.csv (a line an epoch) and curve.png. Export it with training.export.
+"""
+
+import argparse
+import csv
+import functools
+import math
+import os
+import time
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training import ferplus
+from training.augment import augment
+from training.nets import NETS
+
+RUNS = Path("runs")
+
+
+class TrainingError(Exception):
+    """A config, data folder or checkpoint that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Config:
+    name: str
+    net: str
+    input_size: int
+    minutes: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    betas: tuple[float, float]
+    weight_decay: float
+    warmup_epochs: float
+    ema_decay: float
+    seed: int
+    net_options: dict[str, Any] = field(default_factory=dict)
+
+
+def read_config(path: Path) -> Config:
+    """Raises TrainingError for a file that is missing, no TOML, or names other settings.
+
+    Its table `card` is for training.export and no part of how the net is trained.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+        return Config(**{key: value for key, value in document.items() if key != "card"})
+    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise TrainingError(f"config {path}: {error}") from error
+
+
+def build_net(config: Config) -> nn.Module:
+    if config.net not in NETS:
+        raise TrainingError(f"unknown net {config.net!r}; known: {', '.join(NETS)}")
+    return NETS[config.net](classes=len(ferplus.LABELS), **config.net_options)
+
+
+@dataclass
+class Data:
+    """Crops as uint8 tensors (n, 1, size, size); validation under the majority protocol."""
+
+    crops: Tensor
+    targets: Tensor
+    validation_crops: Tensor
+    validation_labels: Tensor
+
+
+def load_data(folder: Path, size: int) -> Data:
+    """Training pictures: usable, each once, and none that is also in validation."""
+    train = ferplus.read_split(ferplus.split_path(folder, "FER2013Train"), size=size)
+    validation = ferplus.read_split(ferplus.split_path(folder, "FER2013Valid"), size=size)
+    train = train.where(
+        ferplus.usable_for_training(train.votes)
+        & ferplus.first_of_each(train.digests)
+        & ~np.isin(train.digests, validation.digests)
+    )
+    labels = ferplus.majority(validation.votes)
+    return Data(
+        crops=torch.from_numpy(train.crops)[:, None],
+        targets=torch.from_numpy(ferplus.distribution(train.votes)),
+        validation_crops=torch.from_numpy(validation.crops[labels >= 0])[:, None],
+        validation_labels=torch.from_numpy(labels[labels >= 0]),
+    )
+
+
+class Run:
+    """A training run and all of its state: what a checkpoint holds is what `state` returns."""
+
+    def __init__(self, config: Config, data: Data, folder: Path) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.data, self.folder = config, data, folder
+        self.net = build_net(config).to(memory_format=torch.channels_last)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.net,
+            avg_fn=functools.partial(_running_average, config.ema_decay),
+            use_buffers=True,
+        )
+        decayed = [p for p in self.net.parameters() if p.ndim > 1]
+        plain = [p for p in self.net.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain}],
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=0.0,
+        )
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.epoch = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def progress(self) -> float:
+        """The share of the schedule that is over, by epochs or by time, whichever is further."""
+        return max(self.epoch / self.config.epochs, self.seconds / (60 * self.config.minutes))
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "config": asdict(self.config),
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch_random": torch.get_rng_state(),
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+
+    def save(self) -> None:
+        """Write beside and rename: an interruption leaves the previous checkpoint whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "checkpoint.pt"
+        torch.save(self.state(), path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+        with (self.folder / "log.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.history[0].keys())
+            writer.writeheader()
+            writer.writerows(self.history)
+        plot_curve(self.history, self.folder / "curve.png", self.config.name)
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint, if there is one. Raises TrainingError if it is another's."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return False
+        state = read_checkpoint(path)
+        if state["config"] != asdict(self.config):
+            raise TrainingError(f"{path} was made with other settings; move it away to start anew")
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_random"])
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.history = state["history"]
+        return True
+
+    def train_epoch(self) -> float:
+        """One pass over the training pictures; returns the mean loss."""
+        self.net.train()
+        count = len(self.data.crops)
+        order = torch.randperm(count, generator=self.generator)
+        batches = order[: count - count % self.config.batch_size].split(self.config.batch_size)
+        epoch_start, seconds_before = time.monotonic(), self.seconds
+        losses = []
+        for step, batch in enumerate(tqdm(batches, desc=f"epoch {self.epoch + 1}", leave=False)):
+            self._set_learning_rate(self.epoch + step / len(batches))
+            crops = augment(self.data.crops[batch].float(), self.generator)
+            crops = crops.to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = self.net(crops)
+            loss = F.cross_entropy(logits.float(), self.data.targets[batch])
+            if not torch.isfinite(loss):
+                raise TrainingError("the loss is not finite: lower the learning rate")
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.average.update_parameters(self.net)
+            losses.append(loss.item())
+            self.seconds = seconds_before + time.monotonic() - epoch_start
+        self.epoch += 1
+        return float(np.mean(losses))
+
+    def _set_learning_rate(self, epoch: float) -> None:
+        """Linear warm-up, then half a cosine to 0 at the end of the schedule."""
+        warmup = min(1.0, (epoch + 0.01) / self.config.warmup_epochs)
+        share = max(epoch / self.config.epochs, self.seconds / (60 * self.config.minutes))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * warmup * cosine
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Accuracy and macro recall of the averaged weights on the validation split."""
+        self.average.eval()
+        logits = torch.cat(
+            [self.average(crops.float()) for crops in self.data.validation_crops.split(256)]
+        )
+        labels, predicted = self.data.validation_labels, logits.argmax(dim=1)
+        recalls = [
+            (predicted[labels == k] == k).float().mean().item() for k in labels.unique().tolist()
+        ]
+        return {
+            "validation_accuracy": (predicted == labels).float().mean().item(),
+            "validation_macro_recall": float(np.mean(recalls)),
+            "validation_loss": F.cross_entropy(logits, labels).item(),
+        }
+
+    def fit(self) -> None:
+        while self.progress < 1:
+            loss = self.train_epoch()
+            row = {"epoch": self.epoch, "minutes": self.seconds / 60, "loss": loss}
+            row |= self.validate()
+            self.history.append({key: round(value, 5) for key, value in row.items()})
+            self.save()
+            print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+
+
+def _running_average(decay: float, average: Tensor, current: Tensor, count: Tensor) -> Tensor:
+    """One step of an exponential average that forgets the random start sooner: over the first
+    steps the decay grows as (1 + n) / (10 + n) up to its final value."""
+    decay = min(decay, (1 + int(count)) / (10 + int(count)))
+    if not average.is_floating_point():
+        return current
+    return torch.lerp(average, current, 1 - decay)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Raises TrainingError when the file is missing or no whole checkpoint."""
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception as error:  # torch raises half a dozen unrelated types here
+        raise TrainingError(f"{path} is not a whole checkpoint: {error}") from error
+
+
+def plot_curve(history: list[dict[str, float]], path: Path, title: str) -> None:
+    """The learning curve: loss on the left axis, validation accuracy and recall on the right."""
+    epochs = [row["epoch"] for row in history]
+    figure, left = plt.subplots(figsize=(7, 4), layout="constrained")
+    left.plot(epochs, [row["loss"] for row in history], color="0.5", label="training loss")
+    left.set(xlabel="epoch", ylabel="cross-entropy with the votes", title=title)
+    right = left.twinx()
+    for key, label in (
+        ("validation_accuracy", "validation accuracy"),
+        ("validation_macro_recall", "validation macro recall"),
+    ):
+        right.plot(epochs, [100 * row[key] for row in history], label=label)
+    right.set_ylabel("percent")
+    right.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/ferplus"))
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    try:
+        config = read_config(arguments.config)
+        data = load_data(arguments.data, config.input_size)
+        run = Run(config, data, RUNS / config.name)
+        resumed = run.resume()
+        print(
+            f"{config.name}: {len(data.crops)} training and {len(data.validation_crops)} "
+            f"validation pictures, {sum(p.numel() for p in run.net.parameters()):,} parameters"
+            + (f", resumed after epoch {run.epoch}" if resumed else ""),
+            flush=True,
+        )
+        run.fit()
+    except (TrainingError, ferplus.FerPlusError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
