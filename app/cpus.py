@@ -10,7 +10,7 @@ CGROUP = Path("/sys/fs/cgroup")
 def available_cpus(cgroup: Path = CGROUP) -> int:
     """The smaller of the affinity mask and the cgroup's CPU quota (v2 or v1), at least 1."""
     affinity = len(os.sched_getaffinity(0))
-    return max(1, min(affinity, math.ceil(_quota(cgroup))))
+    return max(1, math.ceil(min(affinity, _quota(cgroup))))
 
 
 def _quota(cgroup: Path) -> float:

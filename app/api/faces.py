@@ -24,6 +24,10 @@ from app.store.queries import Filters
 
 blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces across images")
 
+ANSWERS = {
+    "application/json": {"schema": FacePageSchema},
+    "text/csv": {"schema": {"type": "string"}},
+}
 CSV_COLUMNS = (
     "image_id",
     "file_name",
@@ -42,7 +46,7 @@ CSV_COLUMNS = (
 
 @blp.route("/faces")
 class Faces(MethodView):
-    @blp.doc(responses={"200": {"content": {"text/csv": {"schema": {"type": "string"}}}}})
+    @blp.doc(responses={"200": {"description": "OK", "content": ANSWERS}})
     @blp.arguments(PageArguments, location="query")
     @blp.response(200, FacePageSchema)
     def get(self, asked: PageRequest) -> Any:

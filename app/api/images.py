@@ -33,7 +33,7 @@ from app.vision.types import Analysis
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
 
 PICTURE_TYPES = ("image/png", "image/jpeg")
-BINARY = {"schema": {"type": "string", "format": "binary"}}
+BINARY: dict[str, object] = {}  # OpenAPI 3.1: bytes have no schema
 BODIES = {
     "multipart/form-data": {"schema": MultipartBody},
     "application/json": {"schema": JsonBody},
@@ -59,10 +59,10 @@ class Images(MethodView):
         """Analyse pictures and keep the answers
 
         Send `multipart/form-data` with one or more files named `image`, a raw `image/*` body, or
-        JSON with base64. Options are form or JSON fields, or query parameters. One picture is
-        answered by its image object, several by `{"images": […], "errors": […]}`, where a picture
-        that fails does not harm the others. `Accept: image/png` or `image/jpeg` returns the
-        annotated picture instead.
+        JSON with base64. Options are query parameters, or fields of the form or the JSON, which
+        win. One picture is answered by its image object, several by
+        `{"images": […], "errors": […]}`, where a picture that fails does not harm the others.
+        `Accept: image/png` or `image/jpeg` returns the annotated picture instead.
         """
         accepted = negotiate("application/json", *PICTURE_TYPES)
         pictures = read_pictures(request, max_images=settings().max_images)

@@ -16,6 +16,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from app.analyse import Picture
 from app.errors import MalformedInput, NoImage, TooManyImages
 
+FORM = "multipart/form-data"
 MAX_FILE_NAME = 255
 UNNAMED = "unnamed"
 FORM_OVERHEAD = 1_000_000  # for the other fields and the headers of parts
@@ -27,7 +28,7 @@ class InMemoryRequest(Request):
         """What a body may have, refused before it is read: 16 pictures in a form, otherwise one,
         which base64 makes a third larger. The exact limit of a picture is the engine's."""
         limits = current_app.extensions["settings"]
-        if self.mimetype == "multipart/form-data":
+        if self.mimetype == FORM:
             return int(limits.max_images * limits.max_image_bytes + FORM_OVERHEAD)
         return int(limits.max_image_bytes * 4 / 3 + FORM_OVERHEAD)
 
@@ -47,7 +48,10 @@ class OptionsParser(FlaskParser):
     __location_map__ = FlaskParser.__location_map__ | {"options": "load_options"}
 
     def load_options(self, req: Request, schema: Any) -> dict[str, Any]:
-        fields = read_json(req) if req.is_json else req.form.to_dict()
+        if req.is_json:
+            fields = read_json(req)
+        else:
+            fields = req.form.to_dict() if req.mimetype == FORM else {}
         return req.args.to_dict() | {key: fields[key] for key in fields if key != "image"}
 
 
@@ -57,7 +61,7 @@ def read_pictures(request: Request, *, max_images: int) -> list[Picture]:
     Raises NoImage, TooManyImages, MalformedInput, or UnsupportedMediaType where the body is of
     none of these kinds.
     """
-    if request.mimetype == "multipart/form-data":
+    if request.mimetype == FORM:
         pictures = _from_form(request)
     elif request.is_json:
         pictures = [picture_from_json(read_json(request))]

@@ -88,8 +88,11 @@ class AnalyseArguments(Arguments):
         )
 
 
-class MultipartBody(AnalyseArguments):
+class MultipartBody(Schema):
     """For the OpenAPI document only: pictures.py reads the pictures of a request."""
+
+    class Meta:
+        unknown = INCLUDE  # the options
 
     image = fields.List(
         fields.String(metadata={"format": "binary"}),
@@ -98,8 +101,11 @@ class MultipartBody(AnalyseArguments):
     )
 
 
-class JsonBody(AnalyseArguments):
+class JsonBody(Schema):
     """For the OpenAPI document only, as above."""
+
+    class Meta:
+        unknown = INCLUDE
 
     image = fields.String(
         required=True,
@@ -108,6 +114,7 @@ class JsonBody(AnalyseArguments):
             "description": "base64 of a picture file, or a data URI with it",
         },
     )
+    file_name = fields.String(metadata={"example": "photo.jpg"})
 
 
 class ViewArguments(Arguments):

@@ -159,7 +159,8 @@ def erase(image_id: int) -> None:
 
 def get(image_id: int) -> Analysis:
     """Raises NotFound."""
-    row = db.session.get(ImageRow, image_id, options=[_WHOLE_IMAGE])
+    with _snapshot():
+        row = db.session.get(ImageRow, image_id, options=[_WHOLE_IMAGE])
     if row is None:
         raise NotFound(f"no image {image_id}")
     return _analysis(row)
@@ -176,7 +177,8 @@ def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[A
     if cursor is not None:
         query = query.where(tuple_(*key) < tuple_(*_decode_cursor(cursor, len(key))))
     query = query.options(_WHOLE_IMAGE).order_by(*(column.desc() for column in key))
-    rows = db.session.scalars(query.limit(size + 1)).all()
+    with _snapshot():
+        rows = db.session.scalars(query.limit(size + 1)).all()
     following = None
     if len(rows) > size:
         following = _encode_cursor(rows[size - 1].created_at, rows[size - 1].id)
@@ -194,7 +196,8 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
             (position < tuple_(created_at, image_id))
             | ((ImageRow.id == image_id) & (FaceRow.number > number))
         )
-    rows = db.session.scalars(query.limit(size + 1)).all()
+    with _snapshot():
+        rows = db.session.scalars(query.limit(size + 1)).all()
     following = None
     if len(rows) > size:
         last = rows[size - 1]
@@ -239,28 +242,29 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
         counted = counted.select_from(FaceRow).join(FaceRow.image)
     else:
         counted = select(span, func.count())
-    for name, count in db.session.execute(counted.where(*images, *faces).group_by(span)):
-        spans[name] = Span(name, count)
-    for name, emotion, count in db.session.execute(
-        select(span, FaceRow.dominant, func.count())
-        .select_from(FaceRow)
-        .join(FaceRow.image)
-        .where(*images, *faces)
-        .group_by(span, FaceRow.dominant)
-        .order_by(FaceRow.dominant)
-    ):
-        spans[name].faces += count
-        spans[name].dominant[emotion] = count
-    for name, emotion, mean in db.session.execute(
-        select(span, EmotionRow.emotion, func.avg(EmotionRow.probability))
-        .select_from(FaceRow)
-        .join(FaceRow.image)
-        .join(FaceRow.emotions)
-        .where(*images, *faces)
-        .group_by(span, EmotionRow.emotion)
-        .order_by(EmotionRow.emotion)
-    ):
-        spans[name].mean_probability[emotion] = mean
+    with _snapshot():
+        for name, count in db.session.execute(counted.where(*images, *faces).group_by(span)):
+            spans[name] = Span(name, count)
+        for name, emotion, count in db.session.execute(
+            select(span, FaceRow.dominant, func.count())
+            .select_from(FaceRow)
+            .join(FaceRow.image)
+            .where(*images, *faces)
+            .group_by(span, FaceRow.dominant)
+            .order_by(FaceRow.dominant)
+        ):
+            spans[name].faces += count
+            spans[name].dominant[emotion] = count
+        for name, emotion, mean in db.session.execute(
+            select(span, EmotionRow.emotion, func.avg(EmotionRow.probability))
+            .select_from(FaceRow)
+            .join(FaceRow.image)
+            .join(FaceRow.emotions)
+            .where(*images, *faces)
+            .group_by(span, EmotionRow.emotion)
+            .order_by(EmotionRow.emotion)
+        ):
+            spans[name].mean_probability[emotion] = mean
     return [spans[name] for name in sorted(spans)]
 
 
@@ -291,8 +295,20 @@ def revision_problem() -> str | None:
 
 
 @contextmanager
+def _snapshot() -> Iterator[None]:
+    """One state of the database for all queries of the block: an image that is erased meanwhile
+    is seen whole or not at all."""
+    db.session.rollback()
+    if db.engine.dialect.name == "postgresql":  # SQLite's transactions are snapshots anyway
+        db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    yield
+
+
+@contextmanager
 def _transaction() -> Iterator[None]:
     """Commit what the block did; whatever it raises, keep nothing of it."""
+    # Anew: SQLite refuses to write in a transaction that has read what others changed since.
+    db.session.rollback()
     try:
         yield
         db.session.commit()

@@ -30,6 +30,8 @@ _SIGNATURES = {
     b"MM\x00+": "TIFF",
 }
 
+_PNG_SIZE = slice(16, 24)  # width and height, big-endian, in the first chunk of every PNG
+
 # What Pillow's readers raise on bytes that are no whole picture (they have no common base).
 _DECODE_ERRORS = (
     OSError,
@@ -73,13 +75,12 @@ def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
     is decoded) or UndecodableImage (damaged, cut short, or pixels that are not 8 or 16 bit).
     """
     kind = image_type(data)
+    if kind == "PNG" and len(data) >= _PNG_SIZE.stop:
+        # Pillow would look for pixels first; a header alone says enough.
+        _check_size(*struct.unpack(">II", data[_PNG_SIZE]), max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageTooLarge(
-                    f"the picture has {image.width}x{image.height} pixels, "
-                    f"more than the {max_pixels:,} that are allowed"
-                )
+            _check_size(image.width, image.height, max_pixels)
             upright = ImageOps.exif_transpose(image)
             image_bgr = cv2.cvtColor(_rgb_array(upright), cv2.COLOR_RGB2BGR)
     except Image.DecompressionBombError as error:
@@ -87,6 +88,13 @@ def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
     except _DECODE_ERRORS as error:
         raise UndecodableImage(f"the {kind} picture is damaged or cut short") from error
     return np.asarray(image_bgr, dtype=np.uint8)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageTooLarge(
+            f"the picture has {width}x{height} pixels, more than the {max_pixels:,} allowed"
+        )
 
 
 def _rgb_array(image: Image.Image) -> NDArray[np.uint8]:

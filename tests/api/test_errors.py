@@ -1,0 +1,260 @@
+"""Every row of the error table, the shape of the answer, and nothing left behind."""
+
+import base64
+import copy
+import json
+import re
+import struct
+import zlib
+
+import pytest
+from sqlalchemy import func, select
+
+from app.store.tables import EmotionRow, FaceRow, ImageRow, db
+from tests.conftest import multipart_body, picture, upload
+
+GOOD = picture(50, gray=250)
+JPEG = picture(64, 64, kind="JPEG")
+
+
+def png_header(width, height):
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def form(data=GOOD, name="a.png", **fields):
+    return {"data": {"image": upload(data, name), **fields}}
+
+
+def b64(data=GOOD):
+    return base64.b64encode(data).decode()
+
+
+def json_body(text):
+    return {"data": text, "content_type": "application/json"}
+
+
+def image_body(data):
+    return {"data": data, "content_type": "image/png"}
+
+
+NO_FILE = {"data": {"threshold": "0.5"}, "content_type": "multipart/form-data"}
+TEXT_FIELD = {"data": {"image": "photo.jpg"}, "content_type": "multipart/form-data"}
+URL_ENCODED = {"data": "a=b", "content_type": "application/x-www-form-urlencoded"}
+NAN = json_body(f'{{"image": "{b64()}", "threshold": NaN}}')
+ACCEPT_PNG, ACCEPT_HTML, ACCEPT_XML = (
+    {"headers": {"Accept": kind}} for kind in ("image/png", "text/html", "text/xml")
+)
+
+
+def several(count):
+    return {"data": {"image": [upload(GOOD) for _ in range(count)]}}
+
+
+# what: (status, field at fault, arguments of POST /v1/images)
+BAD_PICTURES = {
+    "no body": (400, None, {}),
+    "no image": (400, None, NO_FILE),
+    "image as text": (400, None, TEXT_FIELD),
+    "empty file": (400, None, form(b"")),
+    "empty raw body": (400, None, image_body(b"")),
+    "broken JSON": (400, None, json_body("{")),
+    "JSON list": (400, None, {"json": []}),
+    "deep JSON": (400, None, json_body("[" * 200_000)),
+    "JSON without image": (400, None, {"json": {"threshold": 0.5}}),
+    "image a number": (400, None, {"json": {"image": 5}}),
+    "broken base64": (400, None, {"json": {"image": "§§§"}}),
+    "base64 cut": (400, None, {"json": {"image": b64()[:-3]}}),
+    "URI without base64": (400, None, {"json": {"image": "data:image/png,abc"}}),
+    "URL-encoded form": (415, None, URL_ENCODED),
+    "text renamed": (415, "image", form(b"I am text", "photo.jpg")),
+    "a PDF": (415, "image", image_body(b"%PDF-1.7 ...")),
+    "cut JPEG": (422, "image", form(JPEG[: len(JPEG) // 2])),
+    "cut PNG": (422, "image", form(GOOD[: len(GOOD) // 2])),
+    "huge header": (413, "image", form(png_header(30_000, 30_000))),
+    "17 pictures": (413, "image", several(17)),
+    "two annotated": (406, None, several(2) | ACCEPT_PNG),
+    "accept HTML": (406, None, form() | ACCEPT_HTML),
+    "threshold NaN": (422, "threshold", form(threshold="NaN")),
+    "threshold inf": (422, "threshold", form(threshold="inf")),
+    "threshold 1.5": (422, "threshold", form(threshold="1.5")),
+    "threshold -0.1": (422, "threshold", form(threshold="-0.1")),
+    "threshold abc": (422, "threshold", form(threshold="abc")),
+    "threshold a list": (422, "threshold", {"json": {"image": b64(), "threshold": [0.5]}}),
+    "threshold NaN in JSON": (422, "threshold", NAN),
+    "unknown model": (422, "model", form(model="nope")),
+    "model as path": (422, "model", form(model="../stub_8")),
+    "unknown detector": (422, "detector", form(detector="nope")),
+    "unknown view": (422, "view", form(view="half")),
+    "unknown option": (422, "thresold", form(thresold="0.5")),
+    "store maybe": (422, "store", form(store="maybe")),
+}
+
+LEGACY = {"image": b64()}
+
+# what: (status, field at fault, method, path, arguments)
+BAD_REQUESTS = {
+    "unknown id": (404, None, "GET", "/v1/images/999", {}),
+    "id not a number": (404, None, "GET", "/v1/images/abc", {}),
+    "id too large": (404, None, "GET", f"/v1/images/{2**63}", {}),
+    "largest id": (404, None, "DELETE", f"/v1/images/{2**63 - 1}", {}),
+    "unknown route": (404, None, "GET", "/v1/nothing", {}),
+    "wrong method": (405, None, "PUT", "/v1/images", {}),
+    "cursor": (422, "cursor", "GET", "/v1/images?cursor=%F0%9F%98%80", {}),
+    "cursor of faces": (422, "cursor", "GET", "/v1/faces?cursor=abc", {}),
+    "cursor too long": (422, "cursor", "GET", f"/v1/images?cursor={'a' * 999}", {}),
+    "page size 0": (422, "page_size", "GET", "/v1/images?page_size=0", {}),
+    "page size 201": (422, "page_size", "GET", "/v1/faces?page_size=201", {}),
+    "since": (422, "since", "GET", "/v1/images?since=yesterday", {}),
+    "since without zone": (422, "since", "GET", "/v1/images?since=2026-01-01T00:00:00", {}),
+    "min_faces": (422, "min_faces", "GET", "/v1/images?min_faces=-1", {}),
+    "min_faces huge": (422, "min_faces", "GET", "/v1/images?min_faces=99999999999", {}),
+    "min_probability": (422, "min_probability", "GET", "/v1/faces?min_probability=nan", {}),
+    "threshold of GET": (422, "threshold", "GET", "/v1/images?threshold=2", {}),
+    "unknown filter": (422, "emotoin", "GET", "/v1/images?emotoin=anger", {}),
+    "by week": (422, "by", "GET", "/v1/summary?by=week", {}),
+    "faces as XML": (406, None, "GET", "/v1/faces", ACCEPT_XML),
+    "legacy without image": (422, "image", "POST", "/index", {"json": {"threshold": 0.5}}),
+    "legacy base64": (400, None, "POST", "/index", {"json": {"image": "§"}}),
+    "legacy threshold": (422, "threshold", "POST", "/index", {"json": LEGACY | {"threshold": 7}}),
+    "legacy text": (415, "image", "POST", "/index", {"json": {"image": b64(b"text")}}),
+}
+CASES = {
+    what: (status, field, "POST", "/v1/images", call)
+    for what, (status, field, call) in BAD_PICTURES.items()
+} | BAD_REQUESTS
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_bad_input_gets_a_clear_problem_and_leaves_nothing(app, client, what):
+    status, field, method, path, call = CASES[what]
+    answer = client.open(path, method=method, **copy.deepcopy(call))
+    assert_problem(answer, status)
+    if field:
+        assert field in [error["field"] for error in answer.json["errors"]]
+    with app.app_context():
+        for table in (ImageRow, FaceRow, EmotionRow):
+            assert db.session.scalar(select(func.count()).select_from(table)) == 0
+
+
+def assert_problem(answer, status):
+    """The one shape of every error (RFC 9457)."""
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    problem = answer.json
+    assert list(problem)[:5] == ["type", "title", "status", "detail", "request_id"]
+    assert set(problem) <= {"type", "title", "status", "detail", "request_id", "errors"}
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert problem["type"] == "about:blank" or re.fullmatch(
+        r"urn:emotion:problem:[a-z-]+", problem["type"]
+    )
+    for error in problem.get("errors", []):
+        assert error.keys() == {"field", "message"}
+    text = answer.get_data(as_text=True)
+    assert not re.search(r"Traceback|\.py|/tmp|/work|/home|sqlite|SELECT|INSERT", text)
+
+
+def test_unknown_names_are_answered_with_the_known_ones(client):
+    assert "stub_5, stub_8" in client.post("/v1/images", **form(model="x")).json["detail"]
+    assert "haar" in client.post("/v1/images", **form(detector="x")).json["detail"]
+
+
+def test_a_405_names_the_methods(client):
+    assert "POST" in client.put("/v1/images").headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda c: c.post("/v1/images", data=bytes(2_400_000), content_type="image/png"),
+        lambda c: c.post("/v1/images", json={"image": "A" * 2_400_000}),
+        lambda c: c.post("/index", json={"image": "A" * 2_400_000}),
+        lambda c: c.post("/v1/images", **multipart_body(GOOD + bytes(1_100_000))),
+        lambda c: c.post("/v1/images", **multipart_body(bytes(8_000_000))),
+    ],
+    ids=["raw", "json", "legacy", "one file", "whole form"],
+)
+def test_too_many_bytes_are_refused(make_app, send):
+    client = make_app(max_image_bytes=1_000_000, max_images=4).test_client()
+    assert_problem(send(client), 413)
+
+
+def test_a_file_of_just_the_allowed_size_passes(make_app):
+    client = make_app(max_image_bytes=len(GOOD)).test_client()
+    assert client.post("/v1/images", **form()).status_code == 201
+    assert client.post("/v1/images", json={"image": b64()}).status_code == 201
+    client = make_app(max_image_bytes=len(GOOD) - 1).test_client()
+    assert client.post("/v1/images", **form()).status_code == 413
+
+
+def test_one_too_large_among_several_is_reported_with_its_index(make_app):
+    client = make_app(max_pixels=3000).test_client()
+    answer = client.post(
+        "/v1/images", data={"image": [upload(picture(99, 99), "big.png"), upload(GOOD)]}
+    )
+    assert answer.status_code == 201
+    assert [(e["index"], e["status"]) for e in answer.json["errors"]] == [(0, 413)]
+
+
+@pytest.mark.parametrize("sent", ["abc-123", "a" * 128])
+def test_a_request_keeps_the_id_it_came_with(client, sent):
+    answer = client.get("/v1/images/5", headers={"X-Request-ID": sent})
+    assert answer.json["request_id"] == sent
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "<script>", "é"])
+def test_a_strange_request_id_is_replaced(client, sent):
+    answer = client.get("/v1/images/5", headers={"X-Request-ID": sent})
+    assert answer.json["request_id"] != sent
+    assert re.fullmatch("[0-9a-f]{32}", answer.json["request_id"])
+
+
+def test_a_missing_database_is_a_503_that_says_when_to_come_back(make_app, tmp_path):
+    client = make_app(database_url=f"sqlite:///{tmp_path / 'new.db'}").test_client()
+    for answer in (client.post("/v1/images", **form()), client.get("/v1/images")):
+        assert_problem(answer, 503)
+        assert answer.headers["Retry-After"] == "5"
+
+
+def test_missing_weights_are_a_503_and_other_models_serve(client, models_dir):
+    (models_dir / "stub_8" / "model.onnx").unlink()
+    answer = client.post("/v1/images", **form())
+    assert_problem(answer, 503)
+    assert answer.headers["Retry-After"] == "5"
+    assert client.post("/v1/images", **form(model="stub_5")).status_code == 201
+
+
+def test_what_nobody_foresaw_is_a_500_without_details(client, monkeypatch, caplog):
+    def explode(*_args, **_kwargs):
+        raise RuntimeError("SELECT secret FROM /home/me.py")
+
+    monkeypatch.setattr("app.store.queries.page_of_images", explode)
+    answer = client.get("/v1/images", headers={"X-Request-ID": "find-me"})
+    assert_problem(answer, 500)
+    assert "secret" in caplog.text
+    assert "find-me" in caplog.text
+
+
+def test_every_error_of_the_domain_has_a_status():
+    from app import errors
+    from app.api.problems import STATUS
+
+    def subclasses(kind):
+        for each in kind.__subclasses__():
+            yield each
+            yield from subclasses(each)
+
+    abstract = {errors.UnknownName}
+    assert set(STATUS) == set(subclasses(errors.EmotionError)) - abstract
+
+
+def test_errors_of_a_batch_have_the_shape_of_problems(client):
+    answer = client.post("/v1/images", data={"image": [upload(GOOD), upload(b"")]})
+    (error,) = answer.json["errors"]
+    assert list(error) == [
+        "index", "file_name", "type", "title", "status", "detail", "request_id",
+    ]  # fmt: skip
+    assert json.dumps(error)

@@ -1,0 +1,179 @@
+"""What tests share. Unit tests need no weights: the session is stubbed, the code is real."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_migrate import upgrade
+from PIL import Image
+
+from app import create_app
+from app.settings import ROOT, Settings
+from app.store.tables import db
+from app.vision import classifier
+from app.vision.detectors import DETECTORS
+from app.vision.types import Box, Detection
+
+SHARED = ROOT.parent / "shared"
+LABELS = (
+    "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+)  # fmt: skip
+
+
+def need(present: object, reason: str) -> None:
+    """Skip where a part is missing; in CI a missing part is a failure."""
+    if not present:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have this: {reason}")
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    need(SHARED.is_dir(), "no research data at ../shared")
+    return SHARED / "data"
+
+
+class StubSession:
+    """Stands for ONNX Runtime: the brighter a crop, the happier (label 1), else neutral (0)."""
+
+    def __init__(self, weights: bytes, *, input_size: int, outputs: int, threads: int) -> None:
+        self.outputs = outputs
+        self.batches: list[int] = []
+
+    def run(self, crops: np.ndarray) -> np.ndarray:
+        assert crops.dtype == np.uint8
+        self.batches.append(len(crops))
+        logits = np.zeros((len(crops), self.outputs), np.float32)
+        logits[:, 1] = (crops.mean(axis=(1, 2)) - 128) / 16
+        return logits
+
+
+class StubDetector:
+    """Finds what the picture's own size asks for: faces side by side, each 40 px wide.
+
+    A picture 20 px wide or less has none, one 50 px wide has one, one 100 px wide has two.
+    """
+
+    name = "stub"
+    description = "boxes for tests"
+
+    def detect(self, image_bgr: np.ndarray, image_gray: np.ndarray) -> list[Detection]:
+        height, width = image_gray.shape
+        return [
+            Detection(Box(x, 5, x + 40, min(45, height)), 0.75)
+            for x in range(5, width - 40, 50)
+            if height > 20
+        ]
+
+
+def card_document(name: str, labels: tuple[str, ...] = LABELS) -> dict:
+    return {
+        "name": name,
+        "version": "0.1",
+        "labels": list(labels),
+        "input": {"size": 48, "channels": 1, "dtype": "uint8", "layout": "NCHW"},
+        "crop_scale": 1.0,
+        "temperature": 1.0,
+        "weights": {"file": "model.onnx", "sha256": hashlib.sha256(b"stub").hexdigest()},
+        "licence": "none",
+        "intended_use": "tests",
+    }
+
+
+def write_model(models: Path, name: str, labels: tuple[str, ...] = LABELS) -> Path:
+    folder = models / name
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text(json.dumps(card_document(name, labels)))
+    (folder / "model.onnx").write_bytes(b"stub")
+    return folder
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path) -> Path:
+    """Two models, one of 8 and one of 5 classes."""
+    write_model(tmp_path / "models", "stub_8")
+    write_model(tmp_path / "models", "stub_5", LABELS[:5])
+    return tmp_path / "models"
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file at the head revision, to copy: migrating anew for each test is slow."""
+    path = tmp_path_factory.mktemp("database") / "head.db"
+    with create_app(Settings(database_url=f"sqlite:///{path}")).app_context():
+        upgrade()
+        db.engine.dispose()  # moves what is in the write-ahead log into the file
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path, models_dir: Path, migrated_database: Path) -> Settings:
+    shutil.copy(migrated_database, tmp_path / "test.db")
+    return Settings(
+        database_url=f"sqlite:///{tmp_path / 'test.db'}",
+        models_dir=models_dir,
+        model="stub_8",
+        detector="stub",
+    )
+
+
+@pytest.fixture
+def make_app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Flask]:
+    """An application on stubs; keyword arguments change its settings."""
+    monkeypatch.setitem(DETECTORS, "stub", StubDetector)
+    monkeypatch.setattr(classifier, "OnnxSession", StubSession)
+
+    def make(**changes: object) -> Flask:
+        return create_app(replace(settings, **changes))
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
+    yield make_app()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def picture(
+    width: int = 50, height: int = 50, *, gray: int = 200, kind: str = "PNG", **options: object
+) -> bytes:
+    """The file of an evenly grey picture; StubDetector makes its width the number of faces."""
+    data = io.BytesIO()
+    Image.new("RGB", (width, height), (gray, gray, gray)).save(data, kind, **options)
+    return data.getvalue()
+
+
+def multipart_body(data: bytes) -> dict:
+    """A form with one file, made by hand: Flask's test client takes temporary files for large
+    ones, which is just what must not happen on the service's side."""
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    body = head + data + b"\r\n--x--\r\n"
+    return {"data": body, "content_type": "multipart/form-data; boundary=x"}
+
+
+def upload(data: bytes, name: str = "photo.png") -> tuple[io.BytesIO, str]:
+    """A file part of a multipart form."""
+    return io.BytesIO(data), name
+
+
+@pytest.fixture(scope="session")
+def astronaut_bgr() -> np.ndarray:
+    """A public-domain photograph with one face, 512×512."""
+    from skimage import data
+
+    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])

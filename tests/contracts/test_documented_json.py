@@ -1,0 +1,127 @@
+"""The documented JSON, to the letter: clients parse it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.documents import View, image_document, image_page_document, shown_emotions
+from app.store.queries import Page
+from app.vision.types import Analysis, Box, Face, ModelRef
+from tests.conftest import picture, upload
+
+DOCUMENTED = json.loads((Path(__file__).parent / "documented.json").read_text())
+REST = {"surprise": 0.0, "anger": 0.0, "disgust": 0.0, "fear": 0.0, "contempt": 0.0}
+
+
+def face(box, **probabilities):
+    rest = 1 - sum(probabilities.values())
+    return Face(
+        Box(*box), {"neutral": rest, "happiness": 0.0, "sadness": 0.0} | probabilities | REST
+    )
+
+
+def analysis(*faces):
+    return Analysis(
+        file_name="test.jpg",
+        threshold=0.5,
+        width=300,
+        height=259,
+        faces=faces,
+        model=ModelRef("net", "1", "0" * 64),
+        detector="haar",
+    )
+
+
+def test_the_documented_example_comes_out_byte_for_byte():
+    found = analysis(
+        face((109, 160, 192, 243), happiness=0.9987),
+        face((207, 157, 290, 240), sadness=0.5249),
+        face((104, 22, 195, 113), happiness=0.3, sadness=0.3),
+    )
+    document = image_page_document(Page([found], None), View())
+    (image,) = document["images"]
+    documented = {key: image[key] for key in ("file_name", "threshold", "faces")}
+    assert json.dumps({"images": [documented]}) == json.dumps(DOCUMENTED)
+
+
+def test_keys_beside_the_documented_ones_are_only_in_the_image():
+    document = image_document(replace(analysis(), id=7), View())
+    assert list(document) == [
+        "id", "file_name", "threshold", "created_at", "model", "detector", "faces",
+    ]  # fmt: skip
+    assert document["created_at"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "shown"),
+    [
+        (0.496, 0.5, 0.5),  # rounds up to the threshold
+        (0.494, 0.5, None),
+        (0.5, 0.5, 0.5),
+        (1.0, 1.0, 1.0),
+        (0.996, 1.0, 1.0),
+        (0.994, 1.0, None),
+        (0.0, 0.0, 0.0),
+        (0.001, 0.005, None),
+        (0.128, 0.1234, 0.13),
+        (0.1234, 0.1234, None),  # shown as 0.12 it would be below what was asked for
+    ],
+)
+def test_the_rounded_value_is_compared(probability, threshold, shown):
+    made = Face(Box(0, 0, 1, 1), {"joy": probability, "calm": 1 - probability})
+    assert shown_emotions(made, threshold).get("joy") == shown
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_no_client_ever_sees_a_value_below_its_threshold(probability, threshold):
+    made = Face(Box(0, 0, 1, 1), {"joy": probability, "calm": 1 - probability})
+    shown = shown_emotions(made, threshold)
+    assert all(value >= threshold for value in shown.values())
+    hidden = made.probabilities.keys() - shown.keys()
+    assert all(round(made.probabilities[name], 2) < threshold for name in hidden)
+
+
+@given(st.tuples(*[st.floats(-50, 5000)] * 2), st.tuples(*[st.floats(1, 900)] * 2))
+def test_bbox_is_four_strings_of_whole_pixels(corner, size):
+    box = (*corner, corner[0] + size[0], corner[1] + size[1])
+    (shown,) = image_document(analysis(face(box)), View())["faces"]
+    assert all(isinstance(value, str) and str(int(value)) == value for value in shown["bbox"])
+    assert [abs(int(value) - exact) <= 0.5 for value, exact in zip(shown["bbox"], box, strict=True)]
+
+
+@pytest.fixture
+def document(client):
+    return client.get("/openapi.json").json
+
+
+def validate(document, answer, path, method="get", status="200"):
+    """Check an answer against what the OpenAPI document says of it."""
+    content = document["paths"][path][method]["responses"][status]["content"]
+    schema = content["application/json"]["schema"] | {"components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(answer.json)
+
+
+def test_answers_are_what_the_openapi_document_says(client, document):
+    post = {"image": upload(picture(100, gray=250)), "threshold": "0.2"}
+    validate(document, client.post("/v1/images", data=post), "/v1/images", "post", "201")
+    several = {"image": [upload(picture()), upload(b"")]}
+    validate(document, client.post("/v1/images", data=several), "/v1/images", "post", "201")
+    for query in ("", "?view=full"):
+        validate(document, client.get(f"/v1/images{query}"), "/v1/images")
+        validate(document, client.get(f"/v1/images/1{query}"), "/v1/images/{image_id}")
+        validate(document, client.get(f"/v1/faces{query}"), "/v1/faces")
+    for path in ("/v1/summary", "/v1/models", "/v1/detectors", "/healthz", "/readyz"):
+        validate(document, client.get(path), path)
+
+
+def test_problems_are_what_the_openapi_document_says(client, document):
+    schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
+    for answer in (client.get("/v1/images/9"), client.get("/v1/images?threshold=x")):
+        jsonschema.Draft202012Validator(schema).validate(answer.json)
+    error = document["components"]["responses"]["DEFAULT_ERROR"]["content"]
+    assert list(error) == ["application/problem+json"]

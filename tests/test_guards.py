@@ -1,0 +1,100 @@
+"""Guards for what people forget."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from importlinter.cli import lint_imports
+
+from app.settings import ROOT, settings_table
+from app.vision.card import read_card, read_weights
+
+README = (ROOT / "README.md").read_text("utf-8")
+MODELS = sorted(path.parent for path in (ROOT / "models").glob("*/card.json"))
+NOT_IN_OPENAPI = {"/openapi.json", "/docs", "/docs/start.js", "/docs/assets/<path:file_name>"}
+
+
+def test_every_route_is_in_the_openapi_document(app, client):
+    documented = set(client.get("/openapi.json").json["paths"])
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule)
+        assert (path in documented) != (rule.rule in NOT_IN_OPENAPI), rule.rule
+
+
+def test_every_operation_is_described(client):
+    for path, operations in client.get("/openapi.json").json["paths"].items():
+        for method in operations.keys() & {"get", "post", "delete"}:
+            assert operations[method].get("summary"), f"{method} {path}"
+            assert "default" in operations[method]["responses"], f"{method} {path}"
+
+
+def test_every_setting_is_in_the_readme_with_its_default():
+    listed = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", README, re.MULTILINE))
+    assert listed == {setting.env: setting.default for setting in settings_table()}
+
+
+def test_every_status_of_a_problem_is_in_the_readme():
+    from app.api.problems import STATUS
+
+    listed = {
+        int(code)
+        for row in re.findall(r"^\| ([\d ·/]+) \|", README, re.MULTILINE)
+        for code in re.findall(r"\d{3}", row)
+    }
+    assert listed >= {*STATUS.values(), 405, 406}
+
+
+def test_there_is_a_model():
+    assert MODELS
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
+def test_every_card_is_valid_and_fits_its_weights(folder):
+    card = read_card(folder)
+    weights = read_weights(folder, card)
+    document = json.loads((folder / "card.json").read_text())
+    assert document["weights"]["bytes"] == len(weights)
+    for said in ("licence", "intended_use", "out_of_scope", "limits", "training", "evaluation"):
+        assert document[said], f"the card says nothing of {said}"
+    for protocol in document["evaluation"]["protocols"].values():
+        assert protocol["pictures"] > 0
+        assert protocol["recall"].keys() == set(card.labels)
+
+
+def test_importing_the_application_imports_neither_flask_nor_a_model():
+    heavy = {"flask", "torch", "cv2", "onnxruntime", "sqlalchemy"}
+    code = f"import app, sys; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_creating_the_application_loads_no_model(make_app, models_dir):
+    for weights in models_dir.glob("*/model.onnx"):
+        weights.unlink()
+    assert make_app().extensions["engine"].problem == "the model is not loaded yet"
+
+
+def test_the_walls_stand():
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), is_debug_mode=False) == 0
+
+
+def test_only_the_settings_read_the_environment():
+    reading = re.compile(r"os\.environ|getenv")
+    readers = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "app").rglob("*.py")
+        if reading.search(path.read_text("utf-8"))
+    }
+    assert readers == {"app/__init__.py"}  # hands it to Settings.from_environment
+
+
+def test_no_research_data_is_committed():
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    pictures = re.compile(r"\.(jpe?g|png|gif|bmp|tiff?|webp|zip|csv|npz|pt)$", re.IGNORECASE)
+    assert [name for name in files if pictures.search(name) and not name.startswith("docs/")] == []

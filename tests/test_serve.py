@@ -1,0 +1,76 @@
+"""gunicorn with real workers: parallel requests, the workers' number, a clean stop."""
+
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from app.cpus import available_cpus
+from app.settings import ROOT
+from tests.service import running_service
+
+pytestmark = pytest.mark.weights
+PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="module")
+def url(folder):
+    with running_service(folder) as url:
+        yield url
+
+
+def test_parallel_posts_are_all_answered_alike_and_all_stored(url):
+    def post(number):
+        files = {"image": (f"{number}.jpg", PHOTO)}
+        return requests.post(f"{url}/v1/images", files=files, timeout=60)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(post, range(24)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({str(answer.json()["faces"]) for answer in answers}) == 1
+    stored = requests.get(f"{url}/v1/images?page_size=200", timeout=10).json()["images"]
+    assert {image["id"] for image in stored} >= {answer.json()["id"] for answer in answers}
+
+
+def test_there_is_a_worker_for_each_cpu(url, folder):
+    workers = re.findall(r"Booting worker with pid", (folder / "service.log").read_text())
+    assert len(workers) == available_cpus()
+
+
+def test_it_keeps_connections_and_serves_the_documents(url):
+    with requests.Session() as session:
+        for path in ("/healthz", "/openapi.json", "/docs", "/v1/models", "/v1/detectors"):
+            assert session.get(f"{url}{path}", timeout=10).status_code == 200
+
+
+def test_an_upload_over_the_limit_is_answered_and_the_service_lives(url):
+    answer = requests.post(
+        f"{url}/v1/images",
+        data=bytes(22_000_000),
+        headers={"Content-Type": "image/png"},
+        timeout=60,
+    )
+    assert answer.status_code == 413
+    assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
+
+
+def test_a_wrong_setting_stops_the_start_with_one_clear_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"],
+        cwd=ROOT,
+        env={**os.environ, "EMOTION_THRESHOLD": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "EMOTION_THRESHOLD='2' is not in 0 to 1" in done.stderr

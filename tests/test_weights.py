@@ -1,0 +1,73 @@
+"""The committed model on real pictures, through the whole service."""
+
+import json
+
+import pytest
+from flask_migrate import upgrade
+
+from app import create_app
+from app.settings import ROOT, Settings
+from app.store.tables import db
+from tests.conftest import upload
+
+pytestmark = pytest.mark.weights
+
+# By position, as the issue names them: two rows of three.
+GRID = [["neutral", "fear", "disgust"], ["surprise", "happiness", "sadness"]]
+
+
+@pytest.fixture
+def client(tmp_path):
+    app = create_app(Settings(database_url=f"sqlite:///{tmp_path / 'a.db'}"))
+    with app.app_context():
+        upgrade()
+        db.engine.dispose()
+    return app.test_client()
+
+
+def analyse(client, path):
+    fields = {"image": upload(path.read_bytes(), path.name), "view": "full"}
+    answer = client.post("/v1/images", data=fields)
+    assert answer.status_code == 201
+    return answer.json
+
+
+def test_the_astronaut_smiles(client):
+    found = analyse(client, ROOT / "docs" / "astronaut.jpg")
+    face = found["faces"][0]
+    assert face["dominant"] == "happiness"
+    assert face["emotions"]["happiness"] > 0.9
+    assert 160 < face["box"]["x1"] < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "emotion"), [("angry.jpeg", "anger"), ("happy.jpeg", "happiness")]
+)
+def test_the_original_portraits_are_named_right(client, shared, name, emotion):
+    (face,) = analyse(client, shared / "seed-examples" / name)["faces"]
+    assert face["dominant"] == emotion
+
+
+def test_the_original_six_are_named_right_by_position(client, shared):
+    faces = analyse(client, shared / "seed-examples" / "test.jpg")["faces"]
+    rows = sorted(faces, key=lambda face: face["box"]["y1"])
+    named = [
+        [face["dominant"] for face in sorted(row, key=lambda face: face["box"]["x1"])]
+        for row in (rows[:3], rows[3:])
+    ]
+    assert named == GRID
+
+
+@pytest.mark.parametrize("name", ["angry.jpeg", "happy.jpeg", "test.jpg"])
+def test_boxes_agree_with_what_the_original_service_stored(client, shared, name):
+    stored = json.loads((shared / "seed-examples" / "images.json").read_text())
+    (expected, *_) = [image for image in stored["images"] if image["file_name"] == name]
+    boxes = [[int(edge) for edge in face["bbox"]] for face in expected["faces"]]
+    found = [
+        list(face["box"].values())
+        for face in analyse(client, shared / "seed-examples" / name)["faces"]
+    ]
+    assert len(found) == len(boxes)
+    for box in boxes:
+        nearest = min(max(abs(a - b) for a, b in zip(box, each, strict=True)) for each in found)
+        assert nearest <= 2

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from app.errors import ModelUnavailable
+from app.vision.card import parse_card
+from app.vision.classifier import Classifier
+from app.vision.session import OnnxSession
+from app.vision.types import Box
+from tests.conftest import StubSession, card_document
+
+GRAY = np.full((100, 100), 200, np.uint8)
+
+
+def stub_classifier(**changes):
+    card = parse_card(card_document("net") | changes)
+    return Classifier(card, StubSession(b"", input_size=48, outputs=8, threads=1))
+
+
+def test_all_faces_of_a_picture_are_one_batch():
+    classifier = stub_classifier()
+    boxes = [Box(0, 0, 30, 30), Box(20, 20, 90, 90), Box(50, 0, 99, 60)]
+    answers = classifier.classify(GRAY, boxes)
+    assert classifier._session.batches == [3]
+    assert [list(answer) for answer in answers] == [list(classifier.card.labels)] * 3
+
+
+def test_no_face_asks_the_network_nothing():
+    classifier = stub_classifier()
+    assert classifier.classify(GRAY, []) == []
+    assert classifier._session.batches == []
+
+
+def test_probabilities_are_the_softmax_of_scaled_logits():
+    logits = np.array([[0.0, 2.0] + [-50.0] * 6], np.float32)
+    warm, sharp = (stub_classifier(temperature=t).postprocess(logits)[0] for t in (2.0, 0.5))
+    assert warm[1] / warm[0] == pytest.approx(np.exp(1))
+    assert sharp[1] / sharp[0] == pytest.approx(np.exp(4))
+    assert warm.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_huge_logits_do_not_overflow():
+    assert np.isfinite(stub_classifier().postprocess(np.array([[1e30] + [-1e30] * 7]))).all()
+
+
+def test_the_cards_crop_is_cut():
+    ramp = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
+    crop = stub_classifier(crop_scale=2.0).preprocess(ramp, [Box(88, 88, 112, 112)])
+    assert (crop[0] == ramp[76:124, 76:124]).all()
+
+
+@pytest.mark.parametrize("weights", [b"", b"not onnx at all", b"\x08\x07" * 50])
+def test_weights_that_are_no_graph_are_refused(weights):
+    with pytest.raises(ModelUnavailable, match="graph"):
+        OnnxSession(weights, input_size=48, outputs=8, threads=1)

@@ -1,0 +1,135 @@
+import json
+import threading
+
+import pytest
+
+from app.errors import ImageTooLarge, InvalidCard, UnknownDetector, UnknownModel
+from app.vision import classifier
+from app.vision.detectors import DETECTORS
+from app.vision.engine import Engine
+from tests.conftest import StubDetector, StubSession, picture, write_model
+
+
+@pytest.fixture
+def make_engine(models_dir, monkeypatch):
+    monkeypatch.setitem(DETECTORS, "stub", StubDetector)
+    monkeypatch.setattr(classifier, "OnnxSession", StubSession)
+
+    def make(**changes):
+        options = {
+            "model": "stub_8",
+            "detector": "stub",
+            "max_image_bytes": 100_000,
+            "max_pixels": 1_000_000,
+            "max_faces": 200,
+        }
+        return Engine(models_dir, **options | changes)
+
+    return make
+
+
+def analyse(engine, data, **options):
+    return engine.analyse(data, file_name="a.png", threshold=0.5, **options)
+
+
+def test_an_analysis_says_all_there_is_to_say(make_engine):
+    found = analyse(make_engine(), picture(100, 60, gray=250))
+    assert (found.width, found.height, len(found.faces)) == (100, 60, 2)
+    assert found.model.name == "stub_8"
+    assert found.detector == "stub"
+    assert list(found.timings_ms) == ["decode", "detect", "classify"]
+    face = found.faces[0]
+    assert face.dominant == "happiness"
+    assert len(face.probabilities) == 8
+    assert face.detection_score == 0.75
+
+
+def test_faces_come_largest_first_and_only_so_many(make_engine, monkeypatch):
+    class Sizes(StubDetector):
+        def detect(self, image_bgr, image_gray):
+            from app.vision.types import Box, Detection
+
+            sides = [(0, 10), (20, 30), (60, 20), (80, 20)]
+            return [Detection(Box(x, 0, x + side, side)) for x, side in sides]
+
+    monkeypatch.setitem(DETECTORS, "stub", Sizes)
+    found = analyse(make_engine(max_faces=3), picture(100, 60))
+    assert [face.box.xyxy for face in found.faces] == [
+        (20, 0, 50, 30),
+        (60, 0, 80, 20),
+        (80, 0, 100, 20),
+    ]
+
+
+def test_nothing_is_loaded_before_it_is_asked_for(make_engine, models_dir):
+    engine = make_engine()
+    (models_dir / "stub_8" / "model.onnx").unlink()
+    assert engine.problem == "the model is not loaded yet"
+
+
+def test_a_model_is_loaded_once_by_many_threads(make_engine, monkeypatch):
+    loads = []
+    real = classifier.Classifier.load
+    monkeypatch.setattr(
+        classifier.Classifier, "load", lambda *a, **k: loads.append(1) or real(*a, **k)
+    )
+    engine = make_engine()
+    threads = [threading.Thread(target=analyse, args=(engine, picture())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loads) == 1
+
+
+def test_the_named_model_is_used(make_engine):
+    found = analyse(make_engine(), picture(), model="stub_5")
+    assert list(found.faces[0].probabilities) == [
+        "neutral", "happiness", "surprise", "sadness", "anger",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["nope", "", "..", "../models/stub_8", "stub_8/"])
+def test_an_unknown_model_is_answered_with_those_that_are_known(make_engine, name):
+    with pytest.raises(UnknownModel, match="known: stub_5, stub_8"):
+        make_engine().classifier(name)
+
+
+def test_an_unknown_detector_likewise(make_engine):
+    with pytest.raises(UnknownDetector, match="known: haar, stub"):
+        make_engine().detector("nope")
+
+
+def test_too_many_bytes_are_refused_before_decoding(make_engine):
+    with pytest.raises(ImageTooLarge, match="100,000"):
+        analyse(make_engine(), b"\xff\xd8\xff" + bytes(100_000))
+
+
+def test_warming_makes_it_ready(make_engine):
+    engine = make_engine()
+    engine.warm()
+    assert engine.problem is None
+
+
+def test_a_broken_default_is_told_and_the_others_serve(make_engine, models_dir):
+    (models_dir / "stub_8" / "model.onnx").write_bytes(b"others")
+    engine = make_engine()
+    engine.warm()
+    assert "checksum" in engine.problem
+    assert analyse(engine, picture(), model="stub_5").faces
+    with pytest.raises(InvalidCard):
+        analyse(engine, picture())
+    (models_dir / "stub_8" / "model.onnx").write_bytes(b"stub")
+    engine.warm()
+    assert engine.problem is None
+
+
+def test_models_are_listed_with_what_is_wrong(make_engine, models_dir):
+    folder = write_model(models_dir, "broken")
+    (folder / "card.json").write_text(json.dumps({"name": "broken"}))
+    (models_dir / "no_model").mkdir()
+    listed = {status.name: status for status in make_engine().models()}
+    assert list(listed) == ["broken", "stub_5", "stub_8"]
+    assert listed["broken"].card is None
+    assert "labels" in listed["broken"].problem
+    assert listed["stub_8"].problem is None

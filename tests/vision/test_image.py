@@ -1,0 +1,211 @@
+import contextlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImageType
+from app.vision.image import crop_face, decode, to_gray
+from app.vision.types import Box
+from tests.conftest import picture
+
+LIMIT = 1_000_000
+# Left to right and top to bottom: red, green / blue, white.
+CORNERS_RGB = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+BIG = np.repeat(np.repeat(CORNERS_RGB, 16, axis=0), 16, axis=1)
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return data.getvalue()
+
+
+def corners(image_bgr: np.ndarray) -> np.ndarray:
+    """The middle of each quarter, as RGB."""
+    height, width = image_bgr.shape[:2]
+    rows, columns = [height // 4, 3 * height // 4], [width // 4, 3 * width // 4]
+    return image_bgr[np.ix_(rows, columns)][:, :, ::-1].astype(int)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {}),
+        ("PNG", "P", {}),
+        ("JPEG", "RGB", {"quality": 95, "subsampling": 0}),
+        ("JPEG", "RGB", {"quality": 95, "subsampling": 0, "progressive": True}),
+        ("JPEG", "CMYK", {"quality": 95, "subsampling": 0}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("BMP", "RGB", {}),
+        ("TIFF", "RGB", {}),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+        ("TIFF", "CMYK", {}),
+        ("GIF", "P", {}),
+    ],
+)
+def test_every_served_type_gives_the_same_colours(kind, mode, options):
+    data = encoded(Image.fromarray(BIG).convert(mode), kind, **options)
+    image_bgr = decode(data, max_pixels=LIMIT)
+    assert image_bgr.shape == (32, 32, 3)
+    assert image_bgr.dtype == np.uint8
+    assert np.abs(corners(image_bgr) - CORNERS_RGB).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.new("1", (8, 8), 1), 255),
+        (Image.new("L", (8, 8), 77), 77),
+        (Image.new("LA", (8, 8), (77, 255)), 77),
+        (Image.new("LA", (8, 8), (77, 0)), 255),  # transparent shows the white below
+        (Image.fromarray(np.full((8, 8), 257 * 77, np.uint16)), 77),
+        (Image.fromarray(np.full((8, 8), 65535, np.uint16)), 255),
+    ],
+    ids=["1 bit", "8 bit", "alpha opaque", "alpha transparent", "16 bit", "16 bit white"],
+)
+def test_grey_pictures_of_any_depth(image, expected):
+    assert (decode(encoded(image, "PNG"), max_pixels=LIMIT) == expected).all()
+
+
+def test_transparent_pixels_lie_on_white():
+    half = Image.new("RGBA", (8, 8), (0, 0, 0, 128))
+    assert np.abs(decode(encoded(half, "PNG"), max_pixels=LIMIT).astype(int) - 127).max() <= 1
+
+
+def test_the_first_frame_of_an_animation_counts():
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert corners(decode(data, max_pixels=LIMIT))[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda upright: upright),
+        (2, np.fliplr),
+        (3, lambda upright: np.rot90(upright, 2)),
+        (4, np.flipud),
+        (5, lambda upright: np.swapaxes(upright, 0, 1)),
+        (6, lambda upright: np.rot90(upright, 1)),
+        (7, lambda upright: np.swapaxes(np.rot90(upright, 2), 0, 1)),
+        (8, lambda upright: np.rot90(upright, 3)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation_is_applied(kind, orientation, turn):
+    """A camera stores the turned picture and says so; what comes back is upright again."""
+    upright = BIG[:, :24]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    options |= {"lossless": True} if kind == "WEBP" else {}
+    stored = Image.fromarray(np.ascontiguousarray(turn(upright)))
+    image_bgr = decode(encoded(stored, kind, exif=exif, **options), max_pixels=LIMIT)
+    assert image_bgr.shape == upright.shape
+    assert np.abs(image_bgr[:, :, ::-1].astype(int) - upright).mean() < 6
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says it has so many pixels, and holds none."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + bytes(4)
+
+
+@pytest.mark.parametrize("size", [(30_000, 30_000), (1001, 1000), (2**31 - 1, 1)])
+def test_size_is_judged_from_the_header(size):
+    with pytest.raises(ImageTooLarge):
+        decode(png_header(*size), max_pixels=LIMIT)
+
+
+def test_a_picture_of_just_the_allowed_size_is_read():
+    assert decode(picture(40, 25), max_pixels=1000).shape == (25, 40, 3)
+
+
+def test_nothing_is_no_picture():
+    with pytest.raises(NoImage):
+        decode(b"", max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"hello, I am text", b"%PDF-1.7", b"<svg/>", b"RIFF\0\0\0\0WAVE", b"\0\0\0\x1cftypavif"],
+)
+def test_other_content_is_unsupported_whatever_its_name(data):
+    with pytest.raises(UnsupportedImageType, match="JPEG, PNG, WEBP, BMP, TIFF, GIF"):
+        decode(data, max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
+def test_a_picture_cut_short_is_refused(kind, share):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    whole = encoded(Image.fromarray(noise), kind)
+    with pytest.raises((UndecodableImage, UnsupportedImageType)):
+        decode(whole[: int(len(whole) * share)], max_pixels=LIMIT)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged tags
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_damage_is_answered_and_nothing_else_is_raised(kind):
+    whole = bytearray(picture(64, 64, kind=kind))
+    generator = np.random.default_rng(2)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in generator.integers(0, len(whole), 8):
+            damaged[place] = generator.integers(0, 256)
+        with contextlib.suppress(UndecodableImage, UnsupportedImageType, ImageTooLarge):
+            assert decode(bytes(damaged), max_pixels=LIMIT).dtype == np.uint8
+
+
+def test_floating_point_pixels_are_refused():
+    data = encoded(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF")
+    with pytest.raises(UndecodableImage):
+        decode(data, max_pixels=LIMIT)
+
+
+def test_grey_follows_rec_601():
+    image_bgr = np.array([[[0, 0, 255], [0, 255, 0], [255, 0, 0]]], np.uint8)
+    assert to_gray(image_bgr).tolist() == [[76, 150, 29]]
+
+
+RAMP = np.tile(np.arange(100, dtype=np.uint8), (80, 1))
+
+
+def test_a_crop_of_the_right_size_is_the_picture_itself():
+    crop = crop_face(RAMP, Box(10, 20, 58, 68), size=48)
+    assert (crop == RAMP[20:68, 10:58]).all()
+
+
+def test_the_crop_is_square_around_the_boxs_centre():
+    tall = crop_face(RAMP, Box(40, 10, 50, 58), size=48)
+    assert (tall == RAMP[10:58, 21:69]).all()
+
+
+def test_scale_widens_the_crop():
+    crop = crop_face(RAMP, Box(20, 20, 44, 44), size=48, scale=2.0)
+    assert (crop == RAMP[8:56, 8:56]).all()
+
+
+def test_outside_the_picture_its_edge_is_repeated():
+    crop = crop_face(RAMP, Box(-8, -8, 40, 40), size=48)
+    assert (crop[:, :8] == 0).all()
+    assert (crop[8:, 8:] == RAMP[:40, :40]).all()
+    right = crop_face(RAMP, Box(76, 50, 124, 98), size=48)
+    assert (right[:, 24:] == 99).all()
+
+
+def test_a_box_outside_the_picture_is_an_error():
+    with pytest.raises(ValueError, match="outside"):
+        crop_face(RAMP, Box(200, 200, 248, 248), size=48)
+
+
+def test_shrinking_averages_and_does_not_alias():
+    stripes = np.tile(np.array([0, 255], np.uint8), (96, 48))
+    assert np.abs(crop_face(stripes, Box(0, 0, 96, 96), size=48).astype(int) - 127).max() <= 1
