@@ -1,5 +1,9 @@
 """The entry for gunicorn and for the flask command."""
 
 from app import create_app
+from app.settings import SettingError
 
-app = create_app()
+try:
+    app = create_app()
+except SettingError as error:
+    raise SystemExit(f"error: {error}") from None

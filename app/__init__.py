@@ -34,6 +34,11 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         onnx_threads=settings.onnx_threads,
         opencv_threads=settings.opencv_threads,
     )
-    init_database(app, settings.database_url, migrations=ROOT / "migrations")
+    init_database(
+        app,
+        settings.database_url,
+        connections=settings.worker_threads,
+        migrations=ROOT / "migrations",
+    )
     init_api(app)
     return app

@@ -73,4 +73,4 @@ def test_a_wrong_setting_stops_the_start_with_one_clear_line(tmp_path):
         check=False,
     )
     assert done.returncode != 0
-    assert "EMOTION_THRESHOLD='2' is not in 0 to 1" in done.stderr
+    assert done.stderr == "error: EMOTION_THRESHOLD='2' is not in 0 to 1\n"

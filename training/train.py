@@ -226,13 +226,18 @@ class Run:
         }
 
     def fit(self) -> None:
+        """Train to the end of the schedule."""
         while self.progress < 1:
-            loss = self.train_epoch()
-            row = {"epoch": self.epoch, "minutes": self.seconds / 60, "loss": loss}
-            row |= self.validate()
-            self.history.append({key: round(value, 5) for key, value in row.items()})
-            self.save()
-            print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+            self.fit_epoch()
+
+    def fit_epoch(self) -> None:
+        """Train an epoch, validate, log and save."""
+        loss = self.train_epoch()
+        row = {"epoch": self.epoch, "minutes": self.seconds / 60, "loss": loss}
+        row |= self.validate()
+        self.history.append({key: round(value, 5) for key, value in row.items()})
+        self.save()
+        print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
 
 
 def _running_average(decay: float, average: Tensor, current: Tensor, count: Tensor) -> Tensor:

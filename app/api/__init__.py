@@ -8,6 +8,12 @@ from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
 from app.api.schemas import FaceSchema, FullFaceSchema, ModelRefSchema
 
+DESCRIPTION = """
+Finds the faces in a picture, says what expression each one shows, and keeps the answers.
+
+The whole distribution over the emotions is stored; `threshold` is a way of looking at it and can
+be another at every request. Errors are `application/problem+json` (RFC 9457).
+"""
 BLUEPRINTS = (images.blp, faces.blp, models.blp, legacy.blp, health.blp)
 
 
@@ -19,6 +25,7 @@ def init_api(app: Flask) -> None:
         "API_VERSION": "v1",
         "OPENAPI_VERSION": "3.1.0",
         "OPENAPI_URL_PREFIX": "/",
+        "API_SPEC_OPTIONS": {"info": {"description": DESCRIPTION}},
     }
     init_problems(app)
     api = Api(app)

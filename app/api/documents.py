@@ -61,16 +61,9 @@ def face_document(number: int, face: Face, threshold: float, *, full: bool) -> d
         }
     return {
         "face_id": number,
-        **shown_emotions(face, threshold),
+        **face.shown(threshold),
         "bbox": [str(round(value)) for value in face.box.xyxy],
     }
-
-
-def shown_emotions(face: Face, threshold: float) -> dict[str, float]:
-    """The emotions that a threshold lets through, rounded to 2 decimals. The rounded value
-    decides, so a client never sees a figure below the threshold it asked for."""
-    rounded = {emotion: round(value, 2) for emotion, value in face.probabilities.items()}
-    return {emotion: value for emotion, value in rounded.items() if value >= threshold}
 
 
 def image_page_document(page: Page[Analysis], view: View) -> dict[str, Any]:

@@ -47,6 +47,9 @@ class OptionsParser(FlaskParser):
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": None}
     __location_map__ = FlaskParser.__location_map__ | {"options": "load_options"}
 
+    def load_json(self, req: Request, schema: Any) -> dict[str, Any]:
+        return read_json(req)
+
     def load_options(self, req: Request, schema: Any) -> dict[str, Any]:
         if req.is_json:
             fields = read_json(req)

@@ -1,6 +1,7 @@
 """What goes in and out: one declaration validates, serialises and documents."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,8 @@ PROBABILITY = validate.Range(0, 1)
 BIGGEST_INT = 2**31 - 1
 BIGGEST_ID = 2**63 - 1
 NAME = validate.Length(1, 64)
+# No stored name holds anything else, and databases choke on some of it (NUL).
+PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$", error="must be printable text")
 LONG_NAME = validate.Length(max=4 * MAX_FILE_NAME)  # may be a path; its last part is kept
 VIEW = fields.String(
     validate=validate.OneOf(["full"]),
@@ -48,6 +51,19 @@ class Arguments(Schema):
     @pre_load
     def drop_empty(self, data: Any, **_: Any) -> dict[str, Any]:
         return {key: value for key, value in data.items() if value not in ("", None)}
+
+
+class UtcTime(fields.AwareDateTime):
+    """A time with a zone, as UTC. Years that UTC does not reach (9999 in the west) are refused."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(format="iso", **kwargs)
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
+        try:
+            return super()._deserialize(*args, **kwargs).astimezone(UTC)
+        except OverflowError as error:
+            raise self.make_error("invalid", input=args[0], obj_type=self.OBJ_TYPE) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +147,16 @@ class ViewArguments(Arguments):
 
 class FilterArguments(Arguments):
     emotion = fields.String(
-        validate=NAME, metadata={"description": "a face's most probable emotion"}
+        validate=[NAME, PRINTABLE], metadata={"description": "a face's most probable emotion"}
     )
     min_probability = fields.Float(
         validate=PROBABILITY,
         metadata={"description": "of `emotion`, or of any where that is not given"},
     )
-    file_name = fields.String(validate=validate.Length(1, MAX_FILE_NAME))
-    model = fields.String(validate=NAME)
-    since = fields.AwareDateTime(
-        format="iso", metadata={"description": "RFC 3339 with a time zone, inclusive"}
-    )
-    until = fields.AwareDateTime(
-        format="iso", metadata={"description": "RFC 3339 with a time zone, exclusive"}
-    )
+    file_name = fields.String(validate=[validate.Length(1, MAX_FILE_NAME), PRINTABLE])
+    model = fields.String(validate=[NAME, PRINTABLE])
+    since = UtcTime(metadata={"description": "RFC 3339 with a time zone, inclusive"})
+    until = UtcTime(metadata={"description": "RFC 3339 with a time zone, exclusive"})
     min_faces = fields.Integer(validate=validate.Range(0, BIGGEST_INT))
 
 

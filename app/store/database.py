@@ -7,7 +7,7 @@ from flask import Flask
 from flask_migrate import Migrate
 from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.errors import StoreUnavailable
 from app.store.tables import db
@@ -15,14 +15,15 @@ from app.store.tables import db
 BUSY_TIMEOUT_MS = 30_000
 
 
-def init_database(app: Flask, url: str, *, migrations: Path) -> None:
-    """Bind the tables and the migrations to `app`. Connects to nothing yet."""
+def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -> None:
+    """Bind the tables and the migrations to `app`, with so many connections kept open once they
+    are needed. Connects to nothing yet."""
     parsed = _with_driver(make_url(url))
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     app.config["SQLALCHEMY_DATABASE_URI"] = parsed
     # A connection that the server closed while it was idle is replaced, not handed out.
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_pre_ping": True}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_pre_ping": True, "pool_size": connections}
     db.init_app(app)
     Migrate(app, db, directory=str(migrations), render_as_batch=True)
 
@@ -60,5 +61,5 @@ def _begin(connection: Connection) -> None:
 @event.listens_for(Engine, "handle_error")
 def _in_our_words(context: ExceptionContext) -> None:
     """Away, full, read-only or locked: one error of the domain, whichever query met it."""
-    if isinstance(context.sqlalchemy_exception, OperationalError):
+    if isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError):
         raise StoreUnavailable("the database does not answer") from context.original_exception

@@ -41,9 +41,8 @@ def _label(
     canvas: NDArray[np.uint8], number: int, face: Face, threshold: float, scale: float
 ) -> None:
     """Lines of text on a dark plate over the box, or under it where the picture ends above."""
-    emotions = sorted(face.probabilities.items(), key=lambda item: -item[1])
-    lines = [f"{name} {100 * value:.0f}%" for name, value in emotions if value >= threshold]
-    lines = lines or [f"face {number}"]
+    emotions = sorted(face.shown(threshold).items(), key=lambda item: -item[1])
+    lines = [f"{name} {value:.0%}" for name, value in emotions] or [f"face {number}"]
     thickness = max(1, round(1.6 * scale))
     sizes = [cv2.getTextSize(line, FONT, scale, thickness)[0] for line in lines]
     step = round(1.6 * max(height for _, height in sizes))

@@ -77,7 +77,8 @@ def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
     kind = image_type(data)
     if kind == "PNG" and len(data) >= _PNG_SIZE.stop:
         # Pillow would look for pixels first; a header alone says enough.
-        _check_size(*struct.unpack(">II", data[_PNG_SIZE]), max_pixels)
+        width, height = struct.unpack(">II", data[_PNG_SIZE])
+        _check_size(width, height, max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             _check_size(image.width, image.height, max_pixels)

@@ -83,6 +83,12 @@ class Face:
         """The most probable emotion; the first in the model's order where two are equal."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
+    def shown(self, threshold: float) -> dict[str, float]:
+        """The emotions that a threshold lets through, rounded to 2 decimals. The rounded value
+        decides, so nobody sees a figure below the threshold they asked for."""
+        rounded = {emotion: round(value, 2) for emotion, value in self.probabilities.items()}
+        return {emotion: value for emotion, value in rounded.items() if value >= threshold}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:

@@ -91,6 +91,7 @@ BAD_PICTURES = {
 }
 
 LEGACY = {"image": b64()}
+YEAR_ONE = "0001-01-01T00:00:00%2B14:00"  # in UTC that is the year 0
 
 # what: (status, field at fault, method, path, arguments)
 BAD_REQUESTS = {
@@ -115,6 +116,11 @@ BAD_REQUESTS = {
     "by week": (422, "by", "GET", "/v1/summary?by=week", {}),
     "faces as XML": (406, None, "GET", "/v1/faces", ACCEPT_XML),
     "legacy without image": (422, "image", "POST", "/index", {"json": {"threshold": 0.5}}),
+    "name with NUL": (422, "file_name", "GET", "/v1/images?file_name=a%00b", {}),
+    "emotion with NUL": (422, "emotion", "GET", "/v1/faces?emotion=%00", {}),
+    "since before UTC": (422, "since", "GET", f"/v1/images?since={YEAR_ONE}", {}),
+    "legacy broken JSON": (400, None, "POST", "/index", json_body("{")),
+    "legacy JSON list": (400, None, "POST", "/index", {"json": [1]}),
     "legacy base64": (400, None, "POST", "/index", {"json": {"image": "§"}}),
     "legacy threshold": (422, "threshold", "POST", "/index", {"json": LEGACY | {"threshold": 7}}),
     "legacy text": (415, "image", "POST", "/index", {"json": {"image": b64(b"text")}}),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.documents import View, image_document, image_page_document, shown_emotions
+from app.api.documents import View, image_document, image_page_document
 from app.store.queries import Page
 from app.vision.types import Analysis, Box, Face, ModelRef
 from tests.conftest import picture, upload
@@ -74,13 +74,13 @@ def test_keys_beside_the_documented_ones_are_only_in_the_image():
 )
 def test_the_rounded_value_is_compared(probability, threshold, shown):
     made = Face(Box(0, 0, 1, 1), {"joy": probability, "calm": 1 - probability})
-    assert shown_emotions(made, threshold).get("joy") == shown
+    assert made.shown(threshold).get("joy") == shown
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_no_client_ever_sees_a_value_below_its_threshold(probability, threshold):
     made = Face(Box(0, 0, 1, 1), {"joy": probability, "calm": 1 - probability})
-    shown = shown_emotions(made, threshold)
+    shown = made.shown(threshold)
     assert all(value >= threshold for value in shown.values())
     hidden = made.probabilities.keys() - shown.keys()
     assert all(round(made.probabilities[name], 2) < threshold for name in hidden)
