@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= training/configs/custom_net_8.toml
-MODEL ?= custom_net_8
+MODEL ?= $(basename $(notdir $(CONFIG)))
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
@@ -32,6 +32,7 @@ train: .venv/.train ## train CONFIG on DATA/ferplus, or go on where it was inter
 
 export: .venv/.train ## write the trained CONFIG to models/ as ONNX with a card
 	$(BIN)/python -m training.export $(CONFIG) --data $(DATA)/ferplus
+	$(BIN)/python -m evaluation.accuracy models/$(MODEL) --data $(DATA)/ferplus --write
 
 evaluate: .venv/.runtime ## print how right models/MODEL is on the validation split
 	$(BIN)/python -m evaluation.accuracy models/$(MODEL) --data $(DATA)/ferplus

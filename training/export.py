@@ -4,12 +4,13 @@
 
 Folds the net, exports it with the cast from grey bytes inside, fits the temperature on the
 validation split, and refuses to finish unless the served path (app.vision) gives PyTorch's
-answer. Figures are added to the card by `make evaluate`.
+answer. The run's log and learning curve go along; evaluation.accuracy --write adds the figures.
 """
 
 import argparse
 import hashlib
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,8 @@ def write_model(config_path: Path, data_folder: Path, models: Path) -> Path:
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
     }
     (folder / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
+    for record in ("curve.png", "log.csv"):
+        shutil.copy(run.folder / record, folder / record)
 
     classifier = Classifier.load(folder)
     run.net.load_state_dict(reference)
