@@ -50,13 +50,16 @@ clean: ## remove what make has made, but no data and no runs
 
 # A stamp for each requirements file: installed once, and again when the file changes.
 .venv/.runtime: requirements.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "installing requirements.txt into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 .venv/.dev: requirements-dev.txt .venv/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "installing requirements-dev.txt into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 .venv/.train: requirements-train.txt .venv/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt
+	@echo "installing requirements-train.txt into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt
 	@touch $@

@@ -13,6 +13,8 @@ bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers or available_cpus()
 worker_class = "gthread"
 threads = _settings.worker_threads
+# NumPy's own threads, one for each CPU of the host, are never used here: one crop is no matrix.
+raw_env = ["OPENBLAS_NUM_THREADS=1"]
 # Never preload: ONNX Runtime's threads do not survive a fork.
 preload_app = False
 # Heartbeats through memory: on a slow disk gunicorn would take its workers for dead.

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import requests
@@ -44,6 +45,18 @@ def test_parallel_posts_are_all_answered_alike_and_all_stored(url):
 def test_there_is_a_worker_for_each_cpu(url, folder):
     workers = re.findall(r"Booting worker with pid", (folder / "service.log").read_text())
     assert len(workers) == available_cpus()
+
+
+def test_models_are_loaded_after_the_fork(url, folder):
+    log = (folder / "service.log").read_text()
+    (master,) = re.findall(r"Listening at: .* \((\d+)\)", log)
+    workers = re.findall(r"Booting worker with pid: (\d+)", log)
+
+    def has_runtime(pid):
+        return "onnxruntime" in Path(f"/proc/{pid}/maps").read_text()
+
+    assert not has_runtime(master)
+    assert all(has_runtime(pid) for pid in workers)
 
 
 def test_it_keeps_connections_and_serves_the_documents(url):

@@ -3,24 +3,30 @@
 from pathlib import Path
 
 import flask_swagger_ui
-from flask import Blueprint, Response, render_template, send_from_directory
+from flask import Blueprint, Response, redirect, render_template, send_from_directory, url_for
+from werkzeug.wrappers import Response as BaseResponse
 
 DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 
-blp = Blueprint("docs", __name__, url_prefix="/docs", template_folder="templates")
+blp = Blueprint("docs", __name__, template_folder="templates")
 
 
-@blp.get("")
+@blp.get("/")
+def home() -> BaseResponse:
+    return redirect(url_for("docs.page"))
+
+
+@blp.get("/docs")
 def page() -> str:
     # Our own page around it, since the package's holds an inline script.
     return render_template("docs.html")
 
 
-@blp.get("/start.js")
+@blp.get("/docs/start.js")
 def start() -> Response:
     return Response(render_template("docs.js"), content_type="text/javascript; charset=utf-8")
 
 
-@blp.get("/assets/<path:file_name>")
+@blp.get("/docs/assets/<path:file_name>")
 def asset(file_name: str) -> Response:
     return send_from_directory(DIST, file_name)

@@ -16,6 +16,8 @@ from app.api.schemas import (
     AnalyseArguments,
     AnalyseRequest,
     BatchSchema,
+    ErasureArguments,
+    ErasureSchema,
     ImagePageSchema,
     ImageSchema,
     JsonBody,
@@ -27,6 +29,7 @@ from app.api.schemas import (
 )
 from app.errors import EmotionError
 from app.store import queries
+from app.store.queries import Filters
 from app.vision.draw import annotated_picture
 from app.vision.types import Analysis
 
@@ -91,6 +94,12 @@ class Images(MethodView):
         """
         page = queries.page_of_images(asked.filters, size=asked.size, cursor=asked.cursor)
         return image_page_document(page, asked.view), link_to_next(page.next_cursor)
+
+    @blp.arguments(ErasureArguments, location="query")
+    @blp.response(200, ErasureSchema)
+    def delete(self, filters: Filters) -> Any:
+        """Erase all images that match; at least one filter is required"""
+        return {"erased": queries.erase_matching(filters)}
 
 
 @blp.route(f"/<int(max={BIGGEST_ID}):image_id>")

@@ -6,7 +6,18 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import request
-from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, fields, post_load, pre_load, validate
+from marshmallow import (
+    EXCLUDE,
+    INCLUDE,
+    RAISE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validate,
+    validates_schema,
+)
 
 from app.api.blueprint import settings
 from app.api.documents import View
@@ -203,6 +214,17 @@ class SummaryArguments(FilterArguments):
         return SummaryRequest(filters=_filters(data), by=data["by"])
 
 
+class ErasureArguments(FilterArguments):
+    @validates_schema
+    def need_a_filter(self, data: dict[str, Any], **_: Any) -> None:
+        if not data:
+            raise ValidationError("a filter is required, to erase nothing by mistake", "filters")
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> Filters:
+        return _filters(data)
+
+
 class LegacyArguments(Schema):
     """The original client's body. What else it may hold is not looked at."""
 
@@ -299,6 +321,10 @@ class BatchSchema(Schema):
 class ImagePageSchema(Schema):
     images = fields.List(fields.Nested(ImageSchema), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
+
+
+class ErasureSchema(Schema):
+    erased = fields.Integer(required=True, metadata={"description": "number of images"})
 
 
 class FoundFaceSchema(Schema):

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import (
     ColumnElement,
+    CursorResult,
     Select,
     SQLColumnExpression,
     String,
-    cast,
     delete,
     func,
     insert,
@@ -154,6 +154,13 @@ def erase(image_id: int) -> None:
         raise NotFound(f"no image {image_id}")
 
 
+def erase_matching(filters: Filters) -> int:
+    """Erase all images that match, all or none of them, and say how many there were."""
+    with _transaction():
+        erased = db.session.execute(delete(ImageRow).where(*_matching_images(filters)))
+    return cast(CursorResult[Any], erased).rowcount
+
+
 # ---------------------------------------------------------------- read
 
 
@@ -168,11 +175,7 @@ def get(image_id: int) -> Analysis:
 
 def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[Analysis]:
     """Images that match, newest first. Raises InvalidCursor."""
-    query = select(ImageRow).where(*_image_conditions(filters))
-    if face_conditions := _face_conditions(filters):
-        query = query.where(
-            select(FaceRow.id).where(FaceRow.image_id == ImageRow.id, *face_conditions).exists()
-        )
+    query = select(ImageRow).where(*_matching_images(filters))
     key = (ImageRow.created_at, ImageRow.id)
     if cursor is not None:
         query = query.where(tuple_(*key) < tuple_(*_decode_cursor(cursor, len(key))))
@@ -269,7 +272,7 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
 
 
 # ISO 8601 text sorts and cuts alike on every database: "2026-11-22 06:05:04.123456".
-_ISO_TIME = cast(ImageRow.created_at, String)
+_ISO_TIME = ImageRow.created_at.cast(String)
 _SPANS: dict[str, SQLColumnExpression[str]] = {
     "hour": func.substr(_ISO_TIME, 1, 13),
     "day": func.substr(_ISO_TIME, 1, 10),
@@ -326,6 +329,15 @@ def _image_conditions(filters: Filters) -> list[ColumnElement[bool]]:
         (ImageRow.face_count, operator.ge, filters.min_faces),
     )
     return [compare(column, value) for column, compare, value in asked if value is not None]
+
+
+def _matching_images(filters: Filters) -> list[ColumnElement[bool]]:
+    """Conditions on images, one of whose faces must match what is asked of faces."""
+    conditions = _image_conditions(filters)
+    if of_faces := _face_conditions(filters):
+        face = select(FaceRow.id).where(FaceRow.image_id == ImageRow.id, *of_faces)
+        conditions.append(face.exists())
+    return conditions
 
 
 def _face_conditions(filters: Filters) -> list[ColumnElement[bool]]:

@@ -99,6 +99,8 @@ BAD_REQUESTS = {
     "id not a number": (404, None, "GET", "/v1/images/abc", {}),
     "id too large": (404, None, "GET", f"/v1/images/{2**63}", {}),
     "largest id": (404, None, "DELETE", f"/v1/images/{2**63 - 1}", {}),
+    "erase without filter": (422, "filters", "DELETE", "/v1/images", {}),
+    "erase by a typo": (422, "untill", "DELETE", "/v1/images?untill=2026-01-01T00:00:00Z", {}),
     "unknown route": (404, None, "GET", "/v1/nothing", {}),
     "wrong method": (405, None, "PUT", "/v1/images", {}),
     "cursor": (422, "cursor", "GET", "/v1/images?cursor=%F0%9F%98%80", {}),

@@ -235,6 +235,17 @@ def test_deleting_erases(client):
     assert client.get("/v1/faces").json["faces"] == []
 
 
+def test_deleting_by_filter_erases_what_matches_and_nothing_else(client):
+    for data, name in ((HAPPY, "a.png"), (TWO_FACES, "a.png"), (HAPPY, "b.png")):
+        post(client, data, name)
+    assert client.delete("/v1/images?file_name=a.png&min_faces=2").json == {"erased": 1}
+    assert client.delete("/v1/images?emotion=anger").json == {"erased": 0}
+    assert [image["file_name"] for image in stored(client)] == ["b.png", "a.png"]
+    assert client.delete("/v1/images?since=2000-01-01T00:00:00Z").json == {"erased": 2}
+    assert stored(client) == []
+    assert client.get("/v1/summary").json["spans"] == []
+
+
 def test_pages_follow_by_cursor_and_by_link(client):
     ids = [post(client).json["id"] for _ in range(5)][::-1]
     walked, url = [], "/v1/images?page_size=2&threshold=0.1"
