@@ -17,11 +17,14 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from flask import Flask
 
     from app.api import init_api
-    from app.settings import ROOT, Settings
+    from app.settings import ROOT, SettingError, Settings
     from app.store.database import init_database
+    from app.vision.detectors import DETECTORS
     from app.vision.engine import Engine
 
     settings = settings or Settings.from_environment(os.environ)
+    if settings.detector not in DETECTORS:
+        raise SettingError(f"EMOTION_DETECTOR: known are {', '.join(DETECTORS)}")
     app = Flask(__name__, instance_path=str(ROOT / "instance"), static_folder=None)
     app.extensions["settings"] = settings
     app.extensions["engine"] = Engine(
@@ -34,11 +37,14 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         onnx_threads=settings.onnx_threads,
         opencv_threads=settings.opencv_threads,
     )
-    init_database(
-        app,
-        settings.database_url,
-        connections=settings.worker_threads,
-        migrations=ROOT / "migrations",
-    )
+    try:
+        init_database(
+            app,
+            settings.database_url,
+            connections=settings.worker_threads,
+            migrations=ROOT / "migrations",
+        )
+    except ValueError as error:  # without the URL itself, which may hold a password
+        raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     init_api(app)
     return app

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from app.store import queries
+from app.vision.draw import annotated_picture
 from app.vision.engine import Engine
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis
@@ -16,27 +17,48 @@ class Picture:
     file_name: str
 
 
-def analyse(
-    engine: Engine,
-    picture: Picture,
-    *,
-    threshold: float,
-    model: str | None = None,
-    detector: str | None = None,
-    store: bool = True,
-) -> Analysis:
-    """Find the faces, name their emotions and, unless `store` is false, commit the answer.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a client asks for; the engine's defaults where `model` or `detector` is None."""
+
+    threshold: float
+    model: str | None = None
+    detector: str | None = None
+    store: bool = True
+
+
+def analyse(engine: Engine, picture: Picture, options: Options) -> Analysis:
+    """Find the faces, name their emotions and, unless told not to store, commit the answer.
 
     Raises what `Engine.analyse` and `queries.save` raise; then nothing is kept.
     """
-    analysis = engine.analyse(
+    return _keep(_find(engine, picture, options), options)
+
+
+def analyse_and_draw(
+    engine: Engine, picture: Picture, options: Options, *, media_type: str
+) -> tuple[Analysis, bytes]:
+    """`analyse` and the file of the annotated picture, as image/png or image/jpeg.
+
+    Drawn before it is kept: what cannot be answered (CannotDraw) is not kept either.
+    """
+    found = _find(engine, picture, options)
+    drawn = annotated_picture(picture.data, found, media_type=media_type)
+    return _keep(found, options), drawn
+
+
+def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
+    return engine.analyse(
         picture.data,
         file_name=picture.file_name,
-        threshold=threshold,
-        model=model,
-        detector=detector,
+        threshold=options.threshold,
+        model=options.model,
+        detector=options.detector,
     )
-    if not store:
+
+
+def _keep(analysis: Analysis, options: Options) -> Analysis:
+    if not options.store:
         return analysis
     stopwatch = Stopwatch()
     with stopwatch("store"):

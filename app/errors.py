@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the domain. No HTTP here: api/errors.py has the one table
+"""What can go wrong, in the words of the domain. No HTTP here: api/problems.py has the one table
 that turns these into answers.
 
 Every message is a sentence fit for a client: it never holds a path, SQL or a traceback.
@@ -61,6 +61,10 @@ class UnknownModel(UnknownName):
 
 class UnknownDetector(UnknownName):
     field = "detector"
+
+
+class CannotDraw(EmotionError):
+    """The annotated picture does not fit into the file type that was asked for."""
 
 
 class InvalidCursor(EmotionError):

@@ -43,7 +43,11 @@ class Settings:
         "EMOTION_MAX_IMAGE_BYTES", 15_000_000, "bytes a picture may have", at_least=1
     )
     max_pixels: int = _setting(
-        "EMOTION_MAX_PIXELS", 50_000_000, "pixels a picture may have", at_least=1
+        "EMOTION_MAX_PIXELS",
+        50_000_000,
+        "pixels a picture may have",
+        at_least=1,
+        at_most=178_000_000,  # Pillow refuses more, as a decompression bomb
     )
     max_images: int = _setting("EMOTION_MAX_IMAGES", 16, "pictures a request may have", at_least=1)
     max_faces: int = _setting(

@@ -7,7 +7,8 @@ from app.settings import Settings
 
 _settings = Settings.from_environment(os.environ)
 
-bind = f"{_settings.host}:{_settings.port}"
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
+bind = f"{_host}:{_settings.port}"
 # A worker for each CPU that is really ours. Its threads share one model, so a slow client or a
 # wait for the database does not idle the CPU; the numerical libraries let go of Python's lock.
 workers = _settings.workers or available_cpus()

@@ -15,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
 from PIL import Image
+from sqlalchemy import create_engine, make_url, text
 
 from app import create_app
 from app.settings import ROOT, Settings
@@ -177,3 +178,27 @@ def astronaut_bgr() -> np.ndarray:
     from skimage import data
 
     return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    url = os.environ.get("TEST_POSTGRES_URL")
+    need(url, "no PostgreSQL: TEST_POSTGRES_URL is not set (.ci/services starts one)")
+    return str(url)
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """An empty database of its own, gone afterwards."""
+    name = "emotion_test"
+    server = create_engine(
+        make_url(postgres_server).set(drivername="postgresql+psycopg"),
+        isolation_level="AUTOCOMMIT",
+    )
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()

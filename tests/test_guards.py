@@ -1,5 +1,6 @@
 """Guards for what people forget."""
 
+import ast
 import json
 import re
 import subprocess
@@ -80,6 +81,16 @@ def test_creating_the_application_loads_no_model(make_app, models_dir):
 
 def test_the_walls_stand():
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), is_debug_mode=False) == 0
+
+
+@pytest.mark.parametrize("package", ["training", "evaluation"])
+def test_training_and_evaluation_import_only_vision_of_the_service(package):
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                assert name.split(".")[0] != "app" or name.startswith("app.vision."), path
 
 
 def test_only_the_settings_read_the_environment():

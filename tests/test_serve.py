@@ -1,11 +1,15 @@
 """gunicorn with real workers: parallel requests, the workers' number, a clean stop."""
 
 import concurrent.futures
+import http.client
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -59,10 +63,37 @@ def test_models_are_loaded_after_the_fork(url, folder):
     assert all(has_runtime(pid) for pid in workers)
 
 
-def test_it_keeps_connections_and_serves_the_documents(url):
-    with requests.Session() as session:
-        for path in ("/healthz", "/openapi.json", "/docs", "/v1/models", "/v1/detectors"):
-            assert session.get(f"{url}{path}", timeout=10).status_code == 200
+def test_a_connection_is_kept_for_the_next_request(url):
+    host = url.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    sockets = []
+    for path in ("/healthz", "/v1/models", "/openapi.json"):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+        sockets.append(connection.sock)
+    assert sockets[0] is not None
+    assert sockets == [sockets[0]] * 3
+    connection.close()
+
+
+def test_a_worker_warms_its_model_before_it_serves():
+    class Worker:
+        class wsgi:
+            extensions: ClassVar = {"engine": Mock()}
+
+    runpy.run_path(str(ROOT / "docker" / "gunicorn.conf.py"))["post_worker_init"](Worker)
+    Worker.wsgi.extensions["engine"].warm.assert_called_once_with()
+
+
+@pytest.mark.parametrize(
+    ("host", "bind"), [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"), ("::", "[::]:80")]
+)
+def test_it_binds_to_addresses_of_both_kinds(monkeypatch, host, bind):
+    monkeypatch.setenv("HOST", host)
+    monkeypatch.setenv("PORT", "80")
+    assert runpy.run_path(str(ROOT / "docker" / "gunicorn.conf.py"))["bind"] == bind
 
 
 def test_an_upload_over_the_limit_is_answered_and_the_service_lives(url):

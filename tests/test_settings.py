@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import pytest
+from flask_migrate import upgrade
 
+from app import create_app
 from app.settings import SettingError, Settings
+from app.store.tables import db
 
 
 def test_without_an_environment_the_defaults_hold():
@@ -28,6 +31,7 @@ def test_the_environment_wins():
         ("EMOTION_THRESHOLD", "nan"),
         ("EMOTION_MAX_PIXELS", "0"),
         ("EMOTION_MAX_PIXELS", "1e6"),
+        ("EMOTION_MAX_PIXELS", "500000000"),
         ("EMOTION_WORKERS", "-1"),
         ("EMOTION_THRESOLD", "0.5"),
     ],
@@ -35,3 +39,26 @@ def test_the_environment_wins():
 def test_a_wrong_setting_stops_the_start_and_is_named(env, text):
     with pytest.raises(SettingError, match=env):
         Settings.from_environment({env: text})
+
+
+@pytest.mark.parametrize(
+    "url", ["", "foo", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d"]
+)
+def test_a_database_that_cannot_serve_stops_the_start_without_showing_secrets(url):
+    with pytest.raises(SettingError, match="EMOTION_DATABASE_URL") as caught:
+        create_app(Settings(database_url=url))
+    assert "secret" not in str(caught.value)
+
+
+def test_an_unknown_detector_stops_the_start():
+    with pytest.raises(SettingError, match="EMOTION_DETECTOR: known are haar"):
+        create_app(Settings(detector="nope"))
+
+
+def test_a_relative_database_lies_where_the_service_is_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    app = create_app(Settings(database_url="sqlite:///here/a.db"))
+    with app.app_context():
+        upgrade()
+        db.engine.dispose()
+    assert (tmp_path / "here" / "a.db").is_file()

@@ -1,13 +1,18 @@
 """The committed model on real pictures, through the whole service."""
 
 import json
+from pathlib import Path
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from flask_migrate import upgrade
 
 from app import create_app
 from app.settings import ROOT, Settings
 from app.store.tables import db
+from app.vision.card import read_card, read_weights
+from app.vision.session import OnnxSession
 from tests.conftest import upload
 
 pytestmark = pytest.mark.weights
@@ -71,3 +76,29 @@ def test_boxes_agree_with_what_the_original_service_stored(client, shared, name)
     for box in boxes:
         nearest = min(max(abs(a - b) for a, b in zip(box, each, strict=True)) for each in found)
         assert nearest <= 2
+
+
+def test_a_session_has_the_threads_it_is_given_and_runs_all_faces_at_once(monkeypatch):
+    folder = ROOT / "models" / "custom_net_8"
+    card = read_card(folder)
+
+    def made(threads):
+        before = threads_of_this_process()
+        session = OnnxSession(read_weights(folder, card), input_size=48, outputs=8, threads=threads)
+        return session, threads_of_this_process() - before
+
+    session, added = made(1)
+    assert added == 0
+    _, added = made(3)
+    assert added == 2
+    runs = Mock(wraps=session._session)
+    monkeypatch.setattr(session, "_session", runs)
+    crops = np.random.default_rng(0).integers(0, 256, (300, 48, 48), np.uint8)
+    together = session.run(crops[:200])
+    assert runs.run.call_count == 1
+    assert np.allclose(session.run(crops)[:200], together, atol=1e-4)
+    assert runs.run.call_count == 3
+
+
+def threads_of_this_process():
+    return len(list(Path("/proc/self/task").iterdir()))

@@ -8,9 +8,11 @@ answer. The run's log and learning curve go along; evaluation.accuracy --write a
 """
 
 import argparse
+import copy
 import hashlib
 import json
 import shutil
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -93,36 +95,47 @@ def assert_parity(net: nn.Module, classifier: Classifier, crops: NDArray[np.uint
 
 
 def write_model(config_path: Path, data_folder: Path, models: Path) -> Path:
+    """Export the trained config to `models`/<name>, whole or not at all.
+
+    Raises TrainingError when there is no run to export or the served path answers otherwise.
+    """
     config = read_config(config_path)
-    said = tomllib.loads(config_path.read_text("utf-8"))["card"]
-    data = load_data(data_folder, config.input_size)
-    run = Run(config, data, RUNS / config.name)
+    run = Run(config, load_data(data_folder, config.input_size), RUNS / config.name)
     if not run.resume():
         raise TrainingError(f"{run.folder} holds no checkpoint: train first")
-    folder = models / config.name
-    folder.mkdir(parents=True, exist_ok=True)
-    net = run.average.module
-    reference = {key: value.clone() for key, value in net.state_dict().items()}
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=models) as workplace:
+        made = Path(workplace) / config.name
+        made.mkdir()
+        said = tomllib.loads(config_path.read_text("utf-8"))["card"]
+        print(_write_folder(made, run, said))
+        folder = models / config.name
+        if folder.exists():
+            shutil.rmtree(folder)
+        return made.rename(folder)
+
+
+def _write_folder(folder: Path, run: Run, said: dict[str, Any]) -> str:
+    config, net = run.config, run.average.module
+    trained = copy.deepcopy(net)
     export_onnx(net, config.input_size, folder / WEIGHTS_FILE)
     weights = (folder / WEIGHTS_FILE).read_bytes()
-
     session = OnnxSession(
         weights, input_size=config.input_size, outputs=len(ferplus.LABELS), threads=1
     )
-    crops = data.validation_crops.numpy()[:, 0]
-    logits, labels = session.run(crops), data.validation_labels.numpy()
+    crops = run.data.validation_crops.numpy()[:, 0]
     card = {
         "name": config.name,
         "version": said["version"],
         "labels": list(ferplus.LABELS),
         "input": {"size": config.input_size, "channels": 1, "dtype": "uint8", "layout": "NCHW"},
         "crop_scale": said["crop_scale"],
-        "temperature": fit_temperature(logits, labels),
+        "temperature": fit_temperature(session.run(crops), run.data.validation_labels.numpy()),
         "weights": {
             "file": WEIGHTS_FILE,
             "sha256": hashlib.sha256(weights).hexdigest(),
             "bytes": len(weights),
-            "parameters": sum(p.numel() for p in run.net.parameters()),
+            "parameters": sum(p.numel() for p in trained.parameters()),
         },
         "training": training_document(run),
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
@@ -130,12 +143,11 @@ def write_model(config_path: Path, data_folder: Path, models: Path) -> Path:
     (folder / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
     for record in ("curve.png", "log.csv"):
         shutil.copy(run.folder / record, folder / record)
-
-    classifier = Classifier.load(folder)
-    run.net.load_state_dict(reference)
-    difference = assert_parity(run.net, classifier, crops)
-    print(f"{folder}: {len(weights):,} bytes, parity within {difference:.1e} on {len(crops)} crops")
-    return folder
+    difference = assert_parity(trained, Classifier.load(folder), crops)
+    return (
+        f"{config.name}: {len(weights):,} bytes, parity within {difference:.1e} on "
+        f"{len(crops)} crops"
+    )
 
 
 def training_document(run: Run) -> dict[str, Any]:

@@ -1,23 +1,13 @@
-"""flask-smorest with this service's habits, and what views reach for."""
+"""flask-smorest with this service's habits."""
 
-from typing import Any, cast
+from typing import Any
 
 import flask_smorest
-from flask import current_app, request
+from flask import Response, after_this_request, request
 from werkzeug.exceptions import NotAcceptable
 
 from app.api.pictures import OptionsParser
 from app.api.problems import PROBLEM_JSON, ProblemSchema
-from app.settings import Settings
-from app.vision.engine import Engine
-
-
-def engine() -> Engine:
-    return cast(Engine, current_app.extensions["engine"])
-
-
-def settings() -> Settings:
-    return cast(Settings, current_app.extensions["settings"])
 
 
 def negotiate(*offers: str) -> str:
@@ -25,6 +15,12 @@ def negotiate(*offers: str) -> str:
 
     Raises NotAcceptable.
     """
+
+    @after_this_request
+    def say_so(response: Response) -> Response:
+        response.vary.add("Accept")  # or a cache would give one client the other's form
+        return response
+
     if not request.accept_mimetypes:
         return offers[0]
     if (best := request.accept_mimetypes.best_match(offers)) is None:

@@ -25,7 +25,7 @@ def image_document(analysis: Analysis, view: View) -> dict[str, Any]:
     document: dict[str, Any] = {
         "file_name": analysis.file_name,
         "threshold": threshold,
-        "created_at": _time(analysis),
+        "created_at": time_text(analysis),
         "model": analysis.model.name,
         "detector": analysis.detector,
     }
@@ -76,7 +76,7 @@ def face_page_document(page: Page[FoundFace], view: View) -> dict[str, Any]:
         {
             "image_id": found.image.id,
             "file_name": found.image.file_name,
-            "created_at": _time(found.image),
+            "created_at": time_text(found.image),
             "face": face_document(
                 found.number, found.face, view.threshold_of(found.image), full=view.full
             ),
@@ -98,5 +98,6 @@ def span_document(span: Span) -> dict[str, Any]:
     }
 
 
-def _time(analysis: Analysis) -> str:
+def time_text(analysis: Analysis) -> str:
+    """RFC 3339."""
     return analysis.created_at.isoformat().replace("+00:00", "Z")

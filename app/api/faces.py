@@ -9,7 +9,7 @@ from flask import Response, stream_with_context
 from flask.views import MethodView
 
 from app.api.blueprint import ApiBlueprint, negotiate
-from app.api.documents import face_page_document, span_document
+from app.api.documents import face_page_document, span_document, time_text
 from app.api.schemas import (
     FacePageSchema,
     PageArguments,
@@ -84,7 +84,7 @@ def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
             [
                 image.id,
                 _no_formula(image.file_name),
-                image.created_at.isoformat(),
+                time_text(image),
                 image.model.name,
                 image.detector,
                 found.number,

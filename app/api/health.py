@@ -5,7 +5,8 @@ from typing import Any
 from flask.views import MethodView
 from werkzeug.exceptions import ServiceUnavailable
 
-from app.api.blueprint import ApiBlueprint, engine
+from app.api.blueprint import ApiBlueprint
+from app.api.current import engine
 from app.api.schemas import StateSchema
 from app.store import queries
 

@@ -6,11 +6,12 @@ from flask import Response, jsonify, request, url_for
 from flask.views import MethodView
 from werkzeug.exceptions import NotAcceptable
 
-from app.analyse import Picture, analyse
-from app.api.blueprint import ApiBlueprint, engine, negotiate, settings
+from app.analyse import Picture, analyse, analyse_and_draw
+from app.api.blueprint import ApiBlueprint, negotiate
+from app.api.current import engine, settings
 from app.api.documents import View, image_document, image_page_document
 from app.api.pictures import read_pictures
-from app.api.problems import problem, problem_response
+from app.api.problems import as_problem, problem, problem_response
 from app.api.schemas import (
     BIGGEST_ID,
     AnalyseArguments,
@@ -27,11 +28,8 @@ from app.api.schemas import (
     ViewArguments,
     link_to_next,
 )
-from app.errors import EmotionError
 from app.store import queries
 from app.store.queries import Filters
-from app.vision.draw import annotated_picture
-from app.vision.types import Analysis
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
 
@@ -58,7 +56,7 @@ class Images(MethodView):
         },
     )
     @blp.arguments(AnalyseArguments, location="options")
-    def post(self, options: AnalyseRequest) -> Response:
+    def post(self, asked: AnalyseRequest) -> Response:
         """Analyse pictures and keep the answers
 
         Send `multipart/form-data` with one or more files named `image`, a raw `image/*` body, or
@@ -68,21 +66,12 @@ class Images(MethodView):
         `Accept: image/png` or `image/jpeg` returns the annotated picture instead.
         """
         accepted = negotiate("application/json", *PICTURE_TYPES)
-        pictures = read_pictures(request, max_images=settings().max_images)
-        if accepted in PICTURE_TYPES and len(pictures) > 1:
-            raise NotAcceptable("several pictures are answered as application/json only")
+        pictures = read_pictures(
+            request, max_images=settings().max_images, file_name=asked.file_name
+        )
         if len(pictures) > 1:
-            return _answer_each(pictures, options)
-        analysis = _analyse(pictures[0], options)
-        if accepted in PICTURE_TYPES:
-            encoded = annotated_picture(pictures[0].data, analysis, media_type=accepted)
-            response = Response(encoded, content_type=accepted)
-        else:
-            response = jsonify(image_document(analysis, View(full=options.full)))
-        if options.store:
-            response.status_code = 201
-            response.location = url_for("images.Image", image_id=analysis.id)
-        return response
+            return _answer_several(pictures, asked, accepted)
+        return _answer_one(pictures[0], asked, accepted)
 
     @blp.arguments(PageArguments, location="query")
     @blp.response(200, ImagePageSchema)
@@ -116,29 +105,37 @@ class Image(MethodView):
         queries.erase(image_id)
 
 
-def _analyse(picture: Picture, options: AnalyseRequest) -> Analysis:
-    return analyse(
-        engine(),
-        picture,
-        threshold=options.threshold,
-        model=options.model,
-        detector=options.detector,
-        store=options.store,
-    )
+def _answer_one(picture: Picture, asked: AnalyseRequest, accepted: str) -> Response:
+    if accepted in PICTURE_TYPES:
+        analysis, drawn = analyse_and_draw(engine(), picture, asked.options, media_type=accepted)
+        response = Response(drawn, content_type=accepted)
+    else:
+        analysis = analyse(engine(), picture, asked.options)
+        response = jsonify(image_document(analysis, View(full=asked.full)))
+    if asked.options.store:
+        response.status_code = 201
+        response.location = url_for("images.Image", image_id=analysis.id)
+    return response
 
 
-def _answer_each(pictures: list[Picture], options: AnalyseRequest) -> Response:
+def _answer_several(pictures: list[Picture], asked: AnalyseRequest, accepted: str) -> Response:
     """Every picture on its own: each good one is committed, each bad one reported."""
+    if accepted in PICTURE_TYPES:
+        raise NotAcceptable("several pictures are answered as application/json only")
+    # A name that is wrong for all of them is the request's mistake, not that of each picture.
+    engine().pipeline(asked.options.model, asked.options.detector)
     images, errors = [], []
     for index, picture in enumerate(pictures):
         try:
-            images.append(image_document(_analyse(picture, options), View(full=options.full)))
-        except EmotionError as error:
-            errors.append((index, picture.file_name, error))
+            analysis = analyse(engine(), picture, asked.options)
+        except Exception as error:  # whatever it is, the client must learn what was kept
+            errors.append((index, picture.file_name, as_problem(error)))
+        else:
+            images.append(image_document(analysis, View(full=asked.full)))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]
         return problem_response(errors[0][2], errors=fields)
     reports = [{"index": i, "file_name": name, **problem(error)} for i, name, error in errors]
     response = jsonify({"images": images, "errors": reports})
-    response.status_code = 201 if options.store else 200
+    response.status_code = 201 if asked.options.store else 200
     return response

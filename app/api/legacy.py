@@ -5,25 +5,27 @@ from typing import Any
 from flask import request
 from flask.views import MethodView
 
-from app.analyse import analyse
-from app.api.blueprint import ApiBlueprint, engine
+from app.analyse import Options, analyse
+from app.api.blueprint import ApiBlueprint
+from app.api.current import engine
 from app.api.documents import View, image_document
 from app.api.pictures import picture_from_json, read_json
-from app.api.schemas import LegacyArguments, LegacySchema
+from app.api.schemas import JsonBody, LegacyArguments, LegacySchema
 
 blp = ApiBlueprint("legacy", description="The original client's call")
 
 
 @blp.route("/index")
 class Index(MethodView):
+    @blp.doc(requestBody={"required": True, "content": {"application/json": {"schema": JsonBody}}})
     @blp.arguments(LegacyArguments, location="json")
     @blp.response(200, LegacySchema)
-    def post(self, document: dict[str, Any]) -> Any:
+    def post(self, asked: dict[str, Any]) -> Any:
         """Analyse and keep a picture, as the original client asks
 
         The answer is the original `{"message": "image received"}` and, beside it, the image
         object of `POST /v1/images`. `Accept` is not looked at: that client asks for text.
         """
-        picture = picture_from_json(read_json(request))
-        analysis = analyse(engine(), picture, threshold=document["threshold"])
+        picture = picture_from_json(read_json(request), asked.get("file_name"))
+        analysis = analyse(engine(), picture, Options(asked["threshold"]))
         return {"message": "image received", **image_document(analysis, View())}

@@ -4,7 +4,8 @@ from typing import Any
 
 from flask.views import MethodView
 
-from app.api.blueprint import ApiBlueprint, engine
+from app.api.blueprint import ApiBlueprint
+from app.api.current import engine
 from app.api.schemas import DetectorsSchema, ModelsSchema
 from app.vision.detectors import DETECTORS
 

@@ -9,11 +9,12 @@ import io
 import ntpath
 from typing import IO, Any
 
-from flask import Request, current_app
+from flask import Request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from app.analyse import Picture
+from app.api.current import settings
 from app.errors import MalformedInput, NoImage, TooManyImages
 
 FORM = "multipart/form-data"
@@ -27,10 +28,10 @@ class InMemoryRequest(Request):
     def max_content_length(self) -> int:  # type: ignore[override]
         """What a body may have, refused before it is read: 16 pictures in a form, otherwise one,
         which base64 makes a third larger. The exact limit of a picture is the engine's."""
-        limits = current_app.extensions["settings"]
+        one = settings().max_image_bytes
         if self.mimetype == FORM:
-            return int(limits.max_images * limits.max_image_bytes + FORM_OVERHEAD)
-        return int(limits.max_image_bytes * 4 / 3 + FORM_OVERHEAD)
+            return settings().max_images * one + FORM_OVERHEAD
+        return one * 4 // 3 + FORM_OVERHEAD
 
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
         """Where Werkzeug collects an uploaded file. Its own choice is a temporary file from
@@ -58,19 +59,19 @@ class OptionsParser(FlaskParser):
         return req.args.to_dict() | {key: fields[key] for key in fields if key != "image"}
 
 
-def read_pictures(request: Request, *, max_images: int) -> list[Picture]:
+def read_pictures(request: Request, *, max_images: int, file_name: str | None) -> list[Picture]:
     """The pictures of a multipart form, a raw image body or a JSON body, as they were sent.
+    `file_name` is for those that come without one.
 
     Raises NoImage, TooManyImages, MalformedInput, or UnsupportedMediaType where the body is of
     none of these kinds.
     """
     if request.mimetype == FORM:
-        pictures = _from_form(request)
+        pictures = _from_form(request, file_name)
     elif request.is_json:
-        pictures = [picture_from_json(read_json(request))]
+        pictures = [picture_from_json(read_json(request), file_name)]
     elif request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
-        name = _file_name(request.args.get("file_name"))
-        pictures = [Picture(request.get_data(cache=False), name)]
+        pictures = [Picture(request.get_data(cache=False), _file_name(file_name))]
     elif not request.mimetype and not request.content_length:
         raise NoImage("the request has no body: send a picture")
     else:
@@ -83,8 +84,8 @@ def read_pictures(request: Request, *, max_images: int) -> list[Picture]:
     return pictures
 
 
-def picture_from_json(document: dict[str, Any]) -> Picture:
-    """The picture of `{"image": base64 or data URI, "file_name"}`.
+def picture_from_json(document: dict[str, Any], file_name: str | None) -> Picture:
+    """The picture of `{"image": base64 or data URI}`.
 
     Raises NoImage or MalformedInput.
     """
@@ -102,7 +103,7 @@ def picture_from_json(document: dict[str, Any]) -> Picture:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedInput("image is not valid base64") from error
-    return Picture(data, _file_name(document.get("file_name")))
+    return Picture(data, _file_name(file_name))
 
 
 def read_json(request: Request) -> dict[str, Any]:
@@ -116,19 +117,20 @@ def read_json(request: Request) -> dict[str, Any]:
     return document
 
 
-def _from_form(request: Request) -> list[Picture]:
+def _from_form(request: Request, file_name: str | None) -> list[Picture]:
+    if others := sorted(request.files.keys() - {"image"}):
+        raise MalformedInput(f"unknown file part {others[0]!r}: pictures are named image")
     parts = request.files.getlist("image")
     if not parts and "image" in request.form:
         raise NoImage("image must be a file part: with curl, -F image=@photo.jpg")
     if not parts:
         raise NoImage("the form has no file part named image")
-    given = request.form.get("file_name") or request.args.get("file_name")
-    return [Picture(part.read(), _file_name(part.filename or given)) for part in parts]
+    return [Picture(part.read(), _file_name(part.filename or file_name)) for part in parts]
 
 
-def _file_name(given: object) -> str:
+def _file_name(given: str | None) -> str:
     """A client's name for a picture: its last part, printable, and short enough to store."""
     # ntpath splits at both kinds of slash.
-    name = ntpath.basename(given) if isinstance(given, str) else ""
+    name = ntpath.basename(given or "")
     printable = (char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
     return "".join(printable).strip()[:MAX_FILE_NAME] or UNNAMED

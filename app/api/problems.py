@@ -20,6 +20,7 @@ STATUS: dict[type[EmotionError], int] = {
     errors.NoImage: 400,
     errors.MalformedInput: 400,
     errors.NotFound: 404,
+    errors.CannotDraw: 406,
     errors.TooManyImages: 413,
     errors.ImageTooLarge: 413,
     errors.UnsupportedImageType: 415,
@@ -52,6 +53,15 @@ class ProblemSchema(Schema):
     detail = fields.String(required=True)
     request_id = fields.String(required=True)
     errors = fields.List(fields.Nested(FieldErrorSchema))
+
+
+def as_problem(error: Exception) -> EmotionError | HTTPException:
+    """The error itself where it is one that has an answer; otherwise a 500, and the log says
+    what happened under the request's id."""
+    if isinstance(error, EmotionError | HTTPException):
+        return error
+    log.error("request %s failed", g.request_id, exc_info=error)
+    return InternalServerError("something went wrong; the log has it under this request_id")
 
 
 def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
@@ -127,13 +137,6 @@ def init_problems(app: Flask) -> None:
         response.headers["X-Request-ID"] = g.request_id
         return response
 
-    @app.errorhandler(EmotionError)
-    def known(error: EmotionError) -> Response:
-        return problem_response(error)
-
     @app.errorhandler(Exception)
-    def unforeseen(error: Exception) -> Response:
-        if isinstance(error, HTTPException):
-            return problem_response(error)
-        log.exception("request %s failed", g.request_id)
-        return problem_response(InternalServerError("something went wrong; nothing was kept"))
+    def answer(error: Exception) -> Response:
+        return problem_response(as_problem(error))

@@ -19,7 +19,8 @@ from marshmallow import (
     validates_schema,
 )
 
-from app.api.blueprint import settings
+from app.analyse import Options
+from app.api.current import settings
 from app.api.documents import View
 from app.api.pictures import MAX_FILE_NAME
 from app.api.problems import ProblemSchema
@@ -79,10 +80,8 @@ class UtcTime(fields.AwareDateTime):
 
 @dataclass(frozen=True, slots=True)
 class AnalyseRequest:
-    threshold: float
-    model: str | None
-    detector: str | None
-    store: bool
+    options: Options
+    file_name: str | None
     full: bool
 
 
@@ -106,13 +105,13 @@ class AnalyseArguments(Arguments):
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> AnalyseRequest:
-        return AnalyseRequest(
+        options = Options(
             threshold=data["threshold"],
             model=data.get("model"),
             detector=data.get("detector"),
             store=data["store"],
-            full="view" in data,
         )
+        return AnalyseRequest(options, data.get("file_name"), full="view" in data)
 
 
 class MultipartBody(Schema):
@@ -226,12 +225,12 @@ class ErasureArguments(FilterArguments):
 
 
 class LegacyArguments(Schema):
-    """The original client's body. What else it may hold is not looked at."""
+    """The original client's options; pictures.py reads its picture. What else the body may hold
+    is not looked at."""
 
     class Meta:
         unknown = EXCLUDE
 
-    image = fields.String(required=True, metadata={"format": "byte"})
     threshold = fields.Float(load_default=lambda: settings().threshold, validate=PROBABILITY)
     file_name = fields.String(validate=LONG_NAME)
 
@@ -304,7 +303,11 @@ class ImageSchema(Schema):
     detector = fields.String(required=True)
     width = fields.Integer(metadata=FULL_ONLY)
     height = fields.Integer(metadata=FULL_ONLY)
-    timings_ms = fields.Dict(fields.String(), fields.Float(), metadata=FULL_ONLY)
+    timings_ms = fields.Dict(
+        fields.String(),
+        fields.Float(),
+        metadata={"description": "`view=full` only; `store` is known to the answer of POST alone"},
+    )
     faces = fields.List(fields.Raw(metadata=either("Face", "FullFace")), required=True)
 
 

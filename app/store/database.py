@@ -7,32 +7,42 @@ from flask import Flask
 from flask_migrate import Migrate
 from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
 
 from app.errors import StoreUnavailable
 from app.store.tables import db
 
 BUSY_TIMEOUT_MS = 30_000
+UNDEFINED_TABLE = "42P01"  # of PostgreSQL; SQLite's is an OperationalError
 
 
 def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -> None:
     """Bind the tables and the migrations to `app`, with so many connections kept open once they
-    are needed. Connects to nothing yet."""
-    parsed = _with_driver(make_url(url))
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    app.config["SQLALCHEMY_DATABASE_URI"] = parsed
+    are needed. Connects to nothing yet.
+
+    Raises ValueError for a URL that is neither a SQLite file's nor PostgreSQL's.
+    """
+    app.config["SQLALCHEMY_DATABASE_URI"] = _database_url(url)
     # A connection that the server closed while it was idle is replaced, not handed out.
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_pre_ping": True, "pool_size": connections}
     db.init_app(app)
     Migrate(app, db, directory=str(migrations), render_as_batch=True)
 
 
-def _with_driver(url: URL) -> URL:
-    """Operators write postgresql://…; the driver is ours to name."""
-    if url.drivername in ("postgresql", "postgres"):
+def _database_url(text: str) -> URL:
+    """The URL with the driver that is installed here, and the folder of a SQLite file made."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ValueError("it is no database URL") from error
+    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return url.set(drivername="postgresql+psycopg")
-    return url
+    if url.drivername != "sqlite" or url.database in (None, "", ":memory:"):
+        raise ValueError("it must be sqlite:///<file> or postgresql://…")
+    # Relative to where the service is started, as a shell would read it.
+    file = Path(str(url.database)).resolve()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return url.set(database=str(file))
 
 
 @event.listens_for(Engine, "connect")
@@ -60,6 +70,12 @@ def _begin(connection: Connection) -> None:
 
 @event.listens_for(Engine, "handle_error")
 def _in_our_words(context: ExceptionContext) -> None:
-    """Away, full, read-only or locked: one error of the domain, whichever query met it."""
-    if isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError):
-        raise StoreUnavailable("the database does not answer") from context.original_exception
+    """Away, full, read-only, locked, no database at all or not migrated: one error of the domain,
+    whichever query met it."""
+    if context.is_pre_ping:
+        return  # the pool is about to replace a connection that was cut
+    error = context.sqlalchemy_exception
+    unusable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+    not_migrated = getattr(context.original_exception, "sqlstate", None) == UNDEFINED_TABLE
+    if unusable or not_migrated:
+        raise StoreUnavailable("the database is away or not ready") from context.original_exception

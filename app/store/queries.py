@@ -1,4 +1,5 @@
-"""Every query of the service. A function is one transaction.
+"""Every query of the service. A function is one transaction, but for `all_faces`, which may take
+long and reads page by page.
 
 Analyses come back whole; applying a threshold to them is the reader's business.
 """
@@ -20,7 +21,6 @@ from sqlalchemy import (
     CursorResult,
     Select,
     SQLColumnExpression,
-    String,
     delete,
     func,
     insert,
@@ -193,11 +193,11 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
     query = _select_faces(filters)
     if cursor is not None:
         created_at, image_id, number = _decode_cursor(cursor, 3)
-        # Images descend and the faces within one ascend, hence the two cases.
-        position = tuple_(ImageRow.created_at, ImageRow.id)
+        position, reached = tuple_(ImageRow.created_at, ImageRow.id), tuple_(created_at, image_id)
         query = query.where(
-            (position < tuple_(created_at, image_id))
-            | ((ImageRow.id == image_id) & (FaceRow.number > number))
+            position <= reached,  # says nothing new, but is a range of the index
+            # Images descend and the faces within one ascend, hence the two cases.
+            (position < reached) | ((ImageRow.id == image_id) & (FaceRow.number > number)),
         )
     with _snapshot():
         rows = db.session.scalars(query.limit(size + 1)).all()
@@ -236,7 +236,7 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
 
     With a filter on faces, images and faces that match it are counted.
     """
-    span = _SPANS[by]
+    span = _span(by)
     faces = _face_conditions(filters)
     images = _image_conditions(filters)
     spans: dict[str, Span] = {}
@@ -271,19 +271,29 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
     return [spans[name] for name in sorted(spans)]
 
 
-# ISO 8601 text sorts and cuts alike on every database: "2026-11-22 06:05:04.123456".
-_ISO_TIME = ImageRow.created_at.cast(String)
-_SPANS: dict[str, SQLColumnExpression[str]] = {
-    "hour": func.substr(_ISO_TIME, 1, 13),
-    "day": func.substr(_ISO_TIME, 1, 10),
-    "model": ImageRow.model_name,
+# How RFC 3339 writes the start of a span, in the words of each database.
+_SPAN_FORMATS = {
+    ("hour", "sqlite"): "%Y-%m-%dT%H:00:00Z",
+    ("hour", "postgresql"): 'YYYY-MM-DD"T"HH24:00:00"Z"',
+    ("day", "sqlite"): "%Y-%m-%d",
+    ("day", "postgresql"): "YYYY-MM-DD",
 }
+
+
+def _span(by: str) -> SQLColumnExpression[str]:
+    if by == "model":
+        return ImageRow.model_name
+    dialect = db.engine.dialect.name
+    form = _SPAN_FORMATS[by, dialect]
+    if dialect == "sqlite":
+        return func.strftime(form, ImageRow.created_at)
+    return func.to_char(ImageRow.created_at, form)
 
 
 def revision_problem() -> str | None:
     """None when the database answers and is at the head revision; otherwise what is wrong.
 
-    Raises SQLAlchemy's OperationalError when it does not answer.
+    Raises StoreUnavailable when it does not answer.
     """
     config = current_app.extensions["migrate"].migrate.get_config()
     head = ScriptDirectory.from_config(config).get_current_head()
@@ -404,7 +414,10 @@ def _decode_cursor(cursor: str, length: int) -> tuple[Any, ...]:
         padded = cursor + "=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
         microseconds, *numbers = map(int, text.split("."))
-        if len(numbers) != length - 1 or not all(0 < number < 2**63 for number in numbers):
+        limits = (2**63, 2**31)  # of an image's id and of a face's number in it
+        if len(numbers) != length - 1 or not all(
+            0 < number < limit for number, limit in zip(numbers, limits, strict=False)
+        ):
             raise ValueError("not the numbers of this order")
         return (_EPOCH + timedelta(microseconds=microseconds), *numbers)
     except (ValueError, OverflowError, binascii.Error) as error:

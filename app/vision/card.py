@@ -67,7 +67,13 @@ class _CardSchema(Schema):
     name = fields.String(required=True, validate=_NAME)
     version = fields.String(required=True, validate=validate.Length(1, 32))
     labels = fields.List(
-        fields.String(validate=validate.Regexp(r"^[a-z][a-z0-9_]*\Z")),
+        fields.String(
+            validate=[
+                validate.Regexp(r"^[a-z][a-z0-9_]{0,63}\Z"),
+                # The other keys of a face in the documented JSON.
+                validate.NoneOf(["face_id", "bbox"]),
+            ]
+        ),
         required=True,
         validate=validate.Length(2, 64),
     )

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import CannotDraw
 from app.vision.image import decode
 from app.vision.types import Analysis, Face
 
@@ -15,9 +16,17 @@ EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg"}
 
 
 def annotated_picture(data: bytes, analysis: Analysis, *, media_type: str) -> bytes:
-    """The file of `annotate`'s picture, as image/png or image/jpeg; `data` is the analysed file."""
+    """The file of `annotate`'s picture, as image/png or image/jpeg; `data` is the analysed file.
+
+    Raises CannotDraw for sides that the file type does not know: JPEG ends at 65,500 pixels.
+    """
     image_bgr = decode(data, max_pixels=analysis.width * analysis.height)
-    _, encoded = cv2.imencode(EXTENSIONS[media_type], annotate(image_bgr, analysis))
+    try:
+        done, encoded = cv2.imencode(EXTENSIONS[media_type], annotate(image_bgr, analysis))
+    except cv2.error:
+        done = False
+    if not done:
+        raise CannotDraw(f"{analysis.width}x{analysis.height} pixels do not fit into {media_type}")
     return encoded.tobytes()
 
 

@@ -73,18 +73,14 @@ class Engine:
     ) -> Analysis:
         """The whole answer for one picture file; nothing is stored.
 
-        Raises the errors of `decode`, `classifier` and `detector`.
+        Raises the errors of `decode` and `pipeline`, and ImageTooLarge.
         """
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
                 f"the picture has {len(data):,} bytes, "
                 f"more than the {self._max_image_bytes:,} that are allowed"
             )
-        pipeline = TwoStage(
-            self.detector(detector or self.default_detector),
-            self.classifier(model or self.default_model),
-            max_faces=self._max_faces,
-        )
+        pipeline = self.pipeline(model, detector)
         stopwatch = Stopwatch()
         with stopwatch("decode"):
             image_bgr = decode(data, max_pixels=self._max_pixels)
@@ -101,12 +97,28 @@ class Engine:
             timings_ms=stopwatch.timings_ms,
         )
 
+    def pipeline(self, model: str | None, detector: str | None) -> TwoStage:
+        """Detector and classifier of these names, the defaults where None.
+
+        Raises the errors of `classifier` and `detector`.
+        """
+        return TwoStage(
+            self.detector(detector or self.default_detector),
+            self.classifier(model or self.default_model),
+            max_faces=self._max_faces,
+        )
+
     def classifier(self, name: str) -> Classifier:
-        """Raises UnknownModel, or ModelUnavailable when its card or weights are broken."""
+        """Raises UnknownModel, or ModelUnavailable when its card or weights are broken or it is
+        the default and missing, which is the operator's mistake and not the client's."""
+        if (loaded := self._classifiers.get(name)) is not None:
+            return loaded  # without waiting for another model that is being loaded
         with self._lock:
             if name not in self._classifiers:
                 # Only names that were listed are ever joined to a path.
                 if name not in (known := self._model_names()):
+                    if name == self.default_model:
+                        raise ModelUnavailable(f"the default model {name!r} is not installed")
                     raise UnknownModel(name, known)
                 self._classifiers[name] = Classifier.load(
                     self._models_dir / name, threads=self._onnx_threads

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
 
-# A picture's faces go through in chunks of at most this many: memory stays bounded however
-# many faces a picture has, and speed per face is flat from here on (benchmarks: training.md).
-MAX_BATCH = 32
+# All faces of a picture are one batch, up to this many: an operator may allow pictures with more,
+# and memory must stay bounded then too.
+MAX_BATCH = 256
 
 
 class OnnxSession:

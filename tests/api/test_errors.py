@@ -55,6 +55,7 @@ def several(count):
 BAD_PICTURES = {
     "no body": (400, None, {}),
     "no image": (400, None, NO_FILE),
+    "misspelt file part": (400, None, {"data": {"image": upload(GOOD), "imgae": upload(GOOD)}}),
     "image as text": (400, None, TEXT_FIELD),
     "empty file": (400, None, form(b"")),
     "empty raw body": (400, None, image_body(b"")),
@@ -91,6 +92,8 @@ BAD_PICTURES = {
 }
 
 LEGACY = {"image": b64()}
+# A cursor whose last number no face can have.
+BEYOND = base64.urlsafe_b64encode(f"1.{2**63 - 1}.{2**63 - 1}".encode()).decode().rstrip("=")
 YEAR_ONE = "0001-01-01T00:00:00%2B14:00"  # in UTC that is the year 0
 
 # what: (status, field at fault, method, path, arguments)
@@ -117,7 +120,9 @@ BAD_REQUESTS = {
     "unknown filter": (422, "emotoin", "GET", "/v1/images?emotoin=anger", {}),
     "by week": (422, "by", "GET", "/v1/summary?by=week", {}),
     "faces as XML": (406, None, "GET", "/v1/faces", ACCEPT_XML),
-    "legacy without image": (422, "image", "POST", "/index", {"json": {"threshold": 0.5}}),
+    "cursor beyond": (422, "cursor", "GET", f"/v1/faces?cursor={BEYOND}", {}),
+    "legacy without image": (400, None, "POST", "/index", {"json": {"threshold": 0.5}}),
+    "legacy null": (400, None, "POST", "/index", json_body("null")),
     "name with NUL": (422, "file_name", "GET", "/v1/images?file_name=a%00b", {}),
     "emotion with NUL": (422, "emotion", "GET", "/v1/faces?emotion=%00", {}),
     "since before UTC": (422, "since", "GET", f"/v1/images?since={YEAR_ONE}", {}),
@@ -225,6 +230,49 @@ def test_a_missing_database_is_a_503_that_says_when_to_come_back(make_app, tmp_p
     for answer in (client.post("/v1/images", **form()), client.get("/v1/images")):
         assert_problem(answer, 503)
         assert answer.headers["Retry-After"] == "5"
+
+
+def test_a_missing_default_model_is_no_fault_of_the_client(make_app, tmp_path):
+    (tmp_path / "none").mkdir()
+    client = make_app(models_dir=tmp_path / "none").test_client()
+    answer = client.post("/v1/images", **form())
+    assert_problem(answer, 503)
+    assert "not installed" in answer.json["detail"]
+    assert client.post("/v1/images", **form(model="other")).status_code == 422
+
+
+def test_a_name_that_is_wrong_for_all_of_several_is_the_requests_mistake(client):
+    answer = client.post("/v1/images", **several(2), query_string={"model": "nope"})
+    assert_problem(answer, 422)
+    assert [error["field"] for error in answer.json["errors"]] == ["model"]
+
+
+def test_a_failure_among_several_tells_what_was_kept(client, monkeypatch, caplog):
+    from app.vision.engine import Engine
+
+    real, calls = Engine.analyse, []
+
+    def fail_second(self, *args, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Engine, "analyse", fail_second)
+    answer = client.post("/v1/images", **several(3))
+    assert answer.status_code == 201
+    assert [(error["index"], error["status"]) for error in answer.json["errors"]] == [(1, 500)]
+    kept = client.get("/v1/images").json["images"]
+    assert kept == answer.json["images"][::-1]
+    assert "MemoryError" in caplog.text
+
+
+def test_what_cannot_be_drawn_is_not_kept(client):
+    wide = picture(70_000, 10)
+    for media_type, status in (("image/jpeg", 406), ("image/png", 201)):
+        answer = client.post("/v1/images", **form(wide), headers={"Accept": media_type})
+        assert answer.status_code == status
+    assert len(client.get("/v1/images").json["images"]) == 1
 
 
 def test_missing_weights_are_a_503_and_other_models_serve(client, models_dir):

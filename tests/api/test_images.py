@@ -69,8 +69,12 @@ def test_a_posted_picture_is_answered_stored_and_served_again(client):
                 "file_name": "a.png",
             },
         ),
+        lambda c: c.post(
+            "/v1/images?threshold=0.3&file_name=a.png",
+            json={"image": base64.b64encode(HAPPY).decode()},
+        ),
     ],
-    ids=["query", "form", "raw", "octets", "base64", "data URI"],
+    ids=["query", "form", "raw", "octets", "base64", "data URI", "JSON and query"],
 )
 def test_every_way_to_send_a_picture_gives_the_same_answer(client, send):
     answer = send(client)
@@ -87,12 +91,22 @@ def test_a_field_wins_over_the_query(client):
     assert answer.json["threshold"] == 0.1
 
 
-@pytest.mark.parametrize("threshold", [0, 0.0, 0.5, 1, "1.0", "1e-3"])
-def test_thresholds_at_the_ends_are_thresholds(client, threshold):
-    answer = post(client, threshold=threshold)
-    shown = set(answer.json["faces"][0]) - {"face_id", "bbox"}
-    limit = float(threshold)
-    assert shown == ORIGINAL_EMOTIONS if limit == 0 else "happiness" in shown or limit == 1
+@pytest.mark.parametrize(
+    ("gray", "threshold", "shown"),
+    [
+        (255, 0, ORIGINAL_EMOTIONS),
+        (255, "0.0", ORIGINAL_EMOTIONS),
+        (255, "1e-3", {"happiness"}),
+        (255, 0.5, {"happiness"}),
+        (255, 1, {"happiness"}),  # 0.998 is shown as 1.0
+        (255, "1.0", {"happiness"}),
+        (180, 0.5, {"happiness"}),
+        (180, 1, set()),  # 0.79
+    ],
+)
+def test_thresholds_at_the_ends_are_thresholds(client, gray, threshold, shown):
+    answer = post(client, picture(50, gray=gray), threshold=threshold)
+    assert set(answer.json["faces"][0]) - {"face_id", "bbox"} == shown
 
 
 def test_without_a_threshold_the_settings_decide(make_app):
@@ -171,6 +185,7 @@ def test_the_annotated_picture_by_accept(client, media_type):
 def test_json_is_the_usual_answer(client, accept):
     answer = client.post("/v1/images", data={"image": upload(HAPPY)}, headers={"Accept": accept})
     assert answer.content_type == "application/json"
+    assert answer.headers["Vary"] == "Accept"
 
 
 def test_several_pictures_are_answered_together(client):

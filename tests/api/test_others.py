@@ -60,6 +60,7 @@ def test_faces_as_csv(client):
     assert one["file_name"] == '\'=cmd|"x"!A1'
     assert [float(one[key]) for key in ("x1", "y1", "x2", "y2")] == [5, 5, 45, 45]
     assert (one["face_id"], two["face_id"]) == ("1", "2")
+    assert one["created_at"] == image["created_at"]
     assert one["dominant"] == "happiness"
     assert float(one["happiness"]) > 0.9
     assert dark["contempt"] == ""  # its model does not know it

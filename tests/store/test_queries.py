@@ -232,9 +232,9 @@ def test_summary_counts_by_span():
     queries.save(analysis(HAPPY, minutes=60 * 24, model=replace(MODEL, name="net_5")))
     hours = queries.summarise(Filters(), by="hour")
     assert [(span.span, span.images, span.faces) for span in hours] == [
-        ("2026-05-04 12", 2, 2),
-        ("2026-05-04 13", 1, 1),
-        ("2026-05-05 12", 1, 1),
+        ("2026-05-04T12:00:00Z", 2, 2),
+        ("2026-05-04T13:00:00Z", 1, 1),
+        ("2026-05-05T12:00:00Z", 1, 1),
     ]
     assert hours[0].dominant == {"anger": 1, "happiness": 1}
     assert hours[0].mean_probability == pytest.approx(
@@ -269,11 +269,37 @@ def test_a_page_costs_the_same_few_queries_however_many_it_holds():
     assert counts[0] == counts[1] <= 4
 
 
-def test_a_database_that_fails_is_one_error_of_the_domain():
-    db.session.execute(text("SELECT 1"))
+def test_a_database_without_tables_is_one_error_of_the_domain():
     for table in ("emotions", "faces", "images"):
         db.session.execute(text(f"DROP TABLE {table}"))
     db.session.commit()
-    if db.engine.dialect.name == "sqlite":  # there a missing table is an OperationalError
-        with pytest.raises(StoreUnavailable):
-            queries.save(analysis(HAPPY))
+    with pytest.raises(StoreUnavailable):
+        queries.save(analysis(HAPPY))
+    with pytest.raises(StoreUnavailable):
+        queries.page_of_images(Filters(), size=1, cursor=None)
+
+
+def test_a_deep_page_of_faces_reads_no_more_than_a_first(request):
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("reads SQLite's plan")
+    for minute in range(3):
+        queries.save(analysis(HAPPY, minutes=minute))
+    cursor = queries.page_of_faces(Filters(), size=1, cursor=None).next_cursor
+    asked = []
+    event.listen(db.engine, "before_cursor_execute", lambda *args: asked.append(args[2:4]))
+    queries.page_of_faces(Filters(), size=1, cursor=cursor)
+    (statement, parameters) = next(each for each in asked if "ORDER BY" in each[0])
+    plan = db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    steps = [row[-1] for row in plan]
+    assert any("SEARCH images USING" in step and "created_at<" in step for step in steps), steps
+
+
+def test_spans_are_written_as_rfc_3339_whatever_the_servers_style():
+    queries.save(analysis(HAPPY))
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(text("ALTER DATABASE emotion_test SET datestyle TO 'SQL, DMY'"))
+        db.session.commit()
+        db.engine.dispose()
+    (hour,) = queries.summarise(Filters(), by="hour")
+    (day,) = queries.summarise(Filters(), by="day")
+    assert (hour.span, day.span) == ("2026-05-04T12:00:00Z", "2026-05-04")

@@ -1,6 +1,5 @@
 """SQLite under parallel writers: nobody sees "database is locked", nothing is lost."""
 
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -91,16 +90,3 @@ def test_every_connection_is_prepared(tmp_path):
         "synchronous": 2,  # FULL
         "busy_timeout": 30_000,
     }
-
-
-def test_a_saved_picture_survives_the_power_going(tmp_path):
-    """Read with another connection, as after a crash: committed means on the disk."""
-    app = app_on(tmp_path / "a.db")
-    with app.app_context():
-        upgrade()
-        queries.save(analysis(HAPPY))
-        other = sqlite3.connect(tmp_path / "a.db")
-        assert other.execute("SELECT count(*) FROM emotions").fetchone() == (2,)
-        other.close()
-        db.session.remove()
-        db.engine.dispose()

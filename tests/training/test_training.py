@@ -195,6 +195,23 @@ def test_the_exported_model_answers_as_pytorch_does(workplace):
         assert_parity(net, classifier, crops)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
+def test_a_failed_export_leaves_the_model_that_was_there(workplace, monkeypatch):
+    make_run(workplace).fit_epoch()
+    write_model(workplace / "tiny.toml", workplace / "data", workplace / "models")
+    before = (workplace / "models" / "tiny" / "model.onnx").read_bytes()
+    monkeypatch.setattr("training.export.PARITY", -1.0)
+    with pytest.raises(TrainingError, match="differs"):
+        write_model(workplace / "tiny.toml", workplace / "data", workplace / "models")
+    assert [folder.name for folder in (workplace / "models").iterdir()] == ["tiny"]
+    assert (workplace / "models" / "tiny" / "model.onnx").read_bytes() == before
+
+
+def test_nothing_is_exported_before_training(workplace):
+    with pytest.raises(TrainingError, match="train first"):
+        write_model(workplace / "tiny.toml", workplace / "data", workplace / "models")
+
+
 def test_folding_keeps_the_answer():
     torch.manual_seed(0)
     net = NETS["custom_net"](classes=8, widths=(8, 8, 16, 16), depths=(2, 2, 1, 2))

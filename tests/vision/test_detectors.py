@@ -1,6 +1,8 @@
 """Every detector, by the door that all of them use."""
 
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,3 +50,17 @@ def test_threads_do_not_disturb_each_other(name, astronaut_bgr):
         thread.join()
     assert wrong == []
     assert expected[0]
+
+
+def test_a_huge_picture_leaves_no_memory_behind(name):
+    """A cascade that is kept keeps some 50 bytes for each pixel of its largest picture."""
+    detector = DETECTORS[name]()
+    detect(detector, np.zeros((50, 50, 3), np.uint8))
+    before = resident_bytes()
+    detect(detector, np.zeros((3000, 3000, 3), np.uint8))
+    assert resident_bytes() - before < 50_000_000
+
+
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -32,6 +32,15 @@ def test_labels_stay_in_the_picture(box, size):
     assert annotate(image, analysis(box, size=size)).shape == image.shape
 
 
+@pytest.mark.parametrize("y1", [0, 80, 160])
+def test_a_label_is_drawn_wherever_the_face_is(y1):
+    image = np.full((200, 200, 3), 255, np.uint8)
+    drawn = annotate(image, analysis(Box(60, y1, 100, y1 + 40)))
+    outside = np.ones((200, 200), bool)
+    outside[max(0, y1 - 5) : y1 + 46, 55:106] = False
+    assert (drawn[outside] < 100).sum() > 300  # the dark plate
+
+
 def test_only_what_the_threshold_shows_is_written():
     image = np.full((200, 200, 3), 255, np.uint8)
     box = Box(60, 80, 140, 160)

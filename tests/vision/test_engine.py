@@ -1,9 +1,10 @@
 import json
 import threading
 
+import cv2
 import pytest
 
-from app.errors import ImageTooLarge, InvalidCard, UnknownDetector, UnknownModel
+from app.errors import ImageTooLarge, InvalidCard, ModelUnavailable, UnknownDetector, UnknownModel
 from app.vision import classifier
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
@@ -103,6 +104,17 @@ def test_an_unknown_detector_likewise(make_engine):
 def test_too_many_bytes_are_refused_before_decoding(make_engine):
     with pytest.raises(ImageTooLarge, match="100,000"):
         analyse(make_engine(), b"\xff\xd8\xff" + bytes(100_000))
+
+
+def test_opencv_gets_the_threads_it_is_given(make_engine):
+    for count in (2, 1):
+        make_engine(opencv_threads=count)
+        assert cv2.getNumThreads() == count
+
+
+def test_a_missing_default_is_not_the_clients_mistake(make_engine):
+    with pytest.raises(ModelUnavailable, match="default model 'gone' is not installed"):
+        analyse(make_engine(model="gone"), picture())
 
 
 def test_warming_makes_it_ready(make_engine):
