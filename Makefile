@@ -33,6 +33,7 @@ train: .venv/.train ## train CONFIG on DATA/ferplus, or go on where it was inter
 export: .venv/.train ## write the trained CONFIG to models/ as ONNX with a card
 	$(BIN)/python -m training.export $(CONFIG) --data $(DATA)/ferplus
 	$(BIN)/python -m evaluation.accuracy models/$(MODEL) --data $(DATA)/ferplus --write
+	$(BIN)/python -m evaluation.crops models/$(MODEL) --data $(DATA) --write
 
 evaluate: .venv/.runtime ## print how right models/MODEL is on the validation split
 	$(BIN)/python -m evaluation.accuracy models/$(MODEL) --data $(DATA)/ferplus
