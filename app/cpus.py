@@ -12,7 +12,10 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 def available_cpus(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """The smaller of the affinity mask and the CPU quotas of this process's cgroup (v2 or v1)
     and of all those above it, at least 1."""
-    affinity = len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        affinity = len(os.sched_getaffinity(0))
+    else:  # macOS knows no affinity
+        affinity = os.cpu_count() or 1
     quotas = [_quota(folder) for folder in _folders(cgroups, membership)]
     return max(1, math.ceil(min(affinity, *quotas)))
 

@@ -4,6 +4,7 @@ Read from the environment here and nowhere else. README.md lists them all; a tes
 """
 
 import dataclasses
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# What Kubernetes puts into every pod beside a Service that is called "emotion".
+_FOREIGN = re.compile(r"EMOTION_(SERVICE_(HOST|PORT)|PORT)")
 
 
 class SettingError(Exception):
@@ -73,7 +77,7 @@ class Settings:
         fields = {field.metadata["env"]: field for field in dataclasses.fields(cls)}
         kinds = get_type_hints(cls)
         for env in environment:
-            if env.startswith("EMOTION_") and env not in fields:
+            if env.startswith("EMOTION_") and env not in fields and not _FOREIGN.match(env):
                 raise SettingError(f"{env} is no setting; known: {', '.join(fields)}")
         values = {
             field.name: _parse(env, environment[env], kinds[field.name], field.metadata["range"])

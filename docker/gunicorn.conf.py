@@ -1,6 +1,7 @@
 """How gunicorn serves the application: `gunicorn -c docker/gunicorn.conf.py wsgi:app`."""
 
 import os
+from pathlib import Path
 
 from app.cpus import available_cpus
 from app.settings import Settings
@@ -19,7 +20,8 @@ raw_env = ["OPENBLAS_NUM_THREADS=1"]
 # Never preload: ONNX Runtime's threads do not survive a fork.
 preload_app = False
 # Heartbeats through memory: on a slow disk gunicorn would take its workers for dead.
-worker_tmp_dir = "/dev/shm"  # noqa: S108  gunicorn makes a private file in it
+if Path("/dev/shm").is_dir():  # noqa: S108  gunicorn makes a private file in it
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
 accesslog = None
 errorlog = "-"
 

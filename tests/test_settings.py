@@ -21,6 +21,11 @@ def test_the_environment_wins():
     assert (settings.port, settings.threshold, settings.models_dir) == (8080, 0.25, Path("/m"))
 
 
+def test_what_kubernetes_adds_for_a_service_of_that_name_is_not_ours():
+    foreign = {"EMOTION_PORT": "tcp://10.0.0.1:80", "EMOTION_SERVICE_HOST": "10.0.0.1"}
+    assert Settings.from_environment(foreign) == Settings()
+
+
 @pytest.mark.parametrize(
     ("env", "text"),
     [

@@ -279,9 +279,8 @@ def test_a_database_without_tables_is_one_error_of_the_domain():
         queries.page_of_images(Filters(), size=1, cursor=None)
 
 
-def test_a_deep_page_of_faces_reads_no_more_than_a_first(request):
-    if db.engine.dialect.name != "sqlite":
-        pytest.skip("reads SQLite's plan")
+@pytest.mark.parametrize("empty_database_app", ["sqlite"], indirect=True)  # reads its plan
+def test_a_deep_page_of_faces_reads_no_more_than_a_first():
     for minute in range(3):
         queries.save(analysis(HAPPY, minutes=minute))
     cursor = queries.page_of_faces(Filters(), size=1, cursor=None).next_cursor
