@@ -17,6 +17,8 @@ worker_class = "gthread"
 threads = _settings.worker_threads
 # NumPy's own threads, one for each CPU of the host, are never used here: one crop is no matrix.
 raw_env = ["OPENBLAS_NUM_THREADS=1"]
+# Nobody steers it by a socket, and the home folder it would be made in may be read-only.
+control_socket_disable = True
 # Never preload: ONNX Runtime's threads do not survive a fork.
 preload_app = False
 # Heartbeats through memory: on a slow disk gunicorn would take its workers for dead.

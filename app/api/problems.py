@@ -7,7 +7,7 @@ import re
 import uuid
 from typing import Any
 
-from flask import Flask, Response, g, json, request
+from flask import Flask, Response, g, jsonify, request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -115,7 +115,9 @@ def problem_response(
     document = problem(error)
     if errors:
         document["errors"] = errors
-    response = Response(json.dumps(document), document["status"], content_type=PROBLEM_JSON)
+    response = jsonify(document)
+    response.status_code = document["status"]
+    response.content_type = PROBLEM_JSON
     if response.status_code == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if response.status_code == 405 and isinstance(error, HTTPException):
