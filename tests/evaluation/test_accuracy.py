@@ -7,6 +7,13 @@ from app.vision.classifier import Classifier
 from evaluation.accuracy import card_section, evaluate, table
 
 pytestmark = pytest.mark.weights
+TOLERANCES = {
+    "pictures": 0,
+    "accuracy": 0.002,
+    "expected_calibration_error": 0.003,
+    "macro_recall": 0.01,
+    "macro_f1": 0.01,
+}
 FLOOR = 0.86  # the least accuracy that the first model was asked to have
 
 
@@ -34,9 +41,10 @@ def test_the_card_says_what_is_measured(classifier, scores):
     said = classifier.card.document["evaluation"]["protocols"]
     assert said.keys() == measured.keys()
     for protocol, figures in measured.items():
-        for name in ("accuracy", "macro_recall", "macro_f1", "expected_calibration_error"):
-            # Other processors round differently: a picture or two may change sides.
-            assert said[protocol][name] == pytest.approx(figures[name], abs=0.003), (protocol, name)
+        # Other processors round differently: a picture or two may change sides, which moves the
+        # accuracy by .0006 and, where it is one of 16 of contempt, a macro figure by .008.
+        for name, tolerance in TOLERANCES.items():
+            assert said[protocol][name] == pytest.approx(figures[name], abs=tolerance), name
 
 
 def test_no_emotion_is_always_the_answer(scores):
