@@ -3,6 +3,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,6 +72,14 @@ def test_every_served_type_gives_the_same_colours(kind, mode, options):
 )
 def test_grey_pictures_of_any_depth(image, expected):
     assert (decode(encoded(image, "PNG"), max_pixels=LIMIT) == expected).all()
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff"])
+@pytest.mark.parametrize("pixel", [(30, 77, 200), (30, 77, 200, 255)], ids=["colour", "alpha"])
+def test_colours_of_16_bits_are_those_of_8(extension, pixel):
+    image = np.full((8, 8, len(pixel)), np.array(pixel) * 257, np.uint16)
+    _, data = cv2.imencode(extension, image)
+    assert (decode(data.tobytes(), max_pixels=LIMIT) == pixel[:3]).all()
 
 
 def test_transparent_pixels_lie_on_white():
