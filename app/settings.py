@@ -5,7 +5,6 @@ Read from the environment here and nowhere else. README.md lists them all; a tes
 
 import dataclasses
 import re
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,20 +84,6 @@ class Settings:
             if env in environment
         }
         return cls(**values)
-
-
-def settings_table() -> list[types.SimpleNamespace]:
-    """(env, kind, default, help) of every setting, defaults as written in the README."""
-    kinds = get_type_hints(Settings)
-    return [
-        types.SimpleNamespace(
-            env=field.metadata["env"],
-            kind=kinds[field.name].__name__.lower(),
-            default=str(field.default).replace(f"{ROOT}/", ""),
-            help=field.metadata["help"],
-        )
-        for field in dataclasses.fields(Settings)
-    ]
 
 
 def _parse(env: str, text: str, kind: type, limits: tuple[float, float]) -> Any:

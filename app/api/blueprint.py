@@ -1,6 +1,7 @@
 """flask-smorest with this service's habits."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import flask_smorest
 from flask import Response, after_this_request, request
@@ -26,6 +27,14 @@ def negotiate(*offers: str) -> str:
     if (best := request.accept_mimetypes.best_match(offers)) is None:
         raise NotAcceptable(f"the answer can be {', '.join(offers)}")
     return best
+
+
+def link_to_next(cursor: str | None) -> dict[str, str]:
+    """The `Link` header (RFC 8288) of a page: the same request with the next cursor."""
+    if cursor is None:
+        return {}
+    arguments = request.args.to_dict() | {"cursor": cursor}
+    return {"Link": f'<{request.path}?{urlencode(arguments)}>; rel="next"'}
 
 
 class ApiBlueprint(flask_smorest.Blueprint):

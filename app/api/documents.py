@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from app.store.queries import FoundFace, Page, Span
+from app.store.records import FoundFace, Page, Span
 from app.vision.types import Analysis, Face
 
 

@@ -8,19 +8,12 @@ from typing import Any
 from flask import Response, stream_with_context
 from flask.views import MethodView
 
-from app.api.blueprint import ApiBlueprint, negotiate
+from app.api.arguments import PageArguments, PageRequest, SummaryArguments, SummaryRequest
+from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.documents import face_page_document, span_document, time_text
-from app.api.schemas import (
-    FacePageSchema,
-    PageArguments,
-    PageRequest,
-    SummaryArguments,
-    SummaryRequest,
-    SummarySchema,
-    link_to_next,
-)
+from app.api.schemas import FacePageSchema, SummarySchema
 from app.store import queries
-from app.store.queries import Filters
+from app.store.records import Filters
 
 blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces across images")
 

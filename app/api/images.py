@@ -7,32 +7,33 @@ from flask.views import MethodView
 from werkzeug.exceptions import NotAcceptable
 
 from app.analyse import Picture, analyse, analyse_and_draw
-from app.api.blueprint import ApiBlueprint, negotiate
+from app.api.arguments import (
+    AnalyseArguments,
+    AnalyseRequest,
+    ErasureArguments,
+    PageArguments,
+    PageRequest,
+    ViewArguments,
+)
+from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.current import engine, settings
 from app.api.documents import View, image_document, image_page_document
 from app.api.pictures import read_pictures
 from app.api.problems import as_problem, problem, problem_response
 from app.api.schemas import (
-    BIGGEST_ID,
-    AnalyseArguments,
-    AnalyseRequest,
     BatchSchema,
-    ErasureArguments,
     ErasureSchema,
     ImagePageSchema,
     ImageSchema,
     JsonBody,
     MultipartBody,
-    PageArguments,
-    PageRequest,
-    ViewArguments,
-    link_to_next,
 )
 from app.store import queries
-from app.store.queries import Filters
+from app.store.records import Filters
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
 
+BIGGEST_ID = 2**63 - 1
 PICTURE_TYPES = ("image/png", "image/jpeg")
 BINARY: dict[str, object] = {}  # OpenAPI 3.1: bytes have no schema
 BODIES = {

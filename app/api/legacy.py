@@ -6,11 +6,12 @@ from flask import request
 from flask.views import MethodView
 
 from app.analyse import Options, analyse
+from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.api.documents import View, image_document
 from app.api.pictures import picture_from_json, read_json
-from app.api.schemas import JsonBody, LegacyArguments, LegacySchema
+from app.api.schemas import JsonBody, LegacySchema
 
 blp = ApiBlueprint("legacy", description="The original client's call")
 

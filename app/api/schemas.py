@@ -1,42 +1,12 @@
-"""What goes in and out: one declaration validates, serialises and documents."""
+"""What goes out, for the OpenAPI document; documents.py makes it. The contract tests hold the
+two together."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
 
-from flask import request
-from marshmallow import (
-    EXCLUDE,
-    INCLUDE,
-    RAISE,
-    Schema,
-    ValidationError,
-    fields,
-    post_load,
-    pre_load,
-    validate,
-    validates_schema,
-)
+from marshmallow import INCLUDE, Schema, fields
 
-from app.analyse import Options
-from app.api.current import settings
-from app.api.documents import View
-from app.api.pictures import MAX_FILE_NAME
 from app.api.problems import ProblemSchema
-from app.store.queries import Filters
 
-PROBABILITY = validate.Range(0, 1)
-BIGGEST_INT = 2**31 - 1
-BIGGEST_ID = 2**63 - 1
-NAME = validate.Length(1, 64)
-# No stored name holds anything else, and databases choke on some of it (NUL).
-PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$", error="must be printable text")
-LONG_NAME = validate.Length(max=4 * MAX_FILE_NAME)  # may be a path; its last part is kept
-VIEW = fields.String(
-    validate=validate.OneOf(["full"]),
-    metadata={"description": "`full` answers with numbers at full precision, sizes and timings"},
-)
 FULL_ONLY = {"description": "`view=full` only"}
 
 
@@ -48,70 +18,6 @@ def either(usual: str | dict[str, str], full: str) -> dict[str, Any]:
 
 def _reference(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
-
-
-# ---------------------------------------------------------------- requests
-
-
-class Arguments(Schema):
-    """Unknown names are refused: a misspelt option must not pass in silence. An empty value
-    counts as not given, as HTML forms send it."""
-
-    class Meta:
-        unknown = RAISE
-
-    @pre_load
-    def drop_empty(self, data: Any, **_: Any) -> dict[str, Any]:
-        return {key: value for key, value in data.items() if value not in ("", None)}
-
-
-class UtcTime(fields.AwareDateTime):
-    """A time with a zone, as UTC. Years that UTC does not reach (9999 in the west) are refused."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(format="iso", **kwargs)
-
-    def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
-        try:
-            return super()._deserialize(*args, **kwargs).astimezone(UTC)
-        except OverflowError as error:
-            raise self.make_error("invalid", input=args[0], obj_type=self.OBJ_TYPE) from error
-
-
-@dataclass(frozen=True, slots=True)
-class AnalyseRequest:
-    options: Options
-    file_name: str | None
-    full: bool
-
-
-class AnalyseArguments(Arguments):
-    threshold = fields.Float(
-        load_default=lambda: settings().threshold,
-        validate=PROBABILITY,
-        metadata={"description": "probability from which on an emotion is shown"},
-    )
-    model = fields.String(validate=NAME, metadata={"description": "see `GET /v1/models`"})
-    detector = fields.String(validate=NAME, metadata={"description": "see `GET /v1/detectors`"})
-    file_name = fields.String(
-        validate=LONG_NAME,
-        metadata={"description": "name to keep, where the picture comes without one"},
-    )
-    view = VIEW
-    store = fields.Boolean(
-        load_default=True,
-        metadata={"description": "`false` analyses without keeping anything"},
-    )
-
-    @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> AnalyseRequest:
-        options = Options(
-            threshold=data["threshold"],
-            model=data.get("model"),
-            detector=data.get("detector"),
-            store=data["store"],
-        )
-        return AnalyseRequest(options, data.get("file_name"), full="view" in data)
 
 
 class MultipartBody(Schema):
@@ -141,113 +47,6 @@ class JsonBody(Schema):
         },
     )
     file_name = fields.String(metadata={"example": "photo.jpg"})
-
-
-class ViewArguments(Arguments):
-    threshold = fields.Float(
-        validate=PROBABILITY,
-        metadata={"description": "applied to what is stored, in place of each image's own"},
-    )
-    view = VIEW
-
-    @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> Any:
-        return View(threshold=data.get("threshold"), full="view" in data)
-
-
-class FilterArguments(Arguments):
-    emotion = fields.String(
-        validate=[NAME, PRINTABLE], metadata={"description": "a face's most probable emotion"}
-    )
-    min_probability = fields.Float(
-        validate=PROBABILITY,
-        metadata={"description": "of `emotion`, or of any where that is not given"},
-    )
-    file_name = fields.String(validate=[validate.Length(1, MAX_FILE_NAME), PRINTABLE])
-    model = fields.String(validate=[NAME, PRINTABLE])
-    since = UtcTime(metadata={"description": "RFC 3339 with a time zone, inclusive"})
-    until = UtcTime(metadata={"description": "RFC 3339 with a time zone, exclusive"})
-    min_faces = fields.Integer(validate=validate.Range(0, BIGGEST_INT))
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    filters: Filters
-    view: View
-    size: int
-    cursor: str | None
-
-
-class PageArguments(FilterArguments, ViewArguments):
-    page_size = fields.Integer(load_default=50, validate=validate.Range(1, 200))
-    cursor = fields.String(
-        validate=validate.Length(1, 200),
-        metadata={"description": "`next_cursor` of the page before"},
-    )
-
-    @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> PageRequest:
-        return PageRequest(
-            filters=_filters(data),
-            view=View(threshold=data.get("threshold"), full="view" in data),
-            size=data["page_size"],
-            cursor=data.get("cursor"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SummaryRequest:
-    filters: Filters
-    by: str
-
-
-class SummaryArguments(FilterArguments):
-    by = fields.String(
-        load_default="day",
-        validate=validate.OneOf(["hour", "day", "model"]),
-        metadata={"description": "hours and days are UTC"},
-    )
-
-    @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> SummaryRequest:
-        return SummaryRequest(filters=_filters(data), by=data["by"])
-
-
-class ErasureArguments(FilterArguments):
-    @validates_schema
-    def need_a_filter(self, data: dict[str, Any], **_: Any) -> None:
-        if not data:
-            raise ValidationError("a filter is required, to erase nothing by mistake", "filters")
-
-    @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> Filters:
-        return _filters(data)
-
-
-class LegacyArguments(Schema):
-    """The original client's options; pictures.py reads its picture. What else the body may hold
-    is not looked at."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-    threshold = fields.Float(load_default=lambda: settings().threshold, validate=PROBABILITY)
-    file_name = fields.String(validate=LONG_NAME)
-
-
-def _filters(data: dict[str, Any]) -> Filters:
-    return Filters(**{name: data[name] for name in Filters.__slots__ if name in data})
-
-
-def link_to_next(cursor: str | None) -> dict[str, str]:
-    """The `Link` header (RFC 8288) of a page: the same request with the next cursor."""
-    if cursor is None:
-        return {}
-    arguments = request.args.to_dict() | {"cursor": cursor}
-    return {"Link": f'<{request.path}?{urlencode(arguments)}>; rel="next"'}
-
-
-# ---------------------------------------------------------------- answers
 
 
 class BoxSchema(Schema):

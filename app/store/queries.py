@@ -4,14 +4,11 @@ long and reads page by page.
 Analyses come back whole; applying a threshold to them is the reader's business.
 """
 
-import base64
-import binascii
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TypeVar, cast
+from dataclasses import replace
+from typing import Any, cast
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -29,65 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import selectinload
 
-from app.errors import InvalidCursor, NotFound
+from app.errors import NotFound
+from app.store.cursor import decode_cursor, encode_cursor
+from app.store.records import Filters, FoundFace, Page, Span
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.vision.types import Analysis, Box, Face, ModelRef
 
-Item = TypeVar("Item")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What the documented filters ask for; None asks for nothing.
-
-    `emotion` alone: faces whose most probable emotion it is. With `min_probability`: faces that
-    show it with at least that probability. `min_probability` alone: faces that show any emotion
-    so surely. Images match when one of their faces does. `since` is inclusive, `until` is not.
-    """
-
-    emotion: str | None = None
-    min_probability: float | None = None
-    file_name: str | None = None
-    model: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    min_faces: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundFace:
-    """A face across images: its number in its picture, from 1, and that picture's analysis,
-    reduced to this one face."""
-
-    image: Analysis
-    number: int
-
-    @property
-    def face(self) -> Face:
-        return self.image.faces[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Item]):
-    """`next_cursor` asks for the items that follow; None at the end."""
-
-    items: list[Item]
-    next_cursor: str | None
-
-
-@dataclass(slots=True)
-class Span:
-    """Counts of one hour, day or model. `dominant` counts faces by their most probable emotion,
-    `mean_probability` is over all faces whose model knows the emotion."""
-
-    span: str
-    images: int
-    faces: int = 0
-    dominant: dict[str, int] = field(default_factory=dict)
-    mean_probability: dict[str, float] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- write
@@ -178,13 +123,13 @@ def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[A
     query = select(ImageRow).where(*_matching_images(filters))
     key = (ImageRow.created_at, ImageRow.id)
     if cursor is not None:
-        query = query.where(tuple_(*key) < tuple_(*_decode_cursor(cursor, len(key))))
+        query = query.where(tuple_(*key) < tuple_(*decode_cursor(cursor, len(key))))
     query = query.options(_WHOLE_IMAGE).order_by(*(column.desc() for column in key))
     with _snapshot():
         rows = db.session.scalars(query.limit(size + 1)).all()
     following = None
     if len(rows) > size:
-        following = _encode_cursor(rows[size - 1].created_at, rows[size - 1].id)
+        following = encode_cursor(rows[size - 1].created_at, rows[size - 1].id)
     return Page([_analysis(row) for row in rows[:size]], following)
 
 
@@ -192,7 +137,7 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
     """Faces that match, those of the newest image first. Raises InvalidCursor."""
     query = _select_faces(filters)
     if cursor is not None:
-        created_at, image_id, number = _decode_cursor(cursor, 3)
+        created_at, image_id, number = decode_cursor(cursor, 3)
         position, reached = tuple_(ImageRow.created_at, ImageRow.id), tuple_(created_at, image_id)
         query = query.where(
             position <= reached,  # says nothing new, but is a range of the index
@@ -204,7 +149,7 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
     following = None
     if len(rows) > size:
         last = rows[size - 1]
-        following = _encode_cursor(last.image.created_at, last.image_id, last.number)
+        following = encode_cursor(last.image.created_at, last.image_id, last.number)
     return Page([_found(row) for row in rows[:size]], following)
 
 
@@ -400,25 +345,3 @@ def _face(row: FaceRow) -> Face:
         probabilities={emotion.emotion: emotion.probability for emotion in row.emotions},
         detection_score=row.detection_score,
     )
-
-
-def _encode_cursor(created_at: datetime, *numbers: int) -> str:
-    """Opaque to clients: microseconds since 1970 and the ids that follow it in the order."""
-    microseconds = (created_at - _EPOCH) // timedelta(microseconds=1)
-    text = ".".join(map(str, (microseconds, *numbers)))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str, length: int) -> tuple[Any, ...]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-        microseconds, *numbers = map(int, text.split("."))
-        limits = (2**63, 2**31)  # of an image's id and of a face's number in it
-        if len(numbers) != length - 1 or not all(
-            0 < number < limit for number, limit in zip(numbers, limits, strict=False)
-        ):
-            raise ValueError("not the numbers of this order")
-        return (_EPOCH + timedelta(microseconds=microseconds), *numbers)
-    except (ValueError, OverflowError, binascii.Error) as error:
-        raise InvalidCursor("the cursor is not one that this service gave out") from error

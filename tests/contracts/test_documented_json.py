@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.documents import View, image_document, image_page_document
-from app.store.queries import Page
+from app.store.records import Page
 from app.vision.types import Analysis, Box, Face, ModelRef
 from tests.conftest import picture, upload
 

@@ -9,7 +9,7 @@ from sqlalchemy import event, select, text
 
 from app.errors import InvalidCursor, NotFound, StoreUnavailable
 from app.store import queries
-from app.store.queries import Filters
+from app.store.records import Filters
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.vision.types import Analysis, Box, Face, ModelRef
 

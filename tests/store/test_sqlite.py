@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app import create_app
 from app.settings import ROOT, Settings
 from app.store import queries
-from app.store.queries import Filters
+from app.store.records import Filters
 from app.store.tables import db
 from tests.store.test_queries import HAPPY, analysis
 
@@ -19,7 +19,7 @@ import sys
 from app import create_app
 from app.settings import Settings
 from app.store import queries
-from app.store.queries import Filters
+from app.store.records import Filters
 from tests.store.test_queries import ANGRY, HAPPY, analysis
 with create_app(Settings(database_url=sys.argv[1])).app_context():
     for _ in range(40):

@@ -1,0 +1,192 @@
+"""What comes in: one declaration validates and documents the options of a request, and makes the
+object that a view works with."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import (
+    EXCLUDE,
+    RAISE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validate,
+    validates_schema,
+)
+
+from app.analyse import Options
+from app.api.current import settings
+from app.api.documents import View
+from app.api.pictures import MAX_FILE_NAME
+from app.store.records import Filters
+
+PROBABILITY = validate.Range(0, 1)
+BIGGEST_INT = 2**31 - 1
+NAME = validate.Length(1, 64)
+# No stored name holds anything else, and databases choke on some of it (NUL).
+PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$", error="must be printable text")
+LONG_NAME = validate.Length(max=4 * MAX_FILE_NAME)  # may be a path; its last part is kept
+VIEW = fields.String(
+    validate=validate.OneOf(["full"]),
+    metadata={"description": "`full` answers with numbers at full precision, sizes and timings"},
+)
+
+
+class Arguments(Schema):
+    """Unknown names are refused: a misspelt option must not pass in silence. An empty value
+    counts as not given, as HTML forms send it."""
+
+    class Meta:
+        unknown = RAISE
+
+    @pre_load
+    def drop_empty(self, data: Any, **_: Any) -> dict[str, Any]:
+        return {key: value for key, value in data.items() if value not in ("", None)}
+
+
+class UtcTime(fields.AwareDateTime):
+    """A time with a zone, as UTC. Years that UTC does not reach (9999 in the west) are refused."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(format="iso", **kwargs)
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
+        try:
+            return super()._deserialize(*args, **kwargs).astimezone(UTC)
+        except OverflowError as error:
+            raise self.make_error("invalid", input=args[0], obj_type=self.OBJ_TYPE) from error
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyseRequest:
+    options: Options
+    file_name: str | None
+    full: bool
+
+
+class AnalyseArguments(Arguments):
+    threshold = fields.Float(
+        load_default=lambda: settings().threshold,
+        validate=PROBABILITY,
+        metadata={"description": "probability from which on an emotion is shown"},
+    )
+    model = fields.String(validate=NAME, metadata={"description": "see `GET /v1/models`"})
+    detector = fields.String(validate=NAME, metadata={"description": "see `GET /v1/detectors`"})
+    file_name = fields.String(
+        validate=LONG_NAME,
+        metadata={"description": "name to keep, where the picture comes without one"},
+    )
+    view = VIEW
+    store = fields.Boolean(
+        load_default=True,
+        metadata={"description": "`false` analyses without keeping anything"},
+    )
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> AnalyseRequest:
+        options = Options(
+            threshold=data["threshold"],
+            model=data.get("model"),
+            detector=data.get("detector"),
+            store=data["store"],
+        )
+        return AnalyseRequest(options, data.get("file_name"), full="view" in data)
+
+
+class ViewArguments(Arguments):
+    threshold = fields.Float(
+        validate=PROBABILITY,
+        metadata={"description": "applied to what is stored, in place of each image's own"},
+    )
+    view = VIEW
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> Any:
+        return View(threshold=data.get("threshold"), full="view" in data)
+
+
+class FilterArguments(Arguments):
+    emotion = fields.String(
+        validate=[NAME, PRINTABLE], metadata={"description": "a face's most probable emotion"}
+    )
+    min_probability = fields.Float(
+        validate=PROBABILITY,
+        metadata={"description": "of `emotion`, or of any where that is not given"},
+    )
+    file_name = fields.String(validate=[validate.Length(1, MAX_FILE_NAME), PRINTABLE])
+    model = fields.String(validate=[NAME, PRINTABLE])
+    since = UtcTime(metadata={"description": "RFC 3339 with a time zone, inclusive"})
+    until = UtcTime(metadata={"description": "RFC 3339 with a time zone, exclusive"})
+    min_faces = fields.Integer(validate=validate.Range(0, BIGGEST_INT))
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    filters: Filters
+    view: View
+    size: int
+    cursor: str | None
+
+
+class PageArguments(FilterArguments, ViewArguments):
+    page_size = fields.Integer(load_default=50, validate=validate.Range(1, 200))
+    cursor = fields.String(
+        validate=validate.Length(1, 200),
+        metadata={"description": "`next_cursor` of the page before"},
+    )
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> PageRequest:
+        return PageRequest(
+            filters=_filters(data),
+            view=View(threshold=data.get("threshold"), full="view" in data),
+            size=data["page_size"],
+            cursor=data.get("cursor"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRequest:
+    filters: Filters
+    by: str
+
+
+class SummaryArguments(FilterArguments):
+    by = fields.String(
+        load_default="day",
+        validate=validate.OneOf(["hour", "day", "model"]),
+        metadata={"description": "hours and days are UTC"},
+    )
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> SummaryRequest:
+        return SummaryRequest(filters=_filters(data), by=data["by"])
+
+
+class ErasureArguments(FilterArguments):
+    @validates_schema
+    def need_a_filter(self, data: dict[str, Any], **_: Any) -> None:
+        if not data:
+            raise ValidationError("a filter is required, to erase nothing by mistake", "filters")
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> Filters:
+        return _filters(data)
+
+
+class LegacyArguments(Schema):
+    """The original client's options; pictures.py reads its picture. What else the body may hold
+    is not looked at."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    threshold = fields.Float(load_default=lambda: settings().threshold, validate=PROBABILITY)
+    file_name = fields.String(validate=LONG_NAME)
+
+
+def _filters(data: dict[str, Any]) -> Filters:
+    return Filters(**{name: data[name] for name in Filters.__slots__ if name in data})

@@ -1,0 +1,33 @@
+"""The cursor of a page: where in the order of images (and faces) the next one begins."""
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.errors import InvalidCursor
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def encode_cursor(created_at: datetime, *numbers: int) -> str:
+    """Opaque to clients: microseconds since 1970 and the ids that follow it in the order."""
+    microseconds = (created_at - EPOCH) // timedelta(microseconds=1)
+    text = ".".join(map(str, (microseconds, *numbers)))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, length: int) -> tuple[Any, ...]:
+    """The time and the `length - 1` numbers of a cursor. Raises InvalidCursor."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        microseconds, *numbers = map(int, text.split("."))
+        limits = (2**63, 2**31)  # of an image's id and of a face's number in it
+        if len(numbers) != length - 1 or not all(
+            0 < number < limit for number, limit in zip(numbers, limits, strict=False)
+        ):
+            raise ValueError("not the numbers of this order")
+        return (EPOCH + timedelta(microseconds=microseconds), *numbers)
+    except (ValueError, OverflowError, binascii.Error) as error:
+        raise InvalidCursor("the cursor is not one that this service gave out") from error
