@@ -12,7 +12,6 @@ from marshmallow import (
     ValidationError,
     fields,
     post_load,
-    pre_load,
     validate,
     validates_schema,
 )
@@ -36,15 +35,10 @@ VIEW = fields.String(
 
 
 class Arguments(Schema):
-    """Unknown names are refused: a misspelt option must not pass in silence. An empty value
-    counts as not given, as HTML forms send it."""
+    """Unknown names and empty values are refused: a mistake must not pass in silence."""
 
     class Meta:
         unknown = RAISE
-
-    @pre_load
-    def drop_empty(self, data: Any, **_: Any) -> dict[str, Any]:
-        return {key: value for key, value in data.items() if value not in ("", None)}
 
 
 class UtcTime(fields.AwareDateTime):

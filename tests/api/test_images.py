@@ -285,7 +285,6 @@ def test_pages_follow_by_cursor_and_by_link(client):
         ("file_name=dark.png", 1),
         ("since=2000-01-01T00:00:00Z", 4),
         ("until=2000-01-01T00:00:00%2B02:00", 0),
-        ("emotion=&file_name=", 4),
     ],
 )
 def test_filters_reach_the_store(client, query, count):
