@@ -7,14 +7,13 @@ Needs no torch. "Unseen" leaves out validation pictures that are also in the tra
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from app.vision.card import CARD_FILE
+from app.vision.card import write_card
 from app.vision.classifier import Classifier
 from evaluation.metrics import Scores, score
 from training import ferplus
@@ -124,7 +123,7 @@ def main() -> None:
     if arguments.write:
         document = classifier.card.document
         document["evaluation"] = card_section(classifier, scores, arguments.split)
-        (arguments.model / CARD_FILE).write_text(json.dumps(document, indent=2) + "\n")
+        write_card(arguments.model, document)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ is missed counts as wrong. These pictures are never trained on; they choose `cro
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.card import CARD_FILE
+from app.vision.card import write_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS
 from app.vision.image import crop_face, decode, to_gray
@@ -109,7 +108,7 @@ def main() -> None:
             ),
             "command": f"make evaluate-crops MODEL={classifier.card.name}",
         }
-        (arguments.model / CARD_FILE).write_text(json.dumps(document, indent=2) + "\n")
+        write_card(arguments.model, document)
 
 
 def macro(right: dict[str, float]) -> float:

@@ -10,7 +10,6 @@ answer. The run's log and learning curve go along; evaluation.accuracy --write a
 import argparse
 import copy
 import hashlib
-import json
 import shutil
 import tempfile
 import tomllib
@@ -22,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from app.vision.card import CARD_FILE
+from app.vision.card import write_card
 from app.vision.classifier import Classifier
 from app.vision.session import OnnxSession
 from training import ferplus
@@ -140,7 +139,7 @@ def _write_folder(folder: Path, run: Run, said: dict[str, Any]) -> str:
         "training": training_document(run),
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
     }
-    (folder / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
+    write_card(folder, card)
     for record in ("curve.png", "log.csv"):
         shutil.copy(run.folder / record, folder / record)
     difference = assert_parity(trained, Classifier.load(folder), crops)

@@ -126,10 +126,9 @@ class Run:
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
 
-    @property
-    def progress(self) -> float:
+    def progress(self, epoch: float) -> float:
         """The share of the schedule that is over, by epochs or by time, whichever is further."""
-        return max(self.epoch / self.config.epochs, self.seconds / (60 * self.config.minutes))
+        return max(epoch / self.config.epochs, self.seconds / (60 * self.config.minutes))
 
     def state(self) -> dict[str, Any]:
         return {
@@ -202,8 +201,7 @@ class Run:
     def _set_learning_rate(self, epoch: float) -> None:
         """Linear warm-up, then half a cosine to 0 at the end of the schedule."""
         warmup = min(1.0, (epoch + 0.01) / self.config.warmup_epochs)
-        share = max(epoch / self.config.epochs, self.seconds / (60 * self.config.minutes))
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress(epoch))))
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * warmup * cosine
 
@@ -226,7 +224,7 @@ class Run:
 
     def fit(self) -> None:
         """Train to the end of the schedule."""
-        while self.progress < 1:
+        while self.progress(self.epoch) < 1:
             self.fit_epoch()
 
     def fit_epoch(self) -> None:

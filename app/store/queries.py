@@ -169,10 +169,11 @@ def emotion_names() -> list[str]:
     name, so the cost is that of the few names and not of the many rows."""
     names: list[str] = []
     query = select(func.min(EmotionRow.emotion))
-    while name := db.session.scalar(
-        query.where(EmotionRow.emotion > names[-1]) if names else query
-    ):
-        names.append(name)
+    with _snapshot():
+        while name := db.session.scalar(
+            query.where(EmotionRow.emotion > names[-1]) if names else query
+        ):
+            names.append(name)
     return names
 
 

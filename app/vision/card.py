@@ -124,6 +124,11 @@ def read_card(folder: Path) -> ModelCard:
     return card
 
 
+def write_card(folder: Path, document: dict[str, Any]) -> None:
+    """Put a card's document into a model folder."""
+    (folder / CARD_FILE).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
 def read_weights(folder: Path, card: ModelCard) -> bytes:
     """The weights that `card` describes. Raises InvalidCard when they are missing or others."""
     try:

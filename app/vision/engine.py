@@ -127,6 +127,8 @@ class Engine:
 
     def detector(self, name: str) -> Detector:
         """Raises UnknownDetector."""
+        if (made := self._detectors.get(name)) is not None:
+            return made
         with self._lock:
             if name not in DETECTORS:
                 raise UnknownDetector(name, DETECTORS)

@@ -83,6 +83,18 @@ def test_a_model_is_loaded_once_by_many_threads(make_engine, monkeypatch):
     assert len(loads) == 1
 
 
+def test_what_is_loaded_serves_while_another_model_is_being_loaded(make_engine):
+    engine = make_engine()
+    analyse(engine, picture())
+    done = []
+    with engine._lock:  # as the thread that loads holds it
+        thread = threading.Thread(target=lambda: done.append(analyse(engine, picture())))
+        thread.start()
+        thread.join(timeout=10)
+        assert done
+    thread.join()
+
+
 def test_the_named_model_is_used(make_engine):
     found = analyse(make_engine(), picture(), model="stub_5")
     assert list(found.faces[0].probabilities) == [
