@@ -1,11 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= training/configs/custom_net_8.toml
-MODEL ?= $(basename $(notdir $(CONFIG)))
+# The folders that CONFIG is exported to, as its table [export] names them.
+EXPORTED = $(shell sed -n '/^\[export\]/,/^$$/s/^"\(.*\)" *=.*/\1/p' $(CONFIG))
+ALL_MODELS = $(patsubst %/card.json,%,$(sort $(wildcard models/*/card.json)))
+MODELS ?= $(ALL_MODELS)
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format train export evaluate evaluate-crops train-env clean
+.PHONY: help serve test lint format train export evaluate evaluate-field speed train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -30,16 +33,20 @@ format: .venv/.dev ## rewrite the code in its style
 train: .venv/.train ## train CONFIG on DATA/ferplus, or go on where it was interrupted
 	$(BIN)/python -m training.train $(CONFIG) --data $(DATA)/ferplus
 
-export: .venv/.train ## write the trained CONFIG to models/ as ONNX with a card
+export: .venv/.train ## write the trained CONFIG to models/ as ONNX with cards, and measure them
 	$(BIN)/python -m training.export $(CONFIG) --data $(DATA)/ferplus
-	$(BIN)/python -m evaluation.accuracy models/$(MODEL) --data $(DATA)/ferplus --write
-	$(BIN)/python -m evaluation.crops models/$(MODEL) --data $(DATA) --write
+	@$(MAKE) --no-print-directory evaluate evaluate-field speed MODELS="$(EXPORTED)"
+	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
 
-evaluate: .venv/.runtime ## print how right models/MODEL is on the validation split
-	$(BIN)/python -m evaluation.accuracy models/$(MODEL) --data $(DATA)/ferplus
+evaluate: .venv/.evaluate ## measure MODELS on the validation split; writes cards, pictures, docs/models.md
+	$(BIN)/python -m evaluation.accuracy $(MODELS) --data $(DATA)/ferplus --write
+	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
 
-evaluate-crops: .venv/.runtime ## print how right models/MODEL is on photographs, by crop scale
-	$(BIN)/python -m evaluation.crops models/$(MODEL) --data $(DATA)
+evaluate-field: .venv/.runtime ## measure MODELS on photographs, by crop scale; writes their cards
+	$(BIN)/python -m evaluation.field $(MODELS) --data $(DATA) --write
+
+speed: .venv/.runtime ## measure what MODELS cost: milliseconds a face, memory; writes their cards
+	$(BIN)/python -m evaluation.speed $(MODELS) --write
 
 train-env: .venv/.train ## install what training needs (torch) into .venv
 
@@ -55,12 +62,17 @@ clean: ## remove what make has made, but no data and no runs
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.runtime
+.venv/.dev: requirements-dev.txt .venv/.evaluate
 	@echo "installing requirements-dev.txt into .venv"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.venv/.train: requirements-train.txt .venv/.runtime
+.venv/.evaluate: requirements-evaluate.txt .venv/.runtime
+	@echo "installing requirements-evaluate.txt into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-evaluate.txt
+	@touch $@
+
+.venv/.train: requirements-train.txt .venv/.evaluate
 	@echo "installing requirements-train.txt into .venv"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt
 	@touch $@

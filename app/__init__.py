@@ -17,6 +17,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from flask import Flask
 
     from app.api import init_api
+    from app.cli import init_cli
     from app.settings import ROOT, SettingError, Settings
     from app.store.database import init_database
     from app.vision.detectors import DETECTORS
@@ -47,4 +48,5 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     except ValueError as error:  # without the URL itself, which may hold a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     init_api(app)
+    init_cli(app)
     return app

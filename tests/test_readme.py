@@ -1,29 +1,42 @@
-"""The tour in the README, run as it is written, against the real service.
+"""The README's tour and the how-to of docs/, run as they are written, against the real service.
 
 A ```console block holds commands behind `$ ` and what they print. JSON is compared with a
 tolerance for numbers; what differs at every run (times, ids of requests, milliseconds) is not.
 """
 
 import csv
+import importlib.util
 import io
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from app.settings import ROOT
+from app.vision.install import install
+from tests.conftest import need
 from tests.service import running_service
 
 pytestmark = pytest.mark.weights
 README = (ROOT / "README.md").read_text("utf-8")
+OWN_MODEL = (ROOT / "docs" / "own-model.md").read_text("utf-8")
 CHANGES_EACH_TIME = {"created_at", "request_id", "timings_ms", "span"}
 TOLERANCE = 0.02
 
 
-def tour():
-    """(command, printed) for every command of the README's console blocks, in order."""
-    for block in re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+def blocks(page, language):
+    """What stands between ```language and ```."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def tour(page):
+    """(command, printed) for every command of a page's console blocks, in order."""
+    for block in blocks(page, "console"):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = step.split("\n")
             command = []
@@ -61,18 +74,48 @@ def parsed(text):
     return text
 
 
-def test_the_tour_prints_what_the_readme_says(tmp_path):
-    steps = list(tour())
-    assert len(steps) >= 6
-    with running_service(tmp_path) as url:
+@pytest.mark.parametrize(("page", "least"), [(README, 6), (OWN_MODEL, 4)], ids=["README", "own"])
+def test_a_page_says_what_its_commands_print(tmp_path, page, least):
+    steps = list(tour(page))
+    assert len(steps) >= least
+    models = tmp_path / "models"
+    shutil.copytree(ROOT / "models", models)
+    for document in blocks(page, "json"):
+        (path,) = re.findall(r"Save this as `/tmp/([\w.-]+)`", page)
+        (tmp_path / path).write_text(document)
+    environment = {
+        "EMOTION_MODELS_DIR": str(models),
+        "EMOTION_DATABASE_URL": f"sqlite:///{tmp_path / 'service.db'}",
+    }
+    with running_service(tmp_path, **environment) as url:
         for command, written in steps:
             here = command.replace("http://127.0.0.1:5000", url)
+            here = here.replace("/tmp/", f"{tmp_path}/")
+            here = here.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
             done = subprocess.run(
-                ["bash", "-c", here], cwd=ROOT, capture_output=True, text=True, check=True
+                ["bash", "-c", here],
+                cwd=ROOT,
+                env=os.environ | environment,
+                capture_output=True,
+                text=True,
+                check=True,
             )
-            assert alike(parsed(done.stdout.strip()), parsed(written)), (
-                f"{command}\nprinted:\n{done.stdout}\nthe README says:\n{written}"
-            )
+            assert alike(
+                parsed(done.stdout.strip()), parsed(written.replace("/tmp/", f"{tmp_path}/"))
+            ), f"{command}\nprinted:\n{done.stdout}\nthe page says:\n{written}"
+
+
+def test_the_way_from_pytorch_makes_a_file_that_installs(tmp_path):
+    if importlib.util.find_spec("torch") is None:
+        need(False, "torch is not installed (make train-env)")
+    (code,) = blocks(OWN_MODEL, "python")
+    net = "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48 * 48, 8))\n"
+    script = f"import torch\n{net}{code}".replace("/tmp/", f"{tmp_path}/")
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, cwd=tmp_path)
+    (card,) = blocks(OWN_MODEL, "json")
+    (tmp_path / "card.json").write_text(card)
+    installed = install(tmp_path / "own-model.onnx", tmp_path / "card.json", tmp_path / "models")
+    assert installed.name == "my_net"
 
 
 @pytest.mark.parametrize(

@@ -19,15 +19,18 @@ ERASE_SHARE = 0.5
 ERASE_SIDES = (0.12, 0.45)  # of the side
 
 
-def augment(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Randomly changed copies of `crops` (n, 1, side, side), float 0–255."""
+def augment(crops: Tensor, generator: torch.Generator, *, damage: float = 1.0) -> Tensor:
+    """Randomly changed copies of `crops` (n, 1, side, side), float 0–255.
+
+    `damage` from 0 to 1 is how many of those that may be blurred or erased in part are.
+    """
     changed = _warp(crops, generator)
-    changed = _blur(changed, generator)
+    changed = _blur(changed, generator, BLUR_SHARE * damage)
     gamma = torch.exp(_uniform(len(crops), LOG_GAMMA, generator))
     changed = 255 * (changed.clamp(0, 255) / 255) ** gamma[:, None, None, None]
     sigma = NOISE_SIGMA * torch.rand(len(crops), 1, 1, 1, generator=generator)
     changed = changed + sigma * torch.randn(changed.shape, generator=generator)
-    return _erase(changed, generator).clamp(0, 255)
+    return _erase(changed, generator, ERASE_SHARE * damage).clamp(0, 255)
 
 
 def _uniform(count: int, limit: float, generator: torch.Generator) -> Tensor:
@@ -55,12 +58,12 @@ def _warp(crops: Tensor, generator: torch.Generator) -> Tensor:
     return F.grid_sample(crops, grid, padding_mode="border", align_corners=False)
 
 
-def _blur(crops: Tensor, generator: torch.Generator) -> Tensor:
+def _blur(crops: Tensor, generator: torch.Generator, share: float) -> Tensor:
     """Shrink and enlarge a random share; one size a batch keeps it one call."""
     side = crops.shape[-1]
     low, high = BLUR_SIDES
     small = int(torch.randint(low, high + 1, (1,), generator=generator))
-    chosen = torch.rand(len(crops), generator=generator) < BLUR_SHARE
+    chosen = torch.rand(len(crops), generator=generator) < share
     if chosen.any():
         shrunk = F.interpolate(crops[chosen], size=small, mode="area")
         crops = crops.clone()
@@ -68,7 +71,7 @@ def _blur(crops: Tensor, generator: torch.Generator) -> Tensor:
     return crops
 
 
-def _erase(crops: Tensor, generator: torch.Generator) -> Tensor:
+def _erase(crops: Tensor, generator: torch.Generator, share: float) -> Tensor:
     """One rectangle of uniform grey on a random share (Zhong et al. 2017, arXiv 1708.04896)."""
     count, side = len(crops), crops.shape[-1]
     low, high = ERASE_SIDES
@@ -77,7 +80,7 @@ def _erase(crops: Tensor, generator: torch.Generator) -> Tensor:
     top = (side - height) * torch.rand(count, generator=generator)
     left = (side - width) * torch.rand(count, generator=generator)
     gray = 255 * torch.rand(count, 1, 1, 1, generator=generator)
-    chosen = torch.rand(count, generator=generator) < ERASE_SHARE
+    chosen = torch.rand(count, generator=generator) < share
     steps = torch.arange(side)
     rows = (steps >= top[:, None]) & (steps < (top + height)[:, None])
     columns = (steps >= left[:, None]) & (steps < (left + width)[:, None])

@@ -1,10 +1,11 @@
-"""Turn a training run into a model folder: ONNX weights and a card.
+"""Turn a training run into model folders: ONNX weights and a card each.
 
     python -m training.export training/configs/custom_net_8.toml --data ../shared/data/ferplus
 
-Folds the net, exports it with the cast from grey bytes inside, fits the temperature on the
-validation split, and refuses to finish unless the served path (app.vision) gives PyTorch's
-answer. The run's log and learning curve go along; evaluation.accuracy --write adds the figures.
+The config's table [export] names the folders with the precision of each. The net is folded and
+exported with the cast from grey bytes inside, the temperature is fitted on the validation split,
+and nothing is written unless the served path (app.vision) gives PyTorch's answer. The run's log and
+learning curve go along; evaluation.accuracy --write adds the figures.
 """
 
 import argparse
@@ -19,122 +20,106 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from app.vision.card import write_card
+from app.errors import ModelUnavailable
+from app.vision.card import WEIGHTS_FILE, write_card
 from app.vision.classifier import Classifier
 from app.vision.session import OnnxSession
-from training import ferplus
+from training.calibration import fit_temperature
+from training.data import DataError
+from training.onnx_files import write_fp32, write_int8
 from training.train import RUNS, Run, TrainingError, load_data, read_config
+from training.votes import LABELS
 
-MODELS = Path("models")
-WEIGHTS_FILE = "model.onnx"
-OPSET = 18
+CALIBRATION_PICTURES = 512
 # Folding and another order of sums move a logit by some 1e-5; a wrong layout moves it by 1.
-PARITY = 2e-3
+FP32_PARITY = 2e-3
+# Eight bits change the answer only where two emotions are nearly as likely.
+INT8_AGREEMENT = 0.95
+PRECISIONS = ("fp32", "int8")
 
 
-class Served(nn.Module):
-    """A net as it is exported: grey bytes (n, 1, size, size) uint8 in, logits (n, classes) out."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, crops: Tensor) -> Tensor:
-        return self.net(crops.float())
-
-
-def export_onnx(net: nn.Module, size: int, path: Path) -> None:
-    """Write `net`, folded if it can be, as ONNX with a free batch size."""
-    if hasattr(net, "fold"):
-        net = net.fold()
-    example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
-    torch.onnx.export(
-        Served(net).eval(),
-        (example,),
-        path,
-        input_names=["crops"],
-        output_names=["logits"],
-        dynamic_shapes={"crops": {0: torch.export.Dim("n", min=1, max=4096)}},
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-
-
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The T that minimises the cross-entropy of softmax(logits / T) with the labels
-    (Guo et al. 2017, arXiv 1706.04599, section 4.2), to three digits."""
-    candidates = np.geomspace(0.2, 5, 1200)
-    return float(f"{min(candidates, key=lambda t: _cross_entropy(logits / t, labels)):.3g}")
-
-
-def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1))
-    return float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
-
-
-def assert_parity(net: nn.Module, classifier: Classifier, crops: NDArray[np.uint8]) -> float:
-    """The largest difference of a logit between PyTorch and the served path.
-
-    Raises TrainingError when it is over PARITY.
-    """
+def logits_of(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """PyTorch's logits (n, classes) of crops (n, size, size) in evaluation mode."""
     net.eval()
     with torch.no_grad():
-        expected = torch.cat(
-            [net(batch.float()) for batch in torch.from_numpy(crops)[:, None].split(256)]
-        ).numpy()
-    difference = float(np.abs(classifier.predict(crops) - expected).max())
-    if not difference <= PARITY:
-        raise TrainingError(f"the exported net differs from PyTorch by {difference:.2g}")
-    return difference
+        batches = torch.from_numpy(crops)[:, None].split(256)
+        return torch.cat([net(batch.float()) for batch in batches]).numpy()
 
 
-def write_model(config_path: Path, data_folder: Path, models: Path) -> Path:
-    """Export the trained config to `models`/<name>, whole or not at all.
+def assert_parity(
+    expected: NDArray[np.float32], served: NDArray[np.float32], precision: str
+) -> str:
+    """What the served logits (n, classes) differ by from PyTorch's, in words.
+
+    Raises TrainingError when it is more than the precision explains.
+    """
+    if precision == "fp32":
+        difference = float(np.abs(served - expected).max())
+        if not difference <= FP32_PARITY:
+            raise TrainingError(f"the exported net differs from PyTorch by {difference:.2g}")
+        return f"logits within {difference:.1e} of PyTorch's"
+    same = float((served.argmax(axis=1) == expected.argmax(axis=1)).mean())
+    if not same >= INT8_AGREEMENT:
+        raise TrainingError(f"the 8-bit net names only {100 * same:.1f} % as PyTorch does")
+    return f"the same emotion as PyTorch for {100 * same:.1f} %"
+
+
+def write_models(config_path: Path, data_folder: Path) -> list[Path]:
+    """Export the trained config to its folders, each whole or not at all.
 
     Raises TrainingError when there is no run to export or the served path answers otherwise.
     """
     config = read_config(config_path)
-    run = Run(config, load_data(data_folder, config.input_size), RUNS / config.name)
+    document = tomllib.loads(config_path.read_text("utf-8"))
+    if not document.get("export", {}) or not set(document["export"].values()) <= {*PRECISIONS}:
+        raise TrainingError(
+            f"config {config_path}: [export] must name folders, each with one of {PRECISIONS}"
+        )
+    run = Run(config, load_data(data_folder, config, taught=False), RUNS / config.name)
     if not run.resume():
         raise TrainingError(f"{run.folder} holds no checkpoint: train first")
-    models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models) as workplace:
-        made = Path(workplace) / config.name
-        made.mkdir()
-        said = tomllib.loads(config_path.read_text("utf-8"))["card"]
-        print(_write_folder(made, run, said))
-        folder = models / config.name
-        if folder.exists():
-            shutil.rmtree(folder)
-        return made.rename(folder)
+    written = []
+    for folder, precision in (
+        (Path(name), precision) for name, precision in document["export"].items()
+    ):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as workplace:
+            made = Path(workplace) / folder.name
+            made.mkdir()
+            print(f"{folder}: {_write_folder(made, run, precision, document['card'])}", flush=True)
+            if folder.exists():
+                shutil.rmtree(folder)
+            written.append(made.rename(folder))
+    return written
 
 
-def _write_folder(folder: Path, run: Run, said: dict[str, Any]) -> str:
-    config, net = run.config, run.average.module
-    trained = copy.deepcopy(net)
-    export_onnx(net, config.input_size, folder / WEIGHTS_FILE)
-    weights = (folder / WEIGHTS_FILE).read_bytes()
-    session = OnnxSession(
-        weights, input_size=config.input_size, outputs=len(ferplus.LABELS), threads=1
-    )
+def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) -> str:
+    config, trained = run.config, run.average.module
+    net = copy.deepcopy(trained).fold()
+    path = folder / WEIGHTS_FILE
+    write_fp32(net, config.input_size, path)
+    if precision == "int8":
+        write_int8(path, _calibration_crops(run), path)
+    weights = path.read_bytes()
+    labels = LABELS[: config.classes]
+    session = OnnxSession(weights, input_size=config.input_size, outputs=len(labels), threads=1)
     crops = run.data.validation_crops.numpy()[:, 0]
+    temperature = fit_temperature(session.run(crops), run.data.validation_labels.numpy())
     card = {
-        "name": config.name,
+        "name": folder.name,
         "version": said["version"],
-        "labels": list(ferplus.LABELS),
+        "labels": list(labels),
         "input": {"size": config.input_size, "channels": 1, "dtype": "uint8", "layout": "NCHW"},
         "crop_scale": said["crop_scale"],
-        "temperature": fit_temperature(session.run(crops), run.data.validation_labels.numpy()),
+        "temperature": temperature,
         "weights": {
             "file": WEIGHTS_FILE,
             "sha256": hashlib.sha256(weights).hexdigest(),
             "bytes": len(weights),
-            "parameters": sum(p.numel() for p in trained.parameters()),
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "precision": precision,
         },
         "training": training_document(run),
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
@@ -142,26 +127,38 @@ def _write_folder(folder: Path, run: Run, said: dict[str, Any]) -> str:
     write_card(folder, card)
     for record in ("curve.png", "log.csv"):
         shutil.copy(run.folder / record, folder / record)
-    difference = assert_parity(trained, Classifier.load(folder), crops)
-    return (
-        f"{config.name}: {len(weights):,} bytes, parity within {difference:.1e} on "
-        f"{len(crops)} crops"
+    parity = assert_parity(
+        logits_of(trained, crops), Classifier.load(folder).predict(crops), precision
     )
+    return f"{len(weights):,} bytes, {parity} on {len(crops)} crops"
+
+
+def _calibration_crops(run: Run) -> NDArray[np.uint8]:
+    """Training pictures, the same at every export."""
+    generator = np.random.default_rng(run.config.seed)
+    crops = run.data.crops.numpy()[:, 0]
+    count = min(CALIBRATION_PICTURES, len(crops))
+    return crops[generator.choice(len(crops), count, replace=False)]
 
 
 def training_document(run: Run) -> dict[str, Any]:
     config = run.config
+    targets = f"cleaned votes over {config.classes} emotions"
+    if config.teachers:
+        taught = ", ".join(Path(teacher).name for teacher in config.teachers)
+        share = round(100 * config.teacher_share)
+        targets = f"{100 - share} % {targets}, {share} % the mean answer of {taught}"
     return {
         "data": "FER+ training split (FER2013 pictures, ten crowd votes each), without pictures "
         "that are twice in it or also in the validation split",
         "pictures": len(run.data.crops),
-        "targets": "cleaned votes over the eight emotions",
+        "targets": targets,
         "net": config.net,
         "net_options": config.net_options,
         "epochs": run.epoch,
         "minutes": round(run.seconds / 60, 1),
         "seed": config.seed,
-        "command": f"python -m training.train training/configs/{config.name}.toml",
+        "command": f"make train CONFIG=training/configs/{config.name}.toml",
     }
 
 
@@ -169,11 +166,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/ferplus"))
-    parser.add_argument("--models", type=Path, default=MODELS)
     arguments = parser.parse_args()
     try:
-        write_model(arguments.config, arguments.data, arguments.models)
-    except (TrainingError, ferplus.FerPlusError) as error:
+        write_models(arguments.config, arguments.data)
+    except (TrainingError, DataError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
 
 

@@ -27,9 +27,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training import ferplus
+from app.errors import ModelUnavailable
+from training import votes
 from training.augment import augment
+from training.data import DataError, first_of_each, read_split
 from training.nets import NETS
+from training.teach import teach
 
 RUNS = Path("runs")
 
@@ -40,8 +43,17 @@ class TrainingError(Exception):
 
 @dataclass(frozen=True)
 class Config:
+    """`classes` are the first so many of votes.LABELS. `balance` b draws a picture with weight
+    p^-b, p being the share of its class in all votes: 0 takes every picture once an epoch.
+    `sizes` are (share of the schedule, side) steps: until that share is over the crops are shrunk
+    to that side, which is cheaper. `teachers` are model folders whose mean answer makes
+    `teacher_share` of the targets. Over the last `fade` of the schedule blurring and erasing fade
+    out, so that the net ends on pictures as they are served (He et al. 2019, arXiv 1909.09148).
+    `start` names a finished run to begin from, of the same net with as many classes or more."""
+
     name: str
     net: str
+    classes: int
     input_size: int
     minutes: float
     epochs: int
@@ -52,17 +64,25 @@ class Config:
     warmup_epochs: float
     ema_decay: float
     seed: int
+    fade: float = 0.0
+    balance: float = 0.0
+    sizes: tuple[tuple[float, int], ...] = ()
+    teachers: tuple[str, ...] = ()
+    teacher_share: float = 0.0
+    start: str = ""
     net_options: dict[str, Any] = field(default_factory=dict)
 
 
 def read_config(path: Path) -> Config:
     """Raises TrainingError for a file that is missing, no TOML, or names other settings.
 
-    Its table `card` is for training.export and no part of how the net is trained.
+    Its tables `export` and `card` are for training.export and no part of how the net is trained.
     """
     try:
         document = tomllib.loads(path.read_text("utf-8"))
-        return Config(**{key: value for key, value in document.items() if key != "card"})
+        return Config(
+            **{key: value for key, value in document.items() if key not in ("export", "card")}
+        )
     except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
         raise TrainingError(f"config {path}: {error}") from error
 
@@ -70,7 +90,7 @@ def read_config(path: Path) -> Config:
 def build_net(config: Config) -> nn.Module:
     if config.net not in NETS:
         raise TrainingError(f"unknown net {config.net!r}; known: {', '.join(NETS)}")
-    return NETS[config.net](classes=len(ferplus.LABELS), **config.net_options)
+    return NETS[config.net](classes=config.classes, **config.net_options)
 
 
 @dataclass
@@ -83,21 +103,36 @@ class Data:
     validation_labels: Tensor
 
 
-def load_data(folder: Path, size: int) -> Data:
-    """Training pictures: usable, each once, and none that is also in validation."""
-    train = ferplus.read_split(ferplus.split_path(folder, "FER2013Train"), size=size)
-    validation = ferplus.read_split(ferplus.split_path(folder, "FER2013Valid"), size=size)
-    train = train.where(
-        ferplus.usable_for_training(train.votes)
-        & ferplus.first_of_each(train.digests)
+def load_data(folder: Path, config: Config, *, taught: bool = True) -> Data:
+    """Training pictures: usable, each once, and none that is also in validation. Without `taught`
+    the teachers, which take minutes, are not asked and the targets are the votes alone.
+
+    Raises DataError; for a teacher that cannot be used InvalidCard or ModelUnavailable.
+    """
+    train = read_split(folder, "train", size=config.input_size)
+    validation = read_split(folder, "valid", size=config.input_size)
+    keep = (
+        votes.usable_for_training(train.votes, classes=config.classes)
+        & first_of_each(train.digests)
         & ~np.isin(train.digests, validation.digests)
     )
-    labels = ferplus.majority(validation.votes)
+    targets = votes.distribution(train.votes[keep], classes=config.classes)
+    if config.teachers and taught:
+        answers = teach(
+            [Path(teacher) for teacher in config.teachers],
+            folder,
+            keep,
+            classes=config.classes,
+            threads=torch.get_num_threads(),
+        )
+        targets = config.teacher_share * answers + (1 - config.teacher_share) * targets
+    labels = votes.majority(validation.votes)
+    chosen = (labels >= 0) & (labels < config.classes)
     return Data(
-        crops=torch.from_numpy(train.crops)[:, None],
-        targets=torch.from_numpy(ferplus.distribution(train.votes)),
-        validation_crops=torch.from_numpy(validation.crops[labels >= 0])[:, None],
-        validation_labels=torch.from_numpy(labels[labels >= 0]),
+        crops=torch.from_numpy(train.crops[keep])[:, None],
+        targets=torch.from_numpy(targets),
+        validation_crops=torch.from_numpy(validation.crops[chosen])[:, None],
+        validation_labels=torch.from_numpy(labels[chosen]),
     )
 
 
@@ -108,6 +143,8 @@ class Run:
         torch.manual_seed(config.seed)
         self.config, self.data, self.folder = config, data, folder
         self.net = build_net(config).to(memory_format=torch.channels_last)
+        if config.start:
+            begin_from(self.net, read_checkpoint(RUNS / config.start / "checkpoint.pt"))
         self.average = torch.optim.swa_utils.AveragedModel(
             self.net,
             avg_fn=functools.partial(_running_average, config.ema_decay),
@@ -122,6 +159,8 @@ class Run:
             weight_decay=0.0,
         )
         self.generator = torch.Generator().manual_seed(config.seed)
+        shares = data.targets.mean(dim=0).clamp_min(1e-6)
+        self.weights = data.targets @ shares**-config.balance
         self.epoch = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
@@ -161,7 +200,7 @@ class Run:
         if not path.exists():
             return False
         state = read_checkpoint(path)
-        if state["config"] != asdict(self.config):
+        if Config(**state["config"]) != self.config:
             raise TrainingError(f"{path} was made with other settings; move it away to start anew")
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
@@ -175,15 +214,15 @@ class Run:
     def train_epoch(self) -> float:
         """One pass over the training pictures; returns the mean loss."""
         self.net.train()
-        count = len(self.data.crops)
-        order = torch.randperm(count, generator=self.generator)
-        batches = order[: count - count % self.config.batch_size].split(self.config.batch_size)
+        batches = self._batches()
         epoch_start, seconds_before = time.monotonic(), self.seconds
         losses = []
         for step, batch in enumerate(tqdm(batches, desc=f"epoch {self.epoch + 1}", leave=False)):
             self._set_learning_rate(self.epoch + step / len(batches))
-            crops = augment(self.data.crops[batch].float(), self.generator)
-            crops = crops.to(memory_format=torch.channels_last)
+            left = 1 - self.progress(self.epoch + step / len(batches))
+            damage = min(1.0, left / self.config.fade) if self.config.fade else 1.0
+            crops = augment(self.data.crops[batch].float(), self.generator, damage=damage)
+            crops = self._shrink(crops).to(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = self.net(crops)
             loss = F.cross_entropy(logits.float(), self.data.targets[batch])
@@ -197,6 +236,26 @@ class Run:
             self.seconds = seconds_before + time.monotonic() - epoch_start
         self.epoch += 1
         return float(np.mean(losses))
+
+    def _batches(self) -> tuple[Tensor, ...]:
+        """The rows of one epoch in random order, whole batches only."""
+        count, size = len(self.data.crops), self.config.batch_size
+        if self.config.balance:
+            order = torch.multinomial(
+                self.weights, count, replacement=True, generator=self.generator
+            )
+        else:
+            order = torch.randperm(count, generator=self.generator)
+        return order[: count - count % size].split(size)
+
+    def _shrink(self, crops: Tensor) -> Tensor:
+        """Crops of the side that the schedule has come to."""
+        for until, side in self.config.sizes:
+            if self.progress(self.epoch) < until:
+                return F.interpolate(
+                    crops, size=side, mode="bilinear", antialias=True, align_corners=False
+                )
+        return crops
 
     def _set_learning_rate(self, epoch: float) -> None:
         """Linear warm-up, then half a cosine to 0 at the end of the schedule."""
@@ -254,6 +313,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path} is not a whole checkpoint: {error}") from error
 
 
+def begin_from(net: nn.Module, state: dict[str, Any]) -> None:
+    """Give `net` the averaged weights of another run; of more classes, those of the first.
+
+    Raises TrainingError when that run trained another net.
+    """
+    own = net.state_dict()
+    theirs = {
+        key.removeprefix("module."): value
+        for key, value in state["average"].items()
+        if key.startswith("module.")
+    }
+    try:
+        net.load_state_dict(
+            {key: value[: len(own[key])] if value.ndim else value for key, value in theirs.items()}
+        )
+    except (KeyError, RuntimeError) as error:
+        raise TrainingError(f"the run {state['config']['name']} is of another net") from error
+
+
 def plot_curve(history: list[dict[str, float]], path: Path, title: str) -> None:
     """The learning curve: loss on the left axis, validation accuracy and recall on the right."""
     epochs = [row["epoch"] for row in history]
@@ -282,7 +360,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     try:
         config = read_config(arguments.config)
-        data = load_data(arguments.data, config.input_size)
+        data = load_data(arguments.data, config)
         run = Run(config, data, RUNS / config.name)
         resumed = run.resume()
         print(
@@ -292,7 +370,7 @@ def main() -> None:
             flush=True,
         )
         run.fit()
-    except (TrainingError, ferplus.FerPlusError) as error:
+    except (TrainingError, DataError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
 
 

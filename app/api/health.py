@@ -7,7 +7,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
-from app.api.schemas import StateSchema
+from app.api.schemas import ReadinessSchema, StateSchema
 from app.store import queries
 
 blp = ApiBlueprint("health", description="How it is")
@@ -23,15 +23,19 @@ class Health(MethodView):
 
 @blp.route("/readyz")
 class Readiness(MethodView):
-    @blp.response(200, StateSchema)
+    @blp.response(200, ReadinessSchema)
     @blp.alt_response(503, "SERVICE_UNAVAILABLE")
     def get(self) -> Any:
         """Able to serve: the model is warm and the database at the head revision
 
-        Warms the model where nothing has yet, so it answers 503 only with a reason.
+        Warms the model where nothing has yet, so it answers 503 only with a reason. Models other
+        than the default that cannot be used do not stop the service: they are named, with reasons.
         """
         if engine().problem:
             engine().warm()
         if reason := engine().problem or queries.revision_problem():
             raise ServiceUnavailable(reason)
-        return {"status": "ready"}
+        ready: dict[str, Any] = {"status": "ready"}
+        if engine().unusable:
+            ready["unusable_models"] = engine().unusable
+        return ready

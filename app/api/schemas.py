@@ -187,5 +187,9 @@ class StateSchema(Schema):
     status = fields.String(required=True)
 
 
+class ReadinessSchema(StateSchema):
+    unusable_models = fields.Dict(keys=fields.String(), values=fields.String())
+
+
 class LegacySchema(ImageSchema):
     message = fields.String(required=True)

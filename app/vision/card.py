@@ -13,6 +13,7 @@ from app.errors import InvalidCard
 from app.vision.types import ModelRef
 
 CARD_FILE = "card.json"
+WEIGHTS_FILE = "model.onnx"
 
 _NAME = validate.Regexp(
     r"^[a-z0-9][a-z0-9_.-]{0,63}\Z", error="must be lower-case letters, digits and . _ -"

@@ -46,11 +46,8 @@ class Classifier:
         return self._session.run(crops)
 
     def postprocess(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities (n, classes): softmax(logits / T), with the card's temperature T
-        (Guo et al. 2017, arXiv 1706.04599, eq. 9)."""
-        scaled = logits.astype(np.float64) / self.card.temperature
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
+        """Probabilities (n, classes), calibrated by the card's temperature."""
+        return softmax(logits, temperature=self.card.temperature)
 
     def classify(
         self, image_gray: NDArray[np.uint8], boxes: Sequence[Box]
@@ -60,3 +57,10 @@ class Classifier:
             return []
         probabilities = self.postprocess(self.predict(self.preprocess(image_gray, boxes)))
         return [dict(zip(self.card.labels, row.tolist(), strict=True)) for row in probabilities]
+
+
+def softmax(logits: NDArray[np.float32], *, temperature: float = 1.0) -> NDArray[np.float64]:
+    """softmax(logits / T) of each row (n, classes) (Guo et al. 2017, arXiv 1706.04599, eq. 9)."""
+    scaled = logits.astype(np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +58,11 @@ class Engine:
         self._lock = threading.Lock()
         self._classifiers: dict[str, Classifier] = {}
         self._detectors: dict[str, Detector] = {}
+        self._sound: set[tuple[object, ...]] = set()  # what has been seen to run: see _claims
         self._warm = False
         self._problem: str | None = None
+        self.unusable: dict[str, str] = {}
+        """Models that were broken when they were last looked at, and what is wrong with them."""
 
     def analyse(
         self,
@@ -120,9 +122,9 @@ class Engine:
                     if name == self.default_model:
                         raise ModelUnavailable(f"the default model {name!r} is not installed")
                     raise UnknownModel(name, known)
-                self._classifiers[name] = Classifier.load(
-                    self._models_dir / name, threads=self._onnx_threads
-                )
+                loaded = Classifier.load(self._models_dir / name, threads=self._onnx_threads)
+                self._classifiers[name] = loaded
+                self._sound.add(_claims(loaded.card))
             return self._classifiers[name]
 
     def detector(self, name: str) -> Detector:
@@ -151,6 +153,9 @@ class Engine:
             self._problem = str(error)
         else:
             self._warm, self._problem = True, None
+        self.models()
+        for name, problem in self.unusable.items():
+            log.error("model %r cannot be used: %s", name, problem)
 
     @property
     def problem(self) -> str | None:
@@ -159,16 +164,27 @@ class Engine:
             return None
         return self._problem or "the model is not loaded yet"
 
-    def models(self) -> Iterator[ModelStatus]:
-        """Every model folder, checked as it lies on the disk now."""
+    def models(self) -> list[ModelStatus]:
+        """Every model folder, checked as it lies on the disk now: its card, the checksum of its
+        weights, and, once for each of these, that they load, fit each other and run."""
+        statuses = []
         for name in self._model_names():
             try:
                 card = read_card(self._models_dir / name)
                 read_weights(self._models_dir / name, card)
+                if _claims(card) not in self._sound:
+                    Classifier.load(self._models_dir / name)
+                    self._sound.add(_claims(card))
+                statuses.append(ModelStatus(name, card, None))
             except ModelUnavailable as error:
-                yield ModelStatus(name, None, str(error))
-            else:
-                yield ModelStatus(name, card, None)
+                statuses.append(ModelStatus(name, None, str(error)))
+        self.unusable = {status.name: status.problem for status in statuses if status.problem}
+        return statuses
 
     def _model_names(self) -> list[str]:
         return sorted(path.parent.name for path in self._models_dir.glob(f"*/{CARD_FILE}"))
+
+
+def _claims(card: ModelCard) -> tuple[object, ...]:
+    """What loading a model puts to the test: weights, and what the card says goes in and out."""
+    return card.sha256, card.input_size, len(card.labels)

@@ -10,12 +10,24 @@ from app.errors import ModelUnavailable
 # and memory must stay bounded then too.
 MAX_BATCH = 256
 
+# What the runtime says of a graph it refuses (its own words may hold paths), and what we say.
+_REFUSALS = (
+    ("External data", "keep part of themselves in another file; export them as one file"),
+    ("No Op registered", "use an operator that this ONNX Runtime does not have"),
+    ("is not a registered function/op", "use an operator that this ONNX Runtime does not have"),
+    ("opset", "were made for a newer ONNX Runtime"),
+    ("IR version", "were made for a newer ONNX Runtime"),
+    ("protobuf parsing failed", "are no ONNX file, or a damaged or truncated one"),
+    ("No graph was found", "are no ONNX file, or a damaged or truncated one"),
+)
+
 
 class OnnxSession:
     """One set of weights, ready to run. Make it after the fork: its threads do not survive one.
 
     Thread-safe: ONNX Runtime allows concurrent `run` calls on one session.
-    Raises ModelUnavailable when the weights are no ONNX graph of the expected shapes.
+    Raises ModelUnavailable when the weights are no ONNX graph of the expected shapes, or answer
+    anything but finite numbers.
     """
 
     def __init__(self, weights: bytes, *, input_size: int, outputs: int, threads: int) -> None:
@@ -26,22 +38,38 @@ class OnnxSession:
         options.log_severity_level = 4
         # An arena only grows: a crowd of faces once would be paid for ever after.
         options.enable_cpu_mem_arena = False
+        # Weights are these bytes and nothing else. Without this the runtime would read tensors
+        # from any file below the working directory that the graph names.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", "/dev/null"
+        )
         try:
             self._session = onnxruntime.InferenceSession(
                 weights, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime's own exceptions share no other base
-            raise ModelUnavailable("the weights are not a graph that can be run") from error
+            raise ModelUnavailable(f"the weights {_refusal(str(error))}") from error
         inputs = self._session.get_inputs()
         expected = [1, input_size, input_size]
         if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or inputs[0].shape[1:] != expected:
             raise ModelUnavailable(f"the weights must take uint8 crops of shape (n, {expected})")
         self._input = inputs[0].name
-        probe = self.run(np.zeros((1, input_size, input_size), np.uint8))
-        if probe.shape != (1, outputs) or not np.isfinite(probe).all():
+        self._probe(input_size, outputs)
+
+    def _probe(self, input_size: int, outputs: int) -> None:
+        """Run a flat and a noisy crop in one batch: flat ones find divisions by zero."""
+        noise = np.random.default_rng(0).integers(0, 256, (input_size, input_size), np.uint8)
+        try:
+            answer = self.run(np.stack([np.zeros_like(noise), noise]))
+        except Exception as error:
+            raise ModelUnavailable("the weights cannot take a batch of two crops") from error
+        if answer.shape != (2, outputs) or answer.dtype != np.float32:
             raise ModelUnavailable(
-                f"the weights answer shape {probe.shape} for one crop, expected (1, {outputs})"
+                f"the weights answer two crops with {answer.dtype} of shape {answer.shape}, "
+                f"expected float32 of {(2, outputs)}: one number for each label of the card"
             )
+        if not np.isfinite(answer).all():
+            raise ModelUnavailable("the weights answer a crop with NaN or infinity")
 
     def run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (n, classes) float32 for `crops` (n, size, size) uint8 grey, n at least 1."""
@@ -51,3 +79,7 @@ class OnnxSession:
             for start in range(0, len(batches), MAX_BATCH)
         ]
         return np.concatenate(chunks)
+
+
+def _refusal(said: str) -> str:
+    return next((ours for theirs, ours in _REFUSALS if theirs in said), "are not a graph that runs")

@@ -134,6 +134,15 @@ def test_ready_once_the_model_is_warm_and_the_database_at_head(client):
     assert client.application.extensions["engine"].problem is None
 
 
+def test_ready_says_which_other_models_cannot_be_used(client, models_dir):
+    (models_dir / "stub_5" / "model.onnx").unlink()
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json["status"] == "ready"
+    assert list(answer.json["unusable_models"]) == ["stub_5"]
+    assert "not installed" in answer.json["unusable_models"]["stub_5"]
+
+
 def test_not_ready_without_weights_and_ready_when_they_come(client, models_dir):
     weights = models_dir / "stub_8" / "model.onnx"
     weights.unlink()

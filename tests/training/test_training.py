@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import os
+import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 from app.settings import ROOT
 from tests.conftest import SHARED, need
+from tests.graphs import write_graph_model
 
 pytestmark = pytest.mark.torch
 
@@ -22,16 +25,19 @@ import torch
 
 from app.vision.card import read_card
 from app.vision.classifier import Classifier
-from training import ferplus
 from training.augment import augment
-from training.export import assert_parity, fit_temperature, write_model
+from training.calibration import fit_temperature
+from training.data import read_split
+from training.export import assert_parity, logits_of, write_models
 from training.nets import NETS
 from training.train import Run, TrainingError, load_data, read_checkpoint, read_config
+from training.votes import LABELS, majority
 
 EPOCHS = 16
 CONFIG = """
 name = "tiny"
 net = "custom_net"
+classes = 8
 input_size = 48
 minutes = 10
 epochs = {epochs}
@@ -45,6 +51,9 @@ seed = 3
 [net_options]
 widths = [8, 8, 8, 8]
 depths = [2, 1, 1, 1]
+[export]
+"models/tiny" = "fp32"
+"models/tiny_int8" = "int8"
 [card]
 version = "0.0.1"
 crop_scale = 1.0
@@ -82,9 +91,9 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def make_run(workplace):
-    config = read_config(workplace / "tiny.toml")
-    return Run(config, load_data(workplace / "data", 48), workplace / "runs" / "tiny")
+def make_run(workplace, **changes):
+    config = replace(read_config(workplace / "tiny.toml"), **changes)
+    return Run(config, load_data(workplace / "data", config), workplace / "runs" / "tiny")
 
 
 def test_it_learns_and_leaves_a_log_a_curve_and_a_checkpoint(workplace):
@@ -172,50 +181,139 @@ def test_pictures_of_validation_are_not_trained_on(workplace):
     train, valid = workplace / "data" / "FER2013Train", workplace / "data" / "FER2013Valid"
     (train / "0000.png").write_bytes((valid / "0006.png").read_bytes())
     (train / "0002.png").write_bytes((train / "0004.png").read_bytes())
-    data = load_data(workplace / "data", 48)
+    data = make_run(workplace).data
     assert len(data.crops) == 64 - 2
     assert len(data.validation_crops) == 32
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
-def test_the_exported_model_answers_as_pytorch_does(workplace):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # onnx's helpers, of onnx itself
+def test_the_exported_models_answer_as_pytorch_does(workplace):
     run = make_run(workplace)
     run.fit()
-    folder = write_model(workplace / "tiny.toml", workplace / "data", workplace / "models")
-    card = read_card(folder)
-    assert card.labels == ferplus.LABELS
-    assert card.document["training"]["pictures"] == 64
-    classifier = Classifier.load(folder)
+    folders = write_models(workplace / "tiny.toml", workplace / "data")
+    assert [folder.name for folder in folders] == ["tiny", "tiny_int8"]
     crops = run.data.validation_crops.numpy()[:, 0]
-    net = run.average.module
-    assert assert_parity(net, classifier, crops) < 2e-3
-    with torch.no_grad():
-        next(net.parameters()).mul_(1.5)
-    with pytest.raises(TrainingError, match="differs"):
-        assert_parity(net, classifier, crops)
+    expected = logits_of(run.average.module, crops)
+    served = {}
+    for folder, precision in zip(folders, ("fp32", "int8"), strict=True):
+        card = read_card(folder)
+        assert card.labels == LABELS
+        assert card.document["weights"]["precision"] == precision
+        assert card.document["training"]["pictures"] == 64
+        served[precision] = Classifier.load(folder).predict(crops)
+        assert_parity(expected, served[precision], precision)
+    assert not np.allclose(served["fp32"], served["int8"], atol=1e-6)
+    sizes = [(folder / "model.onnx").stat().st_size for folder in folders]
+    assert sizes[1] != sizes[0]
+
+
+def test_parity_is_not_had_by_another_net():
+    generator = np.random.default_rng(0)
+    expected, other = generator.normal(0, 1, (2, 100, 8)).astype(np.float32)
+    assert "within" in assert_parity(expected, expected + 1e-5, "fp32")
+    assert "100.0 %" in assert_parity(expected, expected + 1e-5, "int8")
+    for precision in ("fp32", "int8"):
+        with pytest.raises(TrainingError):
+            assert_parity(expected, other, precision)
+    with pytest.raises(TrainingError):
+        assert_parity(expected, np.full_like(expected, np.nan), "fp32")
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
 def test_a_failed_export_leaves_the_model_that_was_there(workplace, monkeypatch):
+    text = (workplace / "tiny.toml").read_text().replace('"models/tiny_int8" = "int8"\n', "")
+    (workplace / "tiny.toml").write_text(text)
     make_run(workplace).fit_epoch()
-    write_model(workplace / "tiny.toml", workplace / "data", workplace / "models")
+    write_models(workplace / "tiny.toml", workplace / "data")
     before = (workplace / "models" / "tiny" / "model.onnx").read_bytes()
-    monkeypatch.setattr("training.export.PARITY", -1.0)
+    monkeypatch.setattr("training.export.FP32_PARITY", -1.0)
     with pytest.raises(TrainingError, match="differs"):
-        write_model(workplace / "tiny.toml", workplace / "data", workplace / "models")
+        write_models(workplace / "tiny.toml", workplace / "data")
     assert [folder.name for folder in (workplace / "models").iterdir()] == ["tiny"]
     assert (workplace / "models" / "tiny" / "model.onnx").read_bytes() == before
 
 
 def test_nothing_is_exported_before_training(workplace):
     with pytest.raises(TrainingError, match="train first"):
-        write_model(workplace / "tiny.toml", workplace / "data", workplace / "models")
+        write_models(workplace / "tiny.toml", workplace / "data")
 
 
-def test_folding_keeps_the_answer():
+def test_an_export_must_say_where_to_and_how_precisely(workplace):
+    text = (workplace / "tiny.toml").read_text().replace('"int8"', '"int4"')
+    (workplace / "tiny.toml").write_text(text)
+    with pytest.raises(TrainingError, match=r"fp32.*int8"):
+        write_models(workplace / "tiny.toml", workplace / "data")
+
+
+def test_five_classes_train_on_their_pictures_only(workplace):
+    valid = workplace / "data" / "FER2013Valid" / "label.csv"
+    valid.write_text(valid.read_text().replace("0,0,0,10,0,0,0", "0,0,0,0,0,0,10", 1))
+    run = make_run(workplace, classes=5)
+    assert run.data.targets.shape == (64, 5)
+    assert len(run.data.validation_labels) == 31  # without the one of fear
+    run.fit_epoch()
+    assert logits_of(run.average.module, run.data.crops.numpy()[:3, 0]).shape == (3, 5)
+
+
+def test_a_run_can_begin_from_another_and_keep_its_first_classes(workplace):
+    first = make_run(workplace)
+    first.fit()
+    crops = first.data.validation_crops.numpy()[:, 0]
+    expected = logits_of(first.average.module, crops)
+    second = make_run(workplace, classes=5, start="tiny")
+    assert np.allclose(logits_of(second.average.module, crops), expected[:, :5], atol=1e-5)
+    with pytest.raises(TrainingError, match="another net"):
+        make_run(workplace, start="tiny", net_options={"widths": [8, 8, 8, 16]})
+    with pytest.raises(TrainingError, match="not a whole checkpoint"):
+        make_run(workplace, start="never_trained")
+
+
+def test_teachers_make_their_share_of_the_targets(workplace):
+    """A teacher that is sure that every crop is neutral."""
+    folder = write_graph_model(workplace / "sure", weight=0.0, bias_of_neutral=30.0)
+    plain = make_run(workplace).data.targets
+    taught = make_run(workplace, teachers=[str(folder)], teacher_share=0.25).data.targets
+    neutral = torch.zeros_like(plain)
+    neutral[:, 0] = 1
+    assert torch.allclose(taught, 0.75 * plain + 0.25 * neutral, atol=1e-5)
+
+
+def test_balance_draws_rare_classes_more_often(workplace):
+    label = workplace / "data" / "FER2013Train" / "label.csv"
+    lines = label.read_text().splitlines()
+    sad = [index for index, line in enumerate(lines) if line.endswith("0,0,0,10,0,0,0,0,0,0")]
+    for index in sad[4:]:  # four of 64 stay sad
+        lines[index] = lines[index].replace("0,0,0,10,", "0,10,0,0,")
+    label.write_text("\n".join(lines))
+    run = make_run(workplace, balance=1.0)
+    sadness = run.data.targets[torch.cat([torch.cat(run._batches()) for _ in range(50)]), 3]
+    assert 0.4 < sadness.mean() < 0.6
+    everything = torch.cat(make_run(workplace)._batches())
+    assert sorted(everything.tolist()) == list(range(64))
+
+
+def test_crops_grow_with_the_schedule(workplace):
+    run = make_run(workplace, sizes=[[0.25, 24], [0.5, 32]], epochs=4)
+    crops = run.data.crops[:2].float()
+    sides = []
+    for epoch in range(4):
+        run.epoch = epoch
+        sides.append(run._shrink(crops).shape[-1])
+    assert sides == [24, 32, 48, 48]
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "side"),
+    [
+        ("custom_net", {"widths": (8, 8, 16, 16), "depths": (2, 2, 1, 2)}, 48),
+        ("vgg13", {"stages": ((4, 4), (8, 8), (8, 8, 8), (8, 8, 8)), "dense": 16}, 64),
+    ],
+)
+def test_folding_keeps_the_answer(net, options, side):
     torch.manual_seed(0)
-    net = NETS["custom_net"](classes=8, widths=(8, 8, 16, 16), depths=(2, 2, 1, 2))
-    crops = torch.rand(16, 1, 48, 48) * 255
+    net = NETS[net](classes=8, **options)
+    crops = torch.rand(16, 1, side, side) * 255
     for _ in range(3):  # move the running statistics off their start
         net(crops)
     net.eval()
@@ -245,15 +343,41 @@ def test_augmentation_is_bounded_seeded_and_different_for_each():
     assert not torch.equal(one[0], one[1])
 
 
+def test_without_damage_nothing_is_erased():
+    gray = torch.full((200, 1, 48, 48), 128.0)
+    one, other = (augment(gray, torch.Generator().manual_seed(0), damage=d) for d in (0, 1))
+    spread = [(crops.amax(dim=(1, 2, 3)) - crops.amin(dim=(1, 2, 3))) for crops in (one, other)]
+    assert spread[0].max() < 60  # noise alone
+    assert 0.2 < (spread[1] > 60).float().mean() < 0.5
+
+
+def test_vgg13_is_the_papers():
+    """8.7 million parameters, as the paper counts them, and any side while it trains."""
+    net = NETS["vgg13"](classes=8).eval()
+    convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) == 10
+    assert sum(p.numel() for p in net.fold().parameters()) == pytest.approx(8.76e6, rel=0.01)
+    with torch.no_grad():
+        for side in (32, 48, 64):
+            assert net(torch.rand(2, 1, side, side) * 255).shape == (2, 8)
+
+
 def test_real_validation_pictures_are_those_of_the_protocol():
     need(SHARED.is_dir(), "no research data at ../shared")
-    split = ferplus.read_split(SHARED / "data" / "ferplus" / "FER2013Valid.zip", size=48)
+    split = read_split(SHARED / "data" / "ferplus", "valid", size=48)
     assert len(split) == 3579
-    assert (ferplus.majority(split.votes) >= 0).sum() == 3191
+    assert (majority(split.votes) >= 0).sum() == 3191
 
 
-def test_the_committed_config_is_that_of_the_committed_card():
-    config = read_config(ROOT / "training" / "configs" / "custom_net_8.toml")
-    card = json.loads((ROOT / "models" / "custom_net_8" / "card.json").read_text())
-    assert card["training"]["net_options"] == config.net_options
-    assert card["training"]["seed"] == config.seed
+CONFIGS = sorted((ROOT / "training" / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_committed_configs_are_those_of_the_committed_cards(path):
+    config = read_config(path)
+    assert config.name == path.stem
+    for folder in tomllib.loads(path.read_text())["export"]:
+        card = json.loads((ROOT / folder / "card.json").read_text())
+        assert card["training"]["net_options"] == config.net_options
+        assert card["training"]["seed"] == config.seed
+        assert len(card["labels"]) == config.classes

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from app.errors import ModelUnavailable
 from app.vision.card import parse_card
 from app.vision.classifier import Classifier
-from app.vision.session import OnnxSession
 from app.vision.types import Box
 from tests.conftest import StubSession, card_document
 
@@ -46,9 +44,3 @@ def test_the_cards_crop_is_cut():
     ramp = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
     crop = stub_classifier(crop_scale=2.0).preprocess(ramp, [Box(88, 88, 112, 112)])
     assert (crop[0] == ramp[76:124, 76:124]).all()
-
-
-@pytest.mark.parametrize("weights", [b"", b"not onnx at all", b"\x08\x07" * 50])
-def test_weights_that_are_no_graph_are_refused(weights):
-    with pytest.raises(ModelUnavailable, match="graph"):
-        OnnxSession(weights, input_size=48, outputs=8, threads=1)

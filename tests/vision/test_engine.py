@@ -1,4 +1,6 @@
+import hashlib
 import json
+import shutil
 import threading
 
 import cv2
@@ -146,6 +148,47 @@ def test_a_broken_default_is_told_and_the_others_serve(make_engine, models_dir):
     (models_dir / "stub_8" / "model.onnx").write_bytes(b"stub")
     engine.warm()
     assert engine.problem is None
+
+
+def test_a_model_whose_weights_do_not_run_is_told_and_the_others_serve(
+    make_engine, models_dir, monkeypatch
+):
+    """Card and checksum agree, and the file is no network: only loading it finds that."""
+
+    class Refusing(StubSession):
+        def __init__(self, weights, **options):
+            if weights == b"truncated":
+                raise ModelUnavailable("the weights are truncated")
+            super().__init__(weights, **options)
+
+    monkeypatch.setattr(classifier, "OnnxSession", Refusing)
+    folder = write_model(models_dir, "broken")
+    (folder / "model.onnx").write_bytes(b"truncated")
+    document = json.loads((folder / "card.json").read_text())
+    document["weights"]["sha256"] = hashlib.sha256(b"truncated").hexdigest()
+    (folder / "card.json").write_text(json.dumps(document))
+    engine = make_engine()
+    engine.warm()
+    assert engine.problem is None
+    assert engine.unusable == {"broken": "the weights are truncated"}
+    assert analyse(engine, picture()).faces
+    with pytest.raises(ModelUnavailable, match="truncated"):
+        analyse(engine, picture(), model="broken")
+    shutil.rmtree(folder)
+    assert [status.problem for status in engine.models()] == [None, None]
+    assert engine.unusable == {}
+
+
+def test_models_are_looked_into_once_for_each_checksum(make_engine, monkeypatch):
+    loads = []
+    real = classifier.Classifier.load
+    monkeypatch.setattr(
+        classifier.Classifier, "load", lambda *a, **k: loads.append(a[0].name) or real(*a, **k)
+    )
+    engine = make_engine()
+    engine.warm()
+    engine.models()
+    assert sorted(loads) == ["stub_5", "stub_8"]
 
 
 def test_models_are_listed_with_what_is_wrong(make_engine, models_dir):

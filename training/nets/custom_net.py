@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from training.nets.standardise import standardise
+
 
 class Block(nn.Module):
     """relu(bn(conv(x)) + bn(x)); without the second term where the shapes differ."""
@@ -84,14 +86,3 @@ class CustomNet(nn.Module):
         self.eval()
         self.blocks = nn.Sequential(*[block.fold() for block in self.blocks])
         return self
-
-
-def standardise(crops: Tensor) -> Tensor:
-    """(x − mean) / (standard deviation + 8) of each crop: light and contrast drop out.
-
-    The 8 grey levels keep flat crops from being blown up into noise. Part of the graph, so
-    serving hands over grey bytes and nothing else.
-    """
-    mean = crops.mean(dim=(2, 3), keepdim=True)
-    deviation = crops.std(dim=(2, 3), keepdim=True, unbiased=False)
-    return (crops - mean) / (deviation + 8)

@@ -1,0 +1,55 @@
+"""Put someone's own model among the others, whole or not at all."""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from app.errors import InvalidCard, ModelUnavailable
+from app.vision.card import WEIGHTS_FILE, ModelCard, parse_card, write_card
+from app.vision.classifier import Classifier
+
+
+def install(weights_path: Path, card_path: Path, models_dir: Path) -> ModelCard:
+    """Copy weights and card to `models_dir`/<the card's name> once they have been seen to work.
+
+    The file's name, size and SHA-256 are recorded on the card; a checksum that the card already
+    names must be the file's. Raises InvalidCard when the card is not one, names another checksum
+    or a model that is there already, ModelUnavailable when the weights do not load, do not fit the
+    card or answer NaN.
+    """
+    try:
+        weights = weights_path.read_bytes()
+    except OSError as error:
+        raise ModelUnavailable(f"the weights {weights_path.name!r} cannot be read") from error
+    document = _read_document(card_path)
+    digest = hashlib.sha256(weights).hexdigest()
+    said = document.get("weights")
+    said = said if isinstance(said, dict) else {}
+    if said.get("sha256", digest) != digest:
+        raise InvalidCard("the card's weights.sha256 is not the checksum of these weights")
+    document["weights"] = said | {"file": WEIGHTS_FILE, "sha256": digest, "bytes": len(weights)}
+    card = parse_card(document)
+    folder = models_dir / card.name
+    if folder.exists():
+        raise InvalidCard(f"there is a model {card.name!r} already; remove its folder first")
+    models_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=models_dir, prefix=".installing-") as workplace:
+        made = Path(workplace) / card.name
+        made.mkdir()
+        (made / WEIGHTS_FILE).write_bytes(weights)
+        write_card(made, document)
+        Classifier.load(made)
+        made.rename(folder)
+    return card
+
+
+def _read_document(card_path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(card_path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidCard(f"the card {card_path.name!r} is no readable JSON file") from error
+    if not isinstance(document, dict):
+        raise InvalidCard("a card must be a JSON object")
+    return document

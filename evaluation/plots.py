@@ -1,0 +1,57 @@
+"""The two pictures that go with a model's figures."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.calibration import reliability as reliability_bins
+from evaluation.metrics import CALIBRATION_BINS
+
+_DPI = 110
+# Without the library's version in it, the same figures make the same file.
+_METADATA = {"Software": None}
+
+
+def confusion(matrix: NDArray[np.int64], labels: tuple[str, ...], path: Path, title: str) -> None:
+    """Counts by truth (rows) and prediction (columns), coloured by the share of the row."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(matrix.shape):
+        if matrix[row, column]:
+            colour = "white" if shares[row, column] > 0.55 else "black"
+            share = f"{100 * shares[row, column]:.0f}%\n{matrix[row, column]}"
+            axes.text(column, row, share, ha="center", va="center", fontsize=8, color=colour)
+    ticks = range(len(labels))
+    axes.set_xticks(ticks, labels, rotation=35, ha="right")
+    axes.set_yticks(ticks, labels)
+    axes.set(xlabel="predicted", ylabel="truth", title=title)
+    figure.colorbar(image, label="share of the true class", shrink=0.8)
+    figure.savefig(path, dpi=_DPI, metadata=_METADATA)
+    plt.close(figure)
+
+
+def reliability(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], path: Path, title: str
+) -> None:
+    """How often the top answer is right (bars), by how sure it is; the diagonal is perfect."""
+    bins = reliability_bins(probabilities, labels)
+    edges = np.arange(CALIBRATION_BINS) / CALIBRATION_BINS
+    figure, (upper, lower) = plt.subplots(
+        2, 1, figsize=(5.2, 5.6), layout="constrained", sharex=True, height_ratios=(3, 1)
+    )
+    accuracy = [each.accuracy if each else 0 for each in bins]
+    upper.bar(edges, accuracy, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", label="found")
+    upper.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="perfect")
+    upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=f"{title}, held-out folds")
+    upper.legend(frameon=False)
+    faces = [each.faces if each else 0 for each in bins]
+    lower.bar(edges, faces, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", color="0.6")
+    lower.set(xlabel="probability of the top emotion", ylabel="faces")
+    figure.savefig(path, dpi=_DPI, metadata=_METADATA)
+    plt.close(figure)

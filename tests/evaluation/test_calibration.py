@@ -1,0 +1,50 @@
+"""Calibration by hand-worked and by drawn cases."""
+
+import numpy as np
+import pytest
+
+from app.vision.classifier import softmax
+from evaluation.calibration import held_out_probabilities, noise_floor, reliability, shown_at
+from evaluation.metrics import expected_calibration_error
+
+PROBABILITIES = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.3, 0.7]])
+LABELS = np.array([0, 1, 1, 1])
+
+
+def test_bins_hold_what_fell_into_them():
+    bins = reliability(PROBABILITIES, LABELS, bins=2)
+    assert bins[0] is None
+    assert bins[1].faces == 4
+    assert bins[1].mean_confidence == pytest.approx((0.9 + 0.8 + 0.55 + 0.7) / 4)
+    assert bins[1].accuracy == 0.75
+
+
+def test_what_is_shown_at_a_threshold():
+    first, second = shown_at(PROBABILITIES, LABELS, 0.5)
+    assert (first.faces, first.precision) == (2, 0.5)
+    assert (second.faces, second.precision) == (2, 1.0)
+    assert shown_at(PROBABILITIES, LABELS, 0.95) == [None, None]
+    assert [each.faces for each in shown_at(PROBABILITIES, LABELS, 0)] == [4, 4]
+
+
+def drawn(count, temperature):
+    """Logits `temperature` times too large for labels that are drawn from them."""
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (count, 4))
+    labels = np.array([generator.choice(4, p=row) for row in softmax(logits)])
+    return (temperature * logits).astype(np.float32), labels
+
+
+def test_held_out_folds_are_calibrated_without_their_own_labels():
+    logits, labels = drawn(5000, temperature=3)
+    before, after = softmax(logits), held_out_probabilities(logits, labels)
+
+    def error(probabilities):
+        hits = probabilities.argmax(axis=1) == labels
+        return expected_calibration_error(probabilities.max(axis=1), hits)
+
+    assert error(before) > 0.1
+    assert error(after) < 0.02
+    assert noise_floor(after) == pytest.approx(0.01, abs=0.006)
+    labels[0] = (labels[0] + 1) % 4  # changes the other folds' temperature, never its own
+    assert np.allclose(held_out_probabilities(logits, labels)[0], after[0])

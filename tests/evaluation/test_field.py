@@ -1,0 +1,61 @@
+"""Portraits by hand: found and right, found and wrong, missed."""
+
+import numpy as np
+import pytest
+
+from app.vision.card import parse_card
+from app.vision.classifier import Classifier
+from app.vision.detectors import DETECTORS
+from app.vision.types import Box, Detection
+from evaluation import field
+from evaluation.field import GIVEN, macro, main_boxes, right_by_expression
+from evaluation.photos import Portrait
+from tests.conftest import StubSession, card_document
+
+FACE = Box(10, 10, 50, 50)
+
+
+def portraits(*expressions):
+    return [Portrait(None, FACE, expression) for expression in expressions]
+
+
+def test_missed_faces_count_as_wrong_and_rare_expressions_not_at_all(monkeypatch):
+    monkeypatch.setattr(field, "FEWEST_PICTURES", 2)
+    session = StubSession(b"", input_size=48, outputs=8, threads=1)
+    classifier = Classifier(parse_card(card_document("net")), session)
+    grays = [np.full((60, 60), gray, np.uint8) for gray in (250, 250, 0, 0, 250, 0)]
+    people = portraits("happiness", "happiness", "neutral", "happiness", "neutral", "fear")
+    boxes = [FACE, None, FACE, FACE, FACE, FACE]
+    right = right_by_expression(classifier, people, grays, boxes, 1.0)
+    assert right == {"happiness": pytest.approx(1 / 3), "neutral": 0.5}
+    assert macro(right) == pytest.approx((1 / 3 + 1 / 2) / 2)
+
+
+def test_expressions_that_the_model_does_not_know_are_not_asked(monkeypatch):
+    monkeypatch.setattr(field, "FEWEST_PICTURES", 1)
+    session = StubSession(b"", input_size=48, outputs=2, threads=1)
+    document = card_document("net", ("neutral", "happiness"))
+    grays = [np.full((60, 60), 250, np.uint8)] * 2
+    right = right_by_expression(
+        Classifier(parse_card(document), session),
+        portraits("happiness", "anger"),
+        grays,
+        [FACE, FACE],
+        1.0,
+    )
+    assert right == {"happiness": 1.0}
+
+
+def test_the_detectors_best_box_is_taken_where_it_meets_the_face(monkeypatch):
+    class Twice:
+        def detect(self, image_bgr, image_gray):
+            assert image_bgr.shape == (*image_gray.shape, 3)
+            if image_gray[0, 0]:
+                return [Detection(Box(12, 12, 50, 50)), Detection(Box(0, 0, 20, 20))]
+            return [Detection(Box(40, 40, 90, 90))]
+
+    monkeypatch.setitem(DETECTORS, "twice", Twice)
+    people = portraits("happiness", "happiness")
+    grays = [np.full((60, 60), gray, np.uint8) for gray in (9, 0)]
+    assert main_boxes(people, grays, "twice") == [Box(12, 12, 50, 50), None]
+    assert main_boxes(people, grays, GIVEN) == [FACE, FACE]

@@ -1,0 +1,14 @@
+"""That speed is measured, not how fast it is."""
+
+from evaluation.speed import measure
+from tests.graphs import write_graph_model
+
+
+def test_every_model_is_measured_in_the_same_rounds(tmp_path):
+    folders = [write_graph_model(tmp_path / name) for name in ("one", "two")]
+    speeds = measure(folders, rounds=2)
+    assert list(speeds) == ["one", "two"]
+    for speed in speeds.values():
+        assert 0 < speed.ms_a_face < 1000
+        assert speed.load_ms > 0
+        assert speed.resident_mb > 0

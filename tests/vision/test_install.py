@@ -1,0 +1,91 @@
+"""Someone's own model, from two files to an answer."""
+
+import hashlib
+import json
+
+import pytest
+
+from app.errors import InvalidCard, ModelUnavailable
+from app.vision.classifier import Classifier
+from app.vision.install import install
+from tests.conftest import card_document
+from tests.graphs import write_graph
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Weights and a card that says nothing of them."""
+    document = card_document("mine")
+    del document["weights"]
+    (tmp_path / "card.json").write_text(json.dumps(document))
+    return write_graph(tmp_path / "some.onnx"), tmp_path / "card.json", tmp_path / "models"
+
+
+def change(card_path, **fields):
+    card_path.write_text(json.dumps(json.loads(card_path.read_text()) | fields))
+
+
+def test_weights_and_card_are_copied_with_the_checksum(model):
+    weights, card_path, models = model
+    card = install(weights, card_path, models)
+    assert card.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert [path.name for path in models.iterdir()] == ["mine"]
+    document = json.loads((models / "mine" / "card.json").read_text())
+    assert document["weights"]["bytes"] == len(weights.read_bytes())
+    assert Classifier.load(models / "mine").card.name == "mine"
+
+
+def test_a_checksum_on_the_card_must_be_that_of_the_weights(model):
+    weights, card_path, models = model
+    change(card_path, weights={"sha256": "0" * 64})
+    with pytest.raises(InvalidCard, match="checksum"):
+        install(weights, card_path, models)
+    change(card_path, weights={"sha256": hashlib.sha256(weights.read_bytes()).hexdigest()})
+    assert install(weights, card_path, models).name == "mine"
+
+
+def test_a_model_that_is_there_is_not_overwritten(model):
+    weights, card_path, models = model
+    install(weights, card_path, models)
+    change(card_path, version="2")
+    with pytest.raises(InvalidCard, match="already"):
+        install(weights, card_path, models)
+    assert Classifier.load(models / "mine").card.version == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "complaint"),
+    [
+        ({"labels": ["neutral", "happiness"]}, ModelUnavailable, r"\(2, 2\)"),
+        ({"labels": "happiness"}, InvalidCard, "labels"),
+        ({"input": {"size": 64}}, ModelUnavailable, "uint8 crops"),
+        ({"temperature": 0}, InvalidCard, "temperature"),
+        ({"name": "../mine"}, InvalidCard, "name"),
+    ],
+)
+def test_a_card_that_does_not_fit_leaves_nothing_behind(model, fields, error, complaint):
+    weights, card_path, models = model
+    change(card_path, **fields)
+    with pytest.raises(error, match=complaint):
+        install(weights, card_path, models)
+    assert not models.exists() or not list(models.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("card", "complaint"), [("{", "no readable JSON"), ("[]", "JSON object"), (None, "no readable")]
+)
+def test_what_is_no_card_is_said(model, card, complaint):
+    weights, card_path, models = model
+    if card is None:
+        card_path.unlink()
+    else:
+        card_path.write_text(card)
+    with pytest.raises(InvalidCard, match=complaint):
+        install(weights, card_path, models)
+
+
+def test_missing_weights_are_said(model):
+    weights, card_path, models = model
+    weights.unlink()
+    with pytest.raises(ModelUnavailable, match=r"some\.onnx"):
+        install(weights, card_path, models)

@@ -1,0 +1,57 @@
+"""What ONNX Runtime is given and what it refuses, on small graphs made here."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from app.errors import ModelUnavailable
+from app.vision.session import OnnxSession
+from tests.graphs import SIDE, graph, write_external
+
+
+def session(weights, **changes):
+    return OnnxSession(weights, **{"input_size": SIDE, "outputs": 8, "threads": 1} | changes)
+
+
+def test_logits_come_back_for_each_crop():
+    crops = np.stack([np.full((SIDE, SIDE), gray, np.uint8) for gray in (0, 100, 200)])
+    logits = session(graph().SerializeToString()).run(crops)
+    assert logits.shape == (3, 8)
+    assert np.allclose(logits[:, 1], [0, 100 * SIDE**2 * 1e-4, 200 * SIDE**2 * 1e-4], rtol=1e-4)
+
+
+BROKEN = {
+    "empty": (b"", "no ONNX file"),
+    "text": (b"weights" * 100, "no ONNX file"),
+    "truncated": (graph().SerializeToString()[:5000], "truncated"),
+    "an unknown operator": (graph(operator="Fold").SerializeToString(), "operator"),
+    "another's operator": (graph(operator="Fold", domain="my.own").SerializeToString(), "operator"),
+    "a newer opset": (graph(opset=99).SerializeToString(), "newer"),
+    "floats in": (graph(dtype=TensorProto.FLOAT).SerializeToString(), "uint8 crops"),
+    "another size": (graph(side=64).SerializeToString(), "uint8 crops"),
+    "too few outputs": (graph(outputs=5).SerializeToString(), r"expected float32 of \(2, 8\)"),
+    "one crop at a time": (graph(batch=1).SerializeToString(), "batch of two"),
+    "not a number": (graph(weight=float("nan")).SerializeToString(), "NaN"),
+    "infinity": (graph(weight=1e38).SerializeToString(), "infinity"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_weights_that_cannot_serve_are_refused_in_a_sentence(what):
+    weights, complaint = BROKEN[what]
+    with pytest.raises(ModelUnavailable, match=complaint) as caught:
+        session(weights)
+    assert "\n" not in str(caught.value)
+    assert "/" not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", ["elsewhere.bin", "../elsewhere.bin", "/etc/hostname"])
+def test_no_other_file_is_ever_read(tmp_path, monkeypatch, location):
+    """From bytes, the runtime would look for such files in the working directory."""
+    (tmp_path / "in").mkdir()
+    path = write_external(tmp_path / "in" / "model.onnx", location)
+    (tmp_path / "elsewhere.bin").write_bytes((tmp_path / "in" / "elsewhere.bin").read_bytes())
+    for folder in (tmp_path / "in", tmp_path):
+        monkeypatch.chdir(folder)
+        with pytest.raises(ModelUnavailable, match="another file"):
+            session(path.read_bytes())

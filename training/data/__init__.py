@@ -1,0 +1,32 @@
+"""Labelled faces from any layout they come in. Needs no torch: evaluation uses it too.
+
+FER2013Train/, FER2013Valid/, FER2013Test/ or zips of them   FER+ in its authors' layout
+fer2013.csv and fer2013new.csv                               the same, as published
+train/happiness/a.jpg, valid/sadness/b.png …                 plain class folders
+"""
+
+from pathlib import Path
+
+from training.data import class_folders, fer2013_csv, ferplus_layout
+from training.data.split import DataError, Split, first_of_each
+
+__all__ = ["SPLITS", "DataError", "Split", "first_of_each", "read_split"]
+
+SPLITS = ("train", "valid", "test")
+
+
+def read_split(data: Path, split: str, *, size: int) -> Split:
+    """Faces of `split`, one of SPLITS, as crops of `size`, from whichever layout `data` holds.
+
+    Raises DataError when it holds none, or a broken one.
+    """
+    if (path := ferplus_layout.split_path(data, split)) is not None:
+        return ferplus_layout.read(path, size=size)
+    if (data / fer2013_csv.PIXELS).exists():
+        return fer2013_csv.read(data, split, size=size)
+    if (data / split).is_dir():
+        return class_folders.read(data / split, size=size)
+    raise DataError(
+        f"{data} holds no {split} split: neither {ferplus_layout.FOLDERS[split]} (folder or zip), "
+        f"nor {fer2013_csv.PIXELS} with {fer2013_csv.VOTES}, nor class folders in {split}/"
+    )
