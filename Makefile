@@ -36,17 +36,18 @@ train: .venv/.train ## train CONFIG on DATA/ferplus, or go on where it was inter
 export: .venv/.train ## write the trained CONFIG to models/ as ONNX with cards, and measure them
 	$(BIN)/python -m training.export $(CONFIG) --data $(DATA)/ferplus
 	@$(MAKE) --no-print-directory evaluate evaluate-field speed MODELS="$(EXPORTED)"
-	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
 
 evaluate: .venv/.evaluate ## measure MODELS on the validation split; writes cards, pictures, docs/models.md
 	$(BIN)/python -m evaluation.accuracy $(MODELS) --data $(DATA)/ferplus --write
 	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
 
-evaluate-field: .venv/.runtime ## measure MODELS on photographs, by crop scale; writes their cards
+evaluate-field: .venv/.runtime ## measure MODELS on photographs, by crop scale; writes cards, docs/models.md
 	$(BIN)/python -m evaluation.field $(MODELS) --data $(DATA) --write
+	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
 
-speed: .venv/.runtime ## measure what MODELS cost: milliseconds a face, memory; writes their cards
+speed: .venv/.runtime ## measure what MODELS cost: milliseconds a face, memory; writes cards, docs/models.md
 	$(BIN)/python -m evaluation.speed $(MODELS) --write
+	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
 
 train-env: .venv/.train ## install what training needs (torch) into .venv
 

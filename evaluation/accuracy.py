@@ -28,7 +28,7 @@ from evaluation.calibration import (
     noise_floor,
     shown_at,
 )
-from evaluation.metrics import Scores, score
+from evaluation.metrics import Scores, expected_calibration_error, score
 from training.data import SPLITS, DataError, read_split
 from training.votes import LABELS, PROTOCOLS
 
@@ -46,8 +46,9 @@ class Report:
     held_out: NDArray[np.float64]
 
     @property
-    def held_out_scores(self) -> Scores:
-        return score(self.held_out, self.labels)
+    def held_out_calibration_error(self) -> float:
+        hits = self.held_out.argmax(axis=1) == self.labels
+        return expected_calibration_error(self.held_out.max(axis=1), hits)
 
 
 def evaluate(classifier: Classifier, data: Path, split: str) -> Report:
@@ -69,16 +70,18 @@ def evaluate(classifier: Classifier, data: Path, split: str) -> Report:
     # Where every picture has votes for one class only, the protocols are the same.
     one_label = ((pictures.votes > 0).sum(axis=1) == 1).all()
     protocols = {MAIN: PROTOCOLS[MAIN]} if one_label else PROTOCOLS
+    truths = {
+        protocol: _as_the_card_counts(rule(pictures.votes), classifier.card.labels)
+        for protocol, rule in protocols.items()
+    }
     scores = {}
-    for protocol, rule in protocols.items():
-        labels = _as_the_card_counts(rule(pictures.votes), classifier.card.labels)
+    for protocol, labels in truths.items():
         if not (labels >= 0).any():
             raise DataError(f"{data} holds no {split} picture of {classifier.card.name}'s classes")
         for name, chosen in subsets.items():
             keep = chosen & (labels >= 0)
             scores[protocol + name] = score(probabilities[keep], labels[keep])
-    labels = _as_the_card_counts(PROTOCOLS[MAIN](pictures.votes), classifier.card.labels)
-    keep = labels >= 0
+    labels, keep = truths[MAIN], truths[MAIN] >= 0
     return Report(scores, labels[keep], held_out_probabilities(logits[keep], labels[keep]))
 
 
@@ -113,7 +116,7 @@ def table(classifier: Classifier, report: Report) -> str:
         )
     lines += [
         "",
-        f"calibration on held-out folds: ECE {report.held_out_scores.calibration_error:.3f} "
+        f"calibration on held-out folds: ECE {report.held_out_calibration_error:.3f} "
         f"(a perfectly calibrated model shows {noise_floor(report.held_out):.3f} by chance)",
         "of the faces shown as … at a threshold, the share that is (and how many are shown):",
         f"{'':<12}" + "".join(f"{threshold:>16}" for threshold in THRESHOLDS),
@@ -159,7 +162,7 @@ def card_sections(
     calibration = {
         "method": "temperature scaling, fitted on the validation split's majority labels",
         "folds": FOLDS,
-        "expected_calibration_error_held_out": round(report.held_out_scores.calibration_error, 4),
+        "expected_calibration_error_held_out": round(report.held_out_calibration_error, 4),
         "by_chance_alone": round(noise_floor(report.held_out), 4),
         "share_right_of_faces_shown_at_threshold": {
             str(threshold): {

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import ModelUnavailable
-from app.vision.card import write_card
+from app.vision.card import read_card, write_card
 from app.vision.classifier import Classifier
 
 BATCHES = (1, 32)
@@ -126,7 +126,7 @@ def main() -> None:
         print(f"{name:<22}{single:>18}{many:>18}{speed.load_ms:>9.0f}{speed.resident_mb:>7.0f}")
     if arguments.write:
         for folder in arguments.models:
-            card = Classifier.load(folder).card
+            card = read_card(folder)
             figures = {key: round(value, 3) for key, value in asdict(speeds[card.name]).items()}
             section = figures | {"threads": 1, "machine": machine(), "command": "make speed"}
             write_card(folder, card.document | {"speed": section})

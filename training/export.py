@@ -25,7 +25,6 @@ from torch import nn
 from app.errors import ModelUnavailable
 from app.vision.card import WEIGHTS_FILE, write_card
 from app.vision.classifier import Classifier
-from app.vision.session import OnnxSession
 from training.calibration import fit_temperature
 from training.data import DataError
 from training.onnx_files import write_fp32, write_int8
@@ -104,16 +103,13 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
         write_int8(path, _calibration_crops(run), path)
     weights = path.read_bytes()
     labels = LABELS[: config.classes]
-    session = OnnxSession(weights, input_size=config.input_size, outputs=len(labels), threads=1)
-    crops = run.data.validation_crops.numpy()[:, 0]
-    temperature = fit_temperature(session.run(crops), run.data.validation_labels.numpy())
     card = {
         "name": folder.name,
         "version": said["version"],
         "labels": list(labels),
         "input": {"size": config.input_size, "channels": 1, "dtype": "uint8", "layout": "NCHW"},
         "crop_scale": said["crop_scale"],
-        "temperature": temperature,
+        "temperature": 1.0,  # until the served logits are known, below
         "weights": {
             "file": WEIGHTS_FILE,
             "sha256": hashlib.sha256(weights).hexdigest(),
@@ -127,9 +123,11 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
     write_card(folder, card)
     for record in ("curve.png", "log.csv"):
         shutil.copy(run.folder / record, folder / record)
-    parity = assert_parity(
-        logits_of(trained, crops), Classifier.load(folder).predict(crops), precision
-    )
+    crops = run.data.validation_crops.numpy()[:, 0]
+    served = Classifier.load(folder).predict(crops)
+    parity = assert_parity(logits_of(trained, crops), served, precision)
+    card["temperature"] = fit_temperature(served, run.data.validation_labels.numpy())
+    write_card(folder, card)
     return f"{len(weights):,} bytes, {parity} on {len(crops)} crops"
 
 

@@ -171,8 +171,9 @@ class Engine:
         for name in self._model_names():
             try:
                 card = read_card(self._models_dir / name)
-                read_weights(self._models_dir / name, card)
-                if _claims(card) not in self._sound:
+                if _claims(card) in self._sound:
+                    read_weights(self._models_dir / name, card)
+                else:
                     Classifier.load(self._models_dir / name)
                     self._sound.add(_claims(card))
                 statuses.append(ModelStatus(name, card, None))

@@ -87,7 +87,7 @@ def test_the_protocols_count_the_pictures_they_should(measured):
 def test_it_is_as_right_and_as_calibrated_as_was_asked(measured):
     report = measured[1]
     assert report.scores["majority, unseen"].accuracy >= FLOOR
-    assert report.held_out_scores.calibration_error <= 0.02
+    assert report.held_out_calibration_error <= 0.02
 
 
 @pytest.mark.weights

@@ -12,7 +12,7 @@ from training.data.split import DataError, Split, first_of_each
 
 __all__ = ["SPLITS", "DataError", "Split", "first_of_each", "read_split"]
 
-SPLITS = ("train", "valid", "test")
+SPLITS = tuple(ferplus_layout.FOLDERS)
 
 
 def read_split(data: Path, split: str, *, size: int) -> Split:
