@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.vision.classifier import softmax
-from evaluation.calibration import held_out_probabilities, noise_floor, reliability, shown_at
+from evaluation.calibration import FOLDS, held_out_probabilities, noise_floor, reliability, shown_at
 from evaluation.metrics import expected_calibration_error
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.3, 0.7]])
@@ -48,3 +48,12 @@ def test_held_out_folds_are_calibrated_without_their_own_labels():
     assert noise_floor(after) == pytest.approx(0.01, abs=0.006)
     labels[0] = (labels[0] + 1) % 4  # changes the other folds' temperature, never its own
     assert np.allclose(held_out_probabilities(logits, labels)[0], after[0])
+
+
+def test_a_fold_does_not_depend_on_any_of_its_own_labels():
+    logits, labels = drawn(1000, temperature=3)
+    before = held_out_probabilities(logits, labels)
+    mine = np.random.default_rng(0).permutation(len(labels)) % FOLDS == 0
+    changed = held_out_probabilities(logits, np.where(mine, (labels + 1) % 4, labels))
+    assert np.array_equal(changed[mine], before[mine])
+    assert not np.allclose(changed[~mine], before[~mine])

@@ -84,6 +84,25 @@ def test_class_folders_count_as_ten_votes_and_know_other_names(tmp_path):
     assert abs(int(split.crops[0, 24, 24]) - 60) <= 2
 
 
+@pytest.mark.parametrize(
+    ("folder", "label"),
+    [
+        ("happy", "happiness"),
+        ("surprised", "surprise"),
+        ("sad", "sadness"),
+        ("angry", "anger"),
+        ("disgusted", "disgust"),
+        ("fearful", "fear"),
+        *((label, label) for label in LABELS),
+    ],
+)
+def test_each_name_of_a_class_is_known(tmp_path, folder, label):
+    (tmp_path / "train" / folder).mkdir(parents=True)
+    (tmp_path / "train" / folder / "a.png").write_bytes(picture(48, 48))
+    (votes,) = read_split(tmp_path, "train", size=48).votes
+    assert votes.argmax() == LABELS.index(label)
+
+
 def test_the_first_of_each_picture_is_kept():
     digests = np.array(["x", "y", "x", "z", "y"])
     assert first_of_each(digests).tolist() == [True, True, False, True, False]
