@@ -1,4 +1,4 @@
-"""docs/models.md: the table of networks and a page of each, made from the cards.
+"""docs/models.md, the table of networks and a page of each, and README's figures, from the cards.
 
     python -m evaluation.compare models/*
 
@@ -16,6 +16,9 @@ from evaluation.accuracy import CONFUSION_PICTURE, MAIN, RELIABILITY_PICTURE
 from evaluation.calibration import THRESHOLDS
 
 PAGE = Path("docs/models.md")
+README = Path("README.md")
+DEFAULT = "custom_net_8"  # whose thresholds README explains
+README_THRESHOLD = "0.5"
 UNSEEN = f"{MAIN}, unseen"
 FIGURES = ("training", "evaluation", "calibration", "field", "speed")
 _HEAD = """\
@@ -88,8 +91,8 @@ def section(card: ModelCard) -> str:
         f"- **Limits:** {document['limits']}",
         f"- **Licence:** {document['licence']}",
         f"- **Trained** on {training['pictures']:,} pictures of the {training['data']}; targets: "
-        f"{training['targets']}; {training['epochs']} epochs in {training['minutes']:.0f} minutes "
-        f"(`{training['command']}`, seed {training['seed']}).",
+        f"{training['targets']}; {training['method']}; {training['epochs']} epochs in "
+        f"{training['minutes']:.0f} minutes (`{training['command']}`).",
         f"- **Evaluated** on {evaluation['data']} (`{evaluation['command']}`): "
         f"{evaluation['note']}.",
         "",
@@ -150,6 +153,57 @@ def _percent(share: Any) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
+def readme(text: str, cards: list[ModelCard]) -> str:
+    """`text` with its figures, each block between `<!-- name -->` and `<!-- /name -->`, renewed."""
+    default = next((card for card in cards if card.name == DEFAULT), None)
+    blocks = {"models": _short_comparison(cards)}
+    if default:
+        blocks["threshold"] = _threshold(default)
+    for name, block in blocks.items():
+        before, start, rest = text.partition(f"<!-- {name} -->")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if end:
+            text = f"{before}{start}\n{block}\n{end}{after}"
+    return text
+
+
+def _short_comparison(cards: list[ModelCard]) -> str:
+    rows = [
+        "| model | emotions | size | accuracy (95 % interval) | macro recall | in the field "
+        "| ms a face |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for card in cards:
+        document = card.document
+        scores = document["evaluation"]["protocols"][UNSEEN]
+        low, high = scores["accuracy_interval_95"]
+        rows.append(
+            f"| `{card.name}` | {len(card.labels)} | {document['weights']['bytes'] / 1e6:.1f} MB "
+            f"| {_percent(scores['accuracy'])} ({_percent(low)}–{_percent(high)}) "
+            f"| {_percent(scores['macro_recall'])} "
+            f"| {_percent(document['field']['boxes']['haar']['macro'])} "
+            f"| {document['speed']['ms_a_face']:.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def _threshold(card: ModelCard) -> str:
+    calibration = card.document["calibration"]
+    shown = calibration["share_right_of_faces_shown_at_threshold"][README_THRESHOLD]
+    rows = [
+        f"Expected calibration error on held-out folds, 15 bins: "
+        f"{calibration['expected_calibration_error_held_out']:.3f}. Chance alone leaves "
+        f"{calibration['by_chance_alone']:.3f} on so many pictures.",
+        "",
+        f"| shown as, with `threshold={README_THRESHOLD}` | share that is | of so many faces |",
+        "|---|---|---|",
+    ]
+    for label in card.labels:
+        at = shown[label] or {"share": None, "faces": 0}
+        rows.append(f"| {label} | {_percent(at['share'])} | {at['faces']} |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="+")
@@ -165,7 +219,8 @@ def main() -> None:
     if not whole:
         raise SystemExit("error: no card has all the figures that the page shows")
     PAGE.write_text(page(whole), "utf-8")
-    print(f"wrote {PAGE}")
+    README.write_text(readme(README.read_text("utf-8"), whole), "utf-8")
+    print(f"wrote {PAGE} and the figures of {README}")
 
 
 if __name__ == "__main__":

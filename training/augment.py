@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROTATION_DEGREES = 18.0
-LOG_SCALE = 0.2  # wide enough for the spread of the detectors' boxes around a face
+ROTATION_DEGREES = 14.0
+LOG_SCALE = 0.16  # wide enough for the spread of the detectors' boxes around a face
 LOG_ASPECT = 0.08
-SHEAR = 0.12
-SHIFT = 0.085  # of the side
-LOG_GAMMA = 0.45
-NOISE_SIGMA = 6.0  # grey levels
-BLUR_SHARE = 0.2
-BLUR_SIDES = (20, 32)  # faces this small, enlarged, look like this
-ERASE_SHARE = 0.5
+SHEAR = 0.08
+SHIFT = 0.06  # of the side
+LOG_GAMMA = 0.3
+NOISE_SIGMA = 3.0  # grey levels
+BLUR_SHARE = 0.1
+BLUR_SIDES = (24, 40)  # faces this small, enlarged, look like this
+ERASE_SHARE = 0.25
 ERASE_SIDES = (0.12, 0.45)  # of the side
 
 

@@ -2,7 +2,8 @@
 
     python -m training.export training/configs/custom_net_8.toml --data ../shared/data/ferplus
 
-The config's table [export] names the folders with the precision of each. The net is folded and
+The config's table [export] names the folders with the precision of each; what cards say beyond
+figures is in training/card.toml and the config's table [card]. The net is folded and
 exported with the cast from grey bytes inside, the temperature is fitted on the validation split,
 and nothing is written unless the served path (app.vision) gives PyTorch's answer. The run's log and
 learning curve go along; evaluation.accuracy --write adds the figures.
@@ -14,6 +15,7 @@ import hashlib
 import shutil
 import tempfile
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,11 @@ from app.vision.classifier import Classifier
 from training.calibration import fit_temperature
 from training.data import DataError
 from training.onnx_files import write_fp32, write_int8
-from training.train import RUNS, Run, TrainingError, load_data, read_config
+from training.quantise import with_rounded_weights
+from training.train import RUNS, Config, Run, TrainingError, load_data, read_config
 from training.votes import LABELS
 
+COMMON = Path(__file__).with_name("card.toml")
 CALIBRATION_PICTURES = 512
 # Folding and another order of sums move a logit by some 1e-5; a wrong layout moves it by 1.
 FP32_PARITY = 2e-3
@@ -76,6 +80,7 @@ def write_models(config_path: Path, data_folder: Path) -> list[Path]:
         raise TrainingError(
             f"config {config_path}: [export] must name folders, each with one of {PRECISIONS}"
         )
+    said = tomllib.loads(COMMON.read_text("utf-8")) | document["card"]
     run = Run(config, load_data(data_folder, config, taught=False), RUNS / config.name)
     if not run.resume():
         raise TrainingError(f"{run.folder} holds no checkpoint: train first")
@@ -87,7 +92,7 @@ def write_models(config_path: Path, data_folder: Path) -> list[Path]:
         with tempfile.TemporaryDirectory(dir=folder.parent) as workplace:
             made = Path(workplace) / folder.name
             made.mkdir()
-            print(f"{folder}: {_write_folder(made, run, precision, document['card'])}", flush=True)
+            print(f"{folder}: {_write_folder(made, run, precision, said)}", flush=True)
             if folder.exists():
                 shutil.rmtree(folder)
             written.append(made.rename(folder))
@@ -97,6 +102,8 @@ def write_models(config_path: Path, data_folder: Path) -> list[Path]:
 def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) -> str:
     config, trained = run.config, run.average.module
     net = copy.deepcopy(trained).fold()
+    if precision == "int8":
+        net = with_rounded_weights(net, run.data.crops, seed=config.seed)
     path = folder / WEIGHTS_FILE
     write_fp32(net, config.input_size, path)
     if precision == "int8":
@@ -140,6 +147,7 @@ def _calibration_crops(run: Run) -> NDArray[np.uint8]:
 
 
 def training_document(run: Run) -> dict[str, Any]:
+    """How the weights came to be, for the card; `settings` are the whole config."""
     config = run.config
     targets = f"cleaned votes over {config.classes} emotions"
     if config.teachers:
@@ -151,13 +159,18 @@ def training_document(run: Run) -> dict[str, Any]:
         "that are twice in it or also in the validation split",
         "pictures": len(run.data.crops),
         "targets": targets,
-        "net": config.net,
-        "net_options": config.net_options,
+        "method": _method(config),
         "epochs": run.epoch,
         "minutes": round(run.seconds / 60, 1),
-        "seed": config.seed,
+        "settings": asdict(config),
         "command": f"make train CONFIG=training/configs/{config.name}.toml",
     }
+
+
+def _method(config: Config) -> str:
+    begun = f"from the weights of the run {config.start}" if config.start else "from random weights"
+    sides = [f"of {side} pixels until {until:.0%} of the schedule" for until, side in config.sizes]
+    return f"{begun}, on crops {', '.join([*sides, f'of {config.input_size} pixels'])}"
 
 
 def main() -> None:

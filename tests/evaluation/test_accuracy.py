@@ -6,7 +6,7 @@ from app.settings import ROOT
 from app.vision.card import read_card
 from app.vision.classifier import Classifier
 from evaluation.accuracy import MAIN, card_sections, evaluate, table
-from evaluation.compare import PAGE, lacking, page
+from evaluation.compare import PAGE, README, lacking, page, readme
 from tests.conftest import picture
 from tests.graphs import write_graph_model
 from training.data import DataError
@@ -18,7 +18,7 @@ TOLERANCES = {
     "macro_recall": 0.01,
     "macro_f1": 0.01,
 }
-FLOOR = 0.86  # the least accuracy on pictures that the models have not seen
+FLOOR = 0.87  # the least accuracy on pictures that the models have not seen
 PICTURES = {"majority": 3191, "majority, unseen": 2946, "all": 3579, "all, unseen": 3300}
 
 
@@ -115,7 +115,11 @@ def test_no_emotion_is_always_the_answer(measured):
     assert (abs(predicted - truth) < truth / 3).all()
 
 
-def test_the_page_of_models_is_that_of_the_cards():
+def test_the_page_of_models_and_readme_say_what_the_cards_say():
     cards = [read_card(folder) for folder in MODELS]
     assert not any(lacking(card) for card in cards)
     assert (ROOT / PAGE).read_text("utf-8") == page(cards)
+    text = (ROOT / README).read_text("utf-8")
+    assert readme(text, cards) == text
+    assert all(f"| `{card.name}` |" in text for card in cards)
+    assert "| shown as, with `threshold=0.5` |" in text

@@ -1,10 +1,11 @@
 """Training on a handful of made faces: it learns, resumes, exports, and says what is wrong."""
 
+import copy
 import importlib.util
 import json
 import os
 import tomllib
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -28,8 +29,9 @@ from app.vision.classifier import Classifier
 from training.augment import augment
 from training.calibration import fit_temperature
 from training.data import read_split
-from training.export import assert_parity, logits_of, write_models
+from training.export import assert_parity, logits_of, training_document, write_models
 from training.nets import NETS
+from training.quantise import Rounded, with_rounded_weights
 from training.train import Run, TrainingError, load_data, read_checkpoint, read_config
 from training.votes import LABELS, majority
 
@@ -49,7 +51,7 @@ warmup_epochs = 1
 ema_decay = 0.9
 seed = 3
 [net_options]
-widths = [8, 8, 8, 8]
+widths = [8, 8, 16, 32]
 depths = [2, 1, 1, 1]
 [export]
 "models/tiny" = "fp32"
@@ -93,7 +95,7 @@ def workplace(tmp_path, monkeypatch):
 
 def make_run(workplace, **changes):
     config = replace(read_config(workplace / "tiny.toml"), **changes)
-    return Run(config, load_data(workplace / "data", config), workplace / "runs" / "tiny")
+    return Run(config, load_data(workplace / "data", config), workplace / "runs" / config.name)
 
 
 def test_it_learns_and_leaves_a_log_a_curve_and_a_checkpoint(workplace):
@@ -109,8 +111,7 @@ def test_it_learns_and_leaves_a_log_a_curve_and_a_checkpoint(workplace):
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(workplace):
-    whole = make_run(workplace)
-    whole.folder = workplace / "runs" / "whole"
+    whole = make_run(workplace, name="whole")
     whole.fit()
     first = make_run(workplace)
     for _ in range(2):
@@ -136,7 +137,7 @@ def test_a_checkpoint_of_other_settings_is_refused(workplace):
 def test_a_half_written_checkpoint_is_refused(workplace):
     run = make_run(workplace)
     run.fit_epoch()
-    path = run.folder / "checkpoint.pt"
+    path = run.checkpoint
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(TrainingError, match="not a whole checkpoint"):
         read_checkpoint(path)
@@ -153,7 +154,7 @@ def test_an_interruption_while_saving_leaves_the_last_checkpoint(workplace, monk
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(KeyboardInterrupt):
         run.save()
-    assert read_checkpoint(run.folder / "checkpoint.pt")["epoch"] == 1
+    assert read_checkpoint(run.checkpoint)["epoch"] == 1
 
 
 @pytest.mark.parametrize(
@@ -261,12 +262,27 @@ def test_a_run_can_begin_from_another_and_keep_its_first_classes(workplace):
     first.fit()
     crops = first.data.validation_crops.numpy()[:, 0]
     expected = logits_of(first.average.module, crops)
-    second = make_run(workplace, classes=5, start="tiny")
+    second = make_run(workplace, name="second", classes=5, start="tiny")
     assert np.allclose(logits_of(second.average.module, crops), expected[:, :5], atol=1e-5)
+    other = {"widths": [8, 8, 8, 16]}
     with pytest.raises(TrainingError, match="another net"):
-        make_run(workplace, start="tiny", net_options={"widths": [8, 8, 8, 16]})
+        make_run(workplace, name="third", start="tiny", net_options=other)
     with pytest.raises(TrainingError, match="not a whole checkpoint"):
-        make_run(workplace, start="never_trained")
+        make_run(workplace, name="third", start="never_trained")
+
+
+def test_a_run_that_has_begun_no_longer_needs_the_one_it_began_from(workplace):
+    first = make_run(workplace)
+    first.fit_epoch()
+    second = make_run(workplace, name="second", start="tiny")
+    second.fit_epoch()
+    first.checkpoint.unlink()
+    again = make_run(workplace, name="second", start="tiny")
+    assert again.resume()
+    assert again.epoch == 1
+    assert training_document(again)["method"] == (
+        "from the weights of the run tiny, on crops of 48 pixels"
+    )
 
 
 def test_teachers_make_their_share_of_the_targets(workplace):
@@ -301,15 +317,19 @@ def test_crops_grow_with_the_schedule(workplace):
         run.epoch = epoch
         sides.append(run._shrink(crops).shape[-1])
     assert sides == [24, 32, 48, 48]
+    assert training_document(run)["method"] == (
+        "from random weights, on crops of 24 pixels until 25% of the schedule, "
+        "of 32 pixels until 50% of the schedule, of 48 pixels"
+    )
 
 
-@pytest.mark.parametrize(
-    ("net", "options", "side"),
-    [
-        ("custom_net", {"widths": (8, 8, 16, 16), "depths": (2, 2, 1, 2)}, 48),
-        ("vgg13", {"stages": ((4, 4), (8, 8), (8, 8, 8), (8, 8, 8)), "dense": 16}, 64),
-    ],
-)
+SMALL_NETS = [
+    ("custom_net", {"widths": (8, 8, 16, 16), "depths": (2, 2, 1, 2)}, 48),
+    ("vgg13", {"stages": ((4, 4), (8, 8), (8, 8, 8), (8, 8, 8)), "dense": 16}, 64),
+]
+
+
+@pytest.mark.parametrize(("net", "options", "side"), SMALL_NETS)
 def test_folding_keeps_the_answer(net, options, side):
     torch.manual_seed(0)
     net = NETS[net](classes=8, **options)
@@ -348,18 +368,54 @@ def test_without_damage_nothing_is_erased():
     one, other = (augment(gray, torch.Generator().manual_seed(0), damage=d) for d in (0, 1))
     spread = [(crops.amax(dim=(1, 2, 3)) - crops.amin(dim=(1, 2, 3))) for crops in (one, other)]
     assert spread[0].max() < 60  # noise alone
-    assert 0.2 < (spread[1] > 60).float().mean() < 0.5
+    assert 0.05 < (spread[1] > 60).float().mean() < 0.3
 
 
 def test_vgg13_is_the_papers():
-    """8.7 million parameters, as the paper counts them, and any side while it trains."""
-    net = NETS["vgg13"](classes=8).eval()
+    """Ten convolutions and two dense layers (as filters over all of the last map), 8.7 million
+    parameters, as the paper counts them, and any side while it trains."""
+    net = NETS["vgg13"](classes=8).fold()
     convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
-    assert len(convolutions) == 10
-    assert sum(p.numel() for p in net.fold().parameters()) == pytest.approx(8.76e6, rel=0.01)
+    assert [conv.kernel_size[0] for conv in convolutions] == 10 * [3] + [4, 1]
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(8.76e6, rel=0.01)
     with torch.no_grad():
         for side in (32, 48, 64):
             assert net(torch.rand(2, 1, side, side) * 255).shape == (2, 8)
+
+
+@pytest.mark.parametrize(("net", "options", "side"), SMALL_NETS)
+def test_a_mirrored_face_gets_the_same_answer(net, options, side):
+    torch.manual_seed(0)
+    net = NETS[net](classes=8, **options)
+    crops = torch.rand(16, 1, side, side) * 255
+    for _ in range(3):  # move the running statistics off their start
+        net(crops)
+    net.eval()
+    with torch.no_grad():
+        answer = net(crops)
+        assert torch.allclose(answer, net(crops.flip(3)), atol=1e-4)
+        assert (answer - net(crops.flip(2))).abs().max() > 0.01  # upside down is another picture
+
+
+def layers(net):
+    return [each for each in net.modules() if isinstance(each, torch.nn.Conv2d | torch.nn.Linear)]
+
+
+def test_rounded_weights_lie_on_their_steps_and_answer_better_than_merely_rounded(monkeypatch):
+    monkeypatch.setattr("training.quantise.STEPS", 60)
+    torch.manual_seed(0)
+    net = NETS["custom_net"](classes=8, widths=(8, 8, 16, 16), depths=(2, 2, 1, 2))
+    crops = torch.randint(0, 256, (64, 1, 48, 48), dtype=torch.uint8)
+    for _ in range(3):  # move the running statistics off their start
+        net(crops.float())
+    net = net.fold()
+    trained, merely = with_rounded_weights(net, crops, seed=1), copy.deepcopy(net)
+    for mine, other in zip(layers(trained), layers(merely), strict=True):
+        assert torch.allclose(Rounded()(mine.weight), mine.weight, atol=1e-6)
+        other.weight.data = Rounded()(other.weight)
+    with torch.no_grad():
+        answer, expected, worse = (each(crops.float()) for each in (trained, net, merely))
+    assert (answer - expected).abs().mean() < (worse - expected).abs().mean()
 
 
 def test_real_validation_pictures_are_those_of_the_protocol():
@@ -378,6 +434,5 @@ def test_the_committed_configs_are_those_of_the_committed_cards(path):
     assert config.name == path.stem
     for folder in tomllib.loads(path.read_text())["export"]:
         card = json.loads((ROOT / folder / "card.json").read_text())
-        assert card["training"]["net_options"] == config.net_options
-        assert card["training"]["seed"] == config.seed
+        assert card["training"]["settings"] == json.loads(json.dumps(asdict(config)))
         assert len(card["labels"]) == config.classes

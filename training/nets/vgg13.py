@@ -1,17 +1,17 @@
 """VGG13 of the FER+ paper (Barsoum et al. 2016, arXiv 1608.01041, section 4), 64×64 grey in.
 
 Ten 3×3 convolutions in four stages (64, 64 · 128, 128 · 256 ×3 · 256 ×3), each stage ending in
-max pooling and dropout of .25, then two dense layers of 1,024 with dropout of .5. Two things
-differ, for training's sake, and neither changes what is served: batch normalisation after each
-convolution, folded into it by `fold`, and pooling of the last stage to 4×4 whatever the crop's
-side, so that early epochs can use smaller crops.
+max pooling and dropout, then two dense layers of 1,024 with dropout. What is served has these
+layers; three things differ while it learns: filters are tied in mirrored pairs, the dense layers'
+too (as filters over the last 4×4 map), there is batch normalisation, and the last map is 4×4
+whatever the crop's side, so that early epochs can use smaller crops.
 """
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from training.nets.paired import PairedConv, PairedNorm, fold, pair_means
 from training.nets.standardise import standardise
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (256, 256, 256))
@@ -35,40 +35,36 @@ class Vgg13(nn.Module):
         channels = 1
         for widths in stages:
             for width in widths:
-                layers += [_convolution(channels, width), nn.BatchNorm2d(width), nn.ReLU()]
+                layers += [PairedConv(channels, width, 3), PairedNorm(width), nn.ReLU()]
                 channels = width
             layers += [nn.MaxPool2d(2), nn.Dropout(dropout)]
         self.features = nn.Sequential(*layers)
-        self.head = nn.Sequential(
-            nn.Linear(channels * _LAST_SIDE**2, dense),
-            nn.ReLU(),
-            nn.Dropout(dense_dropout),
-            nn.Linear(dense, dense),
-            nn.ReLU(),
-            nn.Dropout(dense_dropout),
-            nn.Linear(dense, classes),
-        )
+        layers = []
+        for size in (_LAST_SIDE, 1):
+            layers += [PairedConv(channels, dense, size), PairedNorm(dense), nn.ReLU()]
+            layers.append(nn.Dropout(dense_dropout))
+            channels = dense
+        self.dense = nn.Sequential(*layers)
+        self.head = nn.Linear(dense // 2, classes)
 
     def forward(self, crops: Tensor) -> Tensor:
         features = self.features(standardise(crops))
         if features.shape[-1] != _LAST_SIDE:
             features = nn.functional.interpolate(features, size=_LAST_SIDE)
-        return self.head(features.flatten(1))
+        return self.head(pair_means(self.dense(features).flatten(1)))
 
     def fold(self) -> "Vgg13":
-        """This net with every batch normalisation folded, for export. Changes the net itself."""
+        """This net with every pair of layers folded, for export. Changes the net itself."""
         self.eval()
-        folded: list[nn.Module] = []
-        for layer in self.features:
-            if isinstance(layer, nn.BatchNorm2d):
-                folded[-1] = fuse_conv_bn_eval(folded[-1], layer)
-            elif not isinstance(layer, nn.Dropout):
-                folded.append(layer)
-        self.features = nn.Sequential(*folded)
+        self.features, self.dense = _folded(self.features), _folded(self.dense)
         return self
 
 
-def _convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
-    conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return conv
+def _folded(layers: nn.Sequential) -> nn.Sequential:
+    folded: list[nn.Module] = []
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        if isinstance(layer, PairedConv):
+            folded.append(fold(layer, following))
+        elif not isinstance(layer, PairedNorm | nn.Dropout):
+            folded.append(layer)
+    return nn.Sequential(*folded)
