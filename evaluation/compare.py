@@ -60,15 +60,13 @@ def comparison(cards: list[ModelCard]) -> str:
     for card in cards:
         document = card.document
         scores = document["evaluation"]["protocols"][UNSEEN]
-        low, high = scores["accuracy_interval_95"]
         weights, speed = document["weights"], document["speed"]
         field = " / ".join(_percent(each["macro"]) for each in document["field"]["boxes"].values())
         rows.append(
             f"| [`{card.name}`](#{card.name}) | {len(card.labels)} "
             f"| {weights['parameters'] / 1e6:.2f} M "
             f"| {weights['bytes'] / 1e6:.1f} MB, {weights['precision']} "
-            f"| {_percent(scores['accuracy'])} ({_percent(low)}–{_percent(high)}) "
-            f"| {_percent(scores['macro_recall'])} "
+            f"| {_accuracy(scores)} | {_percent(scores['macro_recall'])} "
             f"| {document['calibration']['expected_calibration_error_held_out']:.3f} "
             f"| {field} | {speed['ms_a_face']:.2f} / {speed['ms_a_face_in_32']:.2f} "
             f"| {speed['load_ms']:.0f} ms, {speed['resident_mb']:.0f} MB |"
@@ -100,10 +98,8 @@ def section(card: ModelCard) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, scores in evaluation["protocols"].items():
-        low, high = scores["accuracy_interval_95"]
         lines.append(
-            f"| {name} | {scores['pictures']:,} "
-            f"| {_percent(scores['accuracy'])} ({_percent(low)}–{_percent(high)}) "
+            f"| {name} | {scores['pictures']:,} | {_accuracy(scores)} "
             f"| {_percent(scores['macro_recall'])} | {_percent(scores['macro_f1'])} "
             f"| {scores['expected_calibration_error']:.3f} |"
         )
@@ -149,6 +145,11 @@ def _by_emotion(card: ModelCard) -> list[str]:
     return rows
 
 
+def _accuracy(scores: dict[str, Any]) -> str:
+    low, high = scores["accuracy_interval_95"]
+    return f"{_percent(scores['accuracy'])} ({_percent(low)}–{_percent(high)})"
+
+
 def _percent(share: Any) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
@@ -176,11 +177,9 @@ def _short_comparison(cards: list[ModelCard]) -> str:
     for card in cards:
         document = card.document
         scores = document["evaluation"]["protocols"][UNSEEN]
-        low, high = scores["accuracy_interval_95"]
         rows.append(
             f"| `{card.name}` | {len(card.labels)} | {document['weights']['bytes'] / 1e6:.1f} MB "
-            f"| {_percent(scores['accuracy'])} ({_percent(low)}–{_percent(high)}) "
-            f"| {_percent(scores['macro_recall'])} "
+            f"| {_accuracy(scores)} | {_percent(scores['macro_recall'])} "
             f"| {_percent(document['field']['boxes']['haar']['macro'])} "
             f"| {document['speed']['ms_a_face']:.1f} |"
         )

@@ -1,9 +1,10 @@
 """Training a folded net to live with 8-bit weights (Jacob et al. 2017, arXiv 1712.05877).
 
-Rounding weights costs the small net half a point of accuracy and twice that in macro recall: the
-folded identity makes one weight of each filter large, and the others share what steps are left.
-A few hundred steps with rounded weights in the forward pass, towards the answers of the net before,
-win most of it back.
+The folded identity makes one weight of each filter large; the others share the steps that are left.
+A few hundred steps with rounded weights in the forward pass go towards the answers of the net
+before. On custom_net_8 this is worth little: 98.4 % of validation pictures (98.5 % with two other
+seeds) are named as by the fp32 net, 98.2 % with merely rounded weights, and accuracy is the same
+within chance (87.8, 87.8 and 88.1 %, merely rounded 88.0 %).
 """
 
 import copy

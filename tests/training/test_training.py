@@ -22,7 +22,9 @@ if importlib.util.find_spec("torch") is None:
         raise RuntimeError("CI must have torch: make train-env")
     pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
 
+import onnx
 import torch
+from onnx import numpy_helper
 
 from app.vision.card import read_card
 from app.vision.classifier import Classifier
@@ -31,6 +33,8 @@ from training.calibration import fit_temperature
 from training.data import read_split
 from training.export import assert_parity, logits_of, training_document, write_models
 from training.nets import NETS
+from training.nets.paired import PairedNorm
+from training.onnx_files import write_fp32, write_int8
 from training.quantise import Rounded, with_rounded_weights
 from training.train import Run, TrainingError, load_data, read_checkpoint, read_config
 from training.votes import LABELS, majority
@@ -329,19 +333,24 @@ SMALL_NETS = [
 ]
 
 
-@pytest.mark.parametrize(("net", "options", "side"), SMALL_NETS)
-def test_folding_keeps_the_answer(net, options, side):
+def settled(net, options, side):
+    """A small net whose running statistics have moved off their start, and crops for it."""
     torch.manual_seed(0)
     net = NETS[net](classes=8, **options)
     crops = torch.rand(16, 1, side, side) * 255
-    for _ in range(3):  # move the running statistics off their start
+    for _ in range(3):
         net(crops)
-    net.eval()
+    return net.eval(), crops
+
+
+@pytest.mark.parametrize(("net", "options", "side"), SMALL_NETS)
+def test_folding_keeps_the_answer(net, options, side):
+    net, crops = settled(net, options, side)
     with torch.no_grad():
         expected = net(crops)
         folded = net.fold()
         assert torch.allclose(folded(crops), expected, atol=1e-4)
-    assert not [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not [m for m in folded.modules() if isinstance(m, PairedNorm)]
 
 
 def test_temperature_is_found():
@@ -385,12 +394,7 @@ def test_vgg13_is_the_papers():
 
 @pytest.mark.parametrize(("net", "options", "side"), SMALL_NETS)
 def test_a_mirrored_face_gets_the_same_answer(net, options, side):
-    torch.manual_seed(0)
-    net = NETS[net](classes=8, **options)
-    crops = torch.rand(16, 1, side, side) * 255
-    for _ in range(3):  # move the running statistics off their start
-        net(crops)
-    net.eval()
+    net, crops = settled(net, options, side)
     with torch.no_grad():
         answer = net(crops)
         assert torch.allclose(answer, net(crops.flip(3)), atol=1e-4)
@@ -403,12 +407,8 @@ def layers(net):
 
 def test_rounded_weights_lie_on_their_steps_and_answer_better_than_merely_rounded(monkeypatch):
     monkeypatch.setattr("training.quantise.STEPS", 60)
-    torch.manual_seed(0)
-    net = NETS["custom_net"](classes=8, widths=(8, 8, 16, 16), depths=(2, 2, 1, 2))
-    crops = torch.randint(0, 256, (64, 1, 48, 48), dtype=torch.uint8)
-    for _ in range(3):  # move the running statistics off their start
-        net(crops.float())
-    net = net.fold()
+    net, crops = settled(*SMALL_NETS[0])
+    net, crops = net.fold(), crops.byte()
     trained, merely = with_rounded_weights(net, crops, seed=1), copy.deepcopy(net)
     for mine, other in zip(layers(trained), layers(merely), strict=True):
         assert torch.allclose(Rounded()(mine.weight), mine.weight, atol=1e-6)
@@ -416,6 +416,29 @@ def test_rounded_weights_lie_on_their_steps_and_answer_better_than_merely_rounde
     with torch.no_grad():
         answer, expected, worse = (each(crops.float()) for each in (trained, net, merely))
     assert (answer - expected).abs().mean() < (worse - expected).abs().mean()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
+def test_the_file_holds_the_weights_that_were_trained_to_be_rounded(tmp_path, monkeypatch):
+    """Else all of the training for it were in vain: both must take the same steps."""
+    monkeypatch.setattr("training.quantise.STEPS", 2)
+    net, crops = settled(*SMALL_NETS[0])
+    rounded = with_rounded_weights(net.fold(), crops.byte(), seed=1)
+    path = tmp_path / "model.onnx"
+    write_fp32(rounded, 48, path)
+    write_int8(path, crops.byte().numpy()[:, 0], path)
+    tensors = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+    held = [
+        tensors[name] * tensors[name.replace("_quantized", "_scale")][:, None, None, None]
+        for name in tensors
+        if name.endswith("_quantized") and tensors[name].ndim == 4
+    ]
+    expected = [each.weight.detach().numpy() for each in layers(rounded)[:-1]]
+    assert len(held) == len(expected) == 7
+    for each in expected:
+        assert any(
+            each.shape == other.shape and np.allclose(each, other, atol=1e-6) for other in held
+        )
 
 
 def test_real_validation_pictures_are_those_of_the_protocol():
