@@ -90,7 +90,7 @@ def section(card: ModelCard) -> str:
         f"- **Licence:** {document['licence']}",
         f"- **Trained** on {training['pictures']:,} pictures of the {training['data']}; targets: "
         f"{training['targets']}; {training['method']}; {training['epochs']} epochs in "
-        f"{training['minutes']:.0f} minutes (`{training['command']}`).",
+        f"{training['minutes']:.0f} minutes on {training['machine']} (`{training['command']}`).",
         f"- **Evaluated** on {evaluation['data']} (`{evaluation['command']}`): "
         f"{evaluation['note']}.",
         "",

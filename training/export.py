@@ -40,7 +40,8 @@ CALIBRATION_PICTURES = 512
 FP32_PARITY = 2e-3
 # Eight bits change the answer only where two emotions are nearly as likely.
 INT8_AGREEMENT = 0.95
-PRECISIONS = ("fp32", "int8")
+# "settled" weights are trained to live with their 8 bits: see training.quantise.
+PRECISIONS = ("fp32", "int8", "settled int8")
 
 
 def logits_of(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -102,8 +103,9 @@ def write_models(config_path: Path, data_folder: Path) -> list[Path]:
 def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) -> str:
     config, trained = run.config, run.average.module
     net = copy.deepcopy(trained).fold()
-    if precision == "int8":
+    if precision == "settled int8":
         net = with_rounded_weights(net, run.data.crops, seed=config.seed)
+        precision = "int8"
     path = folder / WEIGHTS_FILE
     write_fp32(net, config.input_size, path)
     if precision == "int8":
@@ -124,7 +126,7 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
             "parameters": sum(p.numel() for p in net.parameters()),
             "precision": precision,
         },
-        "training": training_document(run),
+        "training": training_document(run) | {"machine": said["machine"]},
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
     }
     write_card(folder, card)

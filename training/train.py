@@ -218,7 +218,7 @@ class Run:
         return True
 
     def train_epoch(self) -> float:
-        """One pass over the training pictures; returns the mean loss."""
+        """One pass over the training pictures, shorter where the schedule ends; the mean loss."""
         self.net.train()
         batches = self._batches()
         epoch_start, seconds_before = time.monotonic(), self.seconds
@@ -226,6 +226,8 @@ class Run:
         for step, batch in enumerate(tqdm(batches, desc=f"epoch {self.epoch + 1}", leave=False)):
             self._set_learning_rate(self.epoch + step / len(batches))
             left = 1 - self.progress(self.epoch + step / len(batches))
+            if left <= 0:  # of time: the learning rate is 0 from here on
+                break
             damage = min(1.0, left / self.config.fade) if self.config.fade else 1.0
             crops = augment(self.data.crops[batch].float(), self.generator, damage=damage)
             crops = self._shrink(crops).to(memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ TOLERANCES = {
     "macro_recall": 0.01,
     "macro_f1": 0.01,
 }
-FLOOR = 0.87  # the least accuracy on pictures that the models have not seen
+FLOOR = 0.88  # the least accuracy on pictures that the models have not seen
 PICTURES = {"majority": 3191, "majority, unseen": 2946, "all": 3579, "all, unseen": 3300}
 
 

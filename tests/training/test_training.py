@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import itertools
 import json
 import os
 import tomllib
@@ -59,10 +60,11 @@ widths = [8, 8, 16, 32]
 depths = [2, 1, 1, 1]
 [export]
 "models/tiny" = "fp32"
-"models/tiny_int8" = "int8"
+"models/tiny_int8" = "settled int8"
 [card]
 version = "0.0.1"
 crop_scale = 1.0
+machine = "a test"
 licence = "none"
 intended_use = "tests"
 out_of_scope = "all else"
@@ -227,7 +229,9 @@ def test_parity_is_not_had_by_another_net():
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
 def test_a_failed_export_leaves_the_model_that_was_there(workplace, monkeypatch):
-    text = (workplace / "tiny.toml").read_text().replace('"models/tiny_int8" = "int8"\n', "")
+    text = (
+        (workplace / "tiny.toml").read_text().replace('"models/tiny_int8" = "settled int8"\n', "")
+    )
     (workplace / "tiny.toml").write_text(text)
     make_run(workplace).fit_epoch()
     write_models(workplace / "tiny.toml", workplace / "data")
@@ -249,6 +253,16 @@ def test_an_export_must_say_where_to_and_how_precisely(workplace):
     (workplace / "tiny.toml").write_text(text)
     with pytest.raises(TrainingError, match=r"fp32.*int8"):
         write_models(workplace / "tiny.toml", workplace / "data")
+
+
+def test_an_epoch_is_cut_short_where_the_time_is_up(workplace, monkeypatch):
+    """A minute of batches that take ten seconds each: the eighth would be the last of the epoch."""
+    run = make_run(workplace, minutes=1)
+    clock = itertools.count(step=10)
+    monkeypatch.setattr("training.train.time.monotonic", lambda: next(clock))
+    run.fit()
+    assert run.epoch == 1
+    assert int(run.average.n_averaged) == 6
 
 
 def test_five_classes_train_on_their_pictures_only(workplace):
