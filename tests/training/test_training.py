@@ -249,7 +249,7 @@ def test_nothing_is_exported_before_training(workplace):
 
 
 def test_an_export_must_say_where_to_and_how_precisely(workplace):
-    text = (workplace / "tiny.toml").read_text().replace('"int8"', '"int4"')
+    text = (workplace / "tiny.toml").read_text().replace('"settled int8"', '"int4"')
     (workplace / "tiny.toml").write_text(text)
     with pytest.raises(TrainingError, match=r"fp32.*int8"):
         write_models(workplace / "tiny.toml", workplace / "data")
