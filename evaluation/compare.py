@@ -52,27 +52,32 @@ split, and the service that this one re-does 75.0 % (8 emotions) and 74.6 % (5) 
 
 
 def comparison(cards: list[ModelCard]) -> str:
-    rows = [
-        "| model | emotions | parameters | size | accuracy | macro recall | ECE | in the field "
-        "| ms a face | load, memory |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    head = ["model", "emotions", "parameters", "size", "accuracy", "macro recall", "ECE"]
+    head += ["in the field", "ms a face", "load, memory"]
+    rows = []
     for card in cards:
         document = card.document
         scores = document["evaluation"]["protocols"][UNSEEN]
         weights, speed = document["weights"], document["speed"]
         field = " / ".join(_percent(each["macro"]) for each in document["field"]["boxes"].values())
         rows.append(
-            f"| [`{card.name}`](#{card.name}) | {len(card.labels)} "
-            f"| {weights['parameters'] / 1e6:.2f} M "
-            f"| {weights['bytes'] / 1e6:.1f} MB, {weights['precision']} "
-            f"| {_accuracy(scores)} | {_percent(scores['macro_recall'])} "
-            f"| {document['calibration']['expected_calibration_error_held_out']:.3f} "
-            f"| {field} | {speed['ms_a_face']:.2f} / {speed['ms_a_face_in_32']:.2f} "
-            f"| {speed['load_ms']:.0f} ms, {speed['resident_mb']:.0f} MB |"
+            [
+                f"[`{card.name}`](#{card.name})",
+                f"{len(card.labels)}",
+                f"{weights['parameters'] / 1e6:.2f} M",
+                f"{weights['bytes'] / 1e6:.1f} MB, {weights['precision']}",
+                _accuracy(scores),
+                _percent(scores["macro_recall"]),
+                f"{document['calibration']['expected_calibration_error_held_out']:.3f}",
+                field,
+                f"{speed['ms_a_face']:.2f} / {speed['ms_a_face_in_32']:.2f}",
+                f"{speed['load_ms']:.0f} ms, {speed['resident_mb']:.0f} MB",
+            ]
         )
     machines = sorted({card.document["speed"]["machine"] for card in cards})
-    return "\n".join(rows) + f"\n\nSpeed and memory measured on: {', '.join(machines)}."
+    return (
+        "\n".join(_table(head, rows)) + f"\n\nSpeed and memory measured on: {', '.join(machines)}."
+    )
 
 
 def section(card: ModelCard) -> str:
@@ -94,16 +99,20 @@ def section(card: ModelCard) -> str:
         f"- **Evaluated** on {evaluation['data']} (`{evaluation['command']}`): "
         f"{evaluation['note']}.",
         "",
-        "| protocol | pictures | accuracy (95 % interval) | macro recall | macro F1 | ECE |",
-        "|---|---|---|---|---|---|",
     ]
-    for name, scores in evaluation["protocols"].items():
-        lines.append(
-            f"| {name} | {scores['pictures']:,} | {_accuracy(scores)} "
-            f"| {_percent(scores['macro_recall'])} | {_percent(scores['macro_f1'])} "
-            f"| {scores['expected_calibration_error']:.3f} |"
-        )
-    lines += ["", *_by_emotion(card), ""]
+    head = ["protocol", "pictures", "accuracy (95 % interval)", "macro recall", "macro F1", "ECE"]
+    rows = [
+        [
+            name,
+            f"{scores['pictures']:,}",
+            _accuracy(scores),
+            _percent(scores["macro_recall"]),
+            _percent(scores["macro_f1"]),
+            f"{scores['expected_calibration_error']:.3f}",
+        ]
+        for name, scores in evaluation["protocols"].items()
+    ]
+    lines += [*_table(head, rows), "", *_by_emotion(card), ""]
     source = f"../models/{card.name}"
     lines.append(
         " ".join(
@@ -124,25 +133,28 @@ def _by_emotion(card: ModelCard) -> list[str]:
     scores = document["evaluation"]["protocols"][MAIN]
     shown = document["calibration"]["share_right_of_faces_shown_at_threshold"]
     fields = document["field"]["boxes"]
-    rows = [
-        "Of the faces *shown* at a threshold, the share that is that emotion (and how many there "
-        "are), on held-out folds:",
-        "",
-        "| emotion | recall | precision | "
-        + " | ".join(f"field, {source}" for source in fields)
-        + " | "
-        + " | ".join(f"shown at {threshold}" for threshold in THRESHOLDS)
-        + " |",
-        "|---" * (3 + len(fields) + len(THRESHOLDS)) + "|",
-    ]
+    head = ["emotion", "recall", "precision", *(f"field, {source}" for source in fields)]
+    head += [f"shown at {threshold}" for threshold in THRESHOLDS]
+    rows = []
     for label in card.labels:
-        cells = [_percent(scores["recall"][label]), _percent(scores["precision"][label])]
+        cells = [label, _percent(scores["recall"][label]), _percent(scores["precision"][label])]
         cells += [_percent(each["right_by_expression"].get(label)) for each in fields.values()]
         for threshold in THRESHOLDS:
             at = shown[str(threshold)][label]
             cells.append(f"{_percent(at['share'])} ({at['faces']})" if at else "–")
-        rows.append(f"| {label} | " + " | ".join(cells) + " |")
-    return rows
+        rows.append(cells)
+    return [
+        "Of the faces *shown* at a threshold, the share that is that emotion (and how many there "
+        "are), on held-out folds:",
+        "",
+        *_table(head, rows),
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return [lines[0], "|---" * len(head) + "|", *lines[1:]]
 
 
 def _accuracy(scores: dict[str, Any]) -> str:
@@ -169,38 +181,40 @@ def readme(text: str, cards: list[ModelCard]) -> str:
 
 
 def _short_comparison(cards: list[ModelCard]) -> str:
-    rows = [
-        "| model | emotions | size | accuracy (95 % interval) | macro recall | in the field "
-        "| ms a face |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = ["model", "emotions", "size", "accuracy (95 % interval)", "macro recall"]
+    head += ["in the field", "ms a face"]
+    rows = []
     for card in cards:
         document = card.document
         scores = document["evaluation"]["protocols"][UNSEEN]
         rows.append(
-            f"| `{card.name}` | {len(card.labels)} | {document['weights']['bytes'] / 1e6:.1f} MB "
-            f"| {_accuracy(scores)} | {_percent(scores['macro_recall'])} "
-            f"| {_percent(document['field']['boxes']['haar']['macro'])} "
-            f"| {document['speed']['ms_a_face']:.1f} |"
+            [
+                f"`{card.name}`",
+                f"{len(card.labels)}",
+                f"{document['weights']['bytes'] / 1e6:.1f} MB",
+                _accuracy(scores),
+                _percent(scores["macro_recall"]),
+                _percent(document["field"]["boxes"]["haar"]["macro"]),
+                f"{document['speed']['ms_a_face']:.1f}",
+            ]
         )
-    return "\n".join(rows)
+    return "\n".join(_table(head, rows))
 
 
 def _threshold(card: ModelCard) -> str:
     calibration = card.document["calibration"]
     shown = calibration["share_right_of_faces_shown_at_threshold"][README_THRESHOLD]
-    rows = [
+    by_label = {label: shown[label] or {"share": None, "faces": 0} for label in card.labels}
+    rows = [[label, _percent(at["share"]), f"{at['faces']}"] for label, at in by_label.items()]
+    head = [f"shown as, with `threshold={README_THRESHOLD}`", "share that is", "of so many faces"]
+    lines = [
         f"Expected calibration error on held-out folds, 15 bins: "
         f"{calibration['expected_calibration_error_held_out']:.3f}. Chance alone leaves "
         f"{calibration['by_chance_alone']:.3f} on so many pictures.",
         "",
-        f"| shown as, with `threshold={README_THRESHOLD}` | share that is | of so many faces |",
-        "|---|---|---|",
+        *_table(head, rows),
     ]
-    for label in card.labels:
-        at = shown[label] or {"share": None, "faces": 0}
-        rows.append(f"| {label} | {_percent(at['share'])} | {at['faces']} |")
-    return "\n".join(rows)
+    return "\n".join(lines)
 
 
 def main() -> None:

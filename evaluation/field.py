@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.card import write_card
+from app.vision.card import ModelCard, write_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS
 from app.vision.image import crop_face, decode, to_gray
@@ -33,6 +33,11 @@ GIVEN_SCALE = 0.86
 MATCH_IOU = 0.4
 FEWEST_PICTURES = 40
 MAX_PIXELS = 50_000_000
+
+
+def served_scale(card: ModelCard, source: str) -> float:
+    """The side of a crop over the longer side of a box of `source`, to a thousandth."""
+    return round(card.crop_scale * (GIVEN_SCALE if source == GIVEN else 1), 3)
 
 
 def read_gray(portraits: list[Portrait]) -> list[NDArray[np.uint8]]:
@@ -110,22 +115,20 @@ def main() -> None:
         share = float(np.mean([box is not None for box in boxes]))
         print(f"{len(portraits)} portraits, boxes of {source}: main face in {100 * share:.1f} %")
         for folder, classifier in classifiers.items():
-            served = classifier.card.crop_scale * (GIVEN_SCALE if source == GIVEN else 1)
+            served = served_scale(classifier.card, source)
             by_scale = {
-                round(scale, 3): right_by_expression(
-                    classifier, portraits, images_gray, boxes, scale
-                )
+                scale: right_by_expression(classifier, portraits, images_gray, boxes, scale)
                 for scale in sorted({*SCALES, served})
             }
             print(f"{folder.name}, single view", flush=True)
             for scale, right in by_scale.items():
-                chosen = " (the card's)" if scale == round(served, 3) else ""
+                chosen = " (the card's)" if scale == served else ""
                 parts = "  ".join(f"{name} {100 * value:.1f}" for name, value in right.items())
                 print(f"  scale {scale:<5} macro {100 * macro(right):.1f}   {parts}{chosen}")
             sections[folder][source] = {
                 "main_face_found": round(share, 4),
-                "macro": round(macro(by_scale[round(served, 3)]), 4),
-                "right_by_expression": _rounded(by_scale[round(served, 3)]),
+                "macro": round(macro(by_scale[served]), 4),
+                "right_by_expression": _rounded(by_scale[served]),
                 "macro_by_crop_scale": _rounded(
                     {str(scale): macro(right) for scale, right in by_scale.items()}
                 ),

@@ -224,8 +224,9 @@ class Run:
         epoch_start, seconds_before = time.monotonic(), self.seconds
         losses = []
         for step, batch in enumerate(tqdm(batches, desc=f"epoch {self.epoch + 1}", leave=False)):
-            self._set_learning_rate(self.epoch + step / len(batches))
-            left = 1 - self.progress(self.epoch + step / len(batches))
+            epoch = self.epoch + step / len(batches)
+            self._set_learning_rate(epoch)
+            left = 1 - self.progress(epoch)
             if left <= 0:  # of time: the learning rate is 0 from here on
                 break
             damage = min(1.0, left / self.config.fade) if self.config.fade else 1.0

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from app.vision.card import parse_card
+from app.settings import ROOT
+from app.vision.card import parse_card, read_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS
 from app.vision.types import Box, Detection
 from evaluation import field
-from evaluation.field import GIVEN, macro, main_boxes, right_by_expression
+from evaluation.field import GIVEN, macro, main_boxes, right_by_expression, served_scale
 from evaluation.photos import Portrait
 from tests.conftest import StubSession, card_document
 
@@ -59,3 +60,12 @@ def test_the_detectors_best_box_is_taken_where_it_meets_the_face(monkeypatch):
     grays = [np.full((60, 60), gray, np.uint8) for gray in (9, 0)]
     assert main_boxes(people, grays, "twice") == [Box(12, 12, 50, 50), None]
     assert main_boxes(people, grays, GIVEN) == [FACE, FACE]
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "models").glob("*/card.json")))
+def test_cards_say_what_the_served_crop_gives(folder):
+    """The cascade's boxes by the card's own scale, the given ones by theirs."""
+    card = read_card(folder.parent)
+    for source, said in card.document["field"]["boxes"].items():
+        assert said["macro"] == said["macro_by_crop_scale"][str(served_scale(card, source))]
+    assert served_scale(card, GIVEN) < served_scale(card, "haar") == card.crop_scale
