@@ -3,12 +3,13 @@ BIN := .venv/bin
 CONFIG ?= training/configs/custom_net_8.toml
 # The folders that CONFIG is exported to, as its table [export] names them.
 EXPORTED = $(shell sed -n '/^\[export\]/,/^$$/s/^"\(.*\)" *=.*/\1/p' $(CONFIG))
-ALL_MODELS = $(patsubst %/card.json,%,$(sort $(wildcard models/*/card.json)))
-MODELS ?= $(ALL_MODELS)
+MEASURES = $(if $(shell grep '^task = "faces"' $(CONFIG)),evaluate-detectors,evaluate evaluate-field speed)
+# Models to measure; all that lie in models/ unless set.
+MODELS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format train export evaluate evaluate-field speed train-env clean
+.PHONY: help serve test lint format train export evaluate evaluate-field evaluate-detectors speed bench bench-growth train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -30,24 +31,33 @@ format: .venv/.dev ## rewrite the code in its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train: .venv/.train ## train CONFIG on DATA/ferplus, or go on where it was interrupted
-	$(BIN)/python -m training.train $(CONFIG) --data $(DATA)/ferplus
+train: .venv/.train ## train CONFIG on DATA, or go on where it was interrupted
+	$(BIN)/python -m training.train $(CONFIG) --data $(DATA)
 
 export: .venv/.train ## write the trained CONFIG to models/ as ONNX with cards, and measure them
-	$(BIN)/python -m training.export $(CONFIG) --data $(DATA)/ferplus
-	@$(MAKE) --no-print-directory evaluate evaluate-field speed MODELS="$(EXPORTED)"
+	$(BIN)/python -m training.export $(CONFIG) --data $(DATA)
+	@$(MAKE) --no-print-directory $(MEASURES) MODELS="$(EXPORTED)"
 
 evaluate: .venv/.evaluate ## measure MODELS on the validation split; writes cards, pictures, docs/models.md
 	$(BIN)/python -m evaluation.accuracy $(MODELS) --data $(DATA)/ferplus --write
-	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
+	$(BIN)/python -m evaluation.compare
 
 evaluate-field: .venv/.runtime ## measure MODELS on photographs, by crop scale; writes cards, docs/models.md
 	$(BIN)/python -m evaluation.field $(MODELS) --data $(DATA) --write
-	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
+	$(BIN)/python -m evaluation.compare
+
+evaluate-detectors: .venv/.evaluate ## measure detectors on photographs, and the whole service; writes docs/detectors.md
+	$(BIN)/python -m evaluation.detection --data $(DATA) --write
 
 speed: .venv/.runtime ## measure what MODELS cost: milliseconds a face, memory; writes cards, docs/models.md
 	$(BIN)/python -m evaluation.speed $(MODELS) --write
-	$(BIN)/python -m evaluation.compare $(ALL_MODELS)
+	$(BIN)/python -m evaluation.compare
+
+bench: .venv/.dev ## measure the service under load, next to what the machine can do at most
+	$(BIN)/python -m benchmarks.service --data $(DATA)
+
+bench-growth: .venv/.dev ## measure how reading slows down as the store grows to a million images
+	$(BIN)/python -m benchmarks.growth
 
 train-env: .venv/.train ## install what training needs (torch) into .venv
 

@@ -6,7 +6,7 @@ from app.store import queries
 from app.vision.draw import annotated_picture
 from app.vision.engine import Engine
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import Analysis
+from app.vision.types import Analysis, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Options:
     threshold: float
     model: str | None = None
     detector: str | None = None
+    wanted: Wanted = Wanted()
     store: bool = True
 
 
@@ -54,6 +55,7 @@ def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
         threshold=options.threshold,
         model=options.model,
         detector=options.detector,
+        wanted=options.wanted,
     )
 
 

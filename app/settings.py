@@ -35,7 +35,9 @@ class Settings:
         "where results are kept: sqlite:///… or postgresql://…",
     )
     models_dir: Path = _setting(
-        "EMOTION_MODELS_DIR", ROOT / "models", "folder with a folder for each model"
+        "EMOTION_MODELS_DIR",
+        ROOT / "models",
+        "folder with a folder for each model; the detector haar has one too",
     )
     model: str = _setting("EMOTION_MODEL", "custom_net_8", "model when a request names none")
     detector: str = _setting("EMOTION_DETECTOR", "haar", "detector when a request names none")

@@ -2,7 +2,7 @@
 through app.vision, in both of FER+'s protocols.
 
     python -m evaluation.accuracy models/custom_net_8 --data ../shared/data/ferplus
-    python -m evaluation.accuracy models/* --write          # and put it on their cards
+    python -m evaluation.accuracy --write     # of all models, and put it on their cards
     python -m evaluation.accuracy models/custom_net_8 --data /pictures --split test
 
 `--data` is any layout that training.data reads. A model is asked about the pictures whose class it
@@ -11,6 +11,7 @@ knows. "Unseen" leaves out pictures that are also in the data's training split.
 
 import argparse
 from dataclasses import dataclass
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.card import write_card
+from app.vision.card import classifier_folders, write_card
 from app.vision.classifier import Classifier
 from evaluation import plots
 from evaluation.calibration import (
@@ -129,9 +130,9 @@ def table(classifier: Classifier, report: Report) -> str:
 
 
 def card_sections(
-    classifier: Classifier, report: Report, data: Path, split: str
+    classifier: Classifier, report: Report, folder: Path, data: Path, split: str
 ) -> dict[str, dict[str, Any]]:
-    """What goes on the card: `evaluation` and `calibration`."""
+    """What goes on the card in `folder`: `evaluation` and `calibration`."""
     labels = classifier.card.labels
 
     def by_label(values: NDArray[np.float64]) -> dict[str, float | None]:
@@ -142,7 +143,7 @@ def card_sections(
 
     evaluation = {
         "data": f"{data.name}, split {split}",
-        "command": f"make evaluate MODELS=models/{classifier.card.name}",
+        "command": f"make evaluate MODELS={relpath(folder)}",
         "protocols": {
             name: {
                 "pictures": found.count,
@@ -179,7 +180,7 @@ def card_sections(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
     parser.add_argument("--data", type=Path, default=Path("../shared/data/ferplus"))
     parser.add_argument("--split", choices=SPLITS, default="valid")
     parser.add_argument("--write", action="store_true", help="put figures and pictures beside it")
@@ -200,7 +201,7 @@ def main() -> None:
 def write(classifier: Classifier, report: Report, folder: Path, data: Path, split: str) -> None:
     """Put the figures on the card and the two pictures beside it."""
     card = classifier.card
-    write_card(folder, card.document | card_sections(classifier, report, data, split))
+    write_card(folder, card.document | card_sections(classifier, report, folder, data, split))
     plots.confusion(
         report.scores[MAIN].confusion, card.labels, folder / CONFUSION_PICTURE, card.name
     )

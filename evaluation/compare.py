@@ -1,6 +1,6 @@
 """docs/models.md, the table of networks and a page of each, and README's figures, from the cards.
 
-    python -m evaluation.compare models/*
+    python -m evaluation.compare
 
 Measures nothing: evaluation.accuracy, .field and .speed put the figures on the cards. A model that
 lacks some, an operator's own for instance, is left out and named.
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ModelUnavailable
-from app.vision.card import ModelCard, read_card
+from app.vision.card import ModelCard, classifier_folders, read_card
 from evaluation.accuracy import CONFUSION_PICTURE, MAIN, RELIABILITY_PICTURE
 from evaluation.calibration import THRESHOLDS
+from evaluation.markdown import percent, renew, table
 
 PAGE = Path("docs/models.md")
 README = Path("README.md")
@@ -59,7 +60,7 @@ def comparison(cards: list[ModelCard]) -> str:
         document = card.document
         scores = document["evaluation"]["protocols"][UNSEEN]
         weights, speed = document["weights"], document["speed"]
-        field = " / ".join(_percent(each["macro"]) for each in document["field"]["boxes"].values())
+        field = " / ".join(percent(each["macro"]) for each in document["field"]["boxes"].values())
         rows.append(
             [
                 f"[`{card.name}`](#{card.name})",
@@ -67,7 +68,7 @@ def comparison(cards: list[ModelCard]) -> str:
                 f"{weights['parameters'] / 1e6:.2f} M",
                 f"{weights['bytes'] / 1e6:.1f} MB, {weights['precision']}",
                 _accuracy(scores),
-                _percent(scores["macro_recall"]),
+                percent(scores["macro_recall"]),
                 f"{document['calibration']['expected_calibration_error_held_out']:.3f}",
                 field,
                 f"{speed['ms_a_face']:.2f} / {speed['ms_a_face_in_32']:.2f}",
@@ -75,15 +76,17 @@ def comparison(cards: list[ModelCard]) -> str:
             ]
         )
     machines = sorted({card.document["speed"]["machine"] for card in cards})
-    return (
-        "\n".join(_table(head, rows)) + f"\n\nSpeed and memory measured on: {', '.join(machines)}."
-    )
+    return table(head, rows) + f"\n\nSpeed and memory measured on: {', '.join(machines)}."
 
 
 def section(card: ModelCard) -> str:
     """One model's card for people."""
     document = card.document
     training, evaluation = document["training"], document["evaluation"]
+    shift = training.get("prior_shift", 0)
+    shifted = f"; {shift} of the logarithm of each class's share is taken off its logit" * bool(
+        shift
+    )
     lines = [
         f"## {card.name}",
         "",
@@ -94,7 +97,7 @@ def section(card: ModelCard) -> str:
         f"- **Limits:** {document['limits']}",
         f"- **Licence:** {document['licence']}",
         f"- **Trained** on {training['pictures']:,} pictures of the {training['data']}; targets: "
-        f"{training['targets']}; {training['method']}; {training['epochs']} epochs in "
+        f"{training['targets']}; {training['method']}{shifted}; {training['epochs']} epochs in "
         f"{training['minutes']:.0f} minutes on {training['machine']} (`{training['command']}`).",
         f"- **Evaluated** on {evaluation['data']} (`{evaluation['command']}`): "
         f"{evaluation['note']}.",
@@ -106,13 +109,13 @@ def section(card: ModelCard) -> str:
             name,
             f"{scores['pictures']:,}",
             _accuracy(scores),
-            _percent(scores["macro_recall"]),
-            _percent(scores["macro_f1"]),
+            percent(scores["macro_recall"]),
+            percent(scores["macro_f1"]),
             f"{scores['expected_calibration_error']:.3f}",
         ]
         for name, scores in evaluation["protocols"].items()
     ]
-    lines += [*_table(head, rows), "", *_by_emotion(card), ""]
+    lines += [table(head, rows), "", *_by_emotion(card), ""]
     source = f"../models/{card.name}"
     lines.append(
         " ".join(
@@ -137,47 +140,32 @@ def _by_emotion(card: ModelCard) -> list[str]:
     head += [f"shown at {threshold}" for threshold in THRESHOLDS]
     rows = []
     for label in card.labels:
-        cells = [label, _percent(scores["recall"][label]), _percent(scores["precision"][label])]
-        cells += [_percent(each["right_by_expression"].get(label)) for each in fields.values()]
+        cells = [label, percent(scores["recall"][label]), percent(scores["precision"][label])]
+        cells += [percent(each["right_by_expression"].get(label)) for each in fields.values()]
         for threshold in THRESHOLDS:
             at = shown[str(threshold)][label]
-            cells.append(f"{_percent(at['share'])} ({at['faces']})" if at else "–")
+            cells.append(f"{percent(at['share'])} ({at['faces']})" if at else "–")
         rows.append(cells)
     return [
         "Of the faces *shown* at a threshold, the share that is that emotion (and how many there "
         "are), on held-out folds:",
         "",
-        *_table(head, rows),
+        table(head, rows),
     ]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
-    return [lines[0], "|---" * len(head) + "|", *lines[1:]]
 
 
 def _accuracy(scores: dict[str, Any]) -> str:
     low, high = scores["accuracy_interval_95"]
-    return f"{_percent(scores['accuracy'])} ({_percent(low)}–{_percent(high)})"
-
-
-def _percent(share: Any) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return f"{percent(scores['accuracy'])} ({percent(low)}–{percent(high)})"
 
 
 def readme(text: str, cards: list[ModelCard]) -> str:
-    """`text` with its figures, each block between `<!-- name -->` and `<!-- /name -->`, renewed."""
+    """`text` with its figures renewed."""
     default = next((card for card in cards if card.name == DEFAULT), None)
     blocks = {"models": _short_comparison(cards)}
     if default:
         blocks["threshold"] = _threshold(default)
-    for name, block in blocks.items():
-        before, start, rest = text.partition(f"<!-- {name} -->")
-        _, end, after = rest.partition(f"<!-- /{name} -->")
-        if end:
-            text = f"{before}{start}\n{block}\n{end}{after}"
-    return text
+    return renew(text, blocks)
 
 
 def _short_comparison(cards: list[ModelCard]) -> str:
@@ -193,33 +181,33 @@ def _short_comparison(cards: list[ModelCard]) -> str:
                 f"{len(card.labels)}",
                 f"{document['weights']['bytes'] / 1e6:.1f} MB",
                 _accuracy(scores),
-                _percent(scores["macro_recall"]),
-                _percent(document["field"]["boxes"]["haar"]["macro"]),
+                percent(scores["macro_recall"]),
+                percent(document["field"]["boxes"]["haar"]["macro"]),
                 f"{document['speed']['ms_a_face']:.1f}",
             ]
         )
-    return "\n".join(_table(head, rows))
+    return table(head, rows)
 
 
 def _threshold(card: ModelCard) -> str:
     calibration = card.document["calibration"]
     shown = calibration["share_right_of_faces_shown_at_threshold"][README_THRESHOLD]
     by_label = {label: shown[label] or {"share": None, "faces": 0} for label in card.labels}
-    rows = [[label, _percent(at["share"]), f"{at['faces']}"] for label, at in by_label.items()]
+    rows = [[label, percent(at["share"]), f"{at['faces']}"] for label, at in by_label.items()]
     head = [f"shown as, with `threshold={README_THRESHOLD}`", "share that is", "of so many faces"]
     lines = [
         f"Expected calibration error on held-out folds, 15 bins: "
         f"{calibration['expected_calibration_error_held_out']:.3f}. Chance alone leaves "
         f"{calibration['by_chance_alone']:.3f} on so many pictures.",
         "",
-        *_table(head, rows),
+        table(head, rows),
     ]
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
     arguments = parser.parse_args()
     try:
         cards = [read_card(folder) for folder in arguments.models]

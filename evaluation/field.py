@@ -1,7 +1,7 @@
 """How right models are in the field: portraits of another data set, by boxes and by crop scale.
 
     python -m evaluation.field models/custom_net_8 --data ../shared/data
-    python -m evaluation.field models/* --write          # and put it on their cards
+    python -m evaluation.field --write                   # all models; and put it on their cards
 
 For every portrait of lfw-expressions, the share whose main face is found (IoU at least 0.4) and
 named right, averaged over the expressions that the model knows and at least 40 pictures show. A
@@ -11,6 +11,8 @@ which shows what the classifier alone is worth. These pictures are never trained
 """
 
 import argparse
+from collections.abc import Sequence
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.card import ModelCard, write_card
+from app.vision.card import ModelCard, classifier_folders, write_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS
-from app.vision.image import crop_face, decode, to_gray
+from app.vision.image import ImageFile, Raster, crop_face
 from app.vision.types import Box
-from evaluation.photos import PhotosError, Portrait, iou, read_portraits
+from training.data.photos import PhotosError, Portrait, iou, read_portraits
 
 SCALES = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 GIVEN = "faces.csv"
-# A card's crop_scale is for the cascade's squares. The given boxes are another detector's, which
-# reach farther for the same face.
-GIVEN_SCALE = 0.86
 MATCH_IOU = 0.4
 FEWEST_PICTURES = 40
 MAX_PIXELS = 50_000_000
@@ -37,44 +36,48 @@ MAX_PIXELS = 50_000_000
 
 def served_scale(card: ModelCard, source: str) -> float:
     """The side of a crop over the longer side of a box of `source`, to a thousandth."""
-    return round(card.crop_scale * (GIVEN_SCALE if source == GIVEN else 1), 3)
+    like = "yunet" if source == GIVEN else source  # whose boxes those of faces.csv are
+    return round(card.crop_scale * DETECTORS[like].box_scale, 3)
 
 
-def read_gray(portraits: list[Portrait]) -> list[NDArray[np.uint8]]:
-    return [to_gray(decode(each.path.read_bytes(), max_pixels=MAX_PIXELS)) for each in portraits]
+def read_rasters(portraits: list[Portrait]) -> list[Raster]:
+    return [
+        ImageFile(each.path.read_bytes(), max_pixels=MAX_PIXELS).read(color=True)
+        for each in portraits
+    ]
 
 
 def main_boxes(
-    portraits: list[Portrait], images_gray: list[NDArray[np.uint8]], source: str
+    portraits: list[Portrait], rasters: list[Raster], source: str, models_dir: Path
 ) -> list[Box | None]:
     """The box of each portrait's main face from a detector of that name, None where it is missed;
-    from faces.csv where `source` is GIVEN. The portraits are grey, so their colours are."""
+    from faces.csv where `source` is GIVEN."""
     if source == GIVEN:
         return [portrait.box for portrait in portraits]
-    detector = DETECTORS[source]()
+    detector = DETECTORS[source].load(models_dir)
     boxes: list[Box | None] = []
-    for portrait, gray in zip(portraits, images_gray, strict=True):
-        image_bgr = np.repeat(gray[:, :, np.newaxis], 3, axis=2)
-        found = [detection.box for detection in detector.detect(image_bgr, gray)]
+    for portrait, raster in zip(portraits, rasters, strict=True):
+        min_face_px = detector.min_face_share * max(raster.size_wh)
+        found = [detection.box for detection in detector.detect(raster, min_face_px)]
         best = max(found, key=lambda box: iou(box, portrait.box), default=None)
         hit = best is not None and iou(best, portrait.box) >= MATCH_IOU
         boxes.append(best if hit else None)
     return boxes
 
 
-def right_by_expression(
+def named_right(
     classifier: Classifier,
     portraits: list[Portrait],
-    images_gray: list[NDArray[np.uint8]],
+    rasters: list[Raster],
     boxes: list[Box | None],
     scale: float,
-) -> dict[str, float]:
-    """Share of pictures named right, by expression; missed faces count as wrong."""
+) -> NDArray[np.bool_]:
+    """Whether each picture is named right; a missed face is not."""
     size, labels = classifier.card.input_size, classifier.card.labels
     found = [index for index, box in enumerate(boxes) if box is not None]
     crops = np.stack(
         [
-            crop_face(images_gray[index], box, size=size, scale=scale)
+            crop_face(rasters[index].gray, box, size=size, scale=scale)
             for index, box in enumerate(boxes)
             if box is not None
         ]
@@ -82,6 +85,13 @@ def right_by_expression(
     hits = np.zeros(len(portraits), dtype=bool)
     for index, label in zip(found, classifier.predict(crops).argmax(axis=1), strict=True):
         hits[index] = labels[label] == portraits[index].expression
+    return hits
+
+
+def right_by_expression(
+    hits: NDArray[np.bool_], portraits: list[Portrait], labels: Sequence[str]
+) -> dict[str, float]:
+    """Share of pictures named right, by expression that is one of `labels` and common enough."""
     expressions = np.array([portrait.expression for portrait in portraits])
     names, counts = np.unique(expressions, return_counts=True)
     return {
@@ -97,10 +107,11 @@ def macro(right: dict[str, float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--boxes", choices=[*sorted(DETECTORS), GIVEN], nargs="+")
     parser.add_argument("--split", choices=["train", "val"], help="both unless given")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="of detectors")
     parser.add_argument("--write", action="store_true", help="put the figures on the cards")
     arguments = parser.parse_args()
     try:
@@ -108,16 +119,20 @@ def main() -> None:
         portraits = read_portraits(arguments.data / "photos", split=arguments.split)
     except (PhotosError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
-    images_gray = read_gray(portraits)
+    rasters = read_rasters(portraits)
     sections: dict[Path, dict[str, Any]] = {folder: {} for folder in classifiers}
     for source in arguments.boxes or ("haar", GIVEN):
-        boxes = main_boxes(portraits, images_gray, source)
+        boxes = main_boxes(portraits, rasters, source, arguments.models_dir)
         share = float(np.mean([box is not None for box in boxes]))
         print(f"{len(portraits)} portraits, boxes of {source}: main face in {100 * share:.1f} %")
         for folder, classifier in classifiers.items():
             served = served_scale(classifier.card, source)
             by_scale = {
-                scale: right_by_expression(classifier, portraits, images_gray, boxes, scale)
+                scale: right_by_expression(
+                    named_right(classifier, portraits, rasters, boxes, scale),
+                    portraits,
+                    classifier.card.labels,
+                )
                 for scale in sorted({*SCALES, served})
             }
             print(f"{folder.name}, single view", flush=True)
@@ -141,7 +156,7 @@ def main() -> None:
                 "augmentation, so a little flattering",
                 "pictures": len(portraits),
                 "boxes": sections[folder],
-                "command": f"make evaluate-field MODELS=models/{folder.name}",
+                "command": f"make evaluate-field MODELS={relpath(folder)}",
             }
             write_card(folder, classifier.card.document | {"field": section})
 

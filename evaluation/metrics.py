@@ -76,3 +76,22 @@ def bootstrap_interval(
     means = [generator.choice(values, len(values)).mean() for _ in range(rounds)]
     low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)
+
+
+def bootstrap_ratios(
+    parts: NDArray[Any],
+    wholes: NDArray[Any],
+    *,
+    share: float = 0.95,
+    rounds: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of sum(parts) / sum(wholes), whose rows (n,) are drawn
+    together; NaN where there is nothing to divide by."""
+    rows = np.random.default_rng(seed).integers(0, len(parts), (rounds, len(parts)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = parts[rows].sum(axis=1) / wholes[rows].sum(axis=1)
+    if not np.isfinite(ratios).any():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(ratios, [(1 - share) / 2, (1 + share) / 2])
+    return float(low), float(high)

@@ -1,7 +1,7 @@
 """What a classifier costs: milliseconds a face, time to load, memory.
 
-    python -m evaluation.speed models/*            # a table, ratios to the first
-    python -m evaluation.speed models/* --write    # and on their cards, with this machine's name
+    python -m evaluation.speed              # a table of all models, ratios to the first
+    python -m evaluation.speed --write      # and on their cards, with this machine's name
 
 One thread. Models take turns in every round, so that a busy neighbour slows all of them alike, and
 medians are reported. Loading and memory are measured in a fresh process for each model.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import ModelUnavailable
-from app.vision.card import read_card, write_card
+from app.vision.card import classifier_folders, read_card, write_card
 from app.vision.classifier import Classifier
 
 BATCHES = (1, 32)
@@ -108,7 +108,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="+", help="the first is the baseline")
+    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
     parser.add_argument("--write", action="store_true", help="put the figures on the cards")
     arguments = parser.parse_args()
     try:

@@ -22,6 +22,7 @@ from app.settings import ROOT, Settings
 from app.store.tables import db
 from app.vision import classifier
 from app.vision.detectors import DETECTORS
+from app.vision.image import Raster
 from app.vision.types import Box, Detection
 
 SHARED = ROOT.parent / "shared"
@@ -67,9 +68,19 @@ class StubDetector:
 
     name = "stub"
     description = "boxes for tests"
+    needs_color = False
+    min_face_share = 0.05
+    box_scale = 1.0
 
-    def detect(self, image_bgr: np.ndarray, image_gray: np.ndarray) -> list[Detection]:
-        height, width = image_gray.shape
+    @classmethod
+    def load(cls, models_dir: Path) -> "StubDetector":
+        return cls()
+
+    def scale_for(self, longer_side: int, min_face_px: float) -> float:
+        return 1.0
+
+    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+        width, height = raster.size_wh
         return [
             Detection(Box(x, 5, x + 40, min(45, height)), 0.75)
             for x in range(5, width - 40, 50)

@@ -17,8 +17,11 @@ START_SECONDS = 60
 
 
 @contextmanager
-def running_service(folder: Path, **environment: str) -> Iterator[str]:
-    """Migrate and serve on a fresh database in `folder`; gives the base URL once it is ready."""
+def running_service(
+    folder: Path, application: str = "wsgi:app", **environment: str
+) -> Iterator[str]:
+    """Migrate and serve on a fresh database in `folder`; gives the base URL once it is ready. The
+    master process' number is in service.pid."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -33,7 +36,8 @@ def running_service(folder: Path, **environment: str) -> Iterator[str]:
     migrate = [*python, "flask", "--app", "wsgi", "db", "upgrade"]
     subprocess.run(migrate, cwd=ROOT, env=variables, check=True, capture_output=True)
     with (folder / "service.log").open("w") as log:
-        serve = [*python, "gunicorn", "-c", "docker/gunicorn.conf.py", "wsgi:app"]
+        serve = [*python, "gunicorn", "-c", "docker/gunicorn.conf.py"]
+        serve += ["--pid", str(folder / "service.pid"), application]
         process = subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
         url = f"http://127.0.0.1:{port}"
         try:
@@ -44,7 +48,7 @@ def running_service(folder: Path, **environment: str) -> Iterator[str]:
             process.wait(timeout=30)
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

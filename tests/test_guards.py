@@ -11,12 +11,12 @@ import pytest
 from importlinter.cli import lint_imports
 
 from app.settings import ROOT, Settings
-from app.vision.card import read_card, read_weights
+from app.vision.card import classifier_folders, read_card, read_weights
 from evaluation.compare import FIGURES
 from tests.conftest import need
 
 README = (ROOT / "README.md").read_text("utf-8")
-MODELS = sorted(path.parent for path in (ROOT / "models").glob("*/card.json"))
+MODELS = classifier_folders(ROOT / "models")
 NOT_IN_OPENAPI = {"/", "/openapi.json", "/docs", "/docs/start.js", "/docs/assets/<path:file_name>"}
 
 

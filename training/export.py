@@ -1,6 +1,6 @@
 """Turn a training run into model folders: ONNX weights and a card each.
 
-    python -m training.export training/configs/custom_net_8.toml --data ../shared/data/ferplus
+    python -m training.export training/configs/custom_net_8.toml --data ../shared/data
 
 The config's table [export] names the folders with the precision of each; what cards say beyond
 figures is in training/card.toml and the config's table [card]. The net is folded and
@@ -27,12 +27,14 @@ from torch import nn
 from app.errors import ModelUnavailable
 from app.vision.card import WEIGHTS_FILE, write_card
 from app.vision.classifier import Classifier
-from training.calibration import fit_temperature
+from training.calibration import fit_prior_shift, fit_temperature
+from training.config import Config, TrainingError, read_config
 from training.data import DataError
+from training.data.photos import PhotosError
 from training.onnx_files import write_fp32, write_int8
 from training.quantise import with_rounded_weights
-from training.train import RUNS, Config, Run, TrainingError, load_data, read_config
-from training.votes import LABELS
+from training.tasks import TASKS, load_data
+from training.train import RUNS, Run
 
 COMMON = Path(__file__).with_name("card.toml")
 CALIBRATION_PICTURES = 512
@@ -101,7 +103,8 @@ def write_models(config_path: Path, data_folder: Path) -> list[Path]:
 
 
 def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) -> str:
-    config, trained = run.config, run.average.module
+    config, trained = run.config, copy.deepcopy(run.average.module)
+    shift = _shift_priors(trained, run) if said.get("fit_prior_shift") else 0.0
     net = copy.deepcopy(trained).fold()
     if precision == "settled int8":
         net = with_rounded_weights(net, run.data.crops, seed=config.seed)
@@ -111,11 +114,12 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
     if precision == "int8":
         write_int8(path, _calibration_crops(run), path)
     weights = path.read_bytes()
-    labels = LABELS[: config.classes]
+    task = TASKS[config.task]
     card = {
         "name": folder.name,
         "version": said["version"],
-        "labels": list(labels),
+        "kind": task.kind,
+        "labels": list(task.labels[: config.classes]),
         "input": {"size": config.input_size, "channels": 1, "dtype": "uint8", "layout": "NCHW"},
         "crop_scale": said["crop_scale"],
         "temperature": 1.0,  # until the served logits are known, below
@@ -126,7 +130,7 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
             "parameters": sum(p.numel() for p in net.parameters()),
             "precision": precision,
         },
-        "training": training_document(run) | {"machine": said["machine"]},
+        "training": training_document(run) | {"prior_shift": shift, "machine": said["machine"]},
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
     }
     write_card(folder, card)
@@ -140,6 +144,16 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
     return f"{len(weights):,} bytes, {parity} on {len(crops)} crops"
 
 
+def _shift_priors(net: nn.Module, run: Run) -> float:
+    """Take τ log π off the net's logits, π being the classes' shares in the targets, and say τ."""
+    crops, labels = run.data.validation_crops.numpy()[:, 0], run.data.validation_labels.numpy()
+    log_shares = run.data.targets.mean(dim=0).clamp_min(1e-6).log().numpy()
+    shift = fit_prior_shift(logits_of(net, crops), labels, log_shares)
+    with torch.no_grad():
+        net.head.bias -= torch.from_numpy(shift * log_shares)
+    return shift
+
+
 def _calibration_crops(run: Run) -> NDArray[np.uint8]:
     """Training pictures, the same at every export."""
     generator = np.random.default_rng(run.config.seed)
@@ -151,14 +165,15 @@ def _calibration_crops(run: Run) -> NDArray[np.uint8]:
 def training_document(run: Run) -> dict[str, Any]:
     """How the weights came to be, for the card; `settings` are the whole config."""
     config = run.config
-    targets = f"cleaned votes over {config.classes} emotions"
+    targets = "the window's own label"
+    if config.task == "expressions":
+        targets = f"cleaned votes over {config.classes} emotions"
     if config.teachers:
         taught = ", ".join(Path(teacher).name for teacher in config.teachers)
         share = round(100 * config.teacher_share)
         targets = f"{100 - share} % {targets}, {share} % the mean answer of {taught}"
     return {
-        "data": "FER+ training split (FER2013 pictures, ten crowd votes each), without pictures "
-        "that are twice in it or also in the validation split",
+        "data": run.data.source,
         "pictures": len(run.data.crops),
         "targets": targets,
         "method": _method(config),
@@ -178,11 +193,11 @@ def _method(config: Config) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/ferplus"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     arguments = parser.parse_args()
     try:
         write_models(arguments.config, arguments.data)
-    except (TrainingError, DataError, ModelUnavailable) as error:
+    except (TrainingError, DataError, PhotosError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
 
 

@@ -1,6 +1,6 @@
-"""Train a classifier on FER+'s vote distribution, resumable, on as few as two CPU cores.
+"""Train a classifier, resumable, on as few as two CPU cores.
 
-    python -m training.train training/configs/custom_net_8.toml --data ../shared/data/ferplus
+    python -m training.train training/configs/custom_net_8.toml --data ../shared/data
     python -m training.train …                 # again after an interruption: goes on where it was
 
 Writes to runs/<name>/: checkpoint.pt (weights, their running average, optimiser, random state,
@@ -12,8 +12,7 @@ import csv
 import functools
 import math
 import time
-import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,113 +27,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from app.errors import ModelUnavailable
-from training import votes
 from training.augment import augment
-from training.data import DataError, first_of_each, read_split
+from training.config import Config, TrainingError, read_config
+from training.data import DataError
+from training.data.photos import PhotosError
 from training.nets import NETS
-from training.teach import teach
+from training.tasks import Data, load_data
 
 RUNS = Path("runs")
 CHECKPOINT = "checkpoint.pt"
-
-
-class TrainingError(Exception):
-    """A config, data folder or checkpoint that cannot be used; the message says why."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """`classes` are the first so many of votes.LABELS. `balance` b draws a picture with weight
-    p^-b, p being the share of its class in all votes: 0 takes every picture once an epoch.
-    `sizes` are (share of the schedule, side) steps: until that share is over the crops are shrunk
-    to that side, which is cheaper. `teachers` are model folders whose mean answer makes
-    `teacher_share` of the targets. Over the last `fade` of the schedule blurring and erasing fade
-    out, so that the net ends on pictures as they are served (He et al. 2019, arXiv 1909.09148).
-    `start` names a run in runs/ to begin from, of the same net with as many classes or more."""
-
-    name: str
-    net: str
-    classes: int
-    input_size: int
-    minutes: float
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    betas: tuple[float, float]
-    weight_decay: float
-    warmup_epochs: float
-    ema_decay: float
-    seed: int
-    fade: float = 0.0
-    balance: float = 0.0
-    sizes: tuple[tuple[float, int], ...] = ()
-    teachers: tuple[str, ...] = ()
-    teacher_share: float = 0.0
-    start: str = ""
-    net_options: dict[str, Any] = field(default_factory=dict)
-
-
-def read_config(path: Path) -> Config:
-    """Raises TrainingError for a file that is missing, no TOML, or names other settings.
-
-    Its tables `export` and `card` are for training.export and no part of how the net is trained.
-    """
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-        return Config(
-            **{key: value for key, value in document.items() if key not in ("export", "card")}
-        )
-    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
-        raise TrainingError(f"config {path}: {error}") from error
 
 
 def build_net(config: Config) -> nn.Module:
     if config.net not in NETS:
         raise TrainingError(f"unknown net {config.net!r}; known: {', '.join(NETS)}")
     return NETS[config.net](classes=config.classes, **config.net_options)
-
-
-@dataclass
-class Data:
-    """Crops as uint8 tensors (n, 1, size, size); validation under the majority protocol."""
-
-    crops: Tensor
-    targets: Tensor
-    validation_crops: Tensor
-    validation_labels: Tensor
-
-
-def load_data(folder: Path, config: Config, *, taught: bool = True) -> Data:
-    """Training pictures: usable, each once, and none that is also in validation. Without `taught`
-    the teachers, which take minutes, are not asked and the targets are the votes alone.
-
-    Raises DataError; for a teacher that cannot be used InvalidCard or ModelUnavailable.
-    """
-    train = read_split(folder, "train", size=config.input_size)
-    validation = read_split(folder, "valid", size=config.input_size)
-    keep = (
-        votes.usable_for_training(train.votes, classes=config.classes)
-        & first_of_each(train.digests)
-        & ~np.isin(train.digests, validation.digests)
-    )
-    targets = votes.distribution(train.votes[keep], classes=config.classes)
-    if config.teachers and taught:
-        answers = teach(
-            [Path(teacher) for teacher in config.teachers],
-            folder,
-            keep,
-            classes=config.classes,
-            threads=torch.get_num_threads(),
-        )
-        targets = config.teacher_share * answers + (1 - config.teacher_share) * targets
-    labels = votes.majority(validation.votes)
-    chosen = (labels >= 0) & (labels < config.classes)
-    return Data(
-        crops=torch.from_numpy(train.crops[keep])[:, None],
-        targets=torch.from_numpy(targets),
-        validation_crops=torch.from_numpy(validation.crops[chosen])[:, None],
-        validation_labels=torch.from_numpy(labels[chosen]),
-    )
 
 
 class Run:
@@ -363,7 +270,7 @@ def plot_curve(history: list[dict[str, float]], path: Path, title: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/ferplus"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -379,7 +286,7 @@ def main() -> None:
             flush=True,
         )
         run.fit()
-    except (TrainingError, DataError, ModelUnavailable) as error:
+    except (TrainingError, DataError, PhotosError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
 
 

@@ -21,6 +21,7 @@ from app.api.current import settings
 from app.api.documents import View
 from app.api.pictures import MAX_FILE_NAME
 from app.store.records import Filters
+from app.vision.types import Wanted
 
 PROBABILITY = validate.Range(0, 1)
 BIGGEST_INT = 2**31 - 1
@@ -69,6 +70,23 @@ class AnalyseArguments(Arguments):
     )
     model = fields.String(validate=NAME, metadata={"description": "see `GET /v1/models`"})
     detector = fields.String(validate=NAME, metadata={"description": "see `GET /v1/detectors`"})
+    min_face_px = fields.Float(
+        validate=validate.Range(1, BIGGEST_INT),
+        metadata={
+            "description": "longer side of the smallest face that is looked for, in pixels of the "
+            "picture; a share of the picture's longer side, which `GET /v1/detectors` names, where "
+            "it is not given. What is larger is found faster"
+        },
+    )
+    min_confidence = fields.Float(
+        load_default=0.0,
+        validate=PROBABILITY,
+        metadata={"description": "least `detection_score` of a face that is kept"},
+    )
+    max_faces = fields.Integer(
+        validate=validate.Range(1, BIGGEST_INT),
+        metadata={"description": "how many faces are kept, the largest first"},
+    )
     file_name = fields.String(
         validate=LONG_NAME,
         metadata={"description": "name to keep, where the picture comes without one"},
@@ -85,6 +103,7 @@ class AnalyseArguments(Arguments):
             threshold=data["threshold"],
             model=data.get("model"),
             detector=data.get("detector"),
+            wanted=Wanted(**{name: data[name] for name in Wanted.__slots__ if name in data}),
             store=data["store"],
         )
         return AnalyseRequest(options, data.get("file_name"), full="view" in data)

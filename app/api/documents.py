@@ -40,6 +40,7 @@ def image_document(analysis: Analysis, view: View) -> dict[str, Any]:
             },
             "width": analysis.width,
             "height": analysis.height,
+            "dropped": dict(analysis.dropped),
             "timings_ms": dict(analysis.timings_ms),
         }
     document["faces"] = [

@@ -34,14 +34,14 @@ class Detectors(MethodView):
     @blp.response(200, DetectorsSchema)
     def get(self) -> Any:
         """Face detectors"""
-        return {
-            "detectors": [
-                {
-                    "name": name,
-                    "ready": True,
-                    "default": name == engine().default_detector,
-                    "description": engine().detector(name).description,
-                }
-                for name in DETECTORS
-            ]
-        }
+        detectors = []
+        for name, problem in engine().detectors().items():
+            detector = {
+                "name": name,
+                "ready": problem is None,
+                "default": name == engine().default_detector,
+                "description": DETECTORS[name].description,
+                "min_face_share": DETECTORS[name].min_face_share,
+            }
+            detectors.append(detector | ({"problem": problem} if problem else {}))
+        return {"detectors": detectors}

@@ -102,6 +102,15 @@ class ImageSchema(Schema):
     detector = fields.String(required=True)
     width = fields.Integer(metadata=FULL_ONLY)
     height = fields.Integer(metadata=FULL_ONLY)
+    dropped = fields.Dict(
+        fields.String(),
+        fields.Integer(),
+        metadata={
+            "description": "`view=full` only: faces that were found and not kept, by the option "
+            "that they do not fulfil",
+            "example": {"min_face_px": 2, "min_confidence": 0, "max_faces": 0},
+        },
+    )
     timings_ms = fields.Dict(
         fields.String(),
         fields.Float(),
@@ -177,6 +186,14 @@ class DetectorSchema(Schema):
     ready = fields.Boolean(required=True)
     default = fields.Boolean(required=True)
     description = fields.String(required=True)
+    problem = fields.String(metadata={"description": "why it is not ready"})
+    min_face_share = fields.Float(
+        required=True,
+        metadata={
+            "description": "of the picture's longer side: the smallest face that it looks for "
+            "unless `min_face_px` is given"
+        },
+    )
 
 
 class DetectorsSchema(Schema):

@@ -54,6 +54,7 @@ def save(analysis: Analysis) -> Analysis:
                 "model_version": analysis.model.version,
                 "model_sha256": analysis.model.sha256,
                 "detector": analysis.detector,
+                "dropped": dict(analysis.dropped),
                 "timings_ms": dict(analysis.timings_ms),
             },
         ).scalar_one()
@@ -336,6 +337,7 @@ def _image(row: ImageRow, faces: tuple[Face, ...]) -> Analysis:
         faces=faces,
         model=ModelRef(row.model_name, row.model_version, row.model_sha256),
         detector=row.detector,
+        dropped=row.dropped,
         timings_ms=row.timings_ms,
     )
 

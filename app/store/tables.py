@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -76,6 +77,10 @@ class ImageRow(Base):
     model_version: Mapped[str] = mapped_column(String(32))
     model_sha256: Mapped[str] = mapped_column(String(64))
     detector: Mapped[str] = mapped_column(String(64))
+    # PostgreSQL can compare a default of JSONB with that of a migration, of JSON it cannot.
+    dropped: Mapped[dict[str, int]] = mapped_column(
+        JSON().with_variant(JSONB(), "postgresql"), server_default="{}"
+    )
     timings_ms: Mapped[dict[str, float]] = mapped_column(JSON)
 
     faces: Mapped[list["FaceRow"]] = relationship(

@@ -5,7 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
@@ -14,6 +14,9 @@ from app.vision.types import ModelRef
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.onnx"
+CLASSIFIER, DETECTOR = "classifier", "detector"
+
+AnyCard = TypeVar("AnyCard", bound="Card")
 
 _NAME = validate.Regexp(
     r"^[a-z0-9][a-z0-9_.-]{0,63}\Z", error="must be lower-case letters, digits and . _ -"
@@ -21,22 +24,29 @@ _NAME = validate.Regexp(
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What serving needs of a card. `document` is all of it, as GET /v1/models shows it.
-
-    `input_size` is the side in pixels of the square grey crop, `crop_scale` the side of that crop
-    over the longer side of the detector's box, `temperature` the T of softmax(logits / T).
-    """
+class Card:
+    """What any weights come with. `document` is all of it, `input_size` the side in pixels of the
+    square that they take."""
 
     name: str
     version: str
-    labels: tuple[str, ...]
     input_size: int
-    crop_scale: float
-    temperature: float
     weights_file: str
     sha256: str
     document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard(Card):
+    """What serving needs of a classifier's card, whose `document` GET /v1/models shows.
+
+    `crop_scale` is the side of the square grey crop over the longer side of the detector's box,
+    `temperature` the T of softmax(logits / T).
+    """
+
+    labels: tuple[str, ...]
+    crop_scale: float
+    temperature: float
 
     @property
     def ref(self) -> ModelRef:
@@ -67,6 +77,18 @@ class _CardSchema(Schema):
 
     name = fields.String(required=True, validate=_NAME)
     version = fields.String(required=True, validate=validate.Length(1, 32))
+    input = fields.Nested(_InputSchema, required=True)
+    weights = fields.Nested(_WeightsSchema, required=True)
+    licence = fields.String(required=True, validate=validate.Length(min=1))
+    intended_use = fields.String(required=True, validate=validate.Length(min=1))
+
+
+class _DetectorSchema(_CardSchema):
+    kind = fields.String(required=True, validate=validate.Equal(DETECTOR))
+
+
+class _ClassifierSchema(_CardSchema):
+    kind = fields.String(validate=validate.OneOf([CLASSIFIER, DETECTOR]))
     labels = fields.List(
         fields.String(
             validate=[
@@ -78,12 +100,8 @@ class _CardSchema(Schema):
         required=True,
         validate=validate.Length(2, 64),
     )
-    input = fields.Nested(_InputSchema, required=True)
     crop_scale = fields.Float(required=True, validate=validate.Range(0, 4, min_inclusive=False))
     temperature = fields.Float(required=True, validate=validate.Range(0, 100, min_inclusive=False))
-    weights = fields.Nested(_WeightsSchema, required=True)
-    licence = fields.String(required=True, validate=validate.Length(min=1))
-    intended_use = fields.String(required=True, validate=validate.Length(min=1))
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -93,33 +111,76 @@ class _CardSchema(Schema):
 
 
 def parse_card(document: Any) -> ModelCard:
-    """Check a card's JSON document. Raises InvalidCard saying which fields are wrong and why."""
+    """Check a classifier's card. Raises InvalidCard saying which fields are wrong and why."""
+    data = _load(_ClassifierSchema(), document)
+    return ModelCard(
+        **_common(data, document),
+        labels=tuple(data["labels"]),
+        crop_scale=data["crop_scale"],
+        temperature=data["temperature"],
+    )
+
+
+def parse_detector_card(document: Any) -> Card:
+    """Check the card of a detector's weights. Raises InvalidCard likewise."""
+    return Card(**_common(_load(_DetectorSchema(), document), document))
+
+
+def classifier_folders(models_dir: Path) -> list[Path]:
+    """The folders in `models_dir` with the card of a classifier, or with one that cannot be read,
+    by name."""
+    return sorted(
+        path.parent for path in models_dir.glob(f"*/{CARD_FILE}") if not _is_detector(path.parent)
+    )
+
+
+def _is_detector(folder: Path) -> bool:
+    try:
+        document = read_document(folder)
+    except InvalidCard:
+        return False
+    return isinstance(document, dict) and document.get("kind") == DETECTOR
+
+
+def _load(schema: Schema, document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidCard("a card must be a JSON object")
     try:
-        data = _CardSchema().load(document)
+        return dict(schema.load(document))
     except ValidationError as error:
         raise InvalidCard(f"the card is not valid: {json.dumps(error.messages)}") from error
-    return ModelCard(
-        name=data["name"],
-        version=data["version"],
-        labels=tuple(data["labels"]),
-        input_size=data["input"]["size"],
-        crop_scale=data["crop_scale"],
-        temperature=data["temperature"],
-        weights_file=data["weights"]["file"],
-        sha256=data["weights"]["sha256"],
-        document=document,
-    )
+
+
+def _common(data: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": data["name"],
+        "version": data["version"],
+        "input_size": data["input"]["size"],
+        "weights_file": data["weights"]["file"],
+        "sha256": data["weights"]["sha256"],
+        "document": document,
+    }
 
 
 def read_card(folder: Path) -> ModelCard:
     """The card of a model folder. Raises InvalidCard, also when the folder has another name."""
+    return _of_folder(folder, parse_card(read_document(folder)))
+
+
+def read_detector_card(folder: Path) -> Card:
+    """The card of a folder with a detector's weights. Raises InvalidCard likewise."""
+    return _of_folder(folder, parse_detector_card(read_document(folder)))
+
+
+def read_document(folder: Path) -> Any:
+    """The JSON of a folder's card, unchecked. Raises InvalidCard when there is none."""
     try:
-        document = json.loads((folder / CARD_FILE).read_text("utf-8"))
+        return json.loads((folder / CARD_FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidCard(f"model {folder.name!r} has no readable {CARD_FILE}") from error
-    card = parse_card(document)
+
+
+def _of_folder(folder: Path, card: AnyCard) -> AnyCard:
     if card.name != folder.name:
         raise InvalidCard(f"the folder {folder.name!r} holds the card of {card.name!r}")
     return card
@@ -130,7 +191,7 @@ def write_card(folder: Path, document: dict[str, Any]) -> None:
     (folder / CARD_FILE).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
-def read_weights(folder: Path, card: ModelCard) -> bytes:
+def read_weights(folder: Path, card: Card) -> bytes:
     """The weights that `card` describes. Raises InvalidCard when they are missing or others."""
     try:
         data = (folder / card.weights_file).read_bytes()

@@ -36,9 +36,12 @@ class Classifier:
         )
         return cls(card, session)
 
-    def preprocess(self, image_gray: NDArray[np.uint8], boxes: Sequence[Box]) -> NDArray[np.uint8]:
-        """The crops (n, size, size) uint8 of `boxes` as the card asks for them."""
-        size, scale = self.card.input_size, self.card.crop_scale
+    def preprocess(
+        self, image_gray: NDArray[np.uint8], boxes: Sequence[Box], *, box_scale: float = 1.0
+    ) -> NDArray[np.uint8]:
+        """The crops (n, size, size) uint8 of `boxes` as the card asks for them. `box_scale` is that
+        of the detector that found them."""
+        size, scale = self.card.input_size, self.card.crop_scale * box_scale
         return np.stack([crop_face(image_gray, box, size=size, scale=scale) for box in boxes])
 
     def predict(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -50,12 +53,13 @@ class Classifier:
         return softmax(logits, temperature=self.card.temperature)
 
     def classify(
-        self, image_gray: NDArray[np.uint8], boxes: Sequence[Box]
+        self, image_gray: NDArray[np.uint8], boxes: Sequence[Box], *, box_scale: float = 1.0
     ) -> list[dict[str, float]]:
         """One {emotion: probability} for each box, in the card's order of labels."""
         if not boxes:
             return []
-        probabilities = self.postprocess(self.predict(self.preprocess(image_gray, boxes)))
+        crops = self.preprocess(image_gray, boxes, box_scale=box_scale)
+        probabilities = self.postprocess(self.predict(crops))
         return [dict(zip(self.card.labels, row.tolist(), strict=True)) for row in probabilities]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import CannotDraw
-from app.vision.image import decode
+from app.vision.image import ImageFile
 from app.vision.types import Analysis, Face
 
 # Colour-blind-safe (Okabe and Ito 2008), BGR; faces take them in turn.
@@ -20,7 +20,8 @@ def annotated_picture(data: bytes, analysis: Analysis, *, media_type: str) -> by
 
     Raises CannotDraw for sides that the file type does not know: JPEG ends at 65,500 pixels.
     """
-    image_bgr = decode(data, max_pixels=analysis.width * analysis.height)
+    file = ImageFile(data, max_pixels=analysis.width * analysis.height)
+    image_bgr = file.read(color=True).bgr
     try:
         done, encoded = cv2.imencode(EXTENSIONS[media_type], annotate(image_bgr, analysis))
     except cv2.error:

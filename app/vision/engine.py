@@ -2,22 +2,24 @@
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from app.errors import EmotionError, ImageTooLarge, ModelUnavailable, UnknownDetector, UnknownModel
-from app.vision.card import CARD_FILE, ModelCard, read_card, read_weights
+from app.vision.card import ModelCard, classifier_folders, read_card, read_weights
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
-from app.vision.image import decode
+from app.vision.image import ImageFile, Raster
 from app.vision.pipelines.two_stage import TwoStage
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import Analysis
+from app.vision.types import Analysis, Wanted
 
 log = logging.getLogger(__name__)
+
+ALL_FACES = Wanted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +74,22 @@ class Engine:
         threshold: float,
         model: str | None = None,
         detector: str | None = None,
+        wanted: Wanted = ALL_FACES,
     ) -> Analysis:
         """The whole answer for one picture file; nothing is stored.
 
-        Raises the errors of `decode` and `pipeline`, and ImageTooLarge.
+        Raises the errors of `ImageFile` and `pipeline`, and ImageTooLarge.
         """
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
                 f"the picture has {len(data):,} bytes, "
                 f"more than the {self._max_image_bytes:,} that are allowed"
             )
-        pipeline = self.pipeline(model, detector)
+        pipeline = self.pipeline(model, detector, wanted)
         stopwatch = Stopwatch()
-        with stopwatch("decode"):
-            image_bgr = decode(data, max_pixels=self._max_pixels)
-        faces = pipeline.run(image_bgr, stopwatch)
-        height, width = image_bgr.shape[:2]
+        file = ImageFile(data, max_pixels=self._max_pixels)
+        raster, faces, dropped = pipeline.run(file, stopwatch)
+        width, height = raster.size_wh
         return Analysis(
             file_name=file_name,
             threshold=threshold,
@@ -96,10 +98,13 @@ class Engine:
             faces=faces,
             model=pipeline.classifier.card.ref,
             detector=pipeline.detector.name,
+            dropped=dropped,
             timings_ms=stopwatch.timings_ms,
         )
 
-    def pipeline(self, model: str | None, detector: str | None) -> TwoStage:
+    def pipeline(
+        self, model: str | None, detector: str | None, wanted: Wanted = ALL_FACES
+    ) -> TwoStage:
         """Detector and classifier of these names, the defaults where None.
 
         Raises the errors of `classifier` and `detector`.
@@ -107,7 +112,7 @@ class Engine:
         return TwoStage(
             self.detector(detector or self.default_detector),
             self.classifier(model or self.default_model),
-            max_faces=self._max_faces,
+            replace(wanted, max_faces=min(wanted.max_faces, self._max_faces)),
         )
 
     def classifier(self, name: str) -> Classifier:
@@ -128,14 +133,14 @@ class Engine:
             return self._classifiers[name]
 
     def detector(self, name: str) -> Detector:
-        """Raises UnknownDetector."""
+        """Raises UnknownDetector, or ModelUnavailable where its weights are missing or broken."""
         if (made := self._detectors.get(name)) is not None:
             return made
         with self._lock:
             if name not in DETECTORS:
                 raise UnknownDetector(name, DETECTORS)
             if name not in self._detectors:
-                self._detectors[name] = DETECTORS[name]()
+                self._detectors[name] = DETECTORS[name].load(self._models_dir)
             return self._detectors[name]
 
     def warm(self) -> None:
@@ -145,8 +150,10 @@ class Engine:
         try:
             classifier = self.classifier(self.default_model)
             size = classifier.card.input_size
-            blank = np.zeros((4 * size, 4 * size, 3), np.uint8)
-            self.detector(self.default_detector).detect(blank, blank[:, :, 0])
+            side = 4 * size
+            blank = np.zeros((side, side, 3), np.uint8)
+            raster = Raster(blank[:, :, 0], (side, side), colors=blank)
+            self.detector(self.default_detector).detect(raster, min_face_px=size)
             classifier.predict(blank[np.newaxis, :size, :size, 0])
         except EmotionError as error:
             log.error("not ready: %s", error)
@@ -182,8 +189,19 @@ class Engine:
         self.unusable = {status.name: status.problem for status in statuses if status.problem}
         return statuses
 
+    def detectors(self) -> dict[str, str | None]:
+        """What is wrong with each detector, None where it can be used."""
+        problems: dict[str, str | None] = {}
+        for name in DETECTORS:
+            try:
+                self.detector(name)
+                problems[name] = None
+            except ModelUnavailable as error:
+                problems[name] = str(error)
+        return problems
+
     def _model_names(self) -> list[str]:
-        return sorted(path.parent.name for path in self._models_dir.glob(f"*/{CARD_FILE}"))
+        return [folder.name for folder in classifier_folders(self._models_dir)]
 
 
 def _claims(card: ModelCard) -> tuple[object, ...]:

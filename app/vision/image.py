@@ -1,4 +1,4 @@
-"""The one decode, EXIF, grey, crop and resize of the project, shared by serving and training.
+"""The one reader, cropper and resizer of pictures, shared by serving and training.
 
 Pillow reads the files, because it knows the size before it decodes and says when a file is cut
 short, where OpenCV would return a picture that is grey from the cut on.
@@ -7,11 +7,14 @@ short, where OpenCV would return a picture that is grey from the cut on.
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImageType
 from app.vision.types import Box
@@ -30,6 +33,7 @@ _SIGNATURES = {
     b"MM\x00+": "TIFF",
 }
 
+_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _PNG_SIZE = slice(16, 24)  # width and height, big-endian, in the first chunk of every PNG
 
 # What Pillow's readers raise on bytes that are no whole picture (they have no common base).
@@ -65,30 +69,75 @@ def image_type(data: bytes) -> str:
     )
 
 
-def decode(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
-    """Read a picture as upright `image_bgr`: (height, width, 3) uint8.
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """The pixels of an upright picture, perhaps fewer than its file has.
 
-    Takes the first frame of an animation, scales 16-bit channels to 8, applies the EXIF
-    orientation, and lays transparent pixels on white.
-
-    Raises NoImage, UnsupportedImageType, ImageTooLarge (judged from the header, before any pixel
-    is decoded) or UndecodableImage (damaged, cut short, or pixels that are not 8 or 16 bit).
+    `gray` (height, width) uint8 by the Rec. 601 weights; `size_wh` is the original's, and `scale`
+    the number of pixels here for one of the original's, at most 1. `colors` is `bgr`, or None where
+    nobody asked for it.
     """
-    kind = image_type(data)
-    if kind == "PNG" and len(data) >= _PNG_SIZE.stop:
-        # Pillow would look for pixels first; a header alone says enough.
-        width, height = struct.unpack(">II", data[_PNG_SIZE])
-        _check_size(width, height, max_pixels)
-    try:
-        with Image.open(io.BytesIO(data), formats=[kind]) as image:
-            _check_size(image.width, image.height, max_pixels)
+
+    gray: NDArray[np.uint8]
+    size_wh: tuple[int, int]
+    scale: float = 1.0
+    colors: NDArray[np.uint8] | None = None
+
+    @property
+    def bgr(self) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8. Raises ValueError where the colours were not read."""
+        if self.colors is None:
+            raise ValueError("the picture was read without its colours")
+        return self.colors
+
+
+class ImageFile:
+    """A picture file whose type and size are known and whose pixels have not been read yet.
+
+    Raises NoImage, UnsupportedImageType, ImageTooLarge or, for a header that makes no sense,
+    UndecodableImage.
+    """
+
+    def __init__(self, data: bytes, *, max_pixels: int) -> None:
+        self._kind = image_type(data)
+        if self._kind == "PNG" and len(data) >= _PNG_SIZE.stop:
+            # Pillow would look for pixels first; a header alone says enough.
+            width, height = struct.unpack(">II", data[_PNG_SIZE])
+            _check_size(width, height, max_pixels)
+        with _refusals(self._kind, max_pixels):
+            self._image = Image.open(io.BytesIO(data), formats=[self._kind])
+            _check_size(*self._image.size, max_pixels)
+        self._max_pixels = max_pixels
+        self.longer_side = max(self._image.size)
+
+    def read(self, *, scale: float = 1.0, color: bool = False) -> Raster:
+        """Read the pixels, which can be done once: of an animation the first frame, 16-bit
+        channels scaled to 8, the EXIF orientation applied, transparent pixels laid on white.
+
+        A JPEG is read at 1/2, 1/4 or 1/8 of its size where that is at least `scale`: it is
+        cheaper, and so is leaving out its colours. Raises UndecodableImage (damaged, cut short, or
+        pixels that are not 8 or 16 bit).
+        """
+        with _refusals(self._kind, self._max_pixels), self._image as image:
+            width, height = image.size
+            least = (max(1, int(width * scale)), max(1, int(height * scale)))
+            drafted = image.draft(None if color else "L", least)
+            made = drafted[1][2] / width if drafted else 1.0
             upright = ImageOps.exif_transpose(image)
-            image_bgr = cv2.cvtColor(_rgb_array(upright), cv2.COLOR_RGB2BGR)
+            if image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE:
+                width, height = height, width
+            gray, colors = _arrays(upright, color=color)
+        return Raster(gray, (width, height), made, colors)
+
+
+@contextmanager
+def _refusals(kind: str, max_pixels: int) -> Iterator[None]:
+    try:
+        yield
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"the picture has more than {max_pixels:,} pixels") from error
     except _DECODE_ERRORS as error:
         raise UndecodableImage(f"the {kind} picture is damaged or cut short") from error
-    return np.asarray(image_bgr, dtype=np.uint8)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -96,6 +145,23 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageTooLarge(
             f"the picture has {width}x{height} pixels, more than the {max_pixels:,} allowed"
         )
+
+
+def _arrays(
+    image: Image.Image, *, color: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """(gray, bgr) of an upright picture of any mode; None for bgr without `color`."""
+    if image.mode == "L" and not image.has_transparency_data:
+        gray = np.array(image)
+        return gray, _as_array(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)) if color else None
+    rgb = _rgb_array(image)
+    bgr = _as_array(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)) if color else None
+    return _as_array(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)), bgr
+
+
+def _as_array(image: cv2.typing.MatLike) -> NDArray[np.uint8]:
+    """For the type checker: OpenCV's stubs do not say that pixels of 8 bits stay so."""
+    return np.asarray(image, dtype=np.uint8)
 
 
 def _rgb_array(image: Image.Image) -> NDArray[np.uint8]:
@@ -114,9 +180,14 @@ def _rgb_array(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
-def to_gray(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(height, width, 3) BGR to (height, width) grey, uint8, by the Rec. 601 weights."""
-    return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+def shrink(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """`image` (height, width, …) with `factor` times as many pixels a side, without aliasing; as it
+    is where `factor` is 1 or more."""
+    if factor >= 1:
+        return image
+    height, width = image.shape[:2]
+    size_wh = max(1, round(width * factor)), max(1, round(height * factor))
+    return _as_array(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA))
 
 
 def crop_face(

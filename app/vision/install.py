@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import InvalidCard, ModelUnavailable
-from app.vision.card import WEIGHTS_FILE, ModelCard, parse_card, write_card
+from app.vision.card import (
+    DETECTOR,
+    WEIGHTS_FILE,
+    Card,
+    parse_card,
+    parse_detector_card,
+    write_card,
+)
 from app.vision.classifier import Classifier
+from app.vision.detectors import DETECTORS
 
 
-def install(weights_path: Path, card_path: Path, models_dir: Path) -> ModelCard:
+def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
     """Copy weights and card to `models_dir`/<the card's name> once they have been seen to work.
 
     The file's name, size and SHA-256 are recorded on the card; a checksum that the card already
@@ -30,7 +38,10 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> ModelCard:
     if said.get("sha256", digest) != digest:
         raise InvalidCard("the card's weights.sha256 is not the checksum of these weights")
     document["weights"] = said | {"file": WEIGHTS_FILE, "sha256": digest, "bytes": len(weights)}
-    card = parse_card(document)
+    is_detector = document.get("kind") == DETECTOR
+    card = parse_detector_card(document) if is_detector else parse_card(document)
+    if is_detector and card.name not in DETECTORS:
+        raise InvalidCard(f"no detector is called {card.name!r}; known: {', '.join(DETECTORS)}")
     folder = models_dir / card.name
     if folder.exists():
         raise InvalidCard(f"there is a model {card.name!r} already; remove its folder first")
@@ -40,7 +51,10 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> ModelCard:
         made.mkdir()
         (made / WEIGHTS_FILE).write_bytes(weights)
         write_card(made, document)
-        Classifier.load(made)
+        if is_detector:
+            DETECTORS[card.name].load(Path(workplace))
+        else:
+            Classifier.load(made)
         made.rename(folder)
     return card
 

@@ -6,6 +6,7 @@ origin at its top left corner, x to the right and y downwards. A box reaches fro
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,6 +44,14 @@ class Box:
     def area(self) -> float:
         return self.width * self.height
 
+    @property
+    def longer_side(self) -> float:
+        return max(self.width, self.height)
+
+    def scaled(self, factor: float) -> "Box":
+        """This box in a picture that has `factor` times as many pixels a side."""
+        return Box(*(factor * value for value in self.xyxy))
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -57,6 +66,17 @@ class Detection:
     def __post_init__(self) -> None:
         if self.score is not None and not 0 <= self.score <= 1:
             raise ValueError(f"detection score must be in [0, 1], got {self.score}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which faces are wanted: from `min_face_px` pixels of the original on, the longer side of the
+    box (None: from the detector's own share of the picture on); with a detection score of at least
+    `min_confidence`, where the detector gives any; and of those the `max_faces` largest."""
+
+    min_face_px: float | None = None
+    min_confidence: float = 0.0
+    max_faces: int = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +124,8 @@ class Analysis:
     """What was found in one picture, in full: a threshold is a way of looking at it.
 
     `faces` are ordered largest first and a client counts them from 1. `threshold` is the one its
-    sender asked to look with. `id` is None until the store has committed it.
-    `timings_ms` holds milliseconds by stage.
+    sender asked to look with. `id` is None until the store has committed it. `dropped` counts what
+    was found and filtered out, by the name of the filter. `timings_ms` holds milliseconds by stage.
     """
 
     file_name: str
@@ -115,6 +135,7 @@ class Analysis:
     faces: tuple[Face, ...]
     model: ModelRef
     detector: str
+    dropped: Mapping[str, int] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None

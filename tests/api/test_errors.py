@@ -90,6 +90,18 @@ BAD_PICTURES = {
     "unknown detector": (422, "detector", form(detector="nope")),
     "unknown view": (422, "view", form(view="half")),
     "unknown option": (422, "thresold", form(thresold="0.5")),
+    "min_face_px 0": (422, "min_face_px", form(min_face_px="0")),
+    "min_face_px NaN": (422, "min_face_px", form(min_face_px="nan")),
+    "min_face_px inf": (422, "min_face_px", form(min_face_px="inf")),
+    "min_confidence NaN": (422, "min_confidence", form(min_confidence="NaN")),
+    "min_confidence 1.1": (422, "min_confidence", form(min_confidence="1.1")),
+    "min_confidence NaN in JSON": (
+        422,
+        "min_confidence",
+        json_body(f'{{"image": "{b64()}", "min_confidence": NaN}}'),
+    ),
+    "max_faces 0": (422, "max_faces", form(max_faces="0")),
+    "max_faces 2.5": (422, "max_faces", form(max_faces="2.5")),
     "store maybe": (422, "store", form(store="maybe")),
 }
 

@@ -171,6 +171,33 @@ def test_store_false_keeps_nothing(client):
     assert stored(client) == []
 
 
+@pytest.mark.parametrize(
+    ("wishes", "faces", "dropped"),
+    [
+        ({}, 2, {}),
+        ({"max_faces": "1"}, 1, {"max_faces": 1}),
+        ({"min_face_px": "41"}, 0, {"min_face_px": 2}),
+        ({"min_face_px": "1000"}, 0, {"min_face_px": 2}),
+        ({"min_confidence": "0.75"}, 2, {}),
+        ({"min_confidence": "1"}, 0, {"min_confidence": 2}),
+    ],
+)
+def test_unwanted_faces_are_dropped_and_counted(client, wishes, faces, dropped):
+    answer = post(client, TWO_FACES, view="full", **wishes)
+    assert answer.status_code == 201
+    assert len(answer.json["faces"]) == faces
+    nothing = {"min_face_px": 0, "min_confidence": 0, "max_faces": 0}
+    assert answer.json["dropped"] == nothing | dropped
+    again = client.get(answer.location, query_string={"view": "full"}).json
+    assert again["dropped"] == answer.json["dropped"]
+    assert "dropped" not in client.get(answer.location).json
+
+
+def test_nobody_gets_more_faces_than_the_operator_allows(make_app):
+    client = make_app(max_faces=1).test_client()
+    assert len(post(client, TWO_FACES, max_faces="2").json["faces"]) == 1
+
+
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg"])
 def test_the_annotated_picture_by_accept(client, media_type):
     answer = client.post(

@@ -2,12 +2,14 @@
 
 import base64
 import csv
+import hashlib
 import io
 import json
 
 import pytest
 
-from tests.conftest import picture, upload, write_model
+from app.settings import ROOT
+from tests.conftest import card_document, picture, upload, write_model
 
 HAPPY = picture(50, gray=250)
 TWO_FACES = picture(100, gray=250)
@@ -103,9 +105,41 @@ def test_models_are_listed_with_their_cards(client, models_dir):
 
 def test_detectors_are_listed(client):
     detectors = {each["name"]: each for each in client.get("/v1/detectors").json["detectors"]}
-    assert detectors["haar"]["ready"]
+    assert detectors["haar_default"]["ready"]
     assert detectors["stub"]["default"]
-    assert "Viola-Jones" in detectors["haar"]["description"]
+    assert "Viola-Jones" in detectors["haar_default"]["description"]
+
+
+def test_a_detector_without_its_weights_says_what_to_do(client):
+    detectors = {each["name"]: each for each in client.get("/v1/detectors").json["detectors"]}
+    assert not detectors["yunet"]["ready"]
+    assert "models install" in detectors["yunet"]["problem"]
+    answer = client.post("/v1/images", data={"image": upload(HAPPY), "detector": "yunet"})
+    assert answer.status_code == 503
+    assert "models install" in answer.json["detail"]
+    assert client.get("/v1/images").json["images"] == []
+
+
+def test_an_installed_detector_is_no_model_and_serves(client, models_dir, shared):
+    folder = models_dir / "yunet"
+    folder.mkdir()
+    weights = (shared / "yunet" / "yunet_n_320.onnx").read_bytes()
+    document = card_document("yunet") | {"kind": "detector", "input": {"size": 320}}
+    document["weights"] = {"file": "model.onnx", "sha256": hashlib.sha256(weights).hexdigest()}
+    (folder / "card.json").write_text(json.dumps(document))
+    (folder / "model.onnx").write_bytes(weights)
+    photograph = (ROOT / "docs" / "astronaut.jpg").read_bytes()
+    answer = client.post(
+        "/v1/images", data={"image": upload(photograph), "detector": "yunet", "view": "full"}
+    )
+    assert answer.status_code == 201
+    (face,) = answer.json["faces"]
+    assert 160 < face["box"]["x1"] < 215
+    assert face["detection_score"] > 0.8
+    names = [model["name"] for model in client.get("/v1/models").json["models"]]
+    assert names == ["stub_5", "stub_8"]
+    answer = client.post("/v1/images", data={"image": upload(HAPPY), "model": "yunet"})
+    assert answer.status_code == 422
 
 
 def test_the_original_clients_call(client):

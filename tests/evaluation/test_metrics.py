@@ -10,7 +10,7 @@ from evaluation.metrics import (
     expected_calibration_error,
     score,
 )
-from evaluation.photos import PhotosError, iou, read_portraits
+from training.data.photos import PhotosError, iou, read_portraits
 
 
 def test_confusion_has_the_truth_in_rows():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.vision.draw import annotate, annotated_picture
-from app.vision.image import decode
+from app.vision.image import ImageFile
 from app.vision.types import Analysis, Box, Face, ModelRef
 from tests.conftest import picture
 
@@ -61,4 +61,4 @@ def test_the_file_is_of_the_asked_type(media_type, signature):
         picture(80, 60), analysis(Box(5, 5, 45, 45), size=(80, 60)), media_type=media_type
     )
     assert made.startswith(signature)
-    assert decode(made, max_pixels=10_000).shape == (60, 80, 3)
+    assert ImageFile(made, max_pixels=10_000).read(color=True).bgr.shape == (60, 80, 3)

@@ -1,15 +1,18 @@
 import hashlib
+import io
 import json
 import shutil
 import threading
 
 import cv2
 import pytest
+from PIL import Image
 
 from app.errors import ImageTooLarge, InvalidCard, ModelUnavailable, UnknownDetector, UnknownModel
 from app.vision import classifier
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
+from app.vision.types import Box, Detection, Wanted
 from tests.conftest import StubDetector, StubSession, picture, write_model
 
 
@@ -49,9 +52,7 @@ def test_an_analysis_says_all_there_is_to_say(make_engine):
 
 def test_faces_come_largest_first_and_only_so_many(make_engine, monkeypatch):
     class Sizes(StubDetector):
-        def detect(self, image_bgr, image_gray):
-            from app.vision.types import Box, Detection
-
+        def detect(self, raster, min_face_px):
             sides = [(0, 10), (20, 30), (60, 20), (80, 20)]
             return [Detection(Box(x, 0, x + side, side)) for x, side in sides]
 
@@ -62,6 +63,73 @@ def test_faces_come_largest_first_and_only_so_many(make_engine, monkeypatch):
         (60, 0, 80, 20),
         (80, 0, 100, 20),
     ]
+
+
+BOXES = [(0, 10, 0.9), (20, 30, 0.2), (60, 20, 0.6), (80, 20, 0.7)]  # x, side, score
+
+
+class Scored(StubDetector):
+    def detect(self, raster, min_face_px):
+        return [Detection(Box(x, 0, x + side, side), score) for x, side, score in BOXES]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "sides", "dropped"),
+    [
+        ({}, [30, 20, 20, 10], {}),
+        ({"min_face_px": 20}, [30, 20, 20], {"min_face_px": 1}),
+        ({"min_confidence": 0.65}, [20, 10], {"min_confidence": 2}),
+        ({"max_faces": 1}, [30], {"max_faces": 3}),
+        # Small ones are not also unlikely: each is counted once, and what is dropped makes room.
+        (
+            {"min_face_px": 15, "min_confidence": 0.5, "max_faces": 1},
+            [20],
+            {"min_face_px": 1, "min_confidence": 1, "max_faces": 1},
+        ),
+        ({"min_face_px": 5000}, [], {"min_face_px": 4}),
+    ],
+)
+def test_only_the_faces_that_are_wanted(make_engine, monkeypatch, wishes, sides, dropped):
+    monkeypatch.setitem(DETECTORS, "stub", Scored)
+    found = analyse(make_engine(), picture(100, 60), wanted=Wanted(**wishes))
+    assert [face.box.width for face in found.faces] == sides
+    assert found.dropped == {"min_face_px": 0, "min_confidence": 0, "max_faces": 0} | dropped
+
+
+def test_a_detectors_own_share_of_the_picture_is_the_smallest_face(make_engine, monkeypatch):
+    class Large(Scored):
+        min_face_share = 0.15
+
+    monkeypatch.setitem(DETECTORS, "stub", Large)
+    found = analyse(make_engine(), picture(100, 60))
+    assert found.dropped["min_face_px"] == 1
+    assert len(analyse(make_engine(), picture(100, 60), wanted=Wanted(min_face_px=1)).faces) == 4
+
+
+def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monkeypatch):
+    """Boxes are the original's all the same. Here a face of 400 pixels has to fill a crop of 48."""
+    seen = []
+
+    class Half(StubDetector):
+        def scale_for(self, longer_side, min_face_px):
+            assert longer_side == 1600
+            return 20 / min_face_px
+
+        def detect(self, raster, min_face_px):
+            seen.append((raster.gray.shape, raster.scale, min_face_px))
+            return [Detection(Box(800, 0, 1600, 800))]
+
+    data = io.BytesIO()
+    half = Image.new("L", (1600, 1200))
+    half.paste(255, (800, 0, 1600, 1200))
+    half.save(data, "JPEG")
+    monkeypatch.setitem(DETECTORS, "stub", Half)
+    engine = make_engine(max_pixels=2_000_000)
+    found = analyse(engine, data.getvalue(), wanted=Wanted(min_face_px=400))
+    assert seen == [((150, 200), 0.125, 400)]
+    assert (found.width, found.height) == (1600, 1200)
+    assert found.faces[0].box.xyxy == (800, 0, 1600, 800)
+    assert found.faces[0].probabilities["happiness"] > 0.99  # bright: the right half was cropped
 
 
 def test_nothing_is_loaded_before_it_is_asked_for(make_engine, models_dir):
@@ -111,7 +179,7 @@ def test_an_unknown_model_is_answered_with_those_that_are_known(make_engine, nam
 
 
 def test_an_unknown_detector_likewise(make_engine):
-    with pytest.raises(UnknownDetector, match="known: haar, stub"):
+    with pytest.raises(UnknownDetector, match="known: haar, haar_default, stub, yunet"):
         make_engine().detector("nope")
 
 

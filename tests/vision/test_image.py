@@ -1,5 +1,6 @@
 import contextlib
 import io
+import math
 import struct
 import zlib
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImageType
-from app.vision.image import crop_face, decode, to_gray
+from app.vision.image import ImageFile, crop_face, shrink
 from app.vision.types import Box
 from tests.conftest import picture
 
@@ -23,6 +24,10 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
     data = io.BytesIO()
     image.save(data, kind, **options)
     return data.getvalue()
+
+
+def decode(data: bytes, *, max_pixels: int) -> np.ndarray:
+    return ImageFile(data, max_pixels=max_pixels).read(color=True).bgr
 
 
 def corners(image_bgr: np.ndarray) -> np.ndarray:
@@ -179,9 +184,72 @@ def test_floating_point_pixels_are_refused():
         decode(data, max_pixels=LIMIT)
 
 
-def test_grey_follows_rec_601():
-    image_bgr = np.array([[[0, 0, 255], [0, 255, 0], [255, 0, 0]]], np.uint8)
-    assert to_gray(image_bgr).tolist() == [[76, 150, 29]]
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize(("kind", "tolerance"), [("PNG", 0), ("JPEG", 1)])
+def test_grey_follows_rec_601(kind, tolerance, color):
+    primaries = np.repeat(np.eye(3, dtype=np.uint8) * 255, 8, axis=0)[None].repeat(8, axis=0)
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    data = encoded(Image.fromarray(primaries), kind, **options)
+    gray = ImageFile(data, max_pixels=LIMIT).read(color=color).gray
+    assert np.abs(gray[4, [4, 12, 20]].astype(int) - [76, 150, 29]).max() <= tolerance
+
+
+def smooth(width, height):
+    """A picture that survives shrinking: two slopes of grey."""
+    down, across = np.mgrid[:height, :width]
+    return (40 + 60 * across / width + 100 * down / height).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("scale", "made"), [(1, 1), (0.51, 1), (0.5, 0.5), (0.3, 0.5), (0.25, 0.25), (0.01, 0.125)]
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("color", [False, True])
+def test_a_jpeg_is_read_as_small_as_will_do(scale, made, orientation, color):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = smooth(801, 400)
+    data = encoded(Image.fromarray(stored).convert("RGB"), "JPEG", exif=exif, quality=95)
+    file = ImageFile(data, max_pixels=LIMIT)
+    assert file.longer_side == 801
+    raster = file.read(scale=scale, color=color)
+    upright = stored if orientation == 1 else np.rot90(stored, -1)
+    assert raster.scale == made
+    assert raster.size_wh == upright.shape[::-1]
+    assert raster.gray.shape == tuple(math.ceil(made * side) for side in upright.shape)
+    place = tuple(int(made * side * 0.8) for side in upright.shape)
+    expected = upright[tuple(int(index / made) for index in place)]
+    assert abs(int(raster.gray[place]) - int(expected)) <= 3
+    if color:
+        assert raster.bgr.shape == (*raster.gray.shape, 3)
+    else:
+        with pytest.raises(ValueError, match="colours"):
+            raster.bgr  # noqa: B018
+
+
+def test_other_types_are_read_whole():
+    raster = ImageFile(encoded(Image.fromarray(smooth(80, 40)), "PNG"), max_pixels=LIMIT).read(
+        scale=0.1
+    )
+    assert (raster.gray.shape, raster.scale) == ((40, 80), 1.0)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("scale", [1.0, 0.125])
+def test_a_reduced_jpeg_cut_short_is_refused(share, scale):
+    noise = np.random.default_rng(1).integers(0, 256, (640, 640, 3), np.uint8)
+    whole = encoded(Image.fromarray(noise), "JPEG")
+    with pytest.raises(UndecodableImage):
+        ImageFile(whole[: int(len(whole) * share)], max_pixels=LIMIT).read(scale=scale)
+
+
+def test_shrinking_keeps_means_and_never_enlarges():
+    stripes = np.tile(np.array([0, 255], np.uint8), (60, 50))
+    assert shrink(stripes, 1.5) is stripes
+    small = shrink(stripes, 0.25)
+    assert small.shape == (15, 25)
+    assert np.abs(small.astype(int) - 127).max() <= 1
+    assert shrink(stripes, 1e-6).shape == (1, 1)
 
 
 RAMP = np.tile(np.arange(100, dtype=np.uint8), (80, 1))

@@ -7,6 +7,7 @@ import pytest
 
 from app.errors import InvalidCard, ModelUnavailable
 from app.vision.classifier import Classifier
+from app.vision.detectors import DETECTORS
 from app.vision.install import install
 from tests.conftest import card_document
 from tests.graphs import write_graph
@@ -89,3 +90,42 @@ def test_missing_weights_are_said(model):
     weights.unlink()
     with pytest.raises(ModelUnavailable, match=r"some\.onnx"):
         install(weights, card_path, models)
+
+
+def detector_card(tmp_path, **fields):
+    document = {
+        "name": "yunet",
+        "version": "1",
+        "kind": "detector",
+        "input": {"size": 320},
+        "licence": "none",
+        "intended_use": "tests",
+    }
+    path = tmp_path / "detector.json"
+    path.write_text(json.dumps(document | fields))
+    return path
+
+
+def test_a_detectors_weights_are_installed_by_the_same_door(shared, tmp_path):
+    weights = shared / "yunet" / "yunet_n_320.onnx"
+    card = install(weights, detector_card(tmp_path), tmp_path / "models")
+    assert (card.name, card.input_size) == ("yunet", 320)
+    (tmp_path / "models" / "yunet" / "model.onnx").write_bytes(b"others")
+    with pytest.raises(InvalidCard, match="checksum"):
+        DETECTORS["yunet"].load(tmp_path / "models")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "complaint"),
+    [
+        ({"name": "other"}, InvalidCard, "no detector is called 'other'; known: .*yunet"),
+        ({"kind": "nose"}, InvalidCard, "kind"),
+        ({"input": {}}, InvalidCard, "input"),
+        ({}, ModelUnavailable, "not those of a YuNet"),
+    ],
+)
+def test_what_is_no_detector_is_refused(model, tmp_path, fields, error, complaint):
+    weights, _, models = model
+    with pytest.raises(error, match=complaint):
+        install(weights, detector_card(tmp_path, **fields), models)
+    assert not models.exists() or not list(models.iterdir())

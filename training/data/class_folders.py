@@ -5,7 +5,7 @@ Each picture is one face, centred, and counts as ten votes for its folder's clas
 
 from pathlib import Path
 
-from app.vision.image import crop_face, decode, to_gray
+from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
 from training.data.split import DataError, Split, digest
 from training.votes import LABELS, VOTE_COLUMNS
@@ -37,7 +37,7 @@ def read(folder: Path, *, size: int) -> Split:
         votes[LABELS.index(name)] = _VOTES
         for path in sorted(path for path in class_folder.iterdir() if path.is_file()):
             try:
-                gray = to_gray(decode(path.read_bytes(), max_pixels=_MAX_PIXELS))
+                gray = ImageFile(path.read_bytes(), max_pixels=_MAX_PIXELS).read().gray
             except Exception as error:
                 raise DataError(f"{path} is no picture") from error
             height, width = gray.shape

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from app.vision.image import crop_face, decode, to_gray
+from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
 from training.data.split import DataError, Split, digest
 from training.votes import VOTE_COLUMNS
@@ -28,7 +28,7 @@ def read(path: Path, *, size: int) -> Split:
     rows = []
     for name, box, votes, data in _rows(path):
         try:
-            gray = to_gray(decode(data, max_pixels=_FACE_PIXELS))
+            gray = ImageFile(data, max_pixels=_FACE_PIXELS).read().gray
             rows.append((crop_face(gray, box, size=size), votes, digest(gray)))
         except Exception as error:
             raise DataError(f"{path.name}: {name} is no picture or has no box in it") from error

@@ -1,24 +1,40 @@
 """Face detectors. To add one: a class with this protocol and a line in DETECTORS."""
 
-from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from app.vision.detectors.haar import HaarDetector
+from app.vision.detectors.haar import HaarDefaultDetector, HaarDetector
+from app.vision.detectors.yunet import YuNetDetector
+from app.vision.image import Raster
 from app.vision.types import Detection
 
 
 class Detector(Protocol):
+    """`min_face_share` is the smallest face that it looks for unless told otherwise, as a share of
+    the picture's longer side. Boxes of detectors differ in what of a head they hold: `box_scale` is
+    the side of the square that a classifier's `crop_scale` refers to, over the longer side of this
+    detector's boxes."""
+
     name: str
     description: str
+    needs_color: bool
+    min_face_share: float
+    box_scale: float
 
-    def detect(
-        self, image_bgr: NDArray[np.uint8], image_gray: NDArray[np.uint8]
-    ) -> list[Detection]:
-        """Faces of one picture, given in colour and in grey. Must be safe to call from several
-        threads at a time."""
+    @classmethod
+    def load(cls, models_dir: Path) -> Self:
+        """One that is ready. Raises ModelUnavailable where its weights are not in `models_dir` or
+        cannot be used."""
+
+    def scale_for(self, longer_side: int, min_face_px: float) -> float:
+        """The pixels that it needs for one of the original's, in a picture of that longer side, to
+        find faces of `min_face_px` pixels; more than 1 where there are never enough."""
+
+    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+        """Faces with boxes in the original's pixels, in no particular order. Must be safe to call
+        from several threads at a time."""
 
 
-DETECTORS: dict[str, Callable[[], Detector]] = {HaarDetector.name: HaarDetector}
+DETECTORS: dict[str, type[Detector]] = {
+    made.name: made for made in (HaarDetector, HaarDefaultDetector, YuNetDetector)
+}

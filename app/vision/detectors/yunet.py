@@ -1,0 +1,88 @@
+"""YuNet (Wu et al. 2023, Machine Intelligence Research 20, 656), through OpenCV.
+
+Its weights are not part of this project: an operator installs them, `models/yunet/`.
+"""
+
+import threading
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import ModelUnavailable
+from app.vision.card import CARD_FILE, Card, read_detector_card, read_weights
+from app.vision.image import Raster, shrink
+from app.vision.types import Box, Detection
+
+MIN_SCORE = 0.5
+NMS_IOU = 0.3
+TOP = 5000
+
+
+class YuNetDetector:
+    """Faces from 10 pixels on in a picture that is fitted into the square that the weights take."""
+
+    name = "yunet"
+    description = "YuNet (OpenCV's FaceDetectorYN), with weights that the operator installs"
+    needs_color = True
+    min_face_share = 0.05
+    box_scale = 0.86
+
+    def __init__(self, card: Card, weights: bytes) -> None:
+        """Raises ModelUnavailable for weights that are not YuNet's."""
+        self._size = card.input_size
+        self._weights = np.frombuffer(weights, np.uint8)
+        # OpenCV's networks keep the picture at work: one for each thread.
+        self._local = threading.local()
+        side = self._size
+        noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+        try:
+            self.detect(Raster(noise[:, :, 0], (side, side), colors=noise), side)
+        except cv2.error as error:
+            raise ModelUnavailable("the weights are not those of a YuNet that runs") from error
+
+    @classmethod
+    def load(cls, models_dir: Path) -> Self:
+        """Raises ModelUnavailable where the weights are not installed or cannot be used."""
+        folder = models_dir / cls.name
+        if not (folder / CARD_FILE).exists():
+            raise ModelUnavailable(
+                f"the detector {cls.name!r} has no weights here: the operator installs them with "
+                f"flask --app wsgi models install PATH --card CARD"
+            )
+        card = read_detector_card(folder)
+        return cls(card, read_weights(folder, card))
+
+    def scale_for(self, longer_side: int, min_face_px: float) -> float:
+        return self._size / longer_side
+
+    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+        height, width = raster.gray.shape
+        factor = min(1.0, self._size / max(height, width))
+        small = shrink(raster.bgr, factor)
+        square = np.zeros((self._size, self._size, 3), np.uint8)
+        square[: small.shape[0], : small.shape[1]] = small
+        _, found = self._net().detect(square)
+        rows = np.empty((0, 15)) if found is None else np.asarray(found, dtype=float)
+        return [_detection(row, factor * raster.scale) for row in rows if (row[2:4] > 0).all()]
+
+    def _net(self) -> cv2.FaceDetectorYN:
+        if not hasattr(self._local, "net"):
+            self._local.net = cv2.FaceDetectorYN.create(
+                "onnx",
+                self._weights,
+                np.empty(0, np.uint8),
+                (self._size, self._size),
+                MIN_SCORE,
+                NMS_IOU,
+                TOP,
+            )
+        net: cv2.FaceDetectorYN = self._local.net
+        return net
+
+
+def _detection(row: NDArray[np.float64], scale: float) -> Detection:
+    x, y, width, height = (row[:4] / scale).tolist()
+    return Detection(Box(x, y, x + width, y + height), min(1.0, float(row[14])))

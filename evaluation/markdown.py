@@ -1,0 +1,24 @@
+"""Tables and figures of the pages that the evaluations write."""
+
+from collections.abc import Mapping
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def renew(text: str, blocks: Mapping[str, str]) -> str:
+    """`text` with each block between `<!-- name -->` and `<!-- /name -->` replaced; a block that it
+    does not have is left out."""
+    for name, block in blocks.items():
+        before, start, rest = text.partition(f"<!-- {name} -->")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if end:
+            text = f"{before}{start}\n{block}\n{end}{after}"
+    return text

@@ -1,0 +1,105 @@
+"""Photographs with boxes: `photos/images.csv` (one row a picture), `photos/faces.csv` (one row a
+face), and the small set `photos/groups/` with a boxes.csv of its own."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.vision.types import Box
+
+GROUPS = "groups"
+_BOX = ("x1", "y1", "x2", "y2")
+
+
+class PhotosError(Exception):
+    """The folder holds no such tables; the message names the missing one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A photograph with one main face whose expression a person named."""
+
+    path: Path
+    box: Box
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedFace:
+    """`sure` faces must be found; the others count neither for nor against. `condition` is bare,
+    masked, "mask worn wrongly", or empty where nobody said."""
+
+    box: Box
+    sure: bool = True
+    condition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    path: Path
+    faces: tuple[MarkedFace, ...]
+
+
+def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
+    """The pictures of lfw-expressions, of one split or of both. Raises PhotosError."""
+    splits = _splits(photos)
+    return [
+        Portrait(photos / row["image"], _box(row), row["expression"])
+        for row in _rows(photos / "faces.csv")
+        if row["image"].startswith("lfw-expressions/")
+        and row["expression"]
+        and split in (None, splits[row["image"]])
+    ]
+
+
+def read_photographs(photos: Path, collection: str, *, split: str | None) -> list[Photograph]:
+    """The pictures of a collection (crowds, natural, groups) with their faces, of one split or of
+    both; `groups` has no splits. Raises PhotosError."""
+    if collection == GROUPS:
+        return list(_groups(photos / GROUPS))
+    faces: dict[str, list[MarkedFace]] = defaultdict(list)
+    for row in _rows(photos / "faces.csv"):
+        faces[row["image"]].append(MarkedFace(_box(row), row["label"] == "sure", row["condition"]))
+    return [
+        Photograph(photos / image, tuple(faces[image]))
+        for image, its_split in _splits(photos).items()
+        if image.startswith(f"{collection}/") and split in (None, its_split)
+    ]
+
+
+def _groups(folder: Path) -> Iterator[Photograph]:
+    """The pictures with boxes, and dogs.jpg, which has no face; two portraits have no boxes."""
+    faces: dict[str, list[MarkedFace]] = defaultdict(list)
+    for row in _rows(folder / "boxes.csv"):
+        faces[row["image"]].append(MarkedFace(_box(row)))
+    for path in sorted(folder.iterdir()):
+        if path.name in faces or path.stem == "dogs":
+            yield Photograph(path, tuple(faces[path.name]))
+
+
+def _splits(photos: Path) -> dict[str, str]:
+    return {row["image"]: row["split"] for row in _rows(photos / "images.csv")}
+
+
+def _box(row: dict[str, str]) -> Box:
+    return Box(*(float(row[name]) for name in _BOX))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise PhotosError(f"no {path}") from error
+
+
+def iou(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(first.x2, second.x2) - max(first.x1, second.x1)
+    height = min(first.y2, second.y2) - max(first.y1, second.y1)
+    if width <= 0 or height <= 0:
+        return 0.0
+    overlap = width * height
+    return overlap / (first.area + second.area - overlap)

@@ -1,0 +1,118 @@
+"""What nets learn: expressions from FER+'s votes, or which of the cascade's windows hold a face."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from app.vision.card import CLASSIFIER, DETECTOR
+from training import votes
+from training.config import Config, TrainingError
+from training.data import face_windows, first_of_each, read_split
+from training.teach import teach
+
+FERPLUS, PHOTOS = "ferplus", "photos"  # in the folder of all data
+
+
+@dataclass
+class Data:
+    """Crops as uint8 tensors (n, 1, size, size), target distributions (n, classes) float32, and
+    validation labels as class indices. `source` says in words what the training crops are."""
+
+    crops: Tensor
+    targets: Tensor
+    validation_crops: Tensor
+    validation_labels: Tensor
+    source: str
+
+
+def load_expressions(folder: Path, config: Config, taught: bool) -> Data:
+    """Training pictures of FER+: usable, each once, and none that is also in validation, which is
+    under the majority protocol. Raises DataError; for a teacher that cannot be used InvalidCard or
+    ModelUnavailable."""
+    folder = folder / FERPLUS
+    train = read_split(folder, "train", size=config.input_size)
+    validation = read_split(folder, "valid", size=config.input_size)
+    keep = (
+        votes.usable_for_training(train.votes, classes=config.classes)
+        & first_of_each(train.digests)
+        & ~np.isin(train.digests, validation.digests)
+    )
+    targets = votes.distribution(train.votes[keep], classes=config.classes)
+    if config.teachers and taught:
+        answers = teach(
+            [Path(teacher) for teacher in config.teachers],
+            folder,
+            keep,
+            classes=config.classes,
+            threads=torch.get_num_threads(),
+        )
+        targets = config.teacher_share * answers + (1 - config.teacher_share) * targets
+    labels = votes.majority(validation.votes)
+    chosen = (labels >= 0) & (labels < config.classes)
+    return Data(
+        crops=torch.from_numpy(train.crops[keep])[:, None],
+        targets=torch.from_numpy(targets),
+        validation_crops=torch.from_numpy(validation.crops[chosen])[:, None],
+        validation_labels=torch.from_numpy(labels[chosen]),
+        source="FER+ training split (FER2013 pictures, ten crowd votes each), without pictures "
+        "that are twice in it or also in the validation split",
+    )
+
+
+def load_windows(folder: Path, config: Config, taught: bool) -> Data:
+    """Windows of the cascade in photographs, label 1 where they hold a face, and as many faces of
+    FER+ as there are windows on faces: few photographs show all that a face can express. Windows on
+    nothing are there twice, so that faces are as likely as the cascade proposes them. Validation is
+    windows alone. Raises PhotosError or DataError."""
+    train = face_windows.read(folder / PHOTOS, "train", size=config.input_size)
+    validation = face_windows.read(folder / PHOTOS, "val", size=config.input_size)
+    more = read_split(folder / FERPLUS, "train", size=config.input_size)
+    faces = np.flatnonzero(votes.usable_for_training(more.votes, classes=len(votes.LABELS)))
+    count = min(int(train.is_face.sum()), len(faces))
+    chosen = np.random.default_rng(config.seed).choice(faces, count, replace=False)
+    nothing = train.crops[~train.is_face]
+    crops = np.concatenate([train.crops, nothing, more.crops[chosen]])
+    labels = np.zeros(len(crops), dtype=np.int64)
+    labels[: len(train.is_face)] = train.is_face
+    labels[len(crops) - count :] = 1
+    return Data(
+        crops=torch.from_numpy(crops)[:, None],
+        targets=F.one_hot(torch.from_numpy(labels), 2).float(),
+        validation_crops=torch.from_numpy(validation.crops)[:, None],
+        validation_labels=torch.from_numpy(validation.is_face.astype(np.int64)),
+        source=f"{len(train.crops):,} windows of the cascade in photographs "
+        f"({', '.join(face_windows.COLLECTIONS)}, training split), {count:,} of them on faces, the "
+        f"others twice, and as many faces of FER+'s training split",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What can be learned: in which order the classes come, how its pictures are read from the
+    folder of all data, and of what kind the cards of its models are."""
+
+    labels: tuple[str, ...]
+    load: Callable[[Path, Config, bool], Data]
+    kind: str
+
+
+TASKS = {
+    "expressions": Task(votes.LABELS, load_expressions, CLASSIFIER),
+    "faces": Task(face_windows.LABELS, load_windows, DETECTOR),
+}
+
+
+def load_data(folder: Path, config: Config, *, taught: bool = True) -> Data:
+    """The data of the config's task, from the folder of all data. Without `taught` the
+    teachers, which take minutes, are not asked and the targets are those of people alone.
+
+    Raises TrainingError for an unknown task, and what its loader raises.
+    """
+    if config.task not in TASKS:
+        raise TrainingError(f"unknown task {config.task!r}; known: {', '.join(TASKS)}")
+    return TASKS[config.task].load(folder, config, taught)
