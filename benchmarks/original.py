@@ -1,0 +1,58 @@
+"""The original service's way of answering, re-created from its description as a baseline.
+
+OpenCV's default cascade on every pixel, the network loaded from disk at every request, one
+inference a face, and one JSON file that is rewritten whole at every insert. Written anew for this
+comparison, with our network and under our server, so that the way is what differs; nothing of it is
+used by the service.
+"""
+
+import json
+import os
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+from flask import Flask, request
+
+from app.vision.classifier import Classifier
+from app.vision.detectors.haar import CASCADE
+from app.vision.image import crop_face
+from app.vision.types import Box
+
+cv2.setNumThreads(1)
+STORE = Path(os.environ["ORIGINAL_STORE"])
+MODEL = Path("models/custom_net_8")
+THRESHOLD = 0.5
+
+app = Flask(__name__)
+app.extensions["engine"] = SimpleNamespace(warm=lambda: None)  # it warms nothing
+_lock = threading.Lock()
+
+
+@app.get("/readyz")
+def ready() -> dict[str, str]:
+    return {"status": "ready"}
+
+
+@app.post("/v1/images")
+def analyse() -> tuple[dict[str, Any], int]:
+    data = np.frombuffer(request.get_data(), np.uint8)
+    image_bgr = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    gray = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
+    classifier = Classifier.load(MODEL)
+    faces: list[dict[str, Any]] = []
+    for x, y, width, height in cv2.CascadeClassifier(str(CASCADE)).detectMultiScale(gray):
+        box = Box(int(x), int(y), int(x + width), int(y + height))
+        crop = crop_face(gray, box, size=classifier.card.input_size, scale=1.0)
+        (probabilities,) = classifier.postprocess(classifier.predict(crop[np.newaxis]))
+        shown = dict(zip(classifier.card.labels, probabilities.round(2).tolist(), strict=True))
+        shown = {emotion: value for emotion, value in shown.items() if value >= THRESHOLD}
+        faces.append({"face_id": len(faces) + 1, **shown, "bbox": [str(edge) for edge in box.xyxy]})
+    image = {"file_name": "a.jpg", "threshold": THRESHOLD, "faces": faces}
+    with _lock:  # of this process; the original has no other
+        images = json.loads(STORE.read_text()) if STORE.exists() else []
+        STORE.write_text(json.dumps([*images, image]))
+    return image, 201
