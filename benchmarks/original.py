@@ -6,9 +6,9 @@ comparison, with our network and under our server, so that the way is what diffe
 used by the service.
 """
 
+import fcntl
 import json
 import os
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +29,6 @@ THRESHOLD = 0.5
 
 app = Flask(__name__)
 app.extensions["engine"] = SimpleNamespace(warm=lambda: None)  # it warms nothing
-_lock = threading.Lock()
 
 
 @app.get("/readyz")
@@ -52,7 +51,10 @@ def analyse() -> tuple[dict[str, Any], int]:
         shown = {emotion: value for emotion, value in shown.items() if value >= THRESHOLD}
         faces.append({"face_id": len(faces) + 1, **shown, "bbox": [str(edge) for edge in box.xyxy]})
     image = {"file_name": "a.jpg", "threshold": THRESHOLD, "faces": faces}
-    with _lock:  # of this process; the original has no other
-        images = json.loads(STORE.read_text()) if STORE.exists() else []
-        STORE.write_text(json.dumps([*images, image]))
+    with STORE.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the original has none, and spoils the file under load
+        file.seek(0)
+        images = json.loads(file.read() or "[]")
+        file.truncate(0)
+        file.write(json.dumps([*images, image]))
     return image, 201

@@ -3,8 +3,8 @@
     make bench
     python -m benchmarks.service --data ../shared/data --seconds 4 --rounds 3
 
-The real service (gunicorn, a worker a core, a fresh SQLite file, or PostgreSQL where
-TEST_POSTGRES_URL names one) is sent pictures over kept connections. Beside it stand
+The real service (gunicorn, a worker a core, a fresh SQLite file, or the
+database that --postgres names) is sent pictures over kept connections. Beside it stand
 
 - the limit: the same pictures through decoding, detection and classification in one process a core,
   without HTTP or SQL;
@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--postgres", metavar="URL", help="a database to use instead of SQLite")
     parser.add_argument("--megapixels", type=float, nargs="*", default=MEGAPIXELS)
     parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCIES)
     arguments = parser.parse_args()
@@ -211,8 +212,7 @@ def main() -> None:
         for megapixels in arguments.megapixels
     }
     sets["examples"] = example_pictures(arguments.data)
-    database = os.environ.get("TEST_POSTGRES_URL")
-    environment = {"EMOTION_DATABASE_URL": database} if database else {}
+    environment = {"EMOTION_DATABASE_URL": arguments.postgres} if arguments.postgres else {}
     workers = available_cpus()
     cases = [
         Case(name, concurrency, [], [], [])
@@ -243,7 +243,7 @@ def main() -> None:
                     )
                     case.originals.append(load.throughput)
         after = ours.resident_mb()
-    store = "PostgreSQL" if database else "SQLite"
+    store = "PostgreSQL" if arguments.postgres else "SQLite"
     print(f"{workers} workers, {store}, medians of {arguments.rounds} rounds")
     print(table(HEAD, [case.row(workers) for case in cases]))
     grown = ", ".join(f"{a:.0f} → {b:.0f}" for a, b in zip(before, after, strict=True))

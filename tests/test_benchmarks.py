@@ -1,0 +1,66 @@
+"""The benchmarks run from end to end and print what they say; how fast is not judged here."""
+
+import re
+import sys
+
+import pytest
+
+from app.settings import ROOT
+from benchmarks import growth, service
+
+CELL = re.compile(r"^[\d.]+$")
+
+
+def run(monkeypatch, module, *arguments):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    module.main()
+
+
+def rows(text):
+    """The cells of the table's rows, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.mark.weights
+def test_the_service_is_measured_beside_the_limit_and_the_original_way(monkeypatch, capsys, shared):
+    small = ["--seconds", "0.1", "--rounds", "1", "--megapixels", "0.3", "--concurrency", "2", "8"]
+    run(monkeypatch, service, "--data", str(shared), *small)
+    text = capsys.readouterr().out
+    measured = rows(text)
+    assert [row[:2] for row in measured] == [
+        [pictures, concurrency]
+        for pictures in ("0.3 megapixels", "examples")
+        for concurrency in ("2", "8")
+    ]
+    assert all(CELL.match(cell) for row in measured for cell in row[1:-1])
+    assert [bool(row[-1]) for row in measured] == [False, True, False, True]
+    assert "resident MB of each worker" in text
+
+
+def test_an_answer_that_is_no_201_ends_the_measurement(monkeypatch, tmp_path):
+    with (
+        service.service(tmp_path) as running,
+        pytest.raises(RuntimeError, match=r"^415: .*unsupported-image-type"),
+    ):
+        service.send(running, [b"no picture"], concurrency=2, seconds=0.1)
+
+
+def check_growth(monkeypatch, capsys, database, *options):
+    run(monkeypatch, growth, "--images", "40", "80", "--times", "1", *options)
+    text = capsys.readouterr().out
+    part = text[text.index(f"| {database} | 40 | 80 |") :]
+    measured = rows(part)[: len(growth.questions(80))]
+    assert [row[0] for row in measured] == list(growth.questions(80))
+    assert all(float(row[-1]) > 0 for row in measured)
+    assert "ix_images_created_at_id" in part
+
+
+def test_growth_is_measured_and_explained_on_sqlite(monkeypatch, capsys):
+    check_growth(monkeypatch, capsys, "sqlite")
+
+
+@pytest.mark.postgres
+def test_growth_is_measured_and_explained_on_postgresql(monkeypatch, capsys, postgres_url):
+    check_growth(monkeypatch, capsys, "postgresql", "--postgres", postgres_url)
