@@ -337,22 +337,20 @@ def card_section(found: Sequence[Search], split: str) -> dict[str, Any]:
 
 
 def plot(searches: dict[Setting, list[Search]], path: Path) -> None:
-    """Recall of bare faces against milliseconds a photograph, a point a setting."""
-    figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    """Recall of bare faces with its interval against milliseconds a photograph, a point a
+    setting."""
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for setting, found in searches.items():
         bare = scores(found, min_iou=MIN_IOUS[-1], condition=BARE)
         took = float(np.median([each.milliseconds for each in found]))
-        axes.scatter(took, bare.recall)
-        axes.annotate(
-            f"{setting}\nprecision {bare.precision:.2f}",
-            (took, bare.recall),
-            xytext=(6, 4),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    axes.set(xscale="log", ylim=(0, 1), xlabel="milliseconds a photograph, median")
+        low, high = bare.recall_interval
+        around = [[bare.recall - low], [high - bare.recall]]
+        label = f"{setting}: precision {_share(bare.precision)}"
+        axes.errorbar([took], [bare.recall], yerr=around, fmt="o", capsize=3, label=label)
+    axes.set(xlim=(0, None), ylim=(0, 1.02), xlabel="milliseconds a photograph, median")
     axes.set_ylabel(f"recall of bare faces, IoU {MIN_IOUS[-1]}")
     axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
 
