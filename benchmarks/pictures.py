@@ -1,10 +1,12 @@
 """Pictures to send: photographs at the sizes of cameras, and the three example pictures."""
 
-import csv
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
+
+from training.data.photos import read_photographs
 
 MEGAPIXELS = (0.3, 1, 4, 16)
 EXAMPLES = ("angry.jpeg", "happy.jpeg", "test.jpg")
@@ -19,16 +21,19 @@ def example_pictures(data: Path) -> list[bytes]:
 
 def photographs(data: Path, megapixels: float) -> list[bytes]:
     """JPEG files of photographs with faces, enlarged to so many megapixels (the largest at hand
-    has 0.3), with grain so that they are as large as a camera's. Raises OSError without data."""
-    photos = data / "photos"
-    with (photos / "images.csv").open(newline="") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file)
-            if row["image"].startswith("natural/") and int(row["sure_faces"]) > 0
-        ]
-    rows.sort(key=lambda row: -int(row["width"]) * int(row["height"]))
-    return [_enlarged(photos / row["image"], megapixels) for row in rows[:PHOTOGRAPHS]]
+    has 0.3), with grain so that they are as large as a camera's. Raises PhotosError."""
+    with_faces = [
+        photograph.path
+        for photograph in read_photographs(data / "photos", "natural", split=None)
+        if any(face.sure for face in photograph.faces)
+    ]
+    with_faces.sort(key=_pixels, reverse=True)
+    return [_enlarged(path, megapixels) for path in with_faces[:PHOTOGRAPHS]]
+
+
+def _pixels(path: Path) -> int:
+    with Image.open(path) as image:
+        return image.width * image.height
 
 
 def _enlarged(path: Path, megapixels: float) -> bytes:

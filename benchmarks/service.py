@@ -3,8 +3,8 @@
     make bench
     python -m benchmarks.service --data ../shared/data --seconds 4 --rounds 3
 
-The real service (gunicorn, a worker a core, a fresh SQLite file, or the
-database that --postgres names) is sent pictures over kept connections. Beside it stand
+The real service (gunicorn, a worker a core, a fresh SQLite file, or the database that --postgres
+names) is sent pictures over kept connections. Beside it stand
 
 - the limit: the same pictures through decoding, detection and classification in one process a core,
   without HTTP or SQL;
@@ -30,12 +30,14 @@ from pathlib import Path
 
 import numpy as np
 
+from app import create_app
 from app.cpus import available_cpus
 from app.settings import Settings
 from app.vision.engine import Engine
 from benchmarks.pictures import MEGAPIXELS, example_pictures, photographs
 from evaluation.markdown import table
 from tests.service import running_service
+from training.data.photos import PhotosError
 
 CONCURRENCIES = (1, 2, 8, 32)
 BASELINE_CONCURRENCY = 8
@@ -142,15 +144,7 @@ class Limit:
 
 
 def _analyse_on_demand(pipe: Connection) -> None:
-    settings = Settings()
-    engine = Engine(
-        settings.models_dir,
-        model=settings.model,
-        detector=settings.detector,
-        max_image_bytes=settings.max_image_bytes,
-        max_pixels=settings.max_pixels,
-        max_faces=settings.max_faces,
-    )
+    engine: Engine = create_app(Settings()).extensions["engine"]
     engine.warm()
     with contextlib.suppress(EOFError):  # the benchmark has ended
         while True:
@@ -207,11 +201,14 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, nargs="*", default=MEGAPIXELS)
     parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCIES)
     arguments = parser.parse_args()
-    sets = {
-        f"{megapixels:g} megapixels": photographs(arguments.data, megapixels)
-        for megapixels in arguments.megapixels
-    }
-    sets["examples"] = example_pictures(arguments.data)
+    try:
+        sets = {
+            f"{megapixels:g} megapixels": photographs(arguments.data, megapixels)
+            for megapixels in arguments.megapixels
+        }
+        sets["examples"] = example_pictures(arguments.data)
+    except (PhotosError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
     environment = {"EMOTION_DATABASE_URL": arguments.postgres} if arguments.postgres else {}
     workers = available_cpus()
     cases = [

@@ -106,8 +106,7 @@ def average_precision(tallies: Sequence[Tally]) -> float:
     """Area under the precision-recall curve, precision made monotonous (Everingham et al. 2010,
     "The PASCAL VOC challenge", section 4.2, with all points instead of eleven)."""
     faces = sum(len(each.found) for each in tallies)
-    hits = np.concatenate([each.hits for each in tallies])
-    scores = np.concatenate([each.scores for each in tallies])
+    hits, scores = _joined(tallies)
     if np.isnan(scores).any() or not faces:
         return float("nan")
     ordered = hits[np.argsort(-scores, kind="stable")]
@@ -117,8 +116,15 @@ def average_precision(tallies: Sequence[Tally]) -> float:
 
 
 def _calibration_error(tallies: Sequence[Tally]) -> float:
-    hits = np.concatenate([each.hits for each in tallies])
-    scores = np.concatenate([each.scores for each in tallies])
+    hits, scores = _joined(tallies)
     if np.isnan(scores).any() or not len(hits):
         return float("nan")
     return expected_calibration_error(scores, hits)
+
+
+def _joined(tallies: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Hits and scores of all detections that count."""
+    return (
+        np.concatenate([each.hits for each in tallies]),
+        np.concatenate([each.scores for each in tallies]),
+    )

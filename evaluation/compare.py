@@ -83,10 +83,9 @@ def section(card: ModelCard) -> str:
     """One model's card for people."""
     document = card.document
     training, evaluation = document["training"], document["evaluation"]
-    shift = training.get("prior_shift", 0)
-    shifted = f"; {shift} of the logarithm of each class's share is taken off its logit" * bool(
-        shift
-    )
+    shifted = ""
+    if shift := training.get("prior_shift"):
+        shifted = f"; {shift} of the logarithm of each class's share is taken off its logit"
     lines = [
         f"## {card.name}",
         "",

@@ -30,6 +30,15 @@ LABELS = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
 )  # fmt: skip
 
+YUNET_CARD = {
+    "name": "yunet",
+    "version": "320",
+    "kind": "detector",
+    "input": {"size": 320},
+    "licence": "Apache-2.0",
+    "intended_use": "finding faces",
+}
+
 
 def need(present: object, reason: str) -> None:
     """Skip where a part is missing; in CI a missing part is a failure."""

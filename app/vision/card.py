@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
-from app.errors import InvalidCard
+from app.errors import InvalidCard, ModelUnavailable
 from app.vision.types import ModelRef
 
 CARD_FILE = "card.json"
@@ -170,6 +170,15 @@ def read_card(folder: Path) -> ModelCard:
 def read_detector_card(folder: Path) -> Card:
     """The card of a folder with a detector's weights. Raises InvalidCard likewise."""
     return _of_folder(folder, parse_detector_card(read_document(folder)))
+
+
+def detector_folder(models_dir: Path, name: str, advice: str) -> Path:
+    """The folder with the weights of a detector. Raises ModelUnavailable where there is none,
+    saying what the operator does then."""
+    folder = models_dir / name
+    if not (folder / CARD_FILE).exists():
+        raise ModelUnavailable(f"the detector {name!r} has no weights here: the operator {advice}")
+    return folder
 
 
 def read_document(folder: Path) -> Any:

@@ -14,16 +14,8 @@ from app.vision.detectors import DETECTORS
 from app.vision.detectors.haar import HaarDetector
 from app.vision.image import Raster, shrink
 from app.vision.install import install
+from tests.conftest import YUNET_CARD
 from tests.graphs import write_graph_model
-
-YUNET_CARD = {
-    "name": "yunet",
-    "version": "320",
-    "kind": "detector",
-    "input": {"size": 320},
-    "licence": "Apache-2.0",
-    "intended_use": "finding faces",
-}
 
 
 @pytest.fixture(params=sorted(DETECTORS))

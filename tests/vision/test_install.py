@@ -9,7 +9,7 @@ from app.errors import InvalidCard, ModelUnavailable
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS
 from app.vision.install import install
-from tests.conftest import card_document
+from tests.conftest import YUNET_CARD, card_document
 from tests.graphs import write_graph
 
 
@@ -93,16 +93,8 @@ def test_missing_weights_are_said(model):
 
 
 def detector_card(tmp_path, **fields):
-    document = {
-        "name": "yunet",
-        "version": "1",
-        "kind": "detector",
-        "input": {"size": 320},
-        "licence": "none",
-        "intended_use": "tests",
-    }
     path = tmp_path / "detector.json"
-    path.write_text(json.dumps(document | fields))
+    path.write_text(json.dumps(YUNET_CARD | fields))
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.card import CARD_FILE
+from app.vision.card import detector_folder
 from app.vision.classifier import Classifier
 from app.vision.image import Raster, shrink
 from app.vision.types import Box, Detection
@@ -35,9 +35,9 @@ class Cascade:
 
     def search(
         self, gray: NDArray[np.uint8], *, scale_factor: float, min_side: int, neighbors: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Windows (n, 4) as x, y, width, height and their level weights (n,): groups of more than
-        so many `neighbors`, or every window where that is 0."""
+    ) -> NDArray[np.float64]:
+        """Windows (n, 4) as x, y, width, height: groups of more than so many `neighbors`, or every
+        window where that is 0."""
         if gray.size <= KEEP_PIXELS:
             if not hasattr(self._local, "cascade"):
                 self._local.cascade = _load()
@@ -58,22 +58,18 @@ def _search(
     scale_factor: float,
     min_side: int,
     neighbors: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    windows, _, weights = cascade.detectMultiScale3(
-        gray,
-        scaleFactor=scale_factor,
-        minNeighbors=neighbors,
-        minSize=(min_side, min_side),
-        outputRejectLevels=True,
+) -> NDArray[np.float64]:
+    windows = cascade.detectMultiScale(
+        gray, scaleFactor=scale_factor, minNeighbors=neighbors, minSize=(min_side, min_side)
     )
-    return np.asarray(windows, float).reshape(-1, 4), np.asarray(weights, float).reshape(-1)
+    return np.asarray(windows, float).reshape(-1, 4)
 
 
 def candidates(cascade: Cascade, raster: Raster, min_face_px: float) -> list[Box]:
     """Everything in `raster` that the cascade takes for a face of at least `min_face_px` pixels of
     the original, also where it does so only once; overlapping windows are one box."""
     scale = min(raster.scale, WINDOW / min_face_px)
-    windows, _ = cascade.search(
+    windows = cascade.search(
         shrink(raster.gray, scale / raster.scale),
         scale_factor=SCALE_FACTOR,
         min_side=max(WINDOW, round(min_face_px * scale)),
@@ -109,13 +105,11 @@ class HaarDetector:
     @classmethod
     def load(cls, models_dir: Path) -> Self:
         """Raises ModelUnavailable where the network is not there or cannot be used."""
-        folder = models_dir / cls.name
-        if not (folder / CARD_FILE).exists():
-            raise ModelUnavailable(
-                f"the detector {cls.name!r} has no weights here: the operator copies the folder "
-                f"{cls.name} of this project's models, or sets EMOTION_DETECTOR=haar_default"
-            )
-        check = Classifier.load(folder)
+        advice = (
+            f"copies the folder {cls.name} of this project's models, or sets "
+            "EMOTION_DETECTOR=haar_default"
+        )
+        check = Classifier.load(detector_folder(models_dir, cls.name, advice))
         if FACE not in check.card.labels:
             raise ModelUnavailable(f"the card of {cls.name!r} knows no label {FACE!r}")
         return cls(check)
@@ -161,7 +155,7 @@ class HaarDefaultDetector:
 
     def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
         """Faces of at least 24 pixels."""
-        windows, _ = self._cascade.search(raster.gray, scale_factor=1.1, min_side=0, neighbors=3)
+        windows = self._cascade.search(raster.gray, scale_factor=1.1, min_side=0, neighbors=3)
         return [Detection(_box(window / raster.scale)) for window in windows]
 
 

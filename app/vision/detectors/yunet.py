@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.card import CARD_FILE, Card, read_detector_card, read_weights
+from app.vision.card import Card, detector_folder, read_detector_card, read_weights
 from app.vision.image import Raster, shrink
 from app.vision.types import Box, Detection
 
@@ -46,12 +46,8 @@ class YuNetDetector:
     @classmethod
     def load(cls, models_dir: Path) -> Self:
         """Raises ModelUnavailable where the weights are not installed or cannot be used."""
-        folder = models_dir / cls.name
-        if not (folder / CARD_FILE).exists():
-            raise ModelUnavailable(
-                f"the detector {cls.name!r} has no weights here: the operator installs them with "
-                f"flask --app wsgi models install PATH --card CARD"
-            )
+        advice = "installs them with flask --app wsgi models install PATH --card CARD"
+        folder = detector_folder(models_dir, cls.name, advice)
         card = read_detector_card(folder)
         return cls(card, read_weights(folder, card))
 
