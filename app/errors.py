@@ -67,6 +67,12 @@ class CannotDraw(EmotionError):
     """The annotated picture does not fit into the file type that was asked for."""
 
 
+class TooWideSpan(EmotionError):
+    """A summary of more images than can be summed while somebody waits."""
+
+    field = "since"
+
+
 class InvalidCursor(EmotionError):
     """The cursor was not made by this service."""
 

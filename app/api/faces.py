@@ -12,7 +12,7 @@ from app.api.arguments import PageArguments, PageRequest, SummaryArguments, Summ
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.documents import face_page_document, span_document, time_text
 from app.api.schemas import FacePageSchema, SummarySchema
-from app.store import queries
+from app.store import queries, summary
 from app.store.records import Filters
 
 blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces across images")
@@ -65,7 +65,7 @@ class Summary(MethodView):
 
         With a filter on faces, images and faces that match it are counted.
         """
-        spans = queries.summarise(asked.filters, by=asked.by)
+        spans = summary.summarise(asked.filters, by=asked.by)
         return {"by": asked.by, "spans": [span_document(span) for span in spans]}
 
 

@@ -28,6 +28,7 @@ STATUS: dict[type[EmotionError], int] = {
     errors.UnknownModel: 422,
     errors.UnknownDetector: 422,
     errors.InvalidCursor: 422,
+    errors.TooWideSpan: 422,
     errors.ModelUnavailable: 503,
     errors.InvalidCard: 503,
     errors.StoreUnavailable: 503,

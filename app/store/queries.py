@@ -4,20 +4,17 @@ long and reads page by page.
 Analyses come back whole; applying a threshold to them is the reader's business.
 """
 
-import operator
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import (
-    ColumnElement,
     CursorResult,
-    Select,
-    SQLColumnExpression,
     delete,
     func,
     insert,
@@ -26,12 +23,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import selectinload
 
-from app.errors import NotFound
+from app.errors import NotFound, StoreUnavailable
 from app.store.cursor import decode_cursor, encode_cursor
-from app.store.records import Filters, FoundFace, Page, Span
+from app.store.matching import face_conditions, image_conditions, matching_images
+from app.store.records import Filters, FoundFace, Page
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
+from app.store.tallies import add_settled, hold_mark, subtract
+from app.store.transactions import snapshot, transaction
 from app.vision.types import Analysis, Box, Face, ModelRef
 
+log = logging.getLogger(__name__)
+
+SUMS_EVERY = 256  # images: then those that are settled are added to the sums
 _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 
 
@@ -40,7 +43,7 @@ _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 
 def save(analysis: Analysis) -> Analysis:
     """Commit an analysis, whole or not at all, and return it with its id."""
-    with _transaction():
+    with transaction():
         image_id = db.session.execute(
             insert(ImageRow).returning(ImageRow.id),
             {
@@ -88,12 +91,23 @@ def save(analysis: Analysis) -> Analysis:
                     for position, (emotion, probability) in enumerate(face.probabilities.items())
                 ],
             )
+    if image_id % SUMS_EVERY == 0:
+        _add_to_sums()
     return replace(analysis, id=image_id)
+
+
+def _add_to_sums() -> None:
+    try:
+        with transaction():
+            add_settled(datetime.now(UTC))
+    except StoreUnavailable as error:  # the image is kept; the next one tries again
+        log.warning("the sums by the hour were not renewed: %s", error)
 
 
 def erase(image_id: int) -> None:
     """Erase an image and all that belongs to it. Raises NotFound."""
-    with _transaction():
+    with transaction():
+        subtract([ImageRow.id == image_id])
         query = delete(ImageRow).where(ImageRow.id == image_id).returning(ImageRow.id)
         erased = db.session.scalars(query).all()
     if not erased:
@@ -102,8 +116,11 @@ def erase(image_id: int) -> None:
 
 def erase_matching(filters: Filters) -> int:
     """Erase all images that match, all or none of them, and say how many there were."""
-    with _transaction():
-        erased = db.session.execute(delete(ImageRow).where(*_matching_images(filters)))
+    with transaction():
+        hold_mark()
+        conditions = matching_images(filters)
+        subtract(conditions)
+        erased = db.session.execute(delete(ImageRow).where(*conditions))
     return cast(CursorResult[Any], erased).rowcount
 
 
@@ -112,7 +129,7 @@ def erase_matching(filters: Filters) -> int:
 
 def get(image_id: int) -> Analysis:
     """Raises NotFound."""
-    with _snapshot():
+    with snapshot():
         row = db.session.get(ImageRow, image_id, options=[_WHOLE_IMAGE])
     if row is None:
         raise NotFound(f"no image {image_id}")
@@ -121,12 +138,12 @@ def get(image_id: int) -> Analysis:
 
 def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[Analysis]:
     """Images that match, newest first. Raises InvalidCursor."""
-    query = select(ImageRow).where(*_matching_images(filters))
     key = (ImageRow.created_at, ImageRow.id)
+    query = select(ImageRow).order_by(*(column.desc() for column in key))
     if cursor is not None:
         query = query.where(tuple_(*key) < tuple_(*decode_cursor(cursor, len(key))))
-    query = query.options(_WHOLE_IMAGE).order_by(*(column.desc() for column in key))
-    with _snapshot():
+    with snapshot():
+        query = query.where(*matching_images(filters)).options(_WHOLE_IMAGE)
         rows = db.session.scalars(query.limit(size + 1)).all()
     following = None
     if len(rows) > size:
@@ -136,7 +153,12 @@ def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[A
 
 def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[FoundFace]:
     """Faces that match, those of the newest image first. Raises InvalidCursor."""
-    query = _select_faces(filters)
+    query = (
+        select(FaceRow)
+        .join(FaceRow.image)
+        .options(selectinload(FaceRow.image), selectinload(FaceRow.emotions))
+        .order_by(ImageRow.created_at.desc(), ImageRow.id.desc(), FaceRow.number)
+    )
     if cursor is not None:
         created_at, image_id, number = decode_cursor(cursor, 3)
         position, reached = tuple_(ImageRow.created_at, ImageRow.id), tuple_(created_at, image_id)
@@ -145,7 +167,8 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
             # Images descend and the faces within one ascend, hence the two cases.
             (position < reached) | ((ImageRow.id == image_id) & (FaceRow.number > number)),
         )
-    with _snapshot():
+    with snapshot():
+        query = query.where(*image_conditions(filters), *face_conditions(filters))
         rows = db.session.scalars(query.limit(size + 1)).all()
     following = None
     if len(rows) > size:
@@ -170,71 +193,12 @@ def emotion_names() -> list[str]:
     name, so the cost is that of the few names and not of the many rows."""
     names: list[str] = []
     query = select(func.min(EmotionRow.emotion))
-    with _snapshot():
+    with snapshot():
         while name := db.session.scalar(
             query.where(EmotionRow.emotion > names[-1]) if names else query
         ):
             names.append(name)
     return names
-
-
-def summarise(filters: Filters, *, by: str) -> list[Span]:
-    """Counts and mean probabilities by "hour", "day" (UTC) or "model", in ascending order.
-
-    With a filter on faces, images and faces that match it are counted.
-    """
-    span = _span(by)
-    faces = _face_conditions(filters)
-    images = _image_conditions(filters)
-    spans: dict[str, Span] = {}
-    if faces:
-        counted = select(span, func.count(ImageRow.id.distinct()))
-        counted = counted.select_from(FaceRow).join(FaceRow.image)
-    else:
-        counted = select(span, func.count())
-    with _snapshot():
-        for name, count in db.session.execute(counted.where(*images, *faces).group_by(span)):
-            spans[name] = Span(name, count)
-        for name, emotion, count in db.session.execute(
-            select(span, FaceRow.dominant, func.count())
-            .select_from(FaceRow)
-            .join(FaceRow.image)
-            .where(*images, *faces)
-            .group_by(span, FaceRow.dominant)
-            .order_by(FaceRow.dominant)
-        ):
-            spans[name].faces += count
-            spans[name].dominant[emotion] = count
-        for name, emotion, mean in db.session.execute(
-            select(span, EmotionRow.emotion, func.avg(EmotionRow.probability))
-            .select_from(FaceRow)
-            .join(FaceRow.image)
-            .join(FaceRow.emotions)
-            .where(*images, *faces)
-            .group_by(span, EmotionRow.emotion)
-            .order_by(EmotionRow.emotion)
-        ):
-            spans[name].mean_probability[emotion] = mean
-    return [spans[name] for name in sorted(spans)]
-
-
-# How RFC 3339 writes the start of a span, in the words of each database.
-_SPAN_FORMATS = {
-    ("hour", "sqlite"): "%Y-%m-%dT%H:00:00Z",
-    ("hour", "postgresql"): 'YYYY-MM-DD"T"HH24:00:00"Z"',
-    ("day", "sqlite"): "%Y-%m-%d",
-    ("day", "postgresql"): "YYYY-MM-DD",
-}
-
-
-def _span(by: str) -> SQLColumnExpression[str]:
-    if by == "model":
-        return ImageRow.model_name
-    dialect = db.engine.dialect.name
-    form = _SPAN_FORMATS[by, dialect]
-    if dialect == "sqlite":
-        return func.strftime(form, ImageRow.created_at)
-    return func.to_char(ImageRow.created_at, form)
 
 
 def revision_problem() -> str | None:
@@ -252,70 +216,6 @@ def revision_problem() -> str | None:
 
 
 # ---------------------------------------------------------------- inside
-
-
-@contextmanager
-def _snapshot() -> Iterator[None]:
-    """One state of the database for all queries of the block: an image that is erased meanwhile
-    is seen whole or not at all."""
-    db.session.rollback()
-    if db.engine.dialect.name == "postgresql":  # SQLite's transactions are snapshots anyway
-        db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-    yield
-
-
-@contextmanager
-def _transaction() -> Iterator[None]:
-    """Commit what the block did; whatever it raises, keep nothing of it."""
-    # Anew: SQLite refuses to write in a transaction that has read what others changed since.
-    db.session.rollback()
-    try:
-        yield
-        db.session.commit()
-    except BaseException:
-        db.session.rollback()
-        raise
-
-
-def _image_conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    asked = (
-        (ImageRow.file_name, operator.eq, filters.file_name),
-        (ImageRow.model_name, operator.eq, filters.model),
-        (ImageRow.created_at, operator.ge, filters.since),
-        (ImageRow.created_at, operator.lt, filters.until),
-        (ImageRow.face_count, operator.ge, filters.min_faces),
-    )
-    return [compare(column, value) for column, compare, value in asked if value is not None]
-
-
-def _matching_images(filters: Filters) -> list[ColumnElement[bool]]:
-    """Conditions on images, one of whose faces must match what is asked of faces."""
-    conditions = _image_conditions(filters)
-    if of_faces := _face_conditions(filters):
-        face = select(FaceRow.id).where(FaceRow.image_id == ImageRow.id, *of_faces)
-        conditions.append(face.exists())
-    return conditions
-
-
-def _face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    if filters.min_probability is None:
-        return [] if filters.emotion is None else [FaceRow.dominant == filters.emotion]
-    shown = select(EmotionRow.face_id).where(
-        EmotionRow.face_id == FaceRow.id, EmotionRow.probability >= filters.min_probability
-    )
-    if filters.emotion is not None:
-        shown = shown.where(EmotionRow.emotion == filters.emotion)
-    return [shown.exists()]
-
-
-def _select_faces(filters: Filters) -> Select[FaceRow]:
-    return (
-        select(FaceRow)
-        .join(FaceRow.image)
-        .where(*_image_conditions(filters), *_face_conditions(filters))
-        .options(selectinload(FaceRow.image), selectinload(FaceRow.emotions))
-        .order_by(ImageRow.created_at.desc(), ImageRow.id.desc(), FaceRow.number)
-    )
 
 
 def _analysis(row: ImageRow) -> Analysis:

@@ -58,8 +58,9 @@ class ImageRow(Base):
     __table_args__ = (
         # The order of every page, newest first, and the range of since/until.
         Index(None, "created_at", "id"),
-        Index(None, "file_name"),
-        Index(None, "model_name"),
+        # The same order among images of one value: see app.store.matching.
+        Index(None, "file_name", "created_at", "id"),
+        Index(None, "model_name", "created_at", "id"),
         Index(None, "face_count"),
         # An erased id is never given out again.
         {"sqlite_autoincrement": True},
@@ -119,3 +120,35 @@ class EmotionRow(Base):
     position: Mapped[int] = mapped_column(primary_key=True)  # in the model's order of labels
     emotion: Mapped[str] = mapped_column(String(64))
     probability: Mapped[float]
+
+
+class HourRow(Base):
+    """Sums over images, by the hour they were made in: see app.store.tallies."""
+
+    __tablename__ = "hours"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    model_name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    images: Mapped[int] = mapped_column(BigInteger)
+    faces: Mapped[int] = mapped_column(BigInteger)
+
+
+class HourEmotionRow(Base):
+    """Sums over the faces of an hour whose model knows the emotion."""
+
+    __tablename__ = "hour_emotions"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    model_name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    emotion: Mapped[str] = mapped_column(String(64), primary_key=True)
+    faces: Mapped[int] = mapped_column(BigInteger)
+    dominant: Mapped[int] = mapped_column(BigInteger)
+    probability: Mapped[float]
+
+
+class MarkRow(Base):
+    """One row: the id up to which images are in the sums."""
+
+    __tablename__ = "mark"
+
+    image_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)

@@ -7,8 +7,8 @@ import pytest
 from flask_migrate import upgrade
 from sqlalchemy import event, select, text
 
-from app.errors import InvalidCursor, NotFound, StoreUnavailable
-from app.store import queries
+from app.errors import InvalidCursor, NotFound, StoreUnavailable, TooWideSpan
+from app.store import matching, queries, summary
 from app.store.records import Filters
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.vision.types import Analysis, Box, Face, ModelRef
@@ -40,6 +40,15 @@ def analysis(*faces, minutes=0, **changes):
         created_at=NOON + timedelta(minutes=minutes),
     )
     return replace(made, **changes)
+
+
+# Few matches are found by their index, many are tested on a walk: the same must come out.
+either_way = pytest.mark.parametrize("few", [0, matching.FEW], indirect=True)
+
+
+@pytest.fixture
+def few(request, monkeypatch):
+    monkeypatch.setattr(matching, "FEW", request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +193,8 @@ def test_a_cursor_that_was_not_given_out_is_refused(cursor):
     ],
     ids=str,
 )
-def test_filters(filters, expected):
+@either_way
+def test_filters(few, filters, expected):
     by_id = {
         queries.save(analysis(HAPPY, minutes=0)).id: "a",
         queries.save(analysis(ANGRY, ANGRY, minutes=1, file_name="b.jpg")).id: "b",
@@ -206,13 +216,15 @@ def test_faces_across_images_are_paged_in_the_order_of_images():
     assert walked == [(second, 1), (second, 2), (first, 1), (first, 2), (first, 3)]
 
 
-def test_only_the_faces_that_match_are_found():
+@either_way
+def test_only_the_faces_that_match_are_found(few):
     queries.save(analysis(HAPPY, ANGRY))
     (found,) = queries.page_of_faces(Filters(emotion="anger"), size=9, cursor=None).items
     assert (found.number, found.face) == (2, ANGRY)
 
 
-def test_all_faces_walks_over_many_pages():
+@either_way
+def test_all_faces_walks_over_many_pages(few):
     for minute in range(5):
         queries.save(analysis(HAPPY, CALM, minutes=minute))
     found = list(queries.all_faces(Filters(emotion="happiness"), batch=2))
@@ -230,7 +242,7 @@ def test_summary_counts_by_span():
     queries.save(analysis(minutes=30))
     queries.save(analysis(CALM, minutes=60))
     queries.save(analysis(HAPPY, minutes=60 * 24, model=replace(MODEL, name="net_5")))
-    hours = queries.summarise(Filters(), by="hour")
+    hours = summary.summarise(Filters(), by="hour")
     assert [(span.span, span.images, span.faces) for span in hours] == [
         ("2026-05-04T12:00:00Z", 2, 2),
         ("2026-05-04T13:00:00Z", 1, 1),
@@ -240,18 +252,19 @@ def test_summary_counts_by_span():
     assert hours[0].mean_probability == pytest.approx(
         {"anger": 0.7, "happiness": 0.5, "neutral": 0.15}
     )
-    days = queries.summarise(Filters(), by="day")
+    days = summary.summarise(Filters(), by="day")
     assert [(span.span, span.images) for span in days] == [("2026-05-04", 3), ("2026-05-05", 1)]
-    models = queries.summarise(Filters(), by="model")
+    models = summary.summarise(Filters(), by="model")
     assert [(span.span, span.faces) for span in models] == [("net_5", 1), ("net_8", 3)]
 
 
-def test_summary_of_filtered_faces():
+@either_way
+def test_summary_of_filtered_faces(few):
     queries.save(analysis(HAPPY, ANGRY))
     queries.save(analysis(CALM))
-    (day,) = queries.summarise(Filters(emotion="anger"), by="day")
+    (day,) = summary.summarise(Filters(emotion="anger"), by="day")
     assert (day.images, day.faces, day.dominant) == (1, 1, {"anger": 1})
-    assert queries.summarise(Filters(emotion="contempt"), by="day") == []
+    assert summary.summarise(Filters(emotion="contempt"), by="day") == []
 
 
 def test_a_page_costs_the_same_few_queries_however_many_it_holds():
@@ -299,6 +312,17 @@ def test_spans_are_written_as_rfc_3339_whatever_the_servers_style():
         db.session.execute(text("ALTER DATABASE emotion_test SET datestyle TO 'SQL, DMY'"))
         db.session.commit()
         db.engine.dispose()
-    (hour,) = queries.summarise(Filters(), by="hour")
-    (day,) = queries.summarise(Filters(), by="day")
+    (hour,) = summary.summarise(Filters(), by="hour")
+    (day,) = summary.summarise(Filters(), by="day")
     assert (hour.span, day.span) == ("2026-05-04T12:00:00Z", "2026-05-04")
+
+
+def test_a_summary_of_too_many_images_is_refused_with_advice(monkeypatch):
+    monkeypatch.setattr(summary, "MOST_IMAGES", 2)
+    for minute in range(3):
+        queries.save(analysis(HAPPY, minutes=minute))
+    with pytest.raises(TooWideSpan, match="since and until"):
+        summary.summarise(Filters(min_faces=1), by="day")
+    later = Filters(since=NOON + timedelta(minutes=1), min_faces=1)
+    (day,) = summary.summarise(later, by="day")
+    assert day.images == 2

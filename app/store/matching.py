@@ -1,0 +1,90 @@
+"""Conditions for what filters ask for, such that a page costs the same however much is stored.
+
+A page is read in the order of images until it is full. Where many match, that is soon; where few
+do, it would be a walk through everything. So what few match is found by an index of its own and
+then sorted, and only what many match is tested on the walk. To be called within the snapshot of the
+query that the conditions are for: they may have to look how many match.
+"""
+
+import operator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, select
+
+from app.store.records import Filters
+from app.store.tables import EmotionRow, FaceRow, ImageRow, db
+
+FEW = 5_000
+
+
+def image_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """On images alone. Indexes of equal values are in the order of pages."""
+    asked = (
+        (ImageRow.file_name, operator.eq, filters.file_name),
+        (ImageRow.model_name, operator.eq, filters.model),
+        (ImageRow.created_at, operator.ge, filters.since),
+        (ImageRow.created_at, operator.lt, filters.until),
+    )
+    conditions = [compare(column, value) for column, compare, value in asked if value is not None]
+    if filters.min_faces is not None:
+        found = select(ImageRow.id).where(ImageRow.face_count >= filters.min_faces)
+        if _few(found):
+            conditions.append(ImageRow.id.in_(found))
+        else:
+            conditions.append(_on_the_walk(ImageRow.face_count) >= filters.min_faces)
+    return conditions
+
+
+def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
+    """On images, one of whose faces must match what is asked of faces."""
+    conditions = image_conditions(filters)
+    if (found := _found_faces(filters)) is None:
+        return conditions
+    if _few(found):
+        of_them = select(FaceRow.image_id).where(FaceRow.id.in_(found))
+        return [*conditions, ImageRow.id.in_(of_them)]
+    face = select(FaceRow.id).where(FaceRow.image_id == ImageRow.id, *_tested(filters))
+    return [*conditions, face.exists()]
+
+
+def face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """On faces, beside those on their images."""
+    if (found := _found_faces(filters)) is None:
+        return []
+    return [FaceRow.id.in_(found)] if _few(found) else _tested(filters)
+
+
+def _found_faces(filters: Filters) -> Select[Any] | None:
+    """The ids of matching faces, by an index; None where nothing is asked of faces."""
+    if filters.min_probability is not None:
+        found = select(EmotionRow.face_id).where(EmotionRow.probability >= filters.min_probability)
+        if filters.emotion is not None:
+            found = found.where(EmotionRow.emotion == filters.emotion)
+        return found
+    if filters.emotion is not None:
+        return select(FaceRow.id).where(FaceRow.dominant == filters.emotion)
+    return None
+
+
+def _tested(filters: Filters) -> list[ColumnElement[bool]]:
+    """The same, tested on a face that is at hand."""
+    if filters.min_probability is None:
+        return [_on_the_walk(FaceRow.dominant) == filters.emotion]
+    shown = select(EmotionRow.face_id).where(
+        EmotionRow.face_id == FaceRow.id,
+        _on_the_walk(EmotionRow.probability) >= filters.min_probability,
+    )
+    if filters.emotion is not None:
+        shown = shown.where(_on_the_walk(EmotionRow.emotion) == filters.emotion)
+    return [shown.exists()]
+
+
+def _few(found: Select[Any]) -> bool:
+    seen = select(func.count()).select_from(found.limit(FEW + 1).subquery())
+    return (db.session.scalar(seen) or 0) <= FEW
+
+
+def _on_the_walk(column: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
+    """The column as an expression that no index serves: databases, SQLite above all, would take the
+    index for this condition and then sort, or look through it anew for every face."""
+    return func.coalesce(column, None)

@@ -1,0 +1,155 @@
+"""Counts and means over many images, from the sums by the hour wherever these are of use."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
+
+from app.errors import TooWideSpan
+from app.store.matching import face_conditions, image_conditions
+from app.store.records import Filters, Span
+from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, ImageRow, db
+from app.store.tallies import mark, whole_hours
+from app.store.transactions import snapshot
+
+# Of filters that the sums do not know: the three queries then take a second or two.
+MOST_IMAGES = 20_000
+
+Conditions = Sequence[ColumnElement[bool]]
+
+# How RFC 3339 writes the start of a span, in the words of each database.
+_SPAN_FORMATS = {
+    ("hour", "sqlite"): "%Y-%m-%dT%H:00:00Z",
+    ("hour", "postgresql"): 'YYYY-MM-DD"T"HH24:00:00"Z"',
+    ("day", "sqlite"): "%Y-%m-%d",
+    ("day", "postgresql"): "YYYY-MM-DD",
+}
+
+
+@dataclass
+class _Sums:
+    images: int = 0
+    faces: int = 0
+    dominant: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    probability: dict[str, float] = field(default_factory=dict)
+
+    def add(self, emotion: str, known: int, dominant: int, probability: float) -> None:
+        self.known[emotion] += known
+        self.dominant[emotion] += dominant
+        self.probability[emotion] = self.probability.get(emotion, 0.0) + probability
+
+
+def summarise(filters: Filters, *, by: str) -> list[Span]:
+    """Counts and mean probabilities by "hour", "day" (UTC) or "model", in ascending order.
+
+    With a filter on faces, images and faces that match it are counted. Raises TooWideSpan where
+    more than MOST_IMAGES would have to be looked at one by one.
+    """
+    spans: dict[str, _Sums] = {}
+    with snapshot():
+        if filters == Filters(since=filters.since, until=filters.until, model=filters.model):
+            _add_hours(spans, filters, by)
+            for part in _beside_hours(filters):
+                _add_images(spans, part, [], by)
+        else:
+            images = image_conditions(filters)
+            looked_at = select(ImageRow.id).where(*images).limit(MOST_IMAGES + 1).subquery()
+            if (db.session.scalar(select(func.count()).select_from(looked_at)) or 0) > MOST_IMAGES:
+                raise TooWideSpan(
+                    f"with these filters a summary looks at each image, and there are more than "
+                    f"{MOST_IMAGES:,}: ask for a shorter time with since and until"
+                )
+            _add_images(spans, images, face_conditions(filters), by)
+    return [_span(name, spans[name]) for name in sorted(spans)]
+
+
+def _span(name: str, sums: _Sums) -> Span:
+    emotions = sorted(sums.known)
+    return Span(
+        name,
+        sums.images,
+        sums.faces,
+        {emotion: sums.dominant[emotion] for emotion in emotions if sums.dominant[emotion]},
+        {emotion: sums.probability[emotion] / sums.known[emotion] for emotion in emotions},
+    )
+
+
+def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
+    name, conditions = _of_hours(HourRow, filters, by)
+    found: Any = select(name, func.sum(HourRow.images), func.sum(HourRow.faces))
+    for span, images, faces in db.session.execute(found.where(*conditions).group_by(name)):
+        made = spans.setdefault(span, _Sums())
+        made.images += int(images)
+        made.faces += int(faces)
+    row = HourEmotionRow
+    name, conditions = _of_hours(row, filters, by)
+    found = select(name, row.emotion, *map(func.sum, (row.faces, row.dominant, row.probability)))
+    for span, emotion, known, dominant, probability in db.session.execute(
+        found.where(*conditions).group_by(name, row.emotion)
+    ):
+        spans[span].add(emotion, int(known), int(dominant), probability)
+
+
+def _of_hours(
+    table: type[HourRow] | type[HourEmotionRow], filters: Filters, by: str
+) -> tuple[SQLColumnExpression[str], Conditions]:
+    """What to group a table of sums by, and the conditions of the filters on it."""
+    first, end = whole_hours(filters.since, filters.until)
+    conditions: list[ColumnElement[bool]] = []
+    if first is not None:
+        conditions.append(table.hour >= first)
+    if end is not None:
+        conditions.append(table.hour < end)
+    if filters.model is not None:
+        conditions.append(table.model_name == filters.model)
+    return table.model_name if by == "model" else _written(table.hour, by), conditions
+
+
+def _beside_hours(filters: Filters) -> list[Conditions]:
+    """What the sums do not hold, in parts: images above the mark, and the hours that `since` and
+    `until` cut."""
+    reached = mark()
+    images = image_conditions(filters)
+    first, end = whole_hours(filters.since, filters.until)
+    parts: list[Conditions] = [[*images, ImageRow.id > reached]]
+    below = [*images, ImageRow.id <= reached]
+    if first is not None and end is not None and first >= end:
+        return [*parts, below]
+    if first is not None and first != filters.since:
+        parts.append([*below, ImageRow.created_at < first])
+    if end is not None and end != filters.until:
+        parts.append([*below, ImageRow.created_at >= end])
+    return parts
+
+
+def _add_images(spans: dict[str, _Sums], images: Conditions, faces: Conditions, by: str) -> None:
+    name = ImageRow.model_name if by == "model" else _written(ImageRow.created_at, by)
+    counted = select(name, func.count(ImageRow.id.distinct()), func.count(FaceRow.id))
+    counted = counted.join(FaceRow, FaceRow.image_id == ImageRow.id, isouter=not faces)
+    for span, count, of_faces in db.session.execute(counted.where(*images, *faces).group_by(name)):
+        made = spans.setdefault(span, _Sums())
+        made.images += count
+        made.faces += of_faces
+    is_dominant = EmotionRow.emotion == FaceRow.dominant
+    found: Any = select(
+        name,
+        EmotionRow.emotion,
+        func.count(),
+        func.count().filter(is_dominant),
+        func.sum(EmotionRow.probability),
+    )
+    found = found.select_from(FaceRow).join(FaceRow.image).join(FaceRow.emotions)
+    for span, emotion, known, dominant, probability in db.session.execute(
+        found.where(*images, *faces).group_by(name, EmotionRow.emotion)
+    ):
+        spans[span].add(emotion, known, dominant, probability)
+
+
+def _written(moment: SQLColumnExpression[Any], by: str) -> SQLColumnExpression[str]:
+    form = _SPAN_FORMATS[by, db.engine.dialect.name]
+    if db.engine.dialect.name == "sqlite":
+        return func.strftime(form, moment)
+    return func.to_char(moment, form)
