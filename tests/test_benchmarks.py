@@ -51,8 +51,8 @@ def check_growth(monkeypatch, capsys, database, *options):
     run(monkeypatch, growth, "--images", "40", "80", "--times", "1", *options)
     text = capsys.readouterr().out
     part = text[text.index(f"| {database} | 40 | 80 |") :]
-    measured = rows(part)[: len(growth.questions(80))]
-    assert [row[0] for row in measured] == list(growth.questions(80))
+    measured = rows(part)[: len(growth.questions(80, of=80))]
+    assert [row[0] for row in measured] == list(growth.questions(80, of=80))
     assert all(CELL.match(row[-1]) for row in measured)
     assert "ix_images_created_at_id" in part
 

@@ -44,7 +44,9 @@ _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 def save(analysis: Analysis) -> Analysis:
     """Commit an analysis, whole or not at all, and return it with its id."""
     with transaction():
-        image_id = db.session.execute(
+        # Past the ORM, whose inserts cost half as much again.
+        connection = db.session.connection()
+        image_id = connection.execute(
             insert(ImageRow).returning(ImageRow.id),
             {
                 "created_at": analysis.created_at,
@@ -62,7 +64,7 @@ def save(analysis: Analysis) -> Analysis:
             },
         ).scalar_one()
         if analysis.faces:
-            face_ids = db.session.scalars(
+            face_ids = connection.scalars(
                 insert(FaceRow).returning(FaceRow.id, sort_by_parameter_order=True),
                 [
                     {
@@ -78,7 +80,7 @@ def save(analysis: Analysis) -> Analysis:
                     for number, face in enumerate(analysis.faces, start=1)
                 ],
             ).all()
-            db.session.execute(
+            connection.execute(
                 insert(EmotionRow),
                 [
                     {
