@@ -54,11 +54,26 @@ def check_growth(monkeypatch, capsys, database, *options):
     measured = rows(part)[: len(growth.questions(80, of=80))]
     assert [row[0] for row in measured] == list(growth.questions(80, of=80))
     assert all(CELL.match(row[-1]) for row in measured)
-    assert "ix_images_created_at_id" in part
+    assert re.search(r"^    - .*\bscan\b.* images\b", part, re.MULTILINE | re.IGNORECASE)
 
 
 def test_growth_is_measured_and_explained_on_sqlite(monkeypatch, capsys):
     check_growth(monkeypatch, capsys, "sqlite")
+
+
+def test_no_reading_looks_through_everything(tmp_path):
+    """But for a walk in the order of pages, which ends when the page is full."""
+    with growth.store(f"sqlite:///{tmp_path / 'growth.db'}") as app:
+        growth.fill(1, 40, of=40)
+        growth.sum_up()
+        plans = {
+            asked: growth.explain(app, path) for asked, path in growth.questions(40, of=40).items()
+        }
+    scans = re.compile(r"\bSCAN (images|faces|emotions)\b(?!.*ix_images_created_at_id)")
+    assert all(plans.values())
+    assert [
+        (asked, line) for asked, plan in plans.items() for line in plan if scans.search(line)
+    ] == []
 
 
 @pytest.mark.postgres

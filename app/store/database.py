@@ -62,6 +62,17 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
+@event.listens_for(Engine, "connect")
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    if not type(connection).__module__.startswith("psycopg"):
+        return
+    # Every query ends after some thousand rows at most. To start helpers or a compiler for it takes
+    # longer than the query, and the planner, who does not see the end, often would.
+    connection.execute("SET jit = off")
+    connection.execute("SET max_parallel_workers_per_gather = 0")
+    connection.commit()
+
+
 @event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":

@@ -17,21 +17,26 @@ from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 FEW = 5_000
 
 
-def image_conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """On images alone. Indexes of equal values are in the order of pages."""
+def image_conditions(filters: Filters, *, at_hand: bool = False) -> list[ColumnElement[bool]]:
+    """On images alone; `at_hand`: on those that another condition finds. Indexes of equal values
+    are in the order of pages."""
     asked = (
         (ImageRow.file_name, operator.eq, filters.file_name),
         (ImageRow.model_name, operator.eq, filters.model),
         (ImageRow.created_at, operator.ge, filters.since),
         (ImageRow.created_at, operator.lt, filters.until),
     )
-    conditions = [compare(column, value) for column, compare, value in asked if value is not None]
+    conditions = [
+        compare(on_the_walk(column) if at_hand else column, value)
+        for column, compare, value in asked
+        if value is not None
+    ]
     if filters.min_faces is not None:
         found = select(ImageRow.id).where(ImageRow.face_count >= filters.min_faces)
         if _few(found):
             conditions.append(ImageRow.id.in_(found))
         else:
-            conditions.append(_on_the_walk(ImageRow.face_count) >= filters.min_faces)
+            conditions.append(on_the_walk(ImageRow.face_count) >= filters.min_faces)
     return conditions
 
 
@@ -43,8 +48,9 @@ def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
     if _few(found):
         of_them = select(FaceRow.image_id).where(FaceRow.id.in_(found))
         return [*conditions, ImageRow.id.in_(of_them)]
-    face = select(FaceRow.id).where(FaceRow.image_id == ImageRow.id, *_tested(filters))
-    return [*conditions, face.exists()]
+    face = select(func.min(FaceRow.number)).where(FaceRow.image_id == ImageRow.id)
+    face = face.where(*_tested(filters)).correlate(ImageRow)
+    return [*conditions, face.scalar_subquery().is_not(None)]
 
 
 def face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
@@ -68,15 +74,18 @@ def _found_faces(filters: Filters) -> Select[Any] | None:
 
 def _tested(filters: Filters) -> list[ColumnElement[bool]]:
     """The same, tested on a face that is at hand."""
+    is_dominant = on_the_walk(FaceRow.dominant) == filters.emotion
     if filters.min_probability is None:
-        return [_on_the_walk(FaceRow.dominant) == filters.emotion]
-    shown = select(EmotionRow.face_id).where(
-        EmotionRow.face_id == FaceRow.id,
-        _on_the_walk(EmotionRow.probability) >= filters.min_probability,
-    )
-    if filters.emotion is not None:
-        shown = shown.where(_on_the_walk(EmotionRow.emotion) == filters.emotion)
-    return [shown.exists()]
+        return [is_dominant]
+    # As a value and not as EXISTS, which PostgreSQL might make a join with all emotions of.
+    most = select(func.max(on_the_walk(EmotionRow.probability)))
+    most = most.where(EmotionRow.face_id == FaceRow.id).correlate(FaceRow)
+    if filters.emotion is None:
+        return [most.scalar_subquery() >= filters.min_probability]
+    most = most.where(on_the_walk(EmotionRow.emotion) == filters.emotion)
+    is_shown = most.scalar_subquery() >= filters.min_probability
+    # What is more probable than all the others together is dominant, and the face itself says so.
+    return [is_dominant, is_shown] if filters.min_probability > 0.5 else [is_shown]
 
 
 def _few(found: Select[Any]) -> bool:
@@ -84,7 +93,7 @@ def _few(found: Select[Any]) -> bool:
     return (db.session.scalar(seen) or 0) <= FEW
 
 
-def _on_the_walk(column: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
+def on_the_walk(column: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
     """The column as an expression that no index serves: databases, SQLite above all, would take the
     index for this condition and then sort, or look through it anew for every face."""
     return func.coalesce(column, None)

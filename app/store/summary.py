@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
 from app.errors import TooWideSpan
-from app.store.matching import face_conditions, image_conditions
+from app.store.matching import face_conditions, image_conditions, on_the_walk
 from app.store.records import Filters, Span
 from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, ImageRow, db
 from app.store.tallies import mark, whole_hours
@@ -16,6 +16,8 @@ from app.store.transactions import snapshot
 
 # Of filters that the sums do not know: the three queries then take a second or two.
 MOST_IMAGES = 20_000
+# A year by the hour has fewer.
+MOST_SPANS = 10_000
 
 Conditions = Sequence[ColumnElement[bool]]
 
@@ -46,7 +48,7 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
     """Counts and mean probabilities by "hour", "day" (UTC) or "model", in ascending order.
 
     With a filter on faces, images and faces that match it are counted. Raises TooWideSpan where
-    more than MOST_IMAGES would have to be looked at one by one.
+    more than MOST_IMAGES would have to be looked at one by one, or for more than MOST_SPANS.
     """
     spans: dict[str, _Sums] = {}
     with snapshot():
@@ -63,7 +65,16 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
                     f"{MOST_IMAGES:,}: ask for a shorter time with since and until"
                 )
             _add_images(spans, images, face_conditions(filters), by)
+    _refuse_too_many(spans)
     return [_span(name, spans[name]) for name in sorted(spans)]
+
+
+def _refuse_too_many(spans: dict[str, _Sums]) -> None:
+    if len(spans) > MOST_SPANS:
+        raise TooWideSpan(
+            f"that are more than {MOST_SPANS:,} spans: ask for a shorter time with since and "
+            f"until, or for longer spans with by"
+        )
 
 
 def _span(name: str, sums: _Sums) -> Span:
@@ -80,10 +91,12 @@ def _span(name: str, sums: _Sums) -> Span:
 def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
     name, conditions = _of_hours(HourRow, filters, by)
     found: Any = select(name, func.sum(HourRow.images), func.sum(HourRow.faces))
-    for span, images, faces in db.session.execute(found.where(*conditions).group_by(name)):
+    found = found.where(*conditions).group_by(name).limit(MOST_SPANS + 1)
+    for span, images, faces in db.session.execute(found):
         made = spans.setdefault(span, _Sums())
         made.images += int(images)
         made.faces += int(faces)
+    _refuse_too_many(spans)
     row = HourEmotionRow
     name, conditions = _of_hours(row, filters, by)
     found = select(name, row.emotion, *map(func.sum, (row.faces, row.dominant, row.probability)))
@@ -114,7 +127,8 @@ def _beside_hours(filters: Filters) -> list[Conditions]:
     reached = mark()
     images = image_conditions(filters)
     first, end = whole_hours(filters.since, filters.until)
-    parts: list[Conditions] = [[*images, ImageRow.id > reached]]
+    above = [ImageRow.id > reached, *image_conditions(filters, at_hand=True)]
+    parts: list[Conditions] = [above]
     below = [*images, ImageRow.id <= reached]
     if first is not None and end is not None and first >= end:
         return [*parts, below]
@@ -126,9 +140,13 @@ def _beside_hours(filters: Filters) -> list[Conditions]:
 
 
 def _add_images(spans: dict[str, _Sums], images: Conditions, faces: Conditions, by: str) -> None:
-    name = ImageRow.model_name if by == "model" else _written(ImageRow.created_at, by)
+    """Those that match, one by one: from the images to their faces to their emotions, and never
+    the other way round, through everything that is stored."""
+    model = on_the_walk(ImageRow.model_name)
+    name = model if by == "model" else _written(ImageRow.created_at, by)
+    of_image = FaceRow.image_id == on_the_walk(ImageRow.id)
     counted = select(name, func.count(ImageRow.id.distinct()), func.count(FaceRow.id))
-    counted = counted.join(FaceRow, FaceRow.image_id == ImageRow.id, isouter=not faces)
+    counted = counted.join(FaceRow, of_image, isouter=not faces)
     for span, count, of_faces in db.session.execute(counted.where(*images, *faces).group_by(name)):
         made = spans.setdefault(span, _Sums())
         made.images += count
@@ -141,7 +159,8 @@ def _add_images(spans: dict[str, _Sums], images: Conditions, faces: Conditions, 
         func.count().filter(is_dominant),
         func.sum(EmotionRow.probability),
     )
-    found = found.select_from(FaceRow).join(FaceRow.image).join(FaceRow.emotions)
+    found = found.select_from(ImageRow).join(FaceRow, of_image)
+    found = found.join(EmotionRow, EmotionRow.face_id == on_the_walk(FaceRow.id))
     for span, emotion, known, dominant, probability in db.session.execute(
         found.where(*images, *faces).group_by(name, EmotionRow.emotion)
     ):

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from flask_migrate import downgrade, upgrade
 
+from app.errors import TooWideSpan
 from app.store import queries, summary, tallies
 from app.store.records import Filters
 from app.store.transactions import transaction
@@ -80,6 +81,18 @@ def test_the_sums_are_used():
     with transaction():
         tallies.db.session.execute(tallies.update(tallies.HourRow).values(images=1000))
     assert summary.summarise(Filters(), by="day")[0].images >= 1000
+
+
+@pytest.mark.parametrize("settled", [0, MINUTES + 10])
+def test_more_spans_than_can_be_shown_are_refused(monkeypatch, settled):
+    monkeypatch.setattr(summary, "MOST_SPANS", 2)
+    for hour in range(3):
+        queries.save(analysis(HAPPY, minutes=60 * hour))
+    settle(settled)
+    with pytest.raises(TooWideSpan, match="more than 2 spans"):
+        summary.summarise(Filters(), by="hour")
+    assert len(summary.summarise(Filters(until=NOON + timedelta(hours=2)), by="hour")) == 2
+    assert len(summary.summarise(Filters(), by="day")) == 1
 
 
 def test_only_what_is_settled_is_added_and_once():
