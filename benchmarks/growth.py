@@ -3,17 +3,19 @@
     make bench-growth
     python -m benchmarks.growth --images 10000 100000 --postgres postgresql://…
 
-Fills a fresh SQLite file, or the empty database that --postgres names, with images of three faces
-each, as many a day as make the largest size in a year, and asks for the answers through the
-application itself (no server between). A page is deep when half of the images come before it; as
-many match each filter that already the smallest size fills it. Prints p50 and p95 in milliseconds
-at each size with the ratio to the smallest, and how the database answers at the largest.
+Fills a store of each size, a fresh SQLite file or a schema of its own in the database that
+--postgres names, with images of three faces each, as many a day as make the largest size in a year,
+and asks for the answers through the application itself (no server between). The sizes and the
+questions take turns, so that a busy neighbour slows all alike. A page is deep when half of the
+images come before it; as many match each filter that already the smallest size fills it. Prints p50
+and p95 in milliseconds at each size with the ratio to the smallest, and how the database answers at
+the largest.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 from flask import Flask
 from flask_migrate import upgrade
-from sqlalchemy import event, text
+from sqlalchemy import NullPool, create_engine, event, make_url, text
 
 from app import create_app
 from app.settings import Settings
@@ -55,9 +57,10 @@ _TIME = {
 }
 
 
-def fill(low: int, high: int, *, of: int) -> None:
-    """Images `low`..`high` of `of` in all, by SQL alone. What a face shows follows from its number,
-    by a multiplication that scatters (Knuth's), so every run stores the same."""
+def fill(images: int, *, of: int) -> None:
+    """Store the first `images` of `of`, by SQL alone, and sum them up as the service does. What a
+    face shows follows from its number, by a multiplication that scatters (Knuth's), so every run
+    stores the same."""
     dialect = db.engine.dialect.name
     series, moment = _SERIES[dialect], _TIME[dialect]
     scattered = "((f.id * 2654435761) % 1000)"
@@ -91,20 +94,20 @@ def fill(low: int, high: int, *, of: int) -> None:
     with db.engine.connect() as connection:
         if dialect == "sqlite":  # pages of the indexes are met again and again
             connection.execute(text("PRAGMA cache_size = -1000000"))
-        for first in range(low, high + 1, AT_ONCE):
-            last = min(first + AT_ONCE - 1, high)
+        for first in range(1, images + 1, AT_ONCE):
+            last = min(first + AT_ONCE - 1, images)
             for statement, each in zip(statements, (1, FACES, FACES), strict=True):
                 ends = {"low": (first - 1) * each + 1, "high": last * each}
                 connection.execute(text(statement), values | ends)
             connection.commit()
     db.engine.dispose()  # the next connection has the cache that the service gives it
-
-
-def sum_up() -> None:
-    """What the service does at every 256th image, for those that were filled in."""
     with transaction():
         while add_settled(datetime.now(UTC)):
             pass
+    if dialect == "postgresql":  # which does so by itself, after a while; SQLite never does
+        engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("VACUUM ANALYZE"))
 
 
 def questions(images: int, *, of: int) -> dict[str, str]:
@@ -146,28 +149,28 @@ def _stamp(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def measure(app: Flask, asked: dict[str, str], *, times: int) -> dict[str, tuple[float, float]]:
-    """p50 and p95 in milliseconds, the questions taking turns in another order each time, as what
-    one leaves behind is cleared away in the time of the next. One that takes more than a second is
-    asked three times only."""
-    client = app.test_client()
-    client.get("/v1/images")  # the first request also builds what all of them use
-    took: dict[str, list[float]] = {name: [] for name in asked}
-    order, chance = list(asked.items()), np.random.default_rng(0)
+def measure(apps: dict[int, Flask], *, times: int) -> dict[tuple[int, str], tuple[float, float]]:
+    """p50 and p95 in milliseconds by size and question. They take turns in another order each time,
+    as what one leaves behind is cleared away in the time of the next."""
+    asked = [
+        (size, name, path) for size in apps for name, path in questions(size, of=max(apps)).items()
+    ]
+    clients = {size: app.test_client() for size, app in apps.items()}
+    for client in clients.values():
+        client.get("/v1/images")  # the first request also builds what all of them use
+    took: dict[tuple[int, str], list[float]] = {(size, name): [] for size, name, _ in asked}
+    chance = np.random.default_rng(0)
     for _ in range(times):
-        chance.shuffle(order)
-        for name, path in order:
-            if len(took[name]) >= 3 and min(took[name]) > 1:
-                continue
+        chance.shuffle(asked)
+        for size, name, path in asked:
             start = time.perf_counter()
-            answer = client.get(path)
-            took[name].append(time.perf_counter() - start)
-            if answer.status_code not in (200, 422):
+            answer = clients[size].get(path)
+            took[size, name].append(time.perf_counter() - start)
+            if answer.status_code != 200:
                 raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:300]}")
-    db.session.remove()  # which holds on to the last answer's snapshot
     return {
-        name: (1000 * float(np.percentile(each, 50)), 1000 * float(np.percentile(each, 95)))
-        for name, each in took.items()
+        each: (1000 * float(np.percentile(seconds, 50)), 1000 * float(np.percentile(seconds, 95)))
+        for each, seconds in took.items()
     }
 
 
@@ -180,12 +183,14 @@ def explain(app: Flask, path: str) -> list[str]:
         if statement.startswith("SELECT"):
             reads.append((statement, parameters))
 
-    event.listen(db.engine, "before_cursor_execute", note)
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
     app.test_client().get(path)
-    event.remove(db.engine, "before_cursor_execute", note)
-    word = "EXPLAIN" if db.engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    event.remove(engine, "before_cursor_execute", note)
+    word = "EXPLAIN" if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
     lines: list[str] = []
-    with db.engine.connect() as connection:
+    with engine.connect() as connection:
         for statement, parameters in reads:
             rows = connection.exec_driver_sql(f"{word} {statement}", parameters)
             plan = [str(row[-1]) for row in rows]
@@ -194,48 +199,65 @@ def explain(app: Flask, path: str) -> list[str]:
 
 
 @contextmanager
-def store(url: str) -> Iterator[Flask]:
-    """The application on an empty database at `url`, with its tables."""
-    app = create_app(Settings(database_url=url))
-    with app.app_context():
-        upgrade()
-        yield app
-        db.session.remove()
-        db.engine.dispose()
+def stores(sizes: Sequence[int], urls: Sequence[str]) -> Iterator[dict[int, Flask]]:
+    """Applications on the databases at `urls`, in which nothing is yet, one filled to each size."""
+    apps: dict[int, Flask] = {}
+    for size, url in zip(sizes, urls, strict=True):
+        start = time.perf_counter()
+        apps[size] = create_app(Settings(database_url=url))
+        with apps[size].app_context():
+            upgrade()
+            fill(size, of=max(sizes))
+        print(f"{size:,} images after {time.perf_counter() - start:.0f} s", flush=True)
+    try:
+        yield apps
+    finally:
+        for app in apps.values():
+            with app.app_context():
+                db.engine.dispose()
 
 
-def compare(url: str, sizes: list[int], *, times: int) -> str:
-    """The growth table and the plans of one database."""
-    figures: dict[int, dict[str, tuple[float, float]]] = {}
-    with store(url) as app:
-        name = db.engine.dialect.name
-        done = 0
-        for size in sizes:
-            start = time.perf_counter()
-            fill(done + 1, size, of=sizes[-1])
-            done = size
-            sum_up()
-            if name == "postgresql":  # which does so by itself, after a while; SQLite never does
-                engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
-                with engine.connect() as connection:
-                    connection.execute(text("VACUUM ANALYZE"))
-            print(f"{name}: {size:,} images after {time.perf_counter() - start:.0f} s", flush=True)
-            figures[size] = measure(app, questions(size, of=sizes[-1]), times=times)
-        plans = [
-            f"{asked}\n    " + "\n    ".join(explain(app, path))
-            for asked, path in questions(sizes[-1], of=sizes[-1]).items()
-            if "first page" in asked
+@contextmanager
+def schemas(url: str, sizes: Sequence[int]) -> Iterator[list[str]]:
+    """A URL for a new schema for each size in PostgreSQL's database at `url`; gone afterwards."""
+    names = [f"growth_{size}" for size in sizes]
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    drop = [text(f"DROP SCHEMA IF EXISTS {name} CASCADE") for name in names]
+    create = [text(f"CREATE SCHEMA {name}") for name in names]
+    try:
+        with engine.begin() as connection:
+            for statement in [*drop, *create]:
+                connection.execute(statement)
+        searched = [{"options": f"-csearch_path={name}"} for name in names]
+        yield [
+            make_url(url).update_query_dict(query).render_as_string(hide_password=False)
+            for query in searched
         ]
-    first = figures[sizes[0]]
+    finally:
+        with engine.begin() as connection:
+            for statement in drop:
+                connection.execute(statement)
+
+
+def compare(database: str, sizes: Sequence[int], urls: Sequence[str], *, times: int) -> str:
+    """The growth table and the plans of one kind of database."""
+    largest = max(sizes)
+    with stores(sizes, urls) as apps:
+        figures = measure(apps, times=times)
+        plans = [
+            "\n    ".join([asked, *explain(apps[largest], path)])
+            for asked, path in questions(largest, of=largest).items()
+            if "deep page" not in asked
+        ]
     rows = [
         [
             asked,
-            *(f"{p50:.1f} / {p95:.1f}" for p50, p95 in (figures[size][asked] for size in sizes)),
-            f"{figures[sizes[-1]][asked][0] / first[asked][0]:.1f}",
+            *(f"{p50:.1f} / {p95:.1f}" for p50, p95 in (figures[size, asked] for size in sizes)),
+            f"{figures[largest, asked][0] / figures[min(sizes), asked][0]:.1f}",
         ]
-        for asked in first
+        for asked in questions(largest, of=largest)
     ]
-    head = [name, *(f"{size:,}" for size in sizes), "largest / smallest, p50"]
+    head = [database, *(f"{size:,}" for size in sizes), "largest / smallest, p50"]
     return "\n".join([table(head, rows), "", *plans])
 
 
@@ -243,11 +265,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=SIZES)
     parser.add_argument("--times", type=int, default=ASKED)
-    parser.add_argument("--postgres", metavar="URL", help="an empty database, which is filled")
+    parser.add_argument("--postgres", metavar="URL", help="a database to use instead of SQLite")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        url = arguments.postgres or f"sqlite:///{Path(folder) / 'growth.db'}"
-        print(compare(url, sorted(arguments.images), times=arguments.times))
+    sizes = sorted(arguments.images)
+    if arguments.postgres:
+        with schemas(arguments.postgres, sizes) as urls:
+            print(compare("postgresql", sizes, urls, times=arguments.times))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            urls = [f"sqlite:///{Path(folder) / f'{size}.db'}" for size in sizes]
+            print(compare("sqlite", sizes, urls, times=arguments.times))
 
 
 if __name__ == "__main__":

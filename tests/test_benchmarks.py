@@ -63,11 +63,10 @@ def test_growth_is_measured_and_explained_on_sqlite(monkeypatch, capsys):
 
 def test_no_reading_looks_through_everything(tmp_path):
     """But for a walk in the order of pages, which ends when the page is full."""
-    with growth.store(f"sqlite:///{tmp_path / 'growth.db'}") as app:
-        growth.fill(1, 40, of=40)
-        growth.sum_up()
+    with growth.stores([40], [f"sqlite:///{tmp_path / 'growth.db'}"]) as apps:
         plans = {
-            asked: growth.explain(app, path) for asked, path in growth.questions(40, of=40).items()
+            asked: growth.explain(apps[40], path)
+            for asked, path in growth.questions(40, of=40).items()
         }
     scans = re.compile(r"\bSCAN (images|faces|emotions)\b(?!.*ix_images_created_at_id)")
     assert all(plans.values())
