@@ -82,8 +82,9 @@ def fill(images: int, *, of: int) -> None:
         f"SELECT n, {moment}, 'camera-' || (n % 100) || '.jpg', 0.5, 640, 480, {FACES}, "
         f"CASE WHEN n % 100 = 0 THEN 'custom_net_5' ELSE 'custom_net_8' END, '1.2.0', "
         f"'{'0' * 64}', 'haar', '{{}}', '{{}}' FROM ({series}) AS s",
-        f"INSERT INTO faces (id, image_id, number, x1, y1, x2, y2, detection_score, dominant) "
-        f"SELECT f.id, f.image_id, f.number, 10, 10, 90, 90, 0.9, CASE {whens} END FROM "
+        f"INSERT INTO faces (id, image_id, number, x1, y1, x2, y2, detection_score, dominant, "
+        f"dominant_probability) "
+        f"SELECT f.id, f.image_id, f.number, 10, 10, 90, 90, 0.9, CASE {whens} END, {sure} FROM "
         f"(SELECT n AS id, (n - 1) / {FACES} + 1 AS image_id, (n - 1) % {FACES} + 1 AS number "
         f"FROM ({series}) AS s) AS f",
         f"INSERT INTO emotions (face_id, position, emotion, probability) "
@@ -122,6 +123,7 @@ def questions(images: int, *, of: int) -> dict[str, str]:
         "emotion=contempt (1 %)": "emotion=contempt",
         "emotion=happiness, min_probability=.9": "emotion=happiness&min_probability=0.9",
         "emotion=contempt, min_probability=.9": "emotion=contempt&min_probability=0.9",
+        "emotion=contempt, min_probability=.4": "emotion=contempt&min_probability=0.4",
         "min_probability=.99": "min_probability=0.99",
         "file_name (1 of 100)": "file_name=camera-7.jpg",
         "model (1 %)": "model=custom_net_5",

@@ -7,6 +7,7 @@ query that the conditions are for: they may have to look how many match.
 """
 
 import operator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, select
@@ -26,11 +27,7 @@ def image_conditions(filters: Filters, *, at_hand: bool = False) -> list[ColumnE
         (ImageRow.created_at, operator.ge, filters.since),
         (ImageRow.created_at, operator.lt, filters.until),
     )
-    conditions = [
-        compare(on_the_walk(column) if at_hand else column, value)
-        for column, compare, value in asked
-        if value is not None
-    ]
+    conditions = _conditions(asked, at_hand=at_hand)
     if filters.min_faces is not None:
         found = select(ImageRow.id).where(ImageRow.face_count >= filters.min_faces)
         if _few(found):
@@ -62,30 +59,51 @@ def face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
 
 def _found_faces(filters: Filters) -> Select[Any] | None:
     """The ids of matching faces, by an index; None where nothing is asked of faces."""
-    if filters.min_probability is not None:
-        found = select(EmotionRow.face_id).where(EmotionRow.probability >= filters.min_probability)
-        if filters.emotion is not None:
-            found = found.where(EmotionRow.emotion == filters.emotion)
-        return found
-    if filters.emotion is not None:
-        return select(FaceRow.id).where(FaceRow.dominant == filters.emotion)
-    return None
+    if filters.emotion is None and filters.min_probability is None:
+        return None
+    if _of_any_emotion(filters):
+        return select(EmotionRow.face_id).where(
+            EmotionRow.emotion == filters.emotion,
+            EmotionRow.probability >= filters.min_probability,
+        )
+    return select(FaceRow.id).where(*_of_dominant(filters))
 
 
 def _tested(filters: Filters) -> list[ColumnElement[bool]]:
     """The same, tested on a face that is at hand."""
-    is_dominant = on_the_walk(FaceRow.dominant) == filters.emotion
-    if filters.min_probability is None:
-        return [is_dominant]
+    if not _of_any_emotion(filters):
+        return _of_dominant(filters, at_hand=True)
     # As a value and not as EXISTS, which PostgreSQL might make a join with all emotions of.
-    most = select(func.max(on_the_walk(EmotionRow.probability)))
-    most = most.where(EmotionRow.face_id == FaceRow.id).correlate(FaceRow)
-    if filters.emotion is None:
-        return [most.scalar_subquery() >= filters.min_probability]
-    most = most.where(on_the_walk(EmotionRow.emotion) == filters.emotion)
-    is_shown = most.scalar_subquery() >= filters.min_probability
-    # What is more probable than all the others together is dominant, and the face itself says so.
-    return [is_dominant, is_shown] if filters.min_probability > 0.5 else [is_shown]
+    probability = select(EmotionRow.probability).where(
+        EmotionRow.face_id == FaceRow.id, on_the_walk(EmotionRow.emotion) == filters.emotion
+    )
+    return [probability.correlate(FaceRow).scalar_subquery() >= filters.min_probability]
+
+
+def _of_any_emotion(filters: Filters) -> bool:
+    """Whether a face may match by an emotion that is not its dominant one. What is more probable
+    than all the others together is dominant, and the row of the face itself says so."""
+    if filters.emotion is None or filters.min_probability is None:
+        return False
+    return filters.min_probability <= 0.5
+
+
+def _of_dominant(filters: Filters, *, at_hand: bool = False) -> list[ColumnElement[bool]]:
+    asked = (
+        (FaceRow.dominant, operator.eq, filters.emotion),
+        (FaceRow.dominant_probability, operator.ge, filters.min_probability),
+    )
+    return _conditions(asked, at_hand=at_hand)
+
+
+def _conditions(
+    asked: Iterable[tuple[Any, Callable[[Any, Any], Any], Any]], *, at_hand: bool
+) -> list[ColumnElement[bool]]:
+    return [
+        compare(on_the_walk(column) if at_hand else column, value)
+        for column, compare, value in asked
+        if value is not None
+    ]
 
 
 def _few(found: Select[Any]) -> bool:

@@ -76,6 +76,7 @@ def save(analysis: Analysis) -> Analysis:
                         "y2": face.box.y2,
                         "detection_score": face.detection_score,
                         "dominant": face.dominant,
+                        "dominant_probability": face.probabilities[face.dominant],
                     }
                     for number, face in enumerate(analysis.faces, start=1)
                 ],

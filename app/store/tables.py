@@ -91,7 +91,11 @@ class ImageRow(Base):
 
 class FaceRow(Base):
     __tablename__ = "faces"
-    __table_args__ = (UniqueConstraint("image_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("image_id", "number"),
+        Index(None, "dominant", "dominant_probability"),
+        Index(None, "dominant_probability"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
@@ -102,7 +106,8 @@ class FaceRow(Base):
     y2: Mapped[float]
     detection_score: Mapped[float | None]
     # The most probable emotion, which follows from `emotions`: filtered and counted by.
-    dominant: Mapped[str] = mapped_column(String(64), index=True)
+    dominant: Mapped[str] = mapped_column(String(64))
+    dominant_probability: Mapped[float] = mapped_column(server_default="0")
 
     image: Mapped[ImageRow] = relationship(viewonly=True, lazy="raise")
     emotions: Mapped[list["EmotionRow"]] = relationship(
@@ -112,7 +117,7 @@ class FaceRow(Base):
 
 class EmotionRow(Base):
     __tablename__ = "emotions"
-    __table_args__ = (Index(None, "emotion", "probability"), Index(None, "probability"))
+    __table_args__ = (Index(None, "emotion", "probability"),)
 
     face_id: Mapped[int] = mapped_column(
         ForeignKey("faces.id", ondelete="CASCADE"), primary_key=True

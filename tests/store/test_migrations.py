@@ -1,13 +1,18 @@
 """The migrations make just the tables that the code works with, and can be undone."""
 
+from dataclasses import replace
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import inspect
 
-from app.store import queries
+from app.store import matching, queries
+from app.store.records import Filters
 from app.store.tables import Base, db
+from tests.store.test_queries import ANGRY, HAPPY, analysis
 
 
 def tables():
@@ -46,6 +51,22 @@ def test_every_step_can_be_undone_alone(empty_database_app):
         downgrade(revision="-1")
         upgrade(revision=revision)
     assert queries.revision_problem() is None
+
+
+def test_what_was_stored_before_is_kept_and_found_after(empty_database_app):
+    upgrade()
+    saved = [queries.save(analysis(HAPPY, ANGRY)), queries.save(analysis())]
+    downgrade(revision="0001")
+    upgrade()
+    assert [queries.get(one.id) for one in saved] == [replace(one, dropped={}) for one in saved]
+    for few in (0, matching.FEW):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(matching, "FEW", few)
+            for probability, found in ((0.65, 2), (0.8, 1), (0.95, 0)):
+                page = queries.page_of_faces(
+                    Filters(min_probability=probability), size=9, cursor=None
+                )
+                assert len(page.items) == found
 
 
 def test_revisions_are_one_numbered_line(empty_database_app):
