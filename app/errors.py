@@ -68,7 +68,7 @@ class CannotDraw(EmotionError):
 
 
 class TooWideSpan(EmotionError):
-    """A summary of more images than can be summed while somebody waits."""
+    """A summary of more images or spans than can be answered while somebody waits."""
 
     field = "since"
 

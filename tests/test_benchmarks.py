@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from app.settings import ROOT
+from app.store import matching
 from benchmarks import growth, service
 
 CELL = re.compile(r"^[\d.]+$")
@@ -61,8 +62,10 @@ def test_growth_is_measured_and_explained_on_sqlite(monkeypatch, capsys):
     check_growth(monkeypatch, capsys, "sqlite")
 
 
-def test_no_reading_looks_through_everything(tmp_path):
+@pytest.mark.parametrize("few", [0, matching.FEW])
+def test_no_reading_looks_through_everything(tmp_path, monkeypatch, few):
     """But for a walk in the order of pages, which ends when the page is full."""
+    monkeypatch.setattr(matching, "FEW", few)
     with growth.stores([40], [f"sqlite:///{tmp_path / 'growth.db'}"]) as apps:
         plans = {
             asked: growth.explain(apps[40], path)

@@ -66,8 +66,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
     if not type(connection).__module__.startswith("psycopg"):
         return
-    # Every query ends after some thousand rows at most. To start helpers or a compiler for it takes
-    # longer than the query, and the planner, who does not see the end, often would.
+    # Reading ends after some thousand rows. To start helpers or a compiler for it takes longer than
+    # the query itself, and the planner, who does not see the end, often would.
     connection.execute("SET jit = off")
     connection.execute("SET max_parallel_workers_per_gather = 0")
     connection.commit()

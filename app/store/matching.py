@@ -2,8 +2,10 @@
 
 A page is read in the order of images until it is full. Where many match, that is soon; where few
 do, it would be a walk through everything. So what few match is found by an index of its own and
-then sorted, and only what many match is tested on the walk. To be called within the snapshot of the
-query that the conditions are for: they may have to look how many match.
+then sorted, and only what many match is tested on the walk. The walk is long still where many match
+and all of them are old, or two filters that many match hardly ever meet: about a second for each
+million images that it passes. To be called within the snapshot of the query that the conditions are
+for: they may have to look how many match.
 """
 
 import operator
@@ -16,6 +18,7 @@ from app.store.records import Filters
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 
 FEW = 5_000
+HALF = 0.501  # the probabilities of a face add up to 1 within 0.001
 
 
 def image_conditions(filters: Filters, *, at_hand: bool = False) -> list[ColumnElement[bool]]:
@@ -37,14 +40,21 @@ def image_conditions(filters: Filters, *, at_hand: bool = False) -> list[ColumnE
     return conditions
 
 
+def found_images(filters: Filters) -> list[ColumnElement[bool]]:
+    """On images, those of the matching faces where these are few; otherwise what is asked of faces
+    is left open."""
+    conditions = image_conditions(filters)
+    if (found := _found_faces(filters)) is not None and _few(found):
+        of_them = select(FaceRow.image_id).where(FaceRow.id.in_(found))
+        conditions.append(ImageRow.id.in_(of_them))
+    return conditions
+
+
 def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
     """On images, one of whose faces must match what is asked of faces."""
-    conditions = image_conditions(filters)
-    if (found := _found_faces(filters)) is None:
+    conditions = found_images(filters)
+    if (found := _found_faces(filters)) is None or _few(found):
         return conditions
-    if _few(found):
-        of_them = select(FaceRow.image_id).where(FaceRow.id.in_(found))
-        return [*conditions, ImageRow.id.in_(of_them)]
     face = select(func.min(FaceRow.number)).where(FaceRow.image_id == ImageRow.id)
     face = face.where(*_tested(filters)).correlate(ImageRow)
     return [*conditions, face.scalar_subquery().is_not(None)]
@@ -85,7 +95,7 @@ def _of_any_emotion(filters: Filters) -> bool:
     than all the others together is dominant, and the row of the face itself says so."""
     if filters.emotion is None or filters.min_probability is None:
         return False
-    return filters.min_probability <= 0.5
+    return filters.min_probability <= HALF
 
 
 def _of_dominant(filters: Filters, *, at_hand: bool = False) -> list[ColumnElement[bool]]:
@@ -114,4 +124,4 @@ def _few(found: Select[Any]) -> bool:
 def on_the_walk(column: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
     """The column as an expression that no index serves: databases, SQLite above all, would take the
     index for this condition and then sort, or look through it anew for every face."""
-    return func.coalesce(column, None)
+    return func.coalesce(column, column)

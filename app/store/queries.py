@@ -7,7 +7,6 @@ Analyses come back whole; applying a threshold to them is the reader's business.
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from alembic.runtime.migration import MigrationContext
@@ -23,18 +22,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import selectinload
 
-from app.errors import NotFound, StoreUnavailable
+from app.errors import NotFound
 from app.store.cursor import decode_cursor, encode_cursor
 from app.store.matching import face_conditions, image_conditions, matching_images
 from app.store.records import Filters, FoundFace, Page
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
-from app.store.tallies import add_settled, hold_mark, subtract
+from app.store.tallies import add_saved, hold_mark, subtract
 from app.store.transactions import snapshot, transaction
 from app.vision.types import Analysis, Box, Face, ModelRef
 
 log = logging.getLogger(__name__)
 
-SUMS_EVERY = 256  # images: then those that are settled are added to the sums
+SUMS_EVERY = 256  # images: then they are added to the sums by the hour
 _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 
 
@@ -101,9 +100,8 @@ def save(analysis: Analysis) -> Analysis:
 
 def _add_to_sums() -> None:
     try:
-        with transaction():
-            add_settled(datetime.now(UTC))
-    except StoreUnavailable as error:  # the image is kept; the next one tries again
+        add_saved()
+    except Exception as error:  # the image is kept, so the answer is 201; another one tries again
         log.warning("the sums by the hour were not renewed: %s", error)
 
 
@@ -120,7 +118,7 @@ def erase(image_id: int) -> None:
 def erase_matching(filters: Filters) -> int:
     """Erase all images that match, all or none of them, and say how many there were."""
     with transaction():
-        hold_mark()
+        hold_mark()  # first, so that all that follows sees what it will erase
         conditions = matching_images(filters)
         subtract(conditions)
         erased = db.session.execute(delete(ImageRow).where(*conditions))

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
 from app.errors import TooWideSpan
-from app.store.matching import face_conditions, image_conditions, on_the_walk
+from app.store.matching import face_conditions, found_images, image_conditions, on_the_walk
 from app.store.records import Filters, Span
-from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, ImageRow, db
-from app.store.tallies import mark, whole_hours
+from app.store.tables import FaceRow, HourEmotionRow, HourRow, ImageRow, db
+from app.store.tallies import emotion_sums, mark, whole_hours
 from app.store.transactions import snapshot
 
 # Of filters that the sums do not know: the three queries then take a second or two.
@@ -39,8 +39,8 @@ class _Sums:
     probability: dict[str, float] = field(default_factory=dict)
 
     def add(self, emotion: str, known: int, dominant: int, probability: float) -> None:
-        self.known[emotion] += known
-        self.dominant[emotion] += dominant
+        self.known[emotion] += int(known)
+        self.dominant[emotion] += int(dominant)
         self.probability[emotion] = self.probability.get(emotion, 0.0) + probability
 
 
@@ -57,7 +57,7 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
             for part in _beside_hours(filters):
                 _add_images(spans, part, [], by)
         else:
-            images = image_conditions(filters)
+            images = found_images(filters)
             looked_at = select(ImageRow.id).where(*images).limit(MOST_IMAGES + 1).subquery()
             if (db.session.scalar(select(func.count()).select_from(looked_at)) or 0) > MOST_IMAGES:
                 raise TooWideSpan(
@@ -72,8 +72,8 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
 def _refuse_too_many(spans: dict[str, _Sums]) -> None:
     if len(spans) > MOST_SPANS:
         raise TooWideSpan(
-            f"that are more than {MOST_SPANS:,} spans: ask for a shorter time with since and "
-            f"until, or for longer spans with by"
+            f"the answer would have more than {MOST_SPANS:,} spans: ask for a shorter time with "
+            f"since and until, or for longer spans with by"
         )
 
 
@@ -84,7 +84,11 @@ def _span(name: str, sums: _Sums) -> Span:
         sums.images,
         sums.faces,
         {emotion: sums.dominant[emotion] for emotion in emotions if sums.dominant[emotion]},
-        {emotion: sums.probability[emotion] / sums.known[emotion] for emotion in emotions},
+        # What was added and subtracted may miss by the last digit.
+        {
+            emotion: min(max(sums.probability[emotion] / sums.known[emotion], 0.0), 1.0)
+            for emotion in emotions
+        },
     )
 
 
@@ -100,10 +104,9 @@ def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
     row = HourEmotionRow
     name, conditions = _of_hours(row, filters, by)
     found = select(name, row.emotion, *map(func.sum, (row.faces, row.dominant, row.probability)))
-    for span, emotion, known, dominant, probability in db.session.execute(
-        found.where(*conditions).group_by(name, row.emotion)
-    ):
-        spans[span].add(emotion, int(known), int(dominant), probability)
+    found = found.where(*conditions).group_by(name, row.emotion)
+    for sums in db.session.execute(found):
+        spans.setdefault(sums[0], _Sums()).add(*sums[1:])
 
 
 def _of_hours(
@@ -140,31 +143,18 @@ def _beside_hours(filters: Filters) -> list[Conditions]:
 
 
 def _add_images(spans: dict[str, _Sums], images: Conditions, faces: Conditions, by: str) -> None:
-    """Those that match, one by one: from the images to their faces to their emotions, and never
-    the other way round, through everything that is stored."""
+    """Those that match, one by one."""
     model = on_the_walk(ImageRow.model_name)
     name = model if by == "model" else _written(ImageRow.created_at, by)
-    of_image = FaceRow.image_id == on_the_walk(ImageRow.id)
     counted = select(name, func.count(ImageRow.id.distinct()), func.count(FaceRow.id))
+    of_image = FaceRow.image_id == on_the_walk(ImageRow.id)
     counted = counted.join(FaceRow, of_image, isouter=not faces)
     for span, count, of_faces in db.session.execute(counted.where(*images, *faces).group_by(name)):
         made = spans.setdefault(span, _Sums())
         made.images += count
         made.faces += of_faces
-    is_dominant = EmotionRow.emotion == FaceRow.dominant
-    found: Any = select(
-        name,
-        EmotionRow.emotion,
-        func.count(),
-        func.count().filter(is_dominant),
-        func.sum(EmotionRow.probability),
-    )
-    found = found.select_from(ImageRow).join(FaceRow, of_image)
-    found = found.join(EmotionRow, EmotionRow.face_id == on_the_walk(FaceRow.id))
-    for span, emotion, known, dominant, probability in db.session.execute(
-        found.where(*images, *faces).group_by(name, EmotionRow.emotion)
-    ):
-        spans[span].add(emotion, known, dominant, probability)
+    for row in db.session.execute(emotion_sums([name], [*images, *faces])):
+        spans.setdefault(row[0], _Sums()).add(*row[1:])
 
 
 def _written(moment: SQLColumnExpression[Any], by: str) -> SQLColumnExpression[str]:

@@ -1,87 +1,128 @@
 """Sums by the hour, so that a summary of a million images reads some thousand rows.
 
-Saving pays nothing for them: images are added some time after they were saved, many at once and in
-the order of their ids, up to a mark. What is above the mark is summed when it is asked for. An
-erasure subtracts what it takes from below the mark. Both hold the row of the mark meanwhile, so
-nothing is counted twice or subtracted twice. To be called within a transaction.
+Saving an image does not touch them: from time to time what was saved since is added, many images at
+once and in the order of their ids, up to a mark. What is above the mark is summed when it is asked
+for. An erasure subtracts what it takes from below the mark. Both hold the row of the mark
+meanwhile, so nothing is counted twice or subtracted twice.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.store.matching import on_the_walk
 from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, ImageRow, MarkRow, db
+from app.store.transactions import transaction
 
-# An id is given out before its image is committed: when an image is this old, all ids below its own
-# are committed or never will be.
-SETTLED = timedelta(minutes=2)
 MOST_AT_ONCE = 10_000
+PATIENCE_MS = 100  # for whoever holds what adding needs; the next one to save tries again
 
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 def mark() -> int:
-    """The id up to which images are in the sums."""
-    return db.session.scalar(select(MarkRow.image_id)) or 0
+    """The id up to which images are in the sums. To be called within a transaction."""
+    return db.session.scalars(select(MarkRow.image_id)).one()
 
 
 def hold_mark() -> int:
     """The same, and nobody else may add or subtract until the transaction ends."""
     held = update(MarkRow).values(image_id=MarkRow.image_id).returning(MarkRow.image_id)
-    return db.session.scalar(held) or 0
+    return db.session.scalars(held).one()
 
 
-def add_settled(now: datetime) -> int:
-    """Add the images above the mark that are settled, and say how many ids that were."""
-    low = hold_mark()
-    above = select(ImageRow.id, ImageRow.created_at).where(ImageRow.id > low)
-    batch = above.order_by(ImageRow.id).limit(MOST_AT_ONCE).subquery()
-    first_young = select(func.min(batch.c.id)).where(batch.c.created_at >= now - SETTLED)
-    high = db.session.scalar(first_young)
-    high = db.session.scalar(select(func.max(batch.c.id))) if high is None else high - 1
-    if high is None or high <= low:
-        return 0
-    _count([ImageRow.id > low, ImageRow.id <= high], sign=1)
-    db.session.execute(update(MarkRow).values(image_id=high))
+def add_saved() -> int:
+    """Add images above the mark, in a transaction of its own, and say how many ids that were.
+
+    Raises StoreUnavailable where somebody holds the tables or the mark for too long.
+    """
+    settled = _settled()
+    with transaction():
+        _be_impatient()
+        low = hold_mark()
+        above = select(ImageRow.id).where(ImageRow.id > low, ImageRow.id <= settled)
+        batch = above.order_by(ImageRow.id).limit(MOST_AT_ONCE).subquery()
+        if (high := db.session.scalar(select(func.max(batch.c.id)))) is None:
+            return 0
+        _count([ImageRow.id > low, ImageRow.id <= high], sign=1)
+        db.session.execute(update(MarkRow).values(image_id=high))
     return int(high - low)
 
 
+def _settled() -> int:
+    """An id below which every image is committed or never will be."""
+    with transaction():
+        if db.engine.dialect.name == "postgresql":
+            # An id is given out before its image is committed. This waits for all who are between
+            # the two, and lets nobody in; SQLite has one writer at a time anyway.
+            _be_impatient()
+            db.session.execute(text("LOCK TABLE images IN SHARE MODE"))
+        return db.session.scalar(select(func.max(ImageRow.id))) or 0
+
+
+def _be_impatient() -> None:
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(text(f"SET LOCAL lock_timeout = {PATIENCE_MS}"))
+
+
 def subtract(conditions: Sequence[ColumnElement[bool]]) -> None:
-    """Take out of the sums what of the matching images is in them; they are erased next."""
-    _count([ImageRow.id <= hold_mark(), *conditions], sign=-1)
+    """Take out of the sums what of the matching images is in them; they are erased next, in the
+    same transaction."""
+    # The conditions find the images, however many are below the mark.
+    _count([on_the_walk(ImageRow.id) <= hold_mark(), *conditions], sign=-1)
     db.session.execute(delete(HourRow).where(HourRow.images <= 0))
     db.session.execute(delete(HourEmotionRow).where(HourEmotionRow.faces <= 0))
 
 
 def _count(conditions: Sequence[ColumnElement[bool]], *, sign: int) -> None:
-    hour = hour_of(ImageRow.created_at)
+    keys = [hour_of(ImageRow.created_at).label("hour"), on_the_walk(ImageRow.model_name)]
     images = (
-        select(hour, ImageRow.model_name, sign * func.count(), sign * func.sum(ImageRow.face_count))
+        select(*keys, sign * func.count(), sign * func.sum(ImageRow.face_count))
         .where(*conditions)
-        .group_by(hour, ImageRow.model_name)
+        .group_by(*keys)
     )
     _add_up(HourRow, ("hour", "model_name"), ("images", "faces"), images)
+    emotions = emotion_sums(keys, conditions, sign=sign)
+    key = ("hour", "model_name", "emotion")
+    _add_up(HourEmotionRow, key, ("faces", "dominant", "probability"), emotions)
+
+
+def emotion_sums(
+    keys: Sequence[SQLColumnExpression[Any]],
+    conditions: Sequence[ColumnElement[bool]],
+    *,
+    sign: int = 1,
+) -> Select[Any]:
+    """For each of `keys` and each emotion: how many faces know it, of how many it is dominant, and
+    the sum of its probabilities. From the images that match to their faces to their emotions, and
+    never the other way round, through everything that is stored."""
     of_emotion = EmotionRow.emotion == FaceRow.dominant
-    emotions = (
+    return (
         select(
-            hour,
-            ImageRow.model_name,
+            *keys,
             EmotionRow.emotion,
             sign * func.count(),
             sign * func.count().filter(of_emotion),
             sign * func.sum(EmotionRow.probability),
         )
-        .select_from(FaceRow)
-        .join(FaceRow.image)
-        .join(FaceRow.emotions)
+        .select_from(ImageRow)
+        .join(FaceRow, FaceRow.image_id == on_the_walk(ImageRow.id))
+        .join(EmotionRow, EmotionRow.face_id == on_the_walk(FaceRow.id))
         .where(*conditions)
-        .group_by(hour, ImageRow.model_name, EmotionRow.emotion)
+        .group_by(*keys, EmotionRow.emotion)
     )
-    key = ("hour", "model_name", "emotion")
-    _add_up(HourEmotionRow, key, ("faces", "dominant", "probability"), emotions)
 
 
 def _add_up(table: Any, key: tuple[str, ...], sums: tuple[str, ...], found: Any) -> None:
@@ -103,11 +144,14 @@ def whole_hours(
     """The first and the end of the last whole hour between two times."""
     first, last = (_hour(moment) for moment in (since, until))
     if first is not None and since is not None and first < since:
-        first += timedelta(hours=1)
+        never = datetime.max.replace(tzinfo=UTC)
+        first = first + timedelta(hours=1) if since < _hour_of(never) else never
     return first, last
 
 
 def _hour(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
+    return None if moment is None else _hour_of(moment)
+
+
+def _hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -2,14 +2,17 @@
 
 import random
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask_migrate import downgrade, upgrade
+from sqlalchemy import insert, select
 
-from app.errors import TooWideSpan
+from app.errors import StoreUnavailable, TooWideSpan
 from app.store import queries, summary, tallies
 from app.store.records import Filters
+from app.store.tables import ImageRow, db
+from app.store.tallies import add_saved
 from app.store.transactions import transaction
 from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, NOON, analysis
 
@@ -31,11 +34,6 @@ def save_some(count, seed=0):
         queries.save(analysis(*faces, minutes=minutes, model=model))
 
 
-def settle(minutes=MINUTES + 10):
-    with transaction():
-        return tallies.add_settled(NOON + timedelta(minutes=minutes))
-
-
 def one_by_one(filters, by):
     """What the same filter gives where the sums are of no use."""
     return summary.summarise(replace(filters, min_faces=0), by=by)
@@ -53,7 +51,7 @@ def assert_same(filters=None):
             assert one.mean_probability == pytest.approx(other.mean_probability)
 
 
-@pytest.mark.parametrize("settled", [0, 100, MINUTES + 10])
+@pytest.mark.parametrize("added", [0, 15, 30])
 @pytest.mark.parametrize(
     "asked",
     [
@@ -67,9 +65,10 @@ def assert_same(filters=None):
     ],
     ids=str,
 )
-def test_a_summary_is_that_of_its_images(settled, asked):
-    save_some(30)
-    settle(settled)
+def test_a_summary_is_that_of_its_images(added, asked):
+    save_some(added)
+    add_saved()
+    save_some(30 - added, seed=1)
     times = {name: NOON + timedelta(minutes=minutes) for name, minutes in asked.items()}
     assert_same(Filters(**times))
     assert_same(Filters(**times, model=MODEL.name))
@@ -77,44 +76,97 @@ def test_a_summary_is_that_of_its_images(settled, asked):
 
 def test_the_sums_are_used():
     save_some(10)
-    assert settle() == 10
+    assert add_saved() == 10
     with transaction():
         tallies.db.session.execute(tallies.update(tallies.HourRow).values(images=1000))
     assert summary.summarise(Filters(), by="day")[0].images >= 1000
 
 
-@pytest.mark.parametrize("settled", [0, MINUTES + 10])
-def test_more_spans_than_can_be_shown_are_refused(monkeypatch, settled):
+@pytest.mark.parametrize("added", [False, True])
+def test_more_spans_than_can_be_shown_are_refused(monkeypatch, added):
     monkeypatch.setattr(summary, "MOST_SPANS", 2)
     for hour in range(3):
         queries.save(analysis(HAPPY, minutes=60 * hour))
-    settle(settled)
+    if added:
+        add_saved()
     with pytest.raises(TooWideSpan, match="more than 2 spans"):
         summary.summarise(Filters(), by="hour")
     assert len(summary.summarise(Filters(until=NOON + timedelta(hours=2)), by="hour")) == 2
     assert len(summary.summarise(Filters(), by="day")) == 1
 
 
-def test_only_what_is_settled_is_added_and_once():
-    queries.save(analysis(HAPPY, minutes=0))
-    queries.save(analysis(HAPPY, minutes=10))
-    queries.save(analysis(HAPPY, minutes=0))  # comes later, and after one that is young
-    assert settle(minutes=11) == 1
-    assert settle(minutes=11) == 0
-    assert settle(minutes=20) == 2
+def test_few_faces_are_summed_among_however_many_images(monkeypatch):
+    monkeypatch.setattr(summary, "MOST_IMAGES", 2)
+    for face in (HAPPY, CALM, CALM, CALM):
+        queries.save(analysis(face))
+    (day,) = summary.summarise(Filters(emotion="happiness"), by="day")
+    assert (day.images, day.faces, day.dominant) == (1, 1, {"happiness": 1})
+    with pytest.raises(TooWideSpan):
+        summary.summarise(Filters(emotion="neutral"), by="day")
+
+
+def test_the_last_hour_of_all():
+    last = datetime.max.replace(tzinfo=UTC)
+    queries.save(analysis(HAPPY, created_at=last - timedelta(minutes=1)))
+    queries.save(analysis(HAPPY, created_at=last - timedelta(minutes=50)))
+    for _ in range(2):
+        (hour,) = summary.summarise(Filters(since=last - timedelta(minutes=30)), by="hour")
+        assert hour.images == 1
+        add_saved()
+
+
+def test_what_is_saved_is_added_once():
+    save_some(3)
+    assert [add_saved(), add_saved()] == [3, 0]
+    save_some(2)
+    assert [add_saved(), add_saved()] == [2, 0]
     assert_same()
+
+
+@pytest.mark.postgres  # SQLite has one writer at a time
+@pytest.mark.parametrize("empty_database_app", ["postgres"], indirect=True)
+def test_an_image_in_flight_is_waited_for():
+    """Its id is below that of images that are committed."""
+    queries.save(analysis())
+    with db.engine.connect() as other:
+        columns = [column for column in ImageRow.__table__.c if column.name != "id"]
+        other.execute(
+            insert(ImageRow).from_select(
+                [column.name for column in columns], select(*columns).limit(1)
+            )
+        )
+        save_some(1, seed=1)
+        with pytest.raises(StoreUnavailable):
+            add_saved()
+        assert queries.save(analysis(HAPPY)).id == 4  # nobody waits for those who add
+        other.commit()
+    assert add_saved() == 4
+    assert_same()
+
+
+def test_a_failure_to_add_keeps_what_is_saved(monkeypatch, caplog):
+    monkeypatch.setattr(queries, "SUMS_EVERY", 1)
+
+    def fail():
+        raise RuntimeError("no sums today")
+
+    monkeypatch.setattr(queries, "add_saved", fail)
+    saved = queries.save(analysis(HAPPY))
+    assert queries.get(saved.id) == saved
+    assert "no sums today" in caplog.text
 
 
 def test_many_are_added_in_batches(monkeypatch):
     monkeypatch.setattr(tallies, "MOST_AT_ONCE", 4)
     save_some(10)
-    assert [settle() for _ in range(4)] == [4, 4, 2, 0]
+    assert [add_saved() for _ in range(4)] == [4, 4, 2, 0]
     assert_same()
 
 
 def test_erasing_takes_from_the_sums_what_was_in_them():
-    save_some(20)
-    settle(minutes=150)
+    save_some(15)
+    add_saved()
+    save_some(5, seed=1)
     for image_id in (1, 5, 20):
         queries.erase(image_id)
         assert_same()
@@ -128,15 +180,15 @@ def test_erasing_takes_from_the_sums_what_was_in_them():
 
 def test_an_unknown_id_takes_nothing():
     save_some(5)
-    settle()
+    add_saved()
     with pytest.raises(queries.NotFound):
         queries.erase(99)
     assert_same()
 
 
-def test_saving_adds_what_is_settled_from_time_to_time(monkeypatch):
+def test_saving_adds_from_time_to_time(monkeypatch):
     monkeypatch.setattr(queries, "SUMS_EVERY", 4)
-    save_some(9)  # made long before today
+    save_some(9)
     assert tallies.mark() == 8
     assert_same()
 
