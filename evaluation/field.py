@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--boxes", choices=[*sorted(DETECTORS), GIVEN], nargs="+")
+    parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="beside the card's")
     parser.add_argument("--split", choices=["train", "val"], help="both unless given")
     parser.add_argument("--models-dir", type=Path, default=Path("models"), help="of detectors")
     parser.add_argument("--write", action="store_true", help="put the figures on the cards")
@@ -133,7 +134,7 @@ def main() -> None:
                     portraits,
                     classifier.card.labels,
                 )
-                for scale in sorted({*SCALES, served})
+                for scale in sorted({*arguments.scales, served})
             }
             print(f"{folder.name}, single view", flush=True)
             for scale, right in by_scale.items():
