@@ -64,8 +64,9 @@ class Summary(MethodView):
         """Counts and mean probability for each emotion, by hour, day or model
 
         With a filter on faces, images and faces that match it are counted. With filters beside
-        `since`, `until` and `model` each image is looked at, at most 20,000 of them; and there are
-        at most 10,000 spans: what asks for more is answered by 422, and `since` and `until` help.
+        `since`, `until` and `model` images are looked at one by one, at most 20,000 of them, and
+        there are at most 10,000 spans: what asks for more is answered by 422, and `since` and
+        `until` help.
         """
         spans = summary.summarise(asked.filters, by=asked.by)
         return {"by": asked.by, "spans": [span_document(span) for span in spans]}
