@@ -43,21 +43,26 @@ def image_conditions(filters: Filters, *, at_hand: bool = False) -> list[ColumnE
 def found_images(filters: Filters) -> list[ColumnElement[bool]]:
     """On images, those of the matching faces where these are few; otherwise what is asked of faces
     is left open."""
-    conditions = image_conditions(filters)
-    if (found := _found_faces(filters)) is not None and _few(found):
-        of_them = select(FaceRow.image_id).where(FaceRow.id.in_(found))
-        conditions.append(ImageRow.id.in_(of_them))
-    return conditions
+    return [*image_conditions(filters), *_of_few_faces(filters)]
 
 
 def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
     """On images, one of whose faces must match what is asked of faces."""
-    conditions = found_images(filters)
-    if (found := _found_faces(filters)) is None or _few(found):
+    conditions = image_conditions(filters)
+    if _found_faces(filters) is None:
         return conditions
+    if of_few := _of_few_faces(filters):
+        return [*conditions, *of_few]
     face = select(func.min(FaceRow.number)).where(FaceRow.image_id == ImageRow.id)
     face = face.where(*_tested(filters)).correlate(ImageRow)
     return [*conditions, face.scalar_subquery().is_not(None)]
+
+
+def _of_few_faces(filters: Filters) -> list[ColumnElement[bool]]:
+    """That an image is that of a matching face, where these are few; otherwise nothing."""
+    if (found := _found_faces(filters)) is None or not _few(found):
+        return []
+    return [ImageRow.id.in_(select(FaceRow.image_id).where(FaceRow.id.in_(found)))]
 
 
 def face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
