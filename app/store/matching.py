@@ -1,4 +1,4 @@
-"""Conditions for what filters ask for, such that a page costs the same however much is stored.
+"""Conditions for what filters ask for, such that a page seldom costs more where more is stored.
 
 A page is read in the order of images until it is full. Where many match, that is soon; where few
 do, it would be a walk through everything. So what few match is found by an index of its own and

@@ -1,6 +1,6 @@
 """What queries take and give, beside the Analysis itself."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -48,13 +48,13 @@ class Page(Generic[Item]):
     next_cursor: str | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """Counts of one hour, day or model. `dominant` counts faces by their most probable emotion,
     `mean_probability` is over all faces whose model knows the emotion."""
 
     span: str
     images: int
-    faces: int = 0
-    dominant: dict[str, int] = field(default_factory=dict)
-    mean_probability: dict[str, float] = field(default_factory=dict)
+    faces: int
+    dominant: dict[str, int]
+    mean_probability: dict[str, float]

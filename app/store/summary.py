@@ -14,8 +14,7 @@ from app.store.tables import FaceRow, HourEmotionRow, HourRow, ImageRow, db
 from app.store.tallies import emotion_sums, mark, whole_hours
 from app.store.transactions import snapshot
 
-# Of filters that the sums do not know: the three queries then take a second or two.
-MOST_IMAGES = 20_000
+MOST_IMAGES = 20_000  # to be looked at one by one, for filters that the sums do not know
 # A year by the hour has fewer.
 MOST_SPANS = 10_000
 
@@ -128,11 +127,10 @@ def _beside_hours(filters: Filters) -> list[Conditions]:
     """What the sums do not hold, in parts: images above the mark, and the hours that `since` and
     `until` cut."""
     reached = mark()
-    images = image_conditions(filters)
     first, end = whole_hours(filters.since, filters.until)
     above = [ImageRow.id > reached, *image_conditions(filters, at_hand=True)]
+    below = [ImageRow.id <= reached, *image_conditions(filters)]
     parts: list[Conditions] = [above]
-    below = [*images, ImageRow.id <= reached]
     if first is not None and end is not None and first >= end:
         return [*parts, below]
     if first is not None and first != filters.since:

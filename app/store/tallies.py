@@ -87,7 +87,7 @@ def subtract(conditions: Sequence[ColumnElement[bool]]) -> None:
 
 
 def _count(conditions: Sequence[ColumnElement[bool]], *, sign: int) -> None:
-    keys = [hour_of(ImageRow.created_at).label("hour"), on_the_walk(ImageRow.model_name)]
+    keys = [_start_of_hour(ImageRow.created_at).label("hour"), on_the_walk(ImageRow.model_name)]
     images = (
         select(*keys, sign * func.count(), sign * func.sum(ImageRow.face_count))
         .where(*conditions)
@@ -131,8 +131,8 @@ def _add_up(table: Any, key: tuple[str, ...], sums: tuple[str, ...], found: Any)
     db.session.execute(statement.on_conflict_do_update(index_elements=key, set_=together))
 
 
-def hour_of(moment: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
-    """The start of the hour, as the database keeps times."""
+def _start_of_hour(moment: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
+    """As the database keeps times."""
     if db.engine.dialect.name == "sqlite":
         return func.strftime("%Y-%m-%d %H:00:00.000000", moment)
     return func.date_trunc("hour", moment)
@@ -142,16 +142,12 @@ def whole_hours(
     since: datetime | None, until: datetime | None
 ) -> tuple[datetime | None, datetime | None]:
     """The first and the end of the last whole hour between two times."""
-    first, last = (_hour(moment) for moment in (since, until))
+    first, last = (None if moment is None else _hour(moment) for moment in (since, until))
     if first is not None and since is not None and first < since:
         never = datetime.max.replace(tzinfo=UTC)
-        first = first + timedelta(hours=1) if since < _hour_of(never) else never
+        first = first + timedelta(hours=1) if first < _hour(never) else never
     return first, last
 
 
-def _hour(moment: datetime | None) -> datetime | None:
-    return None if moment is None else _hour_of(moment)
-
-
-def _hour_of(moment: datetime) -> datetime:
+def _hour(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
