@@ -26,7 +26,7 @@ def list_models() -> None:
         if status.card is None:
             click.echo(f"{status.name}\tbroken: {status.problem}")
         else:
-            default = ", the default" if status.name == engine.default_model else ""
+            default = ", the default" if status.default else ""
             click.echo(f"{status.name}\tready, {len(status.card.labels)} emotions{default}")
 
 

@@ -1,0 +1,463 @@
+"""The one-pass network beside detectors with a classifier behind them: faces, expressions, costs.
+
+    python -m evaluation.single_shot --data ../shared/data
+    python -m evaluation.single_shot --write     # docs/single-shot.md, its pictures, the card
+
+Measured is what is served: every picture goes through app.vision.engine, the systems by turns.
+Photographs are those of `crowds` (faces marked by people) and `natural`, portraits those of
+lfw-expressions, all of the validation split: the network was trained on the other one. Scenes are
+made of FER+'s validation faces, pasted on photographs without any; their figures stand apart.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from app.errors import ModelUnavailable
+from app.vision.card import SINGLE_SHOT, read_document, write_card
+from app.vision.engine import Engine
+from app.vision.types import Analysis, Wanted
+from benchmarks.pictures import photographs as enlarged
+from evaluation import plots
+from evaluation.boxes import BoxScores, score_boxes, tally
+from evaluation.expressions import (
+    MAP_IOU,
+    SCENES,
+    EndToEnd,
+    Expressions,
+    Shot,
+    end_to_end,
+    expressions,
+    made_scenes,
+    portrait_truths,
+)
+from evaluation.field import FEWEST_PICTURES, MATCH_IOU, macro
+from evaluation.markdown import percent, table
+from evaluation.speed import machine
+from training.data import DataError
+from training.data.photos import (
+    MarkedFace,
+    Photograph,
+    PhotosError,
+    Portrait,
+    read_photographs,
+    read_portraits,
+)
+from training.data.sources import validation_sources
+from training.votes import LABELS
+
+CLASSIFIER = "custom_net_8"
+EVERYTHING_PX = 10.0  # where faces of any size are asked for
+ROUNDS = 15
+MEGAPIXELS = 1.0
+PAGE = Path("docs/single-shot.md")
+TRADE = Path("docs/single-shot.png")
+PORTRAITS_CONFUSION = Path("docs/single-shot-portraits.png")
+SCENES_CONFUSION = Path("docs/single-shot-scenes.png")
+NO_FACE = "no face"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What a request names; `any_size` asks for faces from EVERYTHING_PX on instead of 5 %."""
+
+    name: str
+    options: tuple[tuple[str, str], ...]
+    any_size: bool = False
+
+    def analyse(self, engine: Engine, data: bytes) -> Analysis:
+        wanted = Wanted(min_face_px=EVERYTHING_PX) if self.any_size else Wanted()
+        return engine.analyse(
+            data, file_name="picture", threshold=0.0, wanted=wanted, **dict(self.options)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}, any size" if self.any_size else self.name
+
+
+def systems(detectors: Iterable[str]) -> list[System]:
+    """Each detector with the classifier behind it, then the network alone; for the usual smallest
+    face and for any. The first is what others are compared with."""
+    pairs = [
+        System(f"{name} + {CLASSIFIER}", (("detector", name), ("model", CLASSIFIER)))
+        for name in detectors
+    ]
+    alone = System("single_shot alone", (("pipeline", SINGLE_SHOT),))
+    any_size = [System(each.name, each.options, any_size=True) for each in (*pairs, alone)]
+    return [*pairs, alone, *any_size]
+
+
+def shoot(engine: Engine, system: System, data: bytes) -> Shot:
+    start = time.perf_counter()
+    analysis = system.analyse(engine, data)
+    return Shot(analysis, 1000 * (time.perf_counter() - start))
+
+
+def shots(
+    engine: Engine, asked: Sequence[System], pictures: Iterable[bytes]
+) -> dict[System, list[Shot]]:
+    """Every system on every picture, by turns."""
+    made: dict[System, list[Shot]] = {system: [] for system in asked}
+    for data in pictures:
+        for system in asked:
+            made[system].append(shoot(engine, system, data))
+    return made
+
+
+Counts = Callable[[MarkedFace, float], bool]
+
+
+def _at_least(pixels: float, share: float, condition: str | None) -> Counts:
+    """Faces of so many pixels and of that share of the longer side; `condition` "bare" leaves out
+    masked ones."""
+
+    def counts(face: MarkedFace, longer_side: float) -> bool:
+        side = face.box.longer_side
+        bare = condition is None or face.condition in ("", condition)
+        return face.sure and bare and side >= pixels and side >= share * longer_side
+
+    return counts
+
+
+FACES: dict[str, tuple[tuple[str, ...], Counts]] = {
+    "natural + crowds, from 20 px": (("natural", "crowds"), _at_least(20, 0, None)),
+    "crowds, bare, from 5 %": (("crowds",), _at_least(0, 0.05, "bare")),
+    "crowds, bare, from 24 px": (("crowds",), _at_least(24, 0, "bare")),
+    "crowds, all": (("crowds",), _at_least(0, 0, None)),
+    "natural, from 5 %": (("natural",), _at_least(20, 0.05, None)),
+}
+
+
+def found_faces(
+    found: Sequence[Shot], photographs: Sequence[Photograph], what: str, min_iou: float
+) -> BoxScores:
+    """Figures for one row of FACES; other faces count neither for nor against."""
+    collections, counts = FACES[what]
+    tallies = []
+    for shot, photograph in zip(found, photographs, strict=True):
+        if photograph.path.parts[-2] in collections:
+            longer_side = float(max(shot.analysis.width, shot.analysis.height))
+            tallies.append(
+                tally(
+                    shot.detections,
+                    photograph.faces,
+                    min_iou=min_iou,
+                    counts=partial(_counted, counts=counts, longer_side=longer_side),
+                )
+            )
+    return score_boxes(tallies)
+
+
+def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:
+    return counts(face, longer_side)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Median milliseconds of a picture, whole and without reading the file."""
+
+    whole: float
+    without_reading: float
+
+
+def costs(found: dict[System, list[Shot]]) -> dict[System, Cost]:
+    return {
+        system: Cost(
+            float(np.median([each.milliseconds for each in its])),
+            float(
+                np.median([each.milliseconds - each.analysis.timings_ms["decode"] for each in its])
+            ),
+        )
+        for system, its in found.items()
+    }
+
+
+def finding_table(found: dict[System, list[Shot]], photographs: Sequence[Photograph]) -> str:
+    head = ["system", "ms", "faces", "number", "recall", "precision", "F1", "AP"]
+    rows = []
+    for system, its in found.items():
+        took = np.median([each.milliseconds for each in its])
+        for what in FACES:
+            each = found_faces(its, photographs, what, MATCH_IOU)
+            number = each.true_positives + each.false_negatives
+            figures = (each.recall, each.precision, each.f1, each.average_precision)
+            rows.append(
+                [
+                    str(system),
+                    f"{took:.1f}",
+                    what,
+                    str(number),
+                    *(f"{value:.2f}" for value in figures),
+                ]
+            )
+    return table(head, [[cell.replace("nan", "–") for cell in row] for row in rows])
+
+
+def empty_table(found: dict[System, list[Shot]], photographs: Sequence[Photograph]) -> str:
+    head = ["system", "false boxes", "of score .6 and more"]
+    empty = [index for index, each in enumerate(photographs) if not each.faces]
+    rows = []
+    for system, its in found.items():
+        boxes = [each for index in empty for each in its[index].detections]
+        sure = [each for each in boxes if each.score is None or each.score >= 0.6]
+        rows.append([str(system), str(len(boxes)), str(len(sure))])
+    return table(head, rows)
+
+
+def expression_table(results: dict[System, Expressions]) -> str:
+    counts = next(iter(results.values())).counts
+    head = ["system", "faces, AP", "mAP", *(f"{name} ({counts[name]})" for name in counts)]
+    return table(
+        head,
+        [
+            [
+                str(system),
+                f"{each.faces:.2f}",
+                f"{each.mean:.2f}",
+                *(f"{value:.2f}" for value in each.precisions.values()),
+            ]
+            for system, each in results.items()
+        ],
+    )
+
+
+def portrait_table(results: dict[System, EndToEnd], portraits: Sequence[Portrait]) -> str:
+    named = [portrait.expression for portrait in portraits]
+    labels = list(next(iter(results.values())).by_expression)
+    common = [label for label in labels if named.count(label) >= FEWEST_PICTURES]
+    head = ["system", "main face found", "found and named right", f"macro of {len(common)}"]
+    head += [f"{label} ({named.count(label)})" for label in labels]
+    return table(
+        head,
+        [
+            [
+                str(system),
+                percent(each.found),
+                percent(each.right),
+                percent(macro({label: each.by_expression[label] for label in common}))
+                if common
+                else "–",
+                *(percent(each.by_expression[label]) for label in labels),
+            ]
+            for system, each in results.items()
+        ],
+    )
+
+
+def cost_table(found: dict[System, Cost]) -> str:
+    head = ["system", "ms", "without reading the file", "times faster than the first"]
+    first = next(iter(found.values()))
+    return table(
+        head,
+        [
+            [
+                str(system),
+                f"{each.whole:.1f}",
+                f"{each.without_reading:.1f}",
+                f"{first.whole / each.whole:.1f} "
+                f"({first.without_reading / each.without_reading:.1f})",
+            ]
+            for system, each in found.items()
+        ],
+    )
+
+
+def plot(found: dict[System, list[Shot]], photographs: Sequence[Photograph], path: Path) -> None:
+    """Recall of all faces from 20 pixels on against milliseconds a photograph."""
+    what = next(iter(FACES))
+    figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
+    for system, its in found.items():
+        each = found_faces(its, photographs, what, MATCH_IOU)
+        low, high = each.recall_interval
+        around = [[each.recall - low], [high - each.recall]]
+        took = float(np.median([shot.milliseconds for shot in its]))
+        label = f"{system}: precision {each.precision:.2f}"
+        axes.errorbar([took], [each.recall], yerr=around, fmt="o", capsize=3, label=label)
+    axes.set(xscale="log", ylim=(0, 1.02), xlabel="milliseconds a photograph, median (log)")
+    axes.set_ylabel(f"recall, {what}")
+    axes.grid(alpha=0.3, which="both")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+_PAGE = """\
+# Faces and expressions in one pass
+
+Made by `make evaluate-single-shot`; do not edit. The network `single_shot` ([card](../models/\
+single_shot/card.json)) beside detectors with `{classifier}` behind them. Everything is measured as
+it is served, one thread ({machine}), systems by turns on every picture. All pictures are of the
+validation split, on which the network was chosen and calibrated; it was trained on the other one.
+
+## Finding faces
+
+{photographs} photographs of `natural` and `crowds`, IoU {iou}; faces that a row does not name
+count neither for nor against. The boxes of `natural` come from YuNet and flatter it and its pupils;
+those of `crowds` were made by people, who left out some faces in the background. "Any size" asks
+for faces from {any_size:.0f} pixels on.
+
+{finding}
+
+[![recall against milliseconds]({trade})]({trade})
+
+On the {empty} photographs without any face:
+
+{false}
+
+## Naming expressions
+
+On {portraits} portraits of lfw-expressions (real photographs, one named face each): average
+precision at IoU {map_iou} of faces whatever they show, and of each expression, with the number of
+faces.
+
+{real}
+
+Found (IoU {iou}) and named right:
+
+{named}
+
+[![confusion of single_shot alone on portraits]({real_confusion})]({real_confusion})
+
+On {scenes} made scenes, with {faces} faces of FER+'s validation split pasted on photographs:
+
+{made}
+
+[![confusion of single_shot alone on scenes]({made_confusion})]({made_confusion})
+
+## What it costs
+
+Photographs of {megapixels:.0f} megapixel, median of {rounds} rounds of {files} files:
+
+{costs}
+"""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--models-dir", type=Path, default=Path("models"))
+    parser.add_argument("--detectors", nargs="+", default=["haar", "single_shot"])
+    parser.add_argument("--split", choices=["train", "val"], default="val")
+    parser.add_argument("--write", action="store_true", help=f"{PAGE}, its pictures and the card")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = _arguments()
+    photos, split = arguments.data / "photos", arguments.split
+    engine = Engine(
+        arguments.models_dir,
+        model=CLASSIFIER,
+        detector=arguments.detectors[0],
+        max_image_bytes=10**9,
+        max_pixels=10**9,
+        max_faces=10**6,
+    )
+    asked = systems(arguments.detectors)
+    usual = [system for system in asked if not system.any_size]
+    try:
+        photographs = [
+            each
+            for collection in ("natural", "crowds")
+            for each in read_photographs(photos, collection, split=split)
+        ]
+        portraits = [
+            each for each in read_portraits(photos, split=split) if each.expression in LABELS
+        ]
+        truths = portrait_truths(photos, portraits, split)
+        scenes = list(made_scenes(validation_sources(arguments.data)))
+        files = enlarged(arguments.data, MEGAPIXELS)
+        on_photographs = shots(engine, asked, (each.path.read_bytes() for each in photographs))
+        on_portraits = shots(engine, usual, (each.path.read_bytes() for each in portraits))
+        on_scenes = shots(engine, usual, (data for data, _ in scenes))
+        on_large = shots(engine, usual, (data for _ in range(ROUNDS) for data in files))
+    except (PhotosError, DataError, ModelUnavailable) as error:
+        raise SystemExit(f"error: {error}") from error
+    real = {system: expressions(on_portraits[system], truths) for system in usual}
+    made = {
+        system: expressions(on_scenes[system], [truth for _, truth in scenes]) for system in usual
+    }
+    named = {system: end_to_end(on_portraits[system], portraits) for system in usual}
+    text = _PAGE.format(
+        classifier=CLASSIFIER,
+        machine=machine(),
+        photographs=len(photographs),
+        iou=MATCH_IOU,
+        any_size=EVERYTHING_PX,
+        finding=finding_table(on_photographs, photographs),
+        trade=TRADE.name,
+        empty=sum(not each.faces for each in photographs),
+        false=empty_table(on_photographs, photographs),
+        portraits=len(portraits),
+        map_iou=MAP_IOU,
+        real=expression_table(real),
+        named=portrait_table(named, portraits),
+        real_confusion=PORTRAITS_CONFUSION.name,
+        made_confusion=SCENES_CONFUSION.name,
+        scenes=SCENES,
+        faces=sum(next(iter(made.values())).counts.values()),
+        made=expression_table(made),
+        megapixels=MEGAPIXELS,
+        rounds=ROUNDS,
+        files=len(files),
+        costs=cost_table(costs(on_large)),
+    )
+    print(text)
+    if arguments.write:
+        PAGE.write_text(text, "utf-8")
+        plot(on_photographs, photographs, TRADE)
+        alone = usual[-1]
+        for path, results in ((PORTRAITS_CONFUSION, real), (SCENES_CONFUSION, made)):
+            plots.confusion(
+                results[alone].confusion, (*LABELS, NO_FACE), path, f"single_shot: {path.stem}"
+            )
+        folder = arguments.models_dir / SINGLE_SHOT
+        section = card_section(on_photographs[alone], photographs, real[alone], named[alone], split)
+        write_card(folder, read_document(folder) | {"evaluation": section})
+
+
+def card_section(
+    found: Sequence[Shot],
+    photographs: Sequence[Photograph],
+    real: Expressions,
+    named: EndToEnd,
+    split: str,
+) -> dict[str, Any]:
+    """What goes on the card: figures of the network alone, asked for faces of the usual size."""
+    faces = {}
+    for what in FACES:
+        each = found_faces(found, photographs, what, MATCH_IOU)
+        faces[what] = {
+            "faces": each.true_positives + each.false_negatives,
+            "recall": round(each.recall, 4),
+            "recall_interval_95": [round(end, 4) for end in each.recall_interval],
+            "precision": round(each.precision, 4),
+            "f1": round(each.f1, 4),
+        }
+    return {
+        "data": f"photographs of natural and crowds, portraits of lfw-expressions, split {split}",
+        "command": "make evaluate-single-shot",
+        "protocol": f"IoU {MATCH_IOU} for faces, {MAP_IOU} for average precision of expressions",
+        "photographs": len(photographs),
+        "faces": faces,
+        "portraits": sum(real.counts.values()),
+        "main_face_found": round(named.found, 4),
+        "found_and_named_right": round(named.right, 4),
+        "mean_average_precision": round(real.mean, 4),
+        "average_precision": {name: round(value, 4) for name, value in real.precisions.items()},
+        "note": "the weights were chosen and calibrated on this split",
+    }
+
+
+if __name__ == "__main__":
+    main()
