@@ -1,7 +1,7 @@
 """The one-pass network beside detectors with a classifier behind them: faces, expressions, costs.
 
     python -m evaluation.single_shot --data ../shared/data
-    python -m evaluation.single_shot --write     # docs/single-shot.md, its pictures, the card
+    python -m evaluation.single_shot --write     # docs/single-shot.md, its pictures, README, card
 
 Measured is what is served: every picture goes through app.vision.engine, the systems by turns.
 Photographs are those of `crowds` (faces marked by people) and `natural`, portraits those of
@@ -11,9 +11,7 @@ made of FER+'s validation faces, pasted on photographs without any; their figure
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,10 @@ import numpy as np
 from app.errors import ModelUnavailable
 from app.vision.card import SINGLE_SHOT, read_document, write_card
 from app.vision.engine import Engine
-from app.vision.types import Analysis, Wanted
+from app.vision.image import ImageFile
+from app.vision.single_shot import SingleShotNet
 from benchmarks.pictures import photographs as enlarged
 from evaluation import plots
-from evaluation.boxes import BoxScores, score_boxes, tally
 from evaluation.expressions import (
     MAP_IOU,
     SCENES,
@@ -42,11 +40,21 @@ from evaluation.expressions import (
     portrait_truths,
 )
 from evaluation.field import FEWEST_PICTURES, MATCH_IOU, macro
-from evaluation.markdown import percent, table
+from evaluation.markdown import percent, renew, table
 from evaluation.speed import machine
+from evaluation.systems import (
+    CLASSIFIER,
+    EVERYTHING_PX,
+    FACES,
+    Cost,
+    System,
+    costs,
+    found_faces,
+    shots,
+    systems,
+)
 from training.data import DataError
 from training.data.photos import (
-    MarkedFace,
     Photograph,
     PhotosError,
     Portrait,
@@ -56,130 +64,41 @@ from training.data.photos import (
 from training.data.sources import validation_sources
 from training.votes import LABELS
 
-CLASSIFIER = "custom_net_8"
-EVERYTHING_PX = 10.0  # where faces of any size are asked for
 ROUNDS = 15
 MEGAPIXELS = 1.0
-PAGE = Path("docs/single-shot.md")
+STAGE_PHOTOGRAPHS = 20
+MAX_PIXELS = 50_000_000
+PAGE, README = Path("docs/single-shot.md"), Path("README.md")
 TRADE = Path("docs/single-shot.png")
 PORTRAITS_CONFUSION = Path("docs/single-shot-portraits.png")
 SCENES_CONFUSION = Path("docs/single-shot-scenes.png")
 NO_FACE = "no face"
 
 
-@dataclass(frozen=True, slots=True)
-class System:
-    """What a request names; `any_size` asks for faces from EVERYTHING_PX on instead of 5 %."""
-
-    name: str
-    options: tuple[tuple[str, str], ...]
-    any_size: bool = False
-
-    def analyse(self, engine: Engine, data: bytes) -> Analysis:
-        wanted = Wanted(min_face_px=EVERYTHING_PX) if self.any_size else Wanted()
-        return engine.analyse(
-            data, file_name="picture", threshold=0.0, wanted=wanted, **dict(self.options)
-        )
-
-    def __str__(self) -> str:
-        return f"{self.name}, any size" if self.any_size else self.name
-
-
-def systems(detectors: Iterable[str]) -> list[System]:
-    """Each detector with the classifier behind it, then the network alone; for the usual smallest
-    face and for any. The first is what others are compared with."""
-    pairs = [
-        System(f"{name} + {CLASSIFIER}", (("detector", name), ("model", CLASSIFIER)))
-        for name in detectors
+def stages(net: SingleShotNet, photographs: Sequence[Photograph], rounds: int) -> str:
+    """Median milliseconds of what the network's square costs, by its size; sizes take turns."""
+    images = [
+        ImageFile(each.path.read_bytes(), max_pixels=MAX_PIXELS).read(color=True).bgr
+        for each in photographs[:STAGE_PHOTOGRAPHS]
     ]
-    alone = System("single_shot alone", (("pipeline", SINGLE_SHOT),))
-    any_size = [System(each.name, each.options, any_size=True) for each in (*pairs, alone)]
-    return [*pairs, alone, *any_size]
-
-
-def shoot(engine: Engine, system: System, data: bytes) -> Shot:
-    start = time.perf_counter()
-    analysis = system.analyse(engine, data)
-    return Shot(analysis, 1000 * (time.perf_counter() - start))
-
-
-def shots(
-    engine: Engine, asked: Sequence[System], pictures: Iterable[bytes]
-) -> dict[System, list[Shot]]:
-    """Every system on every picture, by turns."""
-    made: dict[System, list[Shot]] = {system: [] for system in asked}
-    for data in pictures:
-        for system in asked:
-            made[system].append(shoot(engine, system, data))
-    return made
-
-
-Counts = Callable[[MarkedFace, float], bool]
-
-
-def _at_least(pixels: float, share: float, condition: str | None) -> Counts:
-    """Faces of so many pixels and of that share of the longer side; `condition` "bare" leaves out
-    masked ones."""
-
-    def counts(face: MarkedFace, longer_side: float) -> bool:
-        side = face.box.longer_side
-        bare = condition is None or face.condition in ("", condition)
-        return face.sure and bare and side >= pixels and side >= share * longer_side
-
-    return counts
-
-
-FACES: dict[str, tuple[tuple[str, ...], Counts]] = {
-    "natural + crowds, from 20 px": (("natural", "crowds"), _at_least(20, 0, None)),
-    "crowds, bare, from 5 %": (("crowds",), _at_least(0, 0.05, "bare")),
-    "crowds, bare, from 24 px": (("crowds",), _at_least(24, 0, "bare")),
-    "crowds, all": (("crowds",), _at_least(0, 0, None)),
-    "natural, from 5 %": (("natural",), _at_least(20, 0.05, None)),
-}
-
-
-def found_faces(
-    found: Sequence[Shot], photographs: Sequence[Photograph], what: str, min_iou: float
-) -> BoxScores:
-    """Figures for one row of FACES; other faces count neither for nor against."""
-    collections, counts = FACES[what]
-    tallies = []
-    for shot, photograph in zip(found, photographs, strict=True):
-        if photograph.path.parts[-2] in collections:
-            longer_side = float(max(shot.analysis.width, shot.analysis.height))
-            tallies.append(
-                tally(
-                    shot.detections,
-                    photograph.faces,
-                    min_iou=min_iou,
-                    counts=partial(_counted, counts=counts, longer_side=longer_side),
-                )
-            )
-    return score_boxes(tallies)
-
-
-def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:
-    return counts(face, longer_side)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Median milliseconds of a picture, whole and without reading the file."""
-
-    whole: float
-    without_reading: float
-
-
-def costs(found: dict[System, list[Shot]]) -> dict[System, Cost]:
-    return {
-        system: Cost(
-            float(np.median([each.milliseconds for each in its])),
-            float(
-                np.median([each.milliseconds - each.analysis.timings_ms["decode"] for each in its])
-            ),
-        )
-        for system, its in found.items()
-    }
+    took: dict[int, list[tuple[float, float, float]]] = {size: [] for size in net.card.input_sizes}
+    for _ in range(rounds):
+        for image in images:
+            for size, its in took.items():
+                start = time.perf_counter()
+                square, _ = net.preprocess(image, size)
+                squared = time.perf_counter()
+                answers = net.predict(square[np.newaxis])
+                predicted = time.perf_counter()
+                net.postprocess(answers[0], size)
+                its.append((squared - start, predicted - squared, time.perf_counter() - predicted))
+    head = ["square", "letterbox", "network", "decode and NMS, NumPy", "together"]
+    rows = []
+    for size, its in took.items():
+        each = 1000 * np.median(its, axis=0)
+        together = 1000 * np.median(np.sum(its, axis=1))
+        rows.append([f"{size} px", *(f"{ms:.2f}" for ms in (*each, together))])
+    return table(head, rows)
 
 
 def finding_table(found: dict[System, list[Shot]], photographs: Sequence[Photograph]) -> str:
@@ -252,6 +171,29 @@ def portrait_table(results: dict[System, EndToEnd], portraits: Sequence[Portrait
             for system, each in results.items()
         ],
     )
+
+
+def short(
+    on_photographs: dict[System, list[Shot]],
+    photographs: Sequence[Photograph],
+    named: dict[System, EndToEnd],
+    cost: dict[System, Cost],
+) -> str:
+    """README's table: each system as it is unless told otherwise."""
+    head = ["", "faces found", "boxes that are faces", "false boxes where none is"]
+    head += ["portraits found *and* named right", "ms for a megapixel"]
+    rows = []
+    for system, took in cost.items():
+        its = on_photographs[system]
+        each = found_faces(its, photographs, next(iter(FACES)), MATCH_IOU)
+        false = sum(
+            len(shot.detections)
+            for shot, photograph in zip(its, photographs, strict=True)
+            if not photograph.faces
+        )
+        shares = (percent(each.recall), percent(each.precision), str(false))
+        rows.append([str(system), *shares, percent(named[system].right), f"{took.whole:.0f}"])
+    return table(head, rows)
 
 
 def cost_table(found: dict[System, Cost]) -> str:
@@ -339,6 +281,10 @@ On {scenes} made scenes, with {faces} faces of FER+'s validation split pasted on
 Photographs of {megapixels:.0f} megapixel, median of {rounds} rounds of {files} files:
 
 {costs}
+
+Of `single_shot alone` on {stage_photographs} photographs that have been read:
+
+{stages}
 """
 
 
@@ -360,7 +306,7 @@ def main() -> None:
         model=CLASSIFIER,
         detector=arguments.detectors[0],
         max_image_bytes=10**9,
-        max_pixels=10**9,
+        max_pixels=MAX_PIXELS,
         max_faces=10**6,
     )
     asked = systems(arguments.detectors)
@@ -380,6 +326,7 @@ def main() -> None:
         on_photographs = shots(engine, asked, (each.path.read_bytes() for each in photographs))
         on_portraits = shots(engine, usual, (each.path.read_bytes() for each in portraits))
         on_scenes = shots(engine, usual, (data for data, _ in scenes))
+        stage_table = stages(engine.single_shot(None), photographs, ROUNDS)
         on_large = shots(engine, usual, (data for _ in range(ROUNDS) for data in files))
     except (PhotosError, DataError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
@@ -411,10 +358,14 @@ def main() -> None:
         rounds=ROUNDS,
         files=len(files),
         costs=cost_table(costs(on_large)),
+        stage_photographs=STAGE_PHOTOGRAPHS,
+        stages=stage_table,
     )
     print(text)
     if arguments.write:
         PAGE.write_text(text, "utf-8")
+        block = short(on_photographs, photographs, named, costs(on_large))
+        README.write_text(renew(README.read_text("utf-8"), {"single_shot": block}), "utf-8")
         plot(on_photographs, photographs, TRADE)
         alone = usual[-1]
         for path, results in ((PORTRAITS_CONFUSION, real), (SCENES_CONFUSION, made)):
