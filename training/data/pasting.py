@@ -1,11 +1,9 @@
 """Faces and pieces without faces, pasted such that their seams say nothing.
 
 A net learns seams before it learns faces (Dwibedi et al. 2017, arXiv 1708.01642): so the way of
-blending is drawn anew for each piece, and as many pieces without any face are pasted in the same
-ways.
+blending is drawn anew for each piece, and half as many pieces without any face are pasted in the
+same ways.
 """
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,16 +15,6 @@ SKIN_BGR = np.array([[120, 150, 200], [90, 120, 175], [60, 85, 135], [45, 60, 10
 MATCH_SHARE = 0.6  # of the pieces whose light is that of the place
 CLONE_SHARE = 0.1  # by Poisson blending, which costs most
 LARGEST_CLONE = 96
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What is pasted: `image` (height, width) or (height, width, 3), and in it the `box` (4,) of
-    its face, None for a piece without one; `target` (classes,)."""
-
-    image: NDArray[np.uint8]
-    box: NDArray[np.float32] | None
-    target: NDArray[np.float32] | None
 
 
 def paste(
@@ -56,7 +44,7 @@ def paste(
             scene[:] = cv2.seamlessClone(piece, scene, mask, middle, cv2.NORMAL_CLONE)
             return
     alpha = _mask(piece.shape[1], piece.shape[0], generator)[window][..., None]
-    place[:] = (piece[window] * alpha + place * (1 - alpha)).astype(np.uint8)
+    place[:] = np.rint(piece[window] * alpha + place * (1 - alpha)).astype(np.uint8)
 
 
 def _mask(width: int, height: int, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -107,7 +95,7 @@ def free_corner(
     generator: np.random.Generator,
 ) -> tuple[int, int] | None:
     """Where to put the corner of a piece whose face is `box` (4,) in it, such that the face lies in
-    the scene and hardly on another of `taken` (n, 4); None where no place was found."""
+    the scene, nearly all of it, and hardly on another of `taken` (n, 4); None where no place was found."""
     width, height = box[2:] - box[:2]
     if max(width, height) > side:
         return None

@@ -137,8 +137,8 @@ def _cut(
     left, top = corner
     rows, columns = picture.image.shape[:2]
     x1, y1 = max(0, round(left)), max(0, round(top))
-    x2 = min(columns, round(left + width / scale))
-    y2 = min(rows, round(top + height / scale))
+    x2 = min(columns, math.ceil(left + width / scale) + 1)  # one more: what is too much is cut off
+    y2 = min(rows, math.ceil(top + height / scale) + 1)
     part: MatLike = picture.image[y1:y2, x1:x2]
     size_wh = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
     resample = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
