@@ -94,8 +94,9 @@ def free_corner(
     side: int,
     generator: np.random.Generator,
 ) -> tuple[int, int] | None:
-    """Where to put the corner of a piece whose face is `box` (4,) in it, such that the face lies in
-    the scene, nearly all of it, and hardly on another of `taken` (n, 4); None where no place was found."""
+    """Where to put the corner of a piece whose face is `box` (4,) in it, such that nearly all of the
+    face lies in the scene and hardly on another of `taken` (n, 4); None where no place was found.
+    """
     width, height = box[2:] - box[:2]
     if max(width, height) > side:
         return None
