@@ -94,9 +94,8 @@ def free_corner(
     side: int,
     generator: np.random.Generator,
 ) -> tuple[int, int] | None:
-    """Where to put the corner of a piece whose face is `box` (4,) in it, such that nearly all of the
-    face lies in the scene and hardly on another of `taken` (n, 4); None where no place was found.
-    """
+    """Where to put the corner of a piece whose face is `box` (4,) in it: so that nearly all of the
+    face lies in the scene, hardly on another of `taken` (n, 4). None where no place was found."""
     width, height = box[2:] - box[:2]
     if max(width, height) > side:
         return None
