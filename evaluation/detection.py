@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from app.errors import ModelUnavailable
-from app.vision.card import CARD_FILE, read_document, write_card
+from app.vision.card import CARD_FILE, DETECTOR, read_document, write_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
 from app.vision.image import ImageFile
@@ -414,9 +414,12 @@ def main() -> None:
         README.write_text(renew(README.read_text("utf-8"), blocks), "utf-8")
         for setting, found in searches.items():
             folder = arguments.models_dir / setting.detector
-            if setting.is_default and (folder / CARD_FILE).exists():
+            if not setting.is_default or not (folder / CARD_FILE).exists():
+                continue
+            document = read_document(folder)
+            if document["kind"] == DETECTOR:  # evaluation.single_shot measures the others
                 section = {"evaluation": card_section(found, arguments.split)}
-                write_card(folder, read_document(folder) | section)
+                write_card(folder, document | section)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from app.vision.image import ImageFile
 from app.vision.single_shot import SingleShotNet
 from benchmarks.pictures import photographs as enlarged
 from evaluation import plots
+from evaluation.detection import ready
 from evaluation.expressions import (
     MAP_IOU,
     SCENES,
@@ -66,6 +67,7 @@ from training.votes import LABELS
 
 ROUNDS = 15
 MEGAPIXELS = 1.0
+DETECTORS = ("haar", "yunet", "single_shot")
 STAGE_PHOTOGRAPHS = 20
 MAX_PIXELS = 50_000_000
 PAGE, README = Path("docs/single-shot.md"), Path("README.md")
@@ -292,7 +294,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
-    parser.add_argument("--detectors", nargs="+", default=["haar", "single_shot"])
+    parser.add_argument("--detectors", nargs="+", help=f"of {DETECTORS} all that are ready")
     parser.add_argument("--split", choices=["train", "val"], default="val")
     parser.add_argument("--write", action="store_true", help=f"{PAGE}, its pictures and the card")
     return parser.parse_args()
@@ -304,12 +306,13 @@ def main() -> None:
     engine = Engine(
         arguments.models_dir,
         model=CLASSIFIER,
-        detector=arguments.detectors[0],
+        detector=DETECTORS[0],
         max_image_bytes=10**9,
         max_pixels=MAX_PIXELS,
         max_faces=10**6,
     )
-    asked = systems(arguments.detectors)
+    usable = ready(arguments.models_dir)
+    asked = systems(arguments.detectors or [name for name in DETECTORS if name in usable])
     usual = [system for system in asked if not system.any_size]
     try:
         photographs = [
