@@ -27,7 +27,8 @@ def list_models() -> None:
             click.echo(f"{status.name}\tbroken: {status.problem}")
         else:
             default = ", the default" if status.default else ""
-            click.echo(f"{status.name}\tready, {len(status.card.labels)} emotions{default}")
+            emotions = f"{len(status.card.labels)} emotions"
+            click.echo(f"{status.name}\tready, {status.kind}, {emotions}{default}")
 
 
 @models.command("install")

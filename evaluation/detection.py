@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from app.errors import ModelUnavailable
-from app.vision.card import CARD_FILE, DETECTOR, read_document, write_card
+from app.vision.card import CARD_FILE, SINGLE_SHOT, read_document, write_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
 from app.vision.image import ImageFile
@@ -417,7 +417,7 @@ def main() -> None:
             if not setting.is_default or not (folder / CARD_FILE).exists():
                 continue
             document = read_document(folder)
-            if document["kind"] == DETECTOR:  # evaluation.single_shot measures the others
+            if document.get("kind") != SINGLE_SHOT:  # evaluation.single_shot measures the others
                 section = {"evaluation": card_section(found, arguments.split)}
                 write_card(folder, document | section)
 

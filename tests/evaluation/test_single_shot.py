@@ -207,7 +207,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     monkeypatch.setattr("sys.argv", ["single_shot", *arguments])
     single_shot.main()
     text = capsys.readouterr().out
-    assert (tmp_path / "docs" / "single-shot.md").read_text() == text.removesuffix("\n")
+    assert text.endswith((tmp_path / "docs" / "single-shot.md").read_text() + "\n")
     assert "| single_shot alone, any size |" in text
     for picture in ("single-shot", "single-shot-portraits", "single-shot-scenes"):
         assert (tmp_path / "docs" / f"{picture}.png").stat().st_size > 5_000

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.vision import cells
+from app.vision.cells import find
 from training.detection import losses, yolo
 from training.detection.losses import Losses, Marks
 
@@ -27,6 +27,6 @@ class Head:
 
 
 HEADS = {
-    "single_shot": Head(losses.losses, cells.find),
+    "single_shot": Head(losses.losses, find),
     "yolov3_tiny": Head(yolo.losses, yolo.find),
 }
