@@ -3,13 +3,16 @@ BIN := .venv/bin
 CONFIG ?= training/configs/custom_net_8.toml
 # The folders that CONFIG is exported to, as its table [export] names them.
 EXPORTED = $(shell sed -n '/^\[export\]/,/^$$/s/^"\(.*\)" *=.*/\1/p' $(CONFIG))
-MEASURES = $(if $(shell grep '^task = "faces"' $(CONFIG)),evaluate-detectors,evaluate evaluate-field speed)
+TASK = $(shell sed -n 's/^task = "\(.*\)"/\1/p' $(CONFIG))
+MEASURES_faces = evaluate-detectors
+MEASURES_scenes = evaluate-single-shot evaluate-detectors
+MEASURES = $(or $(MEASURES_$(TASK)),evaluate evaluate-field speed)
 # Models to measure; all that lie in models/ unless set.
 MODELS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format train export evaluate evaluate-field evaluate-detectors speed bench bench-growth train-env clean
+.PHONY: help serve test lint format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -48,6 +51,9 @@ evaluate-field: .venv/.runtime ## measure MODELS on photographs, by crop scale; 
 
 evaluate-detectors: .venv/.evaluate ## measure detectors on photographs, and the whole service; writes docs/detectors.md
 	$(BIN)/python -m evaluation.detection --data $(DATA) --write
+
+evaluate-single-shot: .venv/.evaluate ## measure the one-pass network beside detectors with a classifier; writes docs/single-shot.md
+	$(BIN)/python -m evaluation.single_shot --data $(DATA) --write
 
 speed: .venv/.runtime ## measure what MODELS cost: milliseconds a face, memory; writes cards, docs/models.md
 	$(BIN)/python -m evaluation.speed $(MODELS) --write

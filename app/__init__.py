@@ -22,16 +22,20 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.store.database import init_database
     from app.vision.detectors import DETECTORS
     from app.vision.engine import Engine
+    from app.vision.pipelines import PIPELINES
 
     settings = settings or Settings.from_environment(os.environ)
     if settings.detector not in DETECTORS:
         raise SettingError(f"EMOTION_DETECTOR: known are {', '.join(DETECTORS)}")
+    if settings.pipeline not in PIPELINES:
+        raise SettingError(f"EMOTION_PIPELINE: known are {', '.join(PIPELINES)}")
     app = Flask(__name__, instance_path=str(ROOT / "instance"), static_folder=None)
     app.extensions["settings"] = settings
     app.extensions["engine"] = Engine(
         settings.models_dir,
         model=settings.model,
         detector=settings.detector,
+        pipeline=settings.pipeline,
         max_image_bytes=settings.max_image_bytes,
         max_pixels=settings.max_pixels,
         max_faces=settings.max_faces,

@@ -19,9 +19,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a client asks for; the engine's defaults where `model` or `detector` is None."""
+    """What a client asks for; the engine's defaults where `pipeline`, `model` or `detector` is
+    None."""
 
     threshold: float
+    pipeline: str | None = None
     model: str | None = None
     detector: str | None = None
     wanted: Wanted = Wanted()
@@ -53,6 +55,7 @@ def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
         picture.data,
         file_name=picture.file_name,
         threshold=options.threshold,
+        pipeline=options.pipeline,
         model=options.model,
         detector=options.detector,
         wanted=options.wanted,

@@ -26,8 +26,9 @@ def list_models() -> None:
         if status.card is None:
             click.echo(f"{status.name}\tbroken: {status.problem}")
         else:
-            default = ", the default" if status.name == engine.default_model else ""
-            click.echo(f"{status.name}\tready, {len(status.card.labels)} emotions{default}")
+            default = ", the default" if status.default else ""
+            emotions = f"{len(status.card.labels)} emotions"
+            click.echo(f"{status.name}\tready, {status.kind}, {emotions}{default}")
 
 
 @models.command("install")

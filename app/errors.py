@@ -63,6 +63,16 @@ class UnknownDetector(UnknownName):
     field = "detector"
 
 
+class UnknownPipeline(UnknownName):
+    field = "pipeline"
+
+
+class UnfitDetector(EmotionError):
+    """A detector was named beside a pipeline that takes none."""
+
+    field = "detector"
+
+
 class CannotDraw(EmotionError):
     """The annotated picture does not fit into the file type that was asked for."""
 

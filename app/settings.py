@@ -39,7 +39,10 @@ class Settings:
         ROOT / "models",
         "folder with a folder for each model; the detector haar has one too",
     )
-    model: str = _setting("EMOTION_MODEL", "custom_net_8", "model when a request names none")
+    pipeline: str = _setting("EMOTION_PIPELINE", "two_stage", "pipeline when a request names none")
+    model: str = _setting(
+        "EMOTION_MODEL", "custom_net_8", "classifier when a request names no model"
+    )
     detector: str = _setting("EMOTION_DETECTOR", "haar", "detector when a request names none")
     threshold: float = _setting(
         "EMOTION_THRESHOLD", 0.5, "threshold when a request gives none", at_most=1

@@ -125,6 +125,6 @@ def _calibration_error(tallies: Sequence[Tally]) -> float:
 def _joined(tallies: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Hits and scores of all detections that count."""
     return (
-        np.concatenate([each.hits for each in tallies]),
-        np.concatenate([each.scores for each in tallies]),
+        np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in tallies)]),
+        np.concatenate([np.zeros(0), *(each.scores for each in tallies)]),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ModelUnavailable
-from app.vision.card import ModelCard, classifier_folders, read_card
+from app.vision.card import ClassifierCard, classifier_folders, read_card
 from evaluation.accuracy import CONFUSION_PICTURE, MAIN, RELIABILITY_PICTURE
 from evaluation.calibration import THRESHOLDS
 from evaluation.markdown import percent, renew, table
@@ -31,12 +31,12 @@ ONNX file through the service's own code, one view of each picture. Accuracy is 
 """
 
 
-def lacking(card: ModelCard) -> list[str]:
+def lacking(card: ClassifierCard) -> list[str]:
     """The sections of figures that a card has not got."""
     return [name for name in FIGURES if name not in card.document]
 
 
-def page(cards: list[ModelCard]) -> str:
+def page(cards: list[ClassifierCard]) -> str:
     """The whole page, of cards that lack nothing."""
     return "\n".join([_HEAD, comparison(cards), _FOOT_NOTES, *map(section, cards)])
 
@@ -52,7 +52,7 @@ split, and the service that this one re-does 75.0 % (8 emotions) and 74.6 % (5) 
 """
 
 
-def comparison(cards: list[ModelCard]) -> str:
+def comparison(cards: list[ClassifierCard]) -> str:
     head = ["model", "emotions", "parameters", "size", "accuracy", "macro recall", "ECE"]
     head += ["in the field", "ms a face", "load, memory"]
     rows = []
@@ -79,7 +79,7 @@ def comparison(cards: list[ModelCard]) -> str:
     return table(head, rows) + f"\n\nSpeed and memory measured on: {', '.join(machines)}."
 
 
-def section(card: ModelCard) -> str:
+def section(card: ClassifierCard) -> str:
     """One model's card for people."""
     document = card.document
     training, evaluation = document["training"], document["evaluation"]
@@ -129,7 +129,7 @@ def section(card: ModelCard) -> str:
     return "\n".join([*lines, ""])
 
 
-def _by_emotion(card: ModelCard) -> list[str]:
+def _by_emotion(card: ClassifierCard) -> list[str]:
     """Recall, precision, field, and what a threshold means, a row an emotion."""
     document = card.document
     scores = document["evaluation"]["protocols"][MAIN]
@@ -158,7 +158,7 @@ def _accuracy(scores: dict[str, Any]) -> str:
     return f"{percent(scores['accuracy'])} ({percent(low)}–{percent(high)})"
 
 
-def readme(text: str, cards: list[ModelCard]) -> str:
+def readme(text: str, cards: list[ClassifierCard]) -> str:
     """`text` with its figures renewed."""
     default = next((card for card in cards if card.name == DEFAULT), None)
     blocks = {"models": _short_comparison(cards)}
@@ -167,7 +167,7 @@ def readme(text: str, cards: list[ModelCard]) -> str:
     return renew(text, blocks)
 
 
-def _short_comparison(cards: list[ModelCard]) -> str:
+def _short_comparison(cards: list[ClassifierCard]) -> str:
     head = ["model", "emotions", "size", "accuracy (95 % interval)", "macro recall"]
     head += ["in the field", "ms a face"]
     rows = []
@@ -188,7 +188,7 @@ def _short_comparison(cards: list[ModelCard]) -> str:
     return table(head, rows)
 
 
-def _threshold(card: ModelCard) -> str:
+def _threshold(card: ClassifierCard) -> str:
     calibration = card.document["calibration"]
     shown = calibration["share_right_of_faces_shown_at_threshold"][README_THRESHOLD]
     by_label = {label: shown[label] or {"share": None, "faces": 0} for label in card.labels}

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.card import ModelCard, classifier_folders, write_card
+from app.vision.card import ClassifierCard, classifier_folders, write_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS
 from app.vision.image import ImageFile, Raster, crop_face
@@ -34,7 +34,7 @@ FEWEST_PICTURES = 40
 MAX_PIXELS = 50_000_000
 
 
-def served_scale(card: ModelCard, source: str) -> float:
+def served_scale(card: ClassifierCard, source: str) -> float:
     """The side of a crop over the longer side of a box of `source`, to a thousandth."""
     like = "yunet" if source == GIVEN else source  # whose boxes those of faces.csv are
     return round(card.crop_scale * DETECTORS[like].box_scale, 3)

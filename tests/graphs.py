@@ -83,3 +83,52 @@ def write_graph_model(folder: Path, labels: tuple[str, ...] = LABELS, **changes:
     document["weights"]["sha256"] = hashlib.sha256(weights).hexdigest()
     (folder / "card.json").write_text(json.dumps(document))
     return folder
+
+
+def single_shot_graph(answers: np.ndarray, *, brightness: np.ndarray | None = None) -> bytes:
+    """A graph (n, side, side, 3) uint8 in, `answers` (cells, 5 + classes) for each square out, plus
+    `brightness` of the same shape times the square's mean value."""
+    added = np.zeros_like(answers) if brightness is None else brightness
+    nodes = [
+        helper.make_node("Cast", ["squares"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["values", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Reshape", ["mean", "shape"], ["means"]),
+        helper.make_node("Mul", ["means", "brightness"], ["product"]),
+        helper.make_node("Add", ["product", "constant"], ["answers"]),
+    ]
+    initial = [
+        numpy_helper.from_array(np.array([1, 2, 3]), "axes"),
+        numpy_helper.from_array(np.array([-1, 1, 1]), "shape"),
+        numpy_helper.from_array(added[None].astype(np.float32), "brightness"),
+        numpy_helper.from_array(answers[None].astype(np.float32), "constant"),
+    ]
+    squares = helper.make_tensor_value_info("squares", TensorProto.UINT8, ["n", "h", "w", 3])
+    output = helper.make_tensor_value_info("answers", TensorProto.FLOAT, ["n", *answers.shape])
+    made = helper.make_graph(nodes, "g", [squares], [output], initial)
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def write_single_shot(
+    folder: Path, answers: np.ndarray, *, side: int, labels: tuple[str, ...] = LABELS
+) -> Path:
+    """A model folder whose network says the same of every picture."""
+    folder.mkdir(parents=True)
+    weights = single_shot_graph(answers)
+    (folder / "model.onnx").write_bytes(weights)
+    document = single_shot_document(folder.name, side=side, labels=labels)
+    document["weights"]["sha256"] = hashlib.sha256(weights).hexdigest()
+    (folder / "card.json").write_text(json.dumps(document))
+    return folder
+
+
+def single_shot_document(
+    name: str, *, side: int = 64, labels: tuple[str, ...] = LABELS
+) -> dict[str, object]:
+    document = card_document(name, labels)
+    del document["crop_scale"]
+    return document | {
+        "kind": "single_shot",
+        "input": {"sizes": [side]},
+        "score": {"scale": 1.0, "bias": 0.0},
+    }

@@ -36,7 +36,7 @@ def test_a_model_is_installed_listed_and_offered(app, tmp_path):
     (tmp_path / "models" / "broken" / "card.json").write_text("{}")
     lines = run.invoke(args=["models", "list"]).output.splitlines()
     assert lines[0].startswith("broken\tbroken: the card is not valid")
-    assert lines[1] == "mine\tready, 8 emotions, the default"
+    assert lines[1] == "mine\tready, classifier, 8 emotions, the default"
     again = run.invoke(args=arguments)
     assert again.exit_code == 1
     assert again.output == ("Error: there is a model 'mine' already; remove its folder first\n")

@@ -11,7 +11,12 @@ import pytest
 from importlinter.cli import lint_imports
 
 from app.settings import ROOT, Settings
-from app.vision.card import classifier_folders, read_card, read_weights
+from app.vision.card import (
+    classifier_folders,
+    read_card,
+    read_single_shot_card,
+    read_weights,
+)
 from evaluation.compare import FIGURES
 from tests.conftest import need
 
@@ -68,6 +73,18 @@ def test_every_card_is_valid_and_fits_its_weights(folder):
     for protocol in document["evaluation"]["protocols"].values():
         assert protocol["pictures"] > 0
         assert protocol["recall"].keys() == set(card.labels)
+
+
+def test_the_one_pass_card_is_valid_and_fits_its_weights():
+    folder = ROOT / "models" / "single_shot"
+    card = read_single_shot_card(folder)
+    weights = read_weights(folder, card)
+    document = card.document
+    assert document["weights"]["bytes"] == len(weights) < 2_000_000
+    for said in ("licence", "intended_use", "out_of_scope", "limits", "training", "evaluation"):
+        assert document[said], f"the card says nothing of {said}"
+    assert document["evaluation"]["photographs"] > 200
+    assert document["evaluation"]["portraits"] > 700
 
 
 def test_importing_the_application_imports_neither_flask_nor_a_model():

@@ -98,7 +98,9 @@ def test_a_session_has_the_threads_it_is_given_and_runs_all_faces_at_once(monkey
 
     def made(threads):
         before = threads_of_this_process()
-        session = OnnxSession(read_weights(folder, card), input_size=48, outputs=8, threads=threads)
+        session = OnnxSession(
+            read_weights(folder, card), shapes={(1, 48, 48): (8,)}, threads=threads
+        )
         return session, threads_of_this_process() - before
 
     session, added = made(1)
@@ -107,7 +109,7 @@ def test_a_session_has_the_threads_it_is_given_and_runs_all_faces_at_once(monkey
     assert added == 2
     runs = Mock(wraps=session._session)
     monkeypatch.setattr(session, "_session", runs)
-    crops = np.random.default_rng(0).integers(0, 256, (300, 48, 48), np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (300, 1, 48, 48), np.uint8)
     together = session.run(crops[:200])
     assert runs.run.call_count == 1
     assert np.allclose(session.run(crops)[:200], together, atol=1e-4)

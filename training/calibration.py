@@ -36,3 +36,18 @@ def fit_prior_shift(
         return float(hits.mean() + np.mean(recalls)) / 2
 
     return max(PRIOR_SHIFTS, key=merit)
+
+
+def fit_logistic(logits: NDArray[np.float64], hits: NDArray[np.bool_]) -> tuple[float, float]:
+    """Scale a > 0 and bias b, to three digits, that minimise the cross-entropy of
+    sigmoid(a · logit + b) with `hits` (n,) (Platt 1999), by Newton's method."""
+    columns = np.stack([logits, np.ones_like(logits)], axis=1)
+    weights = np.array([1.0, 0.0])
+    for _ in range(50):
+        chances = 1 / (1 + np.exp(-columns @ weights))
+        gradient = columns.T @ (chances - hits)
+        curvature = (columns * (chances * (1 - chances))[:, None]).T @ columns
+        # A little of the identity keeps steps finite where every find is right.
+        weights = weights - np.linalg.solve(curvature + 1e-3 * np.eye(2), gradient)
+    scale, bias = (float(f"{value:.3g}") for value in weights)
+    return max(scale, 1e-3), bias

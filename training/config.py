@@ -20,7 +20,7 @@ class Config:
     folders whose mean answer makes `teacher_share` of the targets. Over the last `fade` of the
     schedule blurring and erasing fade out, so that the net ends on pictures as they are served (He
     et al. 2019, arXiv 1909.09148). `start` names a run in runs/ to begin from, of the same net with
-    as many classes or more."""
+    as many classes or more. `scenes` are made for an epoch, by tasks that make their pictures."""
 
     name: str
     net: str
@@ -41,6 +41,7 @@ class Config:
     teachers: tuple[str, ...] = ()
     teacher_share: float = 0.0
     start: str = ""
+    scenes: int = 0
     task: str = "expressions"
     net_options: dict[str, Any] = field(default_factory=dict)
 

@@ -17,7 +17,7 @@ import tempfile
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from app.errors import ModelUnavailable
-from app.vision.card import WEIGHTS_FILE, write_card
+from app.vision.card import SINGLE_SHOT, WEIGHTS_FILE, write_card
 from app.vision.classifier import Classifier
 from training.calibration import fit_prior_shift, fit_temperature
+from training.classification import Crops
 from training.config import Config, TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
+from training.detection import export as single_shot
 from training.onnx_files import write_fp32, write_int8
 from training.quantise import with_rounded_weights
 from training.tasks import TASKS, load_data
@@ -103,16 +105,25 @@ def write_models(config_path: Path, data_folder: Path) -> list[Path]:
 
 
 def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) -> str:
+    for record in ("curve.png", "log.csv"):
+        shutil.copy(run.folder / record, folder / record)
+    if TASKS[run.config.task].kind == SINGLE_SHOT:
+        return single_shot.write_folder(folder, run, said | {"training": training_document(run)})
+    return _write_classifier(folder, run, precision, said)
+
+
+def _write_classifier(folder: Path, run: Run, precision: str, said: dict[str, Any]) -> str:
+    data = cast(Crops, run.data)
     config, trained = run.config, copy.deepcopy(run.average.module)
-    shift = _shift_priors(trained, run) if said.get("fit_prior_shift") else 0.0
+    shift = _shift_priors(trained, data) if said.get("fit_prior_shift") else 0.0
     net = copy.deepcopy(trained).fold()
     if precision == "settled int8":
-        net = with_rounded_weights(net, run.data.crops, seed=config.seed)
+        net = with_rounded_weights(net, data.crops, seed=config.seed)
         precision = "int8"
     path = folder / WEIGHTS_FILE
     write_fp32(net, config.input_size, path)
     if precision == "int8":
-        write_int8(path, _calibration_crops(run), path)
+        write_int8(path, _calibration_crops(data), path)
     weights = path.read_bytes()
     task = TASKS[config.task]
     card = {
@@ -134,30 +145,28 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
     }
     write_card(folder, card)
-    for record in ("curve.png", "log.csv"):
-        shutil.copy(run.folder / record, folder / record)
-    crops = run.data.validation_crops.numpy()[:, 0]
+    crops = data.validation_crops.numpy()[:, 0]
     served = Classifier.load(folder).predict(crops)
     parity = assert_parity(logits_of(trained, crops), served, precision)
-    card["temperature"] = fit_temperature(served, run.data.validation_labels.numpy())
+    card["temperature"] = fit_temperature(served, data.validation_labels.numpy())
     write_card(folder, card)
     return f"{len(weights):,} bytes, {parity} on {len(crops)} crops"
 
 
-def _shift_priors(net: nn.Module, run: Run) -> float:
+def _shift_priors(net: nn.Module, data: Crops) -> float:
     """Take τ log π off the net's logits, π being the classes' shares in the targets, and say τ."""
-    crops, labels = run.data.validation_crops.numpy()[:, 0], run.data.validation_labels.numpy()
-    log_shares = run.data.targets.mean(dim=0).clamp_min(1e-6).log().numpy()
+    crops, labels = data.validation_crops.numpy()[:, 0], data.validation_labels.numpy()
+    log_shares = data.targets.mean(dim=0).clamp_min(1e-6).log().numpy()
     shift = fit_prior_shift(logits_of(net, crops), labels, log_shares)
     with torch.no_grad():
         net.head.bias -= torch.from_numpy(shift * log_shares)
     return shift
 
 
-def _calibration_crops(run: Run) -> NDArray[np.uint8]:
+def _calibration_crops(data: Crops) -> NDArray[np.uint8]:
     """Training pictures, the same at every export."""
-    generator = np.random.default_rng(run.config.seed)
-    crops = run.data.crops.numpy()[:, 0]
+    generator = np.random.default_rng(data.config.seed)
+    crops = data.crops.numpy()[:, 0]
     count = min(CALIBRATION_PICTURES, len(crops))
     return crops[generator.choice(len(crops), count, replace=False)]
 
@@ -165,16 +174,14 @@ def _calibration_crops(run: Run) -> NDArray[np.uint8]:
 def training_document(run: Run) -> dict[str, Any]:
     """How the weights came to be, for the card; `settings` are the whole config."""
     config = run.config
-    targets = "the window's own label"
-    if config.task == "expressions":
-        targets = f"cleaned votes over {config.classes} emotions"
+    targets = run.data.targets_name
     if config.teachers:
         taught = ", ".join(Path(teacher).name for teacher in config.teachers)
         share = round(100 * config.teacher_share)
         targets = f"{100 - share} % {targets}, {share} % the mean answer of {taught}"
     return {
         "data": run.data.source,
-        "pictures": len(run.data.crops),
+        "pictures": run.data.size,
         "targets": targets,
         "method": _method(config),
         "epochs": run.epoch,
@@ -186,8 +193,9 @@ def training_document(run: Run) -> dict[str, Any]:
 
 def _method(config: Config) -> str:
     begun = f"from the weights of the run {config.start}" if config.start else "from random weights"
+    made = "scenes" if config.scenes else "crops"
     sides = [f"of {side} pixels until {until:.0%} of the schedule" for until, side in config.sizes]
-    return f"{begun}, on crops {', '.join([*sides, f'of {config.input_size} pixels'])}"
+    return f"{begun}, on {made} {', '.join([*sides, f'of {config.input_size} pixels'])}"
 
 
 def main() -> None:

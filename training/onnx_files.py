@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
+
+from app.vision.card import COARSEST_STRIDE
 
 OPSET = 18
 _CALIBRATION_BATCH = 32
@@ -47,6 +50,40 @@ def write_fp32(net: nn.Module, size: int, path: Path) -> None:
         external_data=False,
         verbose=False,
     )
+
+
+class ServedSquares(nn.Module):
+    """A one-pass net as it is exported: squares (n, side, side, 3) uint8 BGR in, answers
+    (n, cells, 5 + classes) out."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, squares: Tensor) -> Tensor:
+        return self.net(squares.permute(0, 3, 1, 2).float())
+
+
+def write_any_side(net: nn.Module, path: Path) -> None:
+    """Write a one-pass net with a free batch size and free sides, multiples of
+    COARSEST_STRIDE."""
+    example = torch.zeros(2, 128, 128, 3, dtype=torch.uint8)
+    side = COARSEST_STRIDE * torch.export.Dim("cells", min=2, max=64)
+    sizes = {0: torch.export.Dim("n", min=1, max=64), 1: side, 2: side}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's of its own parts
+        torch.onnx.export(
+            ServedSquares(net).eval(),
+            (example,),
+            path,
+            input_names=["squares"],
+            output_names=["answers"],
+            dynamic_shapes={"squares": sizes},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
 
 
 class _Crops(CalibrationDataReader):

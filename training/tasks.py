@@ -1,36 +1,62 @@
 """What nets learn: expressions from FER+'s votes, or which of the cascade's windows hold a face."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.vision.card import CLASSIFIER, DETECTOR
+from app.vision.card import CLASSIFIER, DETECTOR, SINGLE_SHOT
 from training import votes
+from training.classification import Crops
 from training.config import Config, TrainingError
 from training.data import face_windows, first_of_each, read_split
+from training.detection.data import load_scenes
 from training.teach import teach
+
+if TYPE_CHECKING:
+    from training.train import Run
 
 FERPLUS, PHOTOS = "ferplus", "photos"  # in the folder of all data
 
 
-@dataclass
-class Data:
-    """Crops as uint8 tensors (n, 1, size, size), target distributions (n, classes) float32, and
-    validation labels as class indices. `source` says in words what the training crops are."""
+class Data(Protocol):
+    """What a run learns from, how it is wrong and what it is measured by. `size` is the number of
+    pictures of an epoch, `count` and `source` say in words how much there is and what it is,
+    `targets_name` what is learned of it; `curves` name the measures that are drawn."""
 
-    crops: Tensor
-    targets: Tensor
-    validation_crops: Tensor
-    validation_labels: Tensor
-    source: str
+    @property
+    def size(self) -> int: ...
+    @property
+    def count(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def targets_name(self) -> str: ...
+    @property
+    def loss_name(self) -> str: ...
+    @property
+    def curves(self) -> Mapping[str, str]: ...
+    @property
+    def steps(self) -> int: ...
+
+    def batches(self, run: Run) -> Iterable[Any]:
+        """The `steps` batches of one epoch."""
+
+    def loss(self, run: Run, batch: Any, left: float) -> Tensor:
+        """What the net is to lower, when that share of the schedule is left."""
+
+    def validate(self, run: Run) -> dict[str, float]:
+        """Measures of the averaged weights on the validation split."""
 
 
-def load_expressions(folder: Path, config: Config, taught: bool) -> Data:
+def load_expressions(folder: Path, config: Config, taught: bool) -> Crops:
     """Training pictures of FER+: usable, each once, and none that is also in validation, which is
     under the majority protocol. Raises DataError; for a teacher that cannot be used InvalidCard or
     ModelUnavailable."""
@@ -54,17 +80,19 @@ def load_expressions(folder: Path, config: Config, taught: bool) -> Data:
         targets = config.teacher_share * answers + (1 - config.teacher_share) * targets
     labels = votes.majority(validation.votes)
     chosen = (labels >= 0) & (labels < config.classes)
-    return Data(
+    return Crops(
+        config=config,
         crops=torch.from_numpy(train.crops[keep])[:, None],
         targets=torch.from_numpy(targets),
         validation_crops=torch.from_numpy(validation.crops[chosen])[:, None],
         validation_labels=torch.from_numpy(labels[chosen]),
+        targets_name=f"cleaned votes over {config.classes} emotions",
         source="FER+ training split (FER2013 pictures, ten crowd votes each), without pictures "
         "that are twice in it or also in the validation split",
     )
 
 
-def load_windows(folder: Path, config: Config, taught: bool) -> Data:
+def load_windows(folder: Path, config: Config, taught: bool) -> Crops:
     """Windows of the cascade in photographs, label 1 where they hold a face, and as many faces of
     FER+ as there are windows on faces: few photographs show all that a face can express. Windows on
     nothing are there twice, so that faces are as likely as the cascade proposes them. Validation is
@@ -80,11 +108,13 @@ def load_windows(folder: Path, config: Config, taught: bool) -> Data:
     labels = np.zeros(len(crops), dtype=np.int64)
     labels[: len(train.is_face)] = train.is_face
     labels[len(crops) - count :] = 1
-    return Data(
+    return Crops(
+        config=config,
         crops=torch.from_numpy(crops)[:, None],
         targets=F.one_hot(torch.from_numpy(labels), 2).float(),
         validation_crops=torch.from_numpy(validation.crops)[:, None],
         validation_labels=torch.from_numpy(validation.is_face.astype(np.int64)),
+        targets_name="the window's own label",
         source=f"{len(train.crops):,} windows of the cascade in photographs "
         f"({', '.join(face_windows.COLLECTIONS)}, training split), {count:,} of them on faces, the "
         f"others twice, and as many faces of FER+'s training split",
@@ -104,6 +134,7 @@ class Task:
 TASKS = {
     "expressions": Task(votes.LABELS, load_expressions, CLASSIFIER),
     "faces": Task(face_windows.LABELS, load_windows, DETECTOR),
+    "scenes": Task(votes.LABELS, load_scenes, SINGLE_SHOT),
 }
 
 

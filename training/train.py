@@ -1,4 +1,4 @@
-"""Train a classifier, resumable, on as few as two CPU cores.
+"""Train a network, resumable, on as few as two CPU cores.
 
     python -m training.train training/configs/custom_net_8.toml --data ../shared/data
     python -m training.train …                 # again after an interruption: goes on where it was
@@ -22,12 +22,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from app.errors import ModelUnavailable
-from training.augment import augment
 from training.config import Config, TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
@@ -72,8 +70,6 @@ class Run:
             fused=True,  # a step of vgg13 takes 8 ms with it and 124 without
         )
         self.generator = torch.Generator().manual_seed(config.seed)
-        shares = data.targets.mean(dim=0).clamp_min(1e-6)
-        self.weights = data.targets @ shares**-config.balance
         self.epoch = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
@@ -104,7 +100,7 @@ class Run:
             writer = csv.DictWriter(file, self.history[0].keys())
             writer.writeheader()
             writer.writerows(self.history)
-        plot_curve(self.history, self.folder / "curve.png", self.config.name)
+        plot_curve(self.history, self.data, self.folder / "curve.png", self.config.name)
 
     def resume(self) -> bool:
         """Go on from the checkpoint, if there is one. Raises TrainingError if it is another's."""
@@ -127,21 +123,19 @@ class Run:
     def train_epoch(self) -> float:
         """One pass over the training pictures, shorter where the schedule ends; the mean loss."""
         self.net.train()
-        batches = self._batches()
+        steps = self.data.steps
+        batches = tqdm(
+            self.data.batches(self), desc=f"epoch {self.epoch + 1}", total=steps, leave=False
+        )
         epoch_start, seconds_before = time.monotonic(), self.seconds
         losses = []
-        for step, batch in enumerate(tqdm(batches, desc=f"epoch {self.epoch + 1}", leave=False)):
-            epoch = self.epoch + step / len(batches)
+        for step, batch in enumerate(batches):
+            epoch = self.epoch + step / steps
             self._set_learning_rate(epoch)
             left = 1 - self.progress(epoch)
             if left <= 0:  # of time: the learning rate is 0 from here on
                 break
-            damage = min(1.0, left / self.config.fade) if self.config.fade else 1.0
-            crops = augment(self.data.crops[batch].float(), self.generator, damage=damage)
-            crops = self._shrink(crops).to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = self.net(crops)
-            loss = F.cross_entropy(logits.float(), self.data.targets[batch])
+            loss = self.data.loss(self, batch, left)
             if not torch.isfinite(loss):
                 raise TrainingError("the loss is not finite: lower the learning rate")
             self.optimizer.zero_grad(set_to_none=True)
@@ -153,49 +147,12 @@ class Run:
         self.epoch += 1
         return float(np.mean(losses))
 
-    def _batches(self) -> tuple[Tensor, ...]:
-        """The rows of one epoch in random order, whole batches only."""
-        count, size = len(self.data.crops), self.config.batch_size
-        if self.config.balance:
-            order = torch.multinomial(
-                self.weights, count, replacement=True, generator=self.generator
-            )
-        else:
-            order = torch.randperm(count, generator=self.generator)
-        return order[: count - count % size].split(size)
-
-    def _shrink(self, crops: Tensor) -> Tensor:
-        """Crops of the side that the schedule has come to."""
-        for until, side in self.config.sizes:
-            if self.progress(self.epoch) < until:
-                return F.interpolate(
-                    crops, size=side, mode="bilinear", antialias=True, align_corners=False
-                )
-        return crops
-
     def _set_learning_rate(self, epoch: float) -> None:
         """Linear warm-up, then half a cosine to 0 at the end of the schedule."""
         warmup = min(1.0, (epoch + 0.01) / self.config.warmup_epochs)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress(epoch))))
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * warmup * cosine
-
-    @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """Accuracy and macro recall of the averaged weights on the validation split, on crops of
-        the side that the schedule has come to."""
-        self.average.eval()
-        batches = self.data.validation_crops.split(256)
-        logits = torch.cat([self.average(self._shrink(crops.float())) for crops in batches])
-        labels, predicted = self.data.validation_labels, logits.argmax(dim=1)
-        recalls = [
-            (predicted[labels == k] == k).float().mean().item() for k in labels.unique().tolist()
-        ]
-        return {
-            "validation_accuracy": (predicted == labels).float().mean().item(),
-            "validation_macro_recall": float(np.mean(recalls)),
-            "validation_loss": F.cross_entropy(logits, labels).item(),
-        }
 
     def fit(self) -> None:
         """Train to the end of the schedule."""
@@ -206,7 +163,8 @@ class Run:
         """Train an epoch, validate, log and save."""
         loss = self.train_epoch()
         row = {"epoch": self.epoch, "minutes": self.seconds / 60, "loss": loss}
-        row |= self.validate()
+        self.average.eval()
+        row |= self.data.validate(self)
         self.history.append({key: round(value, 5) for key, value in row.items()})
         self.save()
         print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
@@ -248,21 +206,18 @@ def begin_from(net: nn.Module, state: dict[str, Any]) -> None:
         raise TrainingError(f"the run {state['config']['name']} is of another net") from error
 
 
-def plot_curve(history: list[dict[str, float]], path: Path, title: str) -> None:
-    """The learning curve: loss on the left axis, validation accuracy and recall on the right."""
+def plot_curve(history: list[dict[str, float]], data: Data, path: Path, title: str) -> None:
+    """The learning curve: loss on the left axis, shares of the validation split on the right."""
     epochs = [row["epoch"] for row in history]
     figure, left = plt.subplots(figsize=(7, 4), layout="constrained")
     left.plot(epochs, [row["loss"] for row in history], color="0.5", label="training loss")
-    left.set(xlabel="epoch", ylabel="cross-entropy with the votes", title=title)
+    left.set(xlabel="epoch", ylabel=data.loss_name, title=title)
     right = left.twinx()
-    for key, label in (
-        ("validation_accuracy", "validation accuracy"),
-        ("validation_macro_recall", "validation macro recall"),
-    ):
+    for key, label in data.curves.items():
         right.plot(epochs, [100 * row[key] for row in history], label=label)
     right.set_ylabel("percent")
     right.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -280,8 +235,8 @@ def main() -> None:
         run = Run(config, data, RUNS / config.name)
         resumed = run.resume()
         print(
-            f"{config.name}: {len(data.crops)} training and {len(data.validation_crops)} "
-            f"validation pictures, {sum(p.numel() for p in run.net.parameters()):,} parameters"
+            f"{config.name}: {data.count}, "
+            f"{sum(p.numel() for p in run.net.parameters()):,} parameters"
             + (f", resumed after epoch {run.epoch}" if resumed else ""),
             flush=True,
         )

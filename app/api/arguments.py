@@ -68,7 +68,10 @@ class AnalyseArguments(Arguments):
         validate=PROBABILITY,
         metadata={"description": "probability from which on an emotion is shown"},
     )
-    model = fields.String(validate=NAME, metadata={"description": "see `GET /v1/models`"})
+    pipeline = fields.String(validate=NAME, metadata={"description": "see `GET /v1/pipelines`"})
+    model = fields.String(
+        validate=NAME, metadata={"description": "one of the pipeline's, see `GET /v1/models`"}
+    )
     detector = fields.String(validate=NAME, metadata={"description": "see `GET /v1/detectors`"})
     min_face_px = fields.Float(
         validate=validate.Range(1, BIGGEST_INT),
@@ -101,6 +104,7 @@ class AnalyseArguments(Arguments):
     def make(self, data: dict[str, Any], **_: Any) -> AnalyseRequest:
         options = Options(
             threshold=data["threshold"],
+            pipeline=data.get("pipeline"),
             model=data.get("model"),
             detector=data.get("detector"),
             wanted=Wanted(**{name: data[name] for name in Wanted.__slots__ if name in data}),

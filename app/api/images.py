@@ -124,7 +124,8 @@ def _answer_several(pictures: list[Picture], asked: AnalyseRequest, accepted: st
     if accepted in PICTURE_TYPES:
         raise NotAcceptable("several pictures are answered as application/json only")
     # A name that is wrong for all of them is the request's mistake, not that of each picture.
-    engine().pipeline(asked.options.model, asked.options.detector)
+    options = asked.options
+    engine().pipeline(options.pipeline, options.model, options.detector)
     images, errors = [], []
     for index, picture in enumerate(pictures):
         try:

@@ -1,4 +1,4 @@
-"""/v1/models and /v1/detectors: what can be asked for."""
+"""/v1/models, /v1/detectors and /v1/pipelines: what can be asked for."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ from flask.views import MethodView
 
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
-from app.api.schemas import DetectorsSchema, ModelsSchema
+from app.api.schemas import DetectorsSchema, ModelsSchema, PipelinesSchema
 from app.vision.detectors import DETECTORS
+from app.vision.pipelines import PIPELINES
 
 blp = ApiBlueprint("models", url_prefix="/v1", description="What can be asked for")
 
@@ -19,8 +20,12 @@ class Models(MethodView):
         """Models with their cards: labels, accuracy, licence, intended use"""
         models = []
         for status in engine().models():
-            model = {"name": status.name, "ready": status.card is not None}
-            model["default"] = status.name == engine().default_model
+            model = {
+                "name": status.name,
+                "kind": status.kind,
+                "ready": status.card is not None,
+                "default": status.default,
+            }
             if status.card is None:
                 model["problem"] = status.problem
             else:
@@ -45,3 +50,21 @@ class Detectors(MethodView):
             }
             detectors.append(detector | ({"problem": problem} if problem else {}))
         return {"detectors": detectors}
+
+
+@blp.route("/pipelines")
+class Pipelines(MethodView):
+    @blp.response(200, PipelinesSchema)
+    def get(self) -> Any:
+        """Ways from a picture to its faces and their emotions"""
+        return {
+            "pipelines": [
+                {
+                    "name": made.name,
+                    "default": made.name == engine().default_pipeline,
+                    "description": made.description,
+                    "models": made.model_kind,
+                }
+                for made in PIPELINES.values()
+            ]
+        }

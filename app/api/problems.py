@@ -27,6 +27,8 @@ STATUS: dict[type[EmotionError], int] = {
     errors.UndecodableImage: 422,
     errors.UnknownModel: 422,
     errors.UnknownDetector: 422,
+    errors.UnknownPipeline: 422,
+    errors.UnfitDetector: 422,
     errors.InvalidCursor: 422,
     errors.TooWideSpan: 422,
     errors.ModelUnavailable: 503,

@@ -171,8 +171,11 @@ class SummarySchema(Schema):
 
 class ModelSchema(Schema):
     name = fields.String(required=True)
+    kind = fields.String(
+        required=True, metadata={"description": "which pipelines take it", "example": "classifier"}
+    )
     ready = fields.Boolean(required=True)
-    default = fields.Boolean(required=True)
+    default = fields.Boolean(required=True, metadata={"description": "of the models of its kind"})
     problem = fields.String(metadata={"description": "why it is not ready"})
     card = fields.Dict(metadata={"description": "the whole card, where it is ready"})
 
@@ -198,6 +201,19 @@ class DetectorSchema(Schema):
 
 class DetectorsSchema(Schema):
     detectors = fields.List(fields.Nested(DetectorSchema), required=True)
+
+
+class PipelineSchema(Schema):
+    name = fields.String(required=True)
+    default = fields.Boolean(required=True)
+    description = fields.String(required=True)
+    models = fields.String(
+        required=True, metadata={"description": "the kind of the models that it takes"}
+    )
+
+
+class PipelinesSchema(Schema):
+    pipelines = fields.List(fields.Nested(PipelineSchema), required=True)
 
 
 class StateSchema(Schema):

@@ -14,7 +14,8 @@ from app.vision.types import ModelRef
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.onnx"
-CLASSIFIER, DETECTOR = "classifier", "detector"
+COARSEST_STRIDE = 32  # of the cells of a network that finds and names
+CLASSIFIER, DETECTOR, SINGLE_SHOT = "classifier", "detector", "single_shot"
 
 AnyCard = TypeVar("AnyCard", bound="Card")
 
@@ -25,27 +26,28 @@ _NAME = validate.Regexp(
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What any weights come with. `document` is all of it, `input_size` the side in pixels of the
-    square that they take."""
+    """What any weights come with. `document` is all of it, `input_sizes` the sides in pixels of the
+    squares that they are served at, the smallest first."""
 
     name: str
     version: str
-    input_size: int
+    input_sizes: tuple[int, ...]
     weights_file: str
     sha256: str
     document: dict[str, Any]
 
+    @property
+    def input_size(self) -> int:
+        """The largest side."""
+        return self.input_sizes[-1]
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard(Card):
-    """What serving needs of a classifier's card, whose `document` GET /v1/models shows.
-
-    `crop_scale` is the side of the square grey crop over the longer side of the detector's box,
-    `temperature` the T of softmax(logits / T).
-    """
+    """What serving needs of the card of a network that names emotions, whose `document`
+    GET /v1/models shows. `temperature` is the T of softmax(logits / T)."""
 
     labels: tuple[str, ...]
-    crop_scale: float
     temperature: float
 
     @property
@@ -53,11 +55,54 @@ class ModelCard(Card):
         return ModelRef(self.name, self.version, self.sha256)
 
 
+@dataclass(frozen=True, slots=True)
+class ClassifierCard(ModelCard):
+    """`crop_scale` is the side of the square grey crop over the longer side of the detector's
+    box."""
+
+    crop_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class SingleShotCard(ModelCard):
+    """sigmoid(`score_scale` · logit + `score_bias`) is how probably a box holds a face."""
+
+    score_scale: float
+    score_bias: float
+
+
 class _InputSchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
     size = fields.Integer(required=True, strict=True, validate=validate.Range(8, 1024))
+
+
+def _whole_cells(size: int) -> None:
+    if size % COARSEST_STRIDE:
+        raise ValidationError(f"must be a multiple of {COARSEST_STRIDE}")
+
+
+class _InputsSchema(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    sizes = fields.List(
+        fields.Integer(
+            strict=True,
+            validate=[validate.Range(64, 2048), _whole_cells],
+        ),
+        required=True,
+        validate=validate.Length(1, 4),
+    )
+
+
+class _ScoreSchema(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    scale = fields.Float(required=True, validate=validate.Range(0, 100, min_inclusive=False))
+    bias = fields.Float(required=True, validate=validate.Range(-100, 100))
 
 
 class _WeightsSchema(Schema):
@@ -87,8 +132,7 @@ class _DetectorSchema(_CardSchema):
     kind = fields.String(required=True, validate=validate.Equal(DETECTOR))
 
 
-class _ClassifierSchema(_CardSchema):
-    kind = fields.String(validate=validate.OneOf([CLASSIFIER, DETECTOR]))
+class _ModelSchema(_CardSchema):
     labels = fields.List(
         fields.String(
             validate=[
@@ -100,7 +144,6 @@ class _ClassifierSchema(_CardSchema):
         required=True,
         validate=validate.Length(2, 64),
     )
-    crop_scale = fields.Float(required=True, validate=validate.Range(0, 4, min_inclusive=False))
     temperature = fields.Float(required=True, validate=validate.Range(0, 100, min_inclusive=False))
 
     @post_load
@@ -110,14 +153,37 @@ class _ClassifierSchema(_CardSchema):
         return data
 
 
-def parse_card(document: Any) -> ModelCard:
+class _ClassifierSchema(_ModelSchema):
+    kind = fields.String(validate=validate.OneOf([CLASSIFIER, DETECTOR]))
+    crop_scale = fields.Float(required=True, validate=validate.Range(0, 4, min_inclusive=False))
+
+
+class _SingleShotSchema(_ModelSchema):
+    kind = fields.String(required=True, validate=validate.Equal(SINGLE_SHOT))
+    input = fields.Nested(_InputsSchema, required=True)
+    score = fields.Nested(_ScoreSchema, required=True)
+
+
+def parse_card(document: Any) -> ClassifierCard:
     """Check a classifier's card. Raises InvalidCard saying which fields are wrong and why."""
     data = _load(_ClassifierSchema(), document)
-    return ModelCard(
+    return ClassifierCard(
         **_common(data, document),
         labels=tuple(data["labels"]),
-        crop_scale=data["crop_scale"],
         temperature=data["temperature"],
+        crop_scale=data["crop_scale"],
+    )
+
+
+def parse_single_shot_card(document: Any) -> SingleShotCard:
+    """Check the card of a network that finds and names. Raises InvalidCard likewise."""
+    data = _load(_SingleShotSchema(), document)
+    return SingleShotCard(
+        **_common(data, document),
+        labels=tuple(data["labels"]),
+        temperature=data["temperature"],
+        score_scale=data["score"]["scale"],
+        score_bias=data["score"]["bias"],
     )
 
 
@@ -126,20 +192,24 @@ def parse_detector_card(document: Any) -> Card:
     return Card(**_common(_load(_DetectorSchema(), document), document))
 
 
+def model_folders(models_dir: Path) -> list[tuple[Path, str]]:
+    """The folders in `models_dir` with a card, by name, and of which kind it is; one that cannot be
+    read counts as a classifier's."""
+    return [(path.parent, _kind(path.parent)) for path in sorted(models_dir.glob(f"*/{CARD_FILE}"))]
+
+
 def classifier_folders(models_dir: Path) -> list[Path]:
-    """The folders in `models_dir` with the card of a classifier, or with one that cannot be read,
-    by name."""
-    return sorted(
-        path.parent for path in models_dir.glob(f"*/{CARD_FILE}") if not _is_detector(path.parent)
-    )
+    """Those of `model_folders` that hold classifiers."""
+    return [folder for folder, kind in model_folders(models_dir) if kind == CLASSIFIER]
 
 
-def _is_detector(folder: Path) -> bool:
+def _kind(folder: Path) -> str:
     try:
         document = read_document(folder)
     except InvalidCard:
-        return False
-    return isinstance(document, dict) and document.get("kind") == DETECTOR
+        return CLASSIFIER
+    kind = document.get("kind") if isinstance(document, dict) else None
+    return kind if kind in (DETECTOR, SINGLE_SHOT) else CLASSIFIER
 
 
 def _load(schema: Schema, document: Any) -> dict[str, Any]:
@@ -152,19 +222,26 @@ def _load(schema: Schema, document: Any) -> dict[str, Any]:
 
 
 def _common(data: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    sizes = data["input"].get("sizes") or [data["input"]["size"]]
     return {
         "name": data["name"],
         "version": data["version"],
-        "input_size": data["input"]["size"],
+        "input_sizes": tuple(sorted(set(sizes))),
         "weights_file": data["weights"]["file"],
         "sha256": data["weights"]["sha256"],
         "document": document,
     }
 
 
-def read_card(folder: Path) -> ModelCard:
-    """The card of a model folder. Raises InvalidCard, also when the folder has another name."""
+def read_card(folder: Path) -> ClassifierCard:
+    """The card of a classifier's folder. Raises InvalidCard, also when the folder has another
+    name."""
     return _of_folder(folder, parse_card(read_document(folder)))
+
+
+def read_single_shot_card(folder: Path) -> SingleShotCard:
+    """The card of a folder with a network that finds and names. Raises InvalidCard likewise."""
+    return _of_folder(folder, parse_single_shot_card(read_document(folder)))
 
 
 def read_detector_card(folder: Path) -> Card:

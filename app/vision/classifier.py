@@ -7,20 +7,20 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.card import ModelCard, read_card, read_weights
+from app.vision.card import ClassifierCard, read_card, read_weights
 from app.vision.image import crop_face
 from app.vision.session import OnnxSession
 from app.vision.types import Box
 
 
 class Session(Protocol):
-    def run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    def run(self, items: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
 
 class Classifier:
     """Names the emotions of the faces of one grey picture, all in one batch."""
 
-    def __init__(self, card: ModelCard, session: Session) -> None:
+    def __init__(self, card: ClassifierCard, session: Session) -> None:
         self.card = card
         self._session = session
 
@@ -30,8 +30,7 @@ class Classifier:
         card = read_card(folder)
         session = OnnxSession(
             read_weights(folder, card),
-            input_size=card.input_size,
-            outputs=len(card.labels),
+            shapes={(1, card.input_size, card.input_size): (len(card.labels),)},
             threads=threads,
         )
         return cls(card, session)
@@ -46,7 +45,7 @@ class Classifier:
 
     def predict(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (n, classes) of crops (n, size, size)."""
-        return self._session.run(crops)
+        return self._session.run(crops[:, np.newaxis])
 
     def postprocess(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities (n, classes), calibrated by the card's temperature."""

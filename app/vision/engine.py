@@ -2,33 +2,32 @@
 
 import logging
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 
-from app.errors import EmotionError, ImageTooLarge, ModelUnavailable, UnknownDetector, UnknownModel
-from app.vision.card import ModelCard, classifier_folders, read_card, read_weights
+from app.errors import (
+    EmotionError,
+    ImageTooLarge,
+    ModelUnavailable,
+    UnknownDetector,
+    UnknownPipeline,
+)
+from app.vision.card import CLASSIFIER, SINGLE_SHOT, read_card, read_single_shot_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
-from app.vision.image import ImageFile, Raster
+from app.vision.image import ImageFile
+from app.vision.pipelines import PIPELINES, Pipeline
 from app.vision.pipelines.two_stage import TwoStage
+from app.vision.shelf import ModelStatus, Shelf
+from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis, Wanted
 
 log = logging.getLogger(__name__)
 
 ALL_FACES = Wanted()
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """A model folder: its card when it can be used, otherwise what is wrong with it."""
-
-    name: str
-    card: ModelCard | None
-    problem: str | None
 
 
 class Engine:
@@ -43,24 +42,33 @@ class Engine:
         *,
         model: str,
         detector: str,
+        pipeline: str = TwoStage.name,
         max_image_bytes: int,
         max_pixels: int,
         max_faces: int,
         onnx_threads: int = 1,
         opencv_threads: int = 1,
     ) -> None:
-        self.default_model = model
         self.default_detector = detector
+        self.default_pipeline = pipeline
         self._models_dir = models_dir
+        self._classifiers = Shelf(
+            models_dir, CLASSIFIER, Classifier, read_card, default=model, threads=onnx_threads
+        )
+        self._single_shots = Shelf(
+            models_dir,
+            SINGLE_SHOT,
+            SingleShotNet,
+            read_single_shot_card,
+            default=SINGLE_SHOT,
+            threads=onnx_threads,
+        )
         self._max_image_bytes = max_image_bytes
         self._max_pixels = max_pixels
         self._max_faces = max_faces
-        self._onnx_threads = onnx_threads
         cv2.setNumThreads(opencv_threads)  # of the whole process; OpenCV knows no smaller scope
         self._lock = threading.Lock()
-        self._classifiers: dict[str, Classifier] = {}
         self._detectors: dict[str, Detector] = {}
-        self._sound: set[tuple[object, ...]] = set()  # what has been seen to run: see _claims
         self._warm = False
         self._problem: str | None = None
         self.unusable: dict[str, str] = {}
@@ -72,6 +80,7 @@ class Engine:
         *,
         file_name: str,
         threshold: float,
+        pipeline: str | None = None,
         model: str | None = None,
         detector: str | None = None,
         wanted: Wanted = ALL_FACES,
@@ -85,10 +94,10 @@ class Engine:
                 f"the picture has {len(data):,} bytes, "
                 f"more than the {self._max_image_bytes:,} that are allowed"
             )
-        pipeline = self.pipeline(model, detector, wanted)
+        chosen = self.pipeline(pipeline, model, detector, wanted)
         stopwatch = Stopwatch()
         file = ImageFile(data, max_pixels=self._max_pixels)
-        raster, faces, dropped = pipeline.run(file, stopwatch)
+        raster, faces, dropped = chosen.run(file, stopwatch)
         width, height = raster.size_wh
         return Analysis(
             file_name=file_name,
@@ -96,44 +105,40 @@ class Engine:
             width=width,
             height=height,
             faces=faces,
-            model=pipeline.classifier.card.ref,
-            detector=pipeline.detector.name,
+            model=chosen.model,
+            detector=chosen.detector_name,
             dropped=dropped,
             timings_ms=stopwatch.timings_ms,
         )
 
     def pipeline(
-        self, model: str | None, detector: str | None, wanted: Wanted = ALL_FACES
-    ) -> TwoStage:
-        """Detector and classifier of these names, the defaults where None.
+        self,
+        name: str | None = None,
+        model: str | None = None,
+        detector: str | None = None,
+        wanted: Wanted = ALL_FACES,
+    ) -> Pipeline:
+        """The pipeline of that name with these parts, the defaults where None.
 
-        Raises the errors of `classifier` and `detector`.
+        Raises UnknownPipeline and what `Pipeline.of` raises.
         """
-        return TwoStage(
-            self.detector(detector or self.default_detector),
-            self.classifier(model or self.default_model),
-            replace(wanted, max_faces=min(wanted.max_faces, self._max_faces)),
-        )
+        name = self.default_pipeline if name is None else name
+        if name not in PIPELINES:
+            raise UnknownPipeline(name, PIPELINES)
+        wanted = replace(wanted, max_faces=min(wanted.max_faces, self._max_faces))
+        return PIPELINES[name].of(self, model, detector, wanted)
 
-    def classifier(self, name: str) -> Classifier:
-        """Raises UnknownModel, or ModelUnavailable when its card or weights are broken or it is
-        the default and missing, which is the operator's mistake and not the client's."""
-        if (loaded := self._classifiers.get(name)) is not None:
-            return loaded  # without waiting for another model that is being loaded
-        with self._lock:
-            if name not in self._classifiers:
-                # Only names that were listed are ever joined to a path.
-                if name not in (known := self._model_names()):
-                    if name == self.default_model:
-                        raise ModelUnavailable(f"the default model {name!r} is not installed")
-                    raise UnknownModel(name, known)
-                loaded = Classifier.load(self._models_dir / name, threads=self._onnx_threads)
-                self._classifiers[name] = loaded
-                self._sound.add(_claims(loaded.card))
-            return self._classifiers[name]
+    def classifier(self, name: str | None) -> Classifier:
+        """Raises what `Shelf.get` raises."""
+        return self._classifiers.get(name)
 
-    def detector(self, name: str) -> Detector:
+    def single_shot(self, name: str | None) -> SingleShotNet:
+        """Raises what `Shelf.get` raises."""
+        return self._single_shots.get(name)
+
+    def detector(self, name: str | None) -> Detector:
         """Raises UnknownDetector, or ModelUnavailable where its weights are missing or broken."""
+        name = self.default_detector if name is None else name
         if (made := self._detectors.get(name)) is not None:
             return made
         with self._lock:
@@ -148,13 +153,7 @@ class Engine:
         the process lives on, serves what it can and says that it is not ready. Call it again
         once the cause is mended."""
         try:
-            classifier = self.classifier(self.default_model)
-            size = classifier.card.input_size
-            side = 4 * size
-            blank = np.zeros((side, side, 3), np.uint8)
-            raster = Raster(blank[:, :, 0], (side, side), colors=blank)
-            self.detector(self.default_detector).detect(raster, min_face_px=size)
-            classifier.predict(blank[np.newaxis, :size, :size, 0])
+            self.pipeline().warm()
         except EmotionError as error:
             log.error("not ready: %s", error)
             self._problem = str(error)
@@ -172,22 +171,10 @@ class Engine:
         return self._problem or "the model is not loaded yet"
 
     def models(self) -> list[ModelStatus]:
-        """Every model folder, checked as it lies on the disk now: its card, the checksum of its
-        weights, and, once for each of these, that they load, fit each other and run."""
-        statuses = []
-        for name in self._model_names():
-            try:
-                card = read_card(self._models_dir / name)
-                if _claims(card) in self._sound:
-                    read_weights(self._models_dir / name, card)
-                else:
-                    Classifier.load(self._models_dir / name)
-                    self._sound.add(_claims(card))
-                statuses.append(ModelStatus(name, card, None))
-            except ModelUnavailable as error:
-                statuses.append(ModelStatus(name, None, str(error)))
+        """Every model folder, checked as it lies on the disk now, by name."""
+        statuses = [*self._classifiers.statuses(), *self._single_shots.statuses()]
         self.unusable = {status.name: status.problem for status in statuses if status.problem}
-        return statuses
+        return sorted(statuses, key=lambda status: status.name)
 
     def detectors(self) -> dict[str, str | None]:
         """What is wrong with each detector, None where it can be used."""
@@ -199,11 +186,3 @@ class Engine:
             except ModelUnavailable as error:
                 problems[name] = str(error)
         return problems
-
-    def _model_names(self) -> list[str]:
-        return [folder.name for folder in classifier_folders(self._models_dir)]
-
-
-def _claims(card: ModelCard) -> tuple[object, ...]:
-    """What loading a model puts to the test: weights, and what the card says goes in and out."""
-    return card.sha256, card.input_size, len(card.labels)

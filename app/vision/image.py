@@ -190,6 +190,17 @@ def shrink(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     return _as_array(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA))
 
 
+def letterbox(image_bgr: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:
+    """A square (side, side, 3) with `image_bgr` (height, width, 3) in its top left corner, shrunk
+    until it fits and never enlarged, black beside it; and the pixels there for one of the image's.
+    """
+    factor = min(1.0, side / max(image_bgr.shape[:2]))
+    small = shrink(image_bgr, factor)
+    square = np.zeros((side, side, 3), np.uint8)
+    square[: small.shape[0], : small.shape[1]] = small
+    return square, factor
+
+
 def crop_face(
     image_gray: NDArray[np.uint8], box: Box, *, size: int, scale: float = 1.0
 ) -> NDArray[np.uint8]:

@@ -3,20 +3,29 @@
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from app.errors import InvalidCard, ModelUnavailable
 from app.vision.card import (
     DETECTOR,
+    SINGLE_SHOT,
     WEIGHTS_FILE,
     Card,
     parse_card,
     parse_detector_card,
+    parse_single_shot_card,
     write_card,
 )
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS
+from app.vision.single_shot import SingleShotNet
+
+PARSERS: dict[Any, Callable[[Any], Card]] = {
+    DETECTOR: parse_detector_card,
+    SINGLE_SHOT: parse_single_shot_card,
+}
 
 
 def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
@@ -38,9 +47,9 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
     if said.get("sha256", digest) != digest:
         raise InvalidCard("the card's weights.sha256 is not the checksum of these weights")
     document["weights"] = said | {"file": WEIGHTS_FILE, "sha256": digest, "bytes": len(weights)}
-    is_detector = document.get("kind") == DETECTOR
-    card = parse_detector_card(document) if is_detector else parse_card(document)
-    if is_detector and card.name not in DETECTORS:
+    kind = document.get("kind")
+    card = PARSERS.get(kind, parse_card)(document)
+    if kind == DETECTOR and card.name not in DETECTORS:
         raise InvalidCard(f"no detector is called {card.name!r}; known: {', '.join(DETECTORS)}")
     folder = models_dir / card.name
     if folder.exists():
@@ -51,8 +60,10 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
         made.mkdir()
         (made / WEIGHTS_FILE).write_bytes(weights)
         write_card(made, document)
-        if is_detector:
+        if kind == DETECTOR:
             DETECTORS[card.name].load(Path(workplace))
+        elif kind == SINGLE_SHOT:
+            SingleShotNet.load(made)
         else:
             Classifier.load(made)
         made.rename(folder)

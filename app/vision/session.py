@@ -1,10 +1,14 @@
 """The ONNX Runtime session: the only place that knows threads, memory and batches."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
+
+Shape = tuple[int, ...]
 
 # All faces of a picture are one batch, up to this many: an operator may allow pictures with more,
 # and memory must stay bounded then too.
@@ -25,12 +29,13 @@ _REFUSALS = (
 class OnnxSession:
     """One set of weights, ready to run. Make it after the fork: its threads do not survive one.
 
-    Thread-safe: ONNX Runtime allows concurrent `run` calls on one session.
-    Raises ModelUnavailable when the weights are no ONNX graph of the expected shapes, or answer
-    anything but finite numbers.
+    `shapes` says of each shape that an item of a batch may have (uint8) which shape its answer has
+    (float32). Thread-safe: ONNX Runtime allows concurrent `run` calls on one session.
+    Raises ModelUnavailable when the weights are no ONNX graph of these shapes, or answer anything
+    but finite numbers.
     """
 
-    def __init__(self, weights: bytes, *, input_size: int, outputs: int, threads: int) -> None:
+    def __init__(self, weights: bytes, *, shapes: Mapping[Shape, Shape], threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -50,35 +55,44 @@ class OnnxSession:
         except Exception as error:  # the runtime's own exceptions share no other base
             raise ModelUnavailable(f"the weights {_refusal(str(error))}") from error
         inputs = self._session.get_inputs()
-        expected = [1, input_size, input_size]
-        if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or inputs[0].shape[1:] != expected:
-            raise ModelUnavailable(f"the weights must take uint8 crops of shape (n, {expected})")
-        self._input = inputs[0].name
-        self._probe(input_size, outputs)
+        if len(inputs) != 1 or inputs[0].type != "tensor(uint8)":
+            raise ModelUnavailable("the weights must take one tensor of uint8")
+        for shape, answer in shapes.items():
+            if not _takes(inputs[0].shape[1:], shape):
+                raise ModelUnavailable(f"the weights must take items of shape {shape}")
+            self._input = inputs[0].name
+            self._probe(shape, answer)
 
-    def _probe(self, input_size: int, outputs: int) -> None:
-        """Run a flat and a noisy crop in one batch: flat ones find divisions by zero."""
-        noise = np.random.default_rng(0).integers(0, 256, (input_size, input_size), np.uint8)
+    def _probe(self, shape: Shape, expected: Shape) -> None:
+        """Run a flat and a noisy item in one batch: flat ones find divisions by zero."""
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         try:
             answer = self.run(np.stack([np.zeros_like(noise), noise]))
         except Exception as error:
-            raise ModelUnavailable("the weights cannot take a batch of two crops") from error
-        if answer.shape != (2, outputs) or answer.dtype != np.float32:
+            raise ModelUnavailable(f"the weights cannot take a batch of two {shape}") from error
+        if answer.shape != (2, *expected) or answer.dtype != np.float32:
             raise ModelUnavailable(
-                f"the weights answer two crops with {answer.dtype} of shape {answer.shape}, "
-                f"expected float32 of {(2, outputs)}: one number for each label of the card"
+                f"the weights answer two items with {answer.dtype} of shape {answer.shape}, "
+                f"expected float32 of {(2, *expected)}, as the card says"
             )
         if not np.isfinite(answer).all():
-            raise ModelUnavailable("the weights answer a crop with NaN or infinity")
+            raise ModelUnavailable("the weights answer with NaN or infinity")
 
-    def run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (n, classes) float32 for `crops` (n, size, size) uint8 grey, n at least 1."""
-        batches = crops[:, np.newaxis]
+    def run(self, items: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Answers (n, …) float32 for `items` (n, …) uint8, n at least 1."""
         chunks = [
-            self._session.run(None, {self._input: batches[start : start + MAX_BATCH]})[0]
-            for start in range(0, len(batches), MAX_BATCH)
+            self._session.run(None, {self._input: items[start : start + MAX_BATCH]})[0]
+            for start in range(0, len(items), MAX_BATCH)
         ]
         return np.concatenate(chunks)
+
+
+def _takes(declared: Sequence[object], shape: Shape) -> bool:
+    """A graph names a side by a word, or not at all, where it takes any."""
+    return len(declared) == len(shape) and all(
+        not isinstance(size, int) or size == side
+        for size, side in zip(declared, shape, strict=True)
+    )
 
 
 def _refusal(said: str) -> str:

@@ -34,7 +34,7 @@ def portraits(*expressions):
 
 def test_missed_faces_count_as_wrong_and_rare_expressions_not_at_all(monkeypatch):
     monkeypatch.setattr(field, "FEWEST_PICTURES", 2)
-    session = StubSession(b"", input_size=48, outputs=8, threads=1)
+    session = StubSession(b"", shapes={(1, 48, 48): (8,)}, threads=1)
     classifier = Classifier(parse_card(card_document("net")), session)
     grays = rasters(250, 250, 0, 0, 250, 0)
     people = portraits("happiness", "happiness", "neutral", "happiness", "neutral", "fear")
@@ -48,7 +48,7 @@ def test_missed_faces_count_as_wrong_and_rare_expressions_not_at_all(monkeypatch
 
 def test_expressions_that_the_model_does_not_know_are_not_asked(monkeypatch):
     monkeypatch.setattr(field, "FEWEST_PICTURES", 1)
-    session = StubSession(b"", input_size=48, outputs=2, threads=1)
+    session = StubSession(b"", shapes={(1, 48, 48): (2,)}, threads=1)
     document = card_document("net", ("neutral", "happiness"))
     grays = rasters(250, 250)
     classifier, people = Classifier(parse_card(document), session), portraits("happiness", "anger")

@@ -11,7 +11,7 @@ GRAY = np.full((100, 100), 200, np.uint8)
 
 def stub_classifier(**changes):
     card = parse_card(card_document("net") | changes)
-    return Classifier(card, StubSession(b"", input_size=48, outputs=8, threads=1))
+    return Classifier(card, StubSession(b"", shapes={(1, 48, 48): (8,)}, threads=1))
 
 
 def test_all_faces_of_a_picture_are_one_batch():

@@ -179,7 +179,9 @@ def test_an_unknown_model_is_answered_with_those_that_are_known(make_engine, nam
 
 
 def test_an_unknown_detector_likewise(make_engine):
-    with pytest.raises(UnknownDetector, match="known: haar, haar_default, stub, yunet"):
+    with pytest.raises(
+        UnknownDetector, match="known: haar, haar_default, single_shot, stub, yunet"
+    ):
         make_engine().detector("nope")
 
 

@@ -59,7 +59,7 @@ def test_a_model_that_is_there_is_not_overwritten(model):
     [
         ({"labels": ["neutral", "happiness"]}, ModelUnavailable, r"\(2, 2\)"),
         ({"labels": "happiness"}, InvalidCard, "labels"),
-        ({"input": {"size": 64}}, ModelUnavailable, "uint8 crops"),
+        ({"input": {"size": 64}}, ModelUnavailable, r"items of shape \(1, 64, 64\)"),
         ({"temperature": 0}, InvalidCard, "temperature"),
         ({"name": "../mine"}, InvalidCard, "name"),
     ],

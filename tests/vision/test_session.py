@@ -10,11 +10,11 @@ from tests.graphs import SIDE, graph, write_external
 
 
 def session(weights, **changes):
-    return OnnxSession(weights, **{"input_size": SIDE, "outputs": 8, "threads": 1} | changes)
+    return OnnxSession(weights, **{"shapes": {(1, SIDE, SIDE): (8,)}, "threads": 1} | changes)
 
 
 def test_logits_come_back_for_each_crop():
-    crops = np.stack([np.full((SIDE, SIDE), gray, np.uint8) for gray in (0, 100, 200)])
+    crops = np.stack([np.full((1, SIDE, SIDE), gray, np.uint8) for gray in (0, 100, 200)])
     logits = session(graph().SerializeToString()).run(crops)
     assert logits.shape == (3, 8)
     assert np.allclose(logits[:, 1], [0, 100 * SIDE**2 * 1e-4, 200 * SIDE**2 * 1e-4], rtol=1e-4)
@@ -27,8 +27,8 @@ BROKEN = {
     "an unknown operator": (graph(operator="Fold").SerializeToString(), "operator"),
     "another's operator": (graph(operator="Fold", domain="my.own").SerializeToString(), "operator"),
     "a newer opset": (graph(opset=99).SerializeToString(), "newer"),
-    "floats in": (graph(dtype=TensorProto.FLOAT).SerializeToString(), "uint8 crops"),
-    "another size": (graph(side=64).SerializeToString(), "uint8 crops"),
+    "floats in": (graph(dtype=TensorProto.FLOAT).SerializeToString(), "one tensor of uint8"),
+    "another size": (graph(side=64).SerializeToString(), r"items of shape \(1, 48, 48\)"),
     "too few outputs": (graph(outputs=5).SerializeToString(), r"expected float32 of \(2, 8\)"),
     "one crop at a time": (graph(batch=1).SerializeToString(), "batch of two"),
     "not a number": (graph(weight=float("nan")).SerializeToString(), "NaN"),

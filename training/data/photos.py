@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.vision.types import Box
 
-GROUPS = "groups"
+GROUPS, PORTRAITS = "groups", "lfw-expressions"
 _BOX = ("x1", "y1", "x2", "y2")
 
 
@@ -48,15 +48,15 @@ def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
     return [
         Portrait(photos / row["image"], _box(row), row["expression"])
         for row in _rows(photos / "faces.csv")
-        if row["image"].startswith("lfw-expressions/")
+        if row["image"].startswith(f"{PORTRAITS}/")
         and row["expression"]
         and split in (None, splits[row["image"]])
     ]
 
 
 def read_photographs(photos: Path, collection: str, *, split: str | None) -> list[Photograph]:
-    """The pictures of a collection (crowds, natural, groups) with their faces, of one split or of
-    both; `groups` has no splits. Raises PhotosError."""
+    """The pictures of a collection (crowds, natural, lfw-expressions, groups) with their faces, of
+    one split or of both; `groups` has no splits. Raises PhotosError."""
     if collection == GROUPS:
         return list(_groups(photos / GROUPS))
     faces: dict[str, list[MarkedFace]] = defaultdict(list)

@@ -5,6 +5,13 @@ from collections.abc import Callable
 from torch import nn
 
 from training.nets.custom_net import CustomNet
+from training.nets.single_shot import SingleShot
 from training.nets.vgg13 import Vgg13
+from training.nets.yolov3_tiny import YoloV3Tiny
 
-NETS: dict[str, Callable[..., nn.Module]] = {"custom_net": CustomNet, "vgg13": Vgg13}
+NETS: dict[str, Callable[..., nn.Module]] = {
+    "custom_net": CustomNet,
+    "single_shot": SingleShot,
+    "vgg13": Vgg13,
+    "yolov3_tiny": YoloV3Tiny,
+}

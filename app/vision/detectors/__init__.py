@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from app.vision.detectors.haar import HaarDefaultDetector, HaarDetector
+from app.vision.detectors.single_shot import SingleShotDetector
 from app.vision.detectors.yunet import YuNetDetector
 from app.vision.image import Raster
 from app.vision.types import Detection
@@ -36,5 +37,6 @@ class Detector(Protocol):
 
 
 DETECTORS: dict[str, type[Detector]] = {
-    made.name: made for made in (HaarDetector, HaarDefaultDetector, YuNetDetector)
+    made.name: made
+    for made in (HaarDetector, HaarDefaultDetector, SingleShotDetector, YuNetDetector)
 }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
 from app.vision.card import Card, detector_folder, read_detector_card, read_weights
-from app.vision.image import Raster, shrink
+from app.vision.image import Raster, letterbox
 from app.vision.types import Box, Detection
 
 MIN_SCORE = 0.5
@@ -55,11 +55,7 @@ class YuNetDetector:
         return self._size / longer_side
 
     def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
-        height, width = raster.gray.shape
-        factor = min(1.0, self._size / max(height, width))
-        small = shrink(raster.bgr, factor)
-        square = np.zeros((self._size, self._size, 3), np.uint8)
-        square[: small.shape[0], : small.shape[1]] = small
+        square, factor = letterbox(raster.bgr, self._size)
         _, found = self._net().detect(square)
         rows = np.empty((0, 15)) if found is None else np.asarray(found, dtype=float)
         return [_detection(row, factor * raster.scale) for row in rows if (row[2:4] > 0).all()]

@@ -1,0 +1,54 @@
+"""From a picture file to its faces. To add a pipeline: a class with this protocol and a line in
+PIPELINES."""
+
+from collections import Counter
+from typing import Protocol, Self
+
+from app.vision.classifier import Classifier
+from app.vision.detectors import Detector
+from app.vision.image import ImageFile, Raster
+from app.vision.pipelines.single_shot import SingleShot
+from app.vision.pipelines.two_stage import TwoStage
+from app.vision.single_shot import SingleShotNet
+from app.vision.stopwatch import Stopwatch
+from app.vision.types import Face, ModelRef, Wanted
+
+
+class Parts(Protocol):
+    """What pipelines are made of: the part of that name, the default one where None. They raise
+    UnknownModel, UnknownDetector or ModelUnavailable."""
+
+    def classifier(self, name: str | None) -> Classifier: ...
+    def detector(self, name: str | None) -> Detector: ...
+    def single_shot(self, name: str | None) -> SingleShotNet: ...
+
+
+class Pipeline(Protocol):
+    """`model` gave the emotions and the detector of that name the boxes, as a client is told;
+    `model_kind` is of which kind the cards of its models are."""
+
+    name: str
+    description: str
+    model_kind: str
+
+    @property
+    def model(self) -> ModelRef: ...
+
+    @property
+    def detector_name(self) -> str: ...
+
+    @classmethod
+    def of(cls, parts: Parts, model: str | None, detector: str | None, wanted: Wanted) -> Self:
+        """Made of these parts. Raises what `parts` do, and UnfitDetector."""
+
+    def run(
+        self, file: ImageFile, stopwatch: Stopwatch
+    ) -> tuple[Raster, tuple[Face, ...], Counter[str]]:
+        """What was read of the file, the wanted faces, largest first, and how many others were
+        found, by the name of the wish that they do not fulfil."""
+
+    def warm(self) -> None:
+        """Run everything once, without a picture."""
+
+
+PIPELINES: dict[str, type[Pipeline]] = {made.name: made for made in (TwoStage, SingleShot)}

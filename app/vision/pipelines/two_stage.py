@@ -1,30 +1,48 @@
 """Find the faces, then name their emotions: a detector in front of a classifier."""
 
 from collections import Counter
-from collections.abc import Iterable
+from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
+from app.vision.card import CLASSIFIER
 from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
 from app.vision.image import ImageFile, Raster
+from app.vision.pipelines.choice import choose
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import Detection, Face, Wanted
+from app.vision.types import Detection, Face, ModelRef, Wanted
+
+if TYPE_CHECKING:
+    from app.vision.pipelines import Parts
 
 
 class TwoStage:
+    name = "two_stage"
+    description = "a detector finds the faces, a classifier names the emotions of their crops"
+    model_kind = CLASSIFIER
+
     def __init__(self, detector: Detector, classifier: Classifier, wanted: Wanted) -> None:
         self.detector = detector
         self.classifier = classifier
         self._wanted = wanted
 
+    @classmethod
+    def of(cls, parts: "Parts", model: str | None, detector: str | None, wanted: Wanted) -> Self:
+        return cls(parts.detector(detector), parts.classifier(model), wanted)
+
+    @property
+    def model(self) -> ModelRef:
+        return self.classifier.card.ref
+
+    @property
+    def detector_name(self) -> str:
+        return self.detector.name
+
     def run(
         self, file: ImageFile, stopwatch: Stopwatch
     ) -> tuple[Raster, tuple[Face, ...], Counter[str]]:
-        """What was read of the file, the wanted faces, largest first, and how many others were
-        found, by the name of the wish that they do not fulfil.
-
-        All faces go through the network as one batch. Equal sizes are ordered from the left and
-        the top, so the answer never depends on the detector's order.
-        """
+        """All faces go through the classifier as one batch."""
         min_face_px = self._wanted.min_face_px
         if min_face_px is None:
             min_face_px = self.detector.min_face_share * file.longer_side
@@ -35,7 +53,7 @@ class TwoStage:
             )
         with stopwatch("detect"):
             found = self.detector.detect(raster, min_face_px)
-            kept, dropped = _choose(found, min_face_px, self._wanted)
+            kept, dropped = choose(found, min_face_px, self._wanted, detection=_itself)
         with stopwatch("classify"):
             boxes = [each.box.scaled(raster.scale) for each in kept]
             emotions = self.classifier.classify(
@@ -47,6 +65,14 @@ class TwoStage:
         )
         return raster, faces, dropped
 
+    def warm(self) -> None:
+        size = self.classifier.card.input_size
+        side = 4 * size
+        blank = np.zeros((side, side, 3), np.uint8)
+        raster = Raster(blank[:, :, 0], (side, side), colors=blank)
+        self.detector.detect(raster, min_face_px=size)
+        self.classifier.predict(blank[np.newaxis, :size, :size, 0])
+
     def _scale_for(self, longer_side: int, min_face_px: float) -> float:
         """The pixels for one of the original's that the smallest wanted face needs, to be found
         and to fill the classifier's crop."""
@@ -56,18 +82,5 @@ class TwoStage:
         return max(self.detector.scale_for(longer_side, min_face_px), classifier_scale)
 
 
-def _choose(
-    found: Iterable[Detection], min_face_px: float, wanted: Wanted
-) -> tuple[list[Detection], Counter[str]]:
-    kept: list[Detection] = []
-    dropped = Counter(min_face_px=0, min_confidence=0, max_faces=0)
-    for each in sorted(found, key=lambda each: (-each.box.area, each.box.xyxy)):
-        if each.box.longer_side < min_face_px:
-            dropped["min_face_px"] += 1
-        elif each.score is not None and each.score < wanted.min_confidence:
-            dropped["min_confidence"] += 1
-        elif len(kept) >= wanted.max_faces:
-            dropped["max_faces"] += 1
-        else:
-            kept.append(each)
-    return kept, dropped
+def _itself(detection: Detection) -> Detection:
+    return detection

@@ -1,0 +1,37 @@
+"""This project's one-pass network as a plain detector, in front of a classifier."""
+
+from pathlib import Path
+from typing import Self
+
+from app.vision.card import detector_folder
+from app.vision.image import Raster
+from app.vision.single_shot import SingleShotNet
+from app.vision.types import Detection
+
+
+class SingleShotDetector:
+    """What its expression tower says is not looked at: the classifier sees more of each face."""
+
+    name = "single_shot"
+    description = (
+        "a small convolutional network trained by this project: faces of any pose, also masked ones"
+    )
+    needs_color = True
+    min_face_share = 0.05
+    box_scale = 0.86
+
+    def __init__(self, net: SingleShotNet) -> None:
+        self._net = net
+
+    @classmethod
+    def load(cls, models_dir: Path) -> Self:
+        """Raises ModelUnavailable where the network is not there or cannot be used."""
+        advice = f"copies the folder {cls.name} of this project's models"
+        return cls(SingleShotNet.load(detector_folder(models_dir, cls.name, advice)))
+
+    def scale_for(self, longer_side: int, min_face_px: float) -> float:
+        return self._net.size_for(longer_side, min_face_px) / longer_side
+
+    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+        """Faces with a score of at least single_shot.MIN_SCORE."""
+        return [detection for detection, _ in self._net.find(raster, min_face_px)]

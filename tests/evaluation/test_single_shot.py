@@ -1,0 +1,217 @@
+"""Figures of faces and expressions together, by hand, and the command on a few pictures."""
+
+import csv
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from app.settings import ROOT
+from app.vision.types import Analysis, Box, Face, ModelRef
+from evaluation import expressions, single_shot
+from evaluation.expressions import (
+    EndToEnd,
+    Shot,
+    Truth,
+    confusion,
+    end_to_end,
+    made_scenes,
+)
+from evaluation.systems import FACES, Cost, System, costs, found_faces, systems
+from tests.conftest import LABELS
+from training.data.photos import MarkedFace, Photograph, Portrait
+from training.data.pictures import Picture
+from training.data.scenes import Collection, Sources
+
+LEFT, RIGHT, FAR = Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(80, 80, 90, 90)
+
+
+def face(box, score=0.9, **shares):
+    rest = (1 - sum(shares.values())) / (len(LABELS) - len(shares))
+    return Face(box, {label: shares.get(label, rest) for label in LABELS}, score)
+
+
+def shot(*faces, size=(100, 100), ms=10.0, decode=4.0):
+    analysis = Analysis(
+        "a", 0.0, *size, faces, ModelRef("m", "1", "0"), "d", timings_ms={"decode": decode}
+    )
+    return Shot(analysis, ms)
+
+
+def photograph(*faces, collection="crowds"):
+    return Photograph(ROOT / collection / "a.jpg", faces)
+
+
+def test_expressions_that_are_all_right_are_worth_one():
+    truth = [Truth(((LEFT, "happiness"), (RIGHT, "anger"), (FAR, None)))]
+    found = [shot(face(LEFT, happiness=0.9), face(RIGHT, anger=0.8), face(FAR, fear=0.9))]
+    result = expressions.expressions(found, truth)
+    assert result.precisions == {"happiness": 1.0, "anger": 1.0}
+    assert result.counts == {"happiness": 1, "anger": 1}
+    assert result.mean == result.faces == 1.0
+
+
+def test_a_face_under_another_name_is_wrong_for_both():
+    truth = [Truth(((LEFT, "happiness"), (RIGHT, "anger")))]
+    found = [shot(face(LEFT, anger=0.9), face(RIGHT, anger=0.8))]
+    result = expressions.expressions(found, truth)
+    # The surest "anger" is a happy face, the second is right: precision 1/2.
+    assert result.precisions["anger"] == pytest.approx(1 / 2)
+    # Happiness is 1/70 for the happy face and 2/70 for the other, which so comes first.
+    assert result.precisions["happiness"] == pytest.approx(1 / 2)
+    assert result.faces == 1.0
+
+
+def test_a_missed_face_and_a_box_on_nothing_cost_precision():
+    truth = [Truth(((LEFT, "happiness"), (RIGHT, "happiness")))]
+    found = [shot(face(LEFT, happiness=0.5), face(FAR, happiness=0.9))]
+    result = expressions.expressions(found, truth)
+    assert result.precisions["happiness"] == pytest.approx(1 / 4)  # half at a precision of 1/2
+    assert result.faces == pytest.approx(1 / 2 / 2 if result.faces < 0.3 else 1 / 2)
+
+
+def test_scores_count_as_well_as_names():
+    truth = [Truth(((LEFT, "happiness"),))]
+    unsure = [shot(face(LEFT, happiness=0.6), face(FAR, score=0.5, happiness=0.9))]
+    assert expressions.expressions(unsure, truth).precisions["happiness"] == 1.0  # .54 and .45
+
+
+def test_confusion_has_a_row_and_a_column_for_no_face():
+    truth = [Truth(((LEFT, "happiness"), (RIGHT, "fear")))]
+    found = [shot(face(LEFT, sadness=0.9), face(FAR, anger=0.9))]
+    matrix = confusion(found, truth)
+    happiness, fear, sadness, anger = (
+        LABELS.index(each) for each in ("happiness", "fear", "sadness", "anger")
+    )
+    assert matrix[happiness, sadness] == 1
+    assert matrix[fear, -1] == 1  # missed
+    assert matrix[-1, anger] == 1  # nothing
+    assert matrix.sum() == 3
+
+
+def test_a_face_of_unknown_expression_is_neither_missed_nor_nothing():
+    matrix = confusion([shot(face(LEFT, anger=0.9))], [Truth(((LEFT, None), (RIGHT, None)))])
+    assert matrix.sum() == 0
+
+
+def test_a_portrait_is_right_when_its_main_face_is():
+    portraits = [Portrait(ROOT / "a.jpg", LEFT, "happiness")] * 4
+    found = [
+        shot(face(LEFT, happiness=0.9), face(FAR, anger=0.9)),
+        shot(face(LEFT, anger=0.9)),
+        shot(face(FAR, happiness=0.9)),
+        shot(),
+    ]
+    assert end_to_end(found, portraits) == EndToEnd(0.5, 0.25, {"happiness": 0.25})
+
+
+def test_faces_count_by_size_and_mask():
+    marked = (
+        MarkedFace(Box(0, 0, 30, 30), condition="bare"),
+        MarkedFace(Box(40, 0, 70, 30), condition="masked"),
+        MarkedFace(Box(0, 40, 6, 46), condition="bare"),
+        MarkedFace(Box(80, 80, 99, 99), sure=False),
+    )
+    found = [shot(face(marked[0].box), face(marked[3].box), size=(1000, 100))]
+    numbers = {}
+    for what in FACES:
+        each = found_faces(found, [photograph(*marked)], what, 0.4)
+        numbers[what] = (each.true_positives, each.false_positives, each.false_negatives)
+    assert numbers == {
+        "natural + crowds, from 20 px": (1, 0, 1),
+        "crowds, bare, from 5 %": (0, 0, 0),  # 30 of 1000 pixels are 3 %
+        "crowds, bare, from 24 px": (1, 0, 0),
+        "crowds, all": (1, 0, 2),
+        "natural, from 5 %": (0, 0, 0),
+    }
+
+
+def test_costs_are_medians_with_and_without_reading():
+    system = System("a", ())
+    found = {system: [shot(ms=10, decode=4), shot(ms=30, decode=5), shot(ms=20, decode=3)]}
+    assert costs(found) == {system: Cost(20, 17)}
+
+
+def test_the_first_system_is_the_default():
+    names = [str(system) for system in systems(["haar", "single_shot"])]
+    assert names == [
+        "haar + custom_net_8",
+        "single_shot + custom_net_8",
+        "single_shot alone",
+        "haar + custom_net_8, any size",
+        "single_shot + custom_net_8, any size",
+        "single_shot alone, any size",
+    ]
+
+
+def test_made_scenes_show_their_faces(monkeypatch):
+    monkeypatch.setattr(expressions, "SCENES", 12)
+    empty = Picture(
+        np.zeros((100, 100, 3), np.uint8),
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, bool),
+        np.zeros((0, 8), np.float32),
+    )
+    crop = Picture(
+        np.full((48, 48), 200, np.uint8),
+        np.array([[6, 0, 42, 48]], np.float32),
+        np.ones(1, bool),
+        np.eye(8, dtype=np.float32)[[3]],
+    )
+    nobody, crops = Collection.of([empty]), Collection.of([crop])
+    made = list(made_scenes(Sources(((1.0, nobody),), nobody, crops, crops)))
+    assert len(made) == 12
+    shown = [label for _, truth in made for _, label in truth.faces]
+    assert len(shown) > 3
+    assert set(shown) <= {"sadness", None}
+    assert cv2.imdecode(np.frombuffer(made[0][0], np.uint8), 1).shape == (320, 320, 3)
+
+
+def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, capsys):
+    """On a few real pictures: the page, its pictures and the card of a copy of the models."""
+    models = tmp_path / "models"
+    for name in ("custom_net_8", "single_shot", "haar"):
+        shutil.copytree(ROOT / "models" / name, models / name)
+    photos = tmp_path / "data" / "photos"
+    photos.mkdir(parents=True)
+    rows, faces = (
+        list(csv.DictReader((shared / "photos" / name).read_text().splitlines()))
+        for name in ("images.csv", "faces.csv")
+    )
+    marked = {each["image"] for each in faces}
+    chosen = []
+    for collection in ("natural", "crowds", "lfw-expressions"):
+        (photos / collection).symlink_to(shared / "photos" / collection)
+        of_it = [row for row in rows if row["image"].startswith(collection)]
+        of_it = [row for row in of_it if row["split"] == "val"]
+        chosen += [row for row in of_it if row["image"] in marked][:10]
+        chosen += [row for row in of_it if row["image"] not in marked][:4]
+    with (photos / "images.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(chosen)
+    names = {each["image"] for each in chosen}
+    with (photos / "faces.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, faces[0].keys())
+        writer.writeheader()
+        writer.writerows(each for each in faces if each["image"] in names)
+    (tmp_path / "data" / "ferplus").symlink_to(shared / "ferplus")
+    monkeypatch.setattr(expressions, "SCENES", 8)
+    monkeypatch.setattr(single_shot, "ROUNDS", 1)
+    monkeypatch.setattr(single_shot, "MEGAPIXELS", 0.3)
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("<!-- single_shot --><!-- /single_shot -->")
+    arguments = ["--data", str(tmp_path / "data"), "--models-dir", str(models), "--write"]
+    monkeypatch.setattr("sys.argv", ["single_shot", *arguments])
+    single_shot.main()
+    text = capsys.readouterr().out
+    assert text.endswith((tmp_path / "docs" / "single-shot.md").read_text() + "\n")
+    assert "| single_shot alone, any size |" in text
+    for picture in ("single-shot", "single-shot-portraits", "single-shot-scenes"):
+        assert (tmp_path / "docs" / f"{picture}.png").stat().st_size > 5_000
+    assert "| single_shot alone |" in (tmp_path / "README.md").read_text()
+    card = single_shot.read_document(models / "single_shot")
+    assert card["evaluation"]["portraits"] > 5
+    assert card["evaluation"]["main_face_found"] > 0.9

@@ -1,0 +1,95 @@
+"""What a classifier learns from crops and how it is measured while it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.augment import augment
+from training.config import Config
+
+if TYPE_CHECKING:
+    from training.train import Run
+
+
+@dataclass
+class Crops:
+    """Crops as uint8 tensors (n, 1, size, size), target distributions (n, classes) float32, and
+    validation labels as class indices. `source` says in words what the training crops are."""
+
+    crops: Tensor
+    targets: Tensor
+    validation_crops: Tensor
+    validation_labels: Tensor
+    config: Config
+    targets_name: str
+    source: str
+
+    loss_name = "cross-entropy with the targets"
+    curves = {
+        "validation_accuracy": "validation accuracy",
+        "validation_macro_recall": "validation macro recall",
+    }
+
+    @property
+    def count(self) -> str:
+        return f"{len(self.crops)} training and {len(self.validation_crops)} validation pictures"
+
+    @property
+    def size(self) -> int:
+        return len(self.crops)
+
+    @property
+    def steps(self) -> int:
+        return len(self.crops) // self.config.batch_size
+
+    def batches(self, run: Run) -> tuple[Tensor, ...]:
+        """The rows of one epoch in random order, whole batches only."""
+        count = len(self.crops)
+        if self.config.balance:
+            shares = self.targets.mean(dim=0).clamp_min(1e-6)
+            weights = self.targets @ shares**-self.config.balance
+            order = torch.multinomial(weights, count, replacement=True, generator=run.generator)
+        else:
+            order = torch.randperm(count, generator=run.generator)
+        size = self.config.batch_size
+        return order[: self.steps * size].split(size)
+
+    def loss(self, run: Run, batch: Tensor, left: float) -> Tensor:
+        """Cross-entropy of changed copies of the batch's crops with their targets."""
+        damage = min(1.0, left / self.config.fade) if self.config.fade else 1.0
+        crops = augment(self.crops[batch].float(), run.generator, damage=damage)
+        crops = self.shrink(run, crops).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = run.net(crops)
+        return F.cross_entropy(logits.float(), self.targets[batch])
+
+    def shrink(self, run: Run, crops: Tensor) -> Tensor:
+        """Crops of the side that the schedule has come to."""
+        for until, side in self.config.sizes:
+            if run.progress(run.epoch) < until:
+                return F.interpolate(
+                    crops, size=side, mode="bilinear", antialias=True, align_corners=False
+                )
+        return crops
+
+    @torch.no_grad()
+    def validate(self, run: Run) -> dict[str, float]:
+        """Accuracy and macro recall on the validation split, on crops of the side that the schedule
+        has come to."""
+        batches = self.validation_crops.split(256)
+        logits = torch.cat([run.average(self.shrink(run, crops.float())) for crops in batches])
+        labels, predicted = self.validation_labels, logits.argmax(dim=1)
+        recalls = [
+            (predicted[labels == k] == k).float().mean().item() for k in labels.unique().tolist()
+        ]
+        return {
+            "validation_accuracy": (predicted == labels).float().mean().item(),
+            "validation_macro_recall": float(np.mean(recalls)),
+            "validation_loss": F.cross_entropy(logits, labels).item(),
+        }

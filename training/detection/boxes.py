@@ -1,0 +1,42 @@
+"""The boxes that cells answer, and how boxes overlap, where gradients are needed."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from app.vision.cells import LARGEST_LOG, grid
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a square picture: `centres` (n, 2) in pixels and `strides` (n, 1)."""
+
+    centres: Tensor
+    strides: Tensor
+
+    @classmethod
+    def of(cls, side: int) -> Self:
+        return cls(*map(torch.from_numpy, grid(side)))
+
+
+def decode(answers: Tensor, cells: Cells) -> Tensor:
+    """app.vision.cells.decode for answers (…, n, 4)."""
+    middle = cells.centres + answers[..., :2] * cells.strides
+    half = answers[..., 2:].clamp(max=LARGEST_LOG).exp() * cells.strides / 2
+    return torch.cat([middle - half, middle + half], dim=-1)
+
+
+def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union (…, a, b) of boxes (…, a, 4) and (…, b, 4)."""
+    low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
+    high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
+    overlap = (high - low).clamp(min=0).prod(dim=-1)
+    union = area(first)[..., :, None] + area(second)[..., None, :] - overlap
+    return overlap / union.clamp(min=1e-9)
+
+
+def area(boxes: Tensor) -> Tensor:
+    """(…,) of boxes (…, 4); an empty box has none."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)

@@ -1,0 +1,86 @@
+"""What a one-pass detector is punished for."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.detection.assignment import NOBODY, around, assign
+from training.detection.boxes import Cells, decode
+
+BOX_WEIGHT = 5.0
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is true of a batch of pictures: `faces` (pictures, most, 4) xyxy in pixels, of which
+    `real` (pictures, most) are no padding and `sure` (pictures, most) must be found (the others
+    count neither for nor against); `targets` (pictures, most, classes) distributions over
+    expressions, all 0 where nobody can tell."""
+
+    faces: Tensor
+    real: Tensor
+    sure: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    objectness: Tensor
+    box: Tensor
+    expression: Tensor
+
+    def total(self, expression_weight: float) -> Tensor:
+        return self.objectness + BOX_WEIGHT * self.box + expression_weight * self.expression
+
+
+def losses(answers: Tensor, marks: Marks, side: int) -> Losses:
+    """Of answers (pictures, cells, 5 + classes) for square pictures; SimOTA chooses the cells that
+    learn a face, and around doubtful faces nothing is said of the others."""
+    cells = Cells.of(side)
+    boxes = decode(answers[..., :4], cells)
+    with torch.no_grad():
+        sure = marks.real & marks.sure
+        face = assign(boxes, answers[..., 4], marks.faces, sure, cells)
+        ignored = around(marks.faces, marks.real & ~marks.sure, cells) & (face == NOBODY)
+    return sum_up(answers, boxes, marks, face, ignored)
+
+
+def sum_up(answers: Tensor, boxes: Tensor, marks: Marks, face: Tensor, ignored: Tensor) -> Losses:
+    """Binary cross-entropy of objectness over all rows but the `ignored` (pictures, rows), per row
+    with a `face` (pictures, rows); mean EIoU loss of the rows with a face; mean cross-entropy with
+    the soft targets, of those whose expression is known. `boxes` (pictures, rows, 4) are those of
+    the `answers` (pictures, rows, 5 + classes)."""
+    learns = face != NOBODY
+    picture = torch.arange(len(face))[:, None].expand_as(face)[learns]
+    true_boxes = marks.faces[picture, face[learns]]
+    targets = marks.targets[picture, face[learns]]
+    count = learns.sum().clamp(min=1)
+    entropy = F.binary_cross_entropy_with_logits(answers[..., 4], learns.float(), reduction="none")
+    names = answers[..., 5:][learns].log_softmax(dim=-1)
+    known = targets.sum()
+    return Losses(
+        objectness=(entropy * ~ignored).sum() / count,
+        box=eiou_loss(boxes[learns], true_boxes).sum() / count,
+        expression=-(targets * names).sum() / known.clamp(min=1),
+    )
+
+
+def eiou_loss(boxes: Tensor, truth: Tensor) -> Tensor:
+    """1 - IoU + d²/c² + Δw²/c_w² + Δh²/c_h² (n,) of boxes (n, 4), d being the distance of the
+    centres and c the diagonal of the smallest box around both, whose sides are c_w and c_h
+    (Zhang et al. 2021, arXiv 2101.08158, eq. 7)."""
+    sides, true_sides = boxes[:, 2:] - boxes[:, :2], truth[:, 2:] - truth[:, :2]
+    low, high = torch.maximum(boxes[:, :2], truth[:, :2]), torch.minimum(boxes[:, 2:], truth[:, 2:])
+    overlap = (high - low).clamp(min=0).prod(dim=1)
+    union = sides.prod(dim=1) + true_sides.prod(dim=1) - overlap
+    hull = torch.maximum(boxes[:, 2:], truth[:, 2:]) - torch.minimum(boxes[:, :2], truth[:, :2])
+    hull = hull.clamp(min=1e-6)
+    apart = (boxes[:, :2] + boxes[:, 2:] - truth[:, :2] - truth[:, 2:]) / 2
+    return (
+        1
+        - overlap / union.clamp(min=1e-9)
+        + apart.square().sum(dim=1) / hull.square().sum(dim=1)
+        + ((sides - true_sides) / hull).square().sum(dim=1)
+    )
