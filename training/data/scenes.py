@@ -19,9 +19,10 @@ from training.data.pasting import free_corner, paste, tinted
 from training.data.pictures import FEWEST_PIXELS, Picture
 
 FACE_SIDES = (12.0, 300.0)  # pixels in the scene
-SCALES = (0.25, 2.0)  # of a photograph's pixels
+SCALES = (0.25, 4.0)  # of a photograph's pixels: large faces are rare in them
 WHOLE_SHARE = 0.35  # of the views, as a picture is served
 MIRROR_SHARE = 0.5
+TINT_SHARE = 0.6  # of the portraits, which are grey
 TURN_SHARE, TURN_DEGREES = 0.25, 20.0
 VISIBLE = 0.5  # of a box that is cut by the edge, for its face to count
 FEWEST_SIDE = 8.0  # pixels; what is smaller counts neither for nor against
@@ -116,6 +117,8 @@ def _view(
     region = width / scale, height / scale
     left = _start(region[0], columns, middle and middle[0], generator)
     top = _start(region[1], rows, middle and middle[1], generator)
+    if picture.image.ndim == 2 and generator.random() < TINT_SHARE:
+        picture = replace(picture, image=tinted(picture.image, generator))
     cut = _cut(picture, (left, top), scale, width, height)
     return _mirrored(cut) if generator.random() < MIRROR_SHARE else cut
 
