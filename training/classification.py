@@ -71,12 +71,10 @@ class Crops:
 
     def shrink(self, run: Run, crops: Tensor) -> Tensor:
         """Crops of the side that the schedule has come to."""
-        for until, side in self.config.sizes:
-            if run.progress(run.epoch) < until:
-                return F.interpolate(
-                    crops, size=side, mode="bilinear", antialias=True, align_corners=False
-                )
-        return crops
+        side = self.config.side_at(run.progress(run.epoch))
+        if side == crops.shape[-1]:
+            return crops
+        return F.interpolate(crops, size=side, mode="bilinear", antialias=True, align_corners=False)
 
     @torch.no_grad()
     def validate(self, run: Run) -> dict[str, float]:

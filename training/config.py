@@ -15,7 +15,7 @@ class Config:
     """`task` is one of training.tasks.TASKS; `classes` are the first so many of its labels.
     `balance` b draws a picture with weight p^-b, p being the share of its class in all votes: 0
     takes every picture once an epoch. `sizes` are (share of the schedule, side) steps: until that
-    share is over the crops are shrunk to that side, which is cheaper; a step up late in the
+    share is over pictures have that side, which is cheaper; a step up late in the
     schedule, where the learning rate is too small to adapt to it, does harm. `teachers` are model
     folders whose mean answer makes `teacher_share` of the targets. Over the last `fade` of the
     schedule blurring and erasing fade out, so that the net ends on pictures as they are served (He
@@ -44,6 +44,10 @@ class Config:
     scenes: int = 0
     task: str = "expressions"
     net_options: dict[str, Any] = field(default_factory=dict)
+
+    def side_at(self, progress: float) -> int:
+        """The side of pictures when that share of the schedule is over."""
+        return next((side for until, side in self.sizes if progress < until), self.input_size)
 
 
 def read_config(path: Path) -> Config:

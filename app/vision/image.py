@@ -190,12 +190,22 @@ def shrink(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     return _as_array(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA))
 
 
+def resized(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """`image` (height, width, …) with `factor` times as many pixels a side, as one-pass networks
+    see it: linear, which costs an eighth of the mean over areas and from 1/2 on leaves no pixel
+    out; below 1/2 by area."""
+    height, width = image.shape[:2]
+    size_wh = max(1, round(width * factor)), max(1, round(height * factor))
+    interpolation = cv2.INTER_LINEAR if factor >= 0.5 else cv2.INTER_AREA
+    return _as_array(cv2.resize(image, size_wh, interpolation=interpolation))
+
+
 def letterbox(image_bgr: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:
     """A square (side, side, 3) with `image_bgr` (height, width, 3) in its top left corner, shrunk
     until it fits and never enlarged, black beside it; and the pixels there for one of the image's.
     """
     factor = min(1.0, side / max(image_bgr.shape[:2]))
-    small = shrink(image_bgr, factor)
+    small = resized(image_bgr, factor) if factor < 1 else image_bgr
     square = np.zeros((side, side, 3), np.uint8)
     square[: small.shape[0], : small.shape[1]] = small
     return square, factor

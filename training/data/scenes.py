@@ -11,9 +11,9 @@ from typing import Self
 
 import cv2
 import numpy as np
-from cv2.typing import MatLike
 from numpy.typing import NDArray
 
+from app.vision.image import resized
 from training.data.damage import spoil, without_colors
 from training.data.pasting import free_corner, paste, tinted
 from training.data.pictures import FEWEST_PIXELS, Picture
@@ -27,7 +27,8 @@ TURN_SHARE, TURN_DEGREES = 0.25, 20.0
 VISIBLE = 0.5  # of a box that is cut by the edge, for its face to count
 FEWEST_SIDE = 8.0  # pixels; what is smaller counts neither for nor against
 MOST_FACES = 24
-MOSAIC_SHARE, PASTE_SHARE = 0.2, 0.4
+MOSAIC_SHARE, PASTE_SHARE = 0.5, 0.3
+LEAST_ROOM = 48  # pixels, for another view in a mosaic
 PASTED_FACES, PASTED_PIECES = 9, 4  # at most
 PASTED_SIDES = (20.0, 160.0)
 ONE_LARGE_SHARE, LARGE_SIDES = 0.2, (120.0, 300.0)
@@ -74,7 +75,7 @@ def scene(sources: Sources, number: int, *, side: int, seed: int, mosaics: bool 
     generator = np.random.default_rng((seed, number))
     kind = generator.random()
     if mosaics and kind < MOSAIC_SHARE:
-        made = _mosaic(sources, side, generator)
+        made = _mosaic(sources, side, side, generator)
     elif kind > 1 - PASTE_SHARE:
         made = _pasted(sources, side, generator)
     else:
@@ -98,22 +99,42 @@ def _view(
 ) -> Picture:
     """A part of the picture, or all of it, at a random scale, (height, width, 3); with `cover` it
     leaves nothing black."""
+    scale, middle = _scale(picture, width, height, generator)
+    if cover:
+        rows, columns = picture.image.shape[:2]
+        scale = max(scale, width / columns, height / rows)
+    return _view_at(picture, width, height, scale, middle, generator)
+
+
+def _scale(
+    picture: Picture, width: int, height: int, generator: np.random.Generator
+) -> tuple[float, tuple[float, float] | None]:
+    """Of a view of that size pixels for one of the picture's, and what it must show, if anything:
+    the middle of a face."""
     rows, columns = picture.image.shape[:2]
-    middle: tuple[float, float] | None = None
     if generator.random() < WHOLE_SHARE:
         scale = min(1.0, width / columns, height / rows)  # as served: never enlarged
         if picture.sure.any() and generator.random() < 0.5:
             scale *= generator.uniform(0.3, 1)  # so that large faces come in all sizes
-    elif picture.sure.any():
+        return scale, None
+    if picture.sure.any():
         x1, y1, x2, y2 = picture.boxes[generator.choice(np.flatnonzero(picture.sure))]
         face = max(x2 - x1, y2 - y1)
         largest = min(FACE_SIDES[1], 0.95 * min(width, height))
         scale = np.clip(_log_uniform(generator, FACE_SIDES[0], largest) / face, *SCALES)
-        middle = (x1 + x2) / 2, (y1 + y2) / 2
-    else:
-        scale = _log_uniform(generator, 0.4, 1.6)
-    if cover:
-        scale = max(scale, width / columns, height / rows)
+        return float(scale), ((x1 + x2) / 2, (y1 + y2) / 2)
+    return _log_uniform(generator, 0.4, 1.6), None
+
+
+def _view_at(
+    picture: Picture,
+    width: int,
+    height: int,
+    scale: float,
+    middle: tuple[float, float] | None,
+    generator: np.random.Generator,
+) -> Picture:
+    rows, columns = picture.image.shape[:2]
     region = width / scale, height / scale
     left = _start(region[0], columns, middle and middle[0], generator)
     top = _start(region[1], rows, middle and middle[1], generator)
@@ -142,12 +163,10 @@ def _cut(
     x1, y1 = max(0, round(left)), max(0, round(top))
     x2 = min(columns, math.ceil(left + width / scale) + 1)  # one more: what is too much is cut off
     y2 = min(rows, math.ceil(top + height / scale) + 1)
-    part: MatLike = picture.image[y1:y2, x1:x2]
-    size_wh = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
-    resample = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    part = cv2.resize(part, size_wh, interpolation=resample)
+    part = picture.image[y1:y2, x1:x2]
+    part = resized(part, scale)
     if part.ndim == 2:
-        part = cv2.cvtColor(part, cv2.COLOR_GRAY2BGR)
+        part = _in_three(part)
     column, row = max(0, round(-left * scale)), max(0, round(-top * scale))
     image = np.zeros((height, width, 3), np.uint8)
     place = image[row : row + part.shape[0], column : column + part.shape[1]]
@@ -173,22 +192,35 @@ def _clipped(
     return inside, sure & (seen >= VISIBLE * areas)
 
 
-def _mosaic(sources: Sources, side: int, generator: np.random.Generator) -> Picture:
-    """Four views side by side (Bochkovskiy et al. 2020, arXiv 2004.10934)."""
-    x, y = (int(side * generator.uniform(0.3, 0.7)) for _ in range(2))
-    image = np.empty((side, side, 3), np.uint8)
-    parts = []
-    for x1, y1, x2, y2 in ((0, 0, x, y), (x, 0, side, y), (0, y, x, side), (x, y, side, side)):
-        part = _view(sources.draw(generator), x2 - x1, y2 - y1, generator)
-        image[y1:y2, x1:x2] = part.image
-        offset = np.array((x1, y1, x1, y1), np.float32)
-        parts.append(replace(part, boxes=part.boxes + offset))
+def _mosaic(
+    sources: Sources, width: int, height: int, generator: np.random.Generator
+) -> Picture:
+    """Views side by side (Bochkovskiy et al. 2020, arXiv 2004.10934), each at a scale of its own in
+    the corner of the room that is left, and others beside and below it: black teaches nothing."""
+    picture = sources.draw(generator)
+    scale, middle = _scale(picture, width, height, generator)
+    rows, columns = picture.image.shape[:2]
+    wide, high = _used(columns * scale, width), _used(rows * scale, height)
+    parts = [((0, 0), _view_at(picture, wide, high, scale, middle, generator))]
+    if wide < width:
+        parts.append(((wide, 0), _mosaic(sources, width - wide, height, generator)))
+    if high < height:
+        parts.append(((0, high), _mosaic(sources, wide, height - high, generator)))
+    image = np.empty((height, width, 3), np.uint8)
+    for (x, y), part in parts:
+        image[y : y + part.image.shape[0], x : x + part.image.shape[1]] = part.image
     return Picture(
         image,
-        np.concatenate([part.boxes for part in parts]),
-        np.concatenate([part.sure for part in parts]),
-        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.boxes + np.tile(xy, 2).astype(np.float32) for xy, part in parts]),
+        np.concatenate([part.sure for _, part in parts]),
+        np.concatenate([part.targets for _, part in parts]),
     )
+
+
+def _used(size: float, room: int) -> int:
+    """How much of the room a view of that size takes: all where too little would be left."""
+    used = max(LEAST_ROOM, round(size))
+    return used if room - used >= LEAST_ROOM else room
 
 
 def _pasted(sources: Sources, side: int, generator: np.random.Generator) -> Picture:
@@ -209,20 +241,23 @@ def _pasted(sources: Sources, side: int, generator: np.random.Generator) -> Pict
     for _ in range(wanted):
         from_portrait = generator.random() < PORTRAIT_PASTE_SHARE
         picture = (sources.portraits if from_portrait else sources.crops).draw(generator)
-        face = _log_uniform(generator, *(LARGE_SIDES if large else PASTED_SIDES))
+        low, high = LARGE_SIDES if large else PASTED_SIDES
+        face = _log_uniform(generator, low, min(high, 0.95 * side))
         x1, y1, x2, y2 = picture.boxes[0]
         scale = face / max(x2 - x1, y2 - y1)
         size_wh = round(picture.image.shape[1] * scale), round(picture.image.shape[0] * scale)
         resample = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        resized = np.asarray(cv2.resize(picture.image, size_wh, interpolation=resample), np.uint8)
+        face_image = np.asarray(
+            cv2.resize(picture.image, size_wh, interpolation=resample), np.uint8
+        )
         box = picture.boxes[0] * scale
         if generator.random() < MIRROR_SHARE:
-            resized = np.ascontiguousarray(resized[:, ::-1])
+            face_image = np.ascontiguousarray(face_image[:, ::-1])
             box = np.array((size_wh[0] - box[2], box[1], size_wh[0] - box[0], box[3]), np.float32)
         corner = free_corner(box, boxes, side, generator)
         if corner is None:
             continue
-        colored = _in_three(resized) if gray else tinted(resized, generator)
+        colored = _in_three(face_image) if gray else tinted(face_image, generator)
         paste(image, colored, *corner, generator)
         boxes = np.concatenate([boxes, (box + np.tile(corner, 2))[None].astype(np.float32)])
         sure = np.append(sure, True)

@@ -21,7 +21,7 @@ FERPLUS, PHOTOS, YUNET = "ferplus", "photos", "yunet/yunet_n_640.onnx"
 YUNET_SIDE = 640
 COLLECTIONS = ("natural", "crowds")
 # Shares of the views; pictures without faces are half of what there is and teach less.
-WITH_FACES, WITHOUT, CROWDS, PORTRAITS = 0.35, 0.2, 0.2, 0.25
+WITH_FACES, WITHOUT, CROWDS, PORTRAITS = 0.4, 0.2, 0.25, 0.15
 QUOTA = 250  # faces of photographs whose expression a teacher named, by class
 CROP_SIDE = 48  # FER+'s own
 BALANCE = 0.5

@@ -93,7 +93,9 @@ class Scenes:
         lock. (It does not survive a fork, so processes are no choice.)"""
         size, first = self.config.batch_size, run.epoch * self.config.scenes
         starts = range(first, first + self.steps * size, size)
-        make = partial(self._batch, mosaics=run.progress(run.epoch) < 1 - CALM)
+        progress = run.progress(run.epoch)
+        side = self.config.side_at(progress)
+        make = partial(self._batch, side=side, mosaics=progress < 1 - CALM)
         with ThreadPoolExecutor(WORKERS) as pool:
             ahead: deque[Future[tuple[Tensor, Marks]]] = deque()
             for start in starts:
@@ -103,15 +105,11 @@ class Scenes:
             while ahead:
                 yield ahead.popleft().result()
 
-    def _batch(self, start: int, *, mosaics: bool) -> tuple[Tensor, Marks]:
-        config = self.config
+    def _batch(self, start: int, *, side: int, mosaics: bool) -> tuple[Tensor, Marks]:
+        numbers = range(start, start + self.config.batch_size)
+        seed = self.config.seed
         return collate(
-            [
-                scene(
-                    self.sources, number, side=config.input_size, seed=config.seed, mosaics=mosaics
-                )
-                for number in range(start, start + config.batch_size)
-            ]
+            [scene(self.sources, each, side=side, seed=seed, mosaics=mosaics) for each in numbers]
         )
 
     def loss(self, run: Run, batch: tuple[Tensor, Marks], left: float) -> Tensor:
