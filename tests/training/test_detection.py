@@ -418,6 +418,15 @@ def test_it_learns_to_find_made_faces(workplace):
     assert names == {"checkpoint.pt", "curve.png", "log.csv"}
 
 
+def test_scenes_grow_with_the_schedule(workplace):
+    run = make_run(workplace, sizes=[[0.5, 32]], epochs=2)
+    sides = []
+    for epoch in range(2):
+        run.epoch = epoch
+        sides.append([batch.shape[-1] for batch, _ in run.data.batches(run)])
+    assert sides == [[32] * 8, [64] * 8]
+
+
 def test_an_interrupted_run_ends_as_one_that_was_not(workplace):
     whole = make_run(workplace)
     whole.fit()
