@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from app.vision.cells import LARGEST_LOG, MOST_CANDIDATES, decode, find, grid
+from app.vision.cells import (
+    LARGEST_LOG,
+    MOST_CANDIDATES,
+    decode,
+    find,
+    grid,
+    overlaps,
+    votes,
+)
 
 NOTHING = -20.0
 
@@ -49,7 +57,8 @@ def test_of_boxes_that_overlap_the_surest_remains():
         c79=(0, 0, 0, 0, 0.5, 3, 4),
     )
     boxes, logits, names = find(made, 64, min_logit=0.0, nms_iou=0.45)
-    assert logits.tolist() == [2.0, 0.5]
+    # The other votes for it: of both being wrong the odds are 1 to (1 + e)(1 + e²) - 1.
+    assert logits == pytest.approx([np.log((1 + np.e) * (1 + np.e**2) - 1), 0.5], abs=1e-5)
     half = 8 * np.exp(0.5)
     assert boxes[0] == pytest.approx([24 - half, 8 - half, 24 + half, 8 + half])
     assert boxes[1] == pytest.approx([48, 48, 64, 64])
@@ -61,6 +70,32 @@ def test_boxes_that_overlap_less_both_remain():
     made = answers(64, c64=(0, 0, 0, 0, 1.0), c65=(-0.5, 0, 0, 0, 2.0))
     assert len(find(made, 64, min_logit=0.0, nms_iou=0.34)[0]) == 2
     assert len(find(made, 64, min_logit=0.0, nms_iou=0.32)[0]) == 1
+
+
+def test_only_boxes_of_the_same_face_vote():
+    iou = np.array([[1.0, 0.61, 0.59], [0.59, 0.2, 1.0]], np.float32)
+    logits = np.array([0.0, 0.0, -1.0], np.float32)
+    # Two that are right with 1/2 each are both wrong with 1/4.
+    assert votes(iou, logits) == pytest.approx([np.log(3), -1.0], abs=1e-6)
+
+
+def test_many_votes_that_are_sure_stay_finite():
+    assert votes(np.ones((1, 1000), np.float32), np.full(1000, 50, np.float32)) == [50_000]
+    assert votes(np.ones((0, 0), np.float32), np.zeros(0, np.float32)).shape == (0,)
+
+
+def test_overlaps_are_shared_over_united_area():
+    boxes = np.array([[0, 0, 10, 10], [50, 50, 50, 60]], np.float32)
+    others = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], np.float32)
+    expected = [[1, 1 / 3, 0], [0, 0, 0]]
+    assert overlaps(boxes, others) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_a_face_that_several_cells_half_see_is_found():
+    made = answers(64, c64=(0.5, 0, 0, 0, -0.5), c65=(-0.5, 0, 0, 0, -0.5))
+    (logit,) = find(made, 64, min_logit=0.0, nms_iou=0.45)[1]
+    assert 0 < logit < 1
+    assert len(find(made[:, :6], 64, min_logit=1.0, nms_iou=0.45)[1]) == 0
 
 
 @pytest.mark.parametrize(("min_logit", "count"), [(-1.0, 2), (-0.5, 2), (-0.4, 1), (1.1, 0)])

@@ -103,7 +103,7 @@ def _view(
     if cover:
         rows, columns = picture.image.shape[:2]
         scale = max(scale, width / columns, height / rows)
-    return _view_at(picture, width, height, scale, middle, generator)
+    return _view_at(picture, (width, height), scale, middle, generator)
 
 
 def _scale(
@@ -128,12 +128,12 @@ def _scale(
 
 def _view_at(
     picture: Picture,
-    width: int,
-    height: int,
+    size_wh: tuple[int, int],
     scale: float,
     middle: tuple[float, float] | None,
     generator: np.random.Generator,
 ) -> Picture:
+    width, height = size_wh
     rows, columns = picture.image.shape[:2]
     region = width / scale, height / scale
     left = _start(region[0], columns, middle and middle[0], generator)
@@ -192,16 +192,14 @@ def _clipped(
     return inside, sure & (seen >= VISIBLE * areas)
 
 
-def _mosaic(
-    sources: Sources, width: int, height: int, generator: np.random.Generator
-) -> Picture:
+def _mosaic(sources: Sources, width: int, height: int, generator: np.random.Generator) -> Picture:
     """Views side by side (Bochkovskiy et al. 2020, arXiv 2004.10934), each at a scale of its own in
     the corner of the room that is left, and others beside and below it: black teaches nothing."""
     picture = sources.draw(generator)
     scale, middle = _scale(picture, width, height, generator)
     rows, columns = picture.image.shape[:2]
     wide, high = _used(columns * scale, width), _used(rows * scale, height)
-    parts = [((0, 0), _view_at(picture, wide, high, scale, middle, generator))]
+    parts = [((0, 0), _view_at(picture, (wide, high), scale, middle, generator))]
     if wide < width:
         parts.append(((wide, 0), _mosaic(sources, width - wide, height, generator)))
     if high < height:
