@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from app.vision.classifier import softmax
 
+LEAST_STEP = 1e-6
 PRIOR_SHIFTS = tuple(round(0.02 * step, 2) for step in range(26))
 
 
@@ -40,14 +41,23 @@ def fit_prior_shift(
 
 def fit_logistic(logits: NDArray[np.float64], hits: NDArray[np.bool_]) -> tuple[float, float]:
     """Scale a > 0 and bias b, to three digits, that minimise the cross-entropy of
-    sigmoid(a · logit + b) with `hits` (n,) (Platt 1999), by Newton's method."""
+    sigmoid(a · logit + b) with `hits` (n,) (Platt 1999), by Newton's method with steps that are
+    halved until they are worth it (Lin et al. 2007, Machine Learning 68, 267)."""
     columns = np.stack([logits, np.ones_like(logits)], axis=1)
+    signs = np.where(hits, -1.0, 1.0)
+
+    def cost(weights: NDArray[np.float64]) -> float:
+        return float(np.logaddexp(0, signs * (columns @ weights)).sum())
+
     weights = np.array([1.0, 0.0])
     for _ in range(50):
-        chances = 1 / (1 + np.exp(-columns @ weights))
+        chances = np.exp(-np.logaddexp(0, -columns @ weights))
         gradient = columns.T @ (chances - hits)
         curvature = (columns * (chances * (1 - chances))[:, None]).T @ columns
         # A little of the identity keeps steps finite where every find is right.
-        weights = weights - np.linalg.solve(curvature + 1e-3 * np.eye(2), gradient)
+        step = np.linalg.solve(curvature + 1e-3 * np.eye(2), gradient)
+        while cost(weights - step) > cost(weights) and np.abs(step).max() > LEAST_STEP:
+            step = step / 2
+        weights = weights - step
     scale, bias = (float(f"{value:.3g}") for value in weights)
     return max(scale, 1e-3), bias

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SIDES = (320, 640)
 PARITY = 2e-3  # of answers, most of which are between -10 and 10
 PARITY_PICTURES = 20
+SUREST = 1 - 1e-9
 
 
 def write_folder(folder: Path, run: "Run", said: dict[str, Any]) -> str:
@@ -71,6 +72,7 @@ def write_folder(folder: Path, run: "Run", said: dict[str, Any]) -> str:
         np.stack([logits for logits, _ in pairs]), np.array([label for _, label in pairs])
     )
     write_card(folder, card)
+    SingleShotNet.load(folder)
     return f"{len(weights):,} bytes, answers within {difference:.1e} of PyTorch's"
 
 
@@ -91,6 +93,7 @@ def fit_score(served: Predict, data: Scenes) -> tuple[float, float]:
     for side in SIDES:
         found = detections(served, data.photographs, side, data.head.find)
         for each in tallies(found, data.photographs):
-            logits.append(np.log(each.scores / (1 - each.scores)))
+            scores = each.scores.clip(max=SUREST)  # many votes make it 1 to the last bit
+            logits.append(np.log(scores / (1 - scores)))
             hits.append(each.hits)
     return fit_logistic(np.concatenate(logits), np.concatenate(hits))

@@ -18,7 +18,7 @@ class SingleShotDetector:
     )
     needs_color = True
     min_face_share = 0.05
-    box_scale = 0.86
+    box_scale = 0.92
 
     def __init__(self, net: SingleShotNet) -> None:
         self._net = net
