@@ -89,6 +89,18 @@ class InvalidCursor(EmotionError):
     field = "cursor"
 
 
+class MissingKey(EmotionError):
+    """The request shows no key and needs one."""
+
+
+class WrongKey(EmotionError):
+    """The request shows something that is no key, or none that holds now."""
+
+
+class MissingRight(EmotionError):
+    """The key may not do what the request asks for."""
+
+
 class NotFound(EmotionError):
     """Nothing is stored under that id."""
 

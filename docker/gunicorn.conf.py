@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from app.cpus import available_cpus
-from app.settings import Settings
+from app.settings import SettingError, Settings
+from app.start import who_may
 
 _settings = Settings.from_environment(os.environ)
 
@@ -26,6 +27,14 @@ if Path("/dev/shm").is_dir():  # noqa: S108  gunicorn makes a private file in it
     worker_tmp_dir = "/dev/shm"  # noqa: S108
 accesslog = None
 errorlog = "-"
+
+
+def on_starting(server):
+    """Nobody is let in by an oversight."""
+    try:
+        server.log.info(who_may(_settings))
+    except SettingError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 def post_worker_init(worker):

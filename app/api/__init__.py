@@ -3,6 +3,7 @@
 from flask import Flask
 
 from app.api import docs, faces, health, images, legacy, models
+from app.api.access import init_access
 from app.api.blueprint import Api
 from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
@@ -28,6 +29,7 @@ def init_api(app: Flask) -> None:
         "API_SPEC_OPTIONS": {"info": {"description": DESCRIPTION}},
     }
     init_problems(app)
+    init_access(app)
     api = Api(app)
     for name, schema in (
         ("Face", FaceSchema),
@@ -35,6 +37,7 @@ def init_api(app: Flask) -> None:
         ("ModelRef", ModelRefSchema),
     ):
         api.spec.components.schema(name, schema=schema)
+    api.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
     app.register_blueprint(docs.blp)

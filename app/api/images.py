@@ -29,6 +29,7 @@ from app.api.schemas import (
     MultipartBody,
 )
 from app.store import queries
+from app.store.keys import Right
 from app.store.records import Filters
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
@@ -49,6 +50,7 @@ ANSWERS = {
 
 @blp.route("")
 class Images(MethodView):
+    @blp.needs(Right.ANALYSE)
     @blp.doc(
         requestBody={"required": True, "content": BODIES},
         responses={
@@ -74,6 +76,7 @@ class Images(MethodView):
             return _answer_several(pictures, asked, accepted)
         return _answer_one(pictures[0], asked, accepted)
 
+    @blp.needs(Right.READ)
     @blp.arguments(PageArguments, location="query")
     @blp.response(200, ImagePageSchema)
     def get(self, asked: PageRequest) -> Any:
@@ -85,6 +88,7 @@ class Images(MethodView):
         page = queries.page_of_images(asked.filters, size=asked.size, cursor=asked.cursor)
         return image_page_document(page, asked.view), link_to_next(page.next_cursor)
 
+    @blp.needs(Right.ERASE)
     @blp.arguments(ErasureArguments, location="query")
     @blp.response(200, ErasureSchema)
     def delete(self, filters: Filters) -> Any:
@@ -94,12 +98,14 @@ class Images(MethodView):
 
 @blp.route(f"/<int(max={BIGGEST_ID}):image_id>")
 class Image(MethodView):
+    @blp.needs(Right.READ)
     @blp.arguments(ViewArguments, location="query")
     @blp.response(200, ImageSchema)
     def get(self, view: View, image_id: int) -> Any:
         """One stored image"""
         return image_document(queries.get(image_id), view)
 
+    @blp.needs(Right.ERASE)
     @blp.response(204)
     def delete(self, image_id: int) -> None:
         """Erase an image and all that belongs to it"""

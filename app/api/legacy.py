@@ -12,12 +12,14 @@ from app.api.current import engine
 from app.api.documents import View, image_document
 from app.api.pictures import picture_from_json, read_json
 from app.api.schemas import JsonBody, LegacySchema
+from app.store.keys import Right
 
 blp = ApiBlueprint("legacy", description="The original client's call")
 
 
 @blp.route("/index")
 class Index(MethodView):
+    @blp.needs(Right.ANALYSE)
     @blp.doc(requestBody={"required": True, "content": {"application/json": {"schema": JsonBody}}})
     @blp.arguments(LegacyArguments, location="json")
     @blp.response(200, LegacySchema)

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[EmotionError], int] = {
     errors.NoImage: 400,
     errors.MalformedInput: 400,
+    errors.MissingKey: 401,
+    errors.WrongKey: 401,
+    errors.MissingRight: 403,
     errors.NotFound: 404,
     errors.CannotDraw: 406,
     errors.TooManyImages: 413,
@@ -123,6 +126,8 @@ def problem_response(
     response.content_type = PROBLEM_JSON
     if response.status_code == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="emotion"'
     if response.status_code == 405 and isinstance(error, HTTPException):
         response.headers.extend(error.get_headers())  # Allow
         response.content_type = PROBLEM_JSON

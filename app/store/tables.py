@@ -157,3 +157,17 @@ class MarkRow(Base):
     __tablename__ = "mark"
 
     image_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+
+
+class KeyRow(Base):
+    """An API key: see app.keys. Revoked ones stay."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    secret_hash: Mapped[str] = mapped_column(String(255))
+    rights: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
