@@ -11,7 +11,9 @@ from app.errors import EmotionError
 from app.keys import issue
 from app.settings import Settings
 from app.store import keys as stored_keys
+from app.store import queries
 from app.store.keys import Right
+from app.store.records import Filters
 from app.vision.engine import Engine
 from app.vision.install import install
 
@@ -19,11 +21,13 @@ LONGEST_NAME = 100
 
 models = AppGroup("models", help="The models that requests can name.")
 keys = AppGroup("keys", help="The keys that requests need.")
+retention = AppGroup("retention", help="How long results are kept.")
 
 
 def init_cli(app: Flask) -> None:
     app.cli.add_command(models)
     app.cli.add_command(keys)
+    app.cli.add_command(retention)
 
 
 @models.command("list")
@@ -101,3 +105,18 @@ def revoke_key(key_id: str) -> None:
     except EmotionError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"revoked {key_id}")
+
+
+@retention.command("run")
+def run_retention() -> None:
+    """Erase what is older than EMOTION_RETENTION_DAYS."""
+    settings: Settings = current_app.extensions["settings"]
+    if not settings.retention_days:
+        click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
+        return
+    until = datetime.now(UTC) - timedelta(days=settings.retention_days)
+    try:
+        erased = queries.erase_matching(Filters(until=until))
+    except EmotionError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"erased {erased} images from before {until:%Y-%m-%d %H:%M} UTC")

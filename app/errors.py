@@ -83,6 +83,10 @@ class TooWideSpan(EmotionError):
     field = "since"
 
 
+class KeyReused(EmotionError):
+    """An Idempotency-Key came before with another request."""
+
+
 class InvalidCursor(EmotionError):
     """The cursor was not made by this service."""
 

@@ -69,6 +69,12 @@ class Settings:
     max_faces: int = _setting(
         "EMOTION_MAX_FACES", 200, "faces kept of a picture, the largest first", at_least=1
     )
+    retention_days: int = _setting(
+        "EMOTION_RETENTION_DAYS",
+        0,
+        "days that results are kept, by `flask --app wsgi retention run`; 0 means for ever",
+        at_most=36_500,
+    )
     workers: int = _setting(
         "EMOTION_WORKERS", 0, "worker processes; 0 means one for each available CPU", at_most=512
     )

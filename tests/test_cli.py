@@ -2,14 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask_migrate import upgrade
 
 from app import create_app
 from app.settings import Settings
+from app.store import queries
 from tests.conftest import card_document
 from tests.graphs import write_graph
+from tests.store.test_queries import HAPPY, analysis
 
 
 @pytest.fixture
@@ -100,3 +104,25 @@ def test_without_a_database_the_commands_say_so(app):
         done = app.test_cli_runner().invoke(args=["keys", *arguments])
         assert done.exit_code == 1
         assert done.output == "Error: the database is away or not ready\n"
+
+
+def test_retention_erases_what_is_older(make_app):
+    app = make_app(retention_days=30)
+    run = app.test_cli_runner()
+    now = datetime.now(UTC)
+    with app.app_context():
+        for days in (0, 29, 31, 400):
+            queries.save(replace(analysis(HAPPY), created_at=now - timedelta(days=days)))
+    done = run.invoke(args=["retention", "run"])
+    assert done.exit_code == 0
+    assert done.output.startswith("erased 2 images from before ")
+    assert len(app.test_client().get("/v1/images").json["images"]) == 2
+
+
+def test_without_a_retention_nothing_is_erased(make_app):
+    app = make_app()
+    with app.app_context():
+        queries.save(replace(analysis(HAPPY), created_at=datetime(2001, 1, 1, tzinfo=UTC)))
+    done = app.test_cli_runner().invoke(args=["retention", "run"])
+    assert done.output == "EMOTION_RETENTION_DAYS is 0: results are kept for ever\n"
+    assert len(app.test_client().get("/v1/images").json["images"]) == 1

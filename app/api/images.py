@@ -7,6 +7,7 @@ from flask.views import MethodView
 from werkzeug.exceptions import NotAcceptable
 
 from app.analyse import Picture, analyse, analyse_and_draw
+from app.api import retries
 from app.api.arguments import (
     AnalyseArguments,
     AnalyseRequest,
@@ -52,6 +53,7 @@ ANSWERS = {
 class Images(MethodView):
     @blp.needs(Right.ANALYSE)
     @blp.doc(
+        parameters=[retries.PARAMETER],
         requestBody={"required": True, "content": BODIES},
         responses={
             "201": {"description": "Analysed and committed", "content": ANSWERS},
@@ -66,12 +68,14 @@ class Images(MethodView):
         JSON with base64. Options are query parameters, or fields of the form or the JSON, which
         win. One picture is answered by its image object, several by
         `{"images": […], "errors": […]}`, where a picture that fails does not harm the others.
-        `Accept: image/png` or `image/jpeg` returns the annotated picture instead.
+        `Accept: image/png` or `image/jpeg` returns the annotated picture instead. With
+        `Idempotency-Key` a request can be sent again without keeping anything twice.
         """
         accepted = negotiate("application/json", *PICTURE_TYPES)
         pictures = read_pictures(
             request, max_images=settings().max_images, file_name=asked.file_name
         )
+        pictures = retries.with_retries(pictures, asked.options)
         if len(pictures) > 1:
             return _answer_several(pictures, asked, accepted)
         return _answer_one(pictures[0], asked, accepted)

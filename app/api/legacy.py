@@ -11,6 +11,7 @@ from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.api.documents import View, image_document
 from app.api.pictures import picture_from_json, read_json
+from app.api.retries import PARAMETER, with_retries
 from app.api.schemas import JsonBody, LegacySchema
 from app.store.keys import Right
 
@@ -20,7 +21,10 @@ blp = ApiBlueprint("legacy", description="The original client's call")
 @blp.route("/index")
 class Index(MethodView):
     @blp.needs(Right.ANALYSE)
-    @blp.doc(requestBody={"required": True, "content": {"application/json": {"schema": JsonBody}}})
+    @blp.doc(
+        parameters=[PARAMETER],
+        requestBody={"required": True, "content": {"application/json": {"schema": JsonBody}}},
+    )
     @blp.arguments(LegacyArguments, location="json")
     @blp.response(200, LegacySchema)
     def post(self, asked: dict[str, Any]) -> Any:
@@ -30,5 +34,7 @@ class Index(MethodView):
         object of `POST /v1/images`. `Accept` is not looked at: that client asks for text.
         """
         picture = picture_from_json(read_json(request), asked.get("file_name"))
-        analysis = analyse(engine(), picture, Options(asked["threshold"]))
+        options = Options(asked["threshold"])
+        (picture,) = with_retries([picture], options)
+        analysis = analyse(engine(), picture, options)
         return {"message": "image received", **image_document(analysis, View())}

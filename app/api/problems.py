@@ -24,6 +24,7 @@ STATUS: dict[type[EmotionError], int] = {
     errors.MissingRight: 403,
     errors.NotFound: 404,
     errors.CannotDraw: 406,
+    errors.KeyReused: 409,
     errors.TooManyImages: 413,
     errors.ImageTooLarge: 413,
     errors.UnsupportedImageType: 415,
