@@ -5,6 +5,7 @@ from flask import Flask
 from app.api import docs, faces, health, images, legacy, models
 from app.api.access import init_access
 from app.api.blueprint import Api
+from app.api.headers import init_headers
 from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
 from app.api.schemas import FaceSchema, FullFaceSchema, ModelRefSchema
@@ -30,6 +31,7 @@ def init_api(app: Flask) -> None:
     }
     init_problems(app)
     init_access(app)
+    init_headers(app)
     api = Api(app)
     for name, schema in (
         ("Face", FaceSchema),
