@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
 
 # What Kubernetes puts into every pod beside a Service that is called "emotion".
 _FOREIGN = re.compile(r"EMOTION_(SERVICE_(HOST|PORT)|PORT)")

@@ -19,6 +19,7 @@ from app.api.arguments import (
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.current import engine, settings
 from app.api.documents import View, image_document, image_page_document
+from app.api.metrics import observe
 from app.api.pictures import read_pictures
 from app.api.problems import as_problem, problem, problem_response
 from app.api.schemas import (
@@ -123,6 +124,7 @@ def _answer_one(picture: Picture, asked: AnalyseRequest, accepted: str) -> Respo
     else:
         analysis = analyse(engine(), picture, asked.options)
         response = jsonify(image_document(analysis, View(full=asked.full)))
+    observe(analysis)
     if asked.options.store:
         response.status_code = 201
         response.location = url_for("images.Image", image_id=analysis.id)
@@ -143,6 +145,7 @@ def _answer_several(pictures: list[Picture], asked: AnalyseRequest, accepted: st
         except Exception as error:  # whatever it is, the client must learn what was kept
             errors.append((index, picture.file_name, as_problem(error)))
         else:
+            observe(analysis)
             images.append(image_document(analysis, View(full=asked.full)))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]

@@ -10,6 +10,7 @@ from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.api.documents import View, image_document
+from app.api.metrics import observe
 from app.api.pictures import picture_from_json, read_json
 from app.api.retries import PARAMETER, with_retries
 from app.api.schemas import JsonBody, LegacySchema
@@ -37,4 +38,5 @@ class Index(MethodView):
         options = Options(asked["threshold"])
         (picture,) = with_retries([picture], options)
         analysis = analyse(engine(), picture, options)
+        observe(analysis)
         return {"message": "image received", **image_document(analysis, View())}

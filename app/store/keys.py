@@ -17,6 +17,7 @@ class Right(StrEnum):
     ANALYSE = "analyse"
     READ = "read"
     ERASE = "erase"
+    METRICS = "metrics"
     ADMIN = "admin"
 
 
