@@ -8,6 +8,7 @@ import tomllib
 import pytest
 import requests
 
+from app.api.problems import STATUS
 from app.settings import ROOT, VERSION
 from tests.conftest import picture, upload
 from tests.service import running_service
@@ -128,3 +129,42 @@ def test_several_workers_count_together_and_log_json(tmp_path):
     assert [line["faces"] for line in posts] == [1] * 6
     assert posts[0].keys() >= {"time", "level", "request_id", "route", "status", "milliseconds"}
     assert "secret" not in (tmp_path / "service.log").read_text()
+
+
+NAMES = re.compile(r"\bemotion_\w+")
+
+
+@pytest.mark.parametrize("file", ["grafana-dashboard.json", "prometheus-alerts.yaml"])
+def test_dashboard_and_alerts_ask_for_numbers_that_there_are(client, file):
+    post(client, TWO_FACES, BAD)
+    there = {re.split(r"[{ ]", name)[0] for name in scrape(client)}
+    asked = set(NAMES.findall((ROOT / "docker" / file).read_text()))
+    assert len(asked) >= 3
+    assert asked <= there
+
+
+def test_the_dashboards_labels_are_those_of_its_numbers(client):
+    post(client, TWO_FACES, BAD)
+    said = scrape(client)
+    dashboard = json.loads((ROOT / "docker" / "grafana-dashboard.json").read_text())
+    targets = [target for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(targets) > 8
+    for target in targets:
+        labels = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+        names = NAMES.findall(target["expr"])
+        assert any(
+            labels <= set(re.findall(r'(\w+)="', each))
+            for each in said
+            if each.startswith(names[0])
+        ), target
+
+
+def test_the_alerts_name_reasons_and_routes_that_there_are(app):
+    rules = (ROOT / "docker" / "prometheus-alerts.yaml").read_text()
+    reasons = {
+        name for part in re.findall(r'reason=~?"([^"]+)"', rules) for name in part.split("|")
+    }
+    assert len(reasons) > 3
+    assert reasons <= {error.__name__ for error in STATUS}
+    routes = set(re.findall(r'route="([^"]+)"', rules))
+    assert routes <= {rule.rule for rule in app.url_map.iter_rules()}
