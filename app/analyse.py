@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from app.store import queries
+from app.store import queries, retries
+from app.store.retries import AlreadyKept, Retry
 from app.vision.draw import annotated_picture
 from app.vision.engine import Engine
 from app.vision.stopwatch import Stopwatch
@@ -11,10 +12,11 @@ from app.vision.types import Analysis, Wanted
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture file as a client sent it."""
+    """A picture file as a client sent it; with `retry` it may come again and is kept once."""
 
     data: bytes
     file_name: str
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,11 @@ class Options:
 def analyse(engine: Engine, picture: Picture, options: Options) -> Analysis:
     """Find the faces, name their emotions and, unless told not to store, commit the answer.
 
-    Raises what `Engine.analyse` and `queries.save` raise; then nothing is kept.
+    Raises what `Engine.analyse` and `queries.save` raise, and KeyReused; then nothing is kept.
     """
-    return _keep(_find(engine, picture, options), options)
+    if kept := _kept(picture):
+        return kept
+    return _keep(_find(engine, picture, options), picture, options)
 
 
 def analyse_and_draw(
@@ -45,9 +49,10 @@ def analyse_and_draw(
 
     Drawn before it is kept: what cannot be answered (CannotDraw) is not kept either.
     """
-    found = _find(engine, picture, options)
+    kept = _kept(picture)
+    found = kept or _find(engine, picture, options)
     drawn = annotated_picture(picture.data, found, media_type=media_type)
-    return _keep(found, options), drawn
+    return kept or _keep(found, picture, options), drawn
 
 
 def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
@@ -62,10 +67,19 @@ def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
     )
 
 
-def _keep(analysis: Analysis, options: Options) -> Analysis:
+def _kept(picture: Picture) -> Analysis | None:
+    """What this picture's request made when it came before. Raises KeyReused."""
+    image_id = picture.retry and retries.image_id(picture.retry)
+    return queries.get(image_id) if image_id else None
+
+
+def _keep(analysis: Analysis, picture: Picture, options: Options) -> Analysis:
     if not options.store:
         return analysis
     stopwatch = Stopwatch()
     with stopwatch("store"):
-        stored = queries.save(analysis)
+        try:
+            stored = queries.save(analysis, picture.retry)
+        except AlreadyKept:
+            return _kept(picture) or _keep(analysis, picture, options)
     return replace(stored, timings_ms={**stored.timings_ms, **stopwatch.timings_ms})

@@ -1,5 +1,6 @@
-"""Commands for operators: `flask --app wsgi models …`."""
+"""Commands for operators: `flask --app wsgi models …`, `flask --app wsgi keys …`."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -7,15 +8,26 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 
 from app.errors import EmotionError
+from app.keys import issue
 from app.settings import Settings
+from app.store import keys as stored_keys
+from app.store import queries
+from app.store.keys import Right
+from app.store.records import Filters
 from app.vision.engine import Engine
 from app.vision.install import install
 
+LONGEST_NAME = 100
+
 models = AppGroup("models", help="The models that requests can name.")
+keys = AppGroup("keys", help="The keys that requests need.")
+retention = AppGroup("retention", help="How long results are kept.")
 
 
 def init_cli(app: Flask) -> None:
     app.cli.add_command(models)
+    app.cli.add_command(keys)
+    app.cli.add_command(retention)
 
 
 @models.command("list")
@@ -44,3 +56,67 @@ def install_model(weights: Path, card: Path) -> None:
     except EmotionError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"installed {installed.name} {installed.version}, sha256 {installed.sha256}")
+
+
+@keys.command("create")
+@click.argument("name")
+@click.option(
+    "--right",
+    "rights",
+    multiple=True,
+    required=True,
+    type=click.Choice([str(right) for right in Right]),
+    help="may be given several times; admin includes the others",
+)
+@click.option("--days", type=click.IntRange(min=1, max=36_500), help="until it expires; else never")
+def create_key(name: str, rights: tuple[str, ...], days: int | None) -> None:
+    """Make a key for NAME and show it, once."""
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise click.ClickException(f"a name has 1 to {LONGEST_NAME} printable characters")
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    try:
+        key = issue(name, [Right(right) for right in rights], expires_at)
+    except EmotionError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(key)
+    click.echo("This is the only time that it is shown.", err=True)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Every key: id, rights, whether it holds, and its name."""
+    now = datetime.now(UTC)
+    try:
+        every = stored_keys.every()
+    except EmotionError as error:
+        raise click.ClickException(str(error)) from error
+    for key in every:
+        until = f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "for ever"
+        rights = " ".join(right for right in Right if right in key.rights)
+        click.echo(f"{key.id}\t{rights}\t{key.end(now) or until}\t{key.name}")
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+def revoke_key(key_id: str) -> None:
+    """Let the key with that ID in no more, from its next request on."""
+    try:
+        stored_keys.revoke(key_id)
+    except EmotionError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"revoked {key_id}")
+
+
+@retention.command("run")
+def run_retention() -> None:
+    """Erase what is older than EMOTION_RETENTION_DAYS."""
+    settings: Settings = current_app.extensions["settings"]
+    if not settings.retention_days:
+        click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
+        return
+    until = datetime.now(UTC) - timedelta(days=settings.retention_days)
+    try:
+        erased = queries.erase_matching(Filters(until=until))
+    except EmotionError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"erased {erased} images from before {until:%Y-%m-%d %H:%M} UTC")

@@ -83,10 +83,26 @@ class TooWideSpan(EmotionError):
     field = "since"
 
 
+class KeyReused(EmotionError):
+    """An Idempotency-Key came before with another request."""
+
+
 class InvalidCursor(EmotionError):
     """The cursor was not made by this service."""
 
     field = "cursor"
+
+
+class MissingKey(EmotionError):
+    """The request shows no key and needs one."""
+
+
+class WrongKey(EmotionError):
+    """The request shows something that is no key, or none that holds now."""
+
+
+class MissingRight(EmotionError):
+    """The key may not do what the request asks for."""
 
 
 class NotFound(EmotionError):

@@ -4,6 +4,7 @@ Read from the environment here and nowhere else. README.md lists them all; a tes
 """
 
 import dataclasses
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
 
 # What Kubernetes puts into every pod beside a Service that is called "emotion".
 _FOREIGN = re.compile(r"EMOTION_(SERVICE_(HOST|PORT)|PORT)")
+
+_BOOLEANS = {"true": True, "false": False}
 
 
 class SettingError(Exception):
@@ -29,6 +33,11 @@ def _setting(env: str, default: Any, help: str, at_least: float = 0, at_most: fl
 class Settings:
     host: str = _setting("HOST", "127.0.0.1", "address to listen on")
     port: int = _setting("PORT", 5000, "port to listen on", at_most=65535)
+    allow_anonymous: bool = _setting(
+        "EMOTION_ALLOW_ANONYMOUS",
+        False,
+        "whether whoever reaches it may do everything without a key",
+    )
     database_url: str = _setting(
         "EMOTION_DATABASE_URL",
         f"sqlite:///{ROOT / 'instance' / 'emotion.db'}",
@@ -61,6 +70,12 @@ class Settings:
     max_faces: int = _setting(
         "EMOTION_MAX_FACES", 200, "faces kept of a picture, the largest first", at_least=1
     )
+    retention_days: int = _setting(
+        "EMOTION_RETENTION_DAYS",
+        0,
+        "days that results are kept, by `flask --app wsgi retention run`; 0 means for ever",
+        at_most=36_500,
+    )
     workers: int = _setting(
         "EMOTION_WORKERS", 0, "worker processes; 0 means one for each available CPU", at_most=512
     )
@@ -73,6 +88,11 @@ class Settings:
     opencv_threads: int = _setting(
         "EMOTION_OPENCV_THREADS", 1, "threads of OpenCV in a worker", at_least=1, at_most=64
     )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens to the machine that it runs on only."""
+        return is_loopback(self.host)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -91,11 +111,22 @@ class Settings:
         return cls(**values)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a name or address means the machine itself."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
 def _parse(env: str, text: str, kind: type, limits: tuple[float, float]) -> Any:
     try:
-        value = kind(text)
-    except ValueError as error:
-        raise SettingError(f"{env}={text!r} is not of type {kind.__name__}") from error
+        value = _BOOLEANS[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError) as error:
+        what = "true or false" if kind is bool else f"of type {kind.__name__}"
+        raise SettingError(f"{env}={text!r} is not {what}") from error
     low, high = limits
     # `not … <=` and not `>`: a NaN is in no range.
     if kind in (int, float) and not low <= value <= high:

@@ -1,10 +1,13 @@
 """How gunicorn serves the application: `gunicorn -c docker/gunicorn.conf.py wsgi:app`."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from app.cpus import available_cpus
-from app.settings import Settings
+from app.settings import SettingError, Settings
+from app.start import who_may
 
 _settings = Settings.from_environment(os.environ)
 
@@ -25,7 +28,48 @@ preload_app = False
 if Path("/dev/shm").is_dir():  # noqa: S108  gunicorn makes a private file in it
     worker_tmp_dir = "/dev/shm"  # noqa: S108
 accesslog = None
-errorlog = "-"
+# The log: one JSON object a line.
+logconfig_dict = {
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(levelname)s %(process)d %(name)s %(message)s",
+            "timestamp": "time",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+        }
+    },
+    "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"level": "INFO", "handlers": ["json"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
+        "alembic": {"level": "WARNING"},  # it tells at each look at the revision
+    },
+}
+# Where the workers count, each in its own files, for /metrics.
+_own_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+if _own_folder:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="emotion-metrics-")
+
+
+def on_starting(server):
+    """Nobody is let in by an oversight."""
+    try:
+        server.log.info(who_may(_settings))
+    except SettingError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def child_exit(server, worker):
+    """What a worker that is gone was working at is no longer in flight."""
+    # When it is imported it settles how it counts, by the folder above.
+    from prometheus_client import multiprocess  # noqa: PLC0415
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server):
+    if _own_folder:
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def post_worker_init(worker):

@@ -1,13 +1,19 @@
 """The operator's commands."""
 
 import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from flask_migrate import upgrade
 
 from app import create_app
 from app.settings import Settings
+from app.store import queries
 from tests.conftest import card_document
 from tests.graphs import write_graph
+from tests.store.test_queries import HAPPY, analysis
 
 
 @pytest.fixture
@@ -40,3 +46,83 @@ def test_a_model_is_installed_listed_and_offered(app, tmp_path):
     again = run.invoke(args=arguments)
     assert again.exit_code == 1
     assert again.output == ("Error: there is a model 'mine' already; remove its folder first\n")
+
+
+@pytest.fixture
+def keys(app):
+    """Runs `flask keys …` on a database at head; gives what it printed."""
+    with app.app_context():
+        upgrade()
+
+    def run(*arguments):
+        done = app.test_cli_runner().invoke(args=["keys", *arguments])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return run
+
+
+def test_a_key_is_made_used_listed_and_revoked(app, keys):
+    key = keys("create", "my phone", "--right", "read", "--right", "analyse", "--days", "2").strip()
+    assert re.fullmatch(r"emo_[0-9a-f]{12}_[\w-]{43}", key)
+    headers = {"Authorization": f"Bearer {key}"}
+    assert app.test_client().get("/v1/images", headers=headers).status_code == 200
+    key_id = key.split("_")[1]
+    until = r"until \d{4}-\d\d-\d\d"
+    assert re.fullmatch(f"{key_id}\tanalyse read\t{until}\tmy phone\n", keys("list"))
+    assert keys("revoke", key_id) == f"revoked {key_id}\n"
+    assert keys("list") == f"{key_id}\tanalyse read\trevoked\tmy phone\n"
+    assert app.test_client().get("/v1/images", headers=headers).status_code == 401
+
+
+def test_a_key_without_an_end_holds_for_ever(keys):
+    keys("create", "a", "--right", "admin")
+    assert keys("list").endswith("\tadmin\tfor ever\ta\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["create", "a"],
+        ["create", "a", "--right", "fly"],
+        ["create", "", "--right", "read"],
+        ["create", "a\nb", "--right", "read"],
+        ["create", "a" * 101, "--right", "read"],
+        ["create", "a", "--right", "read", "--days", "0"],
+        ["revoke", "nope"],
+    ],
+)
+def test_a_wrong_command_makes_no_key_and_says_why(app, keys, arguments):
+    done = app.test_cli_runner().invoke(args=["keys", *arguments])
+    assert done.exit_code in (1, 2)
+    assert "Error: " in done.output
+    assert keys("list") == ""
+
+
+def test_without_a_database_the_commands_say_so(app):
+    for arguments in (["list"], ["create", "a", "--right", "read"], ["revoke", "a"]):
+        done = app.test_cli_runner().invoke(args=["keys", *arguments])
+        assert done.exit_code == 1
+        assert done.output == "Error: the database is away or not ready\n"
+
+
+def test_retention_erases_what_is_older(make_app):
+    app = make_app(retention_days=30)
+    run = app.test_cli_runner()
+    now = datetime.now(UTC)
+    with app.app_context():
+        for days in (0, 29, 31, 400):
+            queries.save(replace(analysis(HAPPY), created_at=now - timedelta(days=days)))
+    done = run.invoke(args=["retention", "run"])
+    assert done.exit_code == 0
+    assert done.output.startswith("erased 2 images from before ")
+    assert len(app.test_client().get("/v1/images").json["images"]) == 2
+
+
+def test_without_a_retention_nothing_is_erased(make_app):
+    app = make_app()
+    with app.app_context():
+        queries.save(replace(analysis(HAPPY), created_at=datetime(2001, 1, 1, tzinfo=UTC)))
+    done = app.test_cli_runner().invoke(args=["retention", "run"])
+    assert done.output == "EMOTION_RETENTION_DAYS is 0: results are kept for ever\n"
+    assert len(app.test_client().get("/v1/images").json["images"]) == 1

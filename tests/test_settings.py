@@ -21,6 +21,12 @@ def test_the_environment_wins():
     assert (settings.port, settings.threshold, settings.models_dir) == (8080, 0.25, Path("/m"))
 
 
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False)])
+def test_false_is_false(text, value):
+    settings = Settings.from_environment({"EMOTION_ALLOW_ANONYMOUS": text})
+    assert settings.allow_anonymous is value
+
+
 def test_what_kubernetes_adds_for_a_service_of_that_name_is_not_ours():
     foreign = {"EMOTION_PORT": "tcp://10.0.0.1:80", "EMOTION_SERVICE_HOST": "10.0.0.1"}
     assert Settings.from_environment(foreign) == Settings()
@@ -39,6 +45,8 @@ def test_what_kubernetes_adds_for_a_service_of_that_name_is_not_ours():
         ("EMOTION_MAX_PIXELS", "500000000"),
         ("EMOTION_WORKERS", "-1"),
         ("EMOTION_THRESOLD", "0.5"),
+        ("EMOTION_ALLOW_ANONYMOUS", "yes"),
+        ("EMOTION_ALLOW_ANONYMOUS", ""),
     ],
 )
 def test_a_wrong_setting_stops_the_start_and_is_named(env, text):

@@ -2,8 +2,12 @@
 
 from flask import Flask
 
-from app.api import docs, faces, health, images, legacy, models
+from app.api import docs, faces, health, images, legacy, metrics, models
+from app.api.access import init_access
 from app.api.blueprint import Api
+from app.api.headers import init_headers
+from app.api.log import init_log
+from app.api.metrics import init_metrics
 from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
 from app.api.schemas import FaceSchema, FullFaceSchema, ModelRefSchema
@@ -14,7 +18,7 @@ Finds the faces in a picture, says what expression each one shows, and keeps the
 The whole distribution over the emotions is stored; `threshold` is a way of looking at it and can
 be another at every request. Errors are `application/problem+json` (RFC 9457).
 """
-BLUEPRINTS = (images.blp, faces.blp, models.blp, legacy.blp, health.blp)
+BLUEPRINTS = (images.blp, faces.blp, models.blp, legacy.blp, health.blp, metrics.blp)
 
 
 def init_api(app: Flask) -> None:
@@ -28,6 +32,10 @@ def init_api(app: Flask) -> None:
         "API_SPEC_OPTIONS": {"info": {"description": DESCRIPTION}},
     }
     init_problems(app)
+    init_metrics(app)
+    init_log(app)
+    init_access(app)
+    init_headers(app)
     api = Api(app)
     for name, schema in (
         ("Face", FaceSchema),
@@ -35,6 +43,7 @@ def init_api(app: Flask) -> None:
         ("ModelRef", ModelRefSchema),
     ):
         api.spec.components.schema(name, schema=schema)
+    api.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
     app.register_blueprint(docs.blp)

@@ -1,5 +1,6 @@
 """flask-smorest with this service's habits."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -7,8 +8,10 @@ import flask_smorest
 from flask import Response, after_this_request, request
 from werkzeug.exceptions import NotAcceptable
 
+from app.api.access import PUBLIC, View, needs
 from app.api.pictures import OptionsParser
 from app.api.problems import PROBLEM_JSON, ProblemSchema
+from app.store.keys import Right
 
 
 def negotiate(*offers: str) -> str:
@@ -42,6 +45,18 @@ class ApiBlueprint(flask_smorest.Blueprint):
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, __name__, **kwargs)
+
+    def needs(self, right: Right | str) -> Callable[[View], View]:
+        """Say which right a view needs, or PUBLIC: outermost, above all that else decorates it."""
+
+        def mark(view: View) -> View:
+            if right != PUBLIC:
+                view = self.doc(security=[{"key": [str(right)]}])(view)
+                view = self.alt_response(401, "UNAUTHORIZED")(view)
+                view = self.alt_response(403, "FORBIDDEN")(view)
+            return needs(right)(view)
+
+        return mark
 
     def _prepare_arguments_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
         # OpenAPI knows no parameter that may also be a field of the body; those are documented

@@ -6,27 +6,33 @@ import flask_swagger_ui
 from flask import Blueprint, Response, redirect, render_template, send_from_directory, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from app.api.access import PUBLIC, needs
+
 DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 
 blp = Blueprint("docs", __name__, template_folder="templates")
 
 
 @blp.get("/")
+@needs(PUBLIC)
 def home() -> BaseResponse:
     return redirect(url_for("docs.page"))
 
 
 @blp.get("/docs")
+@needs(PUBLIC)
 def page() -> str:
     # Our own page around it, since the package's holds an inline script.
     return render_template("docs.html")
 
 
 @blp.get("/docs/start.js")
+@needs(PUBLIC)
 def start() -> Response:
     return Response(render_template("docs.js"), content_type="text/javascript; charset=utf-8")
 
 
 @blp.get("/docs/assets/<path:file_name>")
+@needs(PUBLIC)
 def asset(file_name: str) -> Response:
     return send_from_directory(DIST, file_name)

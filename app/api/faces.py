@@ -13,6 +13,7 @@ from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.documents import face_page_document, span_document, time_text
 from app.api.schemas import FacePageSchema, SummarySchema
 from app.store import queries, summary
+from app.store.keys import Right
 from app.store.records import Filters
 
 blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces across images")
@@ -39,6 +40,7 @@ CSV_COLUMNS = (
 
 @blp.route("/faces")
 class Faces(MethodView):
+    @blp.needs(Right.READ)
     @blp.doc(responses={"200": {"description": "OK", "content": ANSWERS}})
     @blp.arguments(PageArguments, location="query")
     @blp.response(200, FacePageSchema)
@@ -58,6 +60,7 @@ class Faces(MethodView):
 
 @blp.route("/summary")
 class Summary(MethodView):
+    @blp.needs(Right.READ)
     @blp.arguments(SummaryArguments, location="query")
     @blp.response(200, SummarySchema)
     def get(self, asked: SummaryRequest) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 from flask.views import MethodView
 from werkzeug.exceptions import ServiceUnavailable
 
+from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.api.schemas import ReadinessSchema, StateSchema
@@ -15,6 +16,7 @@ blp = ApiBlueprint("health", description="How it is")
 
 @blp.route("/healthz")
 class Health(MethodView):
+    @blp.needs(PUBLIC)
     @blp.response(200, StateSchema)
     def get(self) -> Any:
         """Alive: the process answers"""
@@ -23,6 +25,7 @@ class Health(MethodView):
 
 @blp.route("/readyz")
 class Readiness(MethodView):
+    @blp.needs(PUBLIC)
     @blp.response(200, ReadinessSchema)
     @blp.alt_response(503, "SERVICE_UNAVAILABLE")
     def get(self) -> Any:

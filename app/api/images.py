@@ -7,6 +7,7 @@ from flask.views import MethodView
 from werkzeug.exceptions import NotAcceptable
 
 from app.analyse import Picture, analyse, analyse_and_draw
+from app.api import retries
 from app.api.arguments import (
     AnalyseArguments,
     AnalyseRequest,
@@ -18,6 +19,7 @@ from app.api.arguments import (
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.current import engine, settings
 from app.api.documents import View, image_document, image_page_document
+from app.api.metrics import observe
 from app.api.pictures import read_pictures
 from app.api.problems import as_problem, problem, problem_response
 from app.api.schemas import (
@@ -29,6 +31,7 @@ from app.api.schemas import (
     MultipartBody,
 )
 from app.store import queries
+from app.store.keys import Right
 from app.store.records import Filters
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
@@ -49,7 +52,9 @@ ANSWERS = {
 
 @blp.route("")
 class Images(MethodView):
+    @blp.needs(Right.ANALYSE)
     @blp.doc(
+        parameters=[retries.PARAMETER],
         requestBody={"required": True, "content": BODIES},
         responses={
             "201": {"description": "Analysed and committed", "content": ANSWERS},
@@ -64,16 +69,19 @@ class Images(MethodView):
         JSON with base64. Options are query parameters, or fields of the form or the JSON, which
         win. One picture is answered by its image object, several by
         `{"images": […], "errors": […]}`, where a picture that fails does not harm the others.
-        `Accept: image/png` or `image/jpeg` returns the annotated picture instead.
+        `Accept: image/png` or `image/jpeg` returns the annotated picture instead. With
+        `Idempotency-Key` a request can be sent again without keeping anything twice.
         """
         accepted = negotiate("application/json", *PICTURE_TYPES)
         pictures = read_pictures(
             request, max_images=settings().max_images, file_name=asked.file_name
         )
+        pictures = retries.with_retries(pictures, asked.options)
         if len(pictures) > 1:
             return _answer_several(pictures, asked, accepted)
         return _answer_one(pictures[0], asked, accepted)
 
+    @blp.needs(Right.READ)
     @blp.arguments(PageArguments, location="query")
     @blp.response(200, ImagePageSchema)
     def get(self, asked: PageRequest) -> Any:
@@ -85,6 +93,7 @@ class Images(MethodView):
         page = queries.page_of_images(asked.filters, size=asked.size, cursor=asked.cursor)
         return image_page_document(page, asked.view), link_to_next(page.next_cursor)
 
+    @blp.needs(Right.ERASE)
     @blp.arguments(ErasureArguments, location="query")
     @blp.response(200, ErasureSchema)
     def delete(self, filters: Filters) -> Any:
@@ -94,12 +103,14 @@ class Images(MethodView):
 
 @blp.route(f"/<int(max={BIGGEST_ID}):image_id>")
 class Image(MethodView):
+    @blp.needs(Right.READ)
     @blp.arguments(ViewArguments, location="query")
     @blp.response(200, ImageSchema)
     def get(self, view: View, image_id: int) -> Any:
         """One stored image"""
         return image_document(queries.get(image_id), view)
 
+    @blp.needs(Right.ERASE)
     @blp.response(204)
     def delete(self, image_id: int) -> None:
         """Erase an image and all that belongs to it"""
@@ -113,6 +124,7 @@ def _answer_one(picture: Picture, asked: AnalyseRequest, accepted: str) -> Respo
     else:
         analysis = analyse(engine(), picture, asked.options)
         response = jsonify(image_document(analysis, View(full=asked.full)))
+    observe(analysis)
     if asked.options.store:
         response.status_code = 201
         response.location = url_for("images.Image", image_id=analysis.id)
@@ -133,6 +145,7 @@ def _answer_several(pictures: list[Picture], asked: AnalyseRequest, accepted: st
         except Exception as error:  # whatever it is, the client must learn what was kept
             errors.append((index, picture.file_name, as_problem(error)))
         else:
+            observe(analysis)
             images.append(image_document(analysis, View(full=asked.full)))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]

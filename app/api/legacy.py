@@ -10,15 +10,22 @@ from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.api.documents import View, image_document
+from app.api.metrics import observe
 from app.api.pictures import picture_from_json, read_json
+from app.api.retries import PARAMETER, with_retries
 from app.api.schemas import JsonBody, LegacySchema
+from app.store.keys import Right
 
 blp = ApiBlueprint("legacy", description="The original client's call")
 
 
 @blp.route("/index")
 class Index(MethodView):
-    @blp.doc(requestBody={"required": True, "content": {"application/json": {"schema": JsonBody}}})
+    @blp.needs(Right.ANALYSE)
+    @blp.doc(
+        parameters=[PARAMETER],
+        requestBody={"required": True, "content": {"application/json": {"schema": JsonBody}}},
+    )
     @blp.arguments(LegacyArguments, location="json")
     @blp.response(200, LegacySchema)
     def post(self, asked: dict[str, Any]) -> Any:
@@ -28,5 +35,8 @@ class Index(MethodView):
         object of `POST /v1/images`. `Accept` is not looked at: that client asks for text.
         """
         picture = picture_from_json(read_json(request), asked.get("file_name"))
-        analysis = analyse(engine(), picture, Options(asked["threshold"]))
+        options = Options(asked["threshold"])
+        (picture,) = with_retries([picture], options)
+        analysis = analyse(engine(), picture, options)
+        observe(analysis)
         return {"message": "image received", **image_document(analysis, View())}

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask.views import MethodView
 
+from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.api.schemas import DetectorsSchema, ModelsSchema, PipelinesSchema
@@ -15,6 +16,7 @@ blp = ApiBlueprint("models", url_prefix="/v1", description="What can be asked fo
 
 @blp.route("/models")
 class Models(MethodView):
+    @blp.needs(PUBLIC)
     @blp.response(200, ModelsSchema)
     def get(self) -> Any:
         """Models with their cards: labels, accuracy, licence, intended use"""
@@ -36,6 +38,7 @@ class Models(MethodView):
 
 @blp.route("/detectors")
 class Detectors(MethodView):
+    @blp.needs(PUBLIC)
     @blp.response(200, DetectorsSchema)
     def get(self) -> Any:
         """Face detectors"""
@@ -54,6 +57,7 @@ class Detectors(MethodView):
 
 @blp.route("/pipelines")
 class Pipelines(MethodView):
+    @blp.needs(PUBLIC)
     @blp.response(200, PipelinesSchema)
     def get(self) -> Any:
         """Ways from a picture to its faces and their emotions"""

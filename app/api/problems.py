@@ -4,11 +4,13 @@ HTTP; nothing else in the service knows both."""
 import http
 import logging
 import re
+import time
 import uuid
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from marshmallow import Schema, fields
+from prometheus_client import Counter
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from app import errors
@@ -19,8 +21,12 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[EmotionError], int] = {
     errors.NoImage: 400,
     errors.MalformedInput: 400,
+    errors.MissingKey: 401,
+    errors.WrongKey: 401,
+    errors.MissingRight: 403,
     errors.NotFound: 404,
     errors.CannotDraw: 406,
+    errors.KeyReused: 409,
     errors.TooManyImages: 413,
     errors.ImageTooLarge: 413,
     errors.UnsupportedImageType: 415,
@@ -35,6 +41,7 @@ STATUS: dict[type[EmotionError], int] = {
     errors.InvalidCard: 503,
     errors.StoreUnavailable: 503,
 }
+REFUSED = Counter("emotion_refused", "Pictures and requests that were refused.", ["reason"])
 RETRY_AFTER_SECONDS = 5
 PROBLEM_JSON = "application/problem+json"
 
@@ -68,9 +75,11 @@ def as_problem(error: Exception) -> EmotionError | HTTPException:
 
 
 def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
-    """The problem document of an error."""
+    """The problem document of an error, which is counted by its reason."""
+    reason = type(error).__name__
+    REFUSED.labels(reason).inc()
     if isinstance(error, EmotionError):
-        words = re.findall("[A-Z][a-z]+", type(error).__name__)
+        words = re.findall("[A-Z][a-z]+", reason)
         document = {
             "type": f"urn:emotion:problem:{'-'.join(words).lower()}",
             "title": " ".join(words).capitalize(),
@@ -123,6 +132,8 @@ def problem_response(
     response.content_type = PROBLEM_JSON
     if response.status_code == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="emotion"'
     if response.status_code == 405 and isinstance(error, HTTPException):
         response.headers.extend(error.get_headers())  # Allow
         response.content_type = PROBLEM_JSON
@@ -134,6 +145,7 @@ def init_problems(app: Flask) -> None:
 
     @app.before_request
     def name_request() -> None:
+        g.began = time.perf_counter()
         given = request.headers.get("X-Request-ID", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 

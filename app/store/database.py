@@ -59,6 +59,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # 201 means committed: NORMAL could lose the last commits when the power goes.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    # What is erased is overwritten, not only forgotten.
+    cursor.execute("PRAGMA secure_delete = ON")
     cursor.close()
 
 

@@ -26,22 +26,24 @@ from app.errors import NotFound
 from app.store.cursor import decode_cursor, encode_cursor
 from app.store.matching import face_conditions, image_conditions, matching_images
 from app.store.records import Filters, FoundFace, Page
+from app.store.retries import Retry, forget_old, remember
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.store.tallies import add_saved, hold_mark, subtract
-from app.store.transactions import snapshot, transaction
+from app.store.transactions import overwrite_log, snapshot, transaction
 from app.vision.types import Analysis, Box, Face, ModelRef
 
 log = logging.getLogger(__name__)
 
-SUMS_EVERY = 256  # images: then they are added to the sums by the hour
+SUMS_EVERY = 256  # images: then they are added to the sums by the hour, and old records forgotten
 _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 
 
 # ---------------------------------------------------------------- write
 
 
-def save(analysis: Analysis) -> Analysis:
-    """Commit an analysis, whole or not at all, and return it with its id."""
+def save(analysis: Analysis, retry: Retry | None = None) -> Analysis:
+    """Commit an analysis, whole or not at all, and return it with its id. Raises AlreadyKept where
+    `retry` is of a request whose analysis is there already."""
     with transaction():
         # Past the ORM, whose inserts cost half as much again.
         connection = db.session.connection()
@@ -62,6 +64,8 @@ def save(analysis: Analysis) -> Analysis:
                 "timings_ms": dict(analysis.timings_ms),
             },
         ).scalar_one()
+        if retry:
+            remember(connection, retry, image_id)
         if analysis.faces:
             face_ids = connection.scalars(
                 insert(FaceRow).returning(FaceRow.id, sort_by_parameter_order=True),
@@ -94,15 +98,16 @@ def save(analysis: Analysis) -> Analysis:
                 ],
             )
     if image_id % SUMS_EVERY == 0:
-        _add_to_sums()
+        _tidy_up()
     return replace(analysis, id=image_id)
 
 
-def _add_to_sums() -> None:
+def _tidy_up() -> None:
     try:
         add_saved()
+        forget_old()
     except Exception as error:  # the image is kept, so the answer is 201; another one tries again
-        log.warning("the sums by the hour were not renewed: %s", error)
+        log.warning("the sums by the hour or old records were not seen to: %s", error)
 
 
 def erase(image_id: int) -> None:
@@ -113,6 +118,8 @@ def erase(image_id: int) -> None:
         erased = db.session.scalars(query).all()
     if not erased:
         raise NotFound(f"no image {image_id}")
+    log.info("image %d was erased", image_id)
+    overwrite_log()
 
 
 def erase_matching(filters: Filters) -> int:
@@ -122,7 +129,10 @@ def erase_matching(filters: Filters) -> int:
         conditions = matching_images(filters)
         subtract(conditions)
         erased = db.session.execute(delete(ImageRow).where(*conditions))
-    return cast(CursorResult[Any], erased).rowcount
+    count = cast(CursorResult[Any], erased).rowcount
+    log.info("%d images were erased", count)
+    overwrite_log()
+    return count
 
 
 # ---------------------------------------------------------------- read

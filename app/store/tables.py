@@ -157,3 +157,31 @@ class MarkRow(Base):
     __tablename__ = "mark"
 
     image_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+
+
+class RetryRow(Base):
+    """What a request with an Idempotency-Key made: see app.store.retries."""
+
+    __tablename__ = "retries"
+    __table_args__ = (Index(None, "created_at"), Index(None, "image_id"))
+
+    caller: Mapped[str] = mapped_column(String(32), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class KeyRow(Base):
+    """An API key: see app.keys. Revoked ones stay."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    secret_hash: Mapped[str] = mapped_column(String(255))
+    rights: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

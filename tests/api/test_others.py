@@ -211,3 +211,21 @@ def test_docs_need_nothing_from_elsewhere(client):
         with client.get(f"/docs/assets/{asset}") as answer:
             assert answer.status_code == 200
     assert client.get("/docs/assets/../__init__.py").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/images", "/nope", "/docs", "/healthz", "/openapi.json"])
+def test_every_answer_says_what_a_browser_may_do_with_it(client, path):
+    headers = client.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    assert not {"Access-Control-Allow-Origin", "Set-Cookie"} & set(headers.keys())
+
+
+def test_assets_may_be_cached(client):
+    with client.get("/docs/assets/swagger-ui.css") as answer:
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["ETag"]

@@ -21,11 +21,29 @@ def tables():
 
 def test_upgrade_makes_the_tables_and_downgrade_removes_them(empty_database_app):
     upgrade()
-    assert tables() == ["emotions", "faces", "hour_emotions", "hours", "images", "mark"]
+    assert tables() == [
+        "emotions",
+        "faces",
+        "hour_emotions",
+        "hours",
+        "images",
+        "keys",
+        "mark",
+        "retries",
+    ]
     downgrade(revision="base")
     assert tables() == []
     upgrade()
-    assert tables() == ["emotions", "faces", "hour_emotions", "hours", "images", "mark"]
+    assert tables() == [
+        "emotions",
+        "faces",
+        "hour_emotions",
+        "hours",
+        "images",
+        "keys",
+        "mark",
+        "retries",
+    ]
 
 
 def test_the_migrated_tables_are_those_of_the_code(empty_database_app):
@@ -38,7 +56,7 @@ def test_the_migrated_tables_are_those_of_the_code(empty_database_app):
 
 
 def test_readiness_knows_the_revision(empty_database_app):
-    assert "None, not 0004" in queries.revision_problem()
+    assert "None, not 0006" in queries.revision_problem()
     upgrade()
     assert queries.revision_problem() is None
 

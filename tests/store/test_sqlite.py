@@ -1,19 +1,23 @@
 """SQLite under parallel writers: nobody sees "database is locked", nothing is lost."""
 
+import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
+import pytest
 from flask_migrate import upgrade
 from sqlalchemy import text
 
 from app import create_app
 from app.settings import ROOT, Settings
-from app.store import queries
+from app.store import queries, transactions
 from app.store.records import Filters
 from app.store.tables import db
 from tests.store.test_queries import HAPPY, analysis
 
+NAME = "somebodys-secret-name.jpg"
 WRITER = """
 import sys
 from app import create_app
@@ -90,3 +94,39 @@ def test_every_connection_is_prepared(tmp_path):
         "synchronous": 2,  # FULL
         "busy_timeout": 30_000,
     }
+
+
+def holds_name(folder):
+    return any(NAME.encode() in path.read_bytes() for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("erase", ["one", "all"])
+def test_what_was_erased_is_in_no_file(tmp_path, erase):
+    with app_on(tmp_path / "a.db").app_context():
+        upgrade()
+        for _ in range(50):
+            queries.save(analysis(HAPPY))
+        saved = queries.save(replace(analysis(HAPPY), file_name=NAME))
+        assert holds_name(tmp_path)
+        if erase == "one":
+            queries.erase(saved.id)
+        else:
+            assert queries.erase_matching(Filters(file_name=NAME)) == 1
+        assert not holds_name(tmp_path)
+        db.engine.dispose()
+
+
+def test_somebody_who_reads_does_not_keep_an_erasure_waiting(tmp_path, monkeypatch):
+    monkeypatch.setattr(transactions, "LOG_PATIENCE_MS", 50)
+    with app_on(tmp_path / "a.db").app_context():
+        upgrade()
+        saved = queries.save(replace(analysis(HAPPY), file_name=NAME))
+        reader = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM images").fetchall()
+        queries.erase(saved.id)
+        assert holds_name(tmp_path)  # the reader may ask for it again
+        reader.close()
+        queries.erase(queries.save(analysis(HAPPY)).id)
+        assert not holds_name(tmp_path)
+        db.engine.dispose()

@@ -1,0 +1,134 @@
+"""/metrics: how the service is, in Prometheus' words.
+
+Each worker process counts in files of its own, in the folder that gunicorn's configuration makes
+for all of them, and whichever is asked adds them up.
+"""
+
+import time
+from collections.abc import Iterable
+
+from flask import Flask, Response, g, request
+from flask.views import MethodView
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from app.api.blueprint import ApiBlueprint
+from app.api.current import engine
+from app.settings import VERSION
+from app.store.keys import Right
+from app.vision.engine import Engine
+from app.vision.types import Analysis
+
+blp = ApiBlueprint("metrics", description="How it is, in numbers")
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+REQUESTS = Counter(
+    "emotion_requests", "Requests that were answered.", ["route", "method", "status"]
+)
+REQUEST_SECONDS = Histogram(
+    "emotion_request_duration_seconds", "From the first byte on.", ["route"], buckets=SECONDS
+)
+IN_FLIGHT = Gauge(
+    "emotion_requests_in_flight", "Requests being worked at.", multiprocess_mode="livesum"
+)
+STAGE_SECONDS = Histogram(
+    "emotion_stage_duration_seconds",
+    "Of one picture: decode, detect, classify, store.",
+    ["stage"],
+    buckets=SECONDS,
+)
+IMAGES = Counter("emotion_images", "Pictures that were analysed.", ["model", "detector"])
+FACES = Counter("emotion_faces", "Faces that were found in them.", ["model", "detector"])
+UNMATCHED = "none"
+
+
+class _Info(Collector):
+    """What runs here, as gauges that are always 1."""
+
+    def __init__(self, its: Engine) -> None:
+        self._engine = its
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        build = GaugeMetricFamily("emotion_build_info", "What runs here.", labels=["version"])
+        build.add_metric([VERSION], 1)
+        yield build
+        models = GaugeMetricFamily(
+            "emotion_model_info", "Models that can be asked.", labels=["model", "version", "sha256"]
+        )
+        for status in self._engine.models():
+            if status.card is not None:
+                ref = status.card.ref
+                models.add_metric([ref.name, ref.version, ref.sha256], 1)
+        yield models
+
+
+@blp.route("/metrics")
+class Metrics(MethodView):
+    @blp.needs(Right.METRICS)
+    @blp.doc(
+        responses={
+            "200": {
+                "description": "Prometheus' text format",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            }
+        }
+    )
+    def get(self) -> Response:
+        """Counts and durations since the start, for Prometheus"""
+        info = CollectorRegistry()
+        info.register(_Info(engine()))
+        return Response(
+            generate_latest(_counted()) + generate_latest(info), content_type=CONTENT_TYPE_LATEST
+        )
+
+
+def init_metrics(flask_app: Flask) -> None:
+    @flask_app.before_request
+    def begin() -> None:
+        IN_FLIGHT.inc()
+        g.in_flight = True
+
+    @flask_app.after_request
+    def count(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else UNMATCHED
+        method = request.method if request.url_rule else UNMATCHED  # a client may invent some
+        REQUESTS.labels(route, method, response.status_code).inc()
+        REQUEST_SECONDS.labels(route).observe(time.perf_counter() - g.began)
+        return response
+
+    @flask_app.teardown_request
+    def end(_error: BaseException | None) -> None:
+        if g.pop("in_flight", False):
+            IN_FLIGHT.dec()
+
+
+def observe(analysis: Analysis) -> None:
+    """Count a picture that was analysed for this request, and what was found in it."""
+    g.faces = g.get("faces", 0) + len(analysis.faces)
+    if analysis.id is not None and "store" not in analysis.timings_ms:
+        return  # a retry, answered by what was kept
+    names = analysis.model.name, analysis.detector
+    IMAGES.labels(*names).inc()
+    FACES.labels(*names).inc(len(analysis.faces))
+    for stage, milliseconds in analysis.timings_ms.items():
+        STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+
+
+def _counted() -> CollectorRegistry:
+    """The numbers of all workers, or of this process where it is the only one."""
+    registry = CollectorRegistry()
+    try:
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return REGISTRY
+    return registry

@@ -1,0 +1,44 @@
+"""The header Idempotency-Key: a request that is sent again is answered again, not done again
+(draft-ietf-httpapi-idempotency-key-header)."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flask import g, request
+
+from app.analyse import Options, Picture
+from app.errors import MalformedInput
+from app.store.retries import Retry
+
+HEADER = "Idempotency-Key"
+PARAMETER = {
+    "in": "header",
+    "name": HEADER,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "any text of the client's own: within a day the same key with the same pictures "
+    "and options is answered by what was kept the first time, with others by 409",
+}
+_KEY = re.compile(r'"?([\x20\x21\x23-\x7e]{1,255})"?')
+
+
+def with_retries(pictures: Sequence[Picture], options: Options) -> list[Picture]:
+    """The pictures, marked such that sending them again keeps nothing twice, if the client asks for
+    that and anything is kept at all. Raises MalformedInput for a header that is no key."""
+    given = request.headers.get(HEADER)
+    if given is None or not options.store:
+        return list(pictures)
+    key = _KEY.fullmatch(given)
+    if key is None:
+        raise MalformedInput(f"{HEADER} must have 1 to 255 printable ASCII characters")
+    # Of what is asked and not of the bytes sent: a client may make a form anew for a retry.
+    asked = hashlib.sha256(repr((request.path, options)).encode())
+    for picture in pictures:
+        asked.update(repr((picture.file_name, len(picture.data))).encode())
+        asked.update(picture.data)
+    caller = g.key.id if g.key else ""
+    return [
+        replace(picture, retry=Retry(caller, key[1], position, asked.hexdigest()))
+        for position, picture in enumerate(pictures)
+    ]

@@ -1,0 +1,103 @@
+"""API keys as they are stored: never the secret, only its hash."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import exists, select, update
+
+from app.errors import NotFound
+from app.store.tables import KeyRow, db
+from app.store.transactions import transaction
+
+
+class Right(StrEnum):
+    """What a request may do. ADMIN includes the others."""
+
+    ANALYSE = "analyse"
+    READ = "read"
+    ERASE = "erase"
+    METRICS = "metrics"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`id` is public and part of the key, `secret_hash` is that of the other part."""
+
+    id: str
+    name: str
+    rights: frozenset[Right]
+    created_at: datetime
+    secret_hash: str = field(repr=False)
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def may(self, right: Right) -> bool:
+        return right in self.rights or Right.ADMIN in self.rights
+
+    def end(self, now: datetime) -> str | None:
+        """Why it no longer holds: "revoked", "expired" or None."""
+        if self.revoked_at:
+            return "revoked"
+        return "expired" if self.expires_at and self.expires_at <= now else None
+
+
+def add(key: Key) -> None:
+    """Raises ValueError for a key without any right."""
+    if not key.rights:
+        raise ValueError("a key needs a right")
+    with transaction():
+        db.session.add(
+            KeyRow(
+                id=key.id,
+                name=key.name,
+                secret_hash=key.secret_hash,
+                rights=sorted(key.rights),
+                created_at=key.created_at,
+                expires_at=key.expires_at,
+            )
+        )
+
+
+def find(key_id: str) -> Key | None:
+    with transaction():
+        row = db.session.get(KeyRow, key_id)
+        return None if row is None else _key(row)
+
+
+def every() -> list[Key]:
+    """All, also those that no longer hold, the oldest first."""
+    with transaction():
+        rows = db.session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.id))
+        return [_key(row) for row in rows]
+
+
+def any_made() -> bool:
+    """Whether a key was ever made: one that was revoked does not open the door to everybody."""
+    with transaction():
+        return bool(db.session.scalar(select(exists(select(KeyRow.id)))))
+
+
+def revoke(key_id: str) -> None:
+    """From now on; revoking again changes nothing. Raises NotFound."""
+    with transaction():
+        if db.session.get(KeyRow, key_id) is None:
+            raise NotFound(f"there is no key {key_id}")
+        db.session.execute(
+            update(KeyRow)
+            .where(KeyRow.id == key_id, KeyRow.revoked_at.is_(None))
+            .values(revoked_at=datetime.now(UTC))
+        )
+
+
+def _key(row: KeyRow) -> Key:
+    return Key(
+        id=row.id,
+        name=row.name,
+        rights=frozenset(Right(right) for right in row.rights),
+        created_at=row.created_at,
+        secret_hash=row.secret_hash,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )

@@ -1,0 +1,62 @@
+"""Who is let in is settled before the first worker starts."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from app.keys import issue
+from app.settings import ROOT, SettingError
+from app.start import who_may
+from app.store.keys import Right
+
+ANYWHERE = "0.0.0.0"
+
+
+@pytest.fixture
+def with_key(app):
+    with app.app_context():
+        issue("phone", [Right.READ])
+
+
+def test_this_machine_alone_needs_no_key(settings):
+    assert "this machine alone" in who_may(settings)
+
+
+@pytest.mark.parametrize("host", [ANYWHERE, "::", "192.0.2.1", "emotion.example"])
+def test_others_are_not_let_in_by_an_oversight(settings, host):
+    with pytest.raises(SettingError, match="flask --app wsgi keys create"):
+        who_may(replace(settings, host=host))
+
+
+def test_it_may_be_said_that_everybody_is_let_in(settings):
+    said = who_may(replace(settings, host=ANYWHERE, allow_anonymous=True))
+    assert said == f"EMOTION_ALLOW_ANONYMOUS: whoever reaches {ANYWHERE} may do everything"
+
+
+@pytest.mark.usefixtures("with_key")
+@pytest.mark.parametrize("host", ["127.0.0.1", ANYWHERE])
+def test_with_a_key_it_starts_anywhere(settings, host):
+    assert who_may(replace(settings, host=host)) == "requests need a key"
+
+
+def test_a_database_that_is_away_does_not_stop_the_start(settings, tmp_path):
+    away = replace(settings, host=ANYWHERE, database_url=f"sqlite:///{tmp_path / 'empty.db'}")
+    assert "not known" in who_may(away)
+
+
+def test_gunicorn_does_not_start_where_others_would_be_let_in(settings, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py", "wsgi:app"],
+        cwd=ROOT,
+        env={"HOST": ANYWHERE, "PORT": "0", "EMOTION_DATABASE_URL": settings.database_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "error: HOST=0.0.0.0 lets others in and no key was made" in done.stderr
+    assert "Booting worker" not in done.stderr
+    assert "Traceback" not in done.stderr
