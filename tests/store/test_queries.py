@@ -287,7 +287,7 @@ def test_a_page_costs_the_same_few_queries_however_many_it_holds():
 
 
 def test_a_database_without_tables_is_one_error_of_the_domain():
-    for table in ("emotions", "faces", "images"):
+    for table in ("emotions", "faces", "retries", "images"):
         db.session.execute(text(f"DROP TABLE {table}"))
     db.session.commit()
     with pytest.raises(StoreUnavailable):
