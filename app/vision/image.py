@@ -183,20 +183,19 @@ def _rgb_array(image: Image.Image) -> NDArray[np.uint8]:
 def shrink(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """`image` (height, width, …) with `factor` times as many pixels a side, without aliasing; as it
     is where `factor` is 1 or more."""
-    if factor >= 1:
-        return image
-    height, width = image.shape[:2]
-    size_wh = max(1, round(width * factor)), max(1, round(height * factor))
-    return _as_array(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA))
+    return image if factor >= 1 else _scaled(image, factor, cv2.INTER_AREA)
 
 
 def resized(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """`image` (height, width, …) with `factor` times as many pixels a side, as one-pass networks
     see it: linear, which costs an eighth of the mean over areas and from 1/2 on leaves no pixel
     out; below 1/2 by area."""
+    return _scaled(image, factor, cv2.INTER_LINEAR if factor >= 0.5 else cv2.INTER_AREA)
+
+
+def _scaled(image: NDArray[np.uint8], factor: float, interpolation: int) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     size_wh = max(1, round(width * factor)), max(1, round(height * factor))
-    interpolation = cv2.INTER_LINEAR if factor >= 0.5 else cv2.INTER_AREA
     return _as_array(cv2.resize(image, size_wh, interpolation=interpolation))
 
 

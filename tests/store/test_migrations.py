@@ -14,6 +14,17 @@ from app.store.records import Filters
 from app.store.tables import Base, db
 from tests.store.test_queries import ANGRY, HAPPY, analysis
 
+TABLES = [
+    "emotions",
+    "faces",
+    "hour_emotions",
+    "hours",
+    "images",
+    "keys",
+    "mark",
+    "retries",
+]
+
 
 def tables():
     return sorted(set(inspect(db.engine).get_table_names()) - {"alembic_version"})
@@ -21,29 +32,11 @@ def tables():
 
 def test_upgrade_makes_the_tables_and_downgrade_removes_them(empty_database_app):
     upgrade()
-    assert tables() == [
-        "emotions",
-        "faces",
-        "hour_emotions",
-        "hours",
-        "images",
-        "keys",
-        "mark",
-        "retries",
-    ]
+    assert tables() == TABLES
     downgrade(revision="base")
     assert tables() == []
     upgrade()
-    assert tables() == [
-        "emotions",
-        "faces",
-        "hour_emotions",
-        "hours",
-        "images",
-        "keys",
-        "mark",
-        "retries",
-    ]
+    assert tables() == TABLES
 
 
 def test_the_migrated_tables_are_those_of_the_code(empty_database_app):

@@ -69,7 +69,8 @@ def assigned(answers, faces, real=None, objectness=None):
     """Which face each cell of a picture learns."""
     real = torch.ones(len(faces), dtype=torch.bool) if real is None else torch.tensor(real)
     objectness = torch.zeros(len(answers)) if objectness is None else objectness
-    return assign(decode(answers, CELLS)[None], objectness[None], faces[None], real[None], CELLS)[0]
+    iou = pairwise_iou(faces, decode(answers, CELLS))
+    return assign(iou[None], objectness[None], faces[None], real[None], CELLS)[0]
 
 
 def test_a_face_takes_as_many_cells_as_its_ten_best_ious_sum_up_to():
@@ -189,8 +190,22 @@ def test_the_loss_of_a_net_that_is_right_is_nearly_nothing():
 
 
 def test_objectness_is_over_all_cells_per_cell_with_a_face():
+    half = answering(FACE, logit=0.0)
+    half[..., 2:4] -= math.log(2)  # an IoU of 1/4: two cells learn it, the others fit nobody
+    found = losses(half, marks(boxes(FACE)), SIDE)
+    assert found.objectness.item() == pytest.approx(84 * math.log(2) / 2)
+
+
+def test_of_a_cell_that_fits_a_face_without_being_chosen_nothing_is_said():
     found = losses(answering(FACE, logit=0.0), marks(boxes(FACE)), SIDE)
-    assert found.objectness.item() == pytest.approx(84 * math.log(2) / 10)
+    assert found.objectness.item() == pytest.approx(10 * math.log(2) / 10)
+    # But where the face is padding or doubtful, its box excuses nobody.
+    far = boxes((0, 0, 16, 16), FACE)
+    truth = marks(far)
+    found = losses(
+        answering(FACE, logit=0.0), replace(truth, real=truth.real & boxes([1, 0]).bool()), SIDE
+    )
+    assert found.objectness.item() == pytest.approx(84 * math.log(2))
 
 
 def test_around_a_doubtful_face_nothing_is_said_of_faces():

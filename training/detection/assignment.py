@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.detection.boxes import Cells, pairwise_iou
+from training.detection.boxes import Cells
 
 REACH = 2.5  # strides from a face's centre
 IOU_WEIGHT = 3.0
@@ -13,19 +13,18 @@ MOST = 10  # cells a face
 NOBODY = -1
 
 
-def assign(boxes: Tensor, objectness: Tensor, faces: Tensor, real: Tensor, cells: Cells) -> Tensor:
+def assign(iou: Tensor, objectness: Tensor, faces: Tensor, real: Tensor, cells: Cells) -> Tensor:
     """The face of each cell (pictures, cells), NOBODY where it has none.
 
-    `boxes` (pictures, cells, 4) and the logits `objectness` (pictures, cells) are the net's
-    answers, `faces` (pictures, most, 4) the true boxes of which `real` (pictures, most) are no
-    padding.
+    `iou` (pictures, most, cells) is that of the true boxes `faces` (pictures, most, 4), of which
+    `real` (pictures, most) are no padding, with the boxes that the net answers, `objectness`
+    (pictures, cells) the logits that it gives them.
 
     A cell may learn a face that holds its centre or whose centre is near. It costs the loss of its
     score and -3 ln IoU, and much more unless both hold. A face takes its k cheapest cells, k being
     the sum of its ten best IoUs; a cell that several take goes to the cheapest.
     """
     inside, near = _inside(faces, cells), _near(faces, cells)
-    iou = pairwise_iou(faces, boxes)
     cost = F.softplus(-objectness)[:, None] - IOU_WEIGHT * iou.clamp(min=1e-8).log()
     cost = cost + OUTSIDE * ~(inside & near)
     possible = (inside | near) & real[..., None]

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.detection.assignment import NOBODY, around, assign
-from training.detection.boxes import Cells, decode
+from training.detection.boxes import Cells, decode, pairwise_iou
 
 BOX_WEIGHT = 5.0
+FITS = 0.6  # IoU from which on a box is that of the face: those that vote together when served
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,17 @@ class Losses:
 
 def losses(answers: Tensor, marks: Marks, side: int) -> Losses:
     """Of answers (pictures, cells, 5 + classes) for square pictures; SimOTA chooses the cells that
-    learn a face, and around doubtful faces nothing is said of the others."""
+    learn a face. Of the others nothing is said where a doubtful face is or where the box fits a
+    sure one: a cell that sees a face as well as those that were chosen would be told not to."""
     cells = Cells.of(side)
     boxes = decode(answers[..., :4], cells)
     with torch.no_grad():
         sure = marks.real & marks.sure
-        face = assign(boxes, answers[..., 4], marks.faces, sure, cells)
-        ignored = around(marks.faces, marks.real & ~marks.sure, cells) & (face == NOBODY)
+        iou = pairwise_iou(marks.faces, boxes)
+        face = assign(iou, answers[..., 4], marks.faces, sure, cells)
+        fits = (iou * sure[..., None]).amax(dim=1) >= FITS
+        doubtful = around(marks.faces, marks.real & ~marks.sure, cells)
+        ignored = (fits | doubtful) & (face == NOBODY)
     return sum_up(answers, boxes, marks, face, ignored)
 
 
