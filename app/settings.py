@@ -17,6 +17,8 @@ VERSION = "0.1.0"
 # What Kubernetes puts into every pod beside a Service that is called "emotion".
 _FOREIGN = re.compile(r"EMOTION_(SERVICE_(HOST|PORT)|PORT)")
 
+SPARE_THREADS = 16
+
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -80,7 +82,35 @@ class Settings:
         "EMOTION_WORKERS", 0, "worker processes; 0 means one for each available CPU", at_most=512
     )
     worker_threads: int = _setting(
-        "EMOTION_WORKER_THREADS", 4, "requests a worker handles at a time", at_least=1, at_most=64
+        "EMOTION_WORKER_THREADS",
+        2,
+        "pictures that a worker works at at a time",
+        at_least=1,
+        at_most=64,
+    )
+    max_in_flight: int = _setting(
+        "EMOTION_MAX_IN_FLIGHT",
+        16,
+        "requests with pictures that a worker has at a time; more are answered 503",
+        at_least=1,
+        at_most=1000,
+    )
+    request_seconds: float = _setting(
+        "EMOTION_REQUEST_SECONDS",
+        30,
+        "seconds that a request may take, sending it included",
+        at_least=0.1,
+        at_most=3600,
+    )
+    rate_limit: str = _setting(
+        "EMOTION_RATE_LIMIT",
+        "",
+        "requests of each key, as in `600/minute`; empty means any number",
+    )
+    rate_limit_url: str = _setting(
+        "EMOTION_RATE_LIMIT_URL",
+        "memory://",
+        "where requests are counted: in each worker, or redis://… for all workers together",
     )
     onnx_threads: int = _setting(
         "EMOTION_ONNX_THREADS", 1, "threads of ONNX Runtime in a worker", at_least=1, at_most=64
@@ -88,6 +118,12 @@ class Settings:
     opencv_threads: int = _setting(
         "EMOTION_OPENCV_THREADS", 1, "threads of OpenCV in a worker", at_least=1, at_most=64
     )
+
+    @property
+    def request_threads(self) -> int:
+        """Threads of a worker that read requests and answer them: more than may have pictures at
+        work, so that the others are refused at once and reading results goes on."""
+        return self.max_in_flight + SPARE_THREADS
 
     @property
     def is_local(self) -> bool:
