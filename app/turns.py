@@ -10,6 +10,7 @@ from typing import TypeVar
 from app.errors import Busy, TookTooLong
 
 T = TypeVar("T")
+TOO_LATE = "it was not done in time: try again"
 
 
 class Turns:
@@ -41,11 +42,14 @@ class Turns:
         Raises TookTooLong. Then work that still waited is never done, and what is being done goes
         on to its end, whose result nobody takes: it must change nothing.
         """
+        left = until - time.perf_counter()
+        if left <= 0:
+            raise TookTooLong(TOO_LATE)
         future = self._threads.submit(work)
         try:
-            return future.result(max(0.0, until - time.perf_counter()))
+            return future.result(left)
         except TimeoutError:
             if future.done():
                 raise  # its own
             future.cancel()
-            raise TookTooLong("it was not done in time: try again") from None
+            raise TookTooLong(TOO_LATE) from None
