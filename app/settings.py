@@ -18,6 +18,8 @@ VERSION = "0.1.0"
 _FOREIGN = re.compile(r"EMOTION_(SERVICE_(HOST|PORT)|PORT)")
 
 SPARE_THREADS = 16
+# Scheme, host and port; no `*`: who wants everybody in says so site by site.
+_ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?", re.ASCII)
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -39,6 +41,17 @@ class Settings:
         "EMOTION_ALLOW_ANONYMOUS",
         False,
         "whether whoever reaches it may do everything without a key",
+    )
+    proxies: int = _setting(
+        "EMOTION_PROXIES",
+        0,
+        "proxies in front, whose X-Forwarded-… headers are believed",
+        at_most=10,
+    )
+    cors_origins: str = _setting(
+        "EMOTION_CORS_ORIGINS",
+        "",
+        "other sites whose pages may ask, as in `https://a.example,https://b.example`",
     )
     database_url: str = _setting(
         "EMOTION_DATABASE_URL",
@@ -118,6 +131,17 @@ class Settings:
     opencv_threads: int = _setting(
         "EMOTION_OPENCV_THREADS", 1, "threads of OpenCV in a worker", at_least=1, at_most=64
     )
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The sites of `cors_origins`. Raises SettingError for what is no origin."""
+        origins = frozenset(part.strip() for part in self.cors_origins.split(",") if part.strip())
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise SettingError(
+                    f"EMOTION_CORS_ORIGINS: {origin!r} is no origin, as https://a.example is one"
+                )
+        return origins
 
     @property
     def request_threads(self) -> int:

@@ -39,7 +39,7 @@ def init_api(app: Flask, settings: Settings) -> None:
     init_log(app)
     init_access(app)
     init_rates(app, settings)
-    init_headers(app)
+    init_headers(app, settings)
     api = Api(app)
     for name, schema in (
         ("Face", FaceSchema),

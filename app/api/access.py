@@ -93,11 +93,11 @@ def _anonymous_may() -> bool:
 
 def _is_from_here() -> bool:
     """By a client on this machine that asks for it under a name of this machine, from no other
-    site's page and past no proxy."""
+    site's page, unless that site was let in, and past no proxy."""
     if any(header in request.headers for header in FORWARDED):
         return False
     here = is_loopback(request.remote_addr or "")
     name = urlsplit(request.host_url).hostname or ""
     origin = request.headers.get("Origin")
-    own = origin is None or origin == request.host_url.rstrip("/")
+    own = origin in (None, request.host_url.rstrip("/"), *settings().origins)
     return here and is_loopback(name) and own
