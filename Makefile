@@ -12,7 +12,7 @@ MODELS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth train-env clean
+.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -24,11 +24,16 @@ serve: .venv/.runtime ## run the service at HOST:PORT, 127.0.0.1:5000 unless set
 test: .venv/.dev ## run all tests that this machine has the parts for
 	$(BIN)/python -m pytest --cov
 
-lint: .venv/.dev ## check style, types and walls
+lint: .venv/.dev ## check style, types, walls and what bandit knows of holes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --severity-level low app migrations docker wsgi.py
+
+audit: .venv/.dev ## ask PyPI whether what the service needs has known holes (needs the network)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
+	$(BIN)/pip-audit --strict -r requirements.txt
 
 format: .venv/.dev ## rewrite the code in its style
 	$(BIN)/ruff check --fix .

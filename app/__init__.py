@@ -20,6 +20,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.cli import init_cli
     from app.settings import ROOT, SettingError, Settings
     from app.store.database import init_database
+    from app.turns import Turns
     from app.vision.detectors import DETECTORS
     from app.vision.engine import Engine
     from app.vision.pipelines import PIPELINES
@@ -42,15 +43,16 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         onnx_threads=settings.onnx_threads,
         opencv_threads=settings.opencv_threads,
     )
+    app.extensions["turns"] = Turns(at_once=settings.worker_threads, places=settings.max_in_flight)
     try:
         init_database(
             app,
             settings.database_url,
-            connections=settings.worker_threads,
+            connections=settings.request_threads,
             migrations=ROOT / "migrations",
         )
     except ValueError as error:  # without the URL itself, which may hold a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
-    init_api(app)
+    init_api(app, settings)
     init_cli(app)
     return app

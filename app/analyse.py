@@ -1,6 +1,8 @@
 """The use case: bytes in, stored Analysis out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from app.store import queries, retries
 from app.store.retries import AlreadyKept, Retry
@@ -8,6 +10,17 @@ from app.vision.draw import annotated_picture
 from app.vision.engine import Engine
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis, Wanted
+
+T = TypeVar("T")
+
+
+class Do(Protocol):
+    def __call__(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises: how, where and when it is done."""
+
+
+def here(work: Callable[[], T]) -> T:
+    return work()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +45,28 @@ class Options:
     store: bool = True
 
 
-def analyse(engine: Engine, picture: Picture, options: Options) -> Analysis:
-    """Find the faces, name their emotions and, unless told not to store, commit the answer.
+def analyse(engine: Engine, picture: Picture, options: Options, *, do: Do = here) -> Analysis:
+    """Find the faces, name their emotions and, unless told not to store, commit the answer. `do`
+    does what needs the CPU.
 
-    Raises what `Engine.analyse` and `queries.save` raise, and KeyReused; then nothing is kept.
+    Raises what `Engine.analyse`, `queries.save` and `do` raise, and KeyReused; then nothing is
+    kept.
     """
     if kept := _kept(picture):
         return kept
-    return _keep(_find(engine, picture, options), picture, options)
+    return _keep(do(lambda: _find(engine, picture, options)), picture, options)
 
 
 def analyse_and_draw(
-    engine: Engine, picture: Picture, options: Options, *, media_type: str
+    engine: Engine, picture: Picture, options: Options, *, media_type: str, do: Do = here
 ) -> tuple[Analysis, bytes]:
     """`analyse` and the file of the annotated picture, as image/png or image/jpeg.
 
     Drawn before it is kept: what cannot be answered (CannotDraw) is not kept either.
     """
     kept = _kept(picture)
-    found = kept or _find(engine, picture, options)
-    drawn = annotated_picture(picture.data, found, media_type=media_type)
+    found = kept or do(lambda: _find(engine, picture, options))
+    drawn = do(lambda: annotated_picture(picture.data, found, media_type=media_type))
     return kept or _keep(found, picture, options), drawn
 
 

@@ -117,5 +117,17 @@ class InvalidCard(ModelUnavailable):
     """A card.json that does not describe a usable model."""
 
 
+class TooManyRequests(EmotionError):
+    """The client asked more often than it may."""
+
+
+class Busy(EmotionError):
+    """All places for requests with pictures are taken."""
+
+
+class TookTooLong(EmotionError):
+    """A request was not done in the time that a request may take. Nothing of it was kept."""
+
+
 class StoreUnavailable(EmotionError):
     """The database does not answer or its disk is full. Nothing of the request was kept."""

@@ -17,6 +17,10 @@ VERSION = "0.1.0"
 # What Kubernetes puts into every pod beside a Service that is called "emotion".
 _FOREIGN = re.compile(r"EMOTION_(SERVICE_(HOST|PORT)|PORT)")
 
+SPARE_THREADS = 16
+# Scheme, host and port; no `*`: who wants everybody in says so site by site.
+_ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?", re.ASCII)
+
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -37,6 +41,17 @@ class Settings:
         "EMOTION_ALLOW_ANONYMOUS",
         False,
         "whether whoever reaches it may do everything without a key",
+    )
+    proxies: int = _setting(
+        "EMOTION_PROXIES",
+        0,
+        "proxies in front, whose X-Forwarded-… headers are believed",
+        at_most=10,
+    )
+    cors_origins: str = _setting(
+        "EMOTION_CORS_ORIGINS",
+        "",
+        "other sites whose pages may ask, as in `https://a.example,https://b.example`",
     )
     database_url: str = _setting(
         "EMOTION_DATABASE_URL",
@@ -80,7 +95,35 @@ class Settings:
         "EMOTION_WORKERS", 0, "worker processes; 0 means one for each available CPU", at_most=512
     )
     worker_threads: int = _setting(
-        "EMOTION_WORKER_THREADS", 4, "requests a worker handles at a time", at_least=1, at_most=64
+        "EMOTION_WORKER_THREADS",
+        2,
+        "pictures that a worker works at at a time",
+        at_least=1,
+        at_most=64,
+    )
+    max_in_flight: int = _setting(
+        "EMOTION_MAX_IN_FLIGHT",
+        16,
+        "requests with pictures that a worker has at a time; more are answered 503",
+        at_least=1,
+        at_most=1000,
+    )
+    request_seconds: float = _setting(
+        "EMOTION_REQUEST_SECONDS",
+        30,
+        "seconds that a request may take, sending it included",
+        at_least=0.1,
+        at_most=3600,
+    )
+    rate_limit: str = _setting(
+        "EMOTION_RATE_LIMIT",
+        "",
+        "requests of each key, as in `600/minute`; empty means any number",
+    )
+    rate_limit_url: str = _setting(
+        "EMOTION_RATE_LIMIT_URL",
+        "memory://",
+        "where requests are counted: in each worker, or redis://… for all workers together",
     )
     onnx_threads: int = _setting(
         "EMOTION_ONNX_THREADS", 1, "threads of ONNX Runtime in a worker", at_least=1, at_most=64
@@ -88,6 +131,23 @@ class Settings:
     opencv_threads: int = _setting(
         "EMOTION_OPENCV_THREADS", 1, "threads of OpenCV in a worker", at_least=1, at_most=64
     )
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The sites of `cors_origins`. Raises SettingError for what is no origin."""
+        origins = frozenset(part.strip() for part in self.cors_origins.split(",") if part.strip())
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise SettingError(
+                    f"EMOTION_CORS_ORIGINS: {origin!r} is no origin, as https://a.example is one"
+                )
+        return origins
+
+    @property
+    def request_threads(self) -> int:
+        """Threads of a worker that read requests and answer them: more than may have pictures at
+        work, so that the others are refused at once and reading results goes on."""
+        return self.max_in_flight + SPARE_THREADS
 
     @property
     def is_local(self) -> bool:

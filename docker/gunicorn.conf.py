@@ -1,5 +1,6 @@
 """How gunicorn serves the application: `gunicorn -c docker/gunicorn.conf.py wsgi:app`."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 from app.cpus import available_cpus
 from app.settings import SettingError, Settings
 from app.start import who_may
+from app.worker import GRACE_SECONDS, Worker
 
 _settings = Settings.from_environment(os.environ)
 
@@ -15,9 +17,14 @@ _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IP
 bind = f"{_host}:{_settings.port}"
 # A worker for each CPU that is really ours. Its threads share one model, so a slow client or a
 # wait for the database does not idle the CPU; the numerical libraries let go of Python's lock.
+# They read and answer; pictures are worked at by a few threads of the application's own, for which
+# so many requests may wait. Many slow clients at a time are a matter for a proxy that buffers.
 workers = _settings.workers or available_cpus()
-worker_class = "gthread"
-threads = _settings.worker_threads
+worker_class = Worker
+Worker.seconds = _settings.request_seconds
+threads = _settings.request_threads
+# Whoever is being answered when the service is told to stop gets the answer.
+graceful_timeout = math.ceil(_settings.request_seconds + GRACE_SECONDS)
 # NumPy's own threads, one for each CPU of the host, are never used here: one crop is no matrix.
 raw_env = ["OPENBLAS_NUM_THREADS=1"]
 # Nobody steers it by a socket, and the home folder it would be made in may be read-only.

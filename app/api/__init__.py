@@ -10,7 +10,9 @@ from app.api.log import init_log
 from app.api.metrics import init_metrics
 from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
+from app.api.rates import init_rates
 from app.api.schemas import FaceSchema, FullFaceSchema, ModelRefSchema
+from app.settings import Settings
 
 DESCRIPTION = """
 Finds the faces in a picture, says what expression each one shows, and keeps the answers.
@@ -21,7 +23,8 @@ be another at every request. Errors are `application/problem+json` (RFC 9457).
 BLUEPRINTS = (images.blp, faces.blp, models.blp, legacy.blp, health.blp, metrics.blp)
 
 
-def init_api(app: Flask) -> None:
+def init_api(app: Flask, settings: Settings) -> None:
+    """Raises SettingError."""
     app.request_class = InMemoryRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the documented order of keys
     app.config |= {
@@ -35,7 +38,8 @@ def init_api(app: Flask) -> None:
     init_metrics(app)
     init_log(app)
     init_access(app)
-    init_headers(app)
+    init_rates(app, settings)
+    init_headers(app, settings)
     api = Api(app)
     for name, schema in (
         ("Face", FaceSchema),

@@ -52,14 +52,22 @@ def right_needed(app: Flask, endpoint: str, method: str) -> Right | str | None:
     return getattr(view, "right", None)
 
 
-def _let_in() -> None:
+def is_public() -> bool:
+    """Whether the request at hand needs no key."""
     if request.url_rule is None or request.method == "OPTIONS":
-        return  # there is no such thing, or it is only asked what there is
-    right = right_needed(current_app, request.url_rule.endpoint, request.method)
-    if right == PUBLIC:
+        return True  # there is no such thing, or it is only asked what there is
+    return _right_asked() == PUBLIC
+
+
+def _right_asked() -> Right | str | None:
+    return right_needed(current_app, request.endpoint or "", request.method)
+
+
+def _let_in() -> None:
+    if is_public():
         return
     # A route that says nothing is for those who may do everything.
-    right = Right.ADMIN if right is None else Right(right)
+    right = Right(_right_asked() or Right.ADMIN)
     key = _key_shown()
     if key is None and not _anonymous_may():
         raise MissingKey("this needs a key: send the header Authorization: Bearer <key>")
@@ -85,11 +93,11 @@ def _anonymous_may() -> bool:
 
 def _is_from_here() -> bool:
     """By a client on this machine that asks for it under a name of this machine, from no other
-    site's page and past no proxy."""
+    site's page, unless that site was let in, and past no proxy."""
     if any(header in request.headers for header in FORWARDED):
         return False
     here = is_loopback(request.remote_addr or "")
     name = urlsplit(request.host_url).hostname or ""
     origin = request.headers.get("Origin")
-    own = origin is None or origin == request.host_url.rstrip("/")
+    own = origin in (None, request.host_url.rstrip("/"), *settings().origins)
     return here and is_loopback(name) and own

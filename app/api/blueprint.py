@@ -54,6 +54,7 @@ class ApiBlueprint(flask_smorest.Blueprint):
                 view = self.doc(security=[{"key": [str(right)]}])(view)
                 view = self.alt_response(401, "UNAUTHORIZED")(view)
                 view = self.alt_response(403, "FORBIDDEN")(view)
+                view = self.alt_response(429, "TOO_MANY_REQUESTS")(view)
             return needs(right)(view)
 
         return mark

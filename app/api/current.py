@@ -1,11 +1,15 @@
 """What `create_app` has wired, for the request at hand."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar, cast
 
-from flask import current_app
+from flask import current_app, g
 
 from app.settings import Settings
+from app.turns import Turns
 from app.vision.engine import Engine
+
+T = TypeVar("T")
 
 
 def engine() -> Engine:
@@ -14,3 +18,12 @@ def engine() -> Engine:
 
 def settings() -> Settings:
     return cast(Settings, current_app.extensions["settings"])
+
+
+def turns() -> Turns:
+    return cast(Turns, current_app.extensions["turns"])
+
+
+def in_turn(work: Callable[[], T]) -> T:
+    """What `work` returns or raises, done when it is this request's turn. Raises TookTooLong."""
+    return turns().do(work, until=g.began + settings().request_seconds)

@@ -1,6 +1,10 @@
 """Headers that every answer carries: what a browser may do with it."""
 
 from flask import Flask, Response
+from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.settings import Settings
 
 # Scripts come from files of this service only. Swagger UI sets styles on elements.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -29,7 +33,30 @@ HEADERS = {
 }
 
 
-def init_headers(app: Flask) -> None:
+# What a page of another site may send and read, besides what every page may.
+CORS_SENT = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID")
+CORS_READ = (
+    *("Link", "Location", "Retry-After", "X-Request-ID"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+)
+
+
+def init_headers(app: Flask, settings: Settings) -> None:
+    """Raises SettingError."""
+    if settings.proxies:
+        count = settings.proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count
+        )
+    if settings.origins:
+        CORS(
+            app,
+            origins=sorted(settings.origins),
+            allow_headers=CORS_SENT,
+            expose_headers=CORS_READ,
+            max_age=600,
+        )
+
     @app.after_request
     def add(response: Response) -> Response:
         for name, value in HEADERS.items():

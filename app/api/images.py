@@ -17,7 +17,7 @@ from app.api.arguments import (
     ViewArguments,
 )
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
-from app.api.current import engine, settings
+from app.api.current import engine, in_turn, settings, turns
 from app.api.documents import View, image_document, image_page_document
 from app.api.metrics import observe
 from app.api.pictures import read_pictures
@@ -77,9 +77,10 @@ class Images(MethodView):
             request, max_images=settings().max_images, file_name=asked.file_name
         )
         pictures = retries.with_retries(pictures, asked.options)
-        if len(pictures) > 1:
-            return _answer_several(pictures, asked, accepted)
-        return _answer_one(pictures[0], asked, accepted)
+        with turns().place():
+            if len(pictures) > 1:
+                return _answer_several(pictures, asked, accepted)
+            return _answer_one(pictures[0], asked, accepted)
 
     @blp.needs(Right.READ)
     @blp.arguments(PageArguments, location="query")
@@ -119,10 +120,12 @@ class Image(MethodView):
 
 def _answer_one(picture: Picture, asked: AnalyseRequest, accepted: str) -> Response:
     if accepted in PICTURE_TYPES:
-        analysis, drawn = analyse_and_draw(engine(), picture, asked.options, media_type=accepted)
+        analysis, drawn = analyse_and_draw(
+            engine(), picture, asked.options, media_type=accepted, do=in_turn
+        )
         response = Response(drawn, content_type=accepted)
     else:
-        analysis = analyse(engine(), picture, asked.options)
+        analysis = analyse(engine(), picture, asked.options, do=in_turn)
         response = jsonify(image_document(analysis, View(full=asked.full)))
     observe(analysis)
     if asked.options.store:
@@ -141,7 +144,7 @@ def _answer_several(pictures: list[Picture], asked: AnalyseRequest, accepted: st
     images, errors = [], []
     for index, picture in enumerate(pictures):
         try:
-            analysis = analyse(engine(), picture, asked.options)
+            analysis = analyse(engine(), picture, asked.options, do=in_turn)
         except Exception as error:  # whatever it is, the client must learn what was kept
             errors.append((index, picture.file_name, as_problem(error)))
         else:

@@ -37,12 +37,16 @@ STATUS: dict[type[EmotionError], int] = {
     errors.UnfitDetector: 422,
     errors.InvalidCursor: 422,
     errors.TooWideSpan: 422,
+    errors.TooManyRequests: 429,
+    errors.Busy: 503,
+    errors.TookTooLong: 503,
     errors.ModelUnavailable: 503,
     errors.InvalidCard: 503,
     errors.StoreUnavailable: 503,
 }
 REFUSED = Counter("emotion_refused", "Pictures and requests that were refused.", ["reason"])
-RETRY_AFTER_SECONDS = 5
+RETRY_AFTER_SECONDS = 5  # of what a person must mend, or a database that starts anew
+BUSY, BUSY_SECONDS = (errors.Busy, errors.TookTooLong), 1
 PROBLEM_JSON = "application/problem+json"
 
 # What a client may call its request; anything else is replaced, so that logs stay one line each.
@@ -131,7 +135,8 @@ def problem_response(
     response.status_code = document["status"]
     response.content_type = PROBLEM_JSON
     if response.status_code == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        seconds = BUSY_SECONDS if isinstance(error, BUSY) else RETRY_AFTER_SECONDS
+        response.headers["Retry-After"] = str(seconds)
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="emotion"'
     if response.status_code == 405 and isinstance(error, HTTPException):

@@ -13,18 +13,23 @@ from app.errors import StoreUnavailable
 from app.store.tables import db
 
 BUSY_TIMEOUT_MS = 30_000
+KEPT_CONNECTIONS = 4
 UNDEFINED_TABLE = "42P01"  # of PostgreSQL; SQLite's is an OperationalError
 
 
 def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -> None:
-    """Bind the tables and the migrations to `app`, with so many connections kept open once they
-    are needed. Connects to nothing yet.
+    """Bind the tables and the migrations to `app`, with at most so many connections, of which a
+    few are kept open once they are needed. Connects to nothing yet.
 
     Raises ValueError for a URL that is neither a SQLite file's nor PostgreSQL's.
     """
     app.config["SQLALCHEMY_DATABASE_URI"] = _database_url(url)
     # A connection that the server closed while it was idle is replaced, not handed out.
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_pre_ping": True, "pool_size": connections}
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+        "pool_pre_ping": True,
+        "pool_size": min(connections, KEPT_CONNECTIONS),
+        "max_overflow": max(0, connections - KEPT_CONNECTIONS),
+    }
     db.init_app(app)
     Migrate(app, db, directory=str(migrations), render_as_batch=True)
 

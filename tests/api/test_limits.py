@@ -1,0 +1,201 @@
+"""How much: places for pictures, time for a request, requests of a key."""
+
+import os
+import threading
+
+import pytest
+from sqlalchemy import text
+
+from app.settings import SettingError
+from app.store.tables import db
+from tests.conftest import StubDetector, need, picture, upload
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Detection waits until this is set."""
+    opened = threading.Event()
+    opened.begun = threading.Semaphore(0)
+    detect = StubDetector.detect
+
+    def wait_and_detect(self, raster, min_face_px):
+        opened.begun.release()
+        assert opened.wait(20)
+        return detect(self, raster, min_face_px)
+
+    monkeypatch.setattr(StubDetector, "detect", wait_and_detect)
+    yield opened
+    opened.set()
+
+
+def posting(app, answers, **query):
+    def post():
+        form = {"image": upload(picture())}
+        answers.append(app.test_client().post("/v1/images", data=form, query_string=query))
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    return thread
+
+
+def stored(app):
+    with app.app_context():
+        return db.session.execute(text("SELECT count(*) FROM images")).scalar_one()
+
+
+@pytest.mark.parametrize("path", ["/v1/images", "/index"])
+def test_who_finds_no_place_is_told_when_to_come_again(make_app, gate, path):
+    app = make_app(max_in_flight=1)
+    answers = []
+    thread = posting(app, answers)
+    assert gate.begun.acquire(timeout=10)
+    client = app.test_client()
+    body = {"image": "aGVsbG8="} if path == "/index" else None
+    refused = client.post(path, json=body, data=None if body else {"image": upload(picture())})
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "1"
+    assert refused.content_type == "application/problem+json"
+    assert refused.json["type"] == "urn:emotion:problem:busy"
+    # Reading goes on.
+    assert client.get("/v1/images").status_code == 200
+    assert client.get("/healthz").status_code == 200
+    gate.set()
+    thread.join(10)
+    assert answers[0].status_code == 201
+    assert client.post("/v1/images", data={"image": upload(picture())}).status_code == 201
+    assert stored(app) == 2
+
+
+def test_what_is_not_done_in_time_is_not_kept(make_app, gate):
+    app = make_app(request_seconds=0.2, worker_threads=1)
+    late = app.test_client().post("/v1/images", data={"image": upload(picture())})
+    assert late.status_code == 503
+    assert late.headers["Retry-After"] == "1"
+    assert late.json["type"] == "urn:emotion:problem:took-too-long"
+    gate.set()  # the work goes on to its end, and nobody keeps what it found
+    assert (
+        app.test_client().post("/v1/images", data={"image": upload(picture())}).status_code == 201
+    )
+    assert stored(app) == 1
+
+
+def test_of_several_pictures_those_in_time_are_kept(make_app, gate):
+    app = make_app(request_seconds=1, worker_threads=1)
+    answers = []
+
+    def post():
+        form = {"image": [upload(picture(), "a.png"), upload(picture(), "b.png")]}
+        answers.append(app.test_client().post("/v1/images", data=form))
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    assert gate.begun.acquire(timeout=10)
+    gate.set()
+    gate.clear()  # the first may or may not have passed; the second waits here
+    thread.join(10)
+    answer = answers[0]
+    kept = len(answer.json.get("images", []))
+    assert stored(app) == kept
+    problems = answer.json["errors"]
+    assert len(problems) == 2 - kept
+    assert answer.status_code == (201 if kept else 503)
+
+
+def test_the_time_that_sending_took_counts(make_app):
+    app = make_app(request_seconds=0.1)
+
+    app.before_request(lambda: threading.Event().wait(0.2) or None)
+    answer = app.test_client().post("/v1/images", data=picture(), content_type="image/png")
+    assert answer.status_code == 503
+    assert answer.json["type"] == "urn:emotion:problem:took-too-long"
+
+
+@pytest.fixture
+def hasty(make_app):
+    """Two requests an hour of each."""
+    return make_app(rate_limit="2/hour")
+
+
+def test_a_client_that_asks_too_often_is_told_how_often_it_may(hasty):
+    client = hasty.test_client()
+    left = [client.get("/v1/images").headers["RateLimit-Remaining"] for _ in range(2)]
+    assert left == ["1", "0"]
+    refused = client.post("/v1/images", data={"image": upload(picture())})
+    assert refused.status_code == 429
+    assert refused.json["type"] == "urn:emotion:problem:too-many-requests"
+    assert "2 per 1 hour" in refused.json["detail"]
+    assert refused.headers["RateLimit-Limit"] == "2"
+    assert refused.headers["RateLimit-Remaining"] == "0"
+    assert 1 <= int(refused.headers["RateLimit-Reset"]) <= 7200
+    assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
+    assert stored(hasty) == 0
+
+
+def test_what_needs_no_key_is_not_counted(hasty):
+    client = hasty.test_client()
+    for _ in range(3):
+        answer = client.get("/healthz")
+        assert answer.status_code == 200
+        assert "RateLimit-Limit" not in answer.headers
+    assert client.get("/v1/images").headers["RateLimit-Remaining"] == "1"
+
+
+def test_each_key_has_a_count_of_its_own(hasty):
+    make = hasty.test_cli_runner().invoke
+    shown = [
+        next(
+            word
+            for word in make(args=["keys", "create", name, "--right", "read"]).output.split()
+            if "emo_" in word
+        )
+        for name in ("one", "two")
+    ]
+    client = hasty.test_client()
+
+    def ask(key):
+        headers = {"Authorization": f"Bearer {key}"}
+        return client.get("/v1/images", headers=headers).status_code
+
+    assert [ask(shown[0]) for _ in range(3)] == [200, 200, 429]
+    assert [ask(shown[1]) for _ in range(3)] == [200, 200, 429]
+
+
+def test_without_a_limit_nothing_is_counted(client):
+    assert "RateLimit-Limit" not in client.get("/v1/images").headers
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rate_limit": "many"}, "EMOTION_RATE_LIMIT='many' is not of the form"),
+        (
+            {"rate_limit": "5/hour", "rate_limit_url": "ftp://x"},
+            "EMOTION_RATE_LIMIT_URL must be",
+        ),
+    ],
+)
+def test_a_limit_that_means_nothing_stops_the_start(make_app, changes, message):
+    with pytest.raises(SettingError, match=message):
+        make_app(**changes)
+
+
+@pytest.fixture
+def redis_url():
+    url = os.environ.get("TEST_REDIS_URL")
+    need(url, "no Redis: TEST_REDIS_URL is not set (.ci/services starts one)")
+    import redis
+
+    redis.Redis.from_url(url).flushdb()
+    return url
+
+
+def test_workers_that_count_in_redis_count_together(make_app, redis_url):
+    apps = [make_app(rate_limit="3/hour", rate_limit_url=redis_url) for _ in range(2)]
+    codes = [apps[n % 2].test_client().get("/v1/images").status_code for n in range(4)]
+    assert codes == [200, 200, 200, 429]
+
+
+def test_when_redis_is_away_each_worker_counts_by_itself(make_app):
+    app = make_app(rate_limit="2/hour", rate_limit_url="redis://127.0.0.1:1")
+    codes = [app.test_client().get("/v1/images").status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
