@@ -12,7 +12,7 @@ MODELS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth train-env clean
+.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth faults train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -69,6 +69,9 @@ bench: .venv/.dev ## measure the service under load, next to what the machine ca
 
 bench-growth: .venv/.dev ## measure how reading slows down as the store grows to a million images
 	$(BIN)/python -m benchmarks.growth
+
+faults: .venv/.dev ## break workers, database and disk under load, and count what is stored (root, on Debian)
+	$(BIN)/python -m benchmarks.faults
 
 train-env: .venv/.train ## install what training needs (torch) into .venv
 

@@ -1,4 +1,4 @@
-"""The real service in a process of its own, as `make serve` starts it, on a port of its own."""
+"""The real service in processes of its own, as `make serve` starts it, on a port of its own."""
 
 import os
 import socket
@@ -14,38 +14,67 @@ import requests
 from app.settings import ROOT
 
 START_SECONDS = 60
+PYTHON = [sys.executable, "-m"]
+
+
+class Service:
+    """A service that can be stopped and started again on the same port and database.
+
+    Its log, and the number of gunicorn's master process in service.pid, are in `folder`, and so is
+    its fresh database unless `environment` names another.
+    """
+
+    def __init__(self, folder: Path, application: str = "wsgi:app", **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._folder, self._application = folder, application
+        self._process: subprocess.Popen[bytes] | None = None
+        self._variables = {
+            **{name: text for name, text in os.environ.items() if not name.startswith("EMOTION_")},
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "EMOTION_DATABASE_URL": f"sqlite:///{folder / 'service.db'}",
+            **environment,
+        }
+        migrate = [*PYTHON, "flask", "--app", "wsgi", "db", "upgrade"]
+        subprocess.run(migrate, cwd=ROOT, env=self._variables, check=True, capture_output=True)
+
+    def start(self) -> None:
+        """Returns once it is ready. Raises RuntimeError."""
+        with (self._folder / "service.log").open("a") as log:
+            serve = [*PYTHON, "gunicorn", "-c", "docker/gunicorn.conf.py"]
+            serve += ["--pid", str(self._folder / "service.pid"), self._application]
+            self._process = subprocess.Popen(
+                serve, cwd=ROOT, env=self._variables, stdout=log, stderr=log
+            )
+        _wait_until_ready(self.url, self._process)
+
+    def stop(self) -> None:
+        """As an operator does: whoever is being answered gets the answer."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=60)
+
+    def workers(self) -> list[int]:
+        """The numbers of the worker processes that live now."""
+        master = self._process.pid if self._process else 0
+        children = Path(f"/proc/{master}/task/{master}/children").read_text()
+        return [int(number) for number in children.split()]
 
 
 @contextmanager
 def running_service(
     folder: Path, application: str = "wsgi:app", **environment: str
 ) -> Iterator[str]:
-    """Migrate and serve on a fresh database in `folder`; gives the base URL once it is ready. The
-    master process' number is in service.pid."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("EMOTION_")},
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "EMOTION_DATABASE_URL": f"sqlite:///{folder / 'service.db'}",
-        **environment,
-    }
-    python = [sys.executable, "-m"]
-    migrate = [*python, "flask", "--app", "wsgi", "db", "upgrade"]
-    subprocess.run(migrate, cwd=ROOT, env=variables, check=True, capture_output=True)
-    with (folder / "service.log").open("w") as log:
-        serve = [*python, "gunicorn", "-c", "docker/gunicorn.conf.py"]
-        serve += ["--pid", str(folder / "service.pid"), application]
-        process = subprocess.Popen(serve, cwd=ROOT, env=variables, stdout=log, stderr=log)
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait_until_ready(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    """The base URL of a Service that is stopped afterwards."""
+    service = Service(folder, application, **environment)
+    try:
+        service.start()
+        yield service.url
+    finally:
+        service.stop()
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,76 @@
+"""The fault run itself, in small, and that its count finds what is wrong."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from flask_migrate import upgrade
+from sqlalchemy import text
+
+from app import create_app
+from app.settings import Settings
+from app.store import queries
+from app.store.tables import db
+from app.vision.types import Box, Face
+from benchmarks.faults import CLOSED, FAULTS, Outcome, judge, run
+from tests.conftest import LABELS, need
+from tests.store.test_queries import analysis
+
+POSTS = 48
+FACE = Face(Box(1, 2, 30, 40), dict.fromkeys(LABELS, 1 / 8), 0.9)
+NEEDS_ROOT = {"full", "stopped"}
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_accepted_is_lost(fault):
+    if fault in NEEDS_ROOT:
+        need(os.geteuid() == 0 and shutil.which("runuser"), "only root may stop and fill things")
+    if fault == "stopped":
+        need(Path("/usr/lib/postgresql").is_dir(), "no PostgreSQL of Debian's")
+    outcome, verdict, _ = run(fault, POSTS)
+    assert verdict.well, verdict
+    assert verdict.stored == len(outcome.accepted) == POSTS
+    assert set(outcome.seen) <= {"201", "503", CLOSED}
+    assert outcome.given_up == []
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A database with three images of one face each, and what their clients were told."""
+    database = f"sqlite:///{tmp_path / 'some.db'}"
+    app = create_app(Settings(database_url=database))
+    outcome = Outcome()
+    with app.app_context():
+        upgrade()
+        for number in range(3):
+            name = f"{number}.jpg"
+            kept = queries.save(analysis(FACE, file_name=name))
+            outcome.accepted[name] = (kept.id, 1)
+        yield database, outcome, lambda sql: (db.session.execute(text(sql)), db.session.commit())
+
+
+def test_what_is_well_is_found_well(stored):
+    database, outcome, _ = stored
+    verdict = judge(database, outcome)
+    assert verdict.well
+    assert verdict.stored == 3
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind"),
+    [
+        ("DELETE FROM images WHERE file_name = '1.jpg'", "lost"),
+        ("UPDATE images SET file_name = '0.jpg' WHERE file_name = '1.jpg'", "doubled"),
+        ("DELETE FROM emotions WHERE face_id = 1", "torn"),
+        ("DELETE FROM faces", "torn"),
+        ("UPDATE images SET file_name = 'x.jpg' WHERE file_name = '1.jpg'", "unasked"),
+    ],
+)
+def test_what_is_wrong_is_counted(stored, harm, kind):
+    database, outcome, execute = stored
+    execute(harm)
+    verdict = judge(database, outcome)
+    assert getattr(verdict, kind) >= 1
+    assert not verdict.well
