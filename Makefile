@@ -12,7 +12,7 @@ MODELS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth faults train-env clean
+.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth faults soak train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -72,6 +72,9 @@ bench-growth: .venv/.dev ## measure how reading slows down as the store grows to
 
 faults: .venv/.dev ## break workers, database and disk under load, and count what is stored (root, on Debian)
 	$(BIN)/python -m benchmarks.faults
+
+soak: .venv/.dev ## send 10,000 mixed pictures and watch the workers' memory
+	$(BIN)/python -m benchmarks.soak
 
 train-env: .venv/.train ## install what training needs (torch) into .venv
 

@@ -23,7 +23,7 @@ NMS_IOU = 0.3
 GROUP_EPS = 0.2  # how far sides may differ within a group, as a share: OpenCV's own value
 # A cascade never gives back the buffers of its largest picture, some 50 bytes a pixel (2.5 GB for
 # 50 megapixels). Over this size a cascade serves one picture, and one such picture at a time.
-KEEP_PIXELS = 2_000_000
+KEEP_PIXELS = 500_000
 
 
 class Cascade:
