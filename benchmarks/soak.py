@@ -101,11 +101,14 @@ class Watch(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(0.5):
+        while True:
             for worker, sizes in self.seen.items():
                 sizes.append(resident(worker))
+            if self.over.wait(0.5):
+                break
 
     def most(self) -> list[float]:
+        """Of each worker, once it is over."""
         self.over.set()
         self.join()
         return [max(sizes) for sizes in self.seen.values()]
