@@ -16,6 +16,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     """
     from flask import Flask
 
+    from app import web
     from app.api import init_api
     from app.cli import init_cli
     from app.settings import ROOT, SettingError, Settings
@@ -54,5 +55,6 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     except ValueError as error:  # without the URL itself, which may hold a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     init_api(app, settings)
+    app.register_blueprint(web.blp)
     init_cli(app)
     return app

@@ -222,3 +222,21 @@ def postgres_url(postgres_server):
     with server.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     server.dispose()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = shutil.which("chromium")
+    need(chromium, "no Chromium: .ci/services installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=[
+                *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+            ],
+        )
+        yield browser
+        browser.close()

@@ -3,20 +3,13 @@
 from pathlib import Path
 
 import flask_swagger_ui
-from flask import Blueprint, Response, redirect, render_template, send_from_directory, url_for
-from werkzeug.wrappers import Response as BaseResponse
+from flask import Blueprint, Response, render_template, send_from_directory
 
 from app.api.access import PUBLIC, needs
 
 DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 
 blp = Blueprint("docs", __name__, template_folder="templates")
-
-
-@blp.get("/")
-@needs(PUBLIC)
-def home() -> BaseResponse:
-    return redirect(url_for("docs.page"))
 
 
 @blp.get("/docs")

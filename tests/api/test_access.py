@@ -27,6 +27,7 @@ ROUTES = {
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /": PUBLIC,
+    "GET /assets/{file_name}": PUBLIC,
     "GET /openapi.json": PUBLIC,
     "GET /docs": PUBLIC,
     "GET /docs/start.js": PUBLIC,

@@ -1,30 +1,12 @@
 """/docs in a real browser: it draws the API, asks nobody else, and complains of nothing."""
 
-import shutil
-
 import pytest
 
 from app.settings import ROOT
-from tests.conftest import need
 from tests.service import running_service
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 SCREENSHOTS = ROOT / "artifacts"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium")
-    need(chromium, "no Chromium: .ci/services installs it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
 
 
 def test_the_page_shows_the_api_and_lets_one_try_it(browser, tmp_path):

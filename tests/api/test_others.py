@@ -195,10 +195,6 @@ def test_not_ready_before_migrating(make_app, tmp_path):
     assert "flask db upgrade" in answer.json["detail"]
 
 
-def test_the_start_page_leads_to_the_documents(client):
-    assert client.get("/").location == "/docs"
-
-
 def test_docs_need_nothing_from_elsewhere(client):
     page = client.get("/docs").get_data(as_text=True)
     script = client.get("/docs/start.js")

@@ -1,0 +1,125 @@
+// The second page: stored results, to search, look at, delete and take along.
+
+import { ask, element, get, save } from "./api.js";
+import { card, inWords } from "./faces.js";
+
+const $ = (id) => document.getElementById(id);
+const EMOTIONS = [
+  "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+];
+const PAGE_SIZE = 20;
+
+let next = null; // the cursor of the next page
+let loads = 0; // so that an answer that comes late does not replace a newer one
+
+export function start() {
+  const { emotion } = $("filters").elements;
+  emotion.append(...EMOTIONS.map((each) => element("option", { value: each }, each)));
+  $("filters").addEventListener("submit", (event) => {
+    event.preventDefault();
+    load();
+  });
+  $("newest").addEventListener("click", () => load());
+  $("older").addEventListener("click", () => load(next));
+  $("csv").addEventListener("click", () =>
+    attempt(async () => {
+      const headers = { Accept: "text/csv" };
+      await save(await ask(`/v1/faces?${filters()}`, { headers }), "faces.csv");
+    }),
+  );
+}
+
+/** Show the page of results that begins at a cursor, or the newest. */
+export function load(cursor = null) {
+  return attempt(async () => {
+    const query = filters();
+    query.set("view", "full");
+    query.set("page_size", PAGE_SIZE);
+    if (cursor) query.set("cursor", cursor);
+    $("history-status").textContent = "Loading …";
+    loads += 1;
+    const mine = loads;
+    const { images, next_cursor: following } = await get(`/v1/images?${query}`);
+    if (mine !== loads) return;
+    next = following;
+    $("rows").replaceChildren(...images.flatMap(rows));
+    document.querySelector("#history table").hidden = !images.length;
+    $("older").hidden = !next;
+    $("newest").hidden = !cursor;
+    $("history-status").textContent = images.length ? "" : "Nothing is stored that fits.";
+  });
+}
+
+function filters() {
+  const query = new URLSearchParams();
+  for (const { name, value, type } of $("filters").elements) {
+    if (!name || !value) continue;
+    query.set(name, type === "datetime-local" ? new Date(value).toISOString() : value);
+  }
+  return query;
+}
+
+async function attempt(work) {
+  const problem = $("history-problem");
+  problem.hidden = true;
+  try {
+    await work();
+  } catch (error) {
+    $("history-status").textContent = "";
+    problem.textContent = error.message;
+    problem.hidden = false;
+  }
+}
+
+function rows(image) {
+  const when = new Date(image.created_at);
+  const time = element("time", { dateTime: image.created_at }, when.toLocaleString());
+  const faces = image.faces.map((face) =>
+    element("span", { className: `chip ${face.dominant}` }, face.dominant),
+  );
+  const details = element("tr", { className: "details", hidden: true });
+  const open = element("button", { type: "button", ariaExpanded: "false" }, "Show");
+  open.setAttribute("aria-label", `Show ${image.file_name}`);
+  open.addEventListener("click", () => {
+    if (!details.childElementCount) details.append(inDetail(image));
+    details.hidden = !details.hidden;
+    open.ariaExpanded = String(!details.hidden);
+    open.textContent = details.hidden ? "Show" : "Hide";
+  });
+  const remove = element("button", { type: "button", className: "danger" }, "Delete");
+  remove.setAttribute("aria-label", `Delete ${image.file_name}`);
+  remove.addEventListener("click", () => {
+    if (remove.dataset.sure) return void erase(image, [row, details]);
+    remove.dataset.sure = "yes";
+    remove.textContent = "Really delete";
+    remove.addEventListener("blur", () => {
+      delete remove.dataset.sure;
+      remove.textContent = "Delete";
+    }, { once: true });
+  });
+  const row = element("tr", {}, element("td", {}, time));
+  row.append(
+    element("td", { className: "name" }, image.file_name),
+    element("td", {}, ...(faces.length ? faces : ["none"])),
+    element("td", { className: "quiet" }, `${image.model.name}, ${image.detector}`),
+    element("td", { className: "buttons" }, open, remove),
+  );
+  return [row, details];
+}
+
+function inDetail(image) {
+  const cards = image.faces.map((face) => card(face, image.threshold));
+  const said = `Picture ${image.id}, ${image.width} × ${image.height} pixels, threshold ` +
+    `${image.threshold}. ${image.faces.map((face) => inWords(face, image.threshold)).join("; ")}`;
+  const cell = element("td", { colSpan: 5 }, element("p", { className: "quiet" }, said));
+  cell.append(element("ol", { className: "cards" }, ...cards));
+  return cell;
+}
+
+function erase(image, its) {
+  return attempt(async () => {
+    await ask(`/v1/images/${image.id}`, { method: "DELETE" });
+    for (const each of its) each.remove();
+    $("history-status").textContent = `${image.file_name} is deleted.`;
+  });
+}

@@ -1,0 +1,44 @@
+// Which page is seen, and the question for a key.
+
+import * as analyse from "./analyse.js";
+import { onKeyNeeded } from "./api.js";
+import * as history from "./history.js";
+
+const PAGES = ["analyse", "history"];
+
+function turn() {
+  const wanted = location.hash.slice(1);
+  const page = PAGES.includes(wanted) ? wanted : PAGES[0];
+  for (const each of PAGES) {
+    document.getElementById(each).hidden = each !== page;
+    const link = document.querySelector(`nav a[href="#${each}"]`);
+    if (each === page) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (page === "history") history.load();
+}
+
+let asking = null; // one question at a time, whoever needs the answer
+
+onKeyNeeded((why) => {
+  asking ??= askForKey(why).finally(() => { asking = null; });
+  return asking;
+});
+
+async function askForKey(why) {
+  const dialog = document.getElementById("key-dialog");
+  const field = document.getElementById("key");
+  document.getElementById("key-why").textContent = why;
+  field.value = "";
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  const key = dialog.returnValue === "use" ? field.value.trim() : "";
+  field.value = "";
+  return key;
+}
+
+window.addEventListener("hashchange", turn);
+analyse.start();
+history.start();
+turn();
