@@ -13,10 +13,11 @@ from app.errors import MalformedInput
 from app.store.retries import Retry
 
 HEADER = "Idempotency-Key"
+_TEXT = r"^[\x20\x21\x23-\x7e]+$"
 PARAMETER = {
     "in": "header",
     "name": HEADER,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _TEXT},
     "description": "any text of the client's own: within a day the same key with the same pictures "
     "and options is answered by what was kept the first time, with others by 409",
 }
