@@ -12,7 +12,7 @@ MODELS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth train-env clean
+.PHONY: help serve test lint format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth fuzz train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -64,6 +64,11 @@ bench: .venv/.dev ## measure the service under load, next to what the machine ca
 
 bench-growth: .venv/.dev ## measure how reading slows down as the store grows to a million images
 	$(BIN)/python -m benchmarks.growth
+
+fuzz: .venv/.dev ## send it 100,000 damaged pictures and 60,000 hostile requests, and bombs: 15 minutes or more
+	$(BIN)/python -m fuzzing.bombs
+	@mkdir -p runs
+	$(BIN)/python -m fuzzing 2>runs/fuzz.log
 
 train-env: .venv/.train ## install what training needs (torch) into .venv
 

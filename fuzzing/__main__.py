@@ -5,8 +5,9 @@
 
 Damaged pictures go through the decoder, hostile requests through the application in this process
 and as gunicorn serves it, and what the OpenAPI document allows and does not allow through the
-application again (fuzzing.contract). The first thing that must not happen ends the run, with its
-number; `--first NUMBER` begins there.
+application again (fuzzing.contract). What libraries remark on damage and the log of the requests
+go to standard error (`make fuzz`: to runs/fuzz.log). The first thing that must not happen ends the
+run, with its number; `--first NUMBER` begins there.
 """
 
 import argparse
@@ -40,7 +41,8 @@ def main() -> None:
         try:
             _run(asked, Path(folder))
         except Finding as finding:
-            sys.exit(f"found: {finding}")
+            print(f"found: {finding}")
+            sys.exit(1)
 
 
 def _run(asked: argparse.Namespace, folder: Path) -> None:
@@ -76,6 +78,7 @@ def _served(count: int, *, seed: int, first: int, folder: Path) -> Report:
             what="served by gunicorn",
             memory=lambda: http.largest_mb(before),
             first=first,
+            servers=http.GUNICORNS,
         )
         if http.workers(folder) != before:
             raise Finding(f"workers {before} have become {http.workers(folder)}")

@@ -16,14 +16,15 @@ from flask import Flask
 from hypothesis import HealthCheck, Phase, strategies
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from app.keys import issue
 from app.store.keys import Right
 from fuzzing.pictures import PHOTOGRAPH, good_pictures
 
-# All of schemathesis' checks are made. One is told what OpenAPI cannot say: which models and cursors
-# there are and that an erasure needs one filter of several (422), how many pictures the operator
-# allows (413), which keys came before (409).
+# All of schemathesis' checks are made. One is told what OpenAPI cannot say: which models and
+# cursors there are and that an erasure needs one filter of several (422), how many pictures the
+# operator allows (413), which keys came before (409).
 CHECKS = {
     "positive_data_acceptance": {"expected-statuses": ["2XX", 401, 403, 404, 409, 413, 422]},
 }
@@ -46,11 +47,9 @@ def run(app: Flask, *, examples: int, seed: int) -> None:
             hold(operation, mode, key, examples=examples * 9 // 20, seed=seed, came=came)
             hold(operation, mode, None, examples=max(1, examples // 20), seed=seed, came=came)
         if "{image_id}" in operation.path:
-            there = {"image_id": image_id}
-            few = examples // 10
-            hold(
-                operation, GenerationMode.POSITIVE, key, examples=few, seed=seed, came=came, path=there
-            )
+            there, few = {"image_id": image_id}, examples // 10
+            mode = GenerationMode.POSITIVE
+            hold(operation, mode, key, examples=few, seed=seed, came=came, path=there)
         seen = ", ".join(f"{number} × {status}" for status, number in sorted(came.items()))
         print(f"{operation.label}: {came.total():,} requests: {seen}", flush=True)
 
@@ -88,9 +87,12 @@ def hold(
     def check(case: Case) -> None:
         response = case.call(headers=headers)
         came[response.status_code] += 1
-        case.validate_response(response, headers=headers)
+        # What is wrong about these is lost on the way: an empty list is no argument.
+        lost = any(value in (None, [], {}) for value in case.query.values())
+        left_out = [negative_data_rejection] if lost else []
+        case.validate_response(response, headers=headers, excluded_checks=left_out)
 
-    given = hypothesis.given(operation.as_strategy(mode, path_parameters=path))
+    given = hypothesis.given(operation.as_strategy(mode, headers=headers, path_parameters=path))
     settings = hypothesis.settings(
         max_examples=examples,
         deadline=None,  # the machine does other work too
