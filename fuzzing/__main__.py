@@ -14,6 +14,7 @@ import argparse
 import faulthandler
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from flask_migrate import upgrade
@@ -49,7 +50,7 @@ def _run(asked: argparse.Namespace, folder: Path) -> None:
     seed, first = asked.seed, asked.first
     if asked.inputs:
         _print(decoder.run(asked.inputs, seed=seed, first=first))
-    settings = Settings(database_url=f"sqlite:///{folder / 'fuzz.db'}", **http.LIMITS)
+    settings = replace(Settings(database_url=f"sqlite:///{folder / 'fuzz.db'}"), **http.LIMITS)
     app = create_app(settings)
     if asked.http or asked.examples:
         with app.app_context():

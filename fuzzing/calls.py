@@ -21,8 +21,10 @@ PATHS = (
     "/v1/detectors", "/v1/pipelines", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs",
     "/", "/v1/nothing", "/v1/images/", "//v1/images", "/docs/assets/index.css",
 )  # fmt: skip
-IDS = ("1", "2", "7", "0", "-1", "1.5", "abc", "%00", str(2**31), str(2**63 - 1), str(2**63))
-IDS += ("9" * 5000, "..%2f..%2fetc%2fpasswd", "%F0%9F%98%80", "%ff", "1%0d%0aX:%20y", "%EF%BC%91")
+IDS: tuple[str, ...] = (
+    "1", "2", "7", "0", "-1", "1.5", "abc", "%00", str(2**31), str(2**63 - 1), str(2**63),
+    "9" * 5000, "..%2f..%2fetc%2fpasswd", "%F0%9F%98%80", "%ff", "1%0d%0aX:%20y", "%EF%BC%91",
+)  # fmt: skip
 OPTIONS = (
     "threshold", "pipeline", "model", "detector", "min_face_px", "min_confidence", "max_faces",
     "file_name", "view", "store", "emotion", "min_probability", "since", "until", "min_faces",

@@ -4,6 +4,7 @@ import http.client
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
@@ -13,7 +14,7 @@ from fuzzing.report import Finding, Report, resident_mb
 
 MOST_SECONDS = 10.0  # to wait for an answer, on a machine that does other work too
 # Small, so that a run is mostly of requests and not of pixels.
-LIMITS = {"max_image_bytes": 200_000, "max_pixels": 1_000_000}
+LIMITS: dict[str, Any] = {"max_image_bytes": 200_000, "max_pixels": 1_000_000}
 
 # What gunicorn refuses before the application sees it: bad HTTP, and lines and headers too long.
 GUNICORNS = frozenset({400, 414, 417, 431})
