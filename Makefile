@@ -12,7 +12,7 @@ MODELS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth faults soak train-env clean
+.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth faults soak fuzz train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -75,6 +75,11 @@ faults: .venv/.dev ## break workers, database and disk under load, and count wha
 
 soak: .venv/.dev ## send 10,000 mixed pictures and watch the workers' memory
 	$(BIN)/python -m benchmarks.soak
+
+fuzz: .venv/.dev ## send it 100,000 damaged pictures and 60,000 hostile requests, and bombs: 15 minutes or more
+	$(BIN)/python -m fuzzing.bombs
+	@mkdir -p runs
+	$(BIN)/python -m fuzzing 2>runs/fuzz.log
 
 train-env: .venv/.train ## install what training needs (torch) into .venv
 

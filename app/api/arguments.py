@@ -26,8 +26,9 @@ from app.vision.types import Wanted
 PROBABILITY = validate.Range(0, 1)
 BIGGEST_INT = 2**31 - 1
 NAME = validate.Length(1, 64)
-# No stored name holds anything else, and databases choke on some of it (NUL).
-PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$", error="must be printable text")
+# No stored name holds anything else, and databases choke on some of it (NUL). In Python `$` is also
+# before a line's end, in the document's regular expressions it is not.
+PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$(?!\n)", error="must be printable text")
 LONG_NAME = validate.Length(max=4 * MAX_FILE_NAME)  # may be a path; its last part is kept
 VIEW = fields.String(
     validate=validate.OneOf(["full"]),

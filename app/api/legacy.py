@@ -13,7 +13,7 @@ from app.api.documents import View, image_document
 from app.api.metrics import observe
 from app.api.pictures import picture_from_json, read_json
 from app.api.retries import PARAMETER, with_retries
-from app.api.schemas import JsonBody, LegacySchema
+from app.api.schemas import LegacyBody, LegacySchema
 from app.store.keys import Right
 
 blp = ApiBlueprint("legacy", description="The original client's call")
@@ -24,7 +24,7 @@ class Index(MethodView):
     @blp.needs(Right.ANALYSE)
     @blp.doc(
         parameters=[PARAMETER],
-        requestBody={"required": True, "content": {"application/json": {"schema": JsonBody}}},
+        requestBody={"required": True, "content": {"application/json": {"schema": LegacyBody}}},
     )
     @blp.arguments(LegacyArguments, location="json")
     @blp.response(200, LegacySchema)

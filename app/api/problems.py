@@ -49,6 +49,11 @@ RETRY_AFTER_SECONDS = 5  # of what a person must mend, or a database that starts
 BUSY, BUSY_SECONDS = (errors.Busy, errors.TookTooLong), 1
 PROBLEM_JSON = "application/problem+json"
 
+# An answer does not grow with what is wrong: a body may hold a million names that nobody knows.
+MOST_FIELDS = 20
+MOST_CHARACTERS = 100  # of a field's name
+MOST_CHARACTERS_OF_DETAIL = 1_000
+
 # What a client may call its request; anything else is replaced, so that logs stay one line each.
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
@@ -88,11 +93,11 @@ def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
             "type": f"urn:emotion:problem:{'-'.join(words).lower()}",
             "title": " ".join(words).capitalize(),
             "status": STATUS[type(error)],
-            "detail": str(error),
+            "detail": _cut(str(error), MOST_CHARACTERS_OF_DETAIL),
             "request_id": g.request_id,
         }
         if error.field:
-            document["errors"] = [{"field": error.field, "message": str(error)}]
+            document["errors"] = [{"field": error.field, "message": document["detail"]}]
         return document
     code = error.code or 500
     document = {
@@ -104,14 +109,21 @@ def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
     }
     # Where webargs leaves what a schema found wrong: {location: {field: [message]}}.
     if messages := getattr(error, "data", {}).get("messages"):
+        found = [pair for location in messages.values() for pair in _flatten("", location)]
         fields_at_fault = [
-            {"field": field, "message": message}
-            for location in messages.values()
-            for field, message in _flatten("", location)
+            {"field": _cut(field, MOST_CHARACTERS), "message": message}
+            for field, message in found[:MOST_FIELDS]
         ]
+        if others := len(found) - len(fields_at_fault):
+            fields_at_fault.append({"field": "…", "message": f"and {others} more"})
         document["errors"] = fields_at_fault
-        document["detail"] = "; ".join("{field}: {message}".format(**it) for it in fields_at_fault)
+        detail = "; ".join("{field}: {message}".format(**it) for it in fields_at_fault)
+        document["detail"] = _cut(detail, MOST_CHARACTERS_OF_DETAIL)
     return document
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _flatten(path: str, messages: Any) -> list[tuple[str, str]]:

@@ -13,25 +13,28 @@ from app.errors import MalformedInput
 from app.store.retries import Retry
 
 HEADER = "Idempotency-Key"
+_TEXT = r"[\x20\x21\x23-\x7e]{1,255}"
+_PATTERN = f'^("{_TEXT}"|{_TEXT})$'
 PARAMETER = {
     "in": "header",
     "name": HEADER,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "pattern": _PATTERN},
     "description": "any text of the client's own: within a day the same key with the same pictures "
     "and options is answered by what was kept the first time, with others by 409",
 }
-_KEY = re.compile(r'"?([\x20\x21\x23-\x7e]{1,255})"?')
+_KEY = re.compile(_PATTERN)
 
 
 def with_retries(pictures: Sequence[Picture], options: Options) -> list[Picture]:
     """The pictures, marked such that sending them again keeps nothing twice, if the client asks for
     that and anything is kept at all. Raises MalformedInput for a header that is no key."""
     given = request.headers.get(HEADER)
-    if given is None or not options.store:
+    if given is None:
         return list(pictures)
-    key = _KEY.fullmatch(given)
-    if key is None:
+    if _KEY.fullmatch(given) is None:
         raise MalformedInput(f"{HEADER} must have 1 to 255 printable ASCII characters")
+    if not options.store:
+        return list(pictures)
     # Of what is asked and not of the bytes sent: a client may make a form anew for a retry.
     asked = hashlib.sha256(repr((request.path, options)).encode())
     for picture in pictures:
@@ -39,6 +42,6 @@ def with_retries(pictures: Sequence[Picture], options: Options) -> list[Picture]
         asked.update(picture.data)
     caller = g.key.id if g.key else ""
     return [
-        replace(picture, retry=Retry(caller, key[1], position, asked.hexdigest()))
+        replace(picture, retry=Retry(caller, given.strip('"'), position, asked.hexdigest()))
         for position, picture in enumerate(pictures)
     ]

@@ -3,10 +3,12 @@ two together."""
 
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, fields
+from marshmallow import INCLUDE, Schema, fields, validate
 
+from app.api.arguments import AnalyseArguments, LegacyArguments
 from app.api.problems import ProblemSchema
 
+BASE64 = {"format": "byte", "description": "base64 of a picture file, or a data URI with it"}
 FULL_ONLY = {"description": "`view=full` only"}
 
 
@@ -20,33 +22,30 @@ def _reference(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-class MultipartBody(Schema):
+class MultipartBody(AnalyseArguments):
     """For the OpenAPI document only: pictures.py reads the pictures of a request."""
-
-    class Meta:
-        unknown = INCLUDE  # the options
 
     image = fields.List(
         fields.String(metadata={"format": "binary"}),
         required=True,
+        validate=validate.Length(min=1),
         metadata={"description": "one or more picture files"},
     )
 
 
-class JsonBody(Schema):
+class JsonBody(AnalyseArguments):
+    """For the OpenAPI document only, as above."""
+
+    image = fields.String(required=True, metadata=BASE64)
+
+
+class LegacyBody(LegacyArguments):
     """For the OpenAPI document only, as above."""
 
     class Meta:
-        unknown = INCLUDE
+        unknown = INCLUDE  # is not looked at
 
-    image = fields.String(
-        required=True,
-        metadata={
-            "format": "byte",
-            "description": "base64 of a picture file, or a data URI with it",
-        },
-    )
-    file_name = fields.String(metadata={"example": "photo.jpg"})
+    image = fields.String(required=True, metadata=BASE64)
 
 
 class BoxSchema(Schema):

@@ -4,8 +4,9 @@ Pillow reads the files, because it knows the size before it decodes and says whe
 short, where OpenCV would return a picture that is grey from the cut on.
 """
 
-import io
+import re
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, PngImagePlugin
 
 from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImageType
+from app.vision.structure import FrugalFile, check_jpeg, check_tiff, check_webp, exif_orientation
 from app.vision.types import Box
 
 IMAGE_TYPES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
@@ -33,7 +35,27 @@ _SIGNATURES = {
     b"MM\x00+": "TIFF",
 }
 
-_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+# How to turn a picture upright, by its EXIF orientation.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ON_ITS_SIDE = (5, 6, 7, 8)  # orientations that swap width and height
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+
+# Compressed texts beside the pixels, which nobody reads here, take little memory.
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
+# Its remarks on damaged files hold numbers of theirs, and Python keeps each text that it has warned
+# of for ever. What matters of the damage is raised.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_CHECKS = {"JPEG": check_jpeg, "TIFF": check_tiff, "WEBP": check_webp}
+_STRIP = 256  # rows
 _PNG_SIZE = slice(16, 24)  # width and height, big-endian, in the first chunk of every PNG
 
 # What Pillow's readers raise on bytes that are no whole picture (they have no common base).
@@ -105,7 +127,9 @@ class ImageFile:
             width, height = struct.unpack(">II", data[_PNG_SIZE])
             _check_size(width, height, max_pixels)
         with _refusals(self._kind, max_pixels):
-            self._image = Image.open(io.BytesIO(data), formats=[self._kind])
+            if self._kind in _CHECKS:
+                _CHECKS[self._kind](data)
+            self._image = Image.open(FrugalFile(data), formats=[self._kind])
             _check_size(*self._image.size, max_pixels)
         self._max_pixels = max_pixels
         self.longer_side = max(self._image.size)
@@ -123,8 +147,10 @@ class ImageFile:
             least = (max(1, int(width * scale)), max(1, int(height * scale)))
             drafted = image.draft(None if color else "L", least)
             made = drafted[1][2] / width if drafted else 1.0
-            upright = ImageOps.exif_transpose(image)
-            if image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE:
+            image.load()
+            orientation = _orientation(image)
+            upright = image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
+            if orientation in _ON_ITS_SIDE:
                 width, height = height, width
             gray, colors = _arrays(upright, color=color)
         return Raster(gray, (width, height), made, colors)
@@ -147,6 +173,31 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation of a picture that has been read, by its EXIF or else its XMP; 1,
+    upright, where it says none. Pillow turns a TIFF by itself.
+
+    Not by Pillow's own reader, which reads every tag there is, and writes them all again.
+    """
+    info = image.info
+    if image.format == "TIFF":
+        return 1
+    exif = info.get("exif") or _hexadecimal(info.get("Raw profile type exif", ""))
+    xmp = info.get("XML:com.adobe.xmp") or info.get("xmp") or b""
+    if (orientation := exif_orientation(exif)) is not None:
+        return orientation
+    found = _XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp)
+    return int(found[1]) if found else 1
+
+
+def _hexadecimal(text: str) -> bytes:
+    """The EXIF that older ImageMagick wrote as text into a PNG: three lines, then hexadecimals."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
+
+
 def _arrays(
     image: Image.Image, *, color: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
@@ -165,14 +216,27 @@ def _as_array(image: cv2.typing.MatLike) -> NDArray[np.uint8]:
 
 
 def _rgb_array(image: Image.Image) -> NDArray[np.uint8]:
+    """(height, width, 3). Made strip by strip where it takes several steps, whose results would
+    each be as large as the picture."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no stated range")
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return np.asarray(image)
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        rgb[top:bottom] = _rgb_strip(image.crop((0, top, width, bottom)))
+    return rgb
+
+
+def _rgb_strip(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
             raise ValueError("grey values outside 16 bit")
         # 65535 / 255 = 257 exactly, so black stays black and white becomes 255.
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no stated range")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -56,6 +56,16 @@ def test_every_route_says_which_right_it_needs(app):
     assert said == ROUTES
 
 
+@pytest.mark.parametrize(
+    "shown",
+    ["", " ", "Bearer", "Bearer ", "Basic \xff", "Basic YTpi", "Bearer \xff", "Digest a", "\xff"],
+)
+def test_what_is_no_key_is_refused_and_does_no_harm(client, shown):
+    answer = client.get("/v1/images", headers={"Authorization": shown})
+    assert answer.status_code == 401
+    assert answer.content_type == "application/problem+json"
+
+
 @pytest.mark.parametrize("route", RIGHTS)
 def test_without_a_key_nobody_is_let_in(app, client, route):
     make_key(app, Right.ADMIN)

@@ -139,6 +139,7 @@ BAD_REQUESTS = {
     "legacy without image": (400, None, "POST", "/index", {"json": {"threshold": 0.5}}),
     "legacy null": (400, None, "POST", "/index", json_body("null")),
     "name with NUL": (422, "file_name", "GET", "/v1/images?file_name=a%00b", {}),
+    "name with a line's end": (422, "file_name", "GET", "/v1/images?file_name=a%0A", {}),
     "emotion with NUL": (422, "emotion", "GET", "/v1/faces?emotion=%00", {}),
     "since before UTC": (422, "since", "GET", f"/v1/images?since={YEAR_ONE}", {}),
     "legacy broken JSON": (400, None, "POST", "/index", json_body("{")),
@@ -188,6 +189,20 @@ def assert_problem(answer, status):
 def test_unknown_names_are_answered_with_the_known_ones(client):
     assert "stub_5, stub_8" in client.post("/v1/images", **form(model="x")).json["detail"]
     assert "haar" in client.post("/v1/images", **form(detector="x")).json["detail"]
+
+
+def test_an_answer_does_not_grow_with_what_is_wrong(client):
+    """A body may hold a million names that nobody knows."""
+    unknown = {f"{'x' * 1000}{number}": 1 for number in range(1000)}
+    answer = client.post("/v1/images", json={"image": b64(), **unknown})
+    assert_problem(answer, 422)
+    assert len(answer.data) < 10_000
+    assert len(answer.json["errors"]) == 21
+    assert answer.json["errors"][-1]["message"] == "and 980 more"
+    parts = {"image": upload(GOOD), "\N{GRINNING FACE}" * 50_000: upload(GOOD)}
+    answer = client.post("/v1/images", data=parts)
+    assert_problem(answer, 400)
+    assert len(answer.data) < 20_000
 
 
 def test_a_405_names_the_methods(client):

@@ -191,9 +191,11 @@ def test_the_original_clients_call_knows_it_too(app, client):
     assert count(app) == 1
 
 
-@pytest.mark.parametrize("key", ["", "ü", "a" * 256, 'a"b'])
-def test_what_is_no_key_is_refused(app, client, key):
-    answer = post(client, headers={"Idempotency-Key": key.encode().decode("latin-1")})
+@pytest.mark.parametrize("store", ["true", "false"])
+@pytest.mark.parametrize("key", ["", "ü", "a" * 256, 'a"b', '"a'])
+def test_what_is_no_key_is_refused(app, client, key, store):
+    headers = {"Idempotency-Key": key.encode().decode("latin-1")}
+    answer = post(client, headers=headers, store=store)
     assert answer.status_code == 400
     assert "Idempotency-Key" in answer.json["detail"]
     assert count(app) == 0

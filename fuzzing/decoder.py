@@ -1,0 +1,55 @@
+"""Damaged pictures through the one decoder: a picture or an error of the domain, soon."""
+
+import random
+import time
+
+from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImageType
+from app.vision.image import ImageFile
+from fuzzing.pictures import damaged
+from fuzzing.report import Finding, Report
+
+DOCUMENTED = (NoImage, UnsupportedImageType, ImageTooLarge, UndecodableImage)
+MAX_PIXELS = 2_000_000
+MOST_SECONDS = 0.5  # of CPU
+
+
+def picture_number(seed: int, index: int) -> bytes:
+    return damaged(random.Random(f"{seed}:{index}"))
+
+
+def read(data: bytes, *, scale: float, color: bool) -> str:
+    """What comes of it: "read", or the name of a documented error. Raises Finding for a picture
+    that is none."""
+    try:
+        raster = ImageFile(data, max_pixels=MAX_PIXELS).read(scale=scale, color=color)
+    except DOCUMENTED as error:
+        return type(error).__name__
+    width, height = raster.size_wh
+    shape = raster.gray.shape
+    if (
+        not 0 < width * height <= MAX_PIXELS
+        or abs(shape[1] - width * raster.scale) >= 1
+        or abs(shape[0] - height * raster.scale) >= 1
+        or raster.gray.dtype != "uint8"
+        or (color and raster.bgr.shape != (*shape, 3))
+    ):
+        raise Finding(f"a picture of {raster.size_wh} as {shape} pixels")
+    return "read"
+
+
+def run(count: int, *, seed: int, first: int = 0) -> Report:
+    """Raises Finding, which names the input: `--seed S --first NUMBER --inputs 1` repeats it."""
+    report = Report("decoder", count)
+    for index in range(first, first + count):
+        data = picture_number(seed, index)
+        chance = random.Random(index)
+        start = time.process_time()
+        try:
+            came = read(data, scale=chance.choice((1.0, 0.5, 0.1)), color=chance.random() < 0.5)
+        except Exception as error:
+            raise Finding(f"input {index} of seed {seed}: {error!r}") from error
+        seconds = time.process_time() - start
+        if seconds > MOST_SECONDS:
+            raise Finding(f"input {index} of seed {seed}: took {seconds:.2f} s")
+        report.note(index, came, seconds, f"{len(data)} bytes, {data[:4]!r}")
+    return report

@@ -1,0 +1,289 @@
+"""Files that are dear to read although they are small are refused; those that look alike and are
+good are read."""
+
+import io
+import re
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import ImageTooLarge, UndecodableImage
+from app.settings import ROOT
+from app.vision import structure
+from app.vision.image import ImageFile
+from app.vision.structure import exif_orientation
+from fuzzing.pictures import png_chunk, run_length_bmp, tiff, tiled_tiff
+
+GRAY = Image.fromarray(np.arange(64 * 64, dtype=np.uint16).astype(np.uint8).reshape(64, 64))
+WIDE = Image.new("RGB", (64, 32), (200, 100, 50))
+
+
+def encoded(image, kind, **options):
+    data = io.BytesIO()
+    image.copy().save(data, kind, **options)
+    return data.getvalue()
+
+
+def read(data, color=True):
+    return ImageFile(data, max_pixels=50_000_000).read(color=color)
+
+
+def refused(data, error=UndecodableImage):
+    with pytest.raises(error):
+        read(data)
+
+
+def gray_tiff(*entries, size=(8, 8), data=bytes(64)):
+    width, height = size
+    known = {
+        256: (4, 1, width),
+        257: (4, 1, height),
+        258: (3, 1, 8),
+        259: (3, 1, 1),
+        262: (3, 1, 1),
+    }
+    known |= {273: (4, 1, 8), 279: (4, 1, len(data))}
+    known |= {tag: rest for tag, *rest in entries}
+    return tiff([(tag, *rest) for tag, rest in known.items()], data)
+
+
+# ---------------------------------------------------------------- JPEG
+
+
+def scans(count):
+    """A progressive JPEG whose last scan comes so many times."""
+    data = encoded(GRAY, "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + data[-2:]
+
+
+def test_a_jpeg_of_many_scans_is_refused():
+    read(encoded(WIDE, "JPEG", progressive=True))
+    before = scans(1).count(b"\xff\xda")
+    read(scans(1 + structure.MOST_SCANS - before))
+    refused(scans(2 + structure.MOST_SCANS - before))
+
+
+def test_what_looks_like_scans_behind_a_jpeg_does_no_harm():
+    """A phone puts a film behind its photographs."""
+    assert read(encoded(WIDE, "JPEG") + b"\xff\xda\0\x08" * 1000).size_wh == (64, 32)
+    assert read(encoded(WIDE, "JPEG", progressive=True) + b"\xff\xda" * 1000).size_wh == (64, 32)
+
+
+@pytest.mark.parametrize("inside", [b"\xff\xda\0\x08", b"\xff\xd9"])
+def test_what_a_comment_holds_is_no_marker(inside):
+    comment = inside * 100
+    segment = b"\xff\xfe" + struct.pack(">H", 2 + len(comment)) + comment
+    good = encoded(WIDE, "JPEG", progressive=True)
+    assert read(good[:2] + segment + good[2:]).size_wh == (64, 32)
+    many = scans(100)
+    refused(many[:2] + segment + many[2:])
+
+
+def test_a_jpeg_of_many_segments_is_refused():
+    good = encoded(WIDE, "JPEG")
+    read(good[:2] + b"\xff\xfe\0\2" * 1000 + good[2:])
+    refused(good[:2] + b"\xff\xfe\0\2" * 10_001 + good[2:])
+
+
+@pytest.mark.parametrize("marker", [0xF0, 0xFD, 0xC8])
+def test_segments_that_readers_disagree_about_are_refused(marker):
+    good = encoded(WIDE, "JPEG")
+    refused(good[:2] + bytes([0xFF, marker]) + b"\0\4\0\0" + good[2:])
+
+
+def exif_jpeg(block):
+    good = encoded(WIDE, "JPEG")
+    parts = [block[at : at + 65_000] for at in range(0, len(block), 65_000)]
+    segments = [
+        b"\xff\xe1" + struct.pack(">H", 8 + len(part)) + b"Exif\0\0" + part for part in parts
+    ]
+    return good[:2] + b"".join(segments) + good[2:]
+
+
+def test_a_jpeg_of_much_exif_is_refused():
+    assert read(exif_jpeg(tiff([(0x0112, 3, 1, 6)], bytes(60_000)))).size_wh == (32, 64)
+    refused(exif_jpeg(tiff([(0x0112, 3, 1, 6)], bytes(131_072))))
+
+
+# ---------------------------------------------------------------- EXIF and its kin
+
+
+@pytest.mark.parametrize(
+    ("exif", "orientation"),
+    [
+        (b"", None),
+        (b"Exif\0\0", None),
+        (b"II*\0\xff\xff\xff\xff", None),
+        (tiff([]), None),
+        (tiff([(0x0112, 3, 1, 6)]), 6),
+        (b"Exif\0\0" + tiff([(0x0112, 3, 1, 8)]), 8),
+        (b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x05\0\0\0\0\0\0", 5),
+        (tiff([(0x0112, 4, 1, 3)]), 3),  # some write a long
+        (tiff([(0x0112, 3, 1, 9)]), None),
+        (tiff([(0x0112, 3, 1, 0)]), None),
+        (tiff([(0x0112, 3, 2, 6)]), None),
+        (tiff([(0x0112, 3, 1, 6)])[:-8], None),
+    ],
+)
+def test_orientation_of_exif(exif, orientation):
+    assert exif_orientation(exif) == orientation
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged tags
+def test_damaged_exif_does_not_spoil_a_picture():
+    assert read(exif_jpeg(b"not EXIF at all")).size_wh == (64, 32)
+    tags = tiff([(0x0112, 3, 1, 6), (0x010F, 2, 2**31, 2**31), (0x8769, 4, 1, 2**31)])
+    assert read(exif_jpeg(tags)).size_wh == (32, 64)
+
+
+def test_orientation_of_xmp():
+    xmp = b'<rdf:Description tiff:Orientation="6"/>'
+    body = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+    good = encoded(WIDE, "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body
+    assert read(good[:2] + segment + good[2:]).size_wh == (32, 64)
+    good = encoded(WIDE, "PNG")
+    text = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    assert read(good[:33] + text + good[33:]).size_wh == (32, 64)
+
+
+def test_orientation_of_imagemagicks_hexadecimals():
+    profile = b"\nexif\n      26\n" + tiff([(0x0112, 3, 1, 6)]).hex().encode()
+    chunk = png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile))
+    good = encoded(WIDE, "PNG")
+    assert read(good[:33] + chunk + good[33:]).size_wh == (32, 64)
+    broken = png_chunk(b"tEXt", b"Raw profile type exif\0\n\n\nxyz")
+    assert read(good[:33] + broken + good[33:]).size_wh == (64, 32)
+
+
+# ---------------------------------------------------------------- TIFF
+
+
+def test_a_tile_of_another_size_than_the_picture_is_refused():
+    read(tiled_tiff(WIDE))
+    read(gray_tiff((322, 4, 1, 512), (323, 4, 1, 512), (324, 4, 1, 8), (325, 4, 1, 2**18),
+                   data=bytes(2**18)))  # fmt: skip
+    for tile in ((9000, 8), (8, 9000), (2**32 - 1, 2**32 - 1)):
+        where = ((324, 4, 1, 8), (325, 4, 1, 64))
+        refused(gray_tiff((322, 4, 1, tile[0]), (323, 4, 1, tile[1]), *where), ImageTooLarge)
+
+
+def test_a_tiff_of_many_strips_is_refused():
+    def strips(count):
+        data = bytes(8) + struct.pack("<I", 8) * count + struct.pack("<I", 1) * count
+        where = ((278, 4, 1, 1), (273, 4, count, 16), (279, 4, count, 16 + 4 * count))
+        return gray_tiff(*where, size=(1, count), data=data)
+
+    assert read(strips(10_000)).size_wh == (1, 10_000)
+    refused(strips(10_001))
+
+
+def test_a_tiff_of_many_tags_is_refused():
+    read(gray_tiff(*((tag, 3, 1, 0) for tag in range(40_000, 40_900))))
+    refused(gray_tiff(*((tag, 3, 1, 0) for tag in range(40_000, 41_000))))
+
+
+def test_directories_of_a_tiff_are_looked_into():
+    numbers = struct.pack("<HHHIII", 1, 37396, 4, 10_001, 8, 0)
+    data = bytes(50_000) + numbers
+    refused(gray_tiff((34665, 4, 1, 50_008), (279, 4, 1, 64), data=data))
+    # One that leads to itself.
+    loop = gray_tiff()
+    at = struct.unpack("<I", loop[4:8])[0]
+    assert read(gray_tiff((34665, 4, 1, at))).size_wh == (8, 8)
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+def test_faxes_are_refused(compression):
+    refused(encoded(GRAY.convert("1"), "TIFF", compression=compression))
+
+
+@pytest.mark.parametrize(
+    "compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"]
+)
+@pytest.mark.parametrize("big", [False, True])
+def test_photographs_are_not(compression, big):
+    data = encoded(WIDE, "TIFF", compression=compression, big_tiff=big)
+    assert np.abs(read(data).bgr[0, 0].astype(int) - (50, 100, 200)).max() <= 6
+
+
+# ---------------------------------------------------------------- all that has pieces
+
+
+def webp(chunks):
+    body = b"WEBP" + encoded(WIDE, "WEBP")[12:] + b"junk\0\0\0\0" * chunks
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def gif(extensions):
+    good = encoded(GRAY, "GIF")
+    start = 13 + 3 * 2 ** ((good[10] & 7) + 1)
+    return good[:start] + b"!\1\1x\0" * extensions + good[start:]
+
+
+def png_of(chunks):
+    good = encoded(WIDE, "PNG")
+    return good[:33] + png_chunk(b"prVt", b"") * chunks + good[33:]
+
+
+def bmp(runs):
+    line = b"\x01\x07" * 100 + b"\0\0"
+    return run_length_bmp(line * (runs // 100), 100, runs // 100)
+
+
+@pytest.mark.parametrize("make", [webp, gif, png_of, bmp])
+def test_a_file_of_many_pieces_is_refused(make):
+    read(make(1000))
+    refused(make(16_000))
+
+
+def test_much_text_beside_the_pixels_is_refused():
+    def texts(count):
+        text = zlib.compress(b"a" * 1_000_000)
+        chunks = (png_chunk(b"zTXt", b"k%d\0\0" % number + text) for number in range(count))
+        good = encoded(WIDE, "PNG")
+        return good[:33] + b"".join(chunks) + good[33:]
+
+    read(texts(3))
+    refused(texts(5))
+
+
+def test_remarks_on_damage_are_not_kept_for_ever():
+    """Python keeps the text of each warning; of damaged files no two are alike."""
+    code = """
+import sys
+from app.errors import EmotionError
+from app.vision.image import ImageFile
+from fuzzing.pictures import tiff
+for number in range(200):
+    usual = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8)]
+    data = tiff([*usual, (1000 + number, 1, 2**31, 2**31)], bytes(64))
+    ImageFile(data, max_pixels=100).read()
+kept = [len(getattr(it, "__warningregistry__", ())) for it in list(sys.modules.values())]
+print(max(kept))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert int(done.stdout) < 10
+    assert not re.search("Warning", done.stderr)
+
+
+# ---------------------------------------------------------------- made strip by strip
+
+
+@pytest.mark.parametrize("rows", [255, 256, 257, 700])
+def test_strips_join_without_a_seam(rows):
+    values = (np.arange(rows * 3).reshape(rows, 3) * 31 % 65536).astype(np.uint16)
+    raster = read(encoded(Image.fromarray(values), "PNG"))
+    assert (raster.gray == (values.astype(int) + 128) // 257).all()
+    clear = Image.fromarray(
+        np.dstack([values % 256] * 3 + [np.zeros_like(values)]).astype(np.uint8)
+    )
+    assert (read(encoded(clear, "PNG")).bgr == 255).all()
