@@ -141,6 +141,10 @@ def test_several_faces_in_one_pass_in_light_and_in_dark_and_on_a_phone(open_page
         assert wide <= 0, "it must not scroll sideways"
         page.locator("#picture button.box").nth(1).hover()
         assert page.locator(".card.marked").count() == 1
+        # Of each the likeliest emotions; all of them where one looks.
+        assert page.locator(".card .bars > li:visible").count() == 6 * 3
+        page.locator(".card").first.focus()
+        assert page.locator(".card").first.locator(".bars > li:visible").count() == 8
         assert accessible(page) == []
         shot(page, name, full_page=True)
 

@@ -167,6 +167,7 @@ async function show(what) {
   const picture = element("img", { src: url, alt: `The picture ${image.file_name}` });
   $("picture").replaceChildren(picture, ...image.faces.map((face) => box(face, image, threshold)));
   $("faces").replaceChildren(...image.faces.map((face) => card(face, threshold)));
+  $("faces").classList.toggle("several", image.faces.length > 2);
   const spent = Object.values(image.timings_ms).reduce((sum, each) => sum + each, 0);
   $("caption").textContent = [
     image.file_name,
