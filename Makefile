@@ -65,7 +65,7 @@ bench: .venv/.dev ## measure the service under load, next to what the machine ca
 bench-growth: .venv/.dev ## measure how reading slows down as the store grows to a million images
 	$(BIN)/python -m benchmarks.growth
 
-fuzz: .venv/.dev ## send it 100,000 damaged pictures and 60,000 hostile requests, and bombs: 15 minutes or more
+fuzz: .venv/.dev ## send it bombs, 100,000 damaged pictures, 18,000 hostile requests and more: half an hour
 	$(BIN)/python -m fuzzing.bombs
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log
