@@ -76,7 +76,7 @@ faults: .venv/.dev ## break workers, database and disk under load, and count wha
 soak: .venv/.dev ## send 10,000 mixed pictures and watch the workers' memory
 	$(BIN)/python -m benchmarks.soak
 
-fuzz: .venv/.dev ## send it 100,000 damaged pictures and 60,000 hostile requests, and bombs: 15 minutes or more
+fuzz: .venv/.dev ## send it bombs, 100,000 damaged pictures, 18,000 hostile requests and more: half an hour
 	$(BIN)/python -m fuzzing.bombs
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log

@@ -1,7 +1,7 @@
 """Hostile input by the hundred thousand, the same for the same seed.
 
     make fuzz
-    python -m fuzzing --inputs 100000 --http 10000 --served 2000 --examples 2000 --seed 1
+    python -m fuzzing --inputs 100000 --http 10000 --served 8000 --examples 2000 --seed 1
 
 Damaged pictures go through the decoder, hostile requests through the application in this process
 and as gunicorn serves it, and what the OpenAPI document allows and does not allow through the
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m fuzzing", description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000, help="pictures for the decoder")
     parser.add_argument("--http", type=int, default=10_000, help="requests in this process")
-    parser.add_argument("--served", type=int, default=2_000, help="requests to gunicorn")
+    parser.add_argument("--served", type=int, default=8_000, help="requests to gunicorn")
     parser.add_argument("--examples", type=int, default=2_000, help="of each operation's contract")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number to begin with")
