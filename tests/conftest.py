@@ -24,6 +24,7 @@ from app.vision import classifier
 from app.vision.detectors import DETECTORS
 from app.vision.image import Raster
 from app.vision.types import Box, Detection
+from tests.upstream import Internet, open_internet
 
 SHARED = ROOT.parent / "shared"
 LABELS = (
@@ -222,3 +223,11 @@ def postgres_url(postgres_server):
     with server.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     server.dispose()
+
+
+@pytest.fixture
+def internet() -> Iterator[Internet]:
+    internet = open_internet()
+    yield internet
+    internet.secure.stop()
+    internet.plain.stop()

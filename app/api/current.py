@@ -4,6 +4,8 @@ from typing import cast
 
 from flask import current_app
 
+from app.errors import UnusableUrl
+from app.fetch import Fetcher
 from app.settings import Settings
 from app.vision.engine import Engine
 
@@ -14,3 +16,14 @@ def engine() -> Engine:
 
 def settings() -> Settings:
     return cast(Settings, current_app.extensions["settings"])
+
+
+def fetch(url: str) -> bytes:
+    """Raises what `Fetcher.fetch` raises, and UnusableUrl where fetching is off."""
+    fetcher: Fetcher | None = current_app.extensions["fetcher"]
+    if fetcher is None:
+        raise UnusableUrl(
+            "this service fetches nothing by URL: send the picture itself, or have its operator "
+            "allow hosts (EMOTION_FETCH_HOSTS)"
+        )
+    return fetcher.fetch(url)

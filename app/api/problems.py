@@ -31,15 +31,18 @@ STATUS: dict[type[EmotionError], int] = {
     errors.ImageTooLarge: 413,
     errors.UnsupportedImageType: 415,
     errors.UndecodableImage: 422,
+    errors.UnusableUrl: 422,
     errors.UnknownModel: 422,
     errors.UnknownDetector: 422,
     errors.UnknownPipeline: 422,
     errors.UnfitDetector: 422,
     errors.InvalidCursor: 422,
     errors.TooWideSpan: 422,
+    errors.FetchFailed: 502,
     errors.ModelUnavailable: 503,
     errors.InvalidCard: 503,
     errors.StoreUnavailable: 503,
+    errors.FetchTimedOut: 504,
 }
 REFUSED = Counter("emotion_refused", "Pictures and requests that were refused.", ["reason"])
 RETRY_AFTER_SECONDS = 5

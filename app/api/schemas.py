@@ -6,6 +6,7 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, fields
 
 from app.api.problems import ProblemSchema
+from app.fetch import MAX_URL
 
 FULL_ONLY = {"description": "`view=full` only"}
 
@@ -47,6 +48,28 @@ class JsonBody(Schema):
         },
     )
     file_name = fields.String(metadata={"example": "photo.jpg"})
+
+
+class UrlBody(Schema):
+    """For the OpenAPI document only, as above."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    url = fields.String(
+        required=True,
+        metadata={
+            "format": "uri",
+            "maxLength": MAX_URL,
+            "example": "https://images.example.com/photo.jpg",
+            "description": "of a picture file at a host that the operator allows, for otherwise, "
+            "and where none is allowed, it is refused by 422; a host that does not give the file "
+            "is told by 502 or 504",
+        },
+    )
+    file_name = fields.String(
+        metadata={"description": "name to keep; the last part of the URL's path if not given"}
+    )
 
 
 class BoxSchema(Schema):
