@@ -141,7 +141,7 @@ def test_the_next_address_is_tried_where_one_does_not_answer(internet, secure):
         return internet.connect(address, port, seconds)
 
     assert internet.fetcher(connect=connect).fetch(URL) == FILE
-    assert shares[0] <= 2.5 < shares[1] <= 5
+    assert shares[0] <= 15 < shares[1] <= 30
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,7 @@ def test_who_drips_is_waited_for_no_longer_than_for_others(internet, secure, sta
     begun = time.monotonic()
     with pytest.raises(FetchTimedOut, match=r"within 0.3 s"):
         internet.fetcher(seconds=0.3).fetch("https://images.example.com/b.png")
-    assert 0.3 <= time.monotonic() - begun < 3
+    assert 0.3 <= time.monotonic() - begun < 8
 
 
 def test_redirects_share_the_time(internet, secure):
@@ -479,7 +479,7 @@ def test_a_resolver_that_hangs_is_not_waited_for(internet, secure):
     begun = time.monotonic()
     with pytest.raises(FetchTimedOut):
         internet.fetcher(seconds=0.2).fetch(URL)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 8
     going_on.set()
     assert internet.connected == []
 
@@ -491,7 +491,7 @@ def test_a_handshake_that_hangs_is_not_waited_for(internet):
     begun = time.monotonic()
     with pytest.raises(FetchTimedOut):
         fetcher.fetch("https://images.example.com:8080/a.png")
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 8
 
 
 def test_the_certificate_must_be_of_the_name(internet, secure):

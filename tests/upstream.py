@@ -115,7 +115,7 @@ class Internet:
         usual = Fetcher(
             read_hosts(hosts),
             allow_http=False,
-            seconds=5,
+            seconds=30,
             max_bytes=100_000,
             resolve=self.resolve,
             connect=self.connect,
