@@ -19,6 +19,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app import web
     from app.api import init_api
     from app.cli import init_cli
+    from app.fetch import Fetcher, read_hosts
     from app.settings import ROOT, SettingError, Settings
     from app.store.database import init_database
     from app.turns import Turns
@@ -33,6 +34,18 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         raise SettingError(f"EMOTION_PIPELINE: known are {', '.join(PIPELINES)}")
     app = Flask(__name__, instance_path=str(ROOT / "instance"), static_folder=None)
     app.extensions["settings"] = settings
+    try:
+        hosts = read_hosts(settings.fetch_hosts)
+    except ValueError as error:
+        raise SettingError(f"EMOTION_FETCH_HOSTS: {error}") from error
+    app.extensions["fetcher"] = None
+    if hosts:
+        app.extensions["fetcher"] = Fetcher(
+            hosts,
+            allow_http=settings.fetch_http,
+            seconds=settings.fetch_seconds,
+            max_bytes=settings.max_image_bytes,
+        )
     app.extensions["engine"] = Engine(
         settings.models_dir,
         model=settings.model,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from app.errors import CannotDraw
 from app.store import queries, retries
 from app.store.retries import AlreadyKept, Retry
 from app.vision.draw import annotated_picture
@@ -19,7 +20,7 @@ class Do(Protocol):
         """What `work` returns or raises: how, where and when it is done."""
 
 
-def here(work: Callable[[], T]) -> T:
+def at_once(work: Callable[[], T]) -> T:
     return work()
 
 
@@ -29,6 +30,17 @@ class Picture:
 
     data: bytes
     file_name: str
+    retry: Retry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A picture that a client names by URL. It is fetched only if its request is in order and was
+    not answered before: what lies there may be another picture by now."""
+
+    url: str
+    file_name: str
+    fetch: Callable[[str], bytes]
     retry: Retry | None = None
 
 
@@ -45,29 +57,58 @@ class Options:
     store: bool = True
 
 
-def analyse(engine: Engine, picture: Picture, options: Options, *, do: Do = here) -> Analysis:
+def analyse(
+    engine: Engine, picture: Picture | Link, options: Options, *, do: Do = at_once
+) -> Analysis:
     """Find the faces, name their emotions and, unless told not to store, commit the answer. `do`
     does what needs the CPU.
 
-    Raises what `Engine.analyse`, `queries.save` and `do` raise, and KeyReused; then nothing is
-    kept.
+    Raises what `Link.fetch`, `Engine.analyse`, `queries.save` and `do` raise, and KeyReused; then
+    nothing is kept.
     """
     if kept := _kept(picture):
         return kept
-    return _keep(do(lambda: _find(engine, picture, options)), picture, options)
+    here = _here(engine, picture, options)
+    return _keep(do(lambda: _find(engine, here, options)), here, options)
 
 
 def analyse_and_draw(
-    engine: Engine, picture: Picture, options: Options, *, media_type: str, do: Do = here
+    engine: Engine,
+    picture: Picture | Link,
+    options: Options,
+    *,
+    media_type: str,
+    do: Do = at_once,
 ) -> tuple[Analysis, bytes]:
     """`analyse` and the file of the annotated picture, as image/png or image/jpeg.
 
     Drawn before it is kept: what cannot be answered (CannotDraw) is not kept either.
     """
     kept = _kept(picture)
-    found = kept or do(lambda: _find(engine, picture, options))
-    drawn = do(lambda: annotated_picture(picture.data, found, media_type=media_type))
-    return kept or _keep(found, picture, options), drawn
+    if kept and isinstance(picture, Link):
+        raise _no_longer_there()
+    here = _here(engine, picture, options)
+    found = kept or do(lambda: _find(engine, here, options))
+    drawn = do(lambda: annotated_picture(here.data, found, media_type=media_type))
+    stored = kept or _keep(found, here, options)
+    if isinstance(picture, Link) and options.store and "store" not in stored.timings_ms:
+        raise _no_longer_there()  # somebody else was quicker, and may have fetched another picture
+    return stored, drawn
+
+
+def _no_longer_there() -> CannotDraw:
+    return CannotDraw(
+        "this request was answered before, and the picture, which came by URL, is not kept: ask "
+        "for application/json"
+    )
+
+
+def _here(engine: Engine, picture: Picture | Link, options: Options) -> Picture:
+    if isinstance(picture, Picture):
+        return picture
+    # Nobody is asked for a picture for the sake of options that are wrong anyway.
+    engine.pipeline(options.pipeline, options.model, options.detector, options.wanted)
+    return Picture(picture.fetch(picture.url), picture.file_name, picture.retry)
 
 
 def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
@@ -82,7 +123,7 @@ def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
     )
 
 
-def _kept(picture: Picture) -> Analysis | None:
+def _kept(picture: Picture | Link) -> Analysis | None:
     """What this picture's request made when it came before. Raises KeyReused."""
     image_id = picture.retry and retries.image_id(picture.retry)
     return queries.get(image_id) if image_id else None

@@ -48,6 +48,24 @@ class UndecodableImage(EmotionError):
     field = "image"
 
 
+class UnusableUrl(EmotionError):
+    """A URL from which nothing is fetched: it, or where it redirects to, is not allowed."""
+
+    field = "url"
+
+
+class FetchFailed(EmotionError):
+    """The host of a URL cannot be reached or gives no file."""
+
+    field = "url"
+
+
+class FetchTimedOut(EmotionError):
+    """The host of a URL does not give the file in time."""
+
+    field = "url"
+
+
 class UnknownName(EmotionError):
     """A request names a thing that does not exist; the message lists those that do."""
 

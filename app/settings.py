@@ -85,6 +85,17 @@ class Settings:
     max_faces: int = _setting(
         "EMOTION_MAX_FACES", 200, "faces kept of a picture, the largest first", at_least=1
     )
+    fetch_hosts: str = _setting(
+        "EMOTION_FETCH_HOSTS",
+        "",
+        "hosts that pictures are fetched from by URL, separated by commas; none: by no URL",
+    )
+    fetch_http: bool = _setting(
+        "EMOTION_FETCH_HTTP", False, "whether http:// is fetched too, and not only https://"
+    )
+    fetch_seconds: float = _setting(
+        "EMOTION_FETCH_SECONDS", 10.0, "seconds that fetching may take", at_least=0.1, at_most=60
+    )
     retention_days: int = _setting(
         "EMOTION_RETENTION_DAYS",
         0,

@@ -32,8 +32,9 @@ control_socket_disable = True
 # Never preload: ONNX Runtime's threads do not survive a fork.
 preload_app = False
 # Heartbeats through memory: on a slow disk gunicorn would take its workers for dead.
-if Path("/dev/shm").is_dir():  # noqa: S108  gunicorn makes a private file in it
-    worker_tmp_dir = "/dev/shm"  # noqa: S108
+_MEMORY = Path("/dev/shm")  # noqa: S108  # nosec B108  gunicorn makes a private file in it
+if _MEMORY.is_dir():
+    worker_tmp_dir = str(_MEMORY)
 accesslog = None
 # The log: one JSON object a line.
 logconfig_dict = {

@@ -24,6 +24,7 @@ from app.vision import classifier
 from app.vision.detectors import DETECTORS
 from app.vision.image import Raster
 from app.vision.types import Box, Detection
+from tests.upstream import Internet, open_internet
 
 SHARED = ROOT.parent / "shared"
 LABELS = (
@@ -240,3 +241,11 @@ def browser():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def internet() -> Iterator[Internet]:
+    internet = open_internet()
+    yield internet
+    internet.secure.stop()
+    internet.plain.stop()

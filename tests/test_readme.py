@@ -25,6 +25,7 @@ from tests.service import running_service
 pytestmark = pytest.mark.weights
 README = (ROOT / "README.md").read_text("utf-8")
 OWN_MODEL = (ROOT / "docs" / "own-model.md").read_text("utf-8")
+FETCHING = (ROOT / "docs" / "fetching.md").read_text("utf-8")
 CHANGES_EACH_TIME = {"created_at", "request_id", "timings_ms", "span"}
 CHANGING_TEXT = {
     "<key>": r"\bemo_[0-9a-f]{12}_[\w-]{43}",
@@ -81,7 +82,11 @@ def parsed(text):
     return text
 
 
-@pytest.mark.parametrize(("page", "least"), [(README, 6), (OWN_MODEL, 4)], ids=["README", "own"])
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [(README, 6), (OWN_MODEL, 4), (FETCHING, 1)],
+    ids=["README", "own", "fetching"],
+)
 def test_a_page_says_what_its_commands_print(tmp_path, page, least):
     steps = list(tour(page))
     assert len(steps) >= least

@@ -93,7 +93,7 @@ class AnalyseArguments(Arguments):
     )
     file_name = fields.String(
         validate=LONG_NAME,
-        metadata={"description": "name to keep, where the picture comes without one"},
+        metadata={"description": "name to keep, where the picture comes without one or by URL"},
     )
     view = VIEW
     store = fields.Boolean(

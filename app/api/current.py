@@ -5,6 +5,8 @@ from typing import TypeVar, cast
 
 from flask import current_app, g
 
+from app.errors import UnusableUrl
+from app.fetch import Fetcher
 from app.settings import Settings
 from app.turns import Turns
 from app.vision.engine import Engine
@@ -27,3 +29,14 @@ def turns() -> Turns:
 def in_turn(work: Callable[[], T]) -> T:
     """What `work` returns or raises, done when it is this request's turn. Raises TookTooLong."""
     return turns().do(work, until=g.began + settings().request_seconds)
+
+
+def fetch(url: str) -> bytes:
+    """Raises what `Fetcher.fetch` raises, and UnusableUrl where fetching is off."""
+    fetcher: Fetcher | None = current_app.extensions["fetcher"]
+    if fetcher is None:
+        raise UnusableUrl(
+            "this service fetches nothing by URL: send the picture itself, or have its operator "
+            "allow hosts (EMOTION_FETCH_HOSTS)"
+        )
+    return fetcher.fetch(url)

@@ -6,7 +6,7 @@ from flask import Response, jsonify, request, url_for
 from flask.views import MethodView
 from werkzeug.exceptions import NotAcceptable
 
-from app.analyse import Picture, analyse, analyse_and_draw
+from app.analyse import Link, Picture, analyse, analyse_and_draw
 from app.api import retries
 from app.api.arguments import (
     AnalyseArguments,
@@ -29,6 +29,7 @@ from app.api.schemas import (
     ImageSchema,
     JsonBody,
     MultipartBody,
+    UrlBody,
 )
 from app.store import queries
 from app.store.keys import Right
@@ -41,7 +42,7 @@ PICTURE_TYPES = ("image/png", "image/jpeg")
 BINARY: dict[str, object] = {}  # OpenAPI 3.1: bytes have no schema
 BODIES = {
     "multipart/form-data": {"schema": MultipartBody},
-    "application/json": {"schema": JsonBody},
+    "application/json": {"schema": {"oneOf": [JsonBody, UrlBody]}},
     "image/*": BINARY,
 }
 ANSWERS = {
@@ -61,16 +62,20 @@ class Images(MethodView):
             "200": {"description": "Analysed, not kept (`store=false`)", "content": ANSWERS},
         },
     )
+    @blp.alt_response(502, "BAD_GATEWAY")
+    @blp.alt_response(504, "GATEWAY_TIMEOUT")
     @blp.arguments(AnalyseArguments, location="options")
     def post(self, asked: AnalyseRequest) -> Response:
         """Analyse pictures and keep the answers
 
         Send `multipart/form-data` with one or more files named `image`, a raw `image/*` body, or
-        JSON with base64. Options are query parameters, or fields of the form or the JSON, which
+        JSON with base64 or, where the operator allows hosts, with a `url` that the picture is
+        fetched from. Options are query parameters, or fields of the form or the JSON, which
         win. One picture is answered by its image object, several by
         `{"images": […], "errors": […]}`, where a picture that fails does not harm the others.
         `Accept: image/png` or `image/jpeg` returns the annotated picture instead. With
-        `Idempotency-Key` a request can be sent again without keeping anything twice.
+        `Idempotency-Key` a request can be sent again without keeping anything twice; a `url` is
+        then not fetched again.
         """
         accepted = negotiate("application/json", *PICTURE_TYPES)
         pictures = read_pictures(
@@ -118,7 +123,7 @@ class Image(MethodView):
         queries.erase(image_id)
 
 
-def _answer_one(picture: Picture, asked: AnalyseRequest, accepted: str) -> Response:
+def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -> Response:
     if accepted in PICTURE_TYPES:
         analysis, drawn = analyse_and_draw(
             engine(), picture, asked.options, media_type=accepted, do=in_turn
@@ -134,7 +139,9 @@ def _answer_one(picture: Picture, asked: AnalyseRequest, accepted: str) -> Respo
     return response
 
 
-def _answer_several(pictures: list[Picture], asked: AnalyseRequest, accepted: str) -> Response:
+def _answer_several(
+    pictures: list[Picture | Link], asked: AnalyseRequest, accepted: str
+) -> Response:
     """Every picture on its own: each good one is committed, each bad one reported."""
     if accepted in PICTURE_TYPES:
         raise NotAcceptable("several pictures are answered as application/json only")

@@ -8,14 +8,15 @@ import binascii
 import io
 import ntpath
 from typing import IO, Any
+from urllib.parse import unquote, urlsplit
 
 from flask import Request
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from app.analyse import Picture
-from app.api.current import settings
-from app.errors import MalformedInput, NoImage, TooManyImages
+from app.analyse import Link, Picture
+from app.api.current import fetch, settings
+from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
 
 FORM = "multipart/form-data"
 MAX_FILE_NAME = 255
@@ -53,23 +54,28 @@ class OptionsParser(FlaskParser):
 
     def load_options(self, req: Request, schema: Any) -> dict[str, Any]:
         if req.is_json:
-            fields = read_json(req)
+            fields, pictures = read_json(req), {"image", "url"}
         else:
-            fields = req.form.to_dict() if req.mimetype == FORM else {}
-        return req.args.to_dict() | {key: fields[key] for key in fields if key != "image"}
+            fields, pictures = req.form.to_dict() if req.mimetype == FORM else {}, {"image"}
+        return req.args.to_dict() | {key: fields[key] for key in fields if key not in pictures}
 
 
-def read_pictures(request: Request, *, max_images: int, file_name: str | None) -> list[Picture]:
-    """The pictures of a multipart form, a raw image body or a JSON body, as they were sent.
-    `file_name` is for those that come without one.
+def read_pictures(
+    request: Request, *, max_images: int, file_name: str | None
+) -> list[Picture | Link]:
+    """The pictures of a multipart form, a raw image body or a JSON body, as they were sent; of
+    those that JSON names by URL, nothing is fetched yet. `file_name` is for those that come without
+    one.
 
     Raises NoImage, TooManyImages, MalformedInput, or UnsupportedMediaType where the body is of
     none of these kinds.
     """
     if request.mimetype == FORM:
-        pictures = _from_form(request, file_name)
+        pictures: list[Picture | Link] = [*_from_form(request, file_name)]
     elif request.is_json:
-        pictures = [picture_from_json(read_json(request), file_name)]
+        document = read_json(request)
+        read = _link_from_json if "url" in document else picture_from_json
+        pictures = [read(document, file_name)]
     elif request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
         pictures = [Picture(request.get_data(cache=False), _file_name(file_name))]
     elif not request.mimetype and not request.content_length:
@@ -77,7 +83,7 @@ def read_pictures(request: Request, *, max_images: int, file_name: str | None) -
     else:
         raise UnsupportedMediaType(
             "send multipart/form-data with a file part named image, a raw image/… body, "
-            "or application/json with a base64 image"
+            "or application/json with a base64 image or a url"
         )
     if len(pictures) > max_images:
         raise TooManyImages(f"{len(pictures)} pictures in one request; {max_images} are allowed")
@@ -104,6 +110,23 @@ def picture_from_json(document: dict[str, Any], file_name: str | None) -> Pictur
     except (binascii.Error, ValueError) as error:
         raise MalformedInput("image is not valid base64") from error
     return Picture(data, _file_name(file_name))
+
+
+def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
+    """Of `{"url": …}`, called as `file_name` says or else as the URL ends.
+
+    Raises UnusableUrl, or MalformedInput where there is a picture too.
+    """
+    if "image" in document:
+        raise MalformedInput("the JSON body has both an image and a url: send one")
+    url = document["url"]
+    if not isinstance(url, str):
+        raise UnusableUrl("url must be a string")
+    try:
+        path = urlsplit(url).path
+    except ValueError as error:
+        raise UnusableUrl("url is no URL") from error
+    return Link(url, _file_name(file_name or unquote(path.rsplit("/", 1)[-1])), fetch)
 
 
 def read_json(request: Request) -> dict[str, Any]:

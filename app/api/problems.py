@@ -31,6 +31,7 @@ STATUS: dict[type[EmotionError], int] = {
     errors.ImageTooLarge: 413,
     errors.UnsupportedImageType: 415,
     errors.UndecodableImage: 422,
+    errors.UnusableUrl: 422,
     errors.UnknownModel: 422,
     errors.UnknownDetector: 422,
     errors.UnknownPipeline: 422,
@@ -38,11 +39,13 @@ STATUS: dict[type[EmotionError], int] = {
     errors.InvalidCursor: 422,
     errors.TooWideSpan: 422,
     errors.TooManyRequests: 429,
+    errors.FetchFailed: 502,
     errors.Busy: 503,
     errors.TookTooLong: 503,
     errors.ModelUnavailable: 503,
     errors.InvalidCard: 503,
     errors.StoreUnavailable: 503,
+    errors.FetchTimedOut: 504,
 }
 REFUSED = Counter("emotion_refused", "Pictures and requests that were refused.", ["reason"])
 RETRY_AFTER_SECONDS = 5  # of what a person must mend, or a database that starts anew

@@ -5,10 +5,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from flask import g, request
 
-from app.analyse import Options, Picture
+from app.analyse import Link, Options, Picture
 from app.errors import MalformedInput
 from app.store.retries import Retry
 
@@ -25,7 +26,10 @@ PARAMETER = {
 _KEY = re.compile(_PATTERN)
 
 
-def with_retries(pictures: Sequence[Picture], options: Options) -> list[Picture]:
+Sent = TypeVar("Sent", Picture, Link, Picture | Link)
+
+
+def with_retries(pictures: Sequence[Sent], options: Options) -> list[Sent]:
     """The pictures, marked such that sending them again keeps nothing twice, if the client asks for
     that and anything is kept at all. Raises MalformedInput for a header that is no key."""
     given = request.headers.get(HEADER)
@@ -38,8 +42,12 @@ def with_retries(pictures: Sequence[Picture], options: Options) -> list[Picture]
     # Of what is asked and not of the bytes sent: a client may make a form anew for a retry.
     asked = hashlib.sha256(repr((request.path, options)).encode())
     for picture in pictures:
-        asked.update(repr((picture.file_name, len(picture.data))).encode())
-        asked.update(picture.data)
+        if isinstance(picture, Link):
+            # Of the URL and not of what lies there: a retry is answered without looking.
+            asked.update(repr((picture.file_name, picture.url)).encode())
+        else:
+            asked.update(repr((picture.file_name, len(picture.data))).encode())
+            asked.update(picture.data)
     caller = g.key.id if g.key else ""
     return [
         replace(picture, retry=Retry(caller, given.strip('"'), position, asked.hexdigest()))

@@ -7,6 +7,7 @@ from marshmallow import INCLUDE, Schema, fields, validate
 
 from app.api.arguments import AnalyseArguments, LegacyArguments
 from app.api.problems import ProblemSchema
+from app.fetch import MAX_URL
 
 BASE64 = {"format": "byte", "description": "base64 of a picture file, or a data URI with it"}
 FULL_ONLY = {"description": "`view=full` only"}
@@ -46,6 +47,28 @@ class LegacyBody(LegacyArguments):
         unknown = INCLUDE  # is not looked at
 
     image = fields.String(required=True, metadata=BASE64)
+
+
+class UrlBody(Schema):
+    """For the OpenAPI document only, as above."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    url = fields.String(
+        required=True,
+        metadata={
+            "format": "uri",
+            "maxLength": MAX_URL,
+            "example": "https://images.example.com/photo.jpg",
+            "description": "of a picture file at a host that the operator allows, for otherwise, "
+            "and where none is allowed, it is refused by 422; a host that does not give the file "
+            "is told by 502 or 504",
+        },
+    )
+    file_name = fields.String(
+        metadata={"description": "name to keep; the last part of the URL's path if not given"}
+    )
 
 
 class BoxSchema(Schema):

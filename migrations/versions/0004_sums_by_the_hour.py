@@ -39,11 +39,12 @@ def upgrade() -> None:
     )
     hour = HOUR[op.get_bind().dialect.name]
     op.execute(
-        f"INSERT INTO hours SELECT {hour}, i.model_name, count(*), sum(i.face_count) "
+        # `hour` is one of the expressions above.
+        f"INSERT INTO hours SELECT {hour}, i.model_name, count(*), sum(i.face_count) "  # nosec B608
         f"FROM images AS i GROUP BY 1, 2"
     )
     op.execute(
-        f"INSERT INTO hour_emotions SELECT {hour}, i.model_name, e.emotion, count(*), "
+        f"INSERT INTO hour_emotions SELECT {hour}, i.model_name, e.emotion, count(*), "  # nosec B608
         f"sum(CASE WHEN e.emotion = f.dominant THEN 1 ELSE 0 END), sum(e.probability) "
         f"FROM images AS i JOIN faces AS f ON f.image_id = i.id "
         f"JOIN emotions AS e ON e.face_id = f.id GROUP BY 1, 2, 3"
