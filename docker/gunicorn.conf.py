@@ -32,7 +32,8 @@ control_socket_disable = True
 # Never preload: ONNX Runtime's threads do not survive a fork.
 preload_app = False
 # Heartbeats through memory: on a slow disk gunicorn would take its workers for dead.
-_MEMORY = Path("/dev/shm")  # noqa: S108  # nosec B108  gunicorn makes a private file in it
+# gunicorn makes a private file in it.
+_MEMORY = Path("/dev/shm")  # noqa: S108  # nosec B108
 if _MEMORY.is_dir():
     worker_tmp_dir = str(_MEMORY)
 accesslog = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import INCLUDE, Schema, fields, validate
 
-from app.api.arguments import AnalyseArguments, LegacyArguments
+from app.api.arguments import LegacyArguments
 from app.api.problems import ProblemSchema
 from app.fetch import MAX_URL
 
@@ -23,8 +23,12 @@ def _reference(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-class MultipartBody(AnalyseArguments):
-    """For the OpenAPI document only: pictures.py reads the pictures of a request."""
+class MultipartBody(Schema):
+    """For the OpenAPI document only: pictures.py reads the pictures of a request. The options are
+    described once, as query parameters: Swagger UI fills in each field of a form that it knows."""
+
+    class Meta:
+        unknown = INCLUDE
 
     image = fields.List(
         fields.String(metadata={"format": "binary"}),
@@ -34,8 +38,11 @@ class MultipartBody(AnalyseArguments):
     )
 
 
-class JsonBody(AnalyseArguments):
+class JsonBody(Schema):
     """For the OpenAPI document only, as above."""
+
+    class Meta:
+        unknown = INCLUDE
 
     image = fields.String(required=True, metadata=BASE64)
 
