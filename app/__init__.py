@@ -22,6 +22,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.fetch import Fetcher, read_hosts
     from app.settings import ROOT, SettingError, Settings
     from app.store.database import init_database
+    from app.store.pictures import PictureFolder
     from app.turns import Turns
     from app.vision.detectors import DETECTORS
     from app.vision.engine import Engine
@@ -67,6 +68,17 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         )
     except ValueError as error:  # without the URL itself, which may hold a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
+    cipher = None
+    if settings.pictures_key:
+        from app.store.cipher import Cipher
+
+        try:
+            cipher = Cipher(settings.pictures_key)
+        except ValueError as error:  # without the key
+            raise SettingError(f"EMOTION_PICTURES_KEY: {error}") from error
+    app.extensions["pictures"] = PictureFolder(
+        settings.pictures_dir, keeps=settings.keep_pictures, cipher=cipher
+    )
     init_api(app, settings)
     app.register_blueprint(web.blp)
     init_cli(app)

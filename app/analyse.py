@@ -135,7 +135,7 @@ def _keep(analysis: Analysis, picture: Picture, options: Options) -> Analysis:
     stopwatch = Stopwatch()
     with stopwatch("store"):
         try:
-            stored = queries.save(analysis, picture.retry)
+            stored = queries.save(analysis, picture.retry, picture.data)
         except AlreadyKept:
             return _kept(picture) or _keep(analysis, picture, options)
     return replace(stored, timings_ms={**stored.timings_ms, **stopwatch.timings_ms})

@@ -109,8 +109,13 @@ def revoke_key(key_id: str) -> None:
 
 @retention.command("run")
 def run_retention() -> None:
-    """Erase what is older than EMOTION_RETENTION_DAYS."""
+    """Erase what is older than EMOTION_RETENTION_DAYS, and kept pictures of no image."""
     settings: Settings = current_app.extensions["settings"]
+    try:
+        if swept := queries.sweep_pictures():
+            click.echo(f"removed {swept} pictures that belonged to no image")
+    except EmotionError as error:
+        raise click.ClickException(str(error)) from error
     if not settings.retention_days:
         click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
         return

@@ -96,6 +96,17 @@ class Settings:
     fetch_seconds: float = _setting(
         "EMOTION_FETCH_SECONDS", 10.0, "seconds that fetching may take", at_least=0.1, at_most=60
     )
+    keep_pictures: bool = _setting(
+        "EMOTION_KEEP_PICTURES", False, "whether pictures are kept beside their results"
+    )
+    pictures_dir: Path = _setting(
+        "EMOTION_PICTURES_DIR", ROOT / "instance" / "pictures", "folder of kept pictures"
+    )
+    pictures_key: str = _setting(
+        "EMOTION_PICTURES_KEY",
+        "",
+        "key that kept pictures are encrypted with, as of `openssl rand -base64 32`; none: plain",
+    )
     retention_days: int = _setting(
         "EMOTION_RETENTION_DAYS",
         0,

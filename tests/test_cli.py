@@ -1,6 +1,7 @@
 """The operator's commands."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -117,6 +118,19 @@ def test_retention_erases_what_is_older(make_app):
     assert done.exit_code == 0
     assert done.output.startswith("erased 2 images from before ")
     assert len(app.test_client().get("/v1/images").json["images"]) == 2
+
+
+def test_retention_removes_pictures_of_no_image(make_app, tmp_path):
+    app = make_app(keep_pictures=True, pictures_dir=tmp_path / "pictures")
+    with app.app_context():
+        queries.save(analysis(HAPPY), picture=b"kept")
+    (file,) = (tmp_path / "pictures").glob("*/*")
+    lost = file.with_name(f"{file.name[:-1]}x")
+    lost.write_bytes(b"lost")
+    os.utime(lost, (0, 0))
+    done = app.test_cli_runner().invoke(args=["retention", "run"])
+    assert done.output.startswith("removed 1 pictures that belonged to no image\n")
+    assert (file.exists(), lost.exists()) == (True, False)
 
 
 def test_without_a_retention_nothing_is_erased(make_app):

@@ -70,6 +70,27 @@ def test_of_a_picture_that_is_stored_the_name_is_kept_and_the_picture_is_not(ser
         assert found(folder, needle) == []
 
 
+def test_where_pictures_are_kept_encrypted_none_can_be_found_and_erasure_leaves_nothing(tmp_path):
+    key = base64.b64encode(b"k" * 32).decode()
+    kept = tmp_path / "pictures"
+    asked = {"files": {"image": ("a.jpg", PHOTO)}, "timeout": 30}
+    with running_service(
+        tmp_path,
+        EMOTION_KEEP_PICTURES="true",
+        EMOTION_PICTURES_DIR=str(kept),
+        EMOTION_PICTURES_KEY=key,
+    ) as url:
+        assert requests.post(f"{url}/v1/images?store=false", **asked).status_code == 200
+        assert not kept.exists()
+        image = requests.post(f"{url}/v1/images", **asked).headers["Location"]
+        assert requests.get(f"{url}{image}/picture", timeout=30).content == PHOTO
+        assert len([path for path in kept.rglob("*") if path.is_file()]) == 1
+        for needle in (*pieces(PHOTO), key.encode()):
+            assert found(tmp_path, needle) == []
+        assert requests.delete(f"{url}{image}", timeout=30).status_code == 204
+        assert [path for path in kept.rglob("*") if path.is_file()] == []
+
+
 def test_a_picture_that_lay_there_would_be_found(tmp_path):
     (tmp_path / "a").write_bytes(b"x" + PHOTO)
     (tmp_path / "b").write_bytes(base64.b64encode(b"xy" + PHOTO))

@@ -7,7 +7,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
-from app.api.current import engine
+from app.api.current import engine, settings
 from app.api.schemas import ReadinessSchema, StateSchema
 from app.store import queries
 
@@ -39,6 +39,8 @@ class Readiness(MethodView):
         if reason := engine().problem or queries.revision_problem():
             raise ServiceUnavailable(reason)
         ready: dict[str, Any] = {"status": "ready"}
+        if settings().keep_pictures:
+            ready["keeps_pictures"] = True
         if engine().unusable:
             ready["unusable_models"] = engine().unusable
         return ready

@@ -34,6 +34,7 @@ from app.api.schemas import (
 from app.store import queries
 from app.store.keys import Right
 from app.store.records import Filters
+from app.vision.image import image_type
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
 
@@ -121,6 +122,19 @@ class Image(MethodView):
     def delete(self, image_id: int) -> None:
         """Erase an image and all that belongs to it"""
         queries.erase(image_id)
+
+
+@blp.route(f"/<int(max={BIGGEST_ID}):image_id>/picture")
+class KeptPicture(MethodView):
+    @blp.needs(Right.READ)
+    @blp.doc(
+        responses={"200": {"description": "The file as it came", "content": {"image/*": BINARY}}}
+    )
+    @blp.alt_response(404, "NOT_FOUND")
+    def get(self, image_id: int) -> Response:
+        """The picture of a stored image, where the operator has pictures kept"""
+        data = queries.picture(image_id)
+        return Response(data, content_type=f"image/{image_type(data).lower()}")
 
 
 def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -> Response:

@@ -250,6 +250,7 @@ class StateSchema(Schema):
 
 
 class ReadinessSchema(StateSchema):
+    keeps_pictures = fields.Boolean()
     unusable_models = fields.Dict(keys=fields.String(), values=fields.String())
 
 

@@ -5,15 +5,14 @@ Analyses come back whole; applying a threshold to them is the reader's business.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, cast
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import (
-    CursorResult,
+    ColumnElement,
     delete,
     func,
     insert,
@@ -25,6 +24,7 @@ from sqlalchemy.orm import selectinload
 from app.errors import NotFound
 from app.store.cursor import decode_cursor, encode_cursor
 from app.store.matching import face_conditions, image_conditions, matching_images
+from app.store.pictures import pictures
 from app.store.records import Filters, FoundFace, Page
 from app.store.retries import Retry, forget_old, remember
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
@@ -34,6 +34,7 @@ from app.vision.types import Analysis, Box, Face, ModelRef
 
 log = logging.getLogger(__name__)
 
+RUNS_A_LINE = 100
 SUMS_EVERY = 256  # images: then they are added to the sums by the hour, and old records forgotten
 _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 
@@ -41,65 +42,80 @@ _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 # ---------------------------------------------------------------- write
 
 
-def save(analysis: Analysis, retry: Retry | None = None) -> Analysis:
-    """Commit an analysis, whole or not at all, and return it with its id. Raises AlreadyKept where
-    `retry` is of a request whose analysis is there already."""
+def save(analysis: Analysis, retry: Retry | None = None, picture: bytes | None = None) -> Analysis:
+    """Commit an analysis, whole or not at all, and return it with its id. `picture`, its file, is
+    kept beside it where pictures are. Raises AlreadyKept where `retry` is of a request whose
+    analysis is there already."""
+    picture_file = None
+    if picture is not None and pictures().keeps:
+        picture_file = pictures().keep(picture)
     with transaction():
-        # Past the ORM, whose inserts cost half as much again.
-        connection = db.session.connection()
-        image_id = connection.execute(
-            insert(ImageRow).returning(ImageRow.id),
-            {
-                "created_at": analysis.created_at,
-                "file_name": analysis.file_name,
-                "threshold": analysis.threshold,
-                "width": analysis.width,
-                "height": analysis.height,
-                "face_count": len(analysis.faces),
-                "model_name": analysis.model.name,
-                "model_version": analysis.model.version,
-                "model_sha256": analysis.model.sha256,
-                "detector": analysis.detector,
-                "dropped": dict(analysis.dropped),
-                "timings_ms": dict(analysis.timings_ms),
-            },
-        ).scalar_one()
-        if retry:
-            remember(connection, retry, image_id)
-        if analysis.faces:
-            face_ids = connection.scalars(
-                insert(FaceRow).returning(FaceRow.id, sort_by_parameter_order=True),
-                [
-                    {
-                        "image_id": image_id,
-                        "number": number,
-                        "x1": face.box.x1,
-                        "y1": face.box.y1,
-                        "x2": face.box.x2,
-                        "y2": face.box.y2,
-                        "detection_score": face.detection_score,
-                        "dominant": face.dominant,
-                        "dominant_probability": face.probabilities[face.dominant],
-                    }
-                    for number, face in enumerate(analysis.faces, start=1)
-                ],
-            ).all()
-            connection.execute(
-                insert(EmotionRow),
-                [
-                    {
-                        "face_id": face_id,
-                        "position": position,
-                        "emotion": emotion,
-                        "probability": probability,
-                    }
-                    for face_id, face in zip(face_ids, analysis.faces, strict=True)
-                    for position, (emotion, probability) in enumerate(face.probabilities.items())
-                ],
-            )
+        try:
+            image_id = _insert(analysis, retry, picture_file)
+        except BaseException:  # not of the commit itself, which may have been done all the same
+            if picture_file:
+                pictures().erase([picture_file])
+            raise
     if image_id % SUMS_EVERY == 0:
         _tidy_up()
     return replace(analysis, id=image_id)
+
+
+def _insert(analysis: Analysis, retry: Retry | None, picture_file: str | None) -> int:
+    # Past the ORM, whose inserts cost half as much again.
+    connection = db.session.connection()
+    image_id: int = connection.execute(
+        insert(ImageRow).returning(ImageRow.id),
+        {
+            "created_at": analysis.created_at,
+            "file_name": analysis.file_name,
+            "threshold": analysis.threshold,
+            "width": analysis.width,
+            "height": analysis.height,
+            "face_count": len(analysis.faces),
+            "model_name": analysis.model.name,
+            "model_version": analysis.model.version,
+            "model_sha256": analysis.model.sha256,
+            "detector": analysis.detector,
+            "dropped": dict(analysis.dropped),
+            "timings_ms": dict(analysis.timings_ms),
+            "picture_file": picture_file,
+        },
+    ).scalar_one()
+    if retry:
+        remember(connection, retry, image_id)
+    if analysis.faces:
+        face_ids = connection.scalars(
+            insert(FaceRow).returning(FaceRow.id, sort_by_parameter_order=True),
+            [
+                {
+                    "image_id": image_id,
+                    "number": number,
+                    "x1": face.box.x1,
+                    "y1": face.box.y1,
+                    "x2": face.box.x2,
+                    "y2": face.box.y2,
+                    "detection_score": face.detection_score,
+                    "dominant": face.dominant,
+                    "dominant_probability": face.probabilities[face.dominant],
+                }
+                for number, face in enumerate(analysis.faces, start=1)
+            ],
+        ).all()
+        connection.execute(
+            insert(EmotionRow),
+            [
+                {
+                    "face_id": face_id,
+                    "position": position,
+                    "emotion": emotion,
+                    "probability": probability,
+                }
+                for face_id, face in zip(face_ids, analysis.faces, strict=True)
+                for position, (emotion, probability) in enumerate(face.probabilities.items())
+            ],
+        )
+    return image_id
 
 
 def _tidy_up() -> None:
@@ -114,11 +130,8 @@ def erase(image_id: int) -> None:
     """Erase an image and all that belongs to it. Raises NotFound."""
     with transaction():
         subtract([ImageRow.id == image_id])
-        query = delete(ImageRow).where(ImageRow.id == image_id).returning(ImageRow.id)
-        erased = db.session.scalars(query).all()
-    if not erased:
-        raise NotFound(f"no image {image_id}")
-    log.info("image %d was erased", image_id)
+        if not _delete([ImageRow.id == image_id]):
+            raise NotFound(f"no image {image_id}")
     overwrite_log()
 
 
@@ -128,11 +141,50 @@ def erase_matching(filters: Filters) -> int:
         hold_mark()  # first, so that all that follows sees what it will erase
         conditions = matching_images(filters)
         subtract(conditions)
-        erased = db.session.execute(delete(ImageRow).where(*conditions))
-    count = cast(CursorResult[Any], erased).rowcount
-    log.info("%d images were erased", count)
+        erased = _delete(conditions)
     overwrite_log()
-    return count
+    return erased
+
+
+def _delete(conditions: Sequence[ColumnElement[bool]]) -> int:
+    """Rows of images, all that belongs to them by the database's own rules, and kept pictures.
+
+    The files go before the transaction ends: whoever is told that a picture is erased can rely on
+    it. Should the end fail, an image is there without its picture, which nobody wanted any more.
+    """
+    query = delete(ImageRow).where(*conditions).returning(ImageRow.id, ImageRow.picture_file)
+    rows = db.session.execute(query, execution_options={"synchronize_session": False}).all()
+    pictures().erase(row.picture_file for row in rows if row.picture_file)
+    for text in _ranges(sorted(row.id for row in rows)):
+        log.info("images %s are erased", text)
+    return len(rows)
+
+
+def _ranges(ids: Sequence[int]) -> Iterator[str]:
+    """Ascending `ids` as runs, "3–7, 9", so many a text that it is a line of the log."""
+    runs: list[list[int]] = []
+    for id_ in ids:
+        if runs and runs[-1][1] == id_ - 1:
+            runs[-1][1] = id_
+        else:
+            runs.append([id_, id_])
+    for first in range(0, len(runs), RUNS_A_LINE):
+        yield ", ".join(
+            f"{low}" if low == high else f"{low}–{high}"
+            for low, high in runs[first : first + RUNS_A_LINE]
+        )
+
+
+def sweep_pictures() -> int:
+    """Remove kept files that belong to no image, which an interrupted request may have left, and
+    say how many."""
+
+    def known(names: list[str]) -> set[str]:
+        with snapshot():
+            query = select(ImageRow.picture_file).where(ImageRow.picture_file.in_(names))
+            return set(db.session.scalars(query))
+
+    return pictures().sweep(known)
 
 
 # ---------------------------------------------------------------- read
@@ -145,6 +197,20 @@ def get(image_id: int) -> Analysis:
     if row is None:
         raise NotFound(f"no image {image_id}")
     return _analysis(row)
+
+
+def picture(image_id: int) -> bytes:
+    """The file of an image as it came. Raises NotFound where there is no such image or its picture
+    is not kept."""
+    with snapshot():
+        row = db.session.execute(
+            select(ImageRow.picture_file).where(ImageRow.id == image_id)
+        ).one_or_none()
+    if row is None:
+        raise NotFound(f"no image {image_id}")
+    if row.picture_file is None:
+        raise NotFound(f"the picture of image {image_id} is not kept")
+    return pictures().read(row.picture_file)
 
 
 def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[Analysis]:

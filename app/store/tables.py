@@ -1,5 +1,6 @@
 """The tables. One row for each face and emotion, so that 5, 8 or 26 classes fit alike and any
-threshold can be applied later. Pictures themselves are not kept."""
+threshold can be applied later. Pictures themselves are files, if they are kept at all: see
+app.store.pictures."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
@@ -53,6 +55,11 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
 
+# Most images have no picture: an index of the others stays small.
+_IS_KEPT = text("picture_file IS NOT NULL")
+_WHERE_KEPT: dict[str, Any] = {"sqlite_where": _IS_KEPT, "postgresql_where": _IS_KEPT}
+
+
 class ImageRow(Base):
     __tablename__ = "images"
     __table_args__ = (
@@ -62,6 +69,7 @@ class ImageRow(Base):
         Index(None, "file_name", "created_at", "id"),
         Index(None, "model_name", "created_at", "id"),
         Index(None, "face_count"),
+        Index(None, "picture_file", unique=True, **_WHERE_KEPT),
         # An erased id is never given out again.
         {"sqlite_autoincrement": True},
     )
@@ -83,6 +91,8 @@ class ImageRow(Base):
         JSON().with_variant(JSONB(), "postgresql"), server_default="{}"
     )
     timings_ms: Mapped[dict[str, float]] = mapped_column(JSON)
+    # The file that holds the picture, where it is kept.
+    picture_file: Mapped[str | None] = mapped_column(String(32))
 
     faces: Mapped[list["FaceRow"]] = relationship(
         order_by="FaceRow.number", passive_deletes=True, lazy="raise"
