@@ -1,5 +1,6 @@
 """Commands for operators: `flask --app wsgi models …`, `flask --app wsgi keys …`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,15 +20,44 @@ from app.vision.install import install
 
 LONGEST_NAME = 100
 
+database = AppGroup("db", help="The tables of the database.")
 models = AppGroup("models", help="The models that requests can name.")
 keys = AppGroup("keys", help="The keys that requests need.")
 retention = AppGroup("retention", help="How long results are kept.")
 
 
 def init_cli(app: Flask) -> None:
+    app.cli.add_command(database)
     app.cli.add_command(models)
     app.cli.add_command(keys)
     app.cli.add_command(retention)
+
+
+@database.command("upgrade")
+@click.argument("revision", default="head")
+def upgrade_database(revision: str) -> None:
+    """Make the tables, or bring them to REVISION, the newest unless given."""
+    from app.store.migrate import upgrade  # noqa: PLC0415 - dear to import
+
+    _migrate(upgrade, revision)
+
+
+@database.command("downgrade")
+@click.argument("revision")
+def downgrade_database(revision: str) -> None:
+    """Bring the tables back to REVISION; what it does not know is lost."""
+    from app.store.migrate import downgrade  # noqa: PLC0415 - dear to import
+
+    _migrate(downgrade, revision)
+
+
+def _migrate(move: Callable[[str], None], revision: str) -> None:
+    from alembic.util import CommandError  # noqa: PLC0415 - dear to import
+
+    try:
+        move(revision)
+    except (EmotionError, CommandError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @models.command("list")

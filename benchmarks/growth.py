@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 from flask import Flask
-from flask_migrate import upgrade
 from sqlalchemy import NullPool, create_engine, event, make_url, text
 
 from app import create_app
 from app.settings import Settings
 from app.store.cursor import encode_cursor
+from app.store.migrate import upgrade
 from app.store.tables import db
 from app.store.tallies import add_saved
 from evaluation.markdown import table

@@ -17,10 +17,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from flask_migrate import upgrade
-
 from app import create_app
 from app.settings import Settings
+from app.store.migrate import upgrade
 from fuzzing import contract, decoder, http
 from fuzzing.report import Finding, Report, resident_mb
 from tests.service import running_service

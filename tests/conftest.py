@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_migrate import upgrade
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
 
 from app import create_app
 from app.settings import ROOT, Settings
+from app.store.migrate import upgrade
 from app.store.tables import db
 from app.vision import classifier
 from app.vision.detectors import DETECTORS

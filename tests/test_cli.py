@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from flask_migrate import upgrade
 
 from app import create_app
 from app.settings import Settings
 from app.store import queries
+from app.store.migrate import upgrade
 from tests.conftest import card_document
 from tests.graphs import write_graph
 from tests.store.test_queries import HAPPY, analysis
@@ -140,3 +140,33 @@ def test_without_a_retention_nothing_is_erased(make_app):
     done = app.test_cli_runner().invoke(args=["retention", "run"])
     assert done.output == "EMOTION_RETENTION_DAYS is 0: results are kept for ever\n"
     assert len(app.test_client().get("/v1/images").json["images"]) == 1
+
+
+def test_the_tables_are_made_taken_back_and_made_again(make_app, tmp_path):
+    app = make_app(database_url=f"sqlite:///{tmp_path / 'new.db'}")
+    run = app.test_cli_runner().invoke
+    client = app.test_client()
+    for arguments, said in (
+        (["upgrade"], None),
+        (["downgrade", "0001"], "is at revision 0001, not "),
+        (["upgrade"], None),
+    ):
+        assert run(args=["db", *arguments]).exit_code == 0
+        ready = client.get("/readyz")
+        if said:
+            assert (ready.status_code, said in ready.json["detail"]) == (503, True)
+        else:
+            assert (ready.status_code, ready.json) == (200, {"status": "ready"})
+
+
+@pytest.mark.parametrize(
+    ("url", "revision", "said"),
+    [
+        (None, "0042", "Error: Can't locate revision identified by '0042'\n"),
+        ("postgresql://127.0.0.1:1/none", "head", "Error: the database is away or not ready\n"),
+    ],
+)
+def test_what_cannot_be_migrated_is_said_in_a_line(make_app, url, revision, said):
+    app = make_app(**({"database_url": url} if url else {}))
+    done = app.test_cli_runner().invoke(args=["db", "upgrade", revision])
+    assert (done.exit_code, done.output) == (1, said)

@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from flask_migrate import upgrade
 from sqlalchemy import text
 
 from app import create_app
 from app.settings import Settings
 from app.store import queries
+from app.store.migrate import upgrade
 from app.store.tables import db
 from app.vision.types import Box, Face
 from benchmarks.faults import CLOSED, FAULTS, Outcome, judge, run

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from flask_migrate import upgrade
 
 from app import create_app
 from app.settings import SettingError, Settings
+from app.store.migrate import upgrade
 from app.store.tables import db
 
 

@@ -6,10 +6,10 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from flask_migrate import upgrade
 
 from app import create_app
 from app.settings import ROOT, Settings
+from app.store.migrate import upgrade
 from app.store.tables import db
 from app.vision.card import classifier_folders, read_card, read_weights
 from app.vision.session import OnnxSession

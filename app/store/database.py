@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from flask_migrate import Migrate
 from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
@@ -31,7 +30,7 @@ def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -
         "max_overflow": max(0, connections - KEPT_CONNECTIONS),
     }
     db.init_app(app)
-    Migrate(app, db, directory=str(migrations), render_as_batch=True)
+    app.extensions["migrations"] = migrations
 
 
 def _database_url(text: str) -> URL:

@@ -1,9 +1,9 @@
 """What PostgreSQL answers differently when it is not asked carefully."""
 
 import pytest
-from flask_migrate import upgrade
 from sqlalchemy import text
 
+from app.store.migrate import upgrade
 from app.store.tables import db
 from tests.api.test_errors import BAD_REQUESTS, assert_problem
 from tests.conftest import picture, upload

@@ -6,10 +6,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask_migrate import downgrade, upgrade
 from sqlalchemy import inspect
 
 from app.store import matching, queries
+from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import Base, db
 from tests.store.test_queries import ANGRY, HAPPY, analysis
@@ -55,7 +55,7 @@ def test_readiness_knows_the_revision(empty_database_app):
 
 
 def test_every_step_can_be_undone_alone(empty_database_app):
-    scripts = ScriptDirectory(str(empty_database_app.extensions["migrate"].directory))
+    scripts = ScriptDirectory(str(empty_database_app.extensions["migrations"]))
     revisions = [script.revision for script in scripts.walk_revisions()][::-1]
     for revision in revisions:
         upgrade(revision=revision)
@@ -81,7 +81,7 @@ def test_what_was_stored_before_is_kept_and_found_after(empty_database_app):
 
 
 def test_revisions_are_one_numbered_line(empty_database_app):
-    scripts = ScriptDirectory(str(empty_database_app.extensions["migrate"].directory))
+    scripts = ScriptDirectory(str(empty_database_app.extensions["migrations"]))
     line = list(scripts.walk_revisions())[::-1]
     assert [script.revision for script in line] == [f"{n:04}" for n in range(1, len(line) + 1)]
     for script in line:

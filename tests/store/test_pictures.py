@@ -7,7 +7,6 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from flask_migrate import upgrade
 
 from app import create_app
 from app.errors import NotFound, StoreUnavailable
@@ -15,6 +14,7 @@ from app.settings import SettingError, Settings
 from app.store import pictures as module
 from app.store import queries
 from app.store.cipher import Cipher
+from app.store.migrate import upgrade
 from app.store.pictures import PictureFolder
 from app.store.records import Filters
 from app.store.retries import AlreadyKept, Retry

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from flask_migrate import upgrade
 from sqlalchemy import event, select, text
 
 from app.errors import InvalidCursor, NotFound, StoreUnavailable, TooWideSpan
 from app.store import matching, queries, summary
+from app.store.migrate import upgrade
 from app.store.records import Filters
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.vision.types import Analysis, Box, Face, ModelRef

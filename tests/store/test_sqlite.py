@@ -7,12 +7,12 @@ import threading
 from dataclasses import replace
 
 import pytest
-from flask_migrate import upgrade
 from sqlalchemy import text
 
 from app import create_app
 from app.settings import ROOT, Settings
 from app.store import queries, transactions
+from app.store.migrate import upgrade
 from app.store.records import Filters
 from app.store.tables import db
 from tests.store.test_queries import HAPPY, analysis

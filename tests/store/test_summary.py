@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from flask_migrate import downgrade, upgrade
 from sqlalchemy import insert, select
 
 from app.errors import StoreUnavailable, TooWideSpan
 from app.store import queries, summary, tallies
+from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import ImageRow, db
 from app.store.tallies import add_saved
