@@ -18,18 +18,18 @@ help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 serve: .venv/.runtime ## run the service at HOST:PORT, 127.0.0.1:5000 unless set
-	@$(BIN)/flask --app wsgi db upgrade
-	@exec $(BIN)/gunicorn -c docker/gunicorn.conf.py wsgi:app
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec docker/serve
 
 test: .venv/.dev ## run all tests that this machine has the parts for
 	$(BIN)/python -m pytest --cov
 
-lint: .venv/.dev ## check style, types, walls and what bandit knows of holes
+lint: .venv/.dev ## check style, types, walls, the Dockerfile and what bandit knows of holes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --severity-level low app migrations docker wsgi.py
+	$(BIN)/hadolint docker/Dockerfile
 
 audit: .venv/.dev ## ask PyPI whether what the service needs has known holes (needs the network)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'

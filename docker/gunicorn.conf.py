@@ -65,6 +65,7 @@ def on_starting(server):
     try:
         server.log.info(who_may(_settings))
     except SettingError as error:
+        on_exit(server)  # which gunicorn calls for those only that it started
         raise SystemExit(f"error: {error}") from None
 
 

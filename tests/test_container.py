@@ -1,0 +1,314 @@
+"""The container, as far as it goes without an engine: its files alone, copied as the Dockerfile
+says, run as it says, by a user who may write nowhere but to /data and /tmp."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from app.settings import ROOT, Settings
+from tests.conftest import need
+from tests.service import START_SECONDS
+
+DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text("utf-8")
+COMPOSE_TEXT = (ROOT / "docker" / "compose.yaml").read_text("utf-8")
+COMPOSE = yaml.safe_load(COMPOSE_TEXT)
+NOT_COPIED = re.compile(r"models/\w+/\w+\.(png|csv)")
+NEVER_COPIED = (
+    ".env",
+    ".git/config",
+    ".venv/bin/python",
+    "docker/.env",
+    "docker/compose.yaml",
+    "docker/serve.bak",
+    "instance/emotion.db",
+    "app/__pycache__/keys.cpython-311.pyc",
+    "app/api/__pycache__/rates.cpython-311.pyc",
+    "apple.py",
+    "models.zip",
+    "tests/app/x.py",
+)
+NOBODY = 65534
+# Somebody who owns nothing, has nothing and can gain nothing, but may read: where root's Python
+# lies, others often may not. In the image everybody may.
+AS_NOBODY = [
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"),
+    *(f"--{which}=-all,+dac_read_search" for which in ("inh-caps", "ambient-caps", "bounding-set")),
+    "--",
+]
+
+
+def instructions():
+    """(instruction, the rest) of each line of the Dockerfile, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ")
+    return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
+
+
+def given(instruction):
+    return [rest for name, rest in instructions() if name == instruction]
+
+
+def from_the_checkout():
+    """(source, destination) of what is copied out of the build context."""
+    for rest in given("COPY"):
+        if not rest.startswith("--from="):
+            *sources, destination = rest.split()
+            for source in sources:
+                yield source, destination
+
+
+def variables():
+    return dict(pair.split("=", 1) for rest in given("ENV") for pair in shlex.split(rest))
+
+
+def ignored(path):
+    """Whether .dockerignore keeps it out: the last pattern that fits the path, or a folder above
+    it, decides."""
+    parents = [path, *(str(parent) for parent in Path(path).parents)][:-1]
+    out = False
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        if line and not line.startswith("#"):
+            glob = line.removeprefix("!")
+            pattern = re.escape(glob).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*")
+            if any(re.fullmatch(pattern, it) for it in parents):
+                out = not line.startswith("!")
+    return out
+
+
+@pytest.fixture(scope="module")
+def committed():
+    need((ROOT / ".git").exists(), "not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return listed.stdout.split("\n")[:-1]
+
+
+def test_what_is_copied_exists_and_nothing_else_reaches_the_builder(committed):
+    sources = [source for source, _ in from_the_checkout()]
+    assert all((ROOT / source).exists() for source in sources)
+
+    def copied(path):
+        inside = any(path == source or path.startswith(f"{source}/") for source in sources)
+        return inside and not NOT_COPIED.fullmatch(path)
+
+    for path in committed:
+        assert ignored(path) != copied(path), path
+    for path in NEVER_COPIED:
+        assert ignored(path), path
+
+
+def test_each_setting_that_is_named_exists():
+    named = set(re.findall(r"\bEMOTION_\w+", DOCKERFILE + COMPOSE_TEXT))
+    known = {field.metadata["env"] for field in Settings.__dataclass_fields__.values()}
+    assert "EMOTION_DATABASE_URL" in named
+    assert named <= known
+    Settings.from_environment(variables())
+
+
+def test_the_base_is_pinned_and_nobody_is_root():
+    (base,) = given("ARG")
+    assert re.fullmatch(r"BASE=python:3\.11\.\d+-slim-bookworm", base)
+    assert {rest.split()[0] for rest in given("FROM")} == {"${BASE}"}
+    (user,) = given("USER")
+    assert re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user)
+    assert given("VOLUME") == ["/data"]
+    assert given("EXPOSE") == [variables()["PORT"]]
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_each_service_can_do_no_more_than_it_must(name):
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert "/tmp" in service["tmpfs"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "cap_add" not in service
+
+
+def test_only_this_machine_reaches_it_and_the_database_only_the_service():
+    services = COMPOSE["services"]
+    ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert ports == {"service": ["127.0.0.1:${PORT:-5000}:5000"]}
+    assert services["database"]["networks"] == ["inside"]
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    password = services["database"]["environment"]["POSTGRES_PASSWORD"]
+    assert password.startswith("${POSTGRES_PASSWORD:?")
+    assert services["service"]["environment"]["PGPASSWORD"] == password
+
+
+def test_it_starts_after_the_database_and_stops_after_its_requests():
+    services = COMPOSE["services"]
+    for name in ("service", "key"):
+        assert services[name]["depends_on"] == {"database": {"condition": "service_healthy"}}
+    assert "test" in services["database"]["healthcheck"]
+    grace = int(services["service"]["stop_grace_period"].removesuffix("s"))
+    assert grace > Settings().request_seconds + 5
+    assert services["key"]["profiles"] == ["key"]
+    assert [name for name, service in services.items() if "profiles" in service] == ["key"]
+
+
+def test_compose_itself_reads_the_file():
+    found = [it for it in (["docker", "compose"], ["docker-compose"]) if compose(it, "version")]
+    need(found, "no Docker Compose: .ci/services installs it")
+    known = COMPOSE_TEXT
+    if compose(found[0], "version", "--short").startswith("1."):
+        known = re.sub(r"^name:.*$", "", known, flags=re.MULTILINE)  # Debian 12's knows no names
+    config = ["-f", "-", "config"]
+    assert "a$$b c" in compose(found[0], *config, given=known, POSTGRES_PASSWORD="a$b c")
+    assert compose(found[0], *config, given=known) == ""
+    misspelt = known.replace("read_only: true", "readonly: true")
+    assert compose(found[0], *config, given=misspelt, POSTGRES_PASSWORD="x") == ""
+
+
+def compose(command, *arguments, given=None, **environment):
+    """What it prints, nothing where it fails or is not there."""
+    kept = {name: text for name, text in os.environ.items() if name != "POSTGRES_PASSWORD"}
+    try:
+        done = subprocess.run(
+            [*command, *arguments],
+            env=kept | environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+class Container:
+    """The image's files in a folder that is read-only for the user who runs them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.data, self.tmp = folder / "root", folder / "data", folder / "tmp"
+        self.log = folder / "log"
+        self.who = AS_NOBODY if os.geteuid() == 0 else []
+        folder.chmod(0o755)
+        for it in (self.root, self.data, self.tmp):
+            it.mkdir()
+        for source, destination in from_the_checkout():
+            if source != "requirements.txt":
+                self._copy(source, destination)
+        for path in (self.root, *self.root.rglob("*")):
+            path.chmod(0o555 if path.is_dir() or os.access(path, os.X_OK) else 0o444)
+        if self.who:
+            for it in (self.data, self.tmp):
+                os.chown(it, NOBODY, NOBODY)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.environment = {
+            **variables(),
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "EMOTION_DATABASE_URL": f"sqlite:///{self.data / 'emotion.db'}",
+            "PORT": str(port),
+            "HOME": "/nonexistent",
+            "TMPDIR": str(self.tmp),
+            "http_proxy": "http://127.0.0.1:1",  # the health check must not be led astray
+        }
+
+    def _copy(self, source: str, destination: str) -> None:
+        to = self.root / destination
+        if (ROOT / source).is_dir():
+            for path in sorted((ROOT / source).rglob("*")):
+                relative = str(path.relative_to(ROOT))
+                if path.is_file() and not ignored(relative):
+                    target = to / path.relative_to(ROOT / source)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(path, target)
+        else:
+            to.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / source, to)
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.who, *command],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+
+    def start(self) -> subprocess.Popen[bytes]:
+        (command,) = given("CMD")
+        with self.log.open("w") as log:
+            return subprocess.Popen(
+                [*self.who, *json.loads(command)],
+                cwd=self.root,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def is_healthy(self) -> bool:
+        (check,) = given("HEALTHCHECK")
+        return self.run(json.loads(check.split(" CMD ")[1])).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def container():
+    """In a folder of its own, for pytest's are closed to other users."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() == 0:
+            works = subprocess.run([*AS_NOBODY, "true"], capture_output=True, check=False)
+            need(works.returncode == 0, "root cannot become somebody else here (setpriv of Linux)")
+        yield Container(Path(folder))
+
+
+@pytest.mark.weights
+def test_it_serves_from_its_own_files_and_writes_only_where_it_may(container):
+    (command,) = given("CMD")
+    refused = container.run(json.loads(command))
+    assert refused.returncode != 0
+    assert "error: HOST=0.0.0.0 lets others in and no key was made" in refused.stderr
+    assert not container.is_healthy()
+
+    made = container.run(COMPOSE["services"]["key"]["command"])
+    assert made.returncode == 0, made.stderr
+    headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+
+    service = container.start()
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not container.is_healthy():
+            assert service.poll() is None, container.log.read_text()
+            assert time.monotonic() < deadline, container.log.read_text()
+            time.sleep(0.1)
+        with (ROOT / "docs" / "astronaut.jpg").open("rb") as photo:
+            answer = requests.post(
+                f"{container.url}/v1/images", files={"image": photo}, headers=headers, timeout=60
+            )
+        assert answer.status_code == 201
+        assert answer.json()["faces"][0]["happiness"] > 0.9
+        assert requests.get(f"{container.url}/v1/images", timeout=10).status_code == 401
+        metrics = requests.get(f"{container.url}/metrics", headers=headers, timeout=10)
+        assert "emotion_faces_total" in metrics.text
+        models = requests.get(f"{container.url}/v1/models", timeout=10).json()["models"]
+        assert {model["name"] for model in models} >= {"custom_net_8", "single_shot"}
+        assert len(list(container.tmp.iterdir())) == 1  # where the workers count
+    finally:
+        service.terminate()
+        assert service.wait(timeout=60) == 0
+    assert list(container.tmp.iterdir()) == []
+    assert {it.name for it in container.data.iterdir()} == {"emotion.db"}
+    if container.who:
+        owners = {path.stat().st_uid for path in container.root.rglob("*")}
+        assert owners == {0}
+    assert not list(container.root.rglob("__pycache__"))
