@@ -11,11 +11,13 @@ again until each has its 201. Meanwhile
 - full: the disk that SQLite writes to is full for some seconds (a small tmpfs; needs root);
 - stopped: PostgreSQL is stopped for ten seconds (a server of its own, from Debian's packages).
 
-Afterwards every 201 must be stored once and whole, and nothing else. Clients may have seen 201, 503
-with Retry-After, or a connection that was closed.
+Afterwards every 201 must be stored once and whole, its picture too, and nothing else. Clients may
+have seen 201, 503 with Retry-After, or a connection that was closed. Files of pictures that belong
+to no image are counted: `retention run` removes them. /readyz is asked all the while.
 """
 
 import argparse
+import base64
 import contextlib
 import os
 import random
@@ -43,6 +45,7 @@ PICTURE = (ROOT / "docs" / "astronaut.jpg").read_bytes()
 CONCURRENCY = 8
 PATIENCE_SECONDS = 120.0
 CLOSED = "closed"
+PICTURES_KEY = base64.b64encode(bytes(32)).decode()
 STOPPED_SECONDS = 10.0
 FULL_SECONDS = 5.0
 TMPFS_MEGABYTES = 24
@@ -51,9 +54,10 @@ TMPFS_MEGABYTES = 24
 @dataclass
 class Outcome:
     """What clients saw (answers by kind), and of each picture that got its 201 the id and the
-    number of faces that the answer named."""
+    number of faces that the answer named. `ready`: what /readyz answered, by kind."""
 
     seen: Counter[str] = field(default_factory=Counter)
+    ready: Counter[str] = field(default_factory=Counter)
     accepted: dict[str, tuple[int, int]] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
 
@@ -61,13 +65,15 @@ class Outcome:
 @dataclass(frozen=True)
 class Verdict:
     """`stored` rows of images; `lost` have a 201 and no row with its id and name; `doubled` names
-    have several rows; `torn` rows lack faces or emotions; `unasked` rows have no 201."""
+    have several rows; `torn` rows lack faces, emotions or their picture; `unasked` rows have no
+    201; `strays` are files that no row names."""
 
     stored: int
     lost: int
     doubled: int
     torn: int
     unasked: int
+    strays: int
 
     @property
     def well(self) -> bool:
@@ -104,11 +110,23 @@ def _insist(url: str, name: str, outcome: Outcome) -> None:
     outcome.given_up.append(name)
 
 
-def judge(database: str, outcome: Outcome) -> Verdict:
-    """Look into the database itself, with no code of the service."""
+def watch(url: str, outcome: Outcome) -> None:
+    try:
+        kind = str(requests.get(f"{url}/readyz", timeout=60).status_code)
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        kind = CLOSED
+    outcome.ready[kind] += 1
+
+
+def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
+    """Look into the database and the folder of `pictures` themselves, with no code of the
+    service."""
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         images = connection.execute(text("SELECT id, file_name FROM images")).all()
+        its_file: dict[int, str] = dict(
+            connection.execute(text("SELECT id, picture_file FROM images")).all()
+        )
         faces = Counter(connection.execute(text("SELECT image_id FROM faces")).scalars())
         emotions: dict[int, int] = dict(
             connection.execute(
@@ -121,8 +139,11 @@ def judge(database: str, outcome: Outcome) -> Verdict:
     engine.dispose()
     names = Counter(name for _, name in images)
     rows = set(images)
+    files = {path.name for path in pictures.glob("*/*")}
     torn = sum(
-        faces[number] != its_faces or emotions.get(number, 0) != 8 * its_faces
+        faces[number] != its_faces
+        or emotions.get(number, 0) != 8 * its_faces
+        or its_file.get(number) not in files
         for number, its_faces in outcome.accepted.values()
     )
     return Verdict(
@@ -131,12 +152,15 @@ def judge(database: str, outcome: Outcome) -> Verdict:
         doubled=sum(count > 1 for count in names.values()),
         torn=torn,
         unasked=sum(name not in outcome.accepted for name in names),
+        strays=len(files - set(its_file.values())),
     )
 
 
 def every(seconds: float, do: Callable[[], None], over: threading.Event) -> None:
-    while not over.wait(seconds):
+    """At once, and again so many seconds after it is done."""
+    while not over.is_set():
         do()
+        over.wait(seconds)
 
 
 def kill_one(service: Service) -> None:
@@ -235,17 +259,28 @@ def run(fault: str, posts: int) -> tuple[Outcome, Verdict, float]:
         tempfile.TemporaryDirectory() as name,
         FAULTS[fault](Path(name), over) as (service, database, breaking),
     ):
+        pictures = Path(name) / "pictures"
+        service.variables |= {
+            "EMOTION_KEEP_PICTURES": "true",
+            "EMOTION_PICTURES_DIR": str(pictures),
+            "EMOTION_PICTURES_KEY": PICTURES_KEY,
+        }
         service.start()
         began = time.monotonic()
+        watching = threading.Thread(
+            target=every, args=(0.5, lambda: watch(service.url, outcome), over)
+        )
         breaking.start()
+        watching.start()
         try:
             load(service.url, posts, outcome)
         finally:
             over.set()
             breaking.join()
+            watching.join()
             seconds = time.monotonic() - began
             service.stop()
-        return outcome, judge(database, outcome), seconds
+        return outcome, judge(database, outcome, pictures), seconds
 
 
 def main() -> None:
@@ -264,12 +299,14 @@ def main() -> None:
                 fault,
                 *(arguments.posts, seen["201"], seen["503"], seen[CLOSED], others or 0),
                 *(verdict.stored, verdict.lost, verdict.doubled, verdict.torn, verdict.unasked),
+                verdict.strays,
+                ", ".join(f"{n} × {kind}" for kind, n in sorted(outcome.ready.items())),
                 f"{seconds:.0f}",
             ]
         )
         print(rows[-1], file=sys.stderr, flush=True)
     head = ["fault", "pictures", "201", "503", "closed", "others"]
-    head += ["stored", "lost", "doubled", "torn", "unasked", "seconds"]
+    head += ["stored", "lost", "doubled", "torn", "unasked", "strays", "readyz", "seconds"]
     print(table(head, [[str(cell) for cell in row] for row in rows]))
     if not well:
         raise SystemExit("something was lost, doubled, torn or answered otherwise")

@@ -31,7 +31,7 @@ class Service:
         self.url = f"http://127.0.0.1:{port}"
         self._folder, self._application = folder, application
         self._process: subprocess.Popen[bytes] | None = None
-        self._variables = {
+        self.variables = {
             **{name: text for name, text in os.environ.items() if not name.startswith("EMOTION_")},
             "HOST": "127.0.0.1",
             "PORT": str(port),
@@ -39,7 +39,7 @@ class Service:
             **environment,
         }
         migrate = [*PYTHON, "flask", "--app", "wsgi", "db", "upgrade"]
-        subprocess.run(migrate, cwd=ROOT, env=self._variables, check=True, capture_output=True)
+        subprocess.run(migrate, cwd=ROOT, env=self.variables, check=True, capture_output=True)
 
     def start(self) -> None:
         """Returns once it is ready. Raises RuntimeError."""
@@ -47,7 +47,7 @@ class Service:
             serve = [*PYTHON, "gunicorn", "-c", "docker/gunicorn.conf.py"]
             serve += ["--pid", str(self._folder / "service.pid"), self._application]
             self._process = subprocess.Popen(
-                serve, cwd=ROOT, env=self._variables, stdout=log, stderr=log
+                serve, cwd=ROOT, env=self.variables, stdout=log, stderr=log
             )
         _wait_until_ready(self.url, self._process)
 

@@ -20,6 +20,7 @@ from tests.store.test_queries import analysis
 POSTS = 48
 FACE = Face(Box(1, 2, 30, 40), dict.fromkeys(LABELS, 1 / 8), 0.9)
 NEEDS_ROOT = {"full", "stopped"}
+NOTICED_BY = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "503"}
 
 
 @pytest.mark.weights
@@ -33,29 +34,40 @@ def test_nothing_accepted_is_lost(fault):
     assert verdict.well, verdict
     assert verdict.stored == len(outcome.accepted) == POSTS
     assert set(outcome.seen) <= {"201", "503", CLOSED}
+    assert outcome.seen[NOTICED_BY[fault]], "it broke nothing"
     assert outcome.given_up == []
+    assert outcome.ready["200"]
+    assert set(outcome.ready) <= {"200", "503", CLOSED}
+    if fault == "stopped":
+        assert outcome.ready["503"]
 
 
 @pytest.fixture
 def stored(tmp_path):
-    """A database with three images of one face each, and what their clients were told."""
+    """A database with three images of one face each, what their clients were told, and the folder
+    of their pictures."""
     database = f"sqlite:///{tmp_path / 'some.db'}"
-    app = create_app(Settings(database_url=database))
+    pictures = tmp_path / "pictures"
+    app = create_app(Settings(database_url=database, keep_pictures=True, pictures_dir=pictures))
     outcome = Outcome()
     with app.app_context():
         upgrade()
         for number in range(3):
             name = f"{number}.jpg"
-            kept = queries.save(analysis(FACE, file_name=name))
+            kept = queries.save(analysis(FACE, file_name=name), picture=b"a picture")
             outcome.accepted[name] = (kept.id, 1)
-        yield database, outcome, lambda sql: (db.session.execute(text(sql)), db.session.commit())
+
+        def harm(sql):
+            db.session.execute(text(sql))
+            db.session.commit()
+
+        yield lambda: judge(database, outcome, pictures), harm, pictures
 
 
 def test_what_is_well_is_found_well(stored):
-    database, outcome, _ = stored
-    verdict = judge(database, outcome)
-    assert verdict.well
-    assert verdict.stored == 3
+    judged, _, _ = stored
+    assert judged().well
+    assert (judged().stored, judged().strays) == (3, 0)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +81,14 @@ def test_what_is_well_is_found_well(stored):
     ],
 )
 def test_what_is_wrong_is_counted(stored, harm, kind):
-    database, outcome, execute = stored
+    judged, execute, _ = stored
     execute(harm)
-    verdict = judge(database, outcome)
-    assert getattr(verdict, kind) >= 1
-    assert not verdict.well
+    assert getattr(judged(), kind) >= 1
+    assert not judged().well
+
+
+def test_a_picture_that_is_gone_and_one_of_nobody_are_counted(stored):
+    judged, _, pictures = stored
+    file = next(pictures.glob("*/*"))
+    file.rename(file.with_name("x"))
+    assert (judged().torn, judged().strays, judged().well) == (1, 1, False)
