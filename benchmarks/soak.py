@@ -126,6 +126,7 @@ def main() -> None:
         try:
             service.start()
             workers = service.workers()
+            time.sleep(2 * TRIM_SECONDS)
             rows = [["at rest", *(f"{resident(worker):.0f}" for worker in workers)]]
             kept: list[list[float]] = []
             with ThreadPoolExecutor(CONCURRENCY) as pool:
