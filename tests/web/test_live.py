@@ -118,7 +118,11 @@ def test_results_are_kept_where_people_want_them(open_live, service):
 def test_the_next_frame_waits_for_the_answer(open_live):
     page = open_live()
     held = []
-    page.route("**/v1/images?*", lambda route: held.append(route))
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/v1/images?*", hold)
     begin(page)
     for number in (1, 2, 3):
         wait_for(page, lambda number=number: len(held) >= number)

@@ -77,10 +77,9 @@ async function attempt(work) {
 
 function rows(image) {
   const when = new Date(image.created_at);
-  const time = element("time", { dateTime: image.created_at }, when.toLocaleString());
-  const faces = image.faces.map((face) =>
-    element("span", { className: `chip ${face.dominant}` }, face.dominant),
-  );
+  const shown = when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const time = element("time", { dateTime: image.created_at, title: when.toISOString() }, shown);
+  const faces = chips(image.faces);
   const details = element("tr", { className: "details", hidden: true });
   const open = element("button", { type: "button", ariaExpanded: "false" }, "Show");
   open.setAttribute("aria-label", `Show ${image.file_name}`);
@@ -109,6 +108,18 @@ function rows(image) {
     element("td", { className: "buttons" }, open, remove),
   );
   return [row, details];
+}
+
+// Each emotion once, the most frequent first.
+function chips(faces) {
+  const counts = new Map();
+  for (const { dominant } of faces) counts.set(dominant, (counts.get(dominant) ?? 0) + 1);
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([emotion, count]) => {
+      const text = count > 1 ? `${emotion} × ${count}` : emotion;
+      return element("span", { className: `chip ${emotion}` }, text);
+    });
 }
 
 function inDetail(image) {

@@ -10,6 +10,7 @@ const LENGTH = { hour: HOUR, day: 24 * HOUR };
 const FEWEST = 8; // spans that the axis has room for: one bar alone does not fill the row
 const SHORT = 3 * LENGTH.day; // what is shown by the hour unless people choose otherwise
 const TICKS = 4;
+const SHORT_AXIS = 1.5 * LENGTH.day; // whose hours need no dates
 
 let rows;
 let spans = [];
@@ -102,13 +103,18 @@ function inWords(time) {
   return new Date(time).toLocaleString([], { ...day, ...hour });
 }
 
+function onAxis(time) {
+  if (scale.by === "day" || scale.to - scale.from > SHORT_AXIS) return inWords(time);
+  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}
+
 function ticks() {
   const length = LENGTH[scale.by];
   const made = new Map();
   for (let tick = 0; tick <= TICKS; tick += 1) {
     const wanted = (tick / TICKS) * (scale.to - scale.from);
     const time = scale.from + length * Math.round(wanted / length);
-    made.set(inWords(time), share(time));
+    made.set(onAxis(time), share(time));
   }
   return [...made].map(([label, at]) => [at, label]);
 }
