@@ -11,7 +11,7 @@ from tests.web.pages import PHOTO, accessible, fits, in_both_schemes, shot, unti
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 SIZE_WH = (1280, 720)
-FRAMES = 40
+FRAMES = 120
 
 
 @pytest.fixture(scope="package")

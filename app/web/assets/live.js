@@ -20,7 +20,7 @@ let paused = false; // while the tab is hidden
 let rows;
 let times = []; // when the last answers came, in seconds
 let steps = []; // {at, count, sums}: what the steps of the timeline add up to; sums null: no face
-const due = {}; // when what is throttled may be written again
+let due = {}; // when what is throttled may be written again, in seconds
 
 export function start() {
   rows = makeRows($("live-rows"));
@@ -47,6 +47,7 @@ export function stop() {
   closeCamera($("live-video"));
   $("live-boxes").replaceChildren();
   $("live-rate").textContent = "";
+  $("live-words").textContent = "";
   wait("");
   turn();
 }
@@ -62,6 +63,7 @@ async function run() {
   running = mine;
   paused = false;
   [times, steps] = [[], []];
+  due = { words: performance.now() / 1000 + 1 }; // cameras begin in the dark
   say("");
   turn();
   const onEnd = () => fail(new Problem("The camera went away. Is it still connected?"));
@@ -100,6 +102,7 @@ async function watch(signal) {
       failures += 1;
       const seconds = error.retryAfter ?? Math.min(2 ** (failures - 1), LONGEST_WAIT);
       $("live-boxes").replaceChildren();
+      $("live-words").textContent = "";
       wait(`${error.message} It goes on by itself: next try in ${seconds} s.`);
       await delay(seconds);
     }
