@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,6 +27,9 @@ from app.vision.detectors import DETECTORS
 from app.vision.image import Raster
 from app.vision.types import Box, Detection
 from tests.upstream import Internet, open_internet
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SHARED = ROOT.parent / "shared"
 LABELS = (
@@ -225,22 +230,31 @@ def postgres_url(postgres_server):
     server.dispose()
 
 
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
 @pytest.fixture(scope="session")
-def browser():
+def launch() -> Iterator[Callable[..., "Browser"]]:
+    """Starts Chromium with arguments; all that were started end with the session."""
     chromium = shutil.which("chromium")
     need(chromium, "no Chromium: .ci/services installs it")
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=[
-                *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-            ],
-        )
-        yield browser
-        browser.close()
+    quiet = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+    with sync_playwright() as playwright, ExitStack() as started:
+
+        def launch(*arguments: str) -> "Browser":
+            browser = playwright.chromium.launch(
+                executable_path=chromium, args=[*quiet, *arguments]
+            )
+            return started.enter_context(browser)
+
+        yield launch
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Callable[..., "Browser"]) -> "Browser":
+    return launch(*FAKE_CAMERA)
 
 
 @pytest.fixture

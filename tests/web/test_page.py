@@ -1,61 +1,22 @@
-"""The page at / in a real browser, as people use it. Screenshots go to artifacts/."""
+"""The page at / in a real browser, as people use it: a picture, its faces, and what is stored."""
 
 import io
 import json
 import re
-import time
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
+import requests
 from PIL import Image
 
 from app.settings import ROOT
 from app.store.keys import Right
 from tests.service import Service
+from tests.web.pages import PHOTO, accessible, choose, fits, in_both_schemes, shot, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
-SCREENSHOTS = ROOT / "artifacts"
-PHOTO = ROOT / "docs" / "astronaut.jpg"
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    service = Service(tmp_path_factory.mktemp("web"), EMOTION_MAX_IMAGE_BYTES="3000000")
-    service.start()
-    yield service
-    service.stop()
-
-
-@pytest.fixture
-def open_page(browser, service):
-    """Opens pages, each a browser of its own; at the end nothing may have been complained of, and
-    nobody else asked."""
-    contexts, asked, complaints = [], [], []
-
-    def open_page(path="/", *, forgive="", **options):
-        context = browser.new_context(
-            **{"viewport": {"width": 1200, "height": 900}, "permissions": ["camera"], **options}
-        )
-        contexts.append(context)
-        page = context.new_page()
-
-        def complain(text):
-            if not (forgive and re.search(forgive, text)):
-                complaints.append(text)
-
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda it: it.type in ("error", "warning") and complain(it.text))
-        page.on("pageerror", lambda error: complain(str(error)))
-        page.goto(service.url + path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert all(url.startswith((service.url, "blob:")) for url in asked)
 
 
 def crowd(folder, columns=3, rows=2):
@@ -71,33 +32,6 @@ def crowd(folder, columns=3, rows=2):
     path = folder / "several.jpg"
     picture.save(path, quality=92)
     return path
-
-
-def shot(page, name, **options):
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", **options)
-
-
-def choose(page, path):
-    page.locator("#file").set_input_files(path)
-    page.locator("#result, #problem").locator("visible=true").first.wait_for()
-    page.locator("#progress").wait_for(state="hidden")
-
-
-def until(page, expression):
-    """Wait until it is true. (Playwright's own way evaluates strings in the page, which the page's
-    policy forbids.)"""
-    deadline = time.monotonic() + 20
-    while not page.evaluate(expression):
-        assert time.monotonic() < deadline, f"never true: {expression}"
-        page.wait_for_timeout(50)
-
-
-def accessible(page):
-    from axe_playwright_python.sync_playwright import Axe
-
-    violations = Axe().run(page).response["violations"]
-    return [(each["id"], each["nodes"][0]["html"]) for each in violations]
 
 
 def test_a_picture_is_chosen_and_its_face_is_seen(open_page):
@@ -128,6 +62,7 @@ def test_several_faces_in_one_pass_in_light_and_in_dark_and_on_a_phone(open_page
         "page-group": {},
         "page-group-dark": {"color_scheme": "dark"},
         "page-group-phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
+        "page-group-narrow": {"viewport": {"width": 360, "height": 740}},
     }
     for name, options in looks.items():
         page = open_page(**options)
@@ -137,8 +72,7 @@ def test_several_faces_in_one_pass_in_light_and_in_dark_and_on_a_phone(open_page
         choose(page, group)
         assert page.locator("#picture button.box").count() == 6
         assert page.locator("#faces .card").count() == 6
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, "it must not scroll sideways"
+        assert fits(page)
         page.locator("#picture button.box").nth(1).hover()
         assert page.locator(".card.marked").count() == 1
         # Of each the likeliest emotions; all of them where one looks.
@@ -206,6 +140,9 @@ def test_what_is_no_picture_or_too_large_is_said_in_the_services_words(open_page
     (tmp_path / "big.jpg").write_bytes(PHOTO.read_bytes() + bytes(3_000_000))
     choose(page, tmp_path / "big.jpg")
     assert "3,000,000" in page.locator("#problem").inner_text()
+    (tmp_path / "bigger.jpg").write_bytes(PHOTO.read_bytes() + bytes(20_000_000))
+    choose(page, tmp_path / "bigger.jpg")
+    assert "3,000,000" in page.locator("#problem").inner_text()
     choose(page, PHOTO)  # and it recovers
     assert page.locator("#problem").is_hidden()
 
@@ -239,8 +176,13 @@ def test_results_are_listed_filtered_looked_at_taken_along_and_deleted(open_page
     assert page.locator("#rows img").count() == 0
     row.get_by_role("button", name="Show").click()
     assert page.locator("#rows .details .card").count() == 1
-    assert accessible(page) == []
-    shot(page, "page-history", full_page=True)
+    assert page.locator("#rows .details .sketch .box").inner_text() == "1"
+    page.locator("#summary").wait_for()
+    in_both_schemes(page, "page-history")
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert fits(page)
+    shot(page, "page-history-phone", full_page=True)
+    page.set_viewport_size({"width": 1200, "height": 900})
 
     page.get_by_label("File name").fill(HOSTILE)
     page.locator("[name=emotion]").select_option("happiness")
@@ -261,9 +203,97 @@ def test_results_are_listed_filtered_looked_at_taken_along_and_deleted(open_page
     page.locator("#history-status", has_text="Nothing is stored that fits.").wait_for()
 
 
-def test_results_come_page_by_page(open_page, service):
-    import requests
+def test_the_chart_shows_the_stored_numbers(open_page, service):
+    blank = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(blank, "PNG")
+    for data in (PHOTO.read_bytes(), PHOTO.read_bytes(), blank.getvalue()):
+        answer = requests.post(
+            f"{service.url}/v1/images", files={"image": ("chart.jpg", data)}, timeout=30
+        )
+        assert answer.status_code == 201
+    page = open_page("/#history")
+    page.get_by_label("File name").fill("chart.jpg")
+    page.get_by_role("button", name="Search").click()
+    page.locator("#summary-words", has_text="In all: 3 pictures, 2 faces").wait_for()
+    numbers = page.locator("#summary-rows li:not(.axis)").all_inner_texts()
+    assert [text.split() for text in numbers][:3] == [
+        ["neutral", "0"],
+        ["happiness", "2"],
+        ["surprise", "0"],
+    ]
+    page.get_by_text("The numbers").click()
+    row = page.locator("#summary-body tr").first.locator("td").all_inner_texts()
+    assert row[:4] == ["3", "2", "0 (0 %)", "2 (100 %)"]
+    # Deleted pictures leave the chart, and a filter that nothing fits empties it.
+    page.locator("#rows").get_by_role("button", name="Delete").first.dblclick()
+    page.locator("#summary-words", has_text="2 pictures").wait_for()
+    page.locator("[name=emotion]").select_option("fear")
+    page.get_by_role("button", name="Search").click()
+    page.locator("#summary").wait_for(state="hidden")
+    page.get_by_role("button", name="Clear").click()
+    page.locator("#summary").wait_for()
+    assert page.get_by_label("File name").input_value() == ""
 
+
+def spans_of_a_month():
+    """Thirty days without the tenth to the twelfth, as the service would sum them up."""
+    days = [day for day in range(1, 31) if not 10 <= day <= 12]
+    counts = {"happiness": 7, "neutral": 5, "surprise": 3, "sadness": 2, "anger": 1}
+    return [
+        {
+            "span": f"2026-11-{day:02}",
+            "images": 2 * day,
+            "faces": sum((day * share) % 11 for share in counts.values()),
+            "emotions": {
+                emotion: {"faces": (day * share) % 11, "mean_probability": share / 18}
+                for emotion, share in counts.items()
+            },
+        }
+        for day in days
+    ]
+
+
+def test_the_chart_of_a_month(open_page):
+    page = open_page()
+    spans, asked = spans_of_a_month(), []
+
+    def answer(route):
+        asked.append(route.request.url)
+        route.fulfill(json={"by": "day", "spans": spans})
+
+    page.route("**/v1/summary?*", answer)
+    page.get_by_role("link", name="History").click()
+    page.locator("#summary-words", has_text="In all").wait_for()
+    assert len(asked) == 1, "a month is shown by the day"
+    # Each bar is where its day is, and as high as its count is beside the highest, 10.
+    path = page.locator("#summary-rows .happiness path").get_attribute("d")
+    bars = [[float(it) for it in bar] for bar in re.findall(r"M(\S+) 100V(\S+)H(\S+)V100Z", path)]
+    counted = [span for span in spans if span["emotions"]["happiness"]["faces"]]
+    for (left, top, right), span in zip(bars, counted, strict=True):
+        day = int(span["span"][-2:])
+        assert left == pytest.approx((day - 1) / 30 * 1000, abs=0.1)
+        assert right - left == pytest.approx(0.85 / 30 * 1000, abs=0.2)
+        assert top == 100 - 10 * span["emotions"]["happiness"]["faces"]
+    assert page.locator("#summary-rows .fear path").get_attribute("d") == ""
+    # Where one points, the numbers are of that day.
+    plot = page.locator("#summary-rows .plot").first.bounding_box()
+    page.mouse.move(plot["x"] + 20.4 / 30 * plot["width"], plot["y"] + 5)
+    assert page.locator("#summary-words").inner_text().endswith("42 pictures, 37 faces")
+    assert page.locator("#summary-rows .happiness .number").inner_text() == "4"
+    shot(page, "page-chart-pointed")
+    page.mouse.move(0, 0)
+    page.get_by_text("The numbers").click()
+    assert page.locator("#summary-body tr").count() == 27
+    in_both_schemes(page, "page-chart")
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert fits(page)
+    shot(page, "page-chart-phone")
+    page.locator("#summary-by").select_option("hour")
+    until(page, "performance.getEntriesByType('resource').some((it) => /by=hour/.test(it.name))")
+    assert "by=hour" in asked[-1]
+
+
+def test_results_come_page_by_page(open_page, service):
     blank = io.BytesIO()
     Image.new("RGB", (40, 40)).save(blank, "PNG")
     for _ in range(21):

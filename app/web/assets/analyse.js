@@ -1,6 +1,8 @@
 // The first page: choose a picture, look at its faces.
 
-import { Problem, analyse, element, get, save } from "./api.js";
+import { analyse, element, read, save } from "./api.js";
+import { closeCamera, openCamera, photograph } from "./camera.js";
+import { chosen, fill } from "./choices.js";
 import { applyToBox, applyToCard, box, card } from "./faces.js";
 
 const $ = (id) => document.getElementById(id);
@@ -9,7 +11,7 @@ const SHOWABLE = /^image\/(jpeg|png|webp|bmp|gif)$/;
 let shown = null; // {file, name, image}: what is on the page
 let running = null; // AbortController of the request under way
 
-export async function start() {
+export function start() {
   $("file").addEventListener("change", () => {
     if ($("file").files.length) analyseFile($("file").files[0]);
     $("file").value = ""; // so that the same file can be chosen again
@@ -19,73 +21,23 @@ export async function start() {
     const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
     if (file) analyseFile(file);
   });
-  $("camera").addEventListener("click", photograph);
+  $("camera").addEventListener("click", useCamera);
   $("threshold").addEventListener("input", applyThreshold);
   $("download").addEventListener("click", download);
-  for (const select of [$("pipeline"), $("detector"), $("model")]) {
-    select.addEventListener("change", () => {
-      offerFitting();
-      if (shown) analyseFile(shown.file, shown.name);
-    });
-  }
   for (const list of [$("faces"), $("picture")]) {
     for (const kind of ["pointerover", "focusin"]) list.addEventListener(kind, highlight);
     for (const kind of ["pointerout", "focusout"]) list.addEventListener(kind, () => mark(null));
   }
-  try {
-    await offerChoices();
-  } catch (error) {
-    say(error);
-  }
 }
 
-// Choices, as the service names them.
-
-let pipelines = [];
-let models = [];
-
-async function offerChoices() {
-  const [itsPipelines, itsDetectors, itsModels] = await Promise.all([
-    get("/v1/pipelines"),
-    get("/v1/detectors"),
-    get("/v1/models"),
-  ]);
-  ({ pipelines } = itsPipelines);
-  models = itsModels.models.filter((each) => each.ready);
-  offer($("pipeline"), pipelines);
-  offer($("detector"), itsDetectors.detectors.filter((each) => each.ready));
-  offerFitting();
-}
-
-function offer(select, things) {
-  const options = things.map((each) => {
-    const made = element("option", { value: each.name, selected: each.default });
-    made.append(each.name.replaceAll("_", " "));
-    made.title = each.description ?? "";
-    return made;
-  });
-  select.replaceChildren(...options);
-}
-
-// One-pass networks are their own detector, and each pipeline has its own models.
-function offerFitting() {
-  const pipeline = pipelines.find((each) => each.name === $("pipeline").value);
-  if (!pipeline) return;
-  $("detector").disabled = pipeline.models !== "classifier";
-  const fitting = models.filter((each) => each.kind === pipeline.models);
-  if (fitting.some((each) => each.name === $("model").value)) return;
-  offer($("model"), fitting);
+/** Look at the same picture anew, as it is chosen now. */
+export function again() {
+  if (shown) analyseFile(shown.file, shown.name);
 }
 
 function options() {
-  const chosen = {
-    pipeline: $("pipeline").value,
-    model: $("model").value,
-    threshold: $("threshold").value,
-    store: String($("store").checked),
-  };
-  if (!$("detector").disabled) chosen.detector = $("detector").value;
-  return Object.fromEntries(Object.entries(chosen).filter(([, value]) => value !== ""));
+  const store = String($("store").checked);
+  return { ...chosen(), threshold: $("threshold").value, store };
 }
 
 // Ways to give a picture.
@@ -110,31 +62,27 @@ function takeDrops() {
   });
 }
 
-async function photograph() {
-  let stream;
+async function useCamera() {
+  const [dialog, video] = [$("camera-dialog"), $("video")];
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
-  } catch {
-    say(new Problem("The camera cannot be used: allow it in the browser, or choose a picture."));
+    await openCamera(video);
+  } catch (error) {
+    say(error);
     return;
   }
-  const [dialog, video] = [$("camera-dialog"), $("video")];
-  video.srcObject = stream;
   dialog.returnValue = "cancel";
   dialog.showModal();
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
   if (dialog.returnValue === "take" && video.videoWidth) {
-    const canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
-    canvas.getContext("2d").drawImage(video, 0, 0);
-    canvas.toBlob((picture) => analyseFile(picture, "camera.jpg"), "image/jpeg", 0.92);
+    analyseFile(await photograph(video), "camera.jpg");
   }
-  for (const track of stream.getTracks()) track.stop();
-  video.srcObject = null;
+  closeCamera(video);
 }
 
 // Ask, and show.
 
 async function analyseFile(file, name = file.name) {
+  if (document.getElementById("analyse").hidden) location.hash = "analyse";
   running?.abort();
   const mine = new AbortController();
   running = mine;
@@ -142,8 +90,9 @@ async function analyseFile(file, name = file.name) {
   $("progress").textContent = `Looking at ${name || "the picture"} …`;
   $("progress").hidden = false;
   try {
+    await fill();
     const response = await analyse(file, name, options(), { signal: mine.signal });
-    await show({ file, name, image: await response.json() });
+    await show({ file, name, image: await read(response) });
   } catch (error) {
     if (error.name === "AbortError") return; // another picture came
     $("result").hidden = true;
@@ -154,7 +103,8 @@ async function analyseFile(file, name = file.name) {
   }
 }
 
-function say(error) {
+/** Show what went wrong, or with null nothing. */
+export function say(error) {
   $("problem").hidden = error === null;
   $("problem").textContent = error?.message ?? "";
 }
@@ -168,6 +118,7 @@ async function show(what) {
   $("picture").replaceChildren(picture, ...image.faces.map((face) => box(face, image, threshold)));
   $("faces").replaceChildren(...image.faces.map((face) => card(face, threshold)));
   $("faces").classList.toggle("several", image.faces.length > 2);
+  $("faces").classList.toggle("many", image.faces.length > 8);
   const spent = Object.values(image.timings_ms).reduce((sum, each) => sum + each, 0);
   $("caption").textContent = [
     image.file_name,

@@ -3,11 +3,14 @@
 const KEY = "emotion-key"; // in sessionStorage: of this tab, gone with it
 const TRIES = 4;
 
-/** What went wrong, as a sentence for people. `status` is 0 where nobody answered. */
+/** What went wrong, as a sentence for people. `status` is 0 where nobody answered, `retryAfter` the
+ * seconds that the service asks to wait, or null. */
 export class Problem extends Error {
-  constructor(message, status = 0) {
-    super(message);
+  constructor(message, status = 0, retryAfter = null) {
+    const end = /[.?!…]$/.test(message) ? "" : ".";
+    super(message.charAt(0).toUpperCase() + message.slice(1) + end);
     this.status = status;
+    this.retryAfter = retryAfter;
   }
 }
 
@@ -18,37 +21,50 @@ export function onKeyNeeded(ask) {
   askForKey = ask;
 }
 
-/** The response to a request, which is sent again while the service is busy, and with the key
- * that people give when it needs one. Throws Problem. */
-export async function ask(path, { method = "GET", body, headers = {}, signal } = {}) {
+/** The response to a request, which is sent again while the service is busy, `tries` times in all,
+ * and with the key that people give when it needs one. An answer may take `seconds`, or any time.
+ * Throws Problem. */
+export async function ask(
+  path,
+  { method = "GET", body, headers = {}, signal, tries: most = TRIES, seconds: patience } = {},
+) {
   for (let tries = 1; ; tries += 1) {
-    const response = await send(path, { method, body, headers, signal });
+    const response = await send(path, { method, body, headers, signal, patience });
     if (response.ok) return response;
     const { detail, type } = await problemOf(response);
-    const problem = new Problem(detail, response.status);
+    const retryAfter = Number(response.headers.get("Retry-After")) || null;
+    const problem = new Problem(detail, response.status, retryAfter);
     if (response.status === 401) {
       sessionStorage.removeItem(KEY);
-      const key = await askForKey(detail);
+      const key = await askForKey(problem.message);
       if (!key) throw problem;
       sessionStorage.setItem(KEY, key);
-    } else if (type.endsWith(":busy") && tries < TRIES) {
-      const seconds = Number(response.headers.get("Retry-After")) || 1;
-      await new Promise((done) => setTimeout(done, 1000 * seconds));
+    } else if (type.endsWith(":busy") && tries < most) {
+      await delay(retryAfter ?? 1);
     } else {
       throw problem;
     }
   }
 }
 
-async function send(path, { method, body, headers, signal }) {
+export const delay = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+
+async function send(path, { method, body, headers, signal, patience }) {
   const key = sessionStorage.getItem(KEY);
   const all = key ? { ...headers, Authorization: `Bearer ${key}` } : headers;
+  const ends = signal ? [signal] : [];
+  if (patience) ends.push(AbortSignal.timeout(1000 * patience));
+  const until = AbortSignal.any(ends);
   try {
-    return await fetch(path, { method, body, headers: all, signal, cache: "no-store" });
+    return await fetch(path, { method, body, headers: all, signal: until, cache: "no-store" });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem("The service does not answer. Is it running? Try again in a moment.");
+    throw brokenOff(error);
   }
+}
+
+function brokenOff(error) {
+  if (error.name === "AbortError") return error;
+  return new Problem("The service does not answer. Is it running?");
 }
 
 async function problemOf(response) {
@@ -62,18 +78,27 @@ async function problemOf(response) {
 
 /** The JSON that a path answers. Throws Problem. */
 export async function get(path, options) {
-  return (await ask(path, options)).json();
+  return read(await ask(path, options));
 }
 
-/** Post a picture with options; the image object with every probability. Sent again, it is kept
- * once. Throws Problem. */
-export async function analyse(picture, name, options, { accept, signal } = {}) {
+/** The JSON of a response, which may break off. Throws Problem. */
+export async function read(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw brokenOff(error);
+  }
+}
+
+/** Post a picture with options; the response with the image object and every probability, or with
+ * what `accept` names. Sent again, it is kept once. `more` is as of `ask`. Throws Problem. */
+export async function analyse(picture, name, options, { accept, ...more } = {}) {
   const form = new FormData();
   form.append("image", picture, name);
   for (const [option, value] of Object.entries(options)) form.append(option, value);
   const headers = { "Idempotency-Key": randomName() };
   if (accept) headers.Accept = accept;
-  return ask("/v1/images?view=full", { method: "POST", body: form, headers, signal });
+  return ask("/v1/images?view=full", { method: "POST", body: form, headers, ...more });
 }
 
 // crypto.randomUUID is there on secure pages only.

@@ -2,6 +2,10 @@
 
 import { element } from "./api.js";
 
+export const EMOTIONS = [
+  "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+];
+
 /** Emotions of a face that reach `threshold`, the likeliest first. As everywhere in the service,
  * a probability is compared when it is rounded to two decimals. */
 export function shownEmotions(face, threshold) {
@@ -49,21 +53,36 @@ export function applyToCard(made, face, threshold) {
 
 /** A button over the picture where a face is; `image` is the answer that it belongs to. */
 export function box(face, image, threshold) {
-  const { x1, y1, x2, y2 } = face.box;
-  const made = element("button", { type: "button", className: "box" });
-  const place = { left: x1 / image.width, top: y1 / image.height };
-  place.width = (x2 - x1) / image.width;
-  place.height = (y2 - y1) / image.height;
-  for (const [side, share] of Object.entries(place)) made.style[side] = `${100 * share}%`;
+  const made = place(element("button", { type: "button" }), face, image);
   made.dataset.face = face.face_id;
   made.append(element("span", {}, String(face.face_id)));
   applyToBox(made, face, threshold);
   return made;
 }
 
+/** A mark with a label, to look at only, where a face is. */
+export function outline(face, image, label) {
+  const made = element("div", { className: `box ${face.dominant}` }, element("span", {}, label));
+  return place(made, face, image);
+}
+
+// In shares of the picture, however large it is shown.
+function place(made, face, image) {
+  const { x1, y1, x2, y2 } = face.box;
+  const sides = { left: x1 / image.width, top: y1 / image.height };
+  sides.width = (x2 - x1) / image.width;
+  sides.height = (y2 - y1) / image.height;
+  for (const [side, share] of Object.entries(sides)) made.style[side] = `${100 * share}%`;
+  // A label over a face at the upper edge would be cut off; at the right one it grows to the left.
+  made.classList.toggle("high", y1 < 0.09 * image.height);
+  made.classList.toggle("right", x1 > 0.7 * image.width);
+  return made;
+}
+
 export function applyToBox(made, face, threshold) {
   const [first] = shownEmotions(face, threshold);
-  made.className = `box ${first ? first[0] : "nothing"}`;
+  made.classList.remove("nothing", ...EMOTIONS);
+  made.classList.add("box", first ? first[0] : "nothing");
   made.setAttribute("aria-label", `Face ${face.face_id}: ${inWords(face, threshold)}`);
   made.title = inWords(face, threshold);
 }

@@ -1,12 +1,10 @@
-// The second page: stored results, to search, look at, delete and take along.
+// The third page: stored results, to search, look at, delete and take along.
 
 import { ask, element, get, save } from "./api.js";
-import { card, inWords } from "./faces.js";
+import { EMOTIONS, card, inWords, outline } from "./faces.js";
+import * as summary from "./summary.js";
 
 const $ = (id) => document.getElementById(id);
-const EMOTIONS = [
-  "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
-];
 const PAGE_SIZE = 20;
 
 let next = null; // the cursor of the next page
@@ -19,6 +17,8 @@ export function start() {
     event.preventDefault();
     load();
   });
+  $("filters").addEventListener("reset", () => setTimeout(load)); // when the fields are empty
+  summary.start(() => summary.load(filters()));
   $("newest").addEventListener("click", () => load());
   $("older").addEventListener("click", () => load(next));
   $("csv").addEventListener("click", () =>
@@ -37,16 +37,20 @@ export function load(cursor = null) {
     query.set("page_size", PAGE_SIZE);
     if (cursor) query.set("cursor", cursor);
     $("history-status").textContent = "Loading …";
+    if (!cursor) summary.load(filters());
     loads += 1;
     const mine = loads;
     const { images, next_cursor: following } = await get(`/v1/images?${query}`);
     if (mine !== loads) return;
     next = following;
     $("rows").replaceChildren(...images.flatMap(rows));
-    document.querySelector("#history table").hidden = !images.length;
+    $("stored").hidden = !images.length;
     $("older").hidden = !next;
     $("newest").hidden = !cursor;
-    $("history-status").textContent = images.length ? "" : "Nothing is stored that fits.";
+    $("history-status").textContent = images.length
+      ? `${images.length === 1 ? "1 picture" : `${images.length} pictures`}, the newest first` +
+        (next ? "; older ones follow." : ".")
+      : "Nothing is stored that fits.";
   });
 }
 
@@ -73,10 +77,9 @@ async function attempt(work) {
 
 function rows(image) {
   const when = new Date(image.created_at);
-  const time = element("time", { dateTime: image.created_at }, when.toLocaleString());
-  const faces = image.faces.map((face) =>
-    element("span", { className: `chip ${face.dominant}` }, face.dominant),
-  );
+  const shown = when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const time = element("time", { dateTime: image.created_at, title: when.toISOString() }, shown);
+  const faces = chips(image.faces);
   const details = element("tr", { className: "details", hidden: true });
   const open = element("button", { type: "button", ariaExpanded: "false" }, "Show");
   open.setAttribute("aria-label", `Show ${image.file_name}`);
@@ -107,19 +110,39 @@ function rows(image) {
   return [row, details];
 }
 
+// Each emotion once, the most frequent first.
+function chips(faces) {
+  const counts = new Map();
+  for (const { dominant } of faces) counts.set(dominant, (counts.get(dominant) ?? 0) + 1);
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([emotion, count]) => {
+      const text = count > 1 ? `${emotion} × ${count}` : emotion;
+      return element("span", { className: `chip ${emotion}` }, text);
+    });
+}
+
 function inDetail(image) {
   const cards = image.faces.map((face) => card(face, image.threshold));
+  // Pictures are not kept: a sketch shows where in it the faces were.
+  const outlines = image.faces.map((face) => outline(face, image, String(face.face_id)));
+  const sketch = element("div", { className: "sketch", ariaHidden: "true" }, ...outlines);
+  sketch.style.setProperty("--ratio", image.width / image.height);
   const said = `Picture ${image.id}, ${image.width} × ${image.height} pixels, threshold ` +
     `${image.threshold}. ${image.faces.map((face) => inWords(face, image.threshold)).join("; ")}`;
   const cell = element("td", { colSpan: 5 }, element("p", { className: "quiet" }, said));
-  cell.append(element("ol", { className: "cards" }, ...cards));
+  const list = element("ol", { className: "cards" }, ...cards);
+  cell.append(element("div", { className: "detail" }, sketch, list));
   return cell;
 }
 
 function erase(image, its) {
   return attempt(async () => {
     await ask(`/v1/images/${image.id}`, { method: "DELETE" });
+    const following = its.at(-1).nextElementSibling?.querySelector("button");
     for (const each of its) each.remove();
+    (following ?? $("filters").querySelector("button")).focus();
+    summary.load(filters());
     $("history-status").textContent = `${image.file_name} is deleted.`;
   });
 }

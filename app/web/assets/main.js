@@ -2,9 +2,12 @@
 
 import * as analyse from "./analyse.js";
 import { onKeyNeeded } from "./api.js";
+import * as choices from "./choices.js";
 import * as history from "./history.js";
+import * as live from "./live.js";
 
-const PAGES = ["analyse", "history"];
+const PAGES = ["analyse", "live", "history"];
+const TITLE = document.title;
 
 function turn() {
   const wanted = location.hash.slice(1);
@@ -15,7 +18,15 @@ function turn() {
     if (each === page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (page === "history") history.load();
+  const link = document.querySelector("nav [aria-current]");
+  document.title = `${link.textContent} · ${TITLE}`;
+  live.stop();
+  if (page === "history") {
+    history.load();
+  } else {
+    document.querySelector(`#${page} .choices`).append(document.getElementById("how"));
+    choices.fill().catch(analyse.say);
+  }
 }
 
 let asking = null; // one question at a time, whoever needs the answer
@@ -40,5 +51,9 @@ async function askForKey(why) {
 
 window.addEventListener("hashchange", turn);
 analyse.start();
+live.start();
 history.start();
+choices.start(() => {
+  if (!document.getElementById("analyse").hidden) analyse.again();
+});
 turn();

@@ -1,0 +1,50 @@
+// The camera: opened for an element that shows it, closed again, and pictures of what it sees.
+
+import { Problem, element } from "./api.js";
+
+const REFUSALS = {
+  NotAllowedError: "The camera is not allowed: allow it in the browser for this page.",
+  NotFoundError: "No camera was found: connect one, or choose a picture.",
+  NotReadableError: "The camera cannot be read: another program may use it.",
+};
+
+/** Let a video element show the camera. Throws Problem, and what `signal` says if it was aborted
+ * while people were asked. */
+export async function openCamera(video, { signal, onEnd } = {}) {
+  if (!navigator.mediaDevices) {
+    throw new Problem("Browsers give the camera only to pages by https:// or of this machine.");
+  }
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
+  } catch (error) {
+    throw new Problem(REFUSALS[error.name] ?? `The camera cannot be used: ${error.message}`);
+  }
+  video.srcObject = stream;
+  if (signal?.aborted) {
+    closeCamera(video);
+    throw signal.reason;
+  }
+  if (onEnd) stream.getVideoTracks()[0].addEventListener("ended", onEnd); // it was unplugged
+}
+
+export function closeCamera(video) {
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+}
+
+/** What the camera sees, as a JPEG at most `width` pixels wide. */
+export function photograph(video, { width = Infinity, quality = 0.92 } = {}) {
+  const scale = Math.min(1, width / video.videoWidth);
+  const canvas = element("canvas", {
+    width: Math.round(scale * video.videoWidth),
+    height: Math.round(scale * video.videoHeight),
+  });
+  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+  return new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
+}
+
+/** Settles when the camera has a frame that was not there before. */
+export function nextFrame(video) {
+  return new Promise((done) => video.requestVideoFrameCallback(done));
+}

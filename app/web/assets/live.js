@@ -1,0 +1,181 @@
+// The second page: the camera's frames, one after the other, and what they showed in the last minute.
+
+import { Problem, analyse, delay, read } from "./api.js";
+import { closeCamera, nextFrame, openCamera, photograph } from "./camera.js";
+import { area, axis, makeRows } from "./chart.js";
+import { chosen } from "./choices.js";
+import { EMOTIONS, outline, percent } from "./faces.js";
+
+const $ = (id) => document.getElementById(id);
+const FRAME = { width: 960, quality: 0.85 }; // pixels
+const PATIENCE = 35; // seconds for an answer: the service itself gives up after 30
+const LONGEST_WAIT = 15; // seconds between tries while the service is away
+const SPAN = 60; // seconds that the timeline shows
+const STEP = 0.5; // seconds of which it shows the mean
+const GAP = 3; // seconds without a frame that interrupt it
+const NAMED = 4; // faces that are told in words
+
+let running = null; // AbortController of what runs
+let paused = false; // while the tab is hidden
+let rows;
+let times = []; // when the last answers came, in seconds
+let steps = []; // {at, count, sums}: what the steps of the timeline add up to; sums null: no face
+let due = {}; // when what is throttled may be written again, in seconds
+
+export function start() {
+  rows = makeRows($("live-rows"));
+  $("live-rows").append(axis([[0, "60 s ago"], [0.5, "30 s"], [1, "now"]]));
+  $("live-toggle").addEventListener("click", () => {
+    if (running) stop();
+    else run();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden && running) {
+      stop();
+      paused = true;
+    } else if (!document.hidden && paused) {
+      run();
+    }
+  });
+}
+
+/** Give the camera back. Called when people leave the page, too. */
+export function stop() {
+  running?.abort();
+  running = null;
+  paused = false;
+  closeCamera($("live-video"));
+  $("live-boxes").replaceChildren();
+  $("live-rate").textContent = "";
+  $("live-words").textContent = "";
+  wait("");
+  turn();
+}
+
+function turn() {
+  $("live-toggle").textContent = running ? "Stop" : "Start the camera";
+  $("live-toggle").classList.toggle("primary", !running);
+  $("live").classList.toggle("running", Boolean(running));
+}
+
+async function run() {
+  const mine = new AbortController();
+  running = mine;
+  paused = false;
+  [times, steps] = [[], []];
+  due = { words: performance.now() / 1000 + 1 }; // cameras begin in the dark
+  say("");
+  turn();
+  const onEnd = () => fail(new Problem("The camera went away. Is it still connected?"));
+  try {
+    await openCamera($("live-video"), { signal: mine.signal, onEnd });
+    await watch(mine.signal);
+  } catch (error) {
+    if (running === mine) fail(error);
+  }
+}
+
+function fail(error) {
+  stop();
+  say(error.message);
+}
+
+// The next frame goes when the answer to the last one is in: never are two under way.
+async function watch(signal) {
+  const video = $("live-video");
+  let failures = 0;
+  while (!signal.aborted) {
+    await nextFrame(video);
+    if (signal.aborted) return;
+    try {
+      const began = performance.now();
+      const options = { ...chosen(), store: String($("live-store").checked) };
+      const frame = await photograph(video, FRAME);
+      const how = { signal, tries: 1, seconds: PATIENCE };
+      const image = await read(await analyse(frame, "live.jpg", options, how));
+      failures = 0;
+      wait("");
+      show(image, performance.now() - began);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!passes(error)) throw error;
+      failures += 1;
+      const seconds = error.retryAfter ?? Math.min(2 ** (failures - 1), LONGEST_WAIT);
+      $("live-boxes").replaceChildren();
+      $("live-words").textContent = "";
+      wait(`${error.message} It goes on by itself: next try in ${seconds} s.`);
+      await delay(seconds);
+    }
+  }
+}
+
+// Nobody answers, too many ask, or the service has troubles of its own.
+const passes = ({ status }) => status === 0 || status === 429 || status >= 500;
+
+function say(text) {
+  $("live-problem").hidden = !text;
+  $("live-problem").textContent = text;
+}
+
+function wait(text) {
+  $("live-wait").hidden = !text;
+  $("live-wait").textContent = text;
+}
+
+function show(image, milliseconds) {
+  const label = (face) => `${face.dominant} ${percent(face.emotions[face.dominant])}`;
+  $("live-boxes").replaceChildren(...image.faces.map((face) => outline(face, image, label(face))));
+  $("live-stage").style.setProperty("--ratio", image.width / image.height);
+  const now = performance.now() / 1000;
+  times = [...times.filter((time) => time > now - GAP), now];
+  note(image.faces, now);
+  every(0.5, "rate", now, () => {
+    const rate = times.length > 1 ? (times.length - 1) / (now - times[0]) : 0;
+    $("live-rate").textContent =
+      `${rate.toFixed(1)} frames per second · ${Math.round(milliseconds)} ms to the answer`;
+  });
+  every(0.25, "timeline", now, () => drawTimeline(now));
+  // Not more often: screen readers speak it.
+  every(4, "words", now, () => {
+    const named = image.faces.slice(0, NAMED).map(label);
+    const others = image.faces.length - named.length;
+    if (others) named.push(`and ${others} more`);
+    const count = image.faces.length === 1 ? "1 face" : `${image.faces.length} faces`;
+    $("live-words").textContent = named.length ? `${count}: ${named.join(", ")}` : "No face in sight";
+  });
+}
+
+function every(seconds, what, now, work) {
+  if (now < (due[what] ?? 0)) return;
+  due[what] = now + seconds;
+  work();
+}
+
+// The mean of the faces of a frame, added to the step that is under way.
+function note(faces, now) {
+  const at = STEP * Math.floor(now / STEP);
+  if (steps.at(-1)?.at !== at) steps.push({ at, count: 0, sums: null });
+  const step = steps.at(-1);
+  if (!faces.length) return;
+  step.count += 1;
+  step.sums ??= Object.fromEntries(EMOTIONS.map((emotion) => [emotion, 0]));
+  for (const { emotions } of faces) {
+    for (const emotion of EMOTIONS) step.sums[emotion] += (emotions[emotion] ?? 0) / faces.length;
+  }
+  while (steps[0].at < now - SPAN) steps.shift();
+}
+
+function drawTimeline(now) {
+  for (const emotion of EMOTIONS) {
+    const points = [];
+    let before = now - SPAN;
+    for (const { at, count, sums } of steps) {
+      if (!sums || at - before > GAP) points.push(null);
+      if (sums) points.push([Math.max(0, 1 - (now - at) / SPAN), sums[emotion] / count]);
+      before = at;
+    }
+    rows[emotion].path.setAttribute("d", area(points));
+    const last = steps.at(-1);
+    rows[emotion].number.textContent = last.sums ? percent(last.sums[emotion] / last.count) : "–";
+  }
+}
