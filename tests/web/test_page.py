@@ -278,7 +278,7 @@ def test_the_chart_of_a_month(open_page):
     # Where one points, the numbers are of that day.
     plot = page.locator("#summary-rows .plot").first.bounding_box()
     page.mouse.move(plot["x"] + 20.4 / 30 * plot["width"], plot["y"] + 5)
-    assert page.locator("#summary-words").inner_text().endswith("42 pictures, 37 faces")
+    page.locator("#summary-words", has_text="42 pictures, 37 faces").wait_for()
     assert page.locator("#summary-rows .happiness .number").inner_text() == "4"
     shot(page, "page-chart-pointed")
     page.mouse.move(0, 0)
