@@ -216,6 +216,8 @@ class Container:
             **variables(),
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "EMOTION_DATABASE_URL": f"sqlite:///{self.data / 'emotion.db'}",
+            "EMOTION_PICTURES_DIR": str(self.data / "pictures"),
+            "EMOTION_KEEP_PICTURES": "true",
             "PORT": str(port),
             "HOME": "/nonexistent",
             "TMPDIR": str(self.tmp),
@@ -297,6 +299,10 @@ def test_it_serves_from_its_own_files_and_writes_only_where_it_may(container):
             )
         assert answer.status_code == 201
         assert answer.json()["faces"][0]["happiness"] > 0.9
+        kept = requests.get(
+            f"{container.url}{answer.headers['Location']}/picture", headers=headers, timeout=10
+        )
+        assert kept.content == (ROOT / "docs" / "astronaut.jpg").read_bytes()
         assert requests.get(f"{container.url}/v1/images", timeout=10).status_code == 401
         metrics = requests.get(f"{container.url}/metrics", headers=headers, timeout=10)
         assert "emotion_faces_total" in metrics.text
@@ -307,7 +313,7 @@ def test_it_serves_from_its_own_files_and_writes_only_where_it_may(container):
         service.terminate()
         assert service.wait(timeout=60) == 0
     assert list(container.tmp.iterdir()) == []
-    assert {it.name for it in container.data.iterdir()} == {"emotion.db"}
+    assert {it.name for it in container.data.iterdir()} == {"emotion.db", "pictures"}
     if container.who:
         owners = {path.stat().st_uid for path in container.root.rglob("*")}
         assert owners == {0}

@@ -1,4 +1,4 @@
-"""The README's tour and the how-to of docs/, run as they are written, against the real service.
+"""The README's tour and the how-tos of docs/, run as they are written, against the real service.
 
 A ```console block holds commands behind `$ ` and what they print. JSON is compared with a
 tolerance for numbers; what differs at every run (times, ids of requests, milliseconds) is not.
@@ -24,13 +24,15 @@ from tests.service import running_service
 
 pytestmark = pytest.mark.weights
 README = (ROOT / "README.md").read_text("utf-8")
-OWN_MODEL = (ROOT / "docs" / "own-model.md").read_text("utf-8")
-FETCHING = (ROOT / "docs" / "fetching.md").read_text("utf-8")
+DOCS = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+OWN_MODEL = DOCS["own-model"]
+NEEDS_POSTGRESQL = "postgresql"
 CHANGES_EACH_TIME = {"created_at", "request_id", "timings_ms", "span"}
 CHANGING_TEXT = {
     "<key>": r"\bemo_[0-9a-f]{12}_[\w-]{43}",
     "<id>": r"\b[0-9a-f]{12}\b",
     "<date>": r"\b\d{4}-\d\d-\d\d\b",
+    "<time>": r"\b\d\d:\d\d\b",
 }
 TOLERANCE = 0.02
 
@@ -82,27 +84,41 @@ def parsed(text):
     return text
 
 
-@pytest.mark.parametrize(
-    ("page", "least"),
-    [(README, 6), (OWN_MODEL, 4), (FETCHING, 1)],
-    ids=["README", "own", "fetching"],
-)
-def test_a_page_says_what_its_commands_print(tmp_path, page, least):
-    steps = list(tour(page))
-    assert len(steps) >= least
-    models = tmp_path / "models"
+WITH_COMMANDS = {
+    "README": README,
+    **{name: page for name, page in DOCS.items() if blocks(page, "console")},
+}
+
+
+def test_the_pages_have_commands():
+    assert len(list(tour(README))) >= 6
+    known = {"own-model", "fetching", "keys", "retention", "postgresql"}
+    assert set(WITH_COMMANDS) >= {"README", *known}
+
+
+@pytest.mark.parametrize("name", WITH_COMMANDS.keys() - {NEEDS_POSTGRESQL})
+def test_a_page_says_what_its_commands_print(tmp_path, name):
+    database = f"sqlite:///{tmp_path / 'service.db'}"
+    check_commands(WITH_COMMANDS[name], tmp_path, database)
+
+
+@pytest.mark.postgres
+def test_the_page_on_postgresql_says_what_its_commands_print(tmp_path, postgres_url):
+    need(shutil.which("pg_dump") and shutil.which("psql"), "no clients of PostgreSQL")
+    check_commands(WITH_COMMANDS[NEEDS_POSTGRESQL], tmp_path, postgres_url)
+
+
+def check_commands(page, folder, database):
+    models = folder / "models"
     shutil.copytree(ROOT / "models", models)
     for document in blocks(page, "json"):
         (path,) = re.findall(r"Save this as `/tmp/([\w.-]+)`", page)
-        (tmp_path / path).write_text(document)
-    environment = {
-        "EMOTION_MODELS_DIR": str(models),
-        "EMOTION_DATABASE_URL": f"sqlite:///{tmp_path / 'service.db'}",
-    }
-    with running_service(tmp_path, **environment) as url:
-        for command, written in steps:
+        (folder / path).write_text(document)
+    environment = {"EMOTION_MODELS_DIR": str(models), "EMOTION_DATABASE_URL": database}
+    with running_service(folder, **environment) as url:
+        for command, written in tour(page):
             here = command.replace("http://127.0.0.1:5000", url)
-            here = here.replace("/tmp/", f"{tmp_path}/")
+            here = here.replace("/tmp/", f"{folder}/")
             here = here.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
             done = subprocess.run(
                 ["bash", "-c", here],
@@ -113,7 +129,7 @@ def test_a_page_says_what_its_commands_print(tmp_path, page, least):
                 check=True,
             )
             assert alike(
-                parsed(done.stdout.strip()), parsed(written.replace("/tmp/", f"{tmp_path}/"))
+                parsed(done.stdout.strip()), parsed(written.replace("/tmp/", f"{folder}/"))
             ), f"{command}\nprinted:\n{done.stdout}\nthe page says:\n{written}"
 
 
@@ -149,3 +165,15 @@ def test_every_make_target_of_the_readme_exists():
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"\bmake ([a-z-]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    folders = (ROOT, ROOT / "docs", ROOT / "examples")
+    for path in (path for folder in folders for path in folder.glob("*.md")):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text("utf-8")):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_every_page_is_linked_from_the_readme():
+    linked = set(re.findall(r"\]\(docs/([\w-]+)\.md", README))
+    assert linked == DOCS.keys()

@@ -1,0 +1,203 @@
+"""The site of docs/behind-nginx.md, in a real nginx: what it passes on, and where bytes go."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+import requests
+import trustme
+
+from app import create_app
+from app.keys import issue
+from app.settings import ROOT, Settings
+from app.store.keys import Right
+from tests.conftest import need
+from tests.service import Service
+from tests.upstream import Server, whole
+
+PAGE = (ROOT / "docs" / "behind-nginx.md").read_text("utf-8")
+(SITE,) = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()
+MAIN = """
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+{user}
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/bodies;
+    proxy_temp_path {folder}/answers;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/site.conf;
+}}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Nginx:
+    """The page's site in front of `upstream`, on ports of its own."""
+
+    def __init__(self, folder, upstream):
+        self._binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        need(self._binary, "no nginx: .ci/services installs it")
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1", "emotion.example")
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        certificate.private_key_pem.write_to_path(folder / "key.pem")
+        for blob in certificate.cert_chain_pems:
+            blob.write_to_path(folder / "cert.pem", append=True)
+        secure, plain = free_port(), free_port()
+        self.url, self.plain = f"https://127.0.0.1:{secure}", f"http://127.0.0.1:{plain}"
+        self.folder, self.session = folder, requests.Session()
+        self.session.verify = str(folder / "ca.pem")
+        self.session.trust_env = False  # which may name other authorities, and proxies
+        here = {
+            "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
+            "listen 80;": f"listen 127.0.0.1:{plain};",
+            "/etc/ssl/emotion/fullchain.pem": f"{folder}/cert.pem",
+            "/etc/ssl/emotion/privkey.pem": f"{folder}/key.pem",
+            "http://127.0.0.1:5000": upstream,
+        }
+        site = SITE
+        for written, meant in here.items():
+            assert site.count(written) == 1
+            site = site.replace(written, meant)
+        (folder / "site.conf").write_text(site)
+        user = "user root;" if os.geteuid() == 0 else ""  # pytest's folders are its user's
+        (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user))
+
+    def _run(self, *arguments):
+        command = [self._binary, "-c", self.folder / "nginx.conf", "-p", self.folder, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def start(self):
+        for arguments in (["-t"], []):
+            done = self._run(*arguments)
+            assert done.returncode == 0, done.stderr
+            assert "warn" not in done.stderr
+
+    def stop(self):
+        self._run("-s", "stop")
+        deadline = time.monotonic() + 10
+        while (self.folder / "nginx.pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    @property
+    def log(self):
+        return (self.folder / "error.log").read_text()
+
+
+@pytest.fixture
+def upstream():
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def nginx(tmp_path):
+    started = []
+
+    def start(upstream):
+        (tmp_path / "nginx").mkdir()
+        nginx = Nginx(tmp_path / "nginx", upstream)
+        started.append(nginx)
+        nginx.start()
+        return nginx
+
+    yield start
+    for nginx in started:
+        nginx.stop()
+
+
+def test_what_a_client_claims_is_not_passed_on(nginx, upstream):
+    upstream.answers["/v1/images"] = whole(b"{}")
+    site = nginx(f"http://127.0.0.1:{upstream.port}")
+    claims = {
+        "Host": "emotion.example",
+        "X-Forwarded-For": "10.0.0.1",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Prefix": "/evil",
+        "Forwarded": "for=10.0.0.1",
+        "X-Request-ID": "mine",
+    }
+    answer = site.session.get(f"{site.url}/v1/images", headers=claims, timeout=10)
+    assert answer.status_code == 200
+    assert answer.headers["Strict-Transport-Security"]
+    head = {
+        name.lower(): text
+        for name, text in re.findall(r"^([\w-]+): (.*?)\r?$", upstream.heads[0], re.M)
+    }
+    assert head["host"] == head["x-forwarded-host"] == "emotion.example"
+    assert head["x-forwarded-for"] == "127.0.0.1"
+    assert head["x-forwarded-proto"] == "https"
+    assert re.fullmatch(r"[0-9a-f]{32}", head["x-request-id"])
+    assert "x-forwarded-prefix" not in head
+    assert "forwarded" not in head
+
+
+def test_plain_http_is_sent_to_https(nginx, upstream):
+    site = nginx(f"http://127.0.0.1:{upstream.port}")
+    answer = site.session.get(
+        f"{site.plain}/v1/images?a=b",
+        headers={"Host": "emotion.example"},
+        allow_redirects=False,
+        timeout=10,
+    )
+    assert answer.status_code == 301
+    assert answer.headers["Location"] == "https://emotion.example/v1/images?a=b"
+    assert upstream.heads == []
+
+
+@pytest.mark.weights
+def test_pictures_reach_the_service_and_no_disk(nginx, tmp_path):
+    service = Service(tmp_path, EMOTION_PROXIES="1")
+    service.start()
+    try:
+        site = nginx(service.url)
+
+        def post(**named):
+            files = [("image", ("a.jpg", PHOTO + bytes(9_000_000))) for _ in range(3)]
+            return site.session.post(f"{site.url}/v1/images", files=files, timeout=60, **named)
+
+        # The service listens to this machine, but whoever comes past a proxy is somebody else.
+        assert post().status_code == 401
+        with create_app(
+            Settings(database_url=f"sqlite:///{tmp_path / 'service.db'}")
+        ).app_context():
+            key = issue("nginx", [Right.ANALYSE, Right.READ])
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = post(headers=headers)
+        assert answer.status_code == 201
+        assert len(answer.json()["images"]) == 3
+        drawn = site.session.post(
+            f"{site.url}/v1/images?store=false",
+            data=PHOTO,
+            headers={**headers, "Content-Type": "image/jpeg", "Accept": "image/png"},
+            timeout=60,
+        )
+        assert drawn.content.startswith(b"\x89PNG")
+        pages = site.session.get(f"{site.url}/v1/images?page_size=1", headers=headers, timeout=10)
+        assert pages.links["next"]["url"].startswith(("/", "https://"))
+        too_large = site.session.post(
+            f"{site.url}/v1/images",
+            data=bytes(33_000_000),
+            headers={**headers, "Content-Type": "image/jpeg"},
+            timeout=60,
+        )
+        assert too_large.status_code == 413
+        assert "temporary file" not in site.log
+    finally:
+        service.stop()
