@@ -95,7 +95,7 @@ clean: ## remove what make has made, but no data and no runs
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.evaluate
+.venv/.dev: requirements-dev.txt client/pyproject.toml .venv/.evaluate
 	@echo "installing requirements-dev.txt into .venv"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

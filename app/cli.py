@@ -1,13 +1,16 @@
-"""Commands for operators: `flask --app wsgi models …`, `flask --app wsgi keys …`."""
+"""Commands for operators: `flask --app wsgi models …`, `flask --app wsgi keys …`, and so on."""
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 from flask import Flask, current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
+from app.analyse import Options, Picture, analyse
 from app.errors import EmotionError
 from app.keys import issue
 from app.settings import Settings
@@ -19,6 +22,7 @@ from app.vision.engine import Engine
 from app.vision.install import install
 
 LONGEST_NAME = 100
+LONGEST_FILE_NAME = 255
 
 database = AppGroup("db", help="The tables of the database.")
 models = AppGroup("models", help="The models that requests can name.")
@@ -27,6 +31,7 @@ retention = AppGroup("retention", help="How long results are kept.")
 
 
 def init_cli(app: Flask) -> None:
+    app.cli.add_command(analyse_files)
     app.cli.add_command(database)
     app.cli.add_command(models)
     app.cli.add_command(keys)
@@ -155,3 +160,47 @@ def run_retention() -> None:
     except EmotionError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"erased {erased} images from before {until:%Y-%m-%d %H:%M} UTC")
+
+
+@click.command("analyse")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="of the emotions that are shown")
+@click.option("--pipeline")
+@click.option("--model")
+@click.option("--detector")
+@click.option("--store/--no-store", default=True, show_default=True, help="keep the results")
+@with_appcontext
+def analyse_files(
+    *,
+    files: Sequence[Path],
+    threshold: float | None,
+    store: bool,
+    pipeline: str | None,
+    model: str | None,
+    detector: str | None,
+) -> None:
+    """Analyse FILES in this process, without a server; a line of JSON for each. A file that fails
+    does not stop the others."""
+    settings: Settings = current_app.extensions["settings"]
+    engine: Engine = current_app.extensions["engine"]
+    shown = settings.threshold if threshold is None else threshold
+    options = Options(shown, pipeline, model, detector, store=store)
+    failed = 0
+    for path in files:
+        # A system may have names that are no text.
+        name = os.fsencode(path.name).decode("utf-8", "replace")[:LONGEST_FILE_NAME]
+        try:
+            found = analyse(engine, Picture(path.read_bytes(), name), options)
+        except (EmotionError, OSError) as error:
+            failed += 1
+            click.echo(f"{path}: {error}", err=True)
+            continue
+        faces = [
+            {"face_id": number, "box_xyxy": face.box.xyxy, "emotions": face.shown(shown)}
+            for number, face in enumerate(found.faces, start=1)
+        ]
+        click.echo(json.dumps({"file": name, "id": found.id, "faces": faces}))
+    if failed:
+        raise click.ClickException(f"{failed} of {len(files)} files failed")

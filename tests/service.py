@@ -1,6 +1,7 @@
 """The real service in processes of its own, as `make serve` starts it, on a port of its own."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -55,6 +56,13 @@ class Service:
         """As an operator does: whoever is being answered gets the answer."""
         if self._process is not None:
             self._process.terminate()
+            self._process.wait(timeout=60)
+
+    def kill(self) -> None:
+        """As a power cut does: nobody is answered any more."""
+        if self._process is not None:
+            for process in (self._process.pid, *self.workers()):
+                os.kill(process, signal.SIGKILL)
             self._process.wait(timeout=60)
 
     def workers(self) -> list[int]:

@@ -12,7 +12,7 @@ from app import create_app
 from app.settings import Settings
 from app.store import queries
 from app.store.migrate import upgrade
-from tests.conftest import card_document
+from tests.conftest import card_document, picture
 from tests.graphs import write_graph
 from tests.store.test_queries import HAPPY, analysis
 
@@ -170,3 +170,28 @@ def test_what_cannot_be_migrated_is_said_in_a_line(make_app, url, revision, said
     app = make_app(**({"database_url": url} if url else {}))
     done = app.test_cli_runner().invoke(args=["db", "upgrade", revision])
     assert (done.exit_code, done.output) == (1, said)
+
+
+def test_files_are_analysed_without_a_server(make_app, tmp_path):
+    app = make_app()
+    (tmp_path / "two.png").write_bytes(picture(100))
+    (tmp_path / "none.jpg").write_bytes(b"no picture")
+    run = app.test_cli_runner().invoke
+    done = run(args=["analyse", str(tmp_path / "two.png"), "--threshold", "0.2"])
+    assert done.exit_code == 0
+    found = json.loads(done.output)
+    assert (found["file"], found["id"], len(found["faces"])) == ("two.png", 1, 2)
+    assert found["faces"][0]["box_xyxy"] == [5, 5, 45, 45]
+    assert list(found["faces"][0]["emotions"]) == ["happiness"]
+    stored = app.test_client().get("/v1/images").json["images"]
+    assert [image["file_name"] for image in stored] == ["two.png"]
+
+    mixed = [str(tmp_path / name) for name in ("none.jpg", "two.png")]
+    done = run(args=["analyse", *mixed, "--no-store"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["id"] is None
+    assert "not a picture" in done.stderr
+    assert done.stderr.endswith("Error: 1 of 2 files failed\n")
+    done = run(args=["analyse", mixed[1], "--model", "no such model"])
+    assert "unknown model" in done.stderr
+    assert len(app.test_client().get("/v1/images").json["images"]) == 1

@@ -1,0 +1,60 @@
+"""A client for the self-hosted emotion recognition service.
+
+from emotions import EmotionClient
+
+with EmotionClient("http://127.0.0.1:5000") as client:
+    for face in client.analyse("photo.jpg").faces:
+        print(face.dominant, face.emotions[face.dominant], face.box_xyxy)
+"""
+
+from emotions.client import EmotionClient, Outcome
+from emotions.errors import (
+    BadPicture,
+    BadReply,
+    Conflict,
+    EmotionError,
+    FetchFailed,
+    InvalidRequest,
+    KeyRefused,
+    NotAllowed,
+    NotFound,
+    Problem,
+    RateLimited,
+    ServiceAway,
+    ServiceBusy,
+    ServiceError,
+    TimedOut,
+    TooLarge,
+    UnreadablePicture,
+)
+from emotions.types import Analysis, Annotated, Face, FoundFace, Model, Mood, Span, SpanEmotion
+
+__all__ = [
+    "Analysis",
+    "Annotated",
+    "BadPicture",
+    "BadReply",
+    "Conflict",
+    "EmotionClient",
+    "EmotionError",
+    "Face",
+    "FetchFailed",
+    "FoundFace",
+    "InvalidRequest",
+    "KeyRefused",
+    "Model",
+    "Mood",
+    "NotAllowed",
+    "NotFound",
+    "Outcome",
+    "Problem",
+    "RateLimited",
+    "ServiceAway",
+    "ServiceBusy",
+    "ServiceError",
+    "Span",
+    "SpanEmotion",
+    "TimedOut",
+    "TooLarge",
+    "UnreadablePicture",
+]

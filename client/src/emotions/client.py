@@ -1,0 +1,315 @@
+"""The client: a method for each thing that the service can be asked."""
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from emotions.errors import BadReply, EmotionError, NotFound
+from emotions.pictures import read_picture
+from emotions.transport import Reply, Transport
+from emotions.types import Analysis, Annotated, FoundFace, Model, Mood, Span
+
+if TYPE_CHECKING:
+    from emotions.pictures import Picture
+
+T = TypeVar("T")
+Source = TypeVar("Source")
+AHEAD = 2  # pictures that are read and sent for each worker before the first answer is taken
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Source]):
+    """What came of one picture of many: its analysis, or the error."""
+
+    source: Source
+    analysis: Analysis | None = None
+    error: EmotionError | None = None
+
+
+class EmotionClient:
+    """Asks one service. May be shared by threads.
+
+    `timeout`: seconds to connect and seconds between two bytes of an answer. `retries`: how often a
+    request is sent again while the service is away, busy or limits the rate; nothing is analysed
+    and kept twice by that, since each picture has an Idempotency-Key of its own.
+
+    Every method raises EmotionError: see emotions.errors for the kinds.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:5000",
+        api_key: str | None = None,
+        *,
+        timeout: tuple[float, float] = (5.0, 60.0),
+        retries: int = 4,
+    ) -> None:
+        self._transport = Transport(base_url, api_key, timeout=timeout, retries=retries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections. Another request opens new ones."""
+        self._transport.close()
+
+    # ---------------------------------------------------------------- analyse
+
+    def analyse(
+        self,
+        picture: "Picture",
+        *,
+        file_name: str | None = None,
+        threshold: float | None = None,
+        pipeline: str | None = None,
+        model: str | None = None,
+        detector: str | None = None,
+        min_face_px: float | None = None,
+        min_confidence: float | None = None,
+        max_faces: int | None = None,
+        store: bool = True,
+        idempotency_key: str | None = None,
+    ) -> Analysis:
+        """Find the faces of a picture and name their emotions. The service's own defaults hold for
+        what is None.
+
+        `picture`: a path, bytes, an open binary file, a PIL.Image or a numpy array (red first).
+        `idempotency_key`: your own, where you may send the same picture again after this program
+        ended; kept for a day.
+        """
+        options = {
+            "threshold": threshold,
+            "pipeline": pipeline,
+            "model": model,
+            "detector": detector,
+            "min_face_px": min_face_px,
+            "min_confidence": min_confidence,
+            "max_faces": max_faces,
+        }
+        reply = self._post(picture, file_name, options, store=store, key=idempotency_key)
+        return self._read(reply, self._analysis)
+
+    def annotated(
+        self,
+        picture: "Picture",
+        *,
+        media_type: str = "image/png",
+        file_name: str | None = None,
+        store: bool = True,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> Annotated:
+        """The picture with boxes and labels drawn on it, as `image/png` or `image/jpeg`. Options
+        are those of `analyse`."""
+        reply = self._post(
+            picture, file_name, options, store=store, key=idempotency_key, accept=media_type
+        )
+        location = reply.headers.get("Location", "")
+        number = location.rpartition("/")[2]
+        return Annotated(
+            data=reply.content,
+            media_type=reply.headers.get("Content-Type", media_type),
+            image_id=int(number) if number.isdecimal() else None,
+        )
+
+    def analyse_many(
+        self, pictures: Iterable[Source], *, workers: int = 4, **options: Any
+    ) -> Iterator[Outcome[Source]]:
+        """What comes of each picture, in their order; a picture that fails does not stop the
+        others. So many are sent at a time, and no more than twice as many are taken from
+        `pictures` before they are asked for, so they may be endless. Options are those of
+        `analyse`."""
+
+        def one(source: Source) -> Outcome[Source]:
+            try:
+                analysis = self.analyse(source, **options)  # type: ignore[arg-type]
+                return Outcome(source, analysis=analysis)
+            except EmotionError as error:
+                return Outcome(source, error=error)
+
+        pool = ThreadPoolExecutor(workers)
+        waiting: deque[Future[Outcome[Source]]] = deque()
+        try:
+            for source in pictures:
+                waiting.append(pool.submit(one, source))
+                if len(waiting) >= AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    # ---------------------------------------------------------------- read
+
+    def image(self, image_id: int, *, threshold: float | None = None) -> Analysis:
+        """One stored image."""
+        params = _given(view="full", threshold=threshold)
+        return self._read(self._get(f"/v1/images/{image_id}", params), self._analysis)
+
+    def picture(self, image_id: int) -> bytes:
+        """The file of a stored image, where the service keeps pictures; otherwise NotFound."""
+        return self._get(f"/v1/images/{image_id}/picture", {}).content
+
+    def images(
+        self,
+        *,
+        emotion: str | None = None,
+        min_probability: float | None = None,
+        file_name: str | None = None,
+        model: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        min_faces: int | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Analysis]:
+        """Stored images that match, newest first, page by page as they are asked for."""
+        filters = _given(
+            emotion=emotion,
+            min_probability=min_probability,
+            file_name=file_name,
+            model=model,
+            since=since,
+            until=until,
+            min_faces=min_faces,
+        )
+        return self._pages("images", filters, page_size, self._analysis)
+
+    def faces(
+        self,
+        *,
+        emotion: str | None = None,
+        min_probability: float | None = None,
+        file_name: str | None = None,
+        model: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        min_faces: int | None = None,
+        page_size: int = 100,
+    ) -> Iterator[FoundFace]:
+        """Faces across images that match, those of the newest image first."""
+        filters = _given(
+            emotion=emotion,
+            min_probability=min_probability,
+            file_name=file_name,
+            model=model,
+            since=since,
+            until=until,
+            min_faces=min_faces,
+        )
+        return self._pages("faces", filters, page_size, FoundFace.read)
+
+    def summary(self, by: str = "day", **filters: Any) -> list[Span]:
+        """Counts and means by `hour`, `day` (UTC) or `model`. Filters are those of `images`."""
+        reply = self._get("/v1/summary", _given(by=by, **filters))
+        return self._read(reply, lambda it: [Span.read(span) for span in it["spans"]])
+
+    def mood(
+        self,
+        image_id: int,
+        aggregator: str | None = None,
+        *,
+        min_face_px: float = 0,
+        min_confidence: float = 0,
+    ) -> Mood:
+        """The mood of the group in a stored image; faces that are smaller or less sure than asked
+        are left out."""
+        params = _given(
+            aggregator=aggregator, min_face_px=min_face_px, min_confidence=min_confidence
+        )
+        return self._read(self._get(f"/v1/images/{image_id}/mood", params), Mood.read)
+
+    def models(self) -> list[Model]:
+        """What `model=` can name."""
+        reply = self._get("/v1/models", {})
+        return self._read(reply, lambda it: [Model.read(model) for model in it["models"]])
+
+    # ---------------------------------------------------------------- erase
+
+    def delete(self, image_id: int) -> None:
+        """Erase a stored image and all that belongs to it."""
+        try:
+            self._transport.send("DELETE", f"/v1/images/{image_id}")
+        except NotFound as error:
+            # An answer that got lost may have been the erasure's.
+            if error.tries == 1:
+                raise
+
+    def delete_matching(self, **filters: Any) -> int:
+        """Erase all stored images that match, and say how many. Filters are those of `images`; one
+        at least is needed."""
+        reply = self._transport.send("DELETE", "/v1/images", params=_given(**filters))
+        return self._read(reply, lambda it: int(it["erased"]))
+
+    # ---------------------------------------------------------------- inside
+
+    def _post(
+        self,
+        picture: "Picture",
+        file_name: str | None,
+        options: dict[str, Any],
+        *,
+        store: bool,
+        key: str | None,
+        accept: str = "application/json",
+    ) -> Reply:
+        name, data = read_picture(picture)
+        return self._transport.send(
+            "POST",
+            "/v1/images",
+            data=_given(**options, store=store, view="full"),
+            files={"image": (file_name or name, data)},
+            headers={"Idempotency-Key": key or uuid.uuid4().hex, "Accept": accept},
+        )
+
+    def _get(self, path: str, params: dict[str, str]) -> Reply:
+        return self._transport.send("GET", path, params=params)
+
+    def _pages(
+        self, what: str, filters: dict[str, str], size: int, read: Callable[[Any], T]
+    ) -> Iterator[T]:
+        params = {**filters, "view": "full", "page_size": str(size)}
+        while True:
+            reply = self._get(f"/v1/{what}", params)
+            items, cursor = self._read(
+                reply, lambda it: ([read(item) for item in it[what]], it["next_cursor"])
+            )
+            yield from items
+            if cursor is None:
+                return
+            params["cursor"] = cursor
+
+    def _analysis(self, document: Any) -> Analysis:
+        return Analysis.read(document, self.mood)
+
+    def _read(self, reply: Reply, read: Callable[[Any], T]) -> T:
+        try:
+            return read(reply.json())
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadReply(f"the answer lacks or distorts {error}: is this the service?") from error
+
+
+def _given(**values: Any) -> dict[str, str]:
+    """Options and filters as text, without those that are None."""
+    return {name: _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        # A time without a zone is this machine's; the service takes it with one only.
+        return value.astimezone().isoformat()
+    return str(value)

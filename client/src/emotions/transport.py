@@ -1,0 +1,178 @@
+"""One request, sent until it is answered or hopeless."""
+
+import email.utils
+import json
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from emotions.errors import BadReply, EmotionError, ServiceAway, TimedOut, problem
+
+PROBLEM_JSON = "application/problem+json"
+AGAIN = frozenset({429, 503})
+PROXYS = frozenset({502, 504})  # a proxy's, while the service restarts, where it is no problem+json
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
+EXCERPT = 80  # characters of a reply that nobody understands
+
+
+@dataclass(frozen=True)
+class Reply:
+    """`tries` says how often the request was sent."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    tries: int
+
+    def json(self) -> Any:
+        """Raises BadReply."""
+        try:
+            return json.loads(self.content)
+        except ValueError as error:
+            raise _bad_reply(self.status, self.content) from error
+
+
+class Transport:
+    """Sends requests to one service. May be used by several threads, each of which gets its own
+    connections.
+
+    `retries`: how often a request is sent again when the connection fails, the answer takes too
+    long, or the service is busy or limits the rate. Every request may be: reading and erasing by
+    their nature, and analysing by its Idempotency-Key. Pauses double and vary, so that clients do
+    not come back all at once; a `Retry-After` of up to `longest_pause` seconds is kept to, a longer
+    one ends it.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        timeout: tuple[float, float],
+        retries: int,
+        longest_pause: float = LONGEST_PAUSE,
+    ) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise ValueError(f"base_url must begin with http:// or https://, not {base_url!r}")
+        self.base_url = base_url.rstrip("/")
+        self._headers = {"User-Agent": "emotions-client", "Accept": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._timeout = timeout
+        self._retries = retries
+        self._longest_pause = longest_pause
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._sessions: list[requests.Session] = []
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        files: Mapping[str, tuple[str, bytes]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """The reply, if it is a success. Raises EmotionError."""
+        for tries in range(1, self._retries + 2):
+            last = tries > self._retries
+            try:
+                response = self._session().request(
+                    method,
+                    f"{self.base_url}{path}",
+                    params=params,
+                    data=data,
+                    files=files,  # bytes, not files: they can be sent again
+                    headers={**self._headers, **(headers or {})},
+                    timeout=self._timeout,
+                    allow_redirects=False,  # a redirected POST would become a GET
+                )
+            except requests.RequestException as error:
+                if last or not isinstance(error, requests.ConnectionError | requests.Timeout):
+                    raise _after(tries, self._away(error)) from error
+                pause = None
+            else:
+                if response.ok and not response.is_redirect:
+                    return Reply(response.status_code, response.headers, response.content, tries)
+                pause = _retry_after(response.headers)
+                if last or not _worth_another(response) or (pause or 0) > self._longest_pause:
+                    raise _after(tries, _refusal(response))
+            time.sleep(_pause(tries) if pause is None else pause)
+        raise AssertionError("the last try returns or raises")
+
+    def close(self) -> None:
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+            self._own = threading.local()
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._own, "session", None)
+        if session is None:
+            session = self._own.session = requests.Session()
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+    def _away(self, error: requests.RequestException) -> EmotionError:
+        if isinstance(error, requests.Timeout):
+            return TimedOut(f"{self.base_url} did not answer within {self._timeout[1]:g} seconds")
+        return ServiceAway(f"{self.base_url} does not answer: is the service running there?")
+
+
+def _after(tries: int, error: EmotionError) -> EmotionError:
+    error.tries = tries
+    return error
+
+
+def _worth_another(response: requests.Response) -> bool:
+    if response.status_code in AGAIN:
+        return True
+    is_ours = response.headers.get("Content-Type", "").startswith(PROBLEM_JSON)
+    return response.status_code in PROXYS and not is_ours
+
+
+def _refusal(response: requests.Response) -> EmotionError:
+    if response.is_redirect:
+        return BadReply(f"it redirects to {response.headers['Location']}: use that as base_url")
+    if not response.headers.get("Content-Type", "").startswith(PROBLEM_JSON):
+        if response.status_code in AGAIN | PROXYS:  # of a proxy, in front of a service that is not
+            return problem(503, {"detail": f"a proxy answers {response.status_code}"})
+        return _bad_reply(response.status_code, response.content)
+    try:
+        document = response.json()
+    except ValueError:
+        return _bad_reply(response.status_code, response.content)
+    if not isinstance(document, dict):
+        return _bad_reply(response.status_code, response.content)
+    return problem(response.status_code, document)
+
+
+def _bad_reply(status: int, content: bytes) -> BadReply:
+    excerpt = content[:EXCERPT].decode("utf-8", "replace")
+    return BadReply(f"HTTP {status} with what this service does not answer: {excerpt!r}")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from a number of them or a date (RFC 9110, 10.2.3)."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def _pause(tries: int) -> float:
+    """ "Full jitter": anywhere up to a bound that doubles."""
+    return random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries))  # noqa: S311

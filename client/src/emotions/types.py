@@ -1,0 +1,200 @@
+"""What the service answers. Members that are newer than this package are passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Face:
+    """`box_xyxy` is in pixels of the upright picture, `emotions` the probability of each emotion
+    that the model knows, `face_id` counts from 1 within the picture. `detection_score` is the
+    probability that it is a face, None where the detector gives none."""
+
+    face_id: int
+    box_xyxy: tuple[float, float, float, float]
+    dominant: str
+    emotions: Mapping[str, float]
+    detection_score: float | None = None
+
+    def shown(self, threshold: float) -> dict[str, float]:
+        """The emotions whose probability is at least `threshold`."""
+        return {name: value for name, value in self.emotions.items() if value >= threshold}
+
+    @classmethod
+    def read(cls, document: Document) -> Face:
+        box = document["box"]
+        return cls(
+            face_id=document["face_id"],
+            box_xyxy=(box["x1"], box["y1"], box["x2"], box["y2"]),
+            dominant=document["dominant"],
+            emotions=dict(document["emotions"]),
+            detection_score=document.get("detection_score"),
+        )
+
+
+@dataclass(frozen=True)
+class Mood:
+    """The mood of the group in one picture: None, with nothing in the mappings, where no face is
+    usable. `weights` are by `face_id`, `left_out` says of each other face why it does not count."""
+
+    aggregator: str
+    mood: str | None
+    distribution: Mapping[str, float]
+    agreement: float | None
+    valence: Mapping[str, float]
+    shares: Mapping[str, float]
+    weights: Mapping[int, float]
+    left_out: Mapping[int, str]
+
+    @classmethod
+    def read(cls, document: Document) -> Mood:
+        return cls(
+            aggregator=document["aggregator"],
+            mood=document["mood"],
+            distribution=dict(document["distribution"]),
+            agreement=document["agreement"],
+            valence=dict(document["valence"]),
+            shares=dict(document["shares"]),
+            weights={face["face_id"]: face["weight"] for face in document["faces"]},
+            left_out={face["face_id"]: face["reason"] for face in document["left_out"]},
+        )
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One picture and what was found in it. `id` is None where it was not stored."""
+
+    id: int | None
+    file_name: str
+    threshold: float
+    created_at: datetime
+    model: str
+    model_version: str
+    detector: str
+    width: int
+    height: int
+    faces: tuple[Face, ...]
+    dropped: Mapping[str, int]
+    timings_ms: Mapping[str, float]
+    _ask_mood: Callable[..., Mood] | None = field(default=None, repr=False, compare=False)
+
+    def mood(
+        self, aggregator: str | None = None, *, min_face_px: float = 0, min_confidence: float = 0
+    ) -> Mood:
+        """The mood of its group, by the service's default aggregator unless named: asked of the
+        service, which needs no pixels for it. Raises EmotionError; ValueError where the analysis is
+        not stored."""
+        if self.id is None or self._ask_mood is None:
+            raise ValueError("the mood is made of what is stored, and this analysis is not")
+        return self._ask_mood(
+            self.id, aggregator, min_face_px=min_face_px, min_confidence=min_confidence
+        )
+
+    @classmethod
+    def read(cls, document: Document, ask_mood: Callable[..., Mood] | None = None) -> Analysis:
+        return cls(
+            id=document.get("id"),
+            file_name=document["file_name"],
+            threshold=document["threshold"],
+            created_at=_time(document["created_at"]),
+            model=document["model"]["name"],
+            model_version=document["model"]["version"],
+            detector=document["detector"],
+            width=document["width"],
+            height=document["height"],
+            faces=tuple(Face.read(face) for face in document["faces"]),
+            dropped=dict(document.get("dropped", {})),
+            timings_ms=dict(document.get("timings_ms", {})),
+            _ask_mood=ask_mood,
+        )
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """The file of a picture with boxes and labels. `image_id` is None where it was not stored."""
+
+    data: bytes
+    media_type: str
+    image_id: int | None
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face across images, with the image that it is in."""
+
+    image_id: int
+    file_name: str
+    created_at: datetime
+    face: Face
+
+    @classmethod
+    def read(cls, document: Document) -> FoundFace:
+        return cls(
+            image_id=document["image_id"],
+            file_name=document["file_name"],
+            created_at=_time(document["created_at"]),
+            face=Face.read(document["face"]),
+        )
+
+
+@dataclass(frozen=True)
+class SpanEmotion:
+    """`faces` show it most; `mean_probability` is over all faces whose model knows it."""
+
+    faces: int
+    mean_probability: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """One hour, day or model of a summary."""
+
+    span: str
+    images: int
+    faces: int
+    emotions: Mapping[str, SpanEmotion]
+
+    @classmethod
+    def read(cls, document: Document) -> Span:
+        return cls(
+            span=document["span"],
+            images=document["images"],
+            faces=document["faces"],
+            emotions={
+                name: SpanEmotion(its["faces"], its["mean_probability"])
+                for name, its in document["emotions"].items()
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that requests can name. `card` says what it was made of and how right it is; it is
+    empty where the model cannot be used."""
+
+    name: str
+    kind: str
+    ready: bool
+    default: bool
+    card: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, document: Document) -> Model:
+        return cls(
+            name=document["name"],
+            kind=document["kind"],
+            ready=document["ready"],
+            default=document["default"],
+            card=dict(document.get("card", {})),
+        )
+
+
+def _time(text: str) -> datetime:
+    # Python 3.10 does not read the Z.
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

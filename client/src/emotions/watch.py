@@ -1,0 +1,226 @@
+"""Push the pictures of a folder as they appear, each once, across restarts of both sides.
+
+The folder is looked at again and again, which also works where the system tells nothing of changes,
+as on network drives. A picture is sent when two looks find it alike, so half-written ones wait.
+
+What is to be sent is written down first, with its Idempotency-Key: whoever is interrupted between
+sending and writing down the answer sends again under the same key, and the service keeps it once,
+within the day that it knows keys. A file is known by its name and content: written anew with other
+content it is another picture, touched or written anew alike it is not.
+"""
+
+import hashlib
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotions.client import EmotionClient
+from emotions.errors import BadPicture, Conflict, EmotionError, InvalidRequest, TooLarge
+from emotions.types import Analysis
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jpe", ".jfif"}
+)
+STATE_NAME = ".emotions-watch.sqlite"
+# What no other try will mend; anything else is tried again at the next look.
+HOPELESS = (BadPicture, TooLarge, InvalidRequest)
+PENDING, SENT, FAILED = "pending", "sent", "failed"
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS pictures (
+    name BLOB NOT NULL, sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    key TEXT NOT NULL, state TEXT NOT NULL, image_id INTEGER, error TEXT,
+    PRIMARY KEY (name, sha256)
+)
+"""
+
+Stamp = tuple[int, int]
+"""Size in bytes and time of the last change in nanoseconds."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What became of a picture: sent (its analysis is None where an earlier run had sent it), given
+    up, or, with an error and not given up, to be tried again."""
+
+    name: str
+    analysis: Analysis | None = None
+    error: EmotionError | None = None
+    given_up: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    name: str
+    sha256: str
+    key: str
+
+
+class Watch:
+    """One folder and the file in which it is written down what was sent.
+
+    Raises sqlite3.Error where that file is none of ours or cannot be written.
+    """
+
+    def __init__(self, folder: Path, state: Path | None = None) -> None:
+        self.folder = folder
+        self._state = sqlite3.connect(state or folder / STATE_NAME, isolation_level=None)
+        self._state.execute("PRAGMA synchronous = FULL")
+        self._state.execute(_TABLE)
+        self._last: dict[str, Stamp] = {}
+        # Not looked into again as long as they stay as they are.
+        self._known: dict[str, Stamp] = {
+            os.fsdecode(name): (size, mtime)
+            for name, size, mtime in self._state.execute(
+                "SELECT name, size, mtime_ns FROM pictures WHERE state != ?", (PENDING,)
+            )
+        }
+
+    def close(self) -> None:
+        self._state.close()
+
+    def count(self, state: str) -> int:
+        """How many pictures are `sent`, `failed` or `pending`."""
+        query = "SELECT count(*) FROM pictures WHERE state = ?"
+        return int(self._state.execute(query, (state,)).fetchone()[0])
+
+    def look(self, client: EmotionClient, *, workers: int = 4, **options: Any) -> Iterator[Event]:
+        """Look once and send what is whole and new. After an error that may pass, nothing more is
+        begun in this look: the service is away, and the next look tries again."""
+        with self._state:  # one transaction: thousands may be there at the start
+            self._state.execute("BEGIN")
+            jobs = [job for name in self._settled() if (job := self._note(name))]
+
+        def send(job: _Job) -> Event | None:
+            return self._send(client, job, options)
+
+        with ThreadPoolExecutor(workers) as pool:
+            for first in range(0, len(jobs), workers):
+                some = jobs[first : first + workers]
+                trouble = False
+                for job, event in zip(some, pool.map(send, some), strict=True):
+                    self._write_down(job, event)
+                    if event is not None:
+                        trouble = trouble or (event.error is not None and not event.given_up)
+                        yield event
+                if trouble:
+                    return
+
+    def _settled(self) -> list[str]:
+        """Names of pictures that are as they were at the last look and not done, oldest first."""
+        now = dict(_stamps(self.folder, self.folder))
+        settled = [
+            name
+            for name, stamp in now.items()
+            if stamp == self._last.get(name) and stamp != self._known.get(name)
+        ]
+        self._last = now
+        return sorted(settled, key=lambda name: (now[name][1], name))
+
+    def _note(self, name: str) -> _Job | None:
+        """Write down that this picture is to be sent; None where it was, or is gone again."""
+        size, mtime = self._last[name]
+        try:
+            sha256 = _sha256(self.folder / name)
+        except OSError:
+            return None  # gone meanwhile, or not for us to read yet: the next look sees
+        row = self._state.execute(
+            "SELECT key, state FROM pictures WHERE name = ? AND sha256 = ?",
+            (os.fsencode(name), sha256),
+        ).fetchone()
+        if row is not None and row[1] != PENDING:
+            self._known[name] = (size, mtime)  # touched, but the same
+            return None
+        key = row[0] if row else uuid.uuid4().hex
+        if row is None:
+            self._state.execute(
+                "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+                (os.fsencode(name), sha256, size, mtime, key, PENDING),
+            )
+        return _Job(name, sha256, key)
+
+    def _send(self, client: EmotionClient, job: _Job, options: dict[str, Any]) -> Event | None:
+        """None where the picture is not what it was when it was written down."""
+        try:
+            data = (self.folder / job.name).read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(data).hexdigest() != job.sha256:
+            return None
+        try:
+            analysis = client.analyse(
+                data, file_name=_sendable(job.name), idempotency_key=job.key, **options
+            )
+        except Conflict:
+            return Event(job.name)  # it was kept when it was sent with other options
+        except EmotionError as error:
+            return Event(job.name, error=error, given_up=isinstance(error, HOPELESS))
+        return Event(job.name, analysis=analysis)
+
+    def _write_down(self, job: _Job, event: Event | None) -> None:
+        if event is None:
+            # It was perhaps sent before, so its key is kept for when it comes back.
+            return
+        if event.error is None:
+            image_id = event.analysis.id if event.analysis else None
+            self._set(job, "UPDATE pictures SET state = ?, image_id = ?", SENT, image_id)
+        elif event.given_up:
+            self._set(job, "UPDATE pictures SET state = ?, error = ?", FAILED, str(event.error))
+        else:
+            return
+        self._known[job.name] = self._last[job.name]
+
+    def _set(self, job: _Job, change: str, *values: object) -> None:
+        self._state.execute(
+            f"{change} WHERE name = ? AND sha256 = ?", (*values, os.fsencode(job.name), job.sha256)
+        )
+
+
+def watch(
+    seen: Watch,
+    client: EmotionClient,
+    *,
+    wait: Callable[[float], object],
+    interval: float = 1.0,
+    **options: Any,
+) -> Iterator[Event]:
+    """Look for ever, and between two looks `wait` so many seconds. Options are those of
+    `EmotionClient.analyse`, and `workers`."""
+    while True:
+        yield from seen.look(client, **options)
+        wait(interval)
+
+
+def _stamps(folder: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
+    """Pictures below a folder by their names relative to `root`; hidden ones are not looked at."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return  # gone meanwhile
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stamps(Path(entry.path), root)
+            elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                about = entry.stat()
+                yield str(Path(entry.path).relative_to(root)), (about.st_size, about.st_mtime_ns)
+        except OSError:
+            continue
+
+
+def _sendable(name: str) -> str:
+    """The file's own name, as text: a system may have names that are none."""
+    return os.fsencode(Path(name).name).decode("utf-8", "replace")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
