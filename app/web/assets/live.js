@@ -3,7 +3,7 @@
 import { Problem, analyse, delay, read } from "./api.js";
 import { closeCamera, nextFrame, openCamera, photograph } from "./camera.js";
 import { area, axis, makeRows } from "./chart.js";
-import { chosen } from "./choices.js";
+import { chosen, fill } from "./choices.js";
 import { EMOTIONS, outline, percent } from "./faces.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,7 +18,7 @@ const NAMED = 4; // faces that are told in words
 let running = null; // AbortController of what runs
 let paused = false; // while the tab is hidden
 let rows;
-let times = []; // when the last answers came, in seconds
+let answers = []; // {at, took}: when the last ones came and how long they took, in seconds
 let steps = []; // {at, count, sums}: what the steps of the timeline add up to; sums null: no face
 let due = {}; // when what is throttled may be written again, in seconds
 
@@ -62,10 +62,11 @@ async function run() {
   const mine = new AbortController();
   running = mine;
   paused = false;
-  [times, steps] = [[], []];
+  [answers, steps] = [[], []];
   due = { words: performance.now() / 1000 + 1 }; // cameras begin in the dark
   say("");
   turn();
+  fill().catch(() => {}); // without the choices the service's own are taken
   const onEnd = () => fail(new Problem("The camera went away. Is it still connected?"));
   try {
     await openCamera($("live-video"), { signal: mine.signal, onEnd });
@@ -95,7 +96,7 @@ async function watch(signal) {
       const image = await read(await analyse(frame, "live.jpg", options, how));
       failures = 0;
       wait("");
-      show(image, performance.now() - began);
+      show(image, (performance.now() - began) / 1000);
     } catch (error) {
       if (signal.aborted) return;
       if (!passes(error)) throw error;
@@ -122,17 +123,18 @@ function wait(text) {
   $("live-wait").textContent = text;
 }
 
-function show(image, milliseconds) {
+function show(image, took) {
   const label = (face) => `${face.dominant} ${percent(face.emotions[face.dominant])}`;
   $("live-boxes").replaceChildren(...image.faces.map((face) => outline(face, image, label(face))));
   $("live-stage").style.setProperty("--ratio", image.width / image.height);
   const now = performance.now() / 1000;
-  times = [...times.filter((time) => time > now - GAP), now];
+  answers = [...answers.filter(({ at }) => at > now - GAP), { at: now, took }];
   note(image.faces, now);
   every(0.5, "rate", now, () => {
-    const rate = times.length > 1 ? (times.length - 1) / (now - times[0]) : 0;
+    const rate = answers.length > 1 ? (answers.length - 1) / (now - answers[0].at) : 0;
+    const mean = answers.reduce((sum, each) => sum + each.took, 0) / answers.length;
     $("live-rate").textContent =
-      `${rate.toFixed(1)} frames per second · ${Math.round(milliseconds)} ms to the answer`;
+      `${rate.toFixed(1)} frames per second · ${Math.round(1000 * mean)} ms each`;
   });
   every(0.25, "timeline", now, () => drawTimeline(now));
   // Not more often: screen readers speak it.
