@@ -7,7 +7,7 @@ from PIL import Image
 from app.store.keys import Right
 from tests.conftest import FAKE_CAMERA
 from tests.service import Service
-from tests.web.pages import PHOTO, accessible, fits, in_both_schemes, shot, until
+from tests.web.pages import LABELS_WITHIN, PHOTO, accessible, fits, in_both_schemes, shot, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 SIZE_WH = (1280, 720)
@@ -16,14 +16,14 @@ FRAMES = 120
 
 @pytest.fixture(scope="package")
 def film(tmp_path_factory):
-    """Motion JPEG: a face that goes from left to right and back."""
+    """Motion JPEG: a face that slowly goes from side to side."""
     photo = Image.open(PHOTO).convert("RGB").resize((700, 700))
     path = tmp_path_factory.mktemp("film") / "film.mjpeg"
     with path.open("wb") as file:
         for number in range(FRAMES):
             frame = Image.new("RGB", SIZE_WH, "#888")
             share = abs(2 * number / FRAMES - 1)
-            frame.paste(photo, (round(share * (SIZE_WH[0] - 700)), 20))
+            frame.paste(photo, (round(200 + 180 * share), 20))
             frame.save(file, "JPEG", quality=85)
     return path
 
@@ -92,6 +92,7 @@ def test_boxes_follow_the_faces_and_the_last_minute_is_drawn(open_live, service)
     )
     assert ratio == pytest.approx(SIZE_WH[0] / SIZE_WH[1], abs=0.02)
     assert top == pytest.approx((20 + 64 / 512 * 700) / SIZE_WH[1], abs=0.03)
+    assert page.evaluate(LABELS_WITHIN, "live-stage")
     page.locator("#live-words", has_text="1 face: happiness").wait_for()
     wait_for(page, lambda: "frames per second" in page.locator("#live-rate").inner_text())
     wait_for(

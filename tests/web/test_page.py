@@ -13,7 +13,16 @@ from PIL import Image
 from app.settings import ROOT
 from app.store.keys import Right
 from tests.service import Service
-from tests.web.pages import PHOTO, accessible, choose, fits, in_both_schemes, shot, until
+from tests.web.pages import (
+    LABELS_WITHIN,
+    PHOTO,
+    accessible,
+    choose,
+    fits,
+    in_both_schemes,
+    shot,
+    until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
@@ -72,6 +81,7 @@ def test_several_faces_in_one_pass_in_light_and_in_dark_and_on_a_phone(open_page
         assert page.locator("#picture button.box").count() == 6
         assert page.locator("#faces .card").count() == 6
         assert fits(page)
+        assert page.evaluate(LABELS_WITHIN, "picture")
         page.locator("#picture button.box").nth(1).hover()
         assert page.locator(".card.marked").count() == 1
         # Of each the likeliest emotions; all of them where one looks.
@@ -252,6 +262,7 @@ def test_the_chart_shows_the_stored_numbers(open_page, service):
         ["surprise", "0"],
     ]
     page.get_by_text("The numbers").click()
+    page.locator("#summary-body tr").first.wait_for()
     row = page.locator("#summary-body tr").first.locator("td").all_inner_texts()
     assert row[:4] == ["3", "2", "0 (0 %)", "2 (100 %)"]
     # Deleted pictures leave the chart, and a filter that nothing fits empties it.
@@ -313,11 +324,11 @@ def test_the_chart_of_a_month(open_page):
     shot(page, "page-chart-pointed")
     page.mouse.move(0, 0)
     page.get_by_text("The numbers").click()
-    assert page.locator("#summary-body tr").count() == 27
+    until(page, "document.querySelectorAll('#summary-body tr').length === 27")
     in_both_schemes(page, "page-chart")
     page.set_viewport_size({"width": 360, "height": 800})
     assert fits(page)
-    shot(page, "page-chart-phone")
+    shot(page, "page-chart-phone", full_page=True)
     page.locator("#summary-by").select_option("hour")
     until(page, "performance.getEntriesByType('resource').some((it) => /by=hour/.test(it.name))")
     assert "by=hour" in asked[-1]
@@ -348,6 +359,12 @@ def test_while_the_service_is_away_it_says_so_and_then_goes_on(browser, tmp_path
         page = browser.new_page()
         page.goto(service.url)
         until(page, "document.getElementById('pipeline').options.length === 2")
+        page.context.set_offline(True)
+        choose(page, PHOTO)
+        assert "does not answer" in page.locator("#problem").inner_text()
+        page.context.set_offline(False)
+        choose(page, PHOTO)
+        assert page.locator("#problem").is_hidden()
         service.stop()
         choose(page, PHOTO)
         assert "does not answer" in page.locator("#problem").inner_text()
@@ -378,9 +395,10 @@ def test_the_key_is_asked_for_and_stays_in_the_tab(browser, tmp_path):
         dialog.wait_for()
         shot(page, "page-key")
         assert accessible(page) == []
+        assert "Whoever runs it" in page.locator("#key-why").inner_text()
         dialog.get_by_label("Key").fill("emo_wrong")
         dialog.get_by_role("button", name="Use this key").click()
-        page.locator("#key-why", has_text="key").wait_for()
+        page.locator("#key-why", has_text="key").wait_for()  # in the service's words
         dialog.get_by_label("Key").fill(key)
         page.keyboard.press("Enter")
         page.locator("#faces .card").wait_for()
