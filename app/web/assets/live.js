@@ -104,6 +104,7 @@ async function watch(signal) {
       const seconds = error.retryAfter ?? Math.min(2 ** (failures - 1), LONGEST_WAIT);
       $("live-boxes").replaceChildren();
       $("live-words").textContent = "";
+      $("live-rate").textContent = "";
       wait(`${error.message} It goes on by itself: next try in ${seconds} s.`);
       await delay(seconds);
     }
