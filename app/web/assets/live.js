@@ -1,4 +1,4 @@
-// The second page: the camera's frames, one after the other, and what they showed in the last minute.
+// The second page: the camera's frames, one after the other, and what the last minute showed.
 
 import { Problem, analyse, delay, read } from "./api.js";
 import { closeCamera, nextFrame, openCamera, photograph } from "./camera.js";
@@ -45,11 +45,15 @@ export function stop() {
   running = null;
   paused = false;
   closeCamera($("live-video"));
+  forget();
+  wait("");
+  turn();
+}
+
+function forget() {
   $("live-boxes").replaceChildren();
   $("live-rate").textContent = "";
   $("live-words").textContent = "";
-  wait("");
-  turn();
 }
 
 function turn() {
@@ -102,9 +106,7 @@ async function watch(signal) {
       if (!passes(error)) throw error;
       failures += 1;
       const seconds = error.retryAfter ?? Math.min(2 ** (failures - 1), LONGEST_WAIT);
-      $("live-boxes").replaceChildren();
-      $("live-words").textContent = "";
-      $("live-rate").textContent = "";
+      forget();
       wait(`${error.message} It goes on by itself: next try in ${seconds} s.`);
       await delay(seconds);
     }
@@ -144,7 +146,8 @@ function show(image, took) {
     const others = image.faces.length - named.length;
     if (others) named.push(`and ${others} more`);
     const count = image.faces.length === 1 ? "1 face" : `${image.faces.length} faces`;
-    $("live-words").textContent = named.length ? `${count}: ${named.join(", ")}` : "No face in sight";
+    const words = named.length ? `${count}: ${named.join(", ")}` : "No face in sight";
+    $("live-words").textContent = words;
   });
 }
 

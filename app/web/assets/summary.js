@@ -140,8 +140,8 @@ function point(event) {
   const plot = $("summary-rows").querySelector(".plot").getBoundingClientRect();
   const at = (event.clientX - plot.left) / plot.width;
   const time = scale.from + at * (scale.to - scale.from);
-  const its = spans.find((each) => startOf(each) <= time && time < startOf(each) + LENGTH[scale.by]);
-  write(its ?? null);
+  const within = (begin) => begin <= time && time < begin + LENGTH[scale.by];
+  write(spans.find((each) => within(startOf(each))) ?? null);
 }
 
 // Up to some thousand rows: made when somebody looks.
