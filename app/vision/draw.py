@@ -1,5 +1,9 @@
 """The annotated picture: a box and the shown emotions for each face, scaled with the picture."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +16,10 @@ from app.vision.types import Analysis, Face
 COLORS_BGR = ((0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240), (167, 121, 204))
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+SMALLEST = 0.35  # of FONT: letters of eight pixels, below which they cannot be read
 EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg"}
+
+Rectangle = tuple[int, ...]  # x1, y1, x2, y2
 
 
 def annotated_picture(data: bytes, analysis: Analysis, *, media_type: str) -> bytes:
@@ -34,37 +41,142 @@ def annotated_picture(data: bytes, analysis: Analysis, *, media_type: str) -> by
 def annotate(image_bgr: NDArray[np.uint8], analysis: Analysis) -> NDArray[np.uint8]:
     """A copy of the upright picture with what `analysis.threshold` shows drawn into it."""
     canvas = image_bgr.copy()
-    unit = max(canvas.shape[0], canvas.shape[1]) / 1000
+    height, width = canvas.shape[:2]
+    unit = max(width, height) / 1000
     thickness = max(1, round(3 * unit))
-    for number, face in enumerate(analysis.faces, start=1):
-        color = COLORS_BGR[(number - 1) % len(COLORS_BGR)]
-        x1, y1, x2, y2 = map(round, face.box.xyxy)
+    boxes = [tuple(map(round, face.box.xyxy)) for face in analysis.faces]
+    for (x1, y1, x2, y2), color in zip(boxes, cycle(COLORS_BGR)):
         # A dark line around the coloured one keeps the box visible on any background.
         cv2.rectangle(canvas, (x1, y1), (x2, y2), BLACK, thickness + 2, cv2.LINE_AA)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness, cv2.LINE_AA)
-    for number, face in enumerate(analysis.faces, start=1):
-        _label(canvas, number, face, analysis.threshold, max(0.35, 0.8 * unit))
+    texts = [
+        _lines(number, face, analysis.threshold)
+        for number, face in enumerate(analysis.faces, start=1)
+    ]
+    gap = thickness // 2 + 2  # the line's outer half
+    labels = _arranged(boxes, texts, (width, height), scale=max(SMALLEST, 0.8 * unit), gap=gap)
+    for label, color in zip(labels, cycle(COLORS_BGR)):
+        if label:
+            _write(canvas, label, color)
     return canvas
 
 
-def _label(
-    canvas: NDArray[np.uint8], number: int, face: Face, threshold: float, scale: float
-) -> None:
-    """Lines of text on a dark plate over the box, or under it where the picture ends above."""
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """Lines of text on a plate whose upper left corner is at `left`, `top`; all in pixels."""
+
+    lines: list[str]
+    scale: float
+    thickness: int
+    step: int  # from line to line
+    pad: int
+    width: int
+    height: int
+    left: int = 0
+    top: int = 0
+
+
+def _lines(number: int, face: Face, threshold: float) -> list[str]:
     emotions = sorted(face.shown(threshold).items(), key=lambda item: -item[1])
-    lines = [f"{name} {value:.0%}" for name, value in emotions] or [f"face {number}"]
+    return [f"{name} {value:.0%}" for name, value in emotions] or [f"face {number}"]
+
+
+def _arranged(
+    boxes: Sequence[Rectangle],
+    texts: Sequence[list[str]],
+    size_wh: tuple[int, int],
+    *,
+    scale: float,
+    gap: int,
+) -> list[_Label | None]:
+    """A label for each box, beside the other faces and labels; all smaller where there is no room
+    otherwise. None for a picture that is too small for any."""
+    while True:
+        labels, hidden = _placed(boxes, texts, size_wh, scale=scale, gap=gap)
+        if not hidden or scale == SMALLEST:
+            return labels
+        scale = max(SMALLEST, 0.8 * scale)
+
+
+def _placed(
+    boxes: Sequence[Rectangle],
+    texts: Sequence[list[str]],
+    size_wh: tuple[int, int],
+    *,
+    scale: float,
+    gap: int,
+) -> tuple[list[_Label | None], float]:
+    """The labels, and how many pixels of other faces and labels they hide."""
+    taken = np.array(boxes, np.float64).reshape(-1, 4)
+    labels: list[_Label | None] = []
+    hidden = 0.0
+    for number, (box, lines) in enumerate(zip(boxes, texts, strict=True)):
+        label = _fitting(number + 1, lines, scale, size_wh)
+        labels.append(label)
+        if label is None:
+            continue
+        corners = _corners(box, label, size_wh, gap)
+        plates = np.array([(x, y, x + label.width, y + label.height) for x, y in corners])
+        overlaps = _overlaps(plates, taken)
+        best = int(overlaps.sum(axis=1).argmin())  # the first of several
+        hidden += overlaps[best].sum() - overlaps[best, number]  # its own face does not count
+        taken = np.vstack([taken, plates[best]])
+        labels[-1] = replace(label, left=corners[best][0], top=corners[best][1])
+    return labels, hidden
+
+
+def _fitting(
+    number: int, lines: list[str], scale: float, size_wh: tuple[int, int]
+) -> _Label | None:
+    """As many of the lines as the picture has room for, or the face's number, or nothing."""
+    choices = [lines[:count] for count in range(len(lines), 0, -1)]
+    for choice in [*choices, [str(number)]]:
+        label = _measured(choice, scale)
+        if label.width <= size_wh[0] and label.height <= size_wh[1]:
+            return label
+    return None
+
+
+def _measured(lines: list[str], scale: float) -> _Label:
     thickness = max(1, round(1.6 * scale))
     sizes = [cv2.getTextSize(line, FONT, scale, thickness)[0] for line in lines]
     step = round(1.6 * max(height for _, height in sizes))
     pad = round(0.35 * step)
-    width = max(width for width, _ in sizes) + 2 * pad
-    height = step * len(lines) + pad
-    left = min(max(0, round(face.box.x1)), max(0, canvas.shape[1] - width))
-    top = round(face.box.y1) - height
-    if top < 0:
-        top = min(round(face.box.y2), max(0, canvas.shape[0] - height))
-    plate = canvas[top : top + height, left : left + width]
+    width = max(width for width, _ in sizes) + 3 * pad  # the stripe of colour takes one
+    return _Label(lines, scale, thickness, step, pad, width, step * len(lines) + pad)
+
+
+def _corners(
+    box: Rectangle, label: _Label, size_wh: tuple[int, int], gap: int
+) -> list[tuple[int, int]]:
+    """Where the plate may begin, the best first: over the box, under it, at its sides; always
+    within the picture."""
+    x1, y1, x2, y2 = box
+    over, under = y1 - gap - label.height, y2 + gap
+    left, right = x1 - gap - label.width, x2 + gap
+    corners = [
+        *((x1 - gap, over), (x2 + gap - label.width, over)),
+        *((x1 - gap, under), (x2 + gap - label.width, under)),
+        *((right, y1), (left, y1), (right, y2 - label.height), (left, y2 - label.height)),
+    ]
+    most_x, most_y = size_wh[0] - label.width, size_wh[1] - label.height
+    return [(min(max(0, x), most_x), min(max(0, y), most_y)) for x, y in corners]
+
+
+def _overlaps(plates: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pixels that each of [p, 4] rectangles x1, y1, x2, y2 shares with each of [t, 4]: [p, t]."""
+    upper = np.maximum(plates[:, None, :2], taken[None, :, :2])
+    lower = np.minimum(plates[:, None, 2:], taken[None, :, 2:])
+    shared: NDArray[np.float64] = np.clip(lower - upper, 0, None).prod(axis=2)
+    return shared
+
+
+def _write(canvas: NDArray[np.uint8], label: _Label, color: tuple[int, int, int]) -> None:
+    """A dark plate with a stripe of the box's colour, and the text."""
+    rows = slice(label.top, label.top + label.height)
+    plate = canvas[rows, label.left : label.left + label.width]
     plate[:] = plate // 5
-    for index, line in enumerate(lines, start=1):
-        origin = (left + pad, top + index * step)
-        cv2.putText(canvas, line, origin, FONT, scale, WHITE, thickness, cv2.LINE_AA)
+    plate[:, : max(1, label.pad // 2)] = color
+    for index, line in enumerate(label.lines, start=1):
+        origin = (label.left + 2 * label.pad, label.top + index * label.step)
+        cv2.putText(canvas, line, origin, FONT, label.scale, WHITE, label.thickness, cv2.LINE_AA)

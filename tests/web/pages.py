@@ -8,6 +8,17 @@ SCREENSHOTS = ROOT / "artifacts"
 PHOTO = ROOT / "docs" / "astronaut.jpg"
 
 
+# Whether the labels of boxes are within the element of an id, give or take a pixel.
+LABELS_WITHIN = """id => {
+    const its = document.getElementById(id).getBoundingClientRect();
+    return [...document.querySelectorAll(`#${id} .box span`)].every((label) => {
+        const {left, top, right, bottom} = label.getBoundingClientRect();
+        return left > its.left - 1 && right < its.right + 1
+            && top > its.top - 1 && bottom < its.bottom + 1;
+    });
+}"""
+
+
 def shot(page, name, **options):
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", **options)
@@ -44,6 +55,6 @@ def in_both_schemes(page, name):
     """Nothing for axe to complain of in light and in dark, and a screenshot of each."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        assert accessible(page) == []
         shot(page, f"{name}-{scheme}", full_page=True)
+        assert accessible(page) == []
     page.emulate_media(color_scheme="light")

@@ -13,7 +13,16 @@ from PIL import Image
 from app.settings import ROOT
 from app.store.keys import Right
 from tests.service import Service
-from tests.web.pages import PHOTO, accessible, choose, fits, in_both_schemes, shot, until
+from tests.web.pages import (
+    LABELS_WITHIN,
+    PHOTO,
+    accessible,
+    choose,
+    fits,
+    in_both_schemes,
+    shot,
+    until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
@@ -37,8 +46,7 @@ def crowd(folder, columns=3, rows=2):
 def test_a_picture_is_chosen_and_its_face_is_seen(open_page):
     page = open_page()
     assert page.locator("#result").is_hidden()
-    shot(page, "page-empty")
-    assert accessible(page) == []
+    in_both_schemes(page, "page-empty")
     choose(page, PHOTO)
     assert page.locator("#faces .card").count() == 1
     assert "happiness 100 %" in page.locator("#faces .card small").inner_text()
@@ -73,6 +81,7 @@ def test_several_faces_in_one_pass_in_light_and_in_dark_and_on_a_phone(open_page
         assert page.locator("#picture button.box").count() == 6
         assert page.locator("#faces .card").count() == 6
         assert fits(page)
+        assert page.evaluate(LABELS_WITHIN, "picture")
         page.locator("#picture button.box").nth(1).hover()
         assert page.locator(".card.marked").count() == 1
         # Of each the likeliest emotions; all of them where one looks.
@@ -81,6 +90,37 @@ def test_several_faces_in_one_pass_in_light_and_in_dark_and_on_a_phone(open_page
         assert page.locator(".card").first.locator(".bars > li:visible").count() == 8
         assert accessible(page) == []
         shot(page, name, full_page=True)
+
+
+def test_of_many_faces_the_likeliest_emotion_of_each(open_page, tmp_path):
+    page = open_page()
+    page.locator("#pipeline").select_option("single_shot")
+    choose(page, crowd(tmp_path, columns=4, rows=3))
+    faces = page.locator("#faces .card").count()
+    assert faces > 8
+    assert page.locator(".card .bars > li:visible").count() == faces
+    shot(page, "page-many", full_page=True)
+    assert accessible(page) == []
+
+
+def test_all_of_it_is_reached_by_keyboard(open_page):
+    page = open_page()
+    until(page, "document.getElementById('pipeline').options.length === 2")
+    reached = []
+    for _ in range(11):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.text"))
+        if reached[-1] == "file":
+            # The field itself is not seen: its button shows where one is.
+            outline = "getComputedStyle(document.getElementById('file').parentElement).outlineStyle"
+            assert page.evaluate(outline) == "solid"
+            shot(page, "page-focus")
+    assert reached[:4] == ["Analyse", "Live", "History", "API"]
+    assert reached[4:10] == ["file", "camera", "store", "pipeline", "detector", "model"]
+    page.locator("nav a", has_text="Live").focus()
+    page.keyboard.press("Enter")
+    page.locator("#live-toggle").wait_for()
+    assert page.title() == "Live · Emotions in faces"
 
 
 def test_the_threshold_is_applied_without_asking_again(open_page):
@@ -222,6 +262,7 @@ def test_the_chart_shows_the_stored_numbers(open_page, service):
         ["surprise", "0"],
     ]
     page.get_by_text("The numbers").click()
+    page.locator("#summary-body tr").first.wait_for()
     row = page.locator("#summary-body tr").first.locator("td").all_inner_texts()
     assert row[:4] == ["3", "2", "0 (0 %)", "2 (100 %)"]
     # Deleted pictures leave the chart, and a filter that nothing fits empties it.
@@ -283,11 +324,11 @@ def test_the_chart_of_a_month(open_page):
     shot(page, "page-chart-pointed")
     page.mouse.move(0, 0)
     page.get_by_text("The numbers").click()
-    assert page.locator("#summary-body tr").count() == 27
+    until(page, "document.querySelectorAll('#summary-body tr').length === 27")
     in_both_schemes(page, "page-chart")
     page.set_viewport_size({"width": 360, "height": 800})
     assert fits(page)
-    shot(page, "page-chart-phone")
+    shot(page, "page-chart-phone", full_page=True)
     page.locator("#summary-by").select_option("hour")
     until(page, "performance.getEntriesByType('resource').some((it) => /by=hour/.test(it.name))")
     assert "by=hour" in asked[-1]
@@ -318,6 +359,12 @@ def test_while_the_service_is_away_it_says_so_and_then_goes_on(browser, tmp_path
         page = browser.new_page()
         page.goto(service.url)
         until(page, "document.getElementById('pipeline').options.length === 2")
+        page.context.set_offline(True)
+        choose(page, PHOTO)
+        assert "does not answer" in page.locator("#problem").inner_text()
+        page.context.set_offline(False)
+        choose(page, PHOTO)
+        assert page.locator("#problem").is_hidden()
         service.stop()
         choose(page, PHOTO)
         assert "does not answer" in page.locator("#problem").inner_text()
@@ -347,9 +394,11 @@ def test_the_key_is_asked_for_and_stays_in_the_tab(browser, tmp_path):
         dialog = page.get_by_role("dialog", name="This service asks for a key")
         dialog.wait_for()
         shot(page, "page-key")
+        assert accessible(page) == []
+        assert "Whoever runs it" in page.locator("#key-why").inner_text()
         dialog.get_by_label("Key").fill("emo_wrong")
         dialog.get_by_role("button", name="Use this key").click()
-        page.locator("#key-why", has_text="key").wait_for()
+        page.locator("#key-why", has_text="key").wait_for()  # in the service's words
         dialog.get_by_label("Key").fill(key)
         page.keyboard.press("Enter")
         page.locator("#faces .card").wait_for()

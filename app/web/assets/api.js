@@ -2,6 +2,7 @@
 
 const KEY = "emotion-key"; // in sessionStorage: of this tab, gone with it
 const TRIES = 4;
+const NO_KEY = "Whoever runs it can make one for you.";
 
 /** What went wrong, as a sentence for people. `status` is 0 where nobody answered, `retryAfter` the
  * seconds that the service asks to wait, or null. */
@@ -35,8 +36,9 @@ export async function ask(
     const retryAfter = Number(response.headers.get("Retry-After")) || null;
     const problem = new Problem(detail, response.status, retryAfter);
     if (response.status === 401) {
+      const why = sessionStorage.getItem(KEY) ? problem.message : NO_KEY;
       sessionStorage.removeItem(KEY);
-      const key = await askForKey(problem.message);
+      const key = await askForKey(why);
       if (!key) throw problem;
       sessionStorage.setItem(KEY, key);
     } else if (type.endsWith(":busy") && tries < most) {

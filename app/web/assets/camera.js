@@ -20,17 +20,21 @@ export async function openCamera(video, { signal, onEnd } = {}) {
   } catch (error) {
     throw new Problem(REFUSALS[error.name] ?? `The camera cannot be used: ${error.message}`);
   }
-  video.srcObject = stream;
   if (signal?.aborted) {
-    closeCamera(video);
+    release(stream);
     throw signal.reason;
   }
+  video.srcObject = stream;
   if (onEnd) stream.getVideoTracks()[0].addEventListener("ended", onEnd); // it was unplugged
 }
 
 export function closeCamera(video) {
-  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  if (video.srcObject) release(video.srcObject);
   video.srcObject = null;
+}
+
+function release(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /** What the camera sees, as a JPEG at most `width` pixels wide. */

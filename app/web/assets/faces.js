@@ -73,9 +73,10 @@ function place(made, face, image) {
   sides.width = (x2 - x1) / image.width;
   sides.height = (y2 - y1) / image.height;
   for (const [side, share] of Object.entries(sides)) made.style[side] = `${100 * share}%`;
-  // A label over a face at the upper edge would be cut off; at the right one it grows to the left.
-  made.classList.toggle("high", y1 < 0.09 * image.height);
-  made.classList.toggle("right", x1 > 0.7 * image.width);
+  // So that its label stays within the picture: how many of its own heights are above it, and
+  // towards where it grows.
+  made.style.setProperty("--above", y1 / (y2 - y1));
+  made.classList.toggle("right", x1 + x2 > image.width);
   return made;
 }
 

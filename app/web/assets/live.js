@@ -1,9 +1,9 @@
-// The second page: the camera's frames, one after the other, and what they showed in the last minute.
+// The second page: the camera's frames, one after the other, and what the last minute showed.
 
 import { Problem, analyse, delay, read } from "./api.js";
 import { closeCamera, nextFrame, openCamera, photograph } from "./camera.js";
 import { area, axis, makeRows } from "./chart.js";
-import { chosen } from "./choices.js";
+import { chosen, fill } from "./choices.js";
 import { EMOTIONS, outline, percent } from "./faces.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,7 +18,7 @@ const NAMED = 4; // faces that are told in words
 let running = null; // AbortController of what runs
 let paused = false; // while the tab is hidden
 let rows;
-let times = []; // when the last answers came, in seconds
+let answers = []; // {at, took}: when the last ones came and how long they took, in seconds
 let steps = []; // {at, count, sums}: what the steps of the timeline add up to; sums null: no face
 let due = {}; // when what is throttled may be written again, in seconds
 
@@ -45,11 +45,15 @@ export function stop() {
   running = null;
   paused = false;
   closeCamera($("live-video"));
+  forget();
+  wait("");
+  turn();
+}
+
+function forget() {
   $("live-boxes").replaceChildren();
   $("live-rate").textContent = "";
   $("live-words").textContent = "";
-  wait("");
-  turn();
 }
 
 function turn() {
@@ -62,10 +66,11 @@ async function run() {
   const mine = new AbortController();
   running = mine;
   paused = false;
-  [times, steps] = [[], []];
+  [answers, steps] = [[], []];
   due = { words: performance.now() / 1000 + 1 }; // cameras begin in the dark
   say("");
   turn();
+  fill().catch(() => {}); // without the choices the service's own are taken
   const onEnd = () => fail(new Problem("The camera went away. Is it still connected?"));
   try {
     await openCamera($("live-video"), { signal: mine.signal, onEnd });
@@ -95,14 +100,13 @@ async function watch(signal) {
       const image = await read(await analyse(frame, "live.jpg", options, how));
       failures = 0;
       wait("");
-      show(image, performance.now() - began);
+      show(image, (performance.now() - began) / 1000);
     } catch (error) {
       if (signal.aborted) return;
       if (!passes(error)) throw error;
       failures += 1;
       const seconds = error.retryAfter ?? Math.min(2 ** (failures - 1), LONGEST_WAIT);
-      $("live-boxes").replaceChildren();
-      $("live-words").textContent = "";
+      forget();
       wait(`${error.message} It goes on by itself: next try in ${seconds} s.`);
       await delay(seconds);
     }
@@ -122,17 +126,18 @@ function wait(text) {
   $("live-wait").textContent = text;
 }
 
-function show(image, milliseconds) {
+function show(image, took) {
   const label = (face) => `${face.dominant} ${percent(face.emotions[face.dominant])}`;
   $("live-boxes").replaceChildren(...image.faces.map((face) => outline(face, image, label(face))));
   $("live-stage").style.setProperty("--ratio", image.width / image.height);
   const now = performance.now() / 1000;
-  times = [...times.filter((time) => time > now - GAP), now];
+  answers = [...answers.filter(({ at }) => at > now - GAP), { at: now, took }];
   note(image.faces, now);
   every(0.5, "rate", now, () => {
-    const rate = times.length > 1 ? (times.length - 1) / (now - times[0]) : 0;
+    const rate = answers.length > 1 ? (answers.length - 1) / (now - answers[0].at) : 0;
+    const mean = answers.reduce((sum, each) => sum + each.took, 0) / answers.length;
     $("live-rate").textContent =
-      `${rate.toFixed(1)} frames per second · ${Math.round(milliseconds)} ms to the answer`;
+      `${rate.toFixed(1)} frames per second · ${Math.round(1000 * mean)} ms each`;
   });
   every(0.25, "timeline", now, () => drawTimeline(now));
   // Not more often: screen readers speak it.
@@ -141,7 +146,8 @@ function show(image, milliseconds) {
     const others = image.faces.length - named.length;
     if (others) named.push(`and ${others} more`);
     const count = image.faces.length === 1 ? "1 face" : `${image.faces.length} faces`;
-    $("live-words").textContent = named.length ? `${count}: ${named.join(", ")}` : "No face in sight";
+    const words = named.length ? `${count}: ${named.join(", ")}` : "No face in sight";
+    $("live-words").textContent = words;
   });
 }
 

@@ -99,13 +99,13 @@ const pictures = (count) => (count === 1 ? "1 picture" : `${count.toLocaleString
 function inWords(time) {
   const day = { day: "numeric", month: "short" };
   if (scale.by === "day") return new Date(time).toLocaleDateString([], { ...day, timeZone: "UTC" });
-  const hour = { hour: "2-digit", minute: "2-digit" };
+  const hour = { hour: "numeric", minute: "2-digit" };
   return new Date(time).toLocaleString([], { ...day, ...hour });
 }
 
 function onAxis(time) {
   if (scale.by === "day" || scale.to - scale.from > SHORT_AXIS) return inWords(time);
-  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return new Date(time).toLocaleTimeString([], { hour: "numeric", minute: "2-digit" });
 }
 
 function ticks() {
@@ -140,8 +140,8 @@ function point(event) {
   const plot = $("summary-rows").querySelector(".plot").getBoundingClientRect();
   const at = (event.clientX - plot.left) / plot.width;
   const time = scale.from + at * (scale.to - scale.from);
-  const its = spans.find((each) => startOf(each) <= time && time < startOf(each) + LENGTH[scale.by]);
-  write(its ?? null);
+  const within = (begin) => begin <= time && time < begin + LENGTH[scale.by];
+  write(spans.find((each) => within(startOf(each))) ?? null);
 }
 
 // Up to some thousand rows: made when somebody looks.
