@@ -12,7 +12,7 @@ MODELS ?=
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth faults soak fuzz train-env clean
+.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot speed bench bench-growth faults soak fuzz screenshots train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -80,6 +80,9 @@ fuzz: .venv/.dev ## send it bombs, 100,000 damaged pictures, 18,000 hostile requ
 	$(BIN)/python -m fuzzing.bombs
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log
+
+screenshots: .venv/.dev ## show the page in docs/screenshots (needs Chromium)
+	$(BIN)/python -m tests.web.screenshots
 
 train-env: .venv/.train ## install what training needs (torch) into .venv
 

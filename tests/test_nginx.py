@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -48,7 +49,7 @@ def free_port():
 class Nginx:
     """The page's site in front of `upstream`, on ports of its own."""
 
-    def __init__(self, folder, upstream):
+    def __init__(self, folder, upstream, changes):
         self._binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
         need(self._binary, "no nginx: .ci/services installs it")
         authority = trustme.CA()
@@ -67,6 +68,7 @@ class Nginx:
             "listen 80;": f"listen 127.0.0.1:{plain};",
             "/etc/ssl/emotion/fullchain.pem": f"{folder}/cert.pem",
             "/etc/ssl/emotion/privkey.pem": f"{folder}/key.pem",
+            **changes,
             "http://127.0.0.1:5000": upstream,
         }
         site = SITE
@@ -109,9 +111,9 @@ def upstream():
 def nginx(tmp_path):
     started = []
 
-    def start(upstream):
+    def start(upstream, changes=None):
         (tmp_path / "nginx").mkdir()
-        nginx = Nginx(tmp_path / "nginx", upstream)
+        nginx = Nginx(tmp_path / "nginx", upstream, changes or {})
         started.append(nginx)
         nginx.start()
         return nginx
@@ -199,5 +201,36 @@ def test_pictures_reach_the_service_and_no_disk(nginx, tmp_path):
         )
         assert too_large.status_code == 413
         assert "temporary file" not in site.log
+    finally:
+        service.stop()
+
+
+@pytest.mark.weights
+def test_the_api_works_below_a_path_of_a_larger_site(nginx, tmp_path):
+    for said in ("`location /emotion/`", "`proxy_pass http://127.0.0.1:5000/;`"):
+        assert said in PAGE
+    changes = {
+        "location / {": "location /emotion/ {",
+        "proxy_pass http://127.0.0.1:5000;": "proxy_pass http://127.0.0.1:5000/;",
+        'X-Forwarded-Prefix "";': "X-Forwarded-Prefix /emotion;",
+    }
+    service = Service(tmp_path, EMOTION_PROXIES="1", EMOTION_ALLOW_ANONYMOUS="true")
+    service.start()
+    try:
+        site = nginx(service.url, changes)
+        posted = [
+            site.session.post(
+                f"{site.url}/emotion/v1/images",
+                data=PHOTO,
+                headers={"Content-Type": "image/jpeg"},
+                timeout=60,
+            )
+            for _ in range(2)
+        ]
+        assert posted[0].headers["Location"] == "/emotion/v1/images/1"
+        page = site.session.get(f"{site.url}/emotion/v1/images?page_size=1", timeout=10)
+        following = urljoin(page.url, page.links["next"]["url"])
+        assert site.session.get(following, timeout=10).json()["images"][0]["id"] == 1
+        assert site.session.get(f"{site.url}/emotion/docs", timeout=10).status_code == 200
     finally:
         service.stop()

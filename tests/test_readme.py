@@ -96,7 +96,7 @@ def test_the_pages_have_commands():
     assert set(WITH_COMMANDS) >= {"README", *known}
 
 
-@pytest.mark.parametrize("name", WITH_COMMANDS.keys() - {NEEDS_POSTGRESQL})
+@pytest.mark.parametrize("name", sorted(WITH_COMMANDS.keys() - {NEEDS_POSTGRESQL}))
 def test_a_page_says_what_its_commands_print(tmp_path, name):
     database = f"sqlite:///{tmp_path / 'service.db'}"
     check_commands(WITH_COMMANDS[name], tmp_path, database)

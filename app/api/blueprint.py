@@ -37,7 +37,7 @@ def link_to_next(cursor: str | None) -> dict[str, str]:
     if cursor is None:
         return {}
     arguments = request.args.to_dict() | {"cursor": cursor}
-    return {"Link": f'<{request.path}?{urlencode(arguments)}>; rel="next"'}
+    return {"Link": f'<{request.root_path}{request.path}?{urlencode(arguments)}>; rel="next"'}
 
 
 class ApiBlueprint(flask_smorest.Blueprint):

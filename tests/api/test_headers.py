@@ -3,6 +3,7 @@
 import pytest
 
 from app.settings import SettingError
+from tests.conftest import picture, upload
 
 SITE, OTHER = "https://app.example", "https://evil.example"
 
@@ -97,3 +98,13 @@ def test_behind_a_proxy_nobody_is_this_machine(make_app):
     client = make_app(proxies=1).test_client()
     local = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "localhost"}
     assert client.get("/v1/images", headers=local).status_code == 401
+
+
+def test_below_a_path_that_a_proxy_names_links_lead_there(make_app):
+    client = make_app(proxies=1, allow_anonymous=True).test_client()
+    below = {"X-Forwarded-Prefix": "/emotion"}
+    for _ in range(2):
+        answer = client.post("/v1/images", data={"image": upload(picture())}, headers=below)
+        assert answer.location == f"/emotion/v1/images/{answer.json['id']}"
+    link = client.get("/v1/images?page_size=1", headers=below).headers["Link"]
+    assert link.startswith("</emotion/v1/images?page_size=1&cursor=")
