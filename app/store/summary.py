@@ -1,20 +1,31 @@
 """Counts and means over many images, from the sums by the hour wherever these are of use."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
 from app.errors import TooWideSpan
-from app.store.matching import face_conditions, found_images, image_conditions, on_the_walk
+from app.store.matching import (
+    face_conditions,
+    found_images,
+    image_conditions,
+    matching_images,
+    on_the_walk,
+)
 from app.store.records import Filters, Span
-from app.store.tables import FaceRow, HourEmotionRow, HourRow, ImageRow, db
+from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, ImageRow, db
 from app.store.tallies import emotion_sums, mark, whole_hours
 from app.store.transactions import snapshot
+from app.vision.types import Box, Face
 
 MOST_IMAGES = 20_000  # to be looked at one by one, for filters that the sums do not know
+MOST_FACES = 100_000  # of these, where the distributions of all are read
+IMAGES_AT_ONCE = 500
 # A year by the hour has fewer.
 MOST_SPANS = 10_000
 
@@ -66,6 +77,53 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
             _add_images(spans, images, face_conditions(filters), by)
     _refuse_too_many(spans)
     return [_span(name, spans[name]) for name in sorted(spans)]
+
+
+def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face]]]:
+    """The faces of each image that matches and has any, all of them, with the span that it is in;
+    of one state of the database, read a few images at a time.
+
+    Raises TooWideSpan where there are more than MOST_IMAGES, or more than MOST_FACES in them.
+    """
+    name = on_the_walk(ImageRow.model_name) if by == "model" else _written(ImageRow.created_at, by)
+    found: Any = select(ImageRow.id, name, ImageRow.face_count)
+    found = found.order_by(ImageRow.created_at.desc(), ImageRow.id.desc()).limit(MOST_IMAGES + 1)
+    with snapshot():
+        conditions = [*matching_images(filters), on_the_walk(ImageRow.face_count) > 0]
+        images = db.session.execute(found.where(*conditions)).all()
+        if len(images) > MOST_IMAGES or sum(image.face_count for image in images) > MOST_FACES:
+            raise TooWideSpan(
+                f"moods are made image by image, and there are more than {MOST_IMAGES:,}, or "
+                f"{MOST_FACES:,} faces in them: ask for a shorter time with since and until"
+            )
+        spans = {image_id: span for image_id, span, _ in images}
+        ids = list(spans)
+        for first in range(0, len(ids), IMAGES_AT_ONCE):
+            for image_id, faces in _faces_of(ids[first : first + IMAGES_AT_ONCE]):
+                yield spans[image_id], faces
+
+
+def _faces_of(image_ids: list[int]) -> Iterator[tuple[int, list[Face]]]:
+    """Past the ORM, whose objects cost many times as much as the faces."""
+    corners = (FaceRow.x1, FaceRow.y1, FaceRow.x2, FaceRow.y2)
+    found: Any = select(
+        FaceRow.image_id,
+        FaceRow.number,
+        *corners,
+        FaceRow.detection_score,
+        EmotionRow.emotion,
+        EmotionRow.probability,
+    )
+    found = found.join(EmotionRow, EmotionRow.face_id == FaceRow.id)
+    found = found.where(FaceRow.image_id.in_(image_ids))
+    found = found.order_by(FaceRow.image_id, FaceRow.number, EmotionRow.position)
+    for image_id, its in groupby(db.session.execute(found), attrgetter("image_id")):
+        faces = []
+        for _, of_face in groupby(its, attrgetter("number")):
+            rows = list(of_face)
+            probabilities = {row.emotion: row.probability for row in rows}
+            faces.append(Face(Box(*rows[0][2:6]), probabilities, rows[0].detection_score))
+        yield image_id, faces
 
 
 def _refuse_too_many(spans: dict[str, _Sums]) -> None:

@@ -64,8 +64,8 @@ class Group:
     @property
     def sizes(self) -> Array:
         """The longer sides (F,) of the boxes."""
-        x1, y1, x2, y2 = self.boxes_xyxy.T
-        return np.maximum(x2 - x1, y2 - y1)
+        sides: Array = (self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]).max(axis=1)
+        return sides
 
 
 Pooled = tuple[Array, Array]
@@ -150,8 +150,7 @@ def quality(group: Group) -> Pooled:
     """Σ w_f p_f, w_f ∝ √s_f · c_f · (1 − H(p_f) / ln K), of the longer side s, the detection score
     c (1 where there is none) and the entropy H: small, doubtful and undecided faces count less
     (uncertainty-aware weights as in arXiv 2310.04306). Where all weigh 0, all weigh the same."""
-    sureness = np.array([_agreement(row) for row in group.probabilities])
-    return _linear(group, group.sizes**GAMMA * group.scores * sureness)
+    return _linear(group, group.sizes**GAMMA * group.scores * _sureness(group.probabilities))
 
 
 def most_negative(group: Group) -> Pooled:
@@ -245,7 +244,7 @@ def mood_of(
         aggregator,
         mood=group.labels[_first(pooled, average)],
         distribution=distribution,
-        agreement=_agreement(average),
+        agreement=float(_sureness(average)),
         valence=_valence(distribution),
         shares={label: dominants[label] / len(used) for label in group.labels},
         faces=tuple(
@@ -301,7 +300,7 @@ class Moods:
             pictures,
             mood=labels[_first(pooled, shares)],
             distribution=distribution,
-            agreement=_agreement(pooled),
+            agreement=float(_sureness(pooled)),
             valence=_valence(distribution),
             shares=dict(zip(labels, shares.tolist(), strict=True)),
         )
@@ -340,13 +339,15 @@ def _first(distribution: Array, otherwise: Array) -> int:
     return int(np.lexsort((-otherwise.round(_DIGITS), -distribution.round(_DIGITS)))[0])
 
 
-def _agreement(distribution: Array) -> float:
-    """1 − H/ln K: 1 for one sure emotion, 0 for all of K alike."""
-    if len(distribution) == 1:
-        return 1.0
-    shown = distribution[distribution > 0]
-    entropy = -(shown * np.log(shown)).sum()
-    return float(np.clip(1 - entropy / np.log(len(distribution)), 0, 1))
+def _sureness(distributions: Array) -> Array:
+    """1 − H/ln K of each distribution (…, K): 1 for one sure emotion, 0 for all of K alike."""
+    classes = distributions.shape[-1]
+    if classes == 1:
+        return np.ones(distributions.shape[:-1])
+    logarithms = np.log(np.where(distributions > 0, distributions, 1))
+    entropies = -(distributions * logarithms).sum(axis=-1)
+    sureness: Array = np.clip(1 - entropies / np.log(classes), 0, 1)
+    return sureness
 
 
 def _valence(distribution: Mapping[str, float]) -> dict[str, float]:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.vision.mood import AGGREGATORS, DEFAULT, Group, Mood, Moods, OverallMood, mood_of
@@ -238,9 +238,11 @@ def groups(draw):
 
 
 each_aggregator = pytest.mark.parametrize("aggregator", AGGREGATORS)
+some = settings(max_examples=40, deadline=None)
 
 
 @each_aggregator
+@some
 @given(faces=groups())
 def test_weights_and_distribution_are_shares(aggregator, faces):
     weights, distribution = AGGREGATORS[aggregator](Group.of(faces))
@@ -254,6 +256,7 @@ def test_weights_and_distribution_are_shares(aggregator, faces):
 
 
 @each_aggregator
+@some
 @given(faces=groups(), chance=st.randoms(use_true_random=False))
 def test_the_order_of_the_faces_does_not_matter(aggregator, faces, chance):
     order = list(range(len(faces)))
@@ -269,6 +272,7 @@ def test_the_order_of_the_faces_does_not_matter(aggregator, faces, chance):
 
 
 @each_aggregator
+@some
 @given(faces=groups())
 def test_one_face_is_its_own_group(aggregator, faces):
     mood = mood_of(faces[:1], aggregator)
@@ -282,6 +286,7 @@ def test_one_face_is_its_own_group(aggregator, faces):
         assert dict(mood.distribution) == pytest.approx(dict(own), abs=least)
 
 
+@some
 @given(faces=groups(), min_face_px=st.floats(0, 400), min_confidence=st.floats(0, 1))
 def test_every_face_is_weighed_or_left_out(faces, min_face_px, min_confidence):
     mood = mood_of(faces, min_face_px=min_face_px, min_confidence=min_confidence)
