@@ -75,7 +75,7 @@ class Summary(MethodView):
 
         `mood` adds to each span the mean of the moods of its images that have one, each of which
         counts alike; with a filter on faces, images are whole all the same. It looks at no more
-        than 20,000 images with 100,000 faces.
+        than 10,000 images with 50,000 faces.
         """
         spans = summary.summarise(asked.filters, by=asked.by)
         if asked.mood is None:
