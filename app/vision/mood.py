@@ -32,9 +32,9 @@ VALENCE = {
 }
 ALARMING = ("anger", "disgust", "fear", "sadness")  # what `most_negative` looks for
 TRIMMED = 0.2  # of the faces, at each end
-LEAST = 1e-3  # a probability in the logarithmic pool: no face alone forbids an emotion
+LEAST = 0.01  # a probability in the logarithmic pool: no face alone forbids an emotion
 FALLOFF = 0.5  # of the weight, at the face farthest from the group's middle
-GAMMA = 0.5  # exponent of the size in `quality`
+GAMMA = 0.25  # exponent of the size in `quality`
 _DIGITS = 9
 _NOTHING = 1e-9
 
@@ -122,7 +122,7 @@ def vote(group: Group) -> Pooled:
 
 
 def logpool(group: Group) -> Pooled:
-    """exp((1/F) Σ ln max(p_f, .001)), brought back to a sum of 1: the logarithmic opinion pool, a
+    """exp((1/F) Σ ln max(p_f, .01)), brought back to a sum of 1: the logarithmic opinion pool, a
     geometric mean (Genest & Zidek 1986, Statist. Sci. 1). Each face weighs 1/F."""
     count = len(group.scores)
     pooled = np.exp(np.log(np.maximum(group.probabilities, LEAST)).mean(axis=0))
@@ -147,7 +147,7 @@ def centrality(group: Group) -> Pooled:
 
 
 def quality(group: Group) -> Pooled:
-    """Σ w_f p_f, w_f ∝ √s_f · c_f · (1 − H(p_f) / ln K), of the longer side s, the detection score
+    """Σ w_f p_f, w_f ∝ s_f^¼ · c_f · (1 − H(p_f) / ln K), of the longer side s, the detection score
     c (1 where there is none) and the entropy H: small, doubtful and undecided faces count less
     (uncertainty-aware weights as in arXiv 2310.04306). Where all weigh 0, all weigh the same."""
     return _linear(group, group.sizes**GAMMA * group.scores * _sureness(group.probabilities))
@@ -174,7 +174,7 @@ AGGREGATORS: dict[str, Callable[[Group], Pooled]] = {
     "quality": quality,
     "most_negative": most_negative,
 }
-DEFAULT = "mean"
+DEFAULT = "quality"  # right most often in docs/mood.md
 
 
 @dataclass(frozen=True, slots=True)
