@@ -186,11 +186,13 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     arguments = ["--data", str(shared), "--models-dir", str(ROOT / "models")]
     arguments += ["--detectors", "single_shot", "--scenes", "9", "--write"]
     monkeypatch.setattr("sys.argv", ["mood", *arguments])
+    monkeypatch.setattr(mood, "transforms_table", lambda *_: "| of small faces |")
     mood.main()
     text = (tmp_path / "docs" / "mood.md").read_text()
     assert capsys.readouterr().out.endswith(text + "\n")
     assert "9 scenes of 640 × 640 pixels" in text
     assert "made from the labels of its\nfaces" in text
+    assert text.endswith("| of small faces |\n")
     assert "nan" not in text
     assert "{" not in text
     assert (tmp_path / "docs" / "mood.png").stat().st_size > 5_000
