@@ -50,7 +50,7 @@ from evaluation.moods import (
 from evaluation.single_shot import DETECTORS, MAX_PIXELS, NO_FACE
 from evaluation.speed import machine
 from evaluation.systems import CLASSIFIER, EVERYTHING_PX, System, shots, systems
-from evaluation.transforms import transforms_table
+from evaluation.transforms import SMALL, Gains, gains, helpful, transforms_table
 from training.data import DataError, read_split
 from training.data.photos import PhotosError, read_portraits
 from training.data.sources import CROP_SIDE, FERPLUS, PHOTOS, validation_sources
@@ -349,8 +349,8 @@ To make a mood of faces that were found takes {pooling:.2f} ms (median over aggr
 EmoSense tried super-resolution between crop and classifier. Here held-out faces are shrunk to a
 size (longer side of the box, given) and named by `{classifier}` after a transform of the crop:
 local contrast (`clahe`), enlarging by cubic splines, and that with an unsharp mask. In brackets how
-much more are right than without any, in points (95 %, bootstrap over faces). A transform becomes an
-option of the service if it helps on both sets of faces at the sizes that need it.
+much more are right than without any, in points (95 %, bootstrap over faces). What helps with both
+sets of faces up to {small} pixels, beyond chance, is worth an option of the service: {helpful}.
 
 {transforms}
 """
@@ -361,7 +361,7 @@ def report(
     found: Found,
     scenes: Sequence[Scene],
     results: dict[System, dict[float, Expressions]],
-    transforms: str,
+    of_small: Gains,
 ) -> str:
     confusions = [
         f"What `{system}` names each face (IoU {IOUS[-1]} makes it found):\n\n"
@@ -392,7 +392,9 @@ def report(
         pooling=pooling_milliseconds(found),
         confusions="\n".join(confusions).rstrip(),
         classifier=CLASSIFIER,
-        transforms=transforms,
+        small=SMALL,
+        helpful=", ".join(f"`{each}`" for each in helpful(of_small)) or "none of them does",
+        transforms=transforms_table(of_small),
     )
 
 
@@ -419,7 +421,7 @@ def main() -> None:
         cast = Cast.of(validation_sources(arguments.data))
         scenes = [scene(cast, number) for number in range(arguments.scenes)]
         found = shots(engine, asked, (each.file for each in scenes))
-        transforms = transforms_table(
+        of_small = gains(
             engine.classifier(CLASSIFIER),
             read_split(arguments.data / FERPLUS, "valid", size=CROP_SIDE),
             read_portraits(arguments.data / PHOTOS, split="val"),
@@ -432,7 +434,7 @@ def main() -> None:
         for system, its in found.items()
     }
     given = everything(found, scenes)
-    text = report(given, found, scenes, results, transforms)
+    text = report(given, found, scenes, results, of_small)
     print(text)
     if arguments.write:
         PAGE.write_text(text, "utf-8")

@@ -22,6 +22,7 @@ from training.data.photos import Portrait
 from training.votes import majority
 
 SIDES = (16, 20, 24, 32, 40)  # pixels of the box's longer side
+SMALL = 24
 CLIP_LIMIT, TILES = 2.0, (4, 4)
 SHARPEN, SHARPEN_SIGMA = 0.7, 1.0
 PLAIN = "none"
@@ -110,24 +111,62 @@ def right(
     return np.array(hits, float)
 
 
-def transforms_table(classifier: Classifier, faces: Split, portraits: list[Portrait]) -> str:
-    """A row a data set and transform: the share named right by size; of the others how much more
-    that is than of PLAIN, with its interval."""
+@dataclass(frozen=True)
+class Gain:
+    """The share of faces named right, and the 95 % interval of how much more that is than without
+    any transform."""
+
+    right: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if not self.low and not self.high:
+            return percent(self.right)
+        return f"{percent(self.right)} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+
+
+Gains = dict[tuple[str, str], dict[int, Gain]]
+"""By set of faces and transform, and by size."""
+
+
+def gains(classifier: Classifier, faces: Split, portraits: list[Portrait]) -> Gains:
+    """Of every transform on both sets of faces."""
     labels = classifier.card.labels
-    sources = {
-        "FER+": (from_ferplus(faces, labels), 1.0),
-        "portraits": (from_portraits(portraits, labels), served_scale(classifier.card, GIVEN)),
-    }
-    rows = []
-    for source, (samples, scale) in sources.items():
+    sets = (
+        ("FER+", from_ferplus(faces, labels), 1.0),
+        ("portraits", from_portraits(portraits, labels), served_scale(classifier.card, GIVEN)),
+    )
+    made: Gains = {}
+    for name, samples, scale in sets:
         served = {side: right(classifier, samples, side, PLAIN, scale) for side in SIDES}
         for transform in TRANSFORMS:
-            cells = []
+            by_side = made.setdefault((f"{name} ({len(samples)})", transform), {})
             for side in SIDES:
                 hits = right(classifier, samples, side, transform, scale)
-                more = hits - served[side]
-                low, high = bootstrap_interval(more)
-                difference = f" ({100 * low:+.1f} to {100 * high:+.1f})" if more.any() else ""
-                cells.append(f"{percent(float(hits.mean()))}{difference}")
-            rows.append([f"{source} ({len(samples)})", transform, *cells])
-    return table(["faces", "transform", *(f"{side} px" for side in SIDES)], rows)
+                by_side[side] = Gain(float(hits.mean()), *bootstrap_interval(hits - served[side]))
+    return made
+
+
+def helpful(made: Gains) -> list[str]:
+    """The transforms that help, beyond chance, with both sets of faces at every size that is
+    SMALL."""
+    return [
+        transform
+        for transform in TRANSFORMS
+        if all(
+            gain.low > 0
+            for (_, name), by_side in made.items()
+            if name == transform
+            for side, gain in by_side.items()
+            if side <= SMALL
+        )
+    ]
+
+
+def transforms_table(made: Gains) -> str:
+    """A row a set of faces and transform."""
+    return table(
+        ["faces", "transform", *(f"{side} px" for side in SIDES)],
+        [[*key, *map(str, by_side.values())] for key, by_side in made.items()],
+    )

@@ -141,7 +141,7 @@ class ImageMood(MethodView):
         the model's order.
         """
         mood = mood_of(
-            queries.get(image_id).faces,
+            queries.faces(image_id),
             asked.aggregator,
             min_face_px=asked.min_face_px,
             min_confidence=asked.min_confidence,

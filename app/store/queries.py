@@ -24,6 +24,7 @@ from sqlalchemy.orm import selectinload
 
 from app.errors import NotFound
 from app.store.cursor import decode_cursor, encode_cursor
+from app.store.faces import faces_of
 from app.store.matching import face_conditions, image_conditions, matching_images
 from app.store.records import Filters, FoundFace, Page
 from app.store.retries import Retry, forget_old, remember
@@ -145,6 +146,14 @@ def get(image_id: int) -> Analysis:
     if row is None:
         raise NotFound(f"no image {image_id}")
     return _analysis(row)
+
+
+def faces(image_id: int) -> list[Face]:
+    """An image's faces, in their order. Raises NotFound."""
+    with snapshot():
+        for _, its in faces_of([image_id]):
+            return its
+    raise NotFound(f"no image {image_id}")
 
 
 def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[Analysis]:

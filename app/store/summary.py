@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
 from app.errors import TooWideSpan
+from app.store.faces import faces_of
 from app.store.matching import (
     face_conditions,
     found_images,
@@ -18,10 +17,10 @@ from app.store.matching import (
     on_the_walk,
 )
 from app.store.records import Filters, Span
-from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, ImageRow, db
+from app.store.tables import FaceRow, HourEmotionRow, HourRow, ImageRow, db
 from app.store.tallies import emotion_sums, mark, whole_hours
 from app.store.transactions import snapshot
-from app.vision.types import Box, Face
+from app.vision.types import Face
 
 MOST_IMAGES = 20_000  # to be looked at one by one, for filters that the sums do not know
 # Where the distributions of all faces are read, which takes two seconds for so many.
@@ -102,27 +101,8 @@ def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face
         spans = {image_id: span for image_id, span, _ in images}
         ids = list(spans)
         for first in range(0, len(ids), IMAGES_AT_ONCE):
-            for image_id, faces in _faces_of(ids[first : first + IMAGES_AT_ONCE]):
+            for image_id, faces in faces_of(ids[first : first + IMAGES_AT_ONCE]):
                 yield spans[image_id], faces
-
-
-def _faces_of(image_ids: list[int]) -> Iterator[tuple[int, list[Face]]]:
-    """Past the ORM, whose objects cost many times as much as the faces."""
-    face, emotion = FaceRow.__table__.c, EmotionRow.__table__.c
-    of_face = (face.image_id, face.number, face.x1, face.y1, face.x2, face.y2, face.detection_score)
-    found = (
-        select(*of_face, emotion.emotion, emotion.probability)
-        .join_from(FaceRow.__table__, EmotionRow.__table__)
-        .where(face.image_id.in_(image_ids))
-        .order_by(face.image_id, face.number, emotion.position)
-    )
-    rows = db.session.connection().execute(found).all()
-    for image_id, its in groupby(rows, itemgetter(0)):
-        faces = []
-        for (*_, x1, y1, x2, y2, score), emotions in groupby(its, itemgetter(slice(7))):
-            probabilities = dict(map(itemgetter(7, 8), emotions))
-            faces.append(Face(Box(x1, y1, x2, y2), probabilities, score))
-        yield image_id, faces
 
 
 def _refuse_too_many(spans: dict[str, _Sums]) -> None:

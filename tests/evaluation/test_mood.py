@@ -24,6 +24,7 @@ from evaluation.moods import (
     scene,
 )
 from evaluation.systems import System
+from evaluation.transforms import Gain
 from tests.conftest import LABELS
 from training.data.pictures import Picture
 from training.data.scenes import Collection, Sources
@@ -186,13 +187,13 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     arguments = ["--data", str(shared), "--models-dir", str(ROOT / "models")]
     arguments += ["--detectors", "single_shot", "--scenes", "9", "--write"]
     monkeypatch.setattr("sys.argv", ["mood", *arguments])
-    monkeypatch.setattr(mood, "transforms_table", lambda *_: "| of small faces |")
+    monkeypatch.setattr(mood, "gains", lambda *_: {("FER+", "clahe"): {16: Gain(0.5, -0.1, 0.1)}})
     mood.main()
     text = (tmp_path / "docs" / "mood.md").read_text()
     assert capsys.readouterr().out.endswith(text + "\n")
     assert "9 scenes of 640 × 640 pixels" in text
     assert "made from the labels of its\nfaces" in text
-    assert text.endswith("| of small faces |\n")
+    assert text.endswith("| FER+ | clahe | 50.0 % (-10.0 to +10.0) |\n")
     assert "nan" not in text
     assert "{" not in text
     assert (tmp_path / "docs" / "mood.png").stat().st_size > 5_000

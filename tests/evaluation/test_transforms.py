@@ -6,7 +6,16 @@ import pytest
 from app.vision.image import crop_face
 from app.vision.types import Box
 from evaluation import transforms
-from evaluation.transforms import TRANSFORMS, Sample, from_ferplus, right, transforms_table
+from evaluation.transforms import (
+    TRANSFORMS,
+    Gain,
+    Sample,
+    from_ferplus,
+    gains,
+    helpful,
+    right,
+    transforms_table,
+)
 from tests.conftest import LABELS
 from training.data import Split
 
@@ -89,8 +98,18 @@ def test_the_table_has_a_row_for_each_set_and_transform(monkeypatch):
         "from_portraits",
         lambda *_: [Sample(crops[0], Box(0, 0, 48, 48), "anger")],
     )
-    lines = transforms_table(BrightIsHappy(), faces, []).splitlines()
+    made = gains(BrightIsHappy(), faces, [])
+    lines = transforms_table(made).splitlines()
     assert lines[0] == "| faces | transform | 16 px | 24 px |"
     assert lines[2] == "| FER+ (2) | none | 100.0 % | 100.0 % |"
     assert lines[6] == "| portraits (1) | none | 0.0 % | 0.0 % |"
     assert len(lines) == 2 + 2 * len(TRANSFORMS)
+
+
+def test_what_helps_does_so_with_both_sets_at_every_small_size():
+    better, doubtful = Gain(0.8, 0.01, 0.03), Gain(0.8, -0.01, 0.03)
+    made = {(faces, name): {16: better, 40: doubtful} for faces in "ab" for name in TRANSFORMS}
+    made["b", "clahe"] = {16: doubtful, 40: better}
+    assert helpful(made) == ["none", "bicubic", "bicubic and sharpened"]
+    assert str(better) == "80.0 % (+1.0 to +3.0)"
+    assert str(Gain(0.8, 0, 0)) == "80.0 %"
