@@ -134,7 +134,12 @@ def questions(images: int, *, of: int) -> dict[str, str]:
         "images": encode_cursor(middle, deep_id),
         "faces": encode_cursor(middle, deep_id, 1),
     }
-    asked = {"images/{id}": f"/v1/images/{images // 2}"}
+    asked = {
+        "images/{id}": f"/v1/images/{images // 2}",
+        "images/{id}/mood": f"/v1/images/{images // 2}/mood?aggregator=quality",
+        "images with their moods, first page": "/v1/images?mood=quality",
+        "summary by hour with moods, a day": f"/v1/summary?by=hour&mood=quality&{day}",
+    }
     for what, cursor in cursors.items():
         for name, query in filters.items():
             asked[f"{what} {name}, first page"] = f"/v1/{what}?{query}"

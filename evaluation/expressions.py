@@ -55,7 +55,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Expressions:
-    """`precisions` holds the AP at IoU .5 of each emotion that any face shows, `counts` how many
+    """`precisions` holds the AP of each emotion that any face shows, `counts` how many
     do, `faces` the AP of faces whatever they show; `confusion` (labels + 1, labels + 1) counts at
     the served score, its last row and column being "no face"."""
 
@@ -69,14 +69,16 @@ class Expressions:
         return float(np.mean(list(self.precisions.values())))
 
 
-def expressions(found: Sequence[Shot], truths: Sequence[Truth]) -> Expressions:
-    """Of one system on pictures whose expressions are known."""
+def expressions(
+    found: Sequence[Shot], truths: Sequence[Truth], *, min_iou: float = MAP_IOU
+) -> Expressions:
+    """Of one system on pictures whose expressions are known; `min_iou` is that of the AP."""
     shown = [label for truth in truths for _, label in truth.faces if label]
     counts = {label: shown.count(label) for label in LABELS if label in shown}
     precisions = {
         label: average_precision(
             [
-                tally(shot.detections_of(label), _marked(truth, label), min_iou=MAP_IOU)
+                tally(shot.detections_of(label), _marked(truth, label), min_iou=min_iou)
                 for shot, truth in zip(found, truths, strict=True)
             ]
         )
@@ -84,7 +86,7 @@ def expressions(found: Sequence[Shot], truths: Sequence[Truth]) -> Expressions:
     }
     faces = average_precision(
         [
-            tally(_scored(shot), _marked(truth, None), min_iou=MAP_IOU)
+            tally(_scored(shot), _marked(truth, None), min_iou=min_iou)
             for shot, truth in zip(found, truths, strict=True)
         ]
     )

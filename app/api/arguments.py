@@ -21,6 +21,7 @@ from app.api.current import settings
 from app.api.documents import View
 from app.api.pictures import MAX_FILE_NAME
 from app.store.records import Filters
+from app.vision.mood import AGGREGATORS, DEFAULT
 from app.vision.types import Wanted
 
 PROBABILITY = validate.Range(0, 1)
@@ -33,6 +34,13 @@ LONG_NAME = validate.Length(max=4 * MAX_FILE_NAME)  # may be a path; its last pa
 VIEW = fields.String(
     validate=validate.OneOf(["full"]),
     metadata={"description": "`full` answers with numbers at full precision, sizes and timings"},
+)
+MOOD = fields.String(
+    validate=validate.OneOf(list(AGGREGATORS)),
+    metadata={
+        "description": "adds the mood of the group, by this aggregator: see "
+        "`GET /v1/images/{image_id}/mood`"
+    },
 )
 
 
@@ -60,7 +68,7 @@ class UtcTime(fields.AwareDateTime):
 class AnalyseRequest:
     options: Options
     file_name: str | None
-    full: bool
+    view: View
 
 
 class AnalyseArguments(Arguments):
@@ -96,6 +104,7 @@ class AnalyseArguments(Arguments):
         metadata={"description": "name to keep, where the picture comes without one or by URL"},
     )
     view = VIEW
+    mood = MOOD
     store = fields.Boolean(
         load_default=True,
         metadata={"description": "`false` analyses without keeping anything"},
@@ -111,7 +120,8 @@ class AnalyseArguments(Arguments):
             wanted=Wanted(**{name: data[name] for name in Wanted.__slots__ if name in data}),
             store=data["store"],
         )
-        return AnalyseRequest(options, data.get("file_name"), full="view" in data)
+        view = View(full="view" in data, mood=data.get("mood"))
+        return AnalyseRequest(options, data.get("file_name"), view)
 
 
 class ViewArguments(Arguments):
@@ -123,7 +133,43 @@ class ViewArguments(Arguments):
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> Any:
-        return View(threshold=data.get("threshold"), full="view" in data)
+        return _view(data)
+
+
+class ImageArguments(ViewArguments):
+    mood = MOOD
+
+
+@dataclass(frozen=True, slots=True)
+class MoodRequest:
+    aggregator: str
+    min_face_px: float
+    min_confidence: float
+
+
+class MoodArguments(Arguments):
+    aggregator = fields.String(
+        load_default=DEFAULT,
+        validate=validate.OneOf(list(AGGREGATORS)),
+        metadata={"description": "how the faces' distributions become one"},
+    )
+    min_face_px = fields.Float(
+        load_default=0.0,
+        validate=validate.Range(0, BIGGEST_INT),
+        metadata={"description": "leaves out faces whose longer side has fewer pixels"},
+    )
+    min_confidence = fields.Float(
+        load_default=0.0,
+        validate=PROBABILITY,
+        metadata={
+            "description": "leaves out faces with a smaller `detection_score`; those without one "
+            "stay"
+        },
+    )
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> MoodRequest:
+        return MoodRequest(**data)
 
 
 class FilterArguments(Arguments):
@@ -160,16 +206,21 @@ class PageArguments(FilterArguments, ViewArguments):
     def make(self, data: dict[str, Any], **_: Any) -> PageRequest:
         return PageRequest(
             filters=_filters(data),
-            view=View(threshold=data.get("threshold"), full="view" in data),
+            view=_view(data),
             size=data["page_size"],
             cursor=data.get("cursor"),
         )
+
+
+class ImagePageArguments(PageArguments):
+    mood = MOOD
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRequest:
     filters: Filters
     by: str
+    mood: str | None
 
 
 class SummaryArguments(FilterArguments):
@@ -178,10 +229,16 @@ class SummaryArguments(FilterArguments):
         validate=validate.OneOf(["hour", "day", "model"]),
         metadata={"description": "hours and days are UTC"},
     )
+    mood = fields.String(
+        validate=validate.OneOf(list(AGGREGATORS)),
+        metadata={
+            "description": "adds to each span the mean of its images' moods by this aggregator"
+        },
+    )
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> SummaryRequest:
-        return SummaryRequest(filters=_filters(data), by=data["by"])
+        return SummaryRequest(filters=_filters(data), by=data["by"], mood=data.get("mood"))
 
 
 class ErasureArguments(FilterArguments):
@@ -204,6 +261,10 @@ class LegacyArguments(Schema):
 
     threshold = fields.Float(load_default=lambda: settings().threshold, validate=PROBABILITY)
     file_name = fields.String(validate=LONG_NAME)
+
+
+def _view(data: dict[str, Any]) -> View:
+    return View(data.get("threshold"), full="view" in data, mood=data.get("mood"))
 
 
 def _filters(data: dict[str, Any]) -> Filters:

@@ -62,9 +62,12 @@ class ApiBlueprint(flask_smorest.Blueprint):
     def _prepare_arguments_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
         # OpenAPI knows no parameter that may also be a field of the body; those are documented
         # once as a query parameter and once in the body's own schema.
-        for parameter in doc_info.get("arguments", {}).get("parameters", []):
+        arguments = doc_info.get("arguments", {}).get("parameters", [])
+        for parameter in arguments:
             if parameter["in"] == "options":
                 parameter["in"] = "query"
+        if arguments:  # those that a view documents by hand would replace them
+            arguments += doc_info.get("manual_doc", {}).pop("parameters", [])
         return super()._prepare_arguments_doc(doc, doc_info, **kwargs)
 
 

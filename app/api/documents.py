@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.store.records import FoundFace, Page, Span
+from app.vision.mood import Mood, OverallMood, mood_of
 from app.vision.types import Analysis, Face
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How to look at what was found: with a threshold (each image's own where it is None), and
-    in the documented form or the full one."""
+    """How to look at what was found: with a threshold (each image's own where it is None), in the
+    documented form or the full one, and with the group's mood by the aggregator of that name."""
 
     threshold: float | None = None
     full: bool = False
+    mood: str | None = None
 
     def threshold_of(self, analysis: Analysis) -> float:
         return analysis.threshold if self.threshold is None else self.threshold
@@ -47,6 +49,8 @@ def image_document(analysis: Analysis, view: View) -> dict[str, Any]:
         face_document(number, face, threshold, full=view.full)
         for number, face in enumerate(analysis.faces, start=1)
     ]
+    if view.mood is not None:
+        document["mood"] = mood_document(mood_of(analysis.faces, view.mood))
     return document
 
 
@@ -64,6 +68,22 @@ def face_document(number: int, face: Face, threshold: float, *, full: bool) -> d
         "face_id": number,
         **face.shown(threshold),
         "bbox": [str(round(value)) for value in face.box.xyxy],
+    }
+
+
+def mood_document(mood: Mood) -> dict[str, Any]:
+    return {
+        "mood": mood.mood,
+        "distribution": dict(mood.distribution),
+        "aggregator": mood.aggregator,
+        "agreement": mood.agreement,
+        "valence": dict(mood.valence),
+        "shares": dict(mood.shares),
+        "faces": [
+            {"face_id": face.number, "weight": face.weight, "dominant": face.dominant}
+            for face in mood.faces
+        ],
+        "left_out": [{"face_id": face.number, "reason": face.reason} for face in mood.left_out],
     }
 
 
@@ -87,8 +107,8 @@ def face_page_document(page: Page[FoundFace], view: View) -> dict[str, Any]:
     return {"faces": faces, "next_cursor": page.next_cursor}
 
 
-def span_document(span: Span) -> dict[str, Any]:
-    return {
+def span_document(span: Span, mood: OverallMood | None = None) -> dict[str, Any]:
+    document: dict[str, Any] = {
         "span": span.span,
         "images": span.images,
         "faces": span.faces,
@@ -97,6 +117,16 @@ def span_document(span: Span) -> dict[str, Any]:
             for emotion, mean in span.mean_probability.items()
         },
     }
+    if mood is not None:
+        document["mood"] = {
+            "mood": mood.mood,
+            "images": mood.pictures,
+            "distribution": dict(mood.distribution),
+            "agreement": mood.agreement,
+            "valence": dict(mood.valence),
+            "shares": dict(mood.shares),
+        }
+    return document
 
 
 def time_text(analysis: Analysis) -> str:

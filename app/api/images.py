@@ -12,13 +12,15 @@ from app.api.arguments import (
     AnalyseArguments,
     AnalyseRequest,
     ErasureArguments,
-    PageArguments,
+    ImageArguments,
+    ImagePageArguments,
+    MoodArguments,
+    MoodRequest,
     PageRequest,
-    ViewArguments,
 )
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.current import engine, in_turn, settings, turns
-from app.api.documents import View, image_document, image_page_document
+from app.api.documents import View, image_document, image_page_document, mood_document
 from app.api.metrics import observe
 from app.api.pictures import read_pictures
 from app.api.problems import as_problem, problem, problem_response
@@ -28,6 +30,7 @@ from app.api.schemas import (
     ImagePageSchema,
     ImageSchema,
     JsonBody,
+    MoodSchema,
     MultipartBody,
     UrlBody,
 )
@@ -35,6 +38,7 @@ from app.store import queries
 from app.store.keys import Right
 from app.store.records import Filters
 from app.vision.image import image_type
+from app.vision.mood import mood_of
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
 
@@ -89,7 +93,7 @@ class Images(MethodView):
             return _answer_one(pictures[0], asked, accepted)
 
     @blp.needs(Right.READ)
-    @blp.arguments(PageArguments, location="query")
+    @blp.arguments(ImagePageArguments, location="query")
     @blp.response(200, ImagePageSchema)
     def get(self, asked: PageRequest) -> Any:
         """Stored images, newest first, in the documented JSON
@@ -111,7 +115,7 @@ class Images(MethodView):
 @blp.route(f"/<int(max={BIGGEST_ID}):image_id>")
 class Image(MethodView):
     @blp.needs(Right.READ)
-    @blp.arguments(ViewArguments, location="query")
+    @blp.arguments(ImageArguments, location="query")
     @blp.response(200, ImageSchema)
     def get(self, view: View, image_id: int) -> Any:
         """One stored image"""
@@ -137,6 +141,28 @@ class KeptPicture(MethodView):
         return Response(data, content_type=f"image/{image_type(data).lower()}")
 
 
+@blp.route(f"/<int(max={BIGGEST_ID}):image_id>/mood")
+class ImageMood(MethodView):
+    @blp.needs(Right.READ)
+    @blp.arguments(MoodArguments, location="query")
+    @blp.response(200, MoodSchema)
+    def get(self, asked: MoodRequest, image_id: int) -> Any:
+        """The mood of the group in one stored image
+
+        From what is stored of its faces, so aggregator and filters can be others at every call.
+        Where no face passes the filters, `mood` is null and `distribution` empty. Of equally
+        probable emotions the one with the larger mean over the faces is the mood, then the first in
+        the model's order.
+        """
+        mood = mood_of(
+            queries.faces(image_id),
+            asked.aggregator,
+            min_face_px=asked.min_face_px,
+            min_confidence=asked.min_confidence,
+        )
+        return mood_document(mood)
+
+
 def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -> Response:
     if accepted in PICTURE_TYPES:
         analysis, drawn = analyse_and_draw(
@@ -145,7 +171,7 @@ def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -
         response = Response(drawn, content_type=accepted)
     else:
         analysis = analyse(engine(), picture, asked.options, do=in_turn)
-        response = jsonify(image_document(analysis, View(full=asked.full)))
+        response = jsonify(image_document(analysis, asked.view))
     observe(analysis)
     if asked.options.store:
         response.status_code = 201
@@ -170,7 +196,7 @@ def _answer_several(
             errors.append((index, picture.file_name, as_problem(error)))
         else:
             observe(analysis)
-            images.append(image_document(analysis, View(full=asked.full)))
+            images.append(image_document(analysis, asked.view))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]
         return problem_response(errors[0][2], errors=fields)

@@ -120,6 +120,70 @@ class FaceSchema(Schema):
     )
 
 
+class WeighedFaceSchema(Schema):
+    face_id = fields.Integer(required=True)
+    weight = fields.Float(required=True, metadata={"description": "its share in the answer"})
+    dominant = fields.String(required=True)
+
+
+class LeftOutSchema(Schema):
+    face_id = fields.Integer(required=True)
+    reason = fields.String(
+        required=True, metadata={"description": "the filter", "example": "min_face_px"}
+    )
+
+
+class CommonMoodSchema(Schema):
+    mood = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "the most probable emotion; null where no face is usable"},
+    )
+    distribution = fields.Dict(
+        fields.String(), fields.Float(), required=True, metadata={"description": "sums to 1"}
+    )
+    agreement = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "1 − entropy / ln(emotions) of the plain mean: 1 where all are sure of "
+            "the same emotion"
+        },
+    )
+    valence = fields.Dict(
+        fields.String(),
+        fields.Float(),
+        required=True,
+        metadata={
+            "description": "the distribution's sums: happiness is positive; neutral and surprise "
+            "are neutral; sadness, anger, disgust, fear and contempt negative; others are left out",
+            "example": {"positive": 0.7, "neutral": 0.2, "negative": 0.1},
+        },
+    )
+
+
+class MoodSchema(CommonMoodSchema):
+    aggregator = fields.String(required=True)
+    shares = fields.Dict(
+        fields.String(),
+        fields.Float(),
+        required=True,
+        metadata={"description": "of the faces, by their most probable emotion"},
+    )
+    faces = fields.List(fields.Nested(WeighedFaceSchema), required=True)
+    left_out = fields.List(fields.Nested(LeftOutSchema), required=True)
+
+
+class SpanMoodSchema(CommonMoodSchema):
+    images = fields.Integer(required=True, metadata={"description": "that have a mood"})
+    shares = fields.Dict(
+        fields.String(),
+        fields.Float(),
+        required=True,
+        metadata={"description": "of the images, by their mood"},
+    )
+
+
 class ImageSchema(Schema):
     """The documented image. What is marked so comes with `view=full` only."""
 
@@ -146,6 +210,7 @@ class ImageSchema(Schema):
         metadata={"description": "`view=full` only; `store` is known to the answer of POST alone"},
     )
     faces = fields.List(fields.Raw(metadata=either("Face", "FullFace")), required=True)
+    mood = fields.Nested(MoodSchema, metadata={"description": "with `mood` only"})
 
 
 class ItemProblemSchema(ProblemSchema):
@@ -191,6 +256,7 @@ class SpanSchema(Schema):
     images = fields.Integer(required=True)
     faces = fields.Integer(required=True)
     emotions = fields.Dict(fields.String(), fields.Nested(SpanEmotionSchema), required=True)
+    mood = fields.Nested(SpanMoodSchema, metadata={"description": "with `mood` only"})
 
 
 class SummarySchema(Schema):

@@ -25,6 +25,7 @@ from sqlalchemy.orm import selectinload
 
 from app.errors import NotFound
 from app.store.cursor import decode_cursor, encode_cursor
+from app.store.faces import faces_of
 from app.store.matching import face_conditions, image_conditions, matching_images
 from app.store.pictures import pictures
 from app.store.records import Filters, FoundFace, Page
@@ -214,6 +215,14 @@ def picture(image_id: int) -> bytes:
     if row.picture_file is None:
         raise NotFound(f"the picture of image {image_id} is not kept")
     return pictures().read(row.picture_file)
+
+
+def faces(image_id: int) -> list[Face]:
+    """An image's faces, in their order. Raises NotFound."""
+    with snapshot():
+        for _, its in faces_of([image_id]):
+            return its
+    raise NotFound(f"no image {image_id}")
 
 
 def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[Analysis]:

@@ -1,20 +1,31 @@
 """Counts and means over many images, from the sums by the hour wherever these are of use."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
 from app.errors import TooWideSpan
-from app.store.matching import face_conditions, found_images, image_conditions, on_the_walk
+from app.store.faces import faces_of
+from app.store.matching import (
+    face_conditions,
+    found_images,
+    image_conditions,
+    matching_images,
+    on_the_walk,
+)
 from app.store.records import Filters, Span
 from app.store.tables import FaceRow, HourEmotionRow, HourRow, ImageRow, db
 from app.store.tallies import emotion_sums, mark, whole_hours
 from app.store.transactions import snapshot
+from app.vision.types import Face
 
 MOST_IMAGES = 20_000  # to be looked at one by one, for filters that the sums do not know
+# Where the distributions of all faces are read, which takes two seconds for so many.
+MOST_IMAGES_READ, MOST_FACES_READ = 10_000, 50_000
+IMAGES_AT_ONCE = 500
 # A year by the hour has fewer.
 MOST_SPANS = 10_000
 
@@ -66,6 +77,32 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
             _add_images(spans, images, face_conditions(filters), by)
     _refuse_too_many(spans)
     return [_span(name, spans[name]) for name in sorted(spans)]
+
+
+def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face]]]:
+    """The faces of each image that matches and has any, all of them, with the span that it is in;
+    of one state of the database, read a few images at a time.
+
+    Raises TooWideSpan where there are more than MOST_IMAGES_READ, or more than MOST_FACES_READ.
+    """
+    name = on_the_walk(ImageRow.model_name) if by == "model" else _written(ImageRow.created_at, by)
+    found: Any = select(ImageRow.id, name, ImageRow.face_count)
+    found = found.order_by(ImageRow.created_at.desc(), ImageRow.id.desc())
+    with snapshot():
+        conditions = [*matching_images(filters), on_the_walk(ImageRow.face_count) > 0]
+        found = found.where(*conditions).limit(MOST_IMAGES_READ + 1)
+        images = db.session.execute(found).all()
+        of_faces = sum(image.face_count for image in images)
+        if len(images) > MOST_IMAGES_READ or of_faces > MOST_FACES_READ:
+            raise TooWideSpan(
+                f"moods are made image by image, and there are more than {MOST_IMAGES_READ:,}, or "
+                f"{MOST_FACES_READ:,} faces: ask for a shorter time with since and until"
+            )
+        spans = {image_id: span for image_id, span, _ in images}
+        ids = list(spans)
+        for first in range(0, len(ids), IMAGES_AT_ONCE):
+            for image_id, faces in faces_of(ids[first : first + IMAGES_AT_ONCE]):
+                yield spans[image_id], faces
 
 
 def _refuse_too_many(spans: dict[str, _Sums]) -> None:

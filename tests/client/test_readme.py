@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+import emotions
 import pytest
 
-import emotions
 from tests.client.test_with_service import PHOTO
 
 README = (Path(__file__).parent.parent.parent / "client" / "README.md").read_text()

@@ -199,3 +199,38 @@ def test_images_from_before_the_sums_are_in_them():
     upgrade()
     assert tallies.mark() == 12
     assert_same()
+
+
+def test_the_faces_of_each_image_come_whole_with_its_span(monkeypatch):
+    monkeypatch.setattr(summary, "IMAGES_AT_ONCE", 2)
+    saved = [(HAPPY, ANGRY), (), (CALM,), (ANGRY,), (CALM, HAPPY, ANGRY)]
+    for hour, faces in enumerate(saved):
+        queries.save(analysis(*faces, minutes=60 * hour, model=MODEL if hour else OTHER))
+    hours = {f"2026-05-04T{12 + hour}:00:00Z": faces for hour, faces in enumerate(saved) if faces}
+    read = {span: tuple(its) for span, its in summary.faces_by_span(Filters(), by="hour")}
+    assert read == hours
+    assert [list(face.probabilities) for face in read["2026-05-04T12:00:00Z"]] == [
+        list(face.probabilities) for face in saved[0]
+    ]
+    days = [span for span, _ in summary.faces_by_span(Filters(), by="day")]
+    assert days == ["2026-05-04"] * 4
+    models = summary.faces_by_span(Filters(emotion="anger"), by="model")
+    assert sorted((span, len(its)) for span, its in models) == [
+        (OTHER.name, 2),
+        (MODEL.name, 1),
+        (MODEL.name, 3),
+    ]
+    until = Filters(until=NOON + timedelta(hours=3))
+    assert [len(its) for _, its in summary.faces_by_span(until, by="day")] == [2, 1]
+
+
+@pytest.mark.parametrize("most", [{"MOST_IMAGES_READ": 2}, {"MOST_FACES_READ": 3}], ids=str)
+def test_more_faces_than_can_be_read_are_refused(monkeypatch, most):
+    for hour in range(3):
+        queries.save(analysis(HAPPY, ANGRY, minutes=60 * hour))
+    for name, value in most.items():
+        monkeypatch.setattr(summary, name, value)
+    with pytest.raises(TooWideSpan, match="since and until"):
+        list(summary.faces_by_span(Filters(), by="day"))
+    later = Filters(since=NOON + timedelta(hours=2))
+    assert len(list(summary.faces_by_span(later, by="day"))) == 1

@@ -1,0 +1,16 @@
+"""The use case: the mood of many stored images, over time."""
+
+from collections import defaultdict
+
+from app.store.records import Filters
+from app.store.summary import faces_by_span
+from app.vision.mood import Moods, OverallMood, mood_of
+
+
+def moods_by_span(filters: Filters, *, by: str, aggregator: str) -> dict[str, OverallMood]:
+    """For each hour, day or model the mean of the moods of its images that match and have one.
+    Raises TooWideSpan."""
+    moods: defaultdict[str, Moods] = defaultdict(Moods)
+    for span, faces in faces_by_span(filters, by=by):
+        moods[span].add(mood_of(faces, aggregator))
+    return {span: its.overall() for span, its in moods.items()}

@@ -1,0 +1,172 @@
+"""What might help with small faces, between crop and classifier: measured before it is offered.
+
+EmoSense tried super-resolution there. Each transform makes the classifier's crop of one face; faces
+are shrunk to a size by area, as a camera that stands farther away does, and their boxes given.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.vision.classifier import Classifier
+from app.vision.image import crop_face
+from app.vision.types import Box
+from evaluation.field import GIVEN, read_rasters, served_scale
+from evaluation.markdown import percent, table
+from evaluation.metrics import bootstrap_interval
+from training.data import Split
+from training.data.photos import Portrait
+from training.votes import majority
+
+SIDES = (16, 20, 24, 32, 40)  # pixels of the box's longer side
+SMALL = 24
+CLIP_LIMIT, TILES = 2.0, (4, 4)
+SHARPEN, SHARPEN_SIGMA = 0.7, 1.0
+PLAIN = "none"
+
+
+def plain(gray: NDArray[np.uint8], box: Box, size: int, scale: float) -> NDArray[np.uint8]:
+    """As it is served: enlarged linearly."""
+    return crop_face(gray, box, size=size, scale=scale)
+
+
+def clahe(gray: NDArray[np.uint8], box: Box, size: int, scale: float) -> NDArray[np.uint8]:
+    """The served crop with its contrast evened out by parts (Zuiderveld 1994)."""
+    crop = crop_face(gray, box, size=size, scale=scale)
+    return np.asarray(cv2.createCLAHE(CLIP_LIMIT, TILES).apply(crop), np.uint8)
+
+
+def bicubic(gray: NDArray[np.uint8], box: Box, size: int, scale: float) -> NDArray[np.uint8]:
+    """Enlarged by cubic splines instead of linearly; what is large enough stays as it is."""
+    factor = max(1.0, size / (box.longer_side * scale))
+    enlarged = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return crop_face(np.asarray(enlarged, np.uint8), box.scaled(factor), size=size, scale=scale)
+
+
+def sharpened(gray: NDArray[np.uint8], box: Box, size: int, scale: float) -> NDArray[np.uint8]:
+    """`bicubic`, then an unsharp mask: c + .7 (c − blurred c)."""
+    crop = bicubic(gray, box, size, scale)
+    blurred = cv2.GaussianBlur(crop, (0, 0), SHARPEN_SIGMA)
+    return np.asarray(cv2.addWeighted(crop, 1 + SHARPEN, blurred, -SHARPEN, 0), np.uint8)
+
+
+TRANSFORMS: dict[str, Callable[[NDArray[np.uint8], Box, int, float], NDArray[np.uint8]]] = {
+    PLAIN: plain,
+    "clahe": clahe,
+    "bicubic": bicubic,
+    "bicubic and sharpened": sharpened,
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A grey picture with one face and its label."""
+
+    gray: NDArray[np.uint8]
+    box: Box
+    label: str
+
+    def shrunk(self, side: float) -> "Sample":
+        """With a face of that longer side."""
+        factor = side / self.box.longer_side
+        width, height = (max(1, round(length * factor)) for length in self.gray.shape[::-1])
+        gray = cv2.resize(self.gray, (width, height), interpolation=cv2.INTER_AREA)
+        return Sample(np.asarray(gray, np.uint8), self.box.scaled(factor), self.label)
+
+
+def from_ferplus(faces: Split, labels: Sequence[str]) -> list[Sample]:
+    """Pictures that most voters name alike; the whole picture is the face."""
+    named = majority(faces.votes)
+    side = float(faces.crops.shape[1])
+    box = Box(0, 0, side, side)
+    return [
+        Sample(crop, box, labels[label])
+        for crop, label in zip(faces.crops, named, strict=True)
+        if label >= 0
+    ]
+
+
+def from_portraits(portraits: list[Portrait], labels: Sequence[str]) -> list[Sample]:
+    rasters = read_rasters(portraits)
+    return [
+        Sample(raster.gray, portrait.box, portrait.expression)
+        for portrait, raster in zip(portraits, rasters, strict=True)
+        if portrait.expression in labels
+    ]
+
+
+def right(
+    classifier: Classifier, samples: Sequence[Sample], side: float, transform: str, scale: float
+) -> NDArray[np.float64]:
+    """Whether each face is named right when it is so small."""
+    size, make = classifier.card.input_size, TRANSFORMS[transform]
+    small = [sample.shrunk(side) for sample in samples]
+    crops = np.stack([make(each.gray, each.box, size, scale) for each in small])
+    named = classifier.predict(crops).argmax(axis=1)
+    labels = classifier.card.labels
+    hits = [labels[index] == sample.label for index, sample in zip(named, samples, strict=True)]
+    return np.array(hits, float)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The share of faces named right, and the 95 % interval of how much more that is than without
+    any transform."""
+
+    right: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if not self.low and not self.high:
+            return percent(self.right)
+        return f"{percent(self.right)} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+
+
+Gains = dict[tuple[str, str], dict[int, Gain]]
+"""By set of faces and transform, and by size."""
+
+
+def gains(classifier: Classifier, faces: Split, portraits: list[Portrait]) -> Gains:
+    """Of every transform on both sets of faces."""
+    labels = classifier.card.labels
+    sets = (
+        ("FER+", from_ferplus(faces, labels), 1.0),
+        ("portraits", from_portraits(portraits, labels), served_scale(classifier.card, GIVEN)),
+    )
+    made: Gains = {}
+    for name, samples, scale in sets:
+        served = {side: right(classifier, samples, side, PLAIN, scale) for side in SIDES}
+        for transform in TRANSFORMS:
+            by_side = made.setdefault((f"{name} ({len(samples)})", transform), {})
+            for side in SIDES:
+                hits = right(classifier, samples, side, transform, scale)
+                by_side[side] = Gain(float(hits.mean()), *bootstrap_interval(hits - served[side]))
+    return made
+
+
+def helpful(made: Gains) -> list[str]:
+    """The transforms that help, beyond chance, with both sets of faces at every size that is
+    SMALL."""
+    return [
+        transform
+        for transform in TRANSFORMS
+        if all(
+            gain.low > 0
+            for (_, name), by_side in made.items()
+            if name == transform
+            for side, gain in by_side.items()
+            if side <= SMALL
+        )
+    ]
+
+
+def transforms_table(made: Gains) -> str:
+    """A row a set of faces and transform."""
+    return table(
+        ["faces", "transform", *(f"{side} px" for side in SIDES)],
+        [[*key, *map(str, by_side.values())] for key, by_side in made.items()],
+    )

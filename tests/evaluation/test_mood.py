@@ -1,0 +1,204 @@
+"""Scenes of known moods, how answers are judged, and the command on a few scenes."""
+
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from app.settings import ROOT
+from app.vision.mood import AGGREGATORS
+from app.vision.types import Analysis, Box, Face, ModelRef
+from evaluation import mood
+from evaluation.expressions import Shot, Truth, expressions
+from evaluation.moods import (
+    GROUPS,
+    SIDE,
+    Cast,
+    Filter,
+    Scene,
+    answers,
+    by_group,
+    by_tiny_share,
+    perfect,
+    scene,
+)
+from evaluation.systems import System
+from evaluation.transforms import Gain
+from tests.conftest import LABELS
+from training.data.pictures import Picture
+from training.data.scenes import Collection, Sources
+
+LEFT, RIGHT = Box(0, 0, 30, 30), Box(100, 0, 130, 30)
+ALL = Filter("all")
+
+
+def face(box, score=0.9, **shares):
+    rest = (1 - sum(shares.values())) / (len(LABELS) - len(shares))
+    return Face(box, {label: shares.get(label, rest) for label in LABELS}, score)
+
+
+def shot(*faces):
+    return Shot(Analysis("a", 0.0, 200, 200, faces, ModelRef("m", "1", "0"), "d"), 10.0)
+
+
+def made(named, *faces, mean_label=None):
+    mean = np.eye(8)[LABELS.index(named)] if mean_label is None else np.array(mean_label)
+    return Scene(b"", Truth(faces), named, mean)
+
+
+def crop(label):
+    return Picture(
+        np.full((48, 48), 40 + 20 * label, np.uint8),
+        np.array([[6, 0, 42, 48]], np.float32),
+        np.ones(1, bool),
+        np.eye(8, dtype=np.float32)[[label]],
+    )
+
+
+@pytest.fixture
+def cast():
+    """Fifty faces of three labels and one of a fourth, on one black photograph."""
+    faces = [crop(label) for label in (0, 1, 4) for _ in range(50)] + [crop(6)]
+    nothing = Picture(
+        np.zeros((90, 120, 3), np.uint8),
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, bool),
+        np.zeros((0, 8), np.float32),
+    )
+    nobody, crops = Collection.of([nothing]), Collection.of(faces)
+    return Cast.of(Sources(((1.0, nobody),), nobody, crops, Collection.of([crop(1)])))
+
+
+def test_labels_that_few_faces_show_are_left_out(cast):
+    assert {label: len(its) for label, its in cast.faces.items()} == {
+        "neutral": 50,
+        "happiness": 51,
+        "anger": 50,
+    }
+
+
+def test_a_scene_shows_its_mood_more_than_any_other(cast):
+    sizes = list(GROUPS.values())
+    for number in range(27):
+        each = scene(cast, number)
+        (first, most), *others = Counter(label for _, label in each.truth.faces).most_common()
+        assert each.mood == first == list(cast.faces)[number % 3]
+        assert all(count < most for _, count in others)
+        low, high = sizes[number // 3 % 3]
+        assert low <= each.faces <= high
+        assert LABELS[int(each.mean_label.argmax())] == each.mood
+        assert each.mean_label.sum() == pytest.approx(1)
+
+
+def test_a_scene_holds_faces_of_all_sizes_within_it(cast):
+    scenes = [scene(cast, number) for number in range(18)]
+    boxes = np.array([box.xyxy for each in scenes for box, _ in each.truth.faces])
+    assert boxes.min() >= 0
+    assert boxes.max() <= SIDE
+    sides = [box.longer_side for each in scenes for box, _ in each.truth.faces]
+    assert 10 < min(sides) < 20  # where the edge cuts one, a little less than 12
+    assert 100 < max(sides) <= 200.5
+    image = cv2.imdecode(np.frombuffer(scenes[0].file, np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (SIDE, SIDE, 3)
+
+
+def test_a_scene_is_made_from_its_number(cast):
+    assert scene(cast, 4).file == scene(cast, 4).file
+    assert scene(cast, 4).file != scene(cast, 4, seed=1).file
+
+
+def test_an_answer_is_right_and_near():
+    scenes = [
+        made("happiness", mean_label=[0.2, 0.8, 0, 0, 0, 0, 0, 0]),
+        made("anger"),
+        made("anger"),
+    ]
+    found = [
+        shot(face(LEFT, happiness=0.6, neutral=0.4)),
+        shot(face(LEFT, happiness=1.0)),
+        shot(),
+    ]
+    result = answers(found, scenes, "mean", ALL)
+    assert result.right.tolist() == [1, 0, 0]
+    assert result.distance == pytest.approx([0.2, 1, 1])
+
+
+def test_a_filter_takes_faces_away():
+    scenes = [made("anger")] * 2
+    small = face(Box(0, 0, 10, 10), happiness=1.0)
+    found = [shot(small, face(LEFT, anger=0.9)), shot(small)]
+    assert answers(found, scenes, "mean", ALL).right.tolist() == [0, 0]
+    assert answers(found, scenes, "mean", Filter("", min_face_px=20)).right.tolist() == [1, 0]
+
+
+def test_the_truth_itself_is_right():
+    scenes = [made("anger", (LEFT, "anger"), (RIGHT, "anger"), (Box(0, 50, 90, 90), "neutral"))]
+    assert perfect(scenes, "mean").tolist() == [1]
+    assert perfect(scenes, "size").tolist() == [0]  # 90 pixels against 60
+
+
+def test_scenes_by_their_number_of_faces_and_of_tiny_ones():
+    tiny, large = (Box(0, 0, 23, 23), "anger"), (LEFT, "anger")
+    scenes = [
+        made("anger", large, large),
+        made("anger", *[large] * 4, tiny),
+        made("anger", *[large] * 10, *[tiny] * 10),
+        made("anger", tiny, large, large),
+    ]
+    groups = {name: rows.tolist() for name, rows in by_group(scenes).items()}
+    assert groups == {
+        "2–4": [True, False, False, True],
+        "5–9": [False, True, False, False],
+        "10–20": [False, False, True, False],
+    }
+    assert {name: rows.tolist() for name, rows in by_tiny_share(scenes).items()} == {
+        "none": [True, False, False, False],
+        "up to a third": [False, True, False, True],
+        "more": [False, False, True, False],
+    }
+
+
+def test_a_face_may_be_found_by_one_iou_and_not_by_the_other():
+    found = [shot(face(Box(0, 0, 30, 66), anger=0.9))]  # IoU 30/66
+    truths = [Truth(((LEFT, "anger"),))]
+    assert expressions(found, truths, min_iou=0.5).mean == 0
+    assert expressions(found, truths, min_iou=0.4).mean == 1
+
+
+def test_systems_together_are_their_mean_and_the_best_is_named():
+    scenes = [made("anger"), made("happiness")]
+    right, wrong = face(LEFT, anger=0.9), face(RIGHT, happiness=0.9)
+    glad = face(Box(0, 0, 90, 90), happiness=0.6)
+    found = {
+        System("a", ()): [shot(right), shot(wrong)],
+        System("b", ()): [shot(glad, right), shot()],
+    }
+    given = mood.everything(found, scenes)
+    assert mood.together(given, "mean").tolist() == [1, 0.5]
+    assert mood.together(given, "size").tolist() == [0.5, 0.5]
+    assert mood.best(given) == "sum"
+
+
+def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, capsys):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("<!-- mood --><!-- /mood -->")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--data", str(shared), "--models-dir", str(ROOT / "models")]
+    arguments += ["--detectors", "single_shot", "--scenes", "9", "--write"]
+    monkeypatch.setattr("sys.argv", ["mood", *arguments])
+    monkeypatch.setattr(mood, "gains", lambda *_: {("FER+", "clahe"): {16: Gain(0.5, -0.1, 0.1)}})
+    mood.main()
+    text = (tmp_path / "docs" / "mood.md").read_text()
+    assert capsys.readouterr().out.endswith(text + "\n")
+    assert "9 scenes of 640 × 640 pixels" in text
+    assert "made from the labels of its\nfaces" in text
+    assert text.endswith("| FER+ | clahe | 50.0 % (-10.0 to +10.0) |\n")
+    assert "nan" not in text
+    assert "{" not in text
+    assert (tmp_path / "docs" / "mood.png").stat().st_size > 5_000
+    block = (tmp_path / "README.md").read_text()
+    assert all(f"| `{name}`" in block for name in AGGREGATORS)
+    (sum_row,) = [line for line in block.splitlines() if line.startswith("| `sum`")]
+    (mean_row,) = [line for line in block.splitlines() if line.startswith("| `mean`")]
+    assert sum_row.split("|")[2:] == mean_row.split("|")[2:]

@@ -1,0 +1,328 @@
+"""Group mood: every aggregator by hand, and what holds for all of them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.vision.mood import AGGREGATORS, DEFAULT, Group, Mood, Moods, OverallMood, mood_of
+from app.vision.types import Box, Face
+
+LABELS = ("neutral", "happiness", "anger")
+EIGHT = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+
+
+def face(*probabilities, x=0.0, size=10.0, score=None, labels=LABELS):
+    named = dict(zip(labels, probabilities, strict=True))
+    return Face(Box(x, 0, x + size, size), named, score)
+
+
+# Sides 10, 40 and 20. Means .3, .4, .3.
+CALM = face(0.6, 0.3, 0.1, size=10)
+GLAD = face(0.2, 0.7, 0.1, x=100, size=40)
+CROSS = face(0.1, 0.2, 0.7, x=50, size=20)
+THREE = (CALM, GLAD, CROSS)
+LEVEL = [face(*row) for row in ((0.6, 0.3, 0.1), (0.2, 0.7, 0.1), (0.1, 0.2, 0.7))]
+
+
+def two(*rows, **options):
+    return [face(*row, labels=("neutral", "happiness"), **options) for row in rows]
+
+
+# What each gives for THREE: weights, distribution, mood.
+THIRDS = (1 / 3, 1 / 3, 1 / 3)
+BY_HAND = {
+    "sum": (THIRDS, (0.3, 0.4, 0.3), "happiness"),
+    "mean": (THIRDS, (0.3, 0.4, 0.3), "happiness"),
+    # Medians .2 (GLAD's), .3 (CALM's) and .1 (half CALM's, half GLAD's): .6 in all.
+    "median": ((0.35 / 0.6, 0.25 / 0.6, 0), (0.2 / 0.6, 0.3 / 0.6, 0.1 / 0.6), "happiness"),
+    "trimmed": (THIRDS, (0.3, 0.4, 0.3), "happiness"),  # a fifth of three faces is none
+    # .6, .7 and .7, one of each face: 2 in all. Of the two at .35 happiness has the larger mean.
+    "max": ((0.3, 0.35, 0.35), (0.3, 0.35, 0.35), "happiness"),
+    "vote": (THIRDS, THIRDS, "happiness"),  # all equal, and happiness has the largest mean
+    # Cube roots of .6·.2·.1, .3·.7·.2 and .1·.1·.7.
+    "logpool": (THIRDS, (0.228943, 0.347603, 0.191293), "happiness"),
+    "size": ((1 / 7, 4 / 7, 2 / 7), (1.6 / 7, 3.5 / 7, 1.9 / 7), "happiness"),
+    "most_negative": ((0, 0, 1), (0.1, 0.2, 0.7), "anger"),
+}
+
+
+@pytest.mark.parametrize("aggregator", BY_HAND)
+def test_an_aggregator_by_hand(aggregator):
+    weights, distribution, named = BY_HAND[aggregator]
+    mood = mood_of(THREE, aggregator)
+    expected = np.array(distribution) / sum(distribution)
+    assert [each.weight for each in mood.faces] == pytest.approx(weights)
+    assert list(mood.distribution) == list(LABELS)
+    assert list(mood.distribution.values()) == pytest.approx(expected, abs=1e-6)
+    assert (mood.aggregator, mood.mood) == (aggregator, named)
+
+
+def test_an_aggregator_without_a_case_by_hand_is_missing_here():
+    assert {*BY_HAND, "centrality", "quality"} == set(AGGREGATORS)
+
+
+def test_the_median_of_an_even_number_is_between_the_middle_two():
+    mood = mood_of(two((0.9, 0.1), (0.8, 0.2), (0.4, 0.6), (0.1, 0.9)), "median")
+    assert mood.distribution == pytest.approx({"neutral": 0.6, "happiness": 0.4})
+    # .5 · (.8 + .4) and .5 · (.2 + .6): the two in the middle give everything.
+    assert [each.weight for each in mood.faces] == pytest.approx([0, 0.5, 0.5, 0])
+
+
+def test_the_trimmed_mean_leaves_out_one_of_five_at_each_end():
+    rows = [(0.0, 1.0), (0.5, 0.5), (0.6, 0.4), (0.7, 0.3), (1.0, 0.0)]
+    mood = mood_of(two(*rows), "trimmed")
+    assert mood.distribution == pytest.approx({"neutral": 0.6, "happiness": 0.4})
+    assert [each.weight for each in mood.faces] == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 0])
+
+
+@pytest.mark.parametrize("aggregator", ["median", "trimmed"])
+def test_faces_that_share_nothing_have_their_mean(aggregator):
+    faces = [face(*row, labels=EIGHT) for row in np.eye(8)[:5]]
+    mood = mood_of(faces, aggregator)
+    assert list(mood.distribution.values()) == pytest.approx([0.2] * 5 + [0] * 3)
+    assert [each.weight for each in mood.faces] == pytest.approx([0.2] * 5)
+
+
+def test_the_logarithmic_pool_is_a_geometric_mean():
+    mood = mood_of(two((0.8, 0.2), (0.5, 0.5)), "logpool")  # √.4 and √.1 are as 2 to 1
+    assert mood.distribution == pytest.approx({"neutral": 2 / 3, "happiness": 1 / 3})
+
+
+def test_no_face_alone_forbids_an_emotion():
+    mood = mood_of(two((1.0, 0.0), (0.1, 0.9), (0.1, 0.9)), "logpool")
+    low, high = 0.01 ** (1 / 3), (0.01 * 0.81) ** (1 / 3)
+    assert mood.distribution["happiness"] == pytest.approx(high / (low + high))
+
+
+def test_who_is_in_the_middle_counts_twice_as_much_as_who_is_farthest_out():
+    faces = [face(1, 0, 0, x=0), face(0, 1, 0, x=50), face(0, 0, 1, x=100)]
+    mood = mood_of(faces, "centrality")
+    assert [each.weight for each in mood.faces] == pytest.approx([0.25, 0.5, 0.25])
+    assert list(mood.distribution.values()) == pytest.approx([0.25, 0.5, 0.25])
+
+
+def test_faces_in_one_place_are_equally_central():
+    mood = mood_of(LEVEL, "centrality")
+    assert [each.weight for each in mood.faces] == pytest.approx(THIRDS)
+
+
+def test_quality_is_of_size_score_and_sureness():
+    labels = ("neutral", "happiness")
+    faces = [
+        face(1, 0, size=16, score=0.5, labels=labels),  # 2 · .5 · 1 = 1
+        face(0, 1, size=256, labels=labels),  # 4 · 1 · 1 = 4: no score counts as 1
+        face(0.5, 0.5, size=100, score=1, labels=labels),  # undecided: 0
+    ]
+    mood = mood_of(faces, "quality")
+    assert [each.weight for each in mood.faces] == pytest.approx([0.2, 0.8, 0])
+    assert mood.distribution == pytest.approx({"neutral": 0.2, "happiness": 0.8})
+
+
+def test_faces_that_are_all_undecided_weigh_the_same():
+    mood = mood_of(two((0.5, 0.5), (0.5, 0.5)), "quality")
+    assert [each.weight for each in mood.faces] == pytest.approx([0.5, 0.5])
+    assert mood.mood == "neutral"  # the first of two equal ones
+    assert mood.agreement == pytest.approx(0)
+
+
+def test_equally_negative_faces_share_the_weight():
+    mood = mood_of([CROSS, face(0.3, 0.0, 0.7), GLAD], "most_negative")
+    assert [each.weight for each in mood.faces] == pytest.approx([0.5, 0.5, 0])
+    assert mood.distribution == pytest.approx({"neutral": 0.2, "happiness": 0.1, "anger": 0.7})
+
+
+def test_what_an_answer_says_besides():
+    mood = mood_of(THREE, "mean")
+    entropy = -sum(p * math.log(p) for p in (0.3, 0.4, 0.3))
+    assert mood.agreement == pytest.approx(1 - entropy / math.log(3))
+    assert mood.valence == pytest.approx({"positive": 0.4, "neutral": 0.3, "negative": 0.3})
+    assert mood.shares == pytest.approx(dict.fromkeys(LABELS, 1 / 3))
+    assert [(each.number, each.dominant) for each in mood.faces] == [
+        (1, "neutral"),
+        (2, "happiness"),
+        (3, "anger"),
+    ]
+    assert mood.left_out == ()
+
+
+def test_agreement_is_that_of_the_mean_whatever_the_aggregator():
+    assert {mood_of(THREE, each).agreement for each in AGGREGATORS} == {mood_of(THREE).agreement}
+
+
+@pytest.mark.parametrize("aggregator", sorted(AGGREGATORS.keys() - {"most_negative"}))
+def test_two_faces_in_perfect_disagreement(aggregator):
+    faces = [face(*row, labels=EIGHT) for row in np.eye(8)[[4, 1]]]
+    mood = mood_of(faces, aggregator)
+    assert mood.mood == "happiness"  # before anger in the model's order
+    assert mood.agreement == pytest.approx(1 - math.log(2) / math.log(8))
+    assert mood.valence == pytest.approx(
+        {"positive": mood.distribution["happiness"]}
+        | {"neutral": mood.distribution["neutral"] + mood.distribution["surprise"]}
+        | {"negative": sum(list(mood.distribution.values())[3:])}
+    )
+
+
+def test_surprise_is_neither_good_nor_bad():
+    mood = mood_of([face(*np.eye(8)[2], labels=EIGHT)])
+    assert mood.valence == {"positive": 0, "neutral": 1, "negative": 0}
+
+
+def test_a_model_of_five_classes_has_a_valence():
+    mood = mood_of([face(0.1, 0.2, 0.3, 0.3, 0.1, labels=EIGHT[:5])], "most_negative")
+    assert mood.valence == pytest.approx({"positive": 0.2, "neutral": 0.4, "negative": 0.4})
+    assert list(mood.distribution) == list(EIGHT[:5])
+
+
+def test_an_emotion_that_nobody_has_sorted_has_no_valence():
+    mood = mood_of([face(0.5, 0.3, 0.2, labels=("awe", "happiness", "fear"))])
+    assert mood.mood == "awe"
+    assert mood.valence == pytest.approx({"positive": 0.3, "neutral": 0, "negative": 0.2})
+
+
+def test_a_model_of_one_class_agrees():
+    assert mood_of([face(1.0, labels=("joy",))], "quality").agreement == 1
+
+
+def test_who_is_left_out_is_listed_with_the_reason():
+    faces = [face(1, 0, 0, size=23.9, score=0.9), CROSS, GLAD, face(0, 1, 0, size=24, score=0.69)]
+    mood = mood_of(faces, min_face_px=24, min_confidence=0.7)
+    assert [each.number for each in mood.faces] == [3]  # which has no score and so passes
+    assert [(each.number, each.reason) for each in mood.left_out] == [
+        (1, "min_face_px"),
+        (2, "min_face_px"),
+        (4, "min_confidence"),
+    ]
+    assert dict(mood.distribution) == pytest.approx(dict(GLAD.probabilities))
+
+
+def test_what_just_reaches_a_filter_passes():
+    mood = mood_of([face(1, 0, 0, size=24, score=0.7)], min_face_px=24, min_confidence=0.7)
+    assert mood.mood == "neutral"
+
+
+def test_the_larger_side_decides():
+    tall = Face(Box(0, 0, 10, 30), GLAD.probabilities)
+    assert mood_of([tall], min_face_px=30).mood == "happiness"
+
+
+def test_without_a_usable_face_there_is_no_mood():
+    assert mood_of([]) == Mood(DEFAULT)
+    mood = mood_of([CALM], "size", min_face_px=11)
+    assert (mood.mood, mood.agreement, mood.aggregator) == (None, None, "size")
+    assert mood.distribution == mood.valence == mood.shares == {}
+    assert mood.faces == ()
+    assert [(each.number, each.reason) for each in mood.left_out] == [(1, "min_face_px")]
+
+
+def test_a_row_that_misses_1_by_a_little_is_mended():
+    mood = mood_of([face(0.5, 0.2, 0.3009)])
+    assert math.fsum(mood.distribution.values()) == pytest.approx(1, abs=1e-12)
+
+
+@st.composite
+def groups(draw):
+    classes = draw(st.sampled_from([2, 5, 8]))
+    # Few values, so that there are many ties; and zeros.
+    values = st.sampled_from([0.0, 0.0, 0.1, 1.0]) | st.floats(0, 1)
+    rows = st.lists(values, min_size=classes, max_size=classes).filter(lambda row: sum(row) > 1e-3)
+    made = []
+    for row in draw(st.lists(rows, min_size=1, max_size=9)):
+        x, side = draw(st.floats(0, 500)), draw(st.floats(1, 300))
+        score = draw(st.none() | st.floats(0, 1))
+        named = (value / math.fsum(row) for value in row)
+        made.append(face(*named, x=x, size=side, score=score, labels=EIGHT[:classes]))
+    return made
+
+
+each_aggregator = pytest.mark.parametrize("aggregator", AGGREGATORS)
+some = settings(max_examples=40, deadline=None)
+
+
+@each_aggregator
+@some
+@given(faces=groups())
+def test_weights_and_distribution_are_shares(aggregator, faces):
+    weights, distribution = AGGREGATORS[aggregator](Group.of(faces))
+    for shares in (weights, distribution):
+        assert (shares >= 0).all()
+        assert shares.sum() == pytest.approx(1)
+    mood = mood_of(faces, aggregator)
+    assert math.fsum(mood.valence.values()) == pytest.approx(1)
+    assert math.fsum(mood.shares.values()) == pytest.approx(1)
+    assert 0 <= mood.agreement <= 1
+
+
+@each_aggregator
+@some
+@given(faces=groups(), chance=st.randoms(use_true_random=False))
+def test_the_order_of_the_faces_does_not_matter(aggregator, faces, chance):
+    order = list(range(len(faces)))
+    chance.shuffle(order)
+    one, other = mood_of(faces, aggregator), mood_of([faces[i] for i in order], aggregator)
+    assert one.mood == other.mood
+    assert one.distribution == pytest.approx(other.distribution, abs=1e-9)
+    assert one.agreement == pytest.approx(other.agreement)
+    weights = [each.weight for each in one.faces]
+    assert [each.weight for each in other.faces] == pytest.approx(
+        [weights[index] for index in order], abs=1e-9
+    )
+
+
+@each_aggregator
+@some
+@given(faces=groups())
+def test_one_face_is_its_own_group(aggregator, faces):
+    mood = mood_of(faces[:1], aggregator)
+    assert [each.weight for each in mood.faces] == pytest.approx([1])
+    own = faces[0].probabilities
+    assert own[mood.mood] == pytest.approx(max(own.values()))
+    if aggregator == "vote":
+        assert mood.distribution == {label: float(label == mood.mood) for label in own}
+    else:
+        least = 8 * 0.01 if aggregator == "logpool" else 1e-9
+        assert dict(mood.distribution) == pytest.approx(dict(own), abs=least)
+
+
+@some
+@given(faces=groups(), min_face_px=st.floats(0, 400), min_confidence=st.floats(0, 1))
+def test_every_face_is_weighed_or_left_out(faces, min_face_px, min_confidence):
+    mood = mood_of(faces, min_face_px=min_face_px, min_confidence=min_confidence)
+    numbers = [each.number for each in (*mood.faces, *mood.left_out)]
+    assert sorted(numbers) == list(range(1, len(faces) + 1))
+
+
+def test_over_pictures_each_counts_alike():
+    moods = Moods()
+    moods.add(mood_of(two((1.0, 0.0), (0.8, 0.2), (0.9, 0.1)), "mean"))  # .9 and .1
+    moods.add(mood_of(two((0.2, 0.8))))
+    moods.add(mood_of([]))
+    overall = moods.overall()
+    assert (overall.pictures, overall.mood) == (2, "neutral")
+    assert overall.distribution == pytest.approx({"happiness": 0.45, "neutral": 0.55})
+    assert overall.shares == {"happiness": 0.5, "neutral": 0.5}
+    assert overall.valence == pytest.approx({"positive": 0.45, "neutral": 0.55, "negative": 0})
+    entropy = -sum(p * math.log(p) for p in (0.45, 0.55))
+    assert overall.agreement == pytest.approx(1 - entropy / math.log(2))
+
+
+def test_pictures_of_models_with_other_emotions_add_up():
+    moods = Moods()
+    moods.add(mood_of(two((0.0, 1.0))))
+    moods.add(mood_of([face(*np.eye(8)[6], labels=EIGHT)]))
+    overall = moods.overall()
+    assert overall.distribution == {e: 0.5 * (e in ("happiness", "fear")) for e in sorted(EIGHT)}
+    assert overall.mood == "fear"  # as many pictures; the first in the alphabet
+
+
+def test_of_equal_emotions_over_pictures_that_of_more_pictures_wins():
+    moods = Moods()
+    for row in ((0.6, 0.4), (0.6, 0.4), (0.3, 0.7)):
+        moods.add(mood_of(two(row)))
+    assert moods.overall().mood == "neutral"  # though both are .5
+
+
+def test_over_no_pictures_there_is_no_mood():
+    assert Moods().overall() == OverallMood()
