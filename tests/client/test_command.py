@@ -140,6 +140,18 @@ def test_a_folder_is_pushed_once(run, folder):
     assert "broken.jpg: the content is not a picture" in done.stderr
 
 
+def test_the_mood_of_a_group(run, folder):
+    done = run("mood", folder, "--by", "vote", "--no-store", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["mood"], row["agreement"], row["faces"]) for row in rows] == [
+        ("happiness", "1.00", "1")
+    ] * 2
+    assert json.loads(run("mood", PHOTO, "--format", "json").stdout)["aggregator"] == "quality"
+    done = run("mood", PHOTO, "--by", "none")
+    assert done.exit_code == 1
+    assert "most_negative" in done.stderr  # the known ones are listed
+
+
 def test_a_state_that_cannot_be_used_is_said(run, folder):
     (folder / STATE_NAME).write_bytes(b"no database" * 100)
     done = run("watch", folder, "--once")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from app.settings import ROOT
 from app.store.keys import Right
-from tests.service import Service
+from app.vision.mood import AGGREGATORS, DEFAULT
+from tests.service import Service, running_service
 from tests.web.pages import (
     LABELS_WITHIN,
     PHOTO,
@@ -305,7 +306,8 @@ def test_the_chart_of_a_month(open_page):
     page.route("**/v1/summary?*", answer)
     page.get_by_role("link", name="History").click()
     page.locator("#summary-words", has_text="In all").wait_for()
-    assert len(asked) == 1, "a month is shown by the day"
+    sums = [url for url in asked if "mood=" not in url]
+    assert len(sums) == 1, "a month is shown by the day"
     # Each bar is where its day is, and as high as its count is beside the highest, 10.
     path = page.locator("#summary-rows .happiness path").get_attribute("d")
     bars = [[float(it) for it in bar] for bar in re.findall(r"M(\S+) 100V(\S+)H(\S+)V100Z", path)]
@@ -435,3 +437,62 @@ def test_all_that_the_page_names_is_there(client):
     for name in set(named):
         with client.get(f"/assets/{name}") as answer:
             assert answer.status_code == 200
+
+
+def test_the_mood_of_a_group(open_page, tmp_path):
+    page = open_page()
+    page.locator("#pipeline").select_option("single_shot")
+    choose(page, crowd(tmp_path))
+    assert page.locator("#mood-name").inner_text() == "happiness"
+    assert "the faces agree by" in page.locator("#mood-words").inner_text()
+    boxes = page.locator("#picture .box")
+    weights = [int(boxes.nth(n).get_attribute("data-weight").split()[0]) for n in range(6)]
+    assert sum(weights) == pytest.approx(100, abs=4)
+    with page.expect_response(lambda it: "/mood?aggregator=most_negative" in it.url):
+        page.locator("#mood-by").select_option("most_negative")
+    until(page, "document.querySelectorAll('#picture .box[data-weight=\"100 %\"]').length === 1")
+    in_both_schemes(page, "page-mood")
+    choose(page, PHOTO)
+    assert page.locator("#mood").is_hidden(), "one face is no group"
+
+
+def test_the_mood_of_what_is_not_stored(open_page, tmp_path):
+    page = open_page()
+    page.locator("#store").uncheck()
+    page.locator("#pipeline").select_option("single_shot")
+    choose(page, crowd(tmp_path, columns=2, rows=1))
+    with page.expect_response(lambda it: it.request.method == "POST") as answered:
+        page.locator("#mood-by").select_option("vote")
+    assert answered.value.status == 200  # and not 201: nothing is stored
+    until(page, "document.querySelectorAll('#picture .box[data-weight=\"50 %\"]').length === 2")
+
+
+def test_the_page_knows_every_aggregator(open_page):
+    page = open_page()
+    offered = page.locator("#mood-by option").evaluate_all("its => its.map((it) => it.value)")
+    assert set(offered) == set(AGGREGATORS)
+    assert offered[0] == DEFAULT
+
+
+def test_moods_over_time_stand_above_the_chart(open_page, tmp_path):
+    page = open_page()
+    choose(page, PHOTO)
+    page.get_by_role("link", name="History").click()
+    page.locator("#summary-moods .happiness").first.wait_for()
+    page.get_by_text("The numbers").click()
+    page.locator("#summary-body td", has_text="happiness").first.wait_for()
+
+
+def test_kept_pictures_are_announced_and_shown(open_page, tmp_path):
+    folder = str(tmp_path / "pictures")
+    with running_service(
+        tmp_path, EMOTION_KEEP_PICTURES="true", EMOTION_PICTURES_DIR=folder
+    ) as url:
+        page = open_page(url=url)
+        page.get_by_text("which keeps it with the result").wait_for()
+        choose(page, PHOTO)
+        page.get_by_role("link", name="History").click()
+        page.get_by_role("button", name="Show astronaut.jpg").click()
+        page.locator(".sketch img").wait_for()
+        until(page, "document.querySelector('.sketch img').naturalWidth === 512")
+        shot(page, "page-history-kept", full_page=True)

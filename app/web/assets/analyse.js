@@ -4,6 +4,7 @@ import { analyse, element, read, save } from "./api.js";
 import { closeCamera, openCamera, photograph } from "./camera.js";
 import { chosen, fill } from "./choices.js";
 import { applyToBox, applyToCard, box, card } from "./faces.js";
+import * as mood from "./mood.js";
 
 const $ = (id) => document.getElementById(id);
 const SHOWABLE = /^image\/(jpeg|png|webp|bmp|gif)$/;
@@ -24,6 +25,7 @@ export function start() {
   $("camera").addEventListener("click", useCamera);
   $("threshold").addEventListener("input", applyThreshold);
   $("download").addEventListener("click", download);
+  mood.start(anotherMood);
   for (const list of [$("faces"), $("picture")]) {
     for (const kind of ["pointerover", "focusin"]) list.addEventListener(kind, highlight);
     for (const kind of ["pointerout", "focusout"]) list.addEventListener(kind, () => mark(null));
@@ -37,7 +39,7 @@ export function again() {
 
 function options() {
   const store = String($("store").checked);
-  return { ...chosen(), threshold: $("threshold").value, store };
+  return { ...chosen(), threshold: $("threshold").value, mood: mood.aggregator(), store };
 }
 
 // Ways to give a picture.
@@ -133,6 +135,7 @@ async function show(what) {
     );
   }
   $("threshold-line").hidden = !image.faces.length;
+  mood.show(image.mood);
   $("result").hidden = false;
 }
 
@@ -143,6 +146,13 @@ async function visible({ file, name }) {
   if (SHOWABLE.test(file.type)) return file;
   const again = { ...options(), store: "false" };
   return (await analyse(file, name, again, { accept: "image/png" })).blob();
+}
+
+// Of what is stored the service knows the faces; other pictures it has to see again.
+async function anotherMood() {
+  const { image, file, name } = shown;
+  if (image.id) return mood.moodOf(image);
+  return (await read(await analyse(file, name, { ...options(), store: "false" }))).mood;
 }
 
 function applyThreshold() {

@@ -6,6 +6,7 @@ const $ = (id) => document.getElementById(id);
 
 let pipelines = [];
 let models = [];
+let keeps = false;
 let filling = null; // one question at a time
 
 /** `changed` is called when people choose otherwise. */
@@ -28,12 +29,15 @@ export function fill() {
 }
 
 async function offer() {
-  const [itsPipelines, itsDetectors, itsModels] = await Promise.all([
+  const [ready, itsPipelines, itsDetectors, itsModels] = await Promise.all([
+    get("/readyz"),
     get("/v1/pipelines"),
     get("/v1/detectors"),
     get("/v1/models"),
   ]);
   ({ pipelines } = itsPipelines);
+  keeps = Boolean(ready.keeps_pictures);
+  $("kept").textContent = keeps ? ", which keeps it with the result" : ", and is not kept";
   models = itsModels.models.filter((each) => each.ready);
   offerIn($("pipeline"), pipelines);
   offerIn($("detector"), itsDetectors.detectors.filter((each) => each.ready));
@@ -59,6 +63,9 @@ function offerFitting() {
   if (fitting.some((each) => each.name === $("model").value)) return;
   offerIn($("model"), fitting);
 }
+
+/** Whether the service keeps the pictures of stored results. */
+export const keepsPictures = () => keeps;
 
 /** The options of a request; what is not known yet is left to the service. */
 export function chosen() {

@@ -1,11 +1,14 @@
 // The third page: stored results, to search, look at, delete and take along.
 
 import { ask, element, get, save } from "./api.js";
+import { keepsPictures } from "./choices.js";
 import { EMOTIONS, card, inWords, outline } from "./faces.js";
+import { inWords as moodInWords } from "./mood.js";
 import * as summary from "./summary.js";
 
 const $ = (id) => document.getElementById(id);
 const PAGE_SIZE = 20;
+const GROUPS_BY = "quality"; // the aggregator that names right most often
 
 let next = null; // the cursor of the next page
 let loads = 0; // so that an answer that comes late does not replace a newer one
@@ -35,6 +38,7 @@ export function load(cursor = null) {
     const query = filters();
     query.set("view", "full");
     query.set("page_size", PAGE_SIZE);
+    query.set("mood", GROUPS_BY);
     if (cursor) query.set("cursor", cursor);
     $("history-status").textContent = "Loading …";
     if (!cursor) summary.load(filters());
@@ -124,16 +128,33 @@ function chips(faces) {
 
 function inDetail(image) {
   const cards = image.faces.map((face) => card(face, image.threshold));
-  // Pictures are not kept: a sketch shows where in it the faces were.
+  // Without the picture, a sketch shows where in it the faces were.
   const outlines = image.faces.map((face) => outline(face, image, String(face.face_id)));
   const sketch = element("div", { className: "sketch", ariaHidden: "true" }, ...outlines);
   sketch.style.setProperty("--ratio", image.width / image.height);
   const said = `Picture ${image.id}, ${image.width} × ${image.height} pixels, threshold ` +
     `${image.threshold}. ${image.faces.map((face) => inWords(face, image.threshold)).join("; ")}`;
   const cell = element("td", { colSpan: 5 }, element("p", { className: "quiet" }, said));
+  if (image.faces.length > 1) {
+    const group = `The group: ${moodInWords(image.mood)}`;
+    cell.append(element("p", { className: "quiet" }, group));
+  }
+  if (keepsPictures()) showPicture(image, sketch);
   const list = element("ol", { className: "cards" }, ...cards);
   cell.append(element("div", { className: "detail" }, sketch, list));
   return cell;
+}
+
+// Where the service keeps pictures, and this one was.
+async function showPicture(image, sketch) {
+  try {
+    const url = URL.createObjectURL(await (await ask(`/v1/images/${image.id}/picture`)).blob());
+    const picture = element("img", { src: url, alt: "" });
+    picture.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+    sketch.prepend(picture);
+  } catch {
+    // The sketch does without.
+  }
 }
 
 function erase(image, its) {

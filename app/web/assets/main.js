@@ -22,7 +22,7 @@ function turn() {
   document.title = `${link.textContent} · ${TITLE}`;
   live.stop();
   if (page === "history") {
-    history.load();
+    choices.fill().catch(() => {}).finally(() => history.load());
   } else {
     document.querySelector(`#${page} .choices`).append(document.getElementById("how"));
     choices.fill().catch(analyse.say);

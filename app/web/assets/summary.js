@@ -14,6 +14,7 @@ const SHORT_AXIS = 1.5 * LENGTH.day; // whose hours need no dates
 
 let rows;
 let spans = [];
+let moods = new Map(); // the name of each span's mood
 let scale = null; // {from, to, by}: times in ms
 let byChoice = false; // people chose between hour and day
 let loads = 0;
@@ -48,6 +49,7 @@ export async function load(query) {
     $("summary-by").value = by;
     $("summary-problem").hidden = true;
     show(found, by);
+    showMoods(await askMoods(query, by));
   } catch (error) {
     if (mine !== loads) return;
     $("summary-chart").hidden = true;
@@ -63,11 +65,25 @@ async function ask(query, by) {
   return (await get(`/v1/summary?${asked}`)).spans;
 }
 
+// Moods are made picture by picture, so the service does that for so many only.
+async function askMoods(query, by) {
+  const asked = new URLSearchParams(query);
+  asked.set("by", by);
+  asked.set("mood", "quality");
+  try {
+    return (await get(`/v1/summary?${asked}`)).spans;
+  } catch (error) {
+    if (error.status !== 422) throw error;
+    return [];
+  }
+}
+
 const startOf = ({ span }) => Date.parse(span); // days are read as UTC, as they are meant
 const lengthOf = (its, by) => startOf(its.at(-1)) + LENGTH[by] - startOf(its[0]);
 
 function show(found, by) {
   spans = found;
+  moods.clear();
   $("summary").hidden = !spans.length;
   $("summary-chart").hidden = !spans.length;
   if (!spans.length) return;
@@ -88,6 +104,25 @@ function show(found, by) {
     `Each row goes from 0 to ${faces(highest)}, by a face's likeliest emotion` +
     (by === "day" ? "; days are UTC." : ".");
   write(null);
+  fillTable();
+}
+
+/** A strip above the rows: the mood of each span. */
+function showMoods(found) {
+  const named = found.filter((each) => each.mood?.mood);
+  $("summary-moods").hidden = !named.length;
+  const strip = element("span", { className: "strip" });
+  for (const each of named) {
+    const [from, to] = [share(startOf(each)), share(startOf(each) + LENGTH[scale.by])];
+    const part = element("i", { className: each.mood.mood });
+    part.title = `${inWords(startOf(each))}: ${each.mood.mood}, ` +
+      `the faces agree by ${Math.round(100 * each.mood.agreement)} %`;
+    part.style.left = `${100 * from}%`;
+    part.style.width = `${Math.max(85 * (to - from), 0.1)}%`;
+    strip.append(part);
+  }
+  $("summary-moods").replaceChildren(element("span", {}, "mood"), strip);
+  moods = new Map(named.map((each) => [each.span, each.mood.mood]));
   fillTable();
 }
 
@@ -147,7 +182,7 @@ function point(event) {
 // Up to some thousand rows: made when somebody looks.
 function fillTable() {
   if (!$("summary-numbers").open) return;
-  const head = ["When", "Pictures", "Faces", ...EMOTIONS];
+  const head = ["When", "Pictures", "Faces", "Mood", ...EMOTIONS];
   const cells = (name, its) => its.map((text) => element(name, {}, text));
   $("summary-head").replaceChildren(
     element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text))),
@@ -159,7 +194,7 @@ function fillTable() {
         return its ? `${its.faces} (${percent(its.mean_probability)})` : "–";
       });
       const when = element("th", { scope: "row" }, inWords(startOf(each)));
-      const counts = [String(each.images), String(each.faces)];
+      const counts = [String(each.images), String(each.faces), moods.get(each.span) ?? "–"];
       return element("tr", {}, when, ...cells("td", [...counts, ...numbers]));
     }),
   );

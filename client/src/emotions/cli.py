@@ -24,7 +24,7 @@ except ImportError:  # the library alone does without them
 
 from emotions.client import EmotionClient, Outcome
 from emotions.errors import EmotionError, KeyRefused, NotAllowed
-from emotions.types import Analysis
+from emotions.types import Analysis, Mood
 from emotions.watch import FAILED, SENT, SUFFIXES, Watch, watch
 
 WIDE = 1000  # characters of a line that is not for a screen: nothing is cut
@@ -305,6 +305,54 @@ def live(client: EmotionClient, camera: int, pipeline: str, threshold: float) ->
 
 
 # ---------------------------------------------------------------- what is stored
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options(*ANALYSIS)
+@click.option("--by", "aggregator", help="how faces count, as `quality`, `mean` or `vote`")
+@click.option("--no-store", is_flag=True, help="keep nothing in the service")
+@FORMAT
+@click.pass_obj
+def mood(
+    client: EmotionClient,
+    /,
+    paths: Sequence[Path],
+    aggregator: str | None,
+    no_store: bool,
+    form: str,
+    **asked: Any,
+) -> None:
+    """The mood of the group in each picture."""
+    head = ["file", "mood", "agreement", "faces", "positive", "neutral", "negative"]
+    pictures = list(_pictures(paths))
+    failed = 0
+
+    def moods() -> Iterator[tuple[str, Mood]]:
+        nonlocal failed
+        outcomes = client.analyse_many(
+            pictures, **asked, store=not no_store, mood=aggregator or "quality"
+        )
+        for outcome in _with_progress(outcomes, len(pictures)):
+            if outcome.analysis is not None and outcome.analysis.group is not None:
+                yield str(outcome.source), outcome.analysis.group
+            else:
+                failed += 1
+                err.print(f"{outcome.source}: {outcome.error}", markup=False, style="red")
+
+    if form == "json":
+        for name, its in moods():
+            click.echo(json.dumps({"path": name, **asdict(its)}))
+    else:
+        _print_rows(head, (_mood_row(name, its) for name, its in moods()), form)
+    if failed:
+        raise Failed(f"{failed} of {len(pictures)} pictures failed")
+
+
+def _mood_row(name: str, its: Mood) -> list[Any]:
+    shares = [f"{its.valence.get(kind, 0):.2f}" for kind in ("positive", "neutral", "negative")]
+    agreement = "" if its.agreement is None else f"{its.agreement:.2f}"
+    return [name, its.mood or "none", agreement, len(its.weights), *shares]
 
 
 @main.command()

@@ -80,6 +80,7 @@ class EmotionClient:
         min_face_px: float | None = None,
         min_confidence: float | None = None,
         max_faces: int | None = None,
+        mood: str | None = None,
         store: bool = True,
         idempotency_key: str | None = None,
     ) -> Analysis:
@@ -87,6 +88,7 @@ class EmotionClient:
         what is None.
 
         `picture`: a path, bytes, an open binary file, a PIL.Image or a numpy array (red first).
+        `mood`: the aggregator by which the answer says the mood of the group, as `quality`.
         `idempotency_key`: your own, where you may send the same picture again after this program
         ended; kept for a day.
         """
@@ -98,6 +100,7 @@ class EmotionClient:
             "min_face_px": min_face_px,
             "min_confidence": min_confidence,
             "max_faces": max_faces,
+            "mood": mood,
         }
         reply = self._post(picture, file_name, options, store=store, key=idempotency_key)
         return self._read(reply, self._analysis)

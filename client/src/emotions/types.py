@@ -68,7 +68,8 @@ class Mood:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One picture and what was found in it. `id` is None where it was not stored."""
+    """One picture and what was found in it. `id` is None where it was not stored, `group` the mood
+    of its group where that was asked for."""
 
     id: int | None
     file_name: str
@@ -82,6 +83,7 @@ class Analysis:
     faces: tuple[Face, ...]
     dropped: Mapping[str, int]
     timings_ms: Mapping[str, float]
+    group: Mood | None = None
     _ask_mood: Callable[..., Mood] | None = field(default=None, repr=False, compare=False)
 
     def mood(
@@ -111,6 +113,7 @@ class Analysis:
             faces=tuple(Face.read(face) for face in document["faces"]),
             dropped=dict(document.get("dropped", {})),
             timings_ms=dict(document.get("timings_ms", {})),
+            group=Mood.read(document["mood"]) if document.get("mood") else None,
             _ask_mood=ask_mood,
         )
 

@@ -1,0 +1,88 @@
+// The mood of the group in a picture: what it is, how far its faces agree, what each of them weighs.
+
+import { element, get } from "./api.js";
+import { percent } from "./faces.js";
+
+const $ = (id) => document.getElementById(id);
+
+// As the service names them, the first being what it does unless told otherwise.
+const AGGREGATORS = {
+  quality: "faces that are read well count more",
+  mean: "each face counts alike",
+  sum: "each face counts alike",
+  median: "what half of the faces show at least",
+  trimmed: "without the extremes",
+  max: "the strongest of each emotion",
+  vote: "a vote for each face",
+  logpool: "what no face rules out",
+  size: "larger faces count more",
+  centrality: "faces in the middle count more",
+  most_negative: "the unhappiest face alone",
+};
+const FEWEST = 2; // faces: one alone is no group
+
+let askAgain = async () => null;
+let asks = 0;
+
+/** `ask` gives the mood of the picture on the page by the aggregator that people choose. */
+export function start(ask) {
+  askAgain = ask;
+  $("mood-by").append(
+    ...Object.entries(AGGREGATORS).map(([name, what]) =>
+      element("option", { value: name }, `${name.replaceAll("_", " ")}: ${what}`)),
+  );
+  $("mood-by").addEventListener("change", change);
+}
+
+/** The aggregator that is chosen. */
+export const aggregator = () => $("mood-by").value;
+
+/** The mood of a stored image. Throws Problem. */
+export const moodOf = (image) => get(`/v1/images/${image.id}/mood?aggregator=${aggregator()}`);
+
+async function change() {
+  asks += 1;
+  const mine = asks;
+  $("mood-problem").hidden = true;
+  try {
+    const mood = await askAgain();
+    if (mine === asks && mood) show(mood);
+  } catch (error) {
+    if (mine !== asks) return;
+    $("mood-problem").textContent = error.message;
+    $("mood-problem").hidden = false;
+  }
+}
+
+/** Show a mood beside its picture, whose boxes are there already. */
+export function show(mood) {
+  $("mood").hidden = mood.faces.length < FEWEST;
+  $("mood-problem").hidden = true;
+  const weights = new Map(mood.faces.map((face) => [String(face.face_id), percent(face.weight)]));
+  for (const box of document.querySelectorAll("#picture .box")) {
+    const weight = $("mood").hidden ? null : weights.get(box.dataset.face);
+    if (weight) box.dataset.weight = weight;
+    else delete box.dataset.weight;
+  }
+  if ($("mood").hidden) return;
+  $("mood-name").textContent = mood.mood;
+  $("mood-name").className = `chip ${mood.mood}`;
+  $("mood-words").textContent = inWords(mood);
+  const parts = Object.entries(mood.distribution).filter(([, share]) => share >= 0.005);
+  $("mood-bar").replaceChildren(
+    ...parts.sort(([, a], [, b]) => b - a).map(([emotion, share]) => {
+      const part = element("i", { className: emotion, title: `${emotion} ${percent(share)}` });
+      part.style.flexGrow = share;
+      return part;
+    }),
+  );
+}
+
+/** What a mood is made of, in words. */
+export function inWords(mood) {
+  const parts = Object.entries(mood.distribution)
+    .filter(([, share]) => share >= 0.05)
+    .sort(([, a], [, b]) => b - a)
+    .map(([emotion, share]) => `${emotion} ${percent(share)}`);
+  return `${parts.join(", ")}; the faces agree by ${percent(mood.agreement)}.`;
+}
