@@ -6,6 +6,7 @@ import time
 
 import pytest
 from emotions import EmotionClient
+from emotions.types import Analysis
 from emotions.watch import FAILED, SENT, STATE_NAME, Watch
 
 from tests.client.conftest import HANG_UP, IMAGE, Answer, problem
@@ -150,18 +151,19 @@ def test_a_file_that_is_gone_again_is_no_trouble(scripted, impatient, make_watch
     assert scripted.requests == []
 
 
-def test_a_file_that_vanishes_between_the_look_and_the_sending(
-    scripted, impatient, make_watch, folder
-):
+def test_files_that_vanish_between_the_look_and_the_sending(make_watch, folder):
     for name in "abcd":
         (folder / f"{name}.jpg").write_bytes(picture(20, 20 + ord(name) % 7))
+
+    class Clearing:
+        def analyse(self, *_, **__):
+            for path in folder.glob("*.jpg"):
+                path.unlink()
+            return Analysis.read(IMAGE)
+
     watch = make_watch()
-    look(watch, impatient, times=1)
-    events = watch.look(impatient, workers=1)
-    first = next(events)
-    for path in folder.glob("*.jpg"):
-        path.unlink()
-    assert names([first, *events]) == [first.name]
+    events = [event for _ in range(3) for event in watch.look(Clearing(), workers=1)]
+    assert len(events) == 1
 
 
 def test_names_that_are_no_text(scripted, impatient, make_watch, folder):
@@ -176,13 +178,20 @@ def test_names_that_are_no_text(scripted, impatient, make_watch, folder):
     assert look(make_watch(), impatient, times=3) == []
 
 
-def test_five_thousand_at_the_start(scripted, impatient, make_watch, folder):
+def test_five_thousand_at_the_start(make_watch, folder):
     for number in range(5000):
         (folder / f"{number}.bmp").write_bytes(PICTURE + str(number).encode())
+    keys = []
+
+    class Counting:
+        def analyse(self, data, *, file_name, idempotency_key):
+            keys.append((file_name, idempotency_key))
+            return Analysis.read(IMAGE)
+
     watch = make_watch()
-    assert len(look(watch, impatient)) == 5000
-    assert look(watch, impatient) == []
-    assert len(set(scripted.keys())) == len(scripted.requests) == 5000
+    assert len(look(watch, Counting())) == 5000
+    assert look(watch, Counting()) == []
+    assert watch.count(SENT) == len(keys) == len(set(keys)) == 5000
 
 
 def test_a_state_that_is_none_is_said(folder):

@@ -310,7 +310,8 @@ def live(client: EmotionClient, camera: int, pipeline: str, threshold: float) ->
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options(*ANALYSIS)
-@click.option("--by", "aggregator", help="how faces count, as `quality`, `mean` or `vote`")
+@click.option("--by", "aggregator", default="quality", show_default=True,
+              help="how faces count: `mean`, `vote`, …")  # fmt: skip
 @click.option("--no-store", is_flag=True, help="keep nothing in the service")
 @FORMAT
 @click.pass_obj
@@ -318,7 +319,7 @@ def mood(
     client: EmotionClient,
     /,
     paths: Sequence[Path],
-    aggregator: str | None,
+    aggregator: str,
     no_store: bool,
     form: str,
     **asked: Any,
@@ -330,9 +331,7 @@ def mood(
 
     def moods() -> Iterator[tuple[str, Mood]]:
         nonlocal failed
-        outcomes = client.analyse_many(
-            pictures, **asked, store=not no_store, mood=aggregator or "quality"
-        )
+        outcomes = client.analyse_many(pictures, **asked, store=not no_store, mood=aggregator)
         for outcome in _with_progress(outcomes, len(pictures)):
             if outcome.analysis is not None and outcome.analysis.group is not None:
                 yield str(outcome.source), outcome.analysis.group

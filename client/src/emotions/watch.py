@@ -12,6 +12,7 @@ content it is another picture, touched or written anew alike it is not.
 import hashlib
 import os
 import sqlite3
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +72,7 @@ class Watch:
     def __init__(self, folder: Path, state: Path | None = None) -> None:
         self.folder = folder
         self._state = sqlite3.connect(state or folder / STATE_NAME, isolation_level=None)
-        self._state.execute("PRAGMA synchronous = FULL")
+        self._state.execute("PRAGMA journal_mode = WAL")
         self._state.execute(_TABLE)
         self._last: dict[str, Stamp] = {}
         # Not looked into again as long as they stay as they are.
@@ -93,24 +94,32 @@ class Watch:
     def look(self, client: EmotionClient, *, workers: int = 4, **options: Any) -> Iterator[Event]:
         """Look once and send what is whole and new. After an error that may pass, nothing more is
         begun in this look: the service is away, and the next look tries again."""
+        # Safe on the disk before anything is sent. What came of it need not be: whoever does not
+        # know it sends again under the same key.
+        self._state.execute("PRAGMA synchronous = FULL")
         with self._state:  # one transaction: thousands may be there at the start
             self._state.execute("BEGIN")
             jobs = [job for name in self._settled() if (job := self._note(name))]
+        self._state.execute("PRAGMA synchronous = NORMAL")
+
+        trouble = threading.Event()
 
         def send(job: _Job) -> Event | None:
-            return self._send(client, job, options)
+            if trouble.is_set():
+                return None
+            event = self._send(client, job, options)
+            if event is not None and event.error is not None and not event.given_up:
+                trouble.set()
+            return event
 
         with ThreadPoolExecutor(workers) as pool:
-            for first in range(0, len(jobs), workers):
-                some = jobs[first : first + workers]
-                trouble = False
-                for job, event in zip(some, pool.map(send, some), strict=True):
-                    self._write_down(job, event)
+            try:
+                for job, event in zip(jobs, pool.map(send, jobs), strict=True):
                     if event is not None:
-                        trouble = trouble or (event.error is not None and not event.given_up)
+                        self._write_down(job, event)
                         yield event
-                if trouble:
-                    return
+            finally:
+                trouble.set()  # whoever stops looking waits for what is under way only
 
     def _settled(self) -> list[str]:
         """Names of pictures that are as they were at the last look and not done, oldest first."""
@@ -146,7 +155,8 @@ class Watch:
         return _Job(name, sha256, key)
 
     def _send(self, client: EmotionClient, job: _Job, options: dict[str, Any]) -> Event | None:
-        """None where the picture is not what it was when it was written down."""
+        """None where the picture is no more what it was when it was written down. Its key stays, for
+        it may have been sent before, and the next look sees."""
         try:
             data = (self.folder / job.name).read_bytes()
         except OSError:
@@ -163,10 +173,7 @@ class Watch:
             return Event(job.name, error=error, given_up=isinstance(error, HOPELESS))
         return Event(job.name, analysis=analysis)
 
-    def _write_down(self, job: _Job, event: Event | None) -> None:
-        if event is None:
-            # It was perhaps sent before, so its key is kept for when it comes back.
-            return
+    def _write_down(self, job: _Job, event: Event) -> None:
         if event.error is None:
             image_id = event.analysis.id if event.analysis else None
             self._set(job, "UPDATE pictures SET state = ?, image_id = ?", SENT, image_id)
