@@ -77,10 +77,12 @@ class Summary(MethodView):
         counts alike; with a filter on faces, images are whole all the same. It looks at no more
         than 10,000 images with 50,000 faces.
         """
-        spans = summary.summarise(asked.filters, by=asked.by)
         if asked.mood is None:
+            spans = summary.summarise(asked.filters, by=asked.by)
             return {"by": asked.by, "spans": [span_document(span) for span in spans]}
+        # First, for it refuses soonest what is too much.
         moods = moods_by_span(asked.filters, by=asked.by, aggregator=asked.mood)
+        spans = summary.summarise(asked.filters, by=asked.by)
         documents = [span_document(span, moods.get(span.span, OverallMood())) for span in spans]
         return {"by": asked.by, "spans": documents}
 
