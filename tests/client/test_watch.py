@@ -211,8 +211,9 @@ def test_pictures_sent_are_results_stored_though_the_service_is_killed(
         (folder / f"{number}.png").write_bytes(picture(20 + number % 30, 20 + number // 30))
 
     def kill_and_start():
-        for _ in range(2):
-            time.sleep(0.7)
+        for enough in (10, 30):
+            while len(sent) < enough:
+                time.sleep(0.005)
             service.kill()
             service.start()
 
@@ -225,7 +226,7 @@ def test_pictures_sent_are_results_stored_though_the_service_is_killed(
             deadline = time.monotonic() + 90
             while len(sent) < total or breaker.is_alive():
                 assert time.monotonic() < deadline
-                for event in look(watch, client, times=3):
+                for event in (event for _ in range(3) for event in watch.look(client)):
                     errors += event.error is not None
                     sent += [event.name] if event.error is None else []
                 watch.close()

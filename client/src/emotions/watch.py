@@ -155,8 +155,8 @@ class Watch:
         return _Job(name, sha256, key)
 
     def _send(self, client: EmotionClient, job: _Job, options: dict[str, Any]) -> Event | None:
-        """None where the picture is no more what it was when it was written down. Its key stays, for
-        it may have been sent before, and the next look sees."""
+        """None where the picture is no more what was written down. Its key stays, for it may have
+        been sent before, and the next look sees."""
         try:
             data = (self.folder / job.name).read_bytes()
         except OSError:
