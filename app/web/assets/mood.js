@@ -7,17 +7,17 @@ const $ = (id) => document.getElementById(id);
 
 // As the service names them, the first being what it does unless told otherwise.
 const AGGREGATORS = {
-  quality: "faces that are read well count more",
-  mean: "each face counts alike",
-  sum: "each face counts alike",
-  median: "what half of the faces show at least",
-  trimmed: "without the extremes",
-  max: "the strongest of each emotion",
-  vote: "a vote for each face",
-  logpool: "what no face rules out",
-  size: "larger faces count more",
-  centrality: "faces in the middle count more",
-  most_negative: "the unhappiest face alone",
+  quality: "Faces that are read well count more.",
+  mean: "Each face counts alike.",
+  sum: "Each face counts alike.",
+  median: "What half of the faces show at least.",
+  trimmed: "Each face counts alike, the extremes left out.",
+  max: "The strongest of each emotion.",
+  vote: "Each face has a vote.",
+  logpool: "What no face rules out.",
+  size: "Larger faces count more.",
+  centrality: "Faces in the middle count more.",
+  most_negative: "The unhappiest face alone counts.",
 };
 const FEWEST = 2; // faces: one alone is no group
 
@@ -28,8 +28,8 @@ let asks = 0;
 export function start(ask) {
   askAgain = ask;
   $("mood-by").append(
-    ...Object.entries(AGGREGATORS).map(([name, what]) =>
-      element("option", { value: name }, `${name.replaceAll("_", " ")}: ${what}`)),
+    ...Object.keys(AGGREGATORS).map((name) =>
+      element("option", { value: name }, name.replaceAll("_", " "))),
   );
   $("mood-by").addEventListener("change", change);
 }
@@ -65,6 +65,7 @@ export function show(mood) {
     else delete box.dataset.weight;
   }
   if ($("mood").hidden) return;
+  $("mood-how").textContent = AGGREGATORS[mood.aggregator];
   $("mood-name").textContent = mood.mood;
   $("mood-name").className = `chip ${mood.mood}`;
   $("mood-words").textContent = inWords(mood);
