@@ -15,7 +15,6 @@ import faulthandler
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from app import create_app
@@ -52,7 +51,12 @@ def _run(asked: argparse.Namespace, folder: Path) -> None:
     seed, first = asked.seed, asked.first
     if asked.inputs:
         _print(decoder.run(asked.inputs, seed=seed, first=first))
-    settings = replace(Settings(database_url=f"sqlite:///{folder / 'fuzz.db'}"), **http.LIMITS)
+    settings = Settings(
+        database_url=f"sqlite:///{folder / 'fuzz.db'}",
+        keep_pictures=True,  # so that there is something to ask for
+        pictures_dir=folder / "pictures",
+        **http.LIMITS,
+    )
     app = create_app(settings)
     if asked.http or asked.examples:
         with app.app_context():
