@@ -17,6 +17,8 @@ ROUTES = {
     "DELETE /v1/images": Right.ERASE,
     "GET /v1/images/{image_id}": Right.READ,
     "DELETE /v1/images/{image_id}": Right.ERASE,
+    "GET /v1/images/{image_id}/picture": Right.READ,
+    "GET /v1/images/{image_id}/mood": Right.READ,
     "GET /v1/faces": Right.READ,
     "GET /v1/summary": Right.READ,
     "POST /index": Right.ANALYSE,
