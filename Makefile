@@ -28,7 +28,7 @@ lint: .venv/.dev ## check style, types, walls, the Dockerfile and what bandit kn
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --recursive --severity-level low app migrations docker wsgi.py
+	$(BIN)/bandit --quiet --recursive --severity-level low app client/src migrations docker wsgi.py
 	$(BIN)/hadolint docker/Dockerfile
 
 audit: .venv/.dev ## ask PyPI whether what the service needs has known holes (needs the network)

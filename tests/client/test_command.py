@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from emotions import transport
 from emotions.cli import main
 from emotions.watch import STATE_NAME
 from PIL import Image
@@ -125,6 +126,16 @@ def test_mistakes_are_said_in_a_sentence(run, arguments, status, said):
 def test_without_a_service_it_says_so():
     done = CliRunner().invoke(main, ["--server", "localhost:5000", "summary"])
     assert (done.exit_code, "must begin with http://" in done.stderr) == (2, True)
+
+
+def test_where_nobody_answers_not_all_are_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.001)
+    for number in range(40):
+        (tmp_path / f"{number}.png").write_bytes(picture())
+    done = CliRunner().invoke(main, ["--server", "http://127.0.0.1:1", "analyse", str(tmp_path)])
+    assert done.exit_code == 1
+    assert done.stderr.endswith("1 of 40 pictures failed, 39 were not tried\n")
+    assert "does not answer" in done.stderr
 
 
 def test_a_folder_is_pushed_once(run, folder):

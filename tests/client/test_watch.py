@@ -1,6 +1,7 @@
 """`emotions watch`: each picture once, whatever happens to either side."""
 
 import os
+import sqlite3
 import threading
 import time
 
@@ -28,6 +29,8 @@ def make_watch(folder):
     made = []
 
     def make():
+        for watch in made:
+            watch.close()  # as when the process ends
         made.append(Watch(folder))
         return made[-1]
 
@@ -194,6 +197,12 @@ def test_five_thousand_at_the_start(make_watch, folder):
     assert watch.count(SENT) == len(keys) == len(set(keys)) == 5000
 
 
+def test_two_watchers_of_one_folder_are_one_too_many(make_watch, folder):
+    make_watch()
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        Watch(folder)
+
+
 def test_a_state_that_is_none_is_said(folder):
     (folder / STATE_NAME).write_bytes(b"no database" * 100)
     with pytest.raises(Exception, match="not a database"):
@@ -229,7 +238,6 @@ def test_pictures_sent_are_results_stored_though_the_service_is_killed(
                 for event in (event for _ in range(3) for event in watch.look(client)):
                     errors += event.error is not None
                     sent += [event.name] if event.error is None else []
-                watch.close()
                 watch = make_watch()  # the watcher itself is started anew, again and again
         with EmotionClient(service.url) as client:
             stored = [image.file_name for image in client.images()]

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ except ImportError:  # the library alone does without them
     sys.exit("the command needs click and rich: pip install 'emotions-client[cli]'")
 
 from emotions.client import EmotionClient, Outcome
-from emotions.errors import EmotionError, KeyRefused, NotAllowed
+from emotions.errors import EmotionError, KeyRefused, NotAllowed, ServiceAway
 from emotions.types import Analysis, Mood
 from emotions.watch import FAILED, SENT, SUFFIXES, Watch, watch
 
@@ -33,6 +34,7 @@ if not out.is_terminal:
     out.width = WIDE
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 MANY = 3  # pictures: from so many on, progress is shown
+FUTILE = (KeyRefused, NotAllowed, ServiceAway)  # for the next picture too
 LONGEST_WAIT = 30.0  # seconds between two looks while the service is away
 
 FORMAT = click.option(
@@ -119,27 +121,55 @@ def analyse(
     pictures = list(_pictures(paths))
     if not pictures:
         raise Failed("no pictures there")
-    asked["store"] = not no_store
-    outcomes = client.analyse_many(pictures, **asked)
-    failed: list[tuple[Path, str]] = []
+    run = Run(client, pictures, {**asked, "store": not no_store})
 
     def shown() -> Iterator[tuple[str, Analysis]]:
-        for outcome in _with_progress(outcomes, len(pictures)):
-            try:
-                if outcome.error:
-                    raise outcome.error
-                assert outcome.analysis is not None  # noqa: S101 - one of the two is there
-                if save_annotated:
-                    _save(client, save_annotated, paths, outcome, asked)
-                yield str(outcome.source), outcome.analysis
-            except (EmotionError, OSError) as error:
-                failed.append((outcome.source, _sentence(error)))
+        for path, found in run.answered():
+            if save_annotated:
+                try:
+                    _save(client, save_annotated / _beside(path, paths), path, asked)
+                except (EmotionError, OSError) as error:
+                    run.failed.append((path, _sentence(error)))
+                    continue
+            yield str(path), found
 
     _show(shown(), form, asked["threshold"])
-    for path, why in failed:
-        err.print(f"{path}: {why}", markup=False, style="red")
-    if failed:
-        raise Failed(f"{len(failed)} of {len(pictures)} pictures failed")
+    run.end()
+
+
+class Run:
+    """Many pictures under way: those that are answered, and what to say at the end of the others.
+
+    A picture that fails does not stop the others, but where nobody answers or lets us in, it ends.
+    """
+
+    def __init__(
+        self, client: EmotionClient, pictures: Sequence[Path], asked: dict[str, Any]
+    ) -> None:
+        self.failed: list[tuple[Path, str]] = []
+        self._pictures = pictures
+        self._outcomes = client.analyse_many(pictures, **asked)
+        self._seen = 0
+
+    def answered(self) -> Iterator[tuple[Path, Analysis]]:
+        with closing(self._outcomes):
+            for outcome in _with_progress(self._outcomes, len(self._pictures)):
+                self._seen += 1
+                if outcome.analysis is not None:
+                    yield outcome.source, outcome.analysis
+                    continue
+                self.failed.append((outcome.source, _sentence(outcome.error)))
+                if isinstance(outcome.error, FUTILE):
+                    return
+
+    def end(self) -> None:
+        """Raises Failed where something failed."""
+        for path, why in self.failed:
+            err.print(f"{path}: {why}", markup=False, style="red")
+        if self.failed:
+            total, left = len(self._pictures), len(self._pictures) - self._seen
+            others = f", {left} were not tried" if left else ""
+            raise Failed(f"{len(self.failed)} of {total} pictures failed{others}")
 
 
 def _pictures(paths: Sequence[Path]) -> Iterator[Path]:
@@ -165,22 +195,16 @@ def _with_progress(outcomes: Iterator[Outcome[Path]], total: int) -> Iterator[Ou
             bar.advance(task)
 
 
-def _save(
-    client: EmotionClient,
-    folder: Path,
-    roots: Sequence[Path],
-    outcome: Outcome[Path],
-    asked: dict[str, Any],
-) -> None:
-    """Beside each other as they lay below the folders that were named."""
-    root = next((root for root in roots if root.is_dir() and root in outcome.source.parents), None)
-    relative = outcome.source.relative_to(root) if root else Path(outcome.source.name)
-    target = folder / relative.with_name(f"{relative.name}.png")
-    drawn = client.annotated(
-        outcome.source,
-        **{name: value for name, value in asked.items() if name not in ("store", "workers")},
-        store=False,
-    )
+def _beside(path: Path, roots: Sequence[Path]) -> Path:
+    """Where the annotated picture goes: as the picture lies below the folder that was named."""
+    root = next((root for root in roots if root.is_dir() and root in path.parents), path.parent)
+    relative = path.relative_to(root)
+    return relative.with_name(f"{relative.name}.png")
+
+
+def _save(client: EmotionClient, target: Path, path: Path, asked: dict[str, Any]) -> None:
+    options = {name: value for name, value in asked.items() if name != "workers"}
+    drawn = client.annotated(path, **options, store=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(drawn.data)
 
@@ -325,27 +349,22 @@ def mood(
     **asked: Any,
 ) -> None:
     """The mood of the group in each picture."""
-    head = ["file", "mood", "agreement", "faces", "positive", "neutral", "negative"]
-    pictures = list(_pictures(paths))
-    failed = 0
+    run = Run(client, list(_pictures(paths)), {**asked, "store": not no_store, "mood": aggregator})
 
     def moods() -> Iterator[tuple[str, Mood]]:
-        nonlocal failed
-        outcomes = client.analyse_many(pictures, **asked, store=not no_store, mood=aggregator)
-        for outcome in _with_progress(outcomes, len(pictures)):
-            if outcome.analysis is not None and outcome.analysis.group is not None:
-                yield str(outcome.source), outcome.analysis.group
+        for path, found in run.answered():
+            if found.group is None:
+                run.failed.append((path, "this service knows no moods"))
             else:
-                failed += 1
-                err.print(f"{outcome.source}: {outcome.error}", markup=False, style="red")
+                yield str(path), found.group
 
     if form == "json":
         for name, its in moods():
             click.echo(json.dumps({"path": name, **asdict(its)}))
     else:
+        head = ["file", "mood", "agreement", "faces", "positive", "neutral", "negative"]
         _print_rows(head, (_mood_row(name, its) for name, its in moods()), form)
-    if failed:
-        raise Failed(f"{failed} of {len(pictures)} pictures failed")
+    run.end()
 
 
 def _mood_row(name: str, its: Mood) -> list[Any]:

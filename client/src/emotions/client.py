@@ -2,7 +2,7 @@
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -130,7 +130,7 @@ class EmotionClient:
 
     def analyse_many(
         self, pictures: Iterable[Source], *, workers: int = 4, **options: Any
-    ) -> Iterator[Outcome[Source]]:
+    ) -> Generator[Outcome[Source], None, None]:
         """What comes of each picture, in their order; a picture that fails does not stop the
         others. So many are sent at a time, and no more than twice as many are taken from
         `pictures` before they are asked for, so they may be endless. Options are those of

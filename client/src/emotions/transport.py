@@ -95,7 +95,7 @@ class Transport:
                     allow_redirects=False,  # a redirected POST would become a GET
                 )
             except requests.RequestException as error:
-                if last or not isinstance(error, requests.ConnectionError | requests.Timeout):
+                if last or not _may_pass(error):
                     raise _after(tries, self._away(error)) from error
                 pause = None
             else:
@@ -123,6 +123,8 @@ class Transport:
         return session
 
     def _away(self, error: requests.RequestException) -> EmotionError:
+        if isinstance(error, requests.exceptions.SSLError):
+            return ServiceAway(f"{self.base_url} shows no certificate that holds: {error}")
         if isinstance(error, requests.Timeout):
             return TimedOut(f"{self.base_url} did not answer within {self._timeout[1]:g} seconds")
         return ServiceAway(f"{self.base_url} does not answer: is the service running there?")
@@ -131,6 +133,11 @@ class Transport:
 def _after(tries: int, error: EmotionError) -> EmotionError:
     error.tries = tries
     return error
+
+
+def _may_pass(error: requests.RequestException) -> bool:
+    is_certificate = isinstance(error, requests.exceptions.SSLError)
+    return isinstance(error, requests.ConnectionError | requests.Timeout) and not is_certificate
 
 
 def _worth_another(response: requests.Response) -> bool:
@@ -174,5 +181,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _pause(tries: int) -> float:
-    """ "Full jitter": anywhere up to a bound that doubles."""
-    return random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries))  # noqa: S311
+    """Anywhere up to a bound that doubles, known as full jitter."""
+    bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries)
+    return random.uniform(0, bound)  # noqa: S311  # nosec B311

@@ -66,12 +66,14 @@ class _Job:
 class Watch:
     """One folder and the file in which it is written down what was sent.
 
-    Raises sqlite3.Error where that file is none of ours or cannot be written.
+    Raises sqlite3.Error where that file is none of ours, cannot be written or is another watcher's.
     """
 
     def __init__(self, folder: Path, state: Path | None = None) -> None:
         self.folder = folder
-        self._state = sqlite3.connect(state or folder / STATE_NAME, isolation_level=None)
+        self._state = sqlite3.connect(state or folder / STATE_NAME, isolation_level=None, timeout=0)
+        # Two watchers of one folder would send everything twice: the second one gets an error.
+        self._state.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._state.execute("PRAGMA journal_mode = WAL")
         self._state.execute(_TABLE)
         self._last: dict[str, Stamp] = {}
