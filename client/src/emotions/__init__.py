@@ -27,7 +27,18 @@ from emotions.errors import (
     TooLarge,
     UnreadablePicture,
 )
-from emotions.types import Analysis, Annotated, Face, FoundFace, Model, Mood, Span, SpanEmotion
+from emotions.types import (
+    Analysis,
+    Annotated,
+    Face,
+    Filters,
+    FoundFace,
+    Model,
+    Mood,
+    Options,
+    Span,
+    SpanEmotion,
+)
 
 __all__ = [
     "Analysis",
@@ -39,6 +50,7 @@ __all__ = [
     "EmotionError",
     "Face",
     "FetchFailed",
+    "Filters",
     "FoundFace",
     "InvalidRequest",
     "KeyRefused",
@@ -46,6 +58,7 @@ __all__ = [
     "Mood",
     "NotAllowed",
     "NotFound",
+    "Options",
     "Outcome",
     "Problem",
     "RateLimited",

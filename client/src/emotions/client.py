@@ -7,12 +7,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from emotions.errors import BadReply, EmotionError, NotFound
 from emotions.pictures import read_picture
 from emotions.transport import Reply, Transport
-from emotions.types import Analysis, Annotated, FoundFace, Model, Mood, Span
+from emotions.types import (
+    Analysis,
+    Annotated,
+    Filters,
+    FoundFace,
+    Model,
+    Mood,
+    Options,
+    Span,
+)
 
 if TYPE_CHECKING:
     from emotions.pictures import Picture
@@ -73,35 +82,16 @@ class EmotionClient:
         picture: "Picture",
         *,
         file_name: str | None = None,
-        threshold: float | None = None,
-        pipeline: str | None = None,
-        model: str | None = None,
-        detector: str | None = None,
-        min_face_px: float | None = None,
-        min_confidence: float | None = None,
-        max_faces: int | None = None,
-        mood: str | None = None,
         store: bool = True,
         idempotency_key: str | None = None,
+        **options: Unpack[Options],
     ) -> Analysis:
-        """Find the faces of a picture and name their emotions. The service's own defaults hold for
-        what is None.
+        """Find the faces of a picture and name their emotions.
 
         `picture`: a path, bytes, an open binary file, a PIL.Image or a numpy array (red first).
-        `mood`: the aggregator by which the answer says the mood of the group, as `quality`.
         `idempotency_key`: your own, where you may send the same picture again after this program
         ended; kept for a day.
         """
-        options = {
-            "threshold": threshold,
-            "pipeline": pipeline,
-            "model": model,
-            "detector": detector,
-            "min_face_px": min_face_px,
-            "min_confidence": min_confidence,
-            "max_faces": max_faces,
-            "mood": mood,
-        }
         reply = self._post(picture, file_name, options, store=store, key=idempotency_key)
         return self._read(reply, self._analysis)
 
@@ -113,10 +103,9 @@ class EmotionClient:
         file_name: str | None = None,
         store: bool = True,
         idempotency_key: str | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> Annotated:
-        """The picture with boxes and labels drawn on it, as `image/png` or `image/jpeg`. Options
-        are those of `analyse`."""
+        """The picture with boxes and labels drawn on it, as `image/png` or `image/jpeg`."""
         reply = self._post(
             picture, file_name, options, store=store, key=idempotency_key, accept=media_type
         )
@@ -166,56 +155,16 @@ class EmotionClient:
         """The file of a stored image, where the service keeps pictures; otherwise NotFound."""
         return self._get(f"/v1/images/{image_id}/picture", {}).content
 
-    def images(
-        self,
-        *,
-        emotion: str | None = None,
-        min_probability: float | None = None,
-        file_name: str | None = None,
-        model: str | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
-        min_faces: int | None = None,
-        page_size: int = 100,
-    ) -> Iterator[Analysis]:
+    def images(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[Analysis]:
         """Stored images that match, newest first, page by page as they are asked for."""
-        filters = _given(
-            emotion=emotion,
-            min_probability=min_probability,
-            file_name=file_name,
-            model=model,
-            since=since,
-            until=until,
-            min_faces=min_faces,
-        )
-        return self._pages("images", filters, page_size, self._analysis)
+        return self._pages("images", _given(**filters), page_size, self._analysis)
 
-    def faces(
-        self,
-        *,
-        emotion: str | None = None,
-        min_probability: float | None = None,
-        file_name: str | None = None,
-        model: str | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
-        min_faces: int | None = None,
-        page_size: int = 100,
-    ) -> Iterator[FoundFace]:
+    def faces(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[FoundFace]:
         """Faces across images that match, those of the newest image first."""
-        filters = _given(
-            emotion=emotion,
-            min_probability=min_probability,
-            file_name=file_name,
-            model=model,
-            since=since,
-            until=until,
-            min_faces=min_faces,
-        )
-        return self._pages("faces", filters, page_size, FoundFace.read)
+        return self._pages("faces", _given(**filters), page_size, FoundFace.read)
 
-    def summary(self, by: str = "day", **filters: Any) -> list[Span]:
-        """Counts and means by `hour`, `day` (UTC) or `model`. Filters are those of `images`."""
+    def summary(self, by: str = "day", **filters: Unpack[Filters]) -> list[Span]:
+        """Counts and means by `hour`, `day` (UTC) or `model`."""
         reply = self._get("/v1/summary", _given(by=by, **filters))
         return self._read(reply, lambda it: [Span.read(span) for span in it["spans"]])
 
@@ -250,9 +199,8 @@ class EmotionClient:
             if error.tries == 1:
                 raise
 
-    def delete_matching(self, **filters: Any) -> int:
-        """Erase all stored images that match, and say how many. Filters are those of `images`; one
-        at least is needed."""
+    def delete_matching(self, **filters: Unpack[Filters]) -> int:
+        """Erase all stored images that match, and say how many. One filter at least is needed."""
         reply = self._transport.send("DELETE", "/v1/images", params=_given(**filters))
         return self._read(reply, lambda it: int(it["erased"]))
 
@@ -262,7 +210,7 @@ class EmotionClient:
         self,
         picture: "Picture",
         file_name: str | None,
-        options: dict[str, Any],
+        options: Options,
         *,
         store: bool,
         key: str | None,

@@ -5,9 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 Document = Mapping[str, Any]
+
+
+class Options(TypedDict, total=False):
+    """How a picture is analysed; the service's own defaults hold for what is left out or None.
+    `mood`: the aggregator by which the answer says the mood of the group, as `quality`."""
+
+    threshold: float | None
+    pipeline: str | None
+    model: str | None
+    detector: str | None
+    min_face_px: float | None
+    min_confidence: float | None
+    max_faces: int | None
+    mood: str | None
+
+
+class Filters(TypedDict, total=False):
+    """Which stored images or faces are meant; what is left out or None asks for nothing. `since` is
+    inclusive, `until` is not."""
+
+    emotion: str | None
+    min_probability: float | None
+    file_name: str | None
+    model: str | None
+    since: datetime | str | None
+    until: datetime | str | None
+    min_faces: int | None
 
 
 @dataclass(frozen=True)
