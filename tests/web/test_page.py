@@ -262,10 +262,11 @@ def test_the_chart_shows_the_stored_numbers(open_page, service):
         ["happiness", "2"],
         ["surprise", "0"],
     ]
+    page.locator("#summary-moods").wait_for()
     page.get_by_text("The numbers").click()
     page.locator("#summary-body tr").first.wait_for()
     row = page.locator("#summary-body tr").first.locator("td").all_inner_texts()
-    assert row[:4] == ["3", "2", "0 (0 %)", "2 (100 %)"]
+    assert row[:5] == ["3", "2", "happiness", "0 (0 %)", "2 (100 %)"]
     # Deleted pictures leave the chart, and a filter that nothing fits empties it.
     page.locator("#rows").get_by_role("button", name="Delete").first.dblclick()
     page.locator("#summary-words", has_text="2 pictures").wait_for()
