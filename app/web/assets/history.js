@@ -3,12 +3,11 @@
 import { ask, element, get, save } from "./api.js";
 import { keepsPictures } from "./choices.js";
 import { EMOTIONS, card, inWords, outline } from "./faces.js";
-import { inWords as moodInWords } from "./mood.js";
+import { DEFAULT, inWords as moodInWords } from "./mood.js";
 import * as summary from "./summary.js";
 
 const $ = (id) => document.getElementById(id);
 const PAGE_SIZE = 20;
-const GROUPS_BY = "quality"; // the aggregator that names right most often
 
 let next = null; // the cursor of the next page
 let loads = 0; // so that an answer that comes late does not replace a newer one
@@ -38,7 +37,7 @@ export function load(cursor = null) {
     const query = filters();
     query.set("view", "full");
     query.set("page_size", PAGE_SIZE);
-    query.set("mood", GROUPS_BY);
+    query.set("mood", DEFAULT);
     if (cursor) query.set("cursor", cursor);
     $("history-status").textContent = "Loading …";
     if (!cursor) summary.load(filters());

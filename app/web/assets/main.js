@@ -22,7 +22,8 @@ function turn() {
   document.title = `${link.textContent} · ${TITLE}`;
   live.stop();
   if (page === "history") {
-    choices.fill().catch(() => {}).finally(() => history.load());
+    choices.fill().catch(() => {}); // of it, only whether pictures are kept is of use there
+    history.load();
   } else {
     document.querySelector(`#${page} .choices`).append(document.getElementById("how"));
     choices.fill().catch(analyse.say);

@@ -19,6 +19,8 @@ const AGGREGATORS = {
   centrality: "Faces in the middle count more.",
   most_negative: "The unhappiest face alone counts.",
 };
+/** The aggregator that the service takes unless told otherwise. */
+export const [DEFAULT] = Object.keys(AGGREGATORS);
 const FEWEST = 2; // faces: one alone is no group
 
 let askAgain = async () => null;

@@ -3,6 +3,7 @@
 import { element, get } from "./api.js";
 import { axis, bars, makeRows } from "./chart.js";
 import { EMOTIONS, percent } from "./faces.js";
+import { DEFAULT } from "./mood.js";
 
 const $ = (id) => document.getElementById(id);
 const HOUR = 3_600_000; // ms
@@ -69,7 +70,7 @@ async function ask(query, by) {
 async function askMoods(query, by) {
   const asked = new URLSearchParams(query);
   asked.set("by", by);
-  asked.set("mood", "quality");
+  asked.set("mood", DEFAULT);
   try {
     return (await get(`/v1/summary?${asked}`)).spans;
   } catch (error) {

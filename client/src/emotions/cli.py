@@ -26,7 +26,7 @@ except ImportError:  # the library alone does without them
 from emotions.client import EmotionClient, Outcome
 from emotions.errors import EmotionError, KeyRefused, NotAllowed, ServiceAway
 from emotions.types import Analysis, Mood
-from emotions.watch import FAILED, SENT, SUFFIXES, Watch, watch
+from emotions.watch import FAILED, SENT, SUFFIXES, Watch
 
 WIDE = 1000  # characters of a line that is not for a screen: nothing is cut
 out = Console(highlight=False, soft_wrap=True)
@@ -237,28 +237,27 @@ def watch_folder(
     except sqlite3.Error as error:
         raise Failed(f"what was sent cannot be written down: {error}") from error
     before = seen.count(SENT), seen.count(FAILED)
-    trouble, pause = "", interval
-
-    def wait(_: float) -> None:
-        time.sleep(pause)
-
+    trouble, pause, looks = "", interval, 0
     try:
-        if once:
-            events: Iterator[Any] = _until_all_sent(seen, client, wait, asked)
-        else:
-            events = watch(seen, client, wait=wait, interval=interval, **asked)
-        for event in events:
-            why = _sentence(event.error) if event.error and not event.given_up else ""
-            if why and why != trouble:
-                err.print(f"{why}; trying again", markup=False, style="yellow")
-            trouble = why
-            pause = min(2 * pause, LONGEST_WAIT) if why else interval
-            if isinstance(event.error, KeyRefused | NotAllowed):
-                raise Failed("stopped: the key does not do")
-            if event.given_up:
-                err.print(f"{event.name}: {_sentence(event.error)}", markup=False, style="red")
-            elif event.analysis:
-                out.print(f"{event.name}: {_in_a_line(event.analysis)}", markup=False)
+        while True:
+            events = 0
+            for event in seen.look(client, **asked):
+                events += 1
+                why = _sentence(event.error) if event.error and not event.given_up else ""
+                if why and why != trouble:
+                    err.print(f"{why}; trying again", markup=False, style="yellow")
+                trouble = why
+                pause = min(2 * pause, LONGEST_WAIT) if why else interval
+                if isinstance(event.error, KeyRefused | NotAllowed):
+                    raise Failed("stopped: the key does not do")
+                if event.given_up:
+                    err.print(f"{event.name}: {_sentence(event.error)}", markup=False, style="red")
+                elif event.analysis:
+                    out.print(f"{event.name}: {_in_a_line(event.analysis)}", markup=False)
+            looks += 1
+            if once and looks > 1 and not events:
+                break
+            time.sleep(pause)
     except KeyboardInterrupt:
         pass
     except sqlite3.Error as error:
@@ -269,21 +268,6 @@ def watch_folder(
         err.print(f"{sent} sent, {failed} given up")
     if failed and once:
         raise click.exceptions.Exit(1)
-
-
-def _until_all_sent(
-    seen: Watch, client: EmotionClient, wait: Callable[[float], None], asked: dict[str, Any]
-) -> Iterator[Any]:
-    looks = 0
-    while True:
-        events = 0
-        for event in seen.look(client, **asked):
-            events += 1
-            yield event
-        looks += 1
-        if looks > 1 and not events:
-            return
-        wait(0)
 
 
 @main.command()

@@ -44,8 +44,8 @@ class Transport:
     `retries`: how often a request is sent again when the connection fails, the answer takes too
     long, or the service is busy or limits the rate. Every request may be: reading and erasing by
     their nature, and analysing by its Idempotency-Key. Pauses double and vary, so that clients do
-    not come back all at once; a `Retry-After` of up to `longest_pause` seconds is kept to, a longer
-    one ends it.
+    not come back all at once; a `Retry-After` of up to LONGEST_PAUSE is kept to, a longer one ends
+    it.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Transport:
         *,
         timeout: tuple[float, float],
         retries: int,
-        longest_pause: float = LONGEST_PAUSE,
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
             raise ValueError(f"base_url must begin with http:// or https://, not {base_url!r}")
@@ -65,7 +64,6 @@ class Transport:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._timeout = timeout
         self._retries = retries
-        self._longest_pause = longest_pause
         self._own = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
@@ -102,7 +100,7 @@ class Transport:
                 if response.ok and not response.is_redirect:
                     return Reply(response.status_code, response.headers, response.content, tries)
                 pause = _retry_after(response.headers)
-                if last or not _worth_another(response) or (pause or 0) > self._longest_pause:
+                if last or not _worth_another(response) or (pause or 0) > LONGEST_PAUSE:
                     raise _after(tries, _refusal(response))
             time.sleep(_pause(tries) if pause is None else pause)
         raise AssertionError("the last try returns or raises")

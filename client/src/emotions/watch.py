@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ _TABLE = """
 CREATE TABLE IF NOT EXISTS pictures (
     name BLOB NOT NULL, sha256 TEXT NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    key TEXT NOT NULL, state TEXT NOT NULL, image_id INTEGER, error TEXT,
+    key TEXT NOT NULL, state TEXT NOT NULL,
     PRIMARY KEY (name, sha256)
 )
 """
@@ -151,7 +151,7 @@ class Watch:
         key = row[0] if row else uuid.uuid4().hex
         if row is None:
             self._state.execute(
-                "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+                "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?)",
                 (os.fsencode(name), sha256, size, mtime, key, PENDING),
             )
         return _Job(name, sha256, key)
@@ -176,34 +176,13 @@ class Watch:
         return Event(job.name, analysis=analysis)
 
     def _write_down(self, job: _Job, event: Event) -> None:
-        if event.error is None:
-            image_id = event.analysis.id if event.analysis else None
-            self._set(job, "UPDATE pictures SET state = ?, image_id = ?", SENT, image_id)
-        elif event.given_up:
-            self._set(job, "UPDATE pictures SET state = ?, error = ?", FAILED, str(event.error))
-        else:
+        if event.error is not None and not event.given_up:
             return
-        self._known[job.name] = self._last[job.name]
-
-    def _set(self, job: _Job, change: str, *values: object) -> None:
         self._state.execute(
-            f"{change} WHERE name = ? AND sha256 = ?", (*values, os.fsencode(job.name), job.sha256)
+            "UPDATE pictures SET state = ? WHERE name = ? AND sha256 = ?",
+            (FAILED if event.given_up else SENT, os.fsencode(job.name), job.sha256),
         )
-
-
-def watch(
-    seen: Watch,
-    client: EmotionClient,
-    *,
-    wait: Callable[[float], object],
-    interval: float = 1.0,
-    **options: Any,
-) -> Iterator[Event]:
-    """Look for ever, and between two looks `wait` so many seconds. Options are those of
-    `EmotionClient.analyse`, and `workers`."""
-    while True:
-        yield from seen.look(client, **options)
-        wait(interval)
+        self._known[job.name] = self._last[job.name]
 
 
 def _stamps(folder: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
