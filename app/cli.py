@@ -17,12 +17,11 @@ from app.settings import Settings
 from app.store import keys as stored_keys
 from app.store import queries
 from app.store.keys import Right
-from app.store.records import Filters
+from app.store.records import LONGEST_FILE_NAME, Filters
 from app.vision.engine import Engine
 from app.vision.install import install
 
 LONGEST_NAME = 100
-LONGEST_FILE_NAME = 255
 
 database = AppGroup("db", help="The tables of the database.")
 models = AppGroup("models", help="The models that requests can name.")

@@ -123,10 +123,7 @@ def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
     service."""
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
-        images = connection.execute(text("SELECT id, file_name FROM images")).all()
-        its_file: dict[int, str] = dict(
-            connection.execute(text("SELECT id, picture_file FROM images")).all()
-        )
+        images = connection.execute(text("SELECT id, file_name, picture_file FROM images")).all()
         faces = Counter(connection.execute(text("SELECT image_id FROM faces")).scalars())
         emotions: dict[int, int] = dict(
             connection.execute(
@@ -137,8 +134,9 @@ def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
             ).all()
         )
     engine.dispose()
-    names = Counter(name for _, name in images)
-    rows = set(images)
+    names = Counter(image.file_name for image in images)
+    rows = {(image.id, image.file_name) for image in images}
+    its_file = {image.id: image.picture_file for image in images}
     files = {path.name for path in pictures.glob("*/*")}
     torn = sum(
         faces[number] != its_faces

@@ -34,6 +34,7 @@ from app.vision.types import Detection
 from evaluation.boxes import BoxScores, score_boxes, tally
 from evaluation.field import (
     FEWEST_PICTURES,
+    MAX_PIXELS,
     macro,
     main_boxes,
     named_right,
@@ -55,7 +56,6 @@ COLLECTIONS = ("crowds", "natural", "groups")
 SHARES = (0.05, 0.1)
 FEWEST_PIXELS = 20
 SMALLEST_SHARE = 0.05
-MAX_PIXELS = 50_000_000
 SIZES = ((0.05, 0.1), (0.1, 0.2), (0.2, 1.01))  # of the longer side
 BARE, MASKED = "bare", "masked"
 MIN_IOUS = (0.5, 0.4)

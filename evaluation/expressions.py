@@ -19,6 +19,7 @@ from training.data.scenes import Sources, scene
 from training.votes import LABELS
 
 MAP_IOU = 0.5
+NO_FACE = "no face"  # in confusions
 SCENES, SCENE_SIDE = 600, 320
 
 

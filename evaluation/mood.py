@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.engine import Engine
 from app.vision.mood import AGGREGATORS, DEFAULT, mood_of
 from evaluation.detection import ready
-from evaluation.expressions import Expressions, Shot, expressions
+from evaluation.expressions import NO_FACE, Expressions, Shot, expressions
 from evaluation.markdown import percent, renew, table
 from evaluation.metrics import bootstrap_interval
 from evaluation.moods import (
@@ -47,9 +46,16 @@ from evaluation.moods import (
     perfect,
     scene,
 )
-from evaluation.single_shot import DETECTORS, MAX_PIXELS, NO_FACE
 from evaluation.speed import machine
-from evaluation.systems import CLASSIFIER, EVERYTHING_PX, System, shots, systems
+from evaluation.systems import (
+    CLASSIFIER,
+    DETECTORS,
+    EVERYTHING_PX,
+    System,
+    served_engine,
+    shots,
+    systems,
+)
 from evaluation.transforms import SMALL, Gains, gains, helpful, transforms_table
 from training.data import DataError, read_split
 from training.data.photos import PhotosError, read_portraits
@@ -406,14 +412,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--write", action="store_true", help=f"{PAGE}, its picture, {README}")
     arguments = parser.parse_args()
-    engine = Engine(
-        arguments.models_dir,
-        model=CLASSIFIER,
-        detector=DETECTORS[0],
-        max_image_bytes=10**9,
-        max_pixels=MAX_PIXELS,
-        max_faces=10**6,
-    )
+    engine = served_engine(arguments.models_dir)
     usable = ready(arguments.models_dir)
     asked = systems(arguments.detectors or [name for name in DETECTORS if name in usable])
     asked = [asked[0], *(each for each in asked if each.any_size)]

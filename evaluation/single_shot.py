@@ -23,7 +23,6 @@ import numpy as np
 
 from app.errors import ModelUnavailable
 from app.vision.card import SINGLE_SHOT, read_document, write_card
-from app.vision.engine import Engine
 from app.vision.image import ImageFile
 from app.vision.single_shot import SingleShotNet
 from benchmarks.pictures import photographs as enlarged
@@ -31,6 +30,7 @@ from evaluation import plots
 from evaluation.detection import ready
 from evaluation.expressions import (
     MAP_IOU,
+    NO_FACE,
     SCENES,
     EndToEnd,
     Expressions,
@@ -40,17 +40,19 @@ from evaluation.expressions import (
     made_scenes,
     portrait_truths,
 )
-from evaluation.field import FEWEST_PICTURES, MATCH_IOU, macro
+from evaluation.field import FEWEST_PICTURES, MATCH_IOU, MAX_PIXELS, macro
 from evaluation.markdown import percent, renew, table
 from evaluation.speed import machine
 from evaluation.systems import (
     CLASSIFIER,
+    DETECTORS,
     EVERYTHING_PX,
     FACES,
     Cost,
     System,
     costs,
     found_faces,
+    served_engine,
     shots,
     systems,
 )
@@ -67,14 +69,11 @@ from training.votes import LABELS
 
 ROUNDS = 15
 MEGAPIXELS = 1.0
-DETECTORS = ("haar", "yunet", "single_shot")
 STAGE_PHOTOGRAPHS = 20
-MAX_PIXELS = 50_000_000
 PAGE, README = Path("docs/single-shot.md"), Path("README.md")
 TRADE = Path("docs/single-shot.png")
 PORTRAITS_CONFUSION = Path("docs/single-shot-portraits.png")
 SCENES_CONFUSION = Path("docs/single-shot-scenes.png")
-NO_FACE = "no face"
 
 
 def stages(net: SingleShotNet, photographs: Sequence[Photograph], rounds: int) -> str:
@@ -303,14 +302,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = _arguments()
     photos, split = arguments.data / "photos", arguments.split
-    engine = Engine(
-        arguments.models_dir,
-        model=CLASSIFIER,
-        detector=DETECTORS[0],
-        max_image_bytes=10**9,
-        max_pixels=MAX_PIXELS,
-        max_faces=10**6,
-    )
+    engine = served_engine(arguments.models_dir)
     usable = ready(arguments.models_dir)
     asked = systems(arguments.detectors or [name for name in DETECTORS if name in usable])
     usual = [system for system in asked if not system.any_size]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -12,10 +13,24 @@ from app.vision.engine import Engine
 from app.vision.types import Analysis, Wanted
 from evaluation.boxes import BoxScores, score_boxes, tally
 from evaluation.expressions import Shot
+from evaluation.field import MAX_PIXELS
 from training.data.photos import MarkedFace, Photograph
 
 CLASSIFIER = "custom_net_8"
+DETECTORS = ("haar", "yunet", "single_shot")
 EVERYTHING_PX = 10.0  # where faces of any size are asked for
+
+
+def served_engine(models_dir: Path) -> Engine:
+    """The service's own, with no limits that a picture of research meets."""
+    return Engine(
+        models_dir,
+        model=CLASSIFIER,
+        detector=DETECTORS[0],
+        max_image_bytes=10**9,
+        max_pixels=MAX_PIXELS,
+        max_faces=10**6,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from marshmallow import (
 from app.analyse import Options
 from app.api.current import settings
 from app.api.documents import View
-from app.api.pictures import MAX_FILE_NAME
-from app.store.records import Filters
+from app.store.records import LONGEST_FILE_NAME, Filters
 from app.vision.mood import AGGREGATORS, DEFAULT
 from app.vision.types import Wanted
 
@@ -30,7 +29,7 @@ NAME = validate.Length(1, 64)
 # No stored name holds anything else, and databases choke on some of it (NUL). In Python `$` is also
 # before a line's end, in the document's regular expressions it is not.
 PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$(?!\n)", error="must be printable text")
-LONG_NAME = validate.Length(max=4 * MAX_FILE_NAME)  # may be a path; its last part is kept
+LONG_NAME = validate.Length(max=4 * LONGEST_FILE_NAME)  # may be a path; its last part is kept
 VIEW = fields.String(
     validate=validate.OneOf(["full"]),
     metadata={"description": "`full` answers with numbers at full precision, sizes and timings"},
@@ -180,7 +179,7 @@ class FilterArguments(Arguments):
         validate=PROBABILITY,
         metadata={"description": "of `emotion`, or of any where that is not given"},
     )
-    file_name = fields.String(validate=[validate.Length(1, MAX_FILE_NAME), PRINTABLE])
+    file_name = fields.String(validate=[validate.Length(1, LONGEST_FILE_NAME), PRINTABLE])
     model = fields.String(validate=[NAME, PRINTABLE])
     since = UtcTime(metadata={"description": "RFC 3339 with a time zone, inclusive"})
     until = UtcTime(metadata={"description": "RFC 3339 with a time zone, exclusive"})

@@ -17,9 +17,9 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from app.analyse import Link, Picture
 from app.api.current import fetch, settings
 from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
+from app.store.records import LONGEST_FILE_NAME
 
 FORM = "multipart/form-data"
-MAX_FILE_NAME = 255
 UNNAMED = "unnamed"
 FORM_OVERHEAD = 1_000_000  # for the other fields and the headers of parts
 
@@ -156,4 +156,4 @@ def _file_name(given: str | None) -> str:
     # ntpath splits at both kinds of slash.
     name = ntpath.basename(given or "")
     printable = (char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
-    return "".join(printable).strip()[:MAX_FILE_NAME] or UNNAMED
+    return "".join(printable).strip()[:LONGEST_FILE_NAME] or UNNAMED

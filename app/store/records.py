@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 from app.vision.types import Analysis, Face
 
+LONGEST_FILE_NAME = 255  # characters; longer ones are cut
+
 Item = TypeVar("Item")
 
 

@@ -23,6 +23,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
+from app.store.records import LONGEST_FILE_NAME
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware in Python, UTC without a zone in the database, alike on every database."""
@@ -76,7 +78,7 @@ class ImageRow(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    file_name: Mapped[str] = mapped_column(String(255))
+    file_name: Mapped[str] = mapped_column(String(LONGEST_FILE_NAME))
     threshold: Mapped[float]
     width: Mapped[int]
     height: Mapped[int]

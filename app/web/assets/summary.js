@@ -50,7 +50,8 @@ export async function load(query) {
     $("summary-by").value = by;
     $("summary-problem").hidden = true;
     show(found, by);
-    showMoods(await askMoods(query, by));
+    const named = await askMoods(query, by);
+    if (mine === loads) showMoods(named);
   } catch (error) {
     if (mine !== loads) return;
     $("summary-chart").hidden = true;
@@ -60,19 +61,16 @@ export async function load(query) {
   }
 }
 
-async function ask(query, by) {
+async function ask(query, by, more = {}) {
   const asked = new URLSearchParams(query);
-  asked.set("by", by);
+  for (const [name, value] of Object.entries({ by, ...more })) asked.set(name, value);
   return (await get(`/v1/summary?${asked}`)).spans;
 }
 
 // Moods are made picture by picture, so the service does that for so many only.
 async function askMoods(query, by) {
-  const asked = new URLSearchParams(query);
-  asked.set("by", by);
-  asked.set("mood", DEFAULT);
   try {
-    return (await get(`/v1/summary?${asked}`)).spans;
+    return await ask(query, by, { mood: DEFAULT });
   } catch (error) {
     if (error.status !== 422) throw error;
     return [];
