@@ -209,7 +209,10 @@ def main() -> None:
         sets["examples"] = example_pictures(arguments.data)
     except (PhotosError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
-    environment = {"EMOTION_DATABASE_URL": arguments.postgres} if arguments.postgres else {}
+    # Nobody is turned away, even if all come to one worker.
+    environment = {"EMOTION_MAX_IN_FLIGHT": str(max(arguments.concurrency))}
+    if arguments.postgres:
+        environment["EMOTION_DATABASE_URL"] = arguments.postgres
     workers = available_cpus()
     cases = [
         Case(name, concurrency, [], [], [])

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import emotions
 import numpy as np
 import pytest
+import requests
 from emotions import EmotionClient, transport
 from PIL import Image
 
@@ -125,6 +126,19 @@ def test_a_service_that_is_not_there_is_away():
     client = EmotionClient("http://127.0.0.1:1", retries=0)
     with client, pytest.raises(emotions.ServiceAway, match="does not answer"):
         client.models()
+
+
+def test_a_certificate_that_does_not_hold_is_not_tried_again(client, monkeypatch):
+    tries = []
+
+    def refuse(*_, **__):
+        tries.append(1)
+        raise requests.exceptions.SSLError("self-signed")
+
+    monkeypatch.setattr(requests.Session, "request", refuse)
+    with pytest.raises(emotions.ServiceAway, match="certificate that holds: self-signed"):
+        next(client.images())
+    assert len(tries) == 1
 
 
 def test_a_service_that_says_nothing_times_out(scripted):
@@ -278,6 +292,32 @@ def test_many_are_neither_read_nor_sent_far_ahead(scripted, client):
     sent = len(scripted.requests)
     time.sleep(0.1)
     assert len(scripted.requests) == sent  # nothing goes on in the background
+
+
+def test_many_that_nobody_waits_for_any_more_are_not_begun(scripted, client):
+    go_on = threading.Event()
+    scripted.answers = [Answer(201, IMAGE), Answer(201, IMAGE, before=lambda: go_on.wait(10))]
+    outcomes = client.analyse_many([PICTURE] * 9, workers=3)
+    next(outcomes)
+    deadline = time.monotonic() + 10
+    while len(scripted.requests) < 4 and time.monotonic() < deadline:  # three are under way
+        time.sleep(0.01)
+    closing = threading.Thread(target=outcomes.close)
+    closing.start()
+    time.sleep(0.2)
+    go_on.set()
+    closing.join()
+    assert len(scripted.requests) == 4
+
+
+def test_a_time_without_a_zone_is_this_machines(scripted, client, monkeypatch):
+    scripted.answers = [Answer(200, {"spans": []})]
+    with monkeypatch.context() as zone:
+        zone.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        client.summary(since=datetime(2026, 1, 2))
+    time.tzset()
+    assert "since=2026-01-02T00%3A00%3A00%2B09%3A00" in scripted.requests[0].path
 
 
 def test_pages_are_asked_for_as_they_are_needed(scripted, client):

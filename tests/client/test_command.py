@@ -12,6 +12,7 @@ from emotions.cli import main
 from emotions.watch import STATE_NAME
 from PIL import Image
 
+from tests.client.conftest import IMAGE, Answer, problem
 from tests.client.test_with_service import PHOTO
 from tests.conftest import picture
 
@@ -149,6 +150,26 @@ def test_a_folder_is_pushed_once(run, folder):
     done = run(*watched)
     assert done.exit_code == 1
     assert "broken.jpg: the content is not a picture" in done.stderr
+
+
+def test_once_ends_though_the_service_fails_with_a_picture(scripted, folder):
+    scripted.answers = [problem(500, "internal", "it broke")]
+    watched = ["watch", str(folder), "--once", "--interval", "0.05", "--workers", "1"]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
+    assert done.exit_code == 1
+    assert done.stderr == "it broke; trying again\n0 sent, 0 given up, 2 left for later\n"
+    scripted.answers = [Answer(201, IMAGE)]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
+    assert (done.exit_code, done.stderr) == (0, "2 sent, 0 given up\n")
+    assert len(set(scripted.keys())) == 2
+
+
+def test_watching_ends_where_the_key_does_not_do(scripted, folder):
+    scripted.answers = [problem(401, "wrong-key", "unknown")] * 2 + [Answer(201, IMAGE)]
+    watched = ["watch", str(folder), "--once", "--interval", "0.05", "--workers", "1"]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
+    assert (done.exit_code, "stopped: the key does not do" in done.stderr) == (1, True)
+    assert len(scripted.requests) == 1
 
 
 def test_the_mood_of_a_group(run, folder):

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from emotions import EmotionClient
+from emotions import EmotionClient, ServiceError, TimedOut, TookTooLong
 from emotions.types import Analysis
 from emotions.watch import FAILED, SENT, STATE_NAME, Watch
 
@@ -134,6 +134,38 @@ def test_a_bad_picture_is_given_up_and_stops_no_other(scripted, impatient, make_
     assert look(make_watch(), impatient, times=3) == []  # also not after a restart
 
 
+@pytest.mark.parametrize("error", [ServiceError(500, {}), TookTooLong(503, {}), TimedOut()])
+def test_a_picture_that_the_service_fails_with_lets_the_others_pass(
+    make_watch, folder, monkeypatch, error
+):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (folder / name).write_bytes(PICTURE)
+        os.utime(folder / name, (ord(name[0]), 1))
+    clock = [0.0]
+    monkeypatch.setattr("emotions.watch.time.monotonic", lambda: clock[0])
+    keys = []
+
+    class Failing:
+        def analyse(self, _, *, file_name, idempotency_key):
+            if file_name == "a.jpg" and len(keys) < 5:
+                keys.append(idempotency_key)
+                raise error
+            return Analysis.read(IMAGE)
+
+    watch = make_watch()
+    seen = [[event.name for event in watch.look(Failing(), workers=1)] for _ in range(4)]
+    assert seen == [[], ["a.jpg"], ["b.jpg", "c.jpg"], []]
+    assert watch.deferred() == 1
+    tried = []
+    for second in range(100):
+        clock[0] = second / 2
+        tried += [clock[0] for _ in watch.look(Failing(), workers=1)]
+    assert tried == [1, 3, 7, 15, 31]
+    assert len(set(keys)) == 1
+    assert watch.count(SENT) == 3
+    assert watch.deferred() == 0
+
+
 def test_what_was_kept_under_other_options_is_not_sent_for_ever(
     scripted, impatient, make_watch, folder
 ):
@@ -167,6 +199,27 @@ def test_files_that_vanish_between_the_look_and_the_sending(make_watch, folder):
     watch = make_watch()
     events = [event for _ in range(3) for event in watch.look(Clearing(), workers=1)]
     assert len(events) == 1
+
+
+def test_files_that_are_written_anew_between_the_look_and_the_sending(make_watch, folder):
+    for name in "ab":
+        (folder / f"{name}.jpg").write_bytes(picture(20, 20 + ord(name) % 7))
+        os.utime(folder / f"{name}.jpg", (ord(name), 1))
+    sent = {}
+
+    class Rewriting:
+        def analyse(self, data, *, file_name, idempotency_key):
+            if not sent:
+                (folder / "b.jpg").write_bytes(picture(30, 30))
+            assert sent.setdefault(idempotency_key, data) == data  # a key has one picture
+            return Analysis.read(IMAGE)
+
+    watch = make_watch()
+    assert names(event for _ in range(4) for event in watch.look(Rewriting(), workers=1)) == [
+        "a.jpg",
+        "b.jpg",
+    ]
+    assert list(sent.values()) == [picture(20, 20 + ord("a") % 7), picture(30, 30)]
 
 
 def test_names_that_are_no_text(scripted, impatient, make_watch, folder):

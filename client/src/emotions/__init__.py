@@ -24,6 +24,7 @@ from emotions.errors import (
     ServiceBusy,
     ServiceError,
     TimedOut,
+    TookTooLong,
     TooLarge,
     UnreadablePicture,
 )
@@ -69,5 +70,6 @@ __all__ = [
     "SpanEmotion",
     "TimedOut",
     "TooLarge",
+    "TookTooLong",
     "UnreadablePicture",
 ]

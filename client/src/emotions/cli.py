@@ -219,7 +219,8 @@ def _save(client: EmotionClient, target: Path, path: Path, asked: dict[str, Any]
               help="file that knows what was sent; in FOLDER unless given")  # fmt: skip
 @click.option("--interval", type=click.FloatRange(0.05), default=1.0, show_default=True,
               help="seconds between two looks")  # fmt: skip
-@click.option("--once", is_flag=True, help="end when everything that is there was sent")
+@click.option("--once", is_flag=True,
+              help="end when everything that is there was sent, or is left for later")  # fmt: skip
 @click.pass_obj
 def watch_folder(
     client: EmotionClient,
@@ -264,9 +265,10 @@ def watch_folder(
         raise Failed(f"what was sent cannot be written down: {error}") from error
     finally:
         sent, failed = seen.count(SENT) - before[0], seen.count(FAILED) - before[1]
+        left = seen.deferred()
         seen.close()
-        err.print(f"{sent} sent, {failed} given up")
-    if failed and once:
+        err.print(f"{sent} sent, {failed} given up" + (f", {left} left for later" if left else ""))
+    if once and (failed or left):
         raise click.exceptions.Exit(1)
 
 

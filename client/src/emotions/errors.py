@@ -83,6 +83,10 @@ class ServiceBusy(Problem):
     """The service, its model or its database is not ready; it stayed so over all retries."""
 
 
+class TookTooLong(ServiceBusy):
+    """The service did not get done with this picture in its time; it stayed so over all retries."""
+
+
 class ServiceError(Problem):
     """Something went wrong inside the service."""
 
@@ -93,6 +97,7 @@ _BY_TYPE: dict[str, type[Problem]] = {
     "undecodable-image": BadPicture,
     "fetch-failed": FetchFailed,
     "fetch-timed-out": FetchFailed,
+    "took-too-long": TookTooLong,
 }
 _BY_STATUS: dict[int, type[Problem]] = {
     401: KeyRefused,

@@ -13,6 +13,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,15 +22,27 @@ from pathlib import Path
 from typing import Any
 
 from emotions.client import EmotionClient
-from emotions.errors import BadPicture, Conflict, EmotionError, InvalidRequest, TooLarge
+from emotions.errors import (
+    BadPicture,
+    Conflict,
+    EmotionError,
+    InvalidRequest,
+    ServiceError,
+    TimedOut,
+    TookTooLong,
+    TooLarge,
+)
 from emotions.types import Analysis
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jpe", ".jfif"}
 )
 STATE_NAME = ".emotions-watch.sqlite"
-# What no other try will mend; anything else is tried again at the next look.
+# What no other try will mend; anything else is tried again at the next look, but what may be the
+# picture's own doing later and later, so that it does not hold up the others for ever.
 HOPELESS = (BadPicture, TooLarge, InvalidRequest)
+PERHAPS_ITS_OWN = (ServiceError, TimedOut, TookTooLong)
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
 PENDING, SENT, FAILED = "pending", "sent", "failed"
 
 _TABLE = """
@@ -77,6 +90,8 @@ class Watch:
         self._state.execute("PRAGMA journal_mode = WAL")
         self._state.execute(_TABLE)
         self._last: dict[str, Stamp] = {}
+        # By name: when it may be tried again, and the pause before that, in seconds.
+        self._later: dict[str, tuple[float, float]] = {}
         # Not looked into again as long as they stay as they are.
         self._known: dict[str, Stamp] = {
             os.fsdecode(name): (size, mtime)
@@ -92,6 +107,10 @@ class Watch:
         """How many pictures are `sent`, `failed` or `pending`."""
         query = "SELECT count(*) FROM pictures WHERE state = ?"
         return int(self._state.execute(query, (state,)).fetchone()[0])
+
+    def deferred(self) -> int:
+        """How many pictures, of those that were there at the last look, are for later."""
+        return sum(name in self._last for name in self._later)
 
     def look(self, client: EmotionClient, *, workers: int = 4, **options: Any) -> Iterator[Event]:
         """Look once and send what is whole and new. After an error that may pass, nothing more is
@@ -124,12 +143,15 @@ class Watch:
                 trouble.set()  # whoever stops looking waits for what is under way only
 
     def _settled(self) -> list[str]:
-        """Names of pictures that are as they were at the last look and not done, oldest first."""
+        """Names of pictures that are as they were at the last look, not done and not for later,
+        oldest first."""
         now = dict(_stamps(self.folder, self.folder))
         settled = [
             name
             for name, stamp in now.items()
-            if stamp == self._last.get(name) and stamp != self._known.get(name)
+            if stamp == self._last.get(name)
+            and stamp != self._known.get(name)
+            and self._later.get(name, (0.0,))[0] <= time.monotonic()
         ]
         self._last = now
         return sorted(settled, key=lambda name: (now[name][1], name))
@@ -177,7 +199,11 @@ class Watch:
 
     def _write_down(self, job: _Job, event: Event) -> None:
         if event.error is not None and not event.given_up:
+            if isinstance(event.error, PERHAPS_ITS_OWN):
+                pause = min(2 * self._later.get(job.name, (0, FIRST_PAUSE / 2))[1], LONGEST_PAUSE)
+                self._later[job.name] = time.monotonic() + pause, pause
             return
+        self._later.pop(job.name, None)
         self._state.execute(
             "UPDATE pictures SET state = ? WHERE name = ? AND sha256 = ?",
             (FAILED if event.given_up else SENT, os.fsencode(job.name), job.sha256),
