@@ -294,20 +294,26 @@ def test_many_are_neither_read_nor_sent_far_ahead(scripted, client):
     assert len(scripted.requests) == sent  # nothing goes on in the background
 
 
-def test_many_that_nobody_waits_for_any_more_are_not_begun(scripted, client):
-    go_on = threading.Event()
-    scripted.answers = [Answer(201, IMAGE), Answer(201, IMAGE, before=lambda: go_on.wait(10))]
-    outcomes = client.analyse_many([PICTURE] * 9, workers=3)
+def test_many_that_nobody_waits_for_any_more_are_not_begun(client, monkeypatch):
+    go_on, under_way, begun = threading.Event(), threading.Semaphore(0), []
+
+    def analyse(source):
+        begun.append(source)
+        if source:
+            under_way.release()
+            go_on.wait(10)
+        return emotions.Analysis.read(IMAGE)
+
+    monkeypatch.setattr(client, "analyse", analyse)
+    outcomes = client.analyse_many(range(9), workers=3)
     next(outcomes)
-    deadline = time.monotonic() + 10
-    while len(scripted.requests) < 4 and time.monotonic() < deadline:  # three are under way
-        time.sleep(0.01)
+    assert all(under_way.acquire(timeout=10) for _ in range(3))
     closing = threading.Thread(target=outcomes.close)
     closing.start()
     time.sleep(0.2)
     go_on.set()
     closing.join()
-    assert len(scripted.requests) == 4
+    assert sorted(begun) == [0, 1, 2, 3]
 
 
 def test_a_time_without_a_zone_is_this_machines(scripted, client, monkeypatch):

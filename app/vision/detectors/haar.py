@@ -17,6 +17,7 @@ from app.vision.types import Box, Detection
 CASCADE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
 WINDOW = 24  # pixels: the side of the smallest face that the cascade knows
 SCALE_FACTOR = 1.25
+DEFAULT_SCALE_FACTOR, DEFAULT_NEIGHBORS = 1.1, 3  # of OpenCV
 FACE = "face"  # the label of the checking network that counts
 MIN_SCORE = 0.5
 NMS_IOU = 0.3
@@ -35,17 +36,15 @@ class Cascade:
         self._local = threading.local()
         self._large = threading.Lock()
 
-    def search(
-        self, gray: NDArray[np.uint8], *, scale_factor: float, min_side: int
-    ) -> list[Window]:
-        """Every window of at least `min_side` pixels that passes."""
+    def search(self, gray: NDArray[np.uint8], scale_factor: float) -> list[Window]:
+        """Every window that passes."""
         if gray.size <= KEEP_PIXELS:
             if not hasattr(self._local, "cascade"):
                 self._local.cascade = _load()
-            found = _search(self._local.cascade, gray, scale_factor, min_side)
+            found = _search(self._local.cascade, gray, scale_factor)
         else:
             with self._large:
-                found = _search(_load(), gray, scale_factor, min_side)
+                found = _search(_load(), gray, scale_factor)
         return found
 
 
@@ -54,19 +53,18 @@ def _load() -> cv2.CascadeClassifier:
 
 
 def _search(
-    cascade: cv2.CascadeClassifier, gray: NDArray[np.uint8], scale_factor: float, min_side: int
+    cascade: cv2.CascadeClassifier, gray: NDArray[np.uint8], scale_factor: float
 ) -> list[Window]:
     """OpenCV holds the integral images of all sizes that it is asked for at a time. Asked for one
     after the other it finds the same, in a sixth of the memory."""
     found = []
     factor = 1.0
     while (side := round(WINDOW * factor)) <= min(gray.shape):
-        if side >= min_side:
-            only = (side, side)
-            windows = cascade.detectMultiScale(
-                gray, scaleFactor=scale_factor, minNeighbors=0, minSize=only, maxSize=only
-            )
-            found += [(x, y, side, side) for x, y, *_ in np.asarray(windows).tolist()]
+        only = (side, side)
+        windows = cascade.detectMultiScale(
+            gray, scaleFactor=scale_factor, minNeighbors=0, minSize=only, maxSize=only
+        )
+        found += [(x, y, side, side) for x, y, *_ in np.asarray(windows).tolist()]
         factor *= scale_factor
     return found
 
@@ -96,7 +94,7 @@ def candidates(cascade: Cascade, raster: Raster, min_face_px: float) -> list[Box
     the original, also where it does so only once; overlapping windows are one box."""
     scale = min(raster.scale, WINDOW / min_face_px)
     gray = shrink(raster.gray, scale / raster.scale)
-    windows = cascade.search(gray, scale_factor=SCALE_FACTOR, min_side=round(min_face_px * scale))
+    windows = cascade.search(gray, SCALE_FACTOR)
     # OpenCV leaves out groups of one: so every window comes twice.
     groups = _grouped(_cut(windows, gray) * 2, more_than=1)
     return [_box(window, scale) for window in groups]
@@ -176,6 +174,6 @@ class HaarDefaultDetector:
 
     def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
         """Faces of at least 24 pixels."""
-        windows = self._cascade.search(raster.gray, scale_factor=1.1, min_side=0)
-        groups = _cut(_grouped(windows, more_than=3), raster.gray)
+        windows = self._cascade.search(raster.gray, DEFAULT_SCALE_FACTOR)
+        groups = _cut(_grouped(windows, more_than=DEFAULT_NEIGHBORS), raster.gray)
         return [Detection(_box(window, raster.scale)) for window in groups]
