@@ -164,6 +164,22 @@ def test_once_ends_though_the_service_fails_with_a_picture(scripted, folder):
     assert len(set(scripted.keys())) == 2
 
 
+def test_a_picture_for_later_does_not_slow_the_looks(scripted, folder, monkeypatch):
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("emotions.cli.time.sleep", sleep)
+    scripted.answers = [problem(500, "internal")]
+    watched = ["watch", str(folder), "--interval", "0.05", "--workers", "1"]
+    CliRunner().invoke(main, ["--server", scripted.url, *watched])
+    # The first look sees two pictures, the next two fail with one each.
+    assert pauses == [0.05, 0.1, 0.2, 0.05, 0.05]
+
+
 def test_watching_ends_where_the_key_does_not_do(scripted, folder):
     scripted.answers = [problem(401, "wrong-key", "unknown")] * 2 + [Answer(201, IMAGE)]
     watched = ["watch", str(folder), "--once", "--interval", "0.05", "--workers", "1"]

@@ -258,6 +258,7 @@ def watch_folder(
             looks += 1
             if once and looks > 1 and not events:
                 break
+            pause = pause if events else interval  # pictures that are for later hold up no others
             time.sleep(pause)
     except KeyboardInterrupt:
         pass

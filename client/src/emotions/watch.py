@@ -200,7 +200,8 @@ class Watch:
     def _write_down(self, job: _Job, event: Event) -> None:
         if event.error is not None and not event.given_up:
             if isinstance(event.error, PERHAPS_ITS_OWN):
-                pause = min(2 * self._later.get(job.name, (0, FIRST_PAUSE / 2))[1], LONGEST_PAUSE)
+                _, last = self._later.get(job.name, (0.0, FIRST_PAUSE / 2))
+                pause = min(2 * last, LONGEST_PAUSE)
                 self._later[job.name] = time.monotonic() + pause, pause
             return
         self._later.pop(job.name, None)
