@@ -16,6 +16,7 @@ from app.keys import issue
 from app.settings import Settings
 from app.store import keys as stored_keys
 from app.store import queries
+from app.store.database import wal_cleaner
 from app.store.keys import Right
 from app.store.records import LONGEST_FILE_NAME, Filters
 from app.vision.engine import Engine
@@ -35,6 +36,11 @@ def init_cli(app: Flask) -> None:
     app.cli.add_command(models)
     app.cli.add_command(keys)
     app.cli.add_command(retention)
+
+
+def _failure(error: Exception) -> click.ClickException:
+    """What a command says of an error: for operators more than a client is told."""
+    return click.ClickException(getattr(error, "for_operator", None) or str(error))
 
 
 @database.command("upgrade")
@@ -61,7 +67,7 @@ def _migrate(move: Callable[[str], None], revision: str) -> None:
     try:
         move(revision)
     except (EmotionError, CommandError) as error:
-        raise click.ClickException(str(error)) from error
+        raise _failure(error) from error
 
 
 @models.command("list")
@@ -111,7 +117,7 @@ def create_key(name: str, rights: tuple[str, ...], days: int | None) -> None:
     try:
         key = issue(name, [Right(right) for right in rights], expires_at)
     except EmotionError as error:
-        raise click.ClickException(str(error)) from error
+        raise _failure(error) from error
     click.echo(key)
     click.echo("This is the only time that it is shown.", err=True)
 
@@ -123,7 +129,7 @@ def list_keys() -> None:
     try:
         every = stored_keys.every()
     except EmotionError as error:
-        raise click.ClickException(str(error)) from error
+        raise _failure(error) from error
     for key in every:
         until = f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "for ever"
         rights = " ".join(right for right in Right if right in key.rights)
@@ -137,7 +143,7 @@ def revoke_key(key_id: str) -> None:
     try:
         stored_keys.revoke(key_id)
     except EmotionError as error:
-        raise click.ClickException(str(error)) from error
+        raise _failure(error) from error
     click.echo(f"revoked {key_id}")
 
 
@@ -145,11 +151,21 @@ def revoke_key(key_id: str) -> None:
 def run_retention() -> None:
     """Erase what is older than EMOTION_RETENTION_DAYS, and kept pictures of no image."""
     settings: Settings = current_app.extensions["settings"]
+    _erase_old(settings)
+    if not wal_cleaner().clean():
+        click.echo(
+            "erased rows are in the write-ahead log until nobody reads an older state; the running "
+            "service removes them then, and so does this command",
+            err=True,
+        )
+
+
+def _erase_old(settings: Settings) -> None:
     try:
         if swept := queries.sweep_pictures():
             click.echo(f"removed {swept} pictures that belonged to no image")
     except EmotionError as error:
-        raise click.ClickException(str(error)) from error
+        raise _failure(error) from error
     if not settings.retention_days:
         click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
         return
@@ -157,7 +173,7 @@ def run_retention() -> None:
     try:
         erased = queries.erase_matching(Filters(until=until))
     except EmotionError as error:
-        raise click.ClickException(str(error)) from error
+        raise _failure(error) from error
     click.echo(f"erased {erased} images from before {until:%Y-%m-%d %H:%M} UTC")
 
 
@@ -194,7 +210,7 @@ def analyse_files(
             found = analyse(engine, Picture(path.read_bytes(), name), options)
         except (EmotionError, OSError) as error:
             failed += 1
-            click.echo(f"{path}: {error}", err=True)
+            click.echo(f"{path}: {_failure(error).message}", err=True)
             continue
         faces = [
             {"face_id": number, "box_xyxy": face.box.xyxy, "emotions": face.shown(shown)}

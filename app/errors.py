@@ -148,4 +148,20 @@ class TookTooLong(EmotionError):
 
 
 class StoreUnavailable(EmotionError):
-    """The database does not answer or its disk is full. Nothing of the request was kept."""
+    """The database does not answer or its disk is full. Nothing of the request was kept.
+
+    `for_operator` says the cause and what to do about it, for the log and for commands; it is not
+    fit for a client. `connection_lost`: whether the connection ended with this error.
+    """
+
+    def __init__(
+        self, message: str, *, for_operator: str | None = None, connection_lost: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.for_operator = for_operator
+        self.connection_lost = connection_lost
+
+
+class OutcomeUnknown(EmotionError):
+    """The connection to the database was lost during COMMIT: whether the request was kept is
+    unknown."""

@@ -16,15 +16,18 @@ def who_may(settings: Settings) -> str:
     connection open, so the workers can be forked afterwards.
 
     Raises SettingError where others than this machine would be let in without anybody having said
-    so.
+    so, and for a database that cannot be used.
     """
     app = Flask("start")
-    init_database(app, settings.database_url, connections=1, migrations=ROOT / "migrations")
+    try:
+        init_database(app, settings.database_url, connections=1, migrations=ROOT / "migrations")
+    except ValueError as error:  # without the URL itself, which may hold a password
+        raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     with app.app_context():
         try:
             locked = keys.any_made()
-        except StoreUnavailable:
-            return "the database is away or not ready: whether there are keys is not known yet"
+        except StoreUnavailable as error:
+            return f"{error.for_operator or error}; whether there are keys is not known yet"
         finally:
             db.engine.dispose()
     if settings.allow_anonymous:

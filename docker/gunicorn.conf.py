@@ -83,5 +83,7 @@ def on_exit(server):
 
 
 def post_worker_init(worker):
-    """Load the model before the first request, in each worker after the fork."""
+    """Load the model before the first request, and begin the thread that removes erased rows from
+    SQLite's log: in each worker, after the fork."""
     worker.wsgi.extensions["engine"].warm()
+    worker.wsgi.extensions["wal_cleaner"].start()

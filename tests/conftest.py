@@ -216,7 +216,7 @@ def postgres_server() -> str:
 @pytest.fixture
 def postgres_url(postgres_server):
     """An empty database of its own, gone afterwards."""
-    name = "emotion_test"
+    name = f"emotion_test_{os.getpid()}"  # several test runs may share a server
     server = create_engine(
         make_url(postgres_server).set(drivername="postgresql+psycopg"),
         isolation_level="AUTOCOMMIT",

@@ -104,7 +104,10 @@ def test_without_a_database_the_commands_say_so(app):
     for arguments in (["list"], ["create", "a", "--right", "read"], ["revoke", "a"]):
         done = app.test_cli_runner().invoke(args=["keys", *arguments])
         assert done.exit_code == 1
-        assert done.output == "Error: the database is away or not ready\n"
+        assert done.output == (
+            "Error: tables or columns are missing in the database: run `flask --app wsgi db "
+            "upgrade` (the driver says: no such table: keys)\n"
+        )
 
 
 def test_retention_erases_what_is_older(make_app):
@@ -163,13 +166,20 @@ def test_the_tables_are_made_taken_back_and_made_again(make_app, tmp_path):
     ("url", "revision", "said"),
     [
         (None, "0042", "Error: Can't locate revision identified by '0042'\n"),
-        ("postgresql://127.0.0.1:1/none", "head", "Error: the database is away or not ready\n"),
+        (
+            "postgresql://127.0.0.1:1/none",
+            "head",
+            "Error: the database server cannot be reached: check that it runs, and host and port "
+            "in EMOTION_DATABASE_URL (the driver says: connection failed: ",
+        ),
     ],
 )
 def test_what_cannot_be_migrated_is_said_in_a_line(make_app, url, revision, said):
     app = make_app(**({"database_url": url} if url else {}))
     done = app.test_cli_runner().invoke(args=["db", "upgrade", revision])
-    assert (done.exit_code, done.output) == (1, said)
+    assert done.exit_code == 1
+    assert done.output.startswith(said)
+    assert done.output.count("\n") == 1
 
 
 def test_files_are_analysed_without_a_server(make_app, tmp_path):

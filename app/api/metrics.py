@@ -26,6 +26,7 @@ from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.settings import VERSION
 from app.store.keys import Right
+from app.store.wal import WalCleaner
 from app.vision.engine import Engine
 from app.vision.types import Analysis
 
@@ -46,6 +47,11 @@ STAGE_SECONDS = Histogram(
     "Of one picture: decode, detect, classify, store.",
     ["stage"],
     buckets=SECONDS,
+)
+ERASURES_PENDING = Gauge(
+    "emotion_erasures_pending",
+    "Erasures whose rows are still in SQLite's write-ahead log, because somebody reads.",
+    multiprocess_mode="livesum",
 )
 IMAGES = Counter("emotion_images", "Pictures that were analysed.", ["model", "detector"])
 FACES = Counter("emotion_faces", "Faces that were found in them.", ["model", "detector"])
@@ -93,6 +99,9 @@ class Metrics(MethodView):
 
 
 def init_metrics(flask_app: Flask) -> None:
+    wal_cleaner: WalCleaner = flask_app.extensions["wal_cleaner"]
+    wal_cleaner.on_change = ERASURES_PENDING.set
+
     @flask_app.before_request
     def begin() -> None:
         IN_FLIGHT.inc()

@@ -14,6 +14,8 @@ from prometheus_client import Counter
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from app import errors
+from app.api.current import settings
+from app.deadline import Deadline
 from app.errors import EmotionError
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ STATUS: dict[type[EmotionError], int] = {
     errors.ModelUnavailable: 503,
     errors.InvalidCard: 503,
     errors.StoreUnavailable: 503,
+    errors.OutcomeUnknown: 503,
     errors.FetchTimedOut: 504,
 }
 REFUSED = Counter("emotion_refused", "Pictures and requests that were refused.", ["reason"])
@@ -166,6 +169,7 @@ def init_problems(app: Flask) -> None:
     @app.before_request
     def name_request() -> None:
         g.began = time.perf_counter()
+        g.deadline = Deadline(g.began + settings().request_seconds)
         given = request.headers.get("X-Request-ID", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 

@@ -1,98 +1,87 @@
-"""Connections: what a database needs to be told before it is used."""
+"""The database of the service: where it is, and the engine that connects to it."""
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from flask import Flask
-from sqlalchemy import URL, Connection, Engine, event, make_url
-from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
+from flask import Flask, current_app
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import ArgumentError
 
-from app.errors import StoreUnavailable
+from app.store.causes import FaultLog
+from app.store.connections import prepare_engine
 from app.store.tables import db
+from app.store.wal import WalCleaner
 
-BUSY_TIMEOUT_MS = 30_000
 KEPT_CONNECTIONS = 4
-UNDEFINED_TABLE = "42P01"  # of PostgreSQL; SQLite's is an OperationalError
+SPARE_CONNECTIONS = 1  # for the thread of WalCleaner
+SQLITE = "sqlite:///"
 
 
 def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -> None:
     """Bind the tables and the migrations to `app`, with at most so many connections, of which a
     few are kept open once they are needed. Connects to nothing yet.
 
-    Raises ValueError for a URL that is neither a SQLite file's nor PostgreSQL's.
+    `connections` must be the number of threads that use the database: then none waits for another
+    one's connection. Raises ValueError for a URL that is neither a SQLite file's nor PostgreSQL's,
+    and for a folder that cannot be made.
     """
     app.config["SQLALCHEMY_DATABASE_URI"] = _database_url(url)
+    kept = min(connections, KEPT_CONNECTIONS)
     # A connection that the server closed while it was idle is replaced, not handed out.
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
         "pool_pre_ping": True,
-        "pool_size": min(connections, KEPT_CONNECTIONS),
-        "max_overflow": max(0, connections - KEPT_CONNECTIONS),
+        "pool_size": kept,
+        "max_overflow": connections - kept + SPARE_CONNECTIONS,
     }
     db.init_app(app)
     app.extensions["migrations"] = migrations
+    app.extensions["fault_log"] = FaultLog()
+    with app.app_context():
+        engine = db.engine
+    prepare_engine(engine)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "do_connect", _make_private_file)
+    app.extensions["wal_cleaner"] = WalCleaner(engine)
+
+
+def wal_cleaner() -> WalCleaner:
+    return cast(WalCleaner, current_app.extensions["wal_cleaner"])
 
 
 def _database_url(text: str) -> URL:
     """The URL with the driver that is installed here, and the folder of a SQLite file made."""
+    if text.startswith("sqlite:"):
+        path = text.removeprefix(SQLITE)
+        if path in (text, "", ":memory:"):
+            raise ValueError("a SQLite database is a file: sqlite:///<path>")
+        # The path as it stands: it may hold any of the characters that mean something in a URL.
+        # Relative to where the service is started, as a shell would read it.
+        file = Path(path).resolve()
+        _make_private_folder(file.parent)
+        return URL.create("sqlite", database=str(file))
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError of a port that is no number
         raise ValueError("it is no database URL") from error
-    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return url.set(drivername="postgresql+psycopg")
-    if url.drivername != "sqlite" or url.database in (None, "", ":memory:"):
-        raise ValueError("it must be sqlite:///<file> or postgresql://…")
-    # Relative to where the service is started, as a shell would read it.
-    file = Path(str(url.database)).resolve()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return url.set(database=str(file))
+    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise ValueError("it must be sqlite:///<path> or postgresql://…")
+    return url.set(drivername="postgresql+psycopg")
 
 
-@event.listens_for(Engine, "connect")
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    if not type(connection).__module__.startswith("sqlite3"):
-        return
-    # The driver begins a transaction before writes only; `_begin` does for reads too.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # First the time-out: switching to WAL itself needs a moment alone.
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    # Readers and one writer at a time do not block each other.
-    cursor.execute("PRAGMA journal_mode = WAL")
-    # 201 means committed: NORMAL could lose the last commits when the power goes.
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # What is erased is overwritten, not only forgotten.
-    cursor.execute("PRAGMA secure_delete = ON")
-    cursor.close()
+def _make_private_folder(folder: Path) -> None:
+    """With all that is missing above it, for its owner only. One that is there stays as it is."""
+    try:
+        for path in (*reversed(folder.parents), folder):
+            if not path.is_dir():
+                path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
-@event.listens_for(Engine, "connect")
-def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    if not type(connection).__module__.startswith("psycopg"):
-        return
-    # Reading ends after some thousand rows. To start helpers or a compiler for it takes longer than
-    # the query itself, and the planner, who does not see the end, often would.
-    connection.execute("SET jit = off")
-    connection.execute("SET max_parallel_workers_per_gather = 0")
-    connection.commit()
-
-
-@event.listens_for(Engine, "begin")
-def _begin(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN")
-
-
-@event.listens_for(Engine, "handle_error")
-def _in_our_words(context: ExceptionContext) -> None:
-    """Away, full, read-only, locked, no database at all or not migrated: one error of the domain,
-    whichever query met it."""
-    if context.is_pre_ping:
-        return  # the pool is about to replace a connection that was cut
-    error = context.sqlalchemy_exception
-    unusable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
-    not_migrated = getattr(context.original_exception, "sqlstate", None) == UNDEFINED_TABLE
-    if unusable or not_migrated:
-        raise StoreUnavailable("the database is away or not ready") from context.original_exception
+def _make_private_file(_dialect: Any, _record: Any, args: list[str], _parameters: Any) -> None:
+    """Make a database file that its owner alone can read. SQLite gives its log the same mode."""
+    try:
+        os.close(os.open(args[0], os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError:
+        return  # SQLite itself says what is wrong

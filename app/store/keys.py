@@ -8,7 +8,7 @@ from sqlalchemy import exists, select, update
 
 from app.errors import NotFound
 from app.store.tables import KeyRow, db
-from app.store.transactions import transaction
+from app.store.transactions import read_transaction, write_transaction
 
 
 class Right(StrEnum):
@@ -44,10 +44,10 @@ class Key:
 
 
 def add(key: Key) -> None:
-    """Raises ValueError for a key without any right."""
+    """Store a key. Raises ValueError for a key without any right."""
     if not key.rights:
         raise ValueError("a key needs a right")
-    with transaction():
+    with write_transaction():
         db.session.add(
             KeyRow(
                 id=key.id,
@@ -61,27 +61,27 @@ def add(key: Key) -> None:
 
 
 def find(key_id: str) -> Key | None:
-    with transaction():
+    with read_transaction():
         row = db.session.get(KeyRow, key_id)
         return None if row is None else _key(row)
 
 
 def every() -> list[Key]:
     """All, also those that no longer hold, the oldest first."""
-    with transaction():
+    with read_transaction():
         rows = db.session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.id))
         return [_key(row) for row in rows]
 
 
 def any_made() -> bool:
     """Whether a key was ever made: one that was revoked does not open the door to everybody."""
-    with transaction():
+    with read_transaction():
         return bool(db.session.scalar(select(exists(select(KeyRow.id)))))
 
 
 def revoke(key_id: str) -> None:
     """From now on; revoking again changes nothing. Raises NotFound."""
-    with transaction():
+    with write_transaction():
         if db.session.get(KeyRow, key_id) is None:
             raise NotFound(f"there is no key {key_id}")
         db.session.execute(

@@ -25,6 +25,7 @@ from sqlalchemy.orm import selectinload
 
 from app.errors import NotFound
 from app.store.cursor import decode_cursor, encode_cursor
+from app.store.database import wal_cleaner
 from app.store.faces import faces_of
 from app.store.matching import face_conditions, image_conditions, matching_images
 from app.store.pictures import pictures
@@ -32,7 +33,7 @@ from app.store.records import Filters, FoundFace, Page
 from app.store.retries import Retry, forget_old, remember
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.store.tallies import add_saved, hold_mark, subtract
-from app.store.transactions import overwrite_log, snapshot, transaction
+from app.store.transactions import read_transaction, write_transaction
 from app.vision.types import Analysis, Box, Face, ModelRef
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def save(analysis: Analysis, retry: Retry | None = None, picture: bytes | None =
     picture_file = None
     if picture is not None and pictures().keeps:
         picture_file = pictures().keep(picture)
-    with transaction():
+    with write_transaction():
         try:
             image_id = _insert(analysis, retry, picture_file)
         except BaseException:  # not of the commit itself, which may have been done all the same
@@ -132,21 +133,21 @@ def _tidy_up() -> None:
 
 def erase(image_id: int) -> None:
     """Erase an image and all that belongs to it. Raises NotFound."""
-    with transaction():
+    with write_transaction():
         subtract([ImageRow.id == image_id])
         if not _delete([ImageRow.id == image_id]):
             raise NotFound(f"no image {image_id}")
-    overwrite_log()
+    wal_cleaner().clean()
 
 
 def erase_matching(filters: Filters) -> int:
     """Erase all images that match, all or none of them, and say how many there were."""
-    with transaction():
+    with write_transaction():
         hold_mark()  # first, so that all that follows sees what it will erase
         conditions = matching_images(filters)
         subtract(conditions)
         erased = _delete(conditions)
-    overwrite_log()
+    wal_cleaner().clean()
     return erased
 
 
@@ -184,7 +185,7 @@ def sweep_pictures() -> int:
     say how many."""
 
     def known(names: list[str]) -> set[str]:
-        with snapshot():
+        with read_transaction():
             query = select(ImageRow.picture_file).where(ImageRow.picture_file.in_(names))
             return set(db.session.scalars(query))
 
@@ -196,7 +197,7 @@ def sweep_pictures() -> int:
 
 def get(image_id: int) -> Analysis:
     """Raises NotFound."""
-    with snapshot():
+    with read_transaction():
         row = db.session.get(ImageRow, image_id, options=[_WHOLE_IMAGE])
     if row is None:
         raise NotFound(f"no image {image_id}")
@@ -206,7 +207,7 @@ def get(image_id: int) -> Analysis:
 def picture(image_id: int) -> bytes:
     """The file of an image as it came. Raises NotFound where there is no such image or its picture
     is not kept."""
-    with snapshot():
+    with read_transaction():
         row = db.session.execute(
             select(ImageRow.picture_file).where(ImageRow.id == image_id)
         ).one_or_none()
@@ -219,7 +220,7 @@ def picture(image_id: int) -> bytes:
 
 def faces(image_id: int) -> list[Face]:
     """An image's faces, in their order. Raises NotFound."""
-    with snapshot():
+    with read_transaction():
         for _, its in faces_of([image_id]):
             return its
     raise NotFound(f"no image {image_id}")
@@ -231,7 +232,7 @@ def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[A
     query = select(ImageRow).order_by(*(column.desc() for column in key))
     if cursor is not None:
         query = query.where(tuple_(*key) < tuple_(*decode_cursor(cursor, len(key))))
-    with snapshot():
+    with read_transaction():
         query = query.where(*matching_images(filters)).options(_WHOLE_IMAGE)
         rows = db.session.scalars(query.limit(size + 1)).all()
     following = None
@@ -256,7 +257,7 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
             # Images descend and the faces within one ascend, hence the two cases.
             (position < reached) | ((ImageRow.id == image_id) & (FaceRow.number > number)),
         )
-    with snapshot():
+    with read_transaction():
         query = query.where(*image_conditions(filters), *face_conditions(filters))
         rows = db.session.scalars(query.limit(size + 1)).all()
     following = None
@@ -282,7 +283,7 @@ def emotion_names() -> list[str]:
     name, so the cost is that of the few names and not of the many rows."""
     names: list[str] = []
     query = select(func.min(EmotionRow.emotion))
-    with snapshot():
+    with read_transaction():
         while name := db.session.scalar(
             query.where(EmotionRow.emotion > names[-1]) if names else query
         ):
@@ -299,9 +300,9 @@ def revision_problem() -> str | None:
     versions: Path = current_app.extensions["migrations"] / "versions"
     head = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*_*.py"))
     current = None
-    with db.engine.connect() as connection:
-        if inspect(connection).has_table(ALEMBICS.name):
-            current = connection.scalar(select(ALEMBICS.c.version_num))
+    with read_transaction():
+        if inspect(db.session.connection()).has_table(ALEMBICS.name):
+            current = db.session.scalar(select(ALEMBICS.c.version_num))
     if current == head:
         return None
     return f"the database is at revision {current}, not {head}: run `flask db upgrade`"

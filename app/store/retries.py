@@ -13,9 +13,10 @@ from sqlalchemy.exc import IntegrityError
 
 from app.errors import KeyReused
 from app.store.tables import RetryRow, db
-from app.store.transactions import transaction
+from app.store.transactions import read_transaction, write_transaction
 
 KEPT = timedelta(days=1)
+LOCK_SECONDS = 0.1  # of forgetting, which the next one can do as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class AlreadyKept(Exception):
 
 def image_id(retry: Retry) -> int | None:
     """The image that this request made before, None where it made none. Raises KeyReused."""
-    with transaction():
+    with read_transaction():
         rows = db.session.execute(
             select(RetryRow.position, RetryRow.image_id, RetryRow.fingerprint).where(
                 RetryRow.caller == retry.caller,
@@ -71,5 +72,5 @@ def remember(connection: Connection, retry: Retry, image_id: int) -> None:
 
 def forget_old() -> None:
     """Records that no retry is measured by any more."""
-    with transaction():
+    with write_transaction(lock_seconds=LOCK_SECONDS):
         db.session.execute(delete(RetryRow).where(RetryRow.created_at <= datetime.now(UTC) - KEPT))

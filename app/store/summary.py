@@ -19,7 +19,7 @@ from app.store.matching import (
 from app.store.records import Filters, Span
 from app.store.tables import FaceRow, HourEmotionRow, HourRow, ImageRow, db
 from app.store.tallies import emotion_sums, mark, whole_hours
-from app.store.transactions import snapshot
+from app.store.transactions import read_transaction
 from app.vision.types import Face
 
 MOST_IMAGES = 20_000  # to be looked at one by one, for filters that the sums do not know
@@ -61,7 +61,7 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
     more than MOST_IMAGES would have to be looked at one by one, or for more than MOST_SPANS.
     """
     spans: dict[str, _Sums] = {}
-    with snapshot():
+    with read_transaction():
         if filters == Filters(since=filters.since, until=filters.until, model=filters.model):
             _add_hours(spans, filters, by)
             for part in _beside_hours(filters):
@@ -88,7 +88,7 @@ def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face
     name = on_the_walk(ImageRow.model_name) if by == "model" else _written(ImageRow.created_at, by)
     found: Any = select(ImageRow.id, name, ImageRow.face_count)
     found = found.order_by(ImageRow.created_at.desc(), ImageRow.id.desc())
-    with snapshot():
+    with read_transaction():
         conditions = [*matching_images(filters), on_the_walk(ImageRow.face_count) > 0]
         found = found.where(*conditions).limit(MOST_IMAGES_READ + 1)
         images = db.session.execute(found).all()

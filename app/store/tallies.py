@@ -24,10 +24,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.store.matching import on_the_walk
 from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, ImageRow, MarkRow, db
-from app.store.transactions import transaction
+from app.store.transactions import write_transaction
 
 MOST_AT_ONCE = 10_000
-PATIENCE_MS = 100  # for whoever holds what adding needs; the next one to save tries again
+LOCK_SECONDS = 0.1  # of adding; where it fails, a later request tries again
 
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
@@ -49,8 +49,7 @@ def add_saved() -> int:
     Raises StoreUnavailable where somebody holds the tables or the mark for too long.
     """
     settled = _settled()
-    with transaction():
-        _be_impatient()
+    with write_transaction(lock_seconds=LOCK_SECONDS):
         low = hold_mark()
         above = select(ImageRow.id).where(ImageRow.id > low, ImageRow.id <= settled)
         batch = above.order_by(ImageRow.id).limit(MOST_AT_ONCE).subquery()
@@ -63,18 +62,12 @@ def add_saved() -> int:
 
 def _settled() -> int:
     """An id below which every image is committed or never will be."""
-    with transaction():
+    with write_transaction(lock_seconds=LOCK_SECONDS):
         if db.engine.dialect.name == "postgresql":
             # An id is given out before its image is committed. This waits for all who are between
             # the two, and lets nobody in; SQLite has one writer at a time anyway.
-            _be_impatient()
             db.session.execute(text("LOCK TABLE images IN SHARE MODE"))
         return db.session.scalar(select(func.max(ImageRow.id))) or 0
-
-
-def _be_impatient() -> None:
-    if db.engine.dialect.name == "postgresql":
-        db.session.execute(text(f"SET LOCAL lock_timeout = {PATIENCE_MS}"))
 
 
 def subtract(conditions: Sequence[ColumnElement[bool]]) -> None:

@@ -1,55 +1,84 @@
-"""What every query runs in."""
+"""The two kinds of transactions, in which every query runs.
 
-import logging
-import sqlite3
+Both end with their block: no connection and no snapshot is held while an answer is sent. The
+request's deadline limits both (see connections.py).
+"""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
+
+from app.errors import OutcomeUnknown, StoreUnavailable
+from app.store.connections import (
+    AWAY,
+    LOCK_SECONDS,
+    MODE,
+    READ,
+    WRITE,
+    current_deadline,
+    fault_log,
+)
 from app.store.tables import db
 
-log = logging.getLogger(__name__)
-
-LOG_PATIENCE_MS = 1000
+_OPEN = "transaction"
 
 
 @contextmanager
-def snapshot() -> Iterator[None]:
-    """One state of the database for all queries of the block: an image that is erased meanwhile
-    is seen whole or not at all."""
-    db.session.rollback()
+def read_transaction() -> Iterator[None]:
+    """One state of the database for all queries of the block: an image that is erased meanwhile is
+    seen whole or not at all. Writing raises RuntimeError.
+
+    Raises StoreUnavailable, and TookTooLong after the request's deadline.
+    """
+    options: dict[str, object] = {MODE: READ}
     if db.engine.dialect.name == "postgresql":  # SQLite's transactions are snapshots anyway
-        db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-    yield
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with _transaction(options):
+        yield
 
 
 @contextmanager
-def transaction() -> Iterator[None]:
-    """Commit what the block did; whatever it raises, keep nothing of it."""
-    # Anew: SQLite refuses to write in a transaction that has read what others changed since.
-    db.session.rollback()
-    try:
+def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
+    """Commit what the block did; whatever it raises, keep nothing of it.
+
+    Waits for locks until the request's deadline, or for `lock_seconds` where these are given. What
+    is not ready for COMMIT by the deadline is rolled back.
+
+    Raises StoreUnavailable, TookTooLong after the deadline, and OutcomeUnknown where the connection
+    was lost during COMMIT.
+    """
+    options: dict[str, object] = {MODE: WRITE}
+    if lock_seconds is not None:
+        options[LOCK_SECONDS] = lock_seconds
+    with _transaction(options):
         yield
-        db.session.commit()
-    except BaseException:
-        db.session.rollback()
-        raise
+        db.session.flush()
+        current_deadline().check()
+        try:
+            db.session.commit()
+        except StoreUnavailable as error:
+            if error.connection_lost:
+                raise OutcomeUnknown(
+                    "the database was lost while it committed, so whether the request was kept is "
+                    "not known: send it again with the same Idempotency-Key, or look for it"
+                ) from error
+            raise
 
 
-def overwrite_log() -> None:
-    """After an erasure: SQLite's write-ahead log still holds the pages as they were before. It is
-    moved into the file and emptied; where somebody goes on reading, the next erasure does it."""
-    if db.engine.dialect.name != "sqlite":
-        return
-    # Past SQLAlchemy, which would begin a transaction.
-    connection = db.engine.raw_connection()
+@contextmanager
+def _transaction(options: dict[str, object]) -> Iterator[None]:
+    session = db.session()
+    if session.info.get(_OPEN):
+        raise RuntimeError("a transaction within another one")
+    session.rollback()  # of queries outside of transactions, as tests make them
+    session.info[_OPEN] = True
     try:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {LOG_PATIENCE_MS}")
-        (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            log.info("what was erased is in the write-ahead log until nobody reads")
-    except sqlite3.Error as error:  # the erasure itself is committed
-        log.warning("the write-ahead log was not emptied: %s", error)
+        session.connection(execution_options=options)
+        yield
+    except NoFreeConnection as error:
+        raise StoreUnavailable(AWAY, for_operator="all connections are in use") from error
     finally:
-        connection.invalidate()  # closed, for its patience is not what others expect
-        connection.close()
+        session.info[_OPEN] = False
+        session.close()
+    fault_log().worked(write=options[MODE] == WRITE)

@@ -313,7 +313,8 @@ def test_a_deep_page_of_faces_reads_no_more_than_a_first():
 def test_spans_are_written_as_rfc_3339_whatever_the_servers_style():
     queries.save(analysis(HAPPY))
     if db.engine.dialect.name == "postgresql":
-        db.session.execute(text("ALTER DATABASE emotion_test SET datestyle TO 'SQL, DMY'"))
+        name = db.engine.url.database
+        db.session.execute(text(f"ALTER DATABASE {name} SET datestyle TO 'SQL, DMY'"))
         db.session.commit()
         db.engine.dispose()
     (hour,) = summary.summarise(Filters(), by="hour")

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app import create_app
 from app.settings import ROOT, Settings
-from app.store import queries, transactions
+from app.store import queries, wal
 from app.store.migrate import upgrade
 from app.store.records import Filters
 from app.store.tables import db
@@ -117,7 +117,7 @@ def test_what_was_erased_is_in_no_file(tmp_path, erase):
 
 
 def test_somebody_who_reads_does_not_keep_an_erasure_waiting(tmp_path, monkeypatch):
-    monkeypatch.setattr(transactions, "LOG_PATIENCE_MS", 50)
+    monkeypatch.setattr(wal, "FIRST_SECONDS", 0.05)
     with app_on(tmp_path / "a.db").app_context():
         upgrade()
         saved = queries.save(replace(analysis(HAPPY), file_name=NAME))

@@ -13,7 +13,7 @@ from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import ImageRow, db
 from app.store.tallies import add_saved
-from app.store.transactions import transaction
+from app.store.transactions import write_transaction
 from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, NOON, analysis
 
 OTHER = replace(MODEL, name="net_5")
@@ -77,7 +77,7 @@ def test_a_summary_is_that_of_its_images(added, asked):
 def test_the_sums_are_used():
     save_some(10)
     assert add_saved() == 10
-    with transaction():
+    with write_transaction():
         tallies.db.session.execute(tallies.update(tallies.HourRow).values(images=1000))
     assert summary.summarise(Filters(), by="day")[0].images >= 1000
 

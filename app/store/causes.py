@@ -1,0 +1,220 @@
+"""Why the database cannot be used, in words for the operator.
+
+`explain` finds the cause of a driver's error, `sentence` says it together with the driver's own
+message, and `FaultLog` writes it to the log without repeating it for every request. Clients see
+none of this.
+"""
+
+import logging
+import math
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+REPEAT_SECONDS = 60.0  # between two log lines of a cause that lasts
+RETURN_SECONDS = 5.0  # the same where the database worked in between
+LONGEST_MESSAGE = 300  # characters of the driver's message
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What is wrong and what to do about it."""
+
+    name: str
+    advice: str
+
+
+NOT_MIGRATED = Cause(
+    "not migrated",
+    "tables or columns are missing in the database: run `flask --app wsgi db upgrade`",
+)
+LOCKED = Cause(
+    "locked",
+    "the database is locked by another process: find what keeps a transaction open (a backup, a "
+    "shell, a migration) and end it",
+)
+READ_ONLY = Cause(
+    "read-only",
+    "the database cannot be written: check the owner and the permissions of the file and of its "
+    "folder, and whether the file system or the server is read-only",
+)
+TOO_SLOW = Cause("too slow", "a query was cancelled because it took too long")
+DISK_FULL = Cause("disk full", "the disk of the database is full: free some space")
+UNREACHABLE = Cause(
+    "unreachable",
+    "the database server cannot be reached: check that it runs, and host and port in "
+    "EMOTION_DATABASE_URL",
+)
+UNRESPONSIVE = Cause(
+    "unresponsive",
+    "the database server did not answer in the time of a request: check its load and the network",
+)
+PASSWORD = Cause(
+    "password",
+    "the database server refused the user: check user and password in EMOTION_DATABASE_URL, and "
+    "the server's pg_hba.conf",
+)
+NO_DATABASE = Cause(
+    "no database",
+    "the database does not exist on the server: create it, or check its name in "
+    "EMOTION_DATABASE_URL",
+)
+TOO_MANY_CONNECTIONS = Cause(
+    "too many connections",
+    "the database server accepts no more connections: raise its max_connections, or run fewer "
+    "workers",
+)
+STARTING = Cause("starting", "the database server is starting or stopping: wait, or start it")
+CANNOT_OPEN = Cause(
+    "cannot open",
+    "the database file cannot be opened: check the path in EMOTION_DATABASE_URL, and that the "
+    "service's user may write to the file and its folder",
+)
+CORRUPT = Cause("corrupt", "the file is no database or is damaged: restore a backup")
+DISK_ERROR = Cause(
+    "disk error", "the disk of the database does not work: check it, and whether it is full"
+)
+PRIVILEGE = Cause(
+    "privilege",
+    "the database user lacks a privilege: make it the owner of the database and its tables",
+)
+OTHER = Cause("other", "the database failed: see the driver's message")
+
+# Beginnings of SQLite's result codes.
+_SQLITE = {
+    "SQLITE_FULL": DISK_FULL,
+    "SQLITE_BUSY": LOCKED,
+    "SQLITE_LOCKED": LOCKED,
+    "SQLITE_PROTOCOL": LOCKED,
+    "SQLITE_READONLY": READ_ONLY,
+    "SQLITE_PERM": READ_ONLY,
+    "SQLITE_CANTOPEN": CANNOT_OPEN,
+    "SQLITE_CORRUPT": CORRUPT,
+    "SQLITE_NOTADB": CORRUPT,
+    "SQLITE_IOERR": DISK_ERROR,
+    "SQLITE_INTERRUPT": TOO_SLOW,
+}
+# Beginnings of PostgreSQL's SQLSTATE codes; longer ones come first.
+_SQLSTATES = {
+    "28": PASSWORD,
+    "3D000": NO_DATABASE,
+    "42P01": NOT_MIGRATED,
+    "42703": NOT_MIGRATED,
+    "3F000": NOT_MIGRATED,
+    "42501": PRIVILEGE,
+    "53100": DISK_FULL,
+    "53300": TOO_MANY_CONNECTIONS,
+    "53": OTHER,
+    "55P03": LOCKED,
+    "40": LOCKED,
+    "57014": TOO_SLOW,
+    "57P": STARTING,
+    "25006": READ_ONLY,
+    "58": DISK_ERROR,
+    "XX": OTHER,
+    "08": UNREACHABLE,
+}
+# libpq gives no code where it could not connect, only a text.
+_TEXTS = {
+    "did not answer in time": UNRESPONSIVE,
+    "password": PASSWORD,
+    "authentication failed": PASSWORD,
+    "pg_hba.conf": PASSWORD,
+    'role "': PASSWORD,
+    'database "': NO_DATABASE,
+    "too many clients": TOO_MANY_CONNECTIONS,
+    "too many connections": TOO_MANY_CONNECTIONS,
+    "connection slots": TOO_MANY_CONNECTIONS,
+    "starting up": STARTING,
+    "shutting down": STARTING,
+    "administrator command": STARTING,
+    "certificate": UNREACHABLE,
+    "connect": UNREACHABLE,  # refused, failed, timed out, closed
+    "resolve host": UNREACHABLE,
+    "translate host": UNREACHABLE,
+}
+
+
+def explain(error: BaseException) -> Cause | None:
+    """The cause of a driver's error; None where the statement or its values are at fault, and not
+    the database."""
+    if isinstance(error, sqlite3.Error):
+        return _explain_sqlite(error)
+    if sqlstate := getattr(error, "sqlstate", None):
+        return next((_SQLSTATES[key] for key in _SQLSTATES if sqlstate.startswith(key)), None)
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if not kinds & {"OperationalError", "InterfaceError"}:
+        return None
+    text = str(error)
+    return next((cause for part, cause in _TEXTS.items() if part in text), OTHER)
+
+
+def _explain_sqlite(error: sqlite3.Error) -> Cause | None:
+    code = getattr(error, "sqlite_errorname", None) or ""
+    for beginning, cause in _SQLITE.items():
+        if code.startswith(beginning):
+            return cause
+    if str(error).startswith(("no such table", "no such column")) or "has no column" in str(error):
+        return NOT_MIGRATED
+    return OTHER if isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError) else None
+
+
+def sentence(cause: Cause, error: BaseException, password: str | None = None) -> str:
+    """The cause, what to do, and what the driver says: without SQL, its values or the password."""
+    message = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
+    message = " ".join(message.partition("\nLINE ")[0].split())
+    if password:
+        message = message.replace(password, "***")
+    if len(message) > LONGEST_MESSAGE:
+        message = f"{message[:LONGEST_MESSAGE]}…"
+    return f"{cause.advice} (the driver says: {message})"
+
+
+class FaultLog:
+    """Logs what is wrong with the database: an ERROR at each new cause, then one a minute with the
+    number of failures since, and an INFO when the database works again.
+
+    A cause that was met while writing is over when something was written: where the disk is full,
+    reading goes on.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failing: set[bool] = set()  # `write` of the transactions that failed
+        self._logged: dict[Cause, float] = {}
+        self._quiet_until: dict[Cause, float] = {}
+        self._unsaid: dict[Cause, int] = {}
+
+    def failed(self, cause: Cause, text: str, *, write: bool) -> None:
+        """`text`: the sentence for the operator."""
+        now = time.monotonic()
+        with self._lock:
+            # Some tables may be there: that one of them can be read does not end the cause.
+            self._failing.add(write or cause is NOT_MIGRATED)
+            if now < self._quiet_until.get(cause, -math.inf):
+                self._unsaid[cause] = self._unsaid.get(cause, 0) + 1
+                return
+            self._logged[cause] = now
+            self._quiet_until[cause] = now + REPEAT_SECONDS
+            unsaid = self._unsaid.pop(cause, 0)
+        extra: dict[str, Any] = {"cause": cause.name, "failures": unsaid + 1}
+        log.error("%s%s", text, f"; {unsaid} more failures before" if unsaid else "", extra=extra)
+
+    def worked(self, *, write: bool) -> None:
+        """Called after each transaction that ended well."""
+        if not self._failing:  # read without the lock: almost every transaction ends here
+            return
+        with self._lock:
+            over = {False, True} if write else {False}
+            if not self._failing & over:
+                return
+            self._failing -= over
+            if self._failing:
+                return
+            for cause, logged in self._logged.items():
+                self._quiet_until[cause] = min(self._quiet_until[cause], logged + RETURN_SECONDS)
+        log.info("the database works again")

@@ -1,0 +1,163 @@
+"""What every connection and every transaction of our engine is told before it is used.
+
+A transaction says by execution options what it is: READ or WRITE, and how long it waits for locks.
+The deadline of the request at hand, `flask.g.deadline`, limits everything else: waiting for a
+connection, waiting for locks, and the time of each query. Outside of requests there is no deadline,
+and only waiting for locks is limited.
+"""
+
+import math
+from typing import Any
+
+from flask import current_app, g, has_app_context, has_request_context
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
+
+from app.deadline import NEVER, Deadline
+from app.errors import StoreUnavailable, TookTooLong
+from app.store import causes
+from app.store.causes import FaultLog
+
+MODE, READ, WRITE = "transaction_mode", "read", "write"
+LOCK_SECONDS = "lock_seconds"
+COMMAND_LOCK_SECONDS = 30.0
+AWAY = "the database is away or not ready"
+TOO_LATE = "the request was not answered in time: try again"
+MEASURED_SECONDS = 0.05  # a lock is given up so much before or after the deadline
+STEPS_A_LOOK = 200_000  # of SQLite's virtual machine, some milliseconds
+FEWEST_CONNECT_SECONDS = 2  # libpq waits no shorter
+
+
+def current_deadline() -> Deadline:
+    """The deadline of the request at hand; NEVER outside of requests."""
+    deadline: Deadline = g.get("deadline", NEVER) if has_app_context() else NEVER
+    return deadline
+
+
+def fault_log() -> FaultLog:
+    log: FaultLog = current_app.extensions["fault_log"]
+    return log
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Attach everything here to an engine of the service."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "do_connect", _connect_postgresql)
+        event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "begin", _begin_postgresql)
+    event.listen(engine, "before_cursor_execute", _check_deadline)
+    event.listen(engine, "handle_error", _translate_error)
+
+
+def set_lock_timeout(connection: Any, seconds: float) -> None:
+    """Of a connection of sqlite3."""
+    connection.execute(f"PRAGMA busy_timeout = {math.ceil(max(seconds, 0) * 1000)}")
+
+
+def _lock_seconds(connection: Connection | None = None) -> float:
+    left = current_deadline().left()
+    default = COMMAND_LOCK_SECONDS if math.isinf(left) else left
+    options = connection.get_execution_options() if connection else {}
+    return min(left, float(options.get(LOCK_SECONDS, default)))
+
+
+# ---------------------------------------------------------------- SQLite
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver begins a transaction before writes only; `_begin_sqlite` does for reads too.
+    connection.isolation_level = None
+    # First the lock timeout: switching to WAL itself needs a moment alone.
+    set_lock_timeout(connection, _lock_seconds())
+    # Readers and one writer at a time do not block each other.
+    connection.execute("PRAGMA journal_mode = WAL")
+    # 201 means committed: NORMAL could lose the last commits when the power goes.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # Overwrite what is erased with zeros.
+    connection.execute("PRAGMA secure_delete = ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    deadline = current_deadline()
+    deadline.check()
+    mode = connection.get_execution_options().get(MODE)
+    driver: Any = connection.connection.dbapi_connection
+    # The connection comes from the pool: set what the transaction before may have set.
+    set_lock_timeout(driver, _lock_seconds(connection))
+    driver.execute(f"PRAGMA query_only = {int(mode == READ)}")
+    look = None if deadline is NEVER else lambda: deadline.left() <= 0
+    driver.set_progress_handler(look, STEPS_A_LOOK)
+    # A transaction that reads and then writes fails, without waiting, where another one wrote in
+    # between: so one that will write takes the write lock at once.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == WRITE else "BEGIN")
+
+
+# ---------------------------------------------------------------- PostgreSQL
+
+
+def _connect_postgresql(_dialect: Any, _record: Any, args: Any, parameters: dict[str, Any]) -> Any:
+    from app.store.postgresql import BoundedConnection  # noqa: PLC0415 - not with SQLite
+
+    deadline = current_deadline()
+    deadline.check()
+    if deadline is not NEVER:
+        seconds = max(FEWEST_CONNECT_SECONDS, int(deadline.left()))
+        parameters = {**parameters, "connect_timeout": seconds}
+    connection = BoundedConnection.connect(*args, **parameters)
+    connection.until = lambda: current_deadline().until
+    return connection
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # Reading ends after some thousand rows. To start helpers or a compiler for it takes longer than
+    # the query itself, and the planner, who does not see the end, often would.
+    connection.execute("SET jit = off")
+    connection.execute("SET max_parallel_workers_per_gather = 0")
+    connection.commit()
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    deadline = current_deadline()
+    deadline.check()
+    limits = {"lock_timeout": _lock_seconds(connection)}
+    if deadline is not NEVER:
+        limits["statement_timeout"] = deadline.left()
+    calls = ", ".join(
+        f"set_config('{name}', '{max(1, math.ceil(seconds * 1000))}', true)"
+        for name, seconds in limits.items()
+    )
+    connection.exec_driver_sql(f"SELECT {calls}")
+
+
+# ---------------------------------------------------------------- both
+
+
+def _check_deadline(*_arguments: Any) -> None:
+    current_deadline().check()
+
+
+def _translate_error(context: ExceptionContext) -> None:
+    """Turn what is wrong with the database into an error of the domain and tell the operator."""
+    error = context.original_exception
+    if context.is_pre_ping or (cause := causes.explain(error)) is None:
+        return  # the pool is about to replace a connection that was cut, or the mistake is ours
+    options = context.connection.get_execution_options() if context.connection else {}
+    if cause is causes.READ_ONLY and options.get(MODE) == READ:
+        raise RuntimeError("a read transaction must not write") from error
+    late = current_deadline().left() < MEASURED_SECONDS
+    if cause is causes.TOO_SLOW and late:
+        raise TookTooLong(TOO_LATE) from error
+    password = context.engine.url.password if context.engine else None
+    said = causes.sentence(cause, error, str(password) if password else None)
+    gave_up_early = cause is causes.LOCKED and LOCK_SECONDS in options
+    if has_request_context() and not gave_up_early:  # commands print the sentence themselves
+        fault_log().failed(cause, said, write=options.get(MODE) == WRITE)
+    if late and not context.is_disconnect:
+        raise TookTooLong(TOO_LATE) from error
+    raise StoreUnavailable(
+        AWAY, for_operator=said, connection_lost=context.is_disconnect
+    ) from error
