@@ -34,6 +34,12 @@ def current_deadline() -> Deadline:
     return deadline
 
 
+def renew_deadline() -> None:
+    """Give the next part of a streamed answer the whole time of a request."""
+    if "deadline" in g:
+        g.deadline = Deadline.after(current_app.extensions["settings"].request_seconds)
+
+
 def fault_log() -> FaultLog:
     log: FaultLog = current_app.extensions["fault_log"]
     return log

@@ -1,6 +1,8 @@
 """The database of the service: where it is, and the engine that connects to it."""
 
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +18,8 @@ from app.store.wal import WalCleaner
 KEPT_CONNECTIONS = 4
 SPARE_CONNECTIONS = 1  # for the thread of WalCleaner
 SQLITE = "sqlite:///"
+
+_making = threading.Lock()
 
 
 def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -> None:
@@ -81,7 +85,7 @@ def _make_private_folder(folder: Path) -> None:
 
 def _make_private_file(_dialect: Any, _record: Any, args: list[str], _parameters: Any) -> None:
     """Make a database file that its owner alone can read. SQLite gives its log the same mode."""
-    try:
-        os.close(os.open(args[0], os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError:
-        return  # SQLite itself says what is wrong
+    # O_EXCL, and one thread at a time: to close a file that SQLite has open in this process would
+    # end SQLite's locks on it (POSIX).
+    with _making, suppress(OSError):  # it is there, or SQLite itself says what is wrong
+        os.close(os.open(args[0], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

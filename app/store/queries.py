@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import selectinload
 
 from app.errors import NotFound
+from app.store.connections import renew_deadline
 from app.store.cursor import decode_cursor, encode_cursor
 from app.store.database import wal_cleaner
 from app.store.faces import faces_of
@@ -271,6 +272,7 @@ def all_faces(filters: Filters, *, batch: int = 200) -> Iterator[FoundFace]:
     """Every face that matches, read page by page: memory stays flat however many there are."""
     cursor = None
     while True:
+        renew_deadline()  # of each page: the whole may take longer than a request
         page = page_of_faces(filters, size=batch, cursor=cursor)
         yield from page.items
         db.session.expunge_all()

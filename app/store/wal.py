@@ -36,12 +36,18 @@ class WalCleaner:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.pending = 0
+        self._erased = 0  # how many erasures there were
+        self._removed = 0  # how many of these are no longer in the log
         self.on_change: Callable[[int], None] = lambda _pending: None
         self._engine = engine
         self._lock = threading.Lock()
+        self._emptying = threading.Lock()  # SQLite refuses two checkpoints at the same time
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
+
+    @property
+    def pending(self) -> int:
+        return self._erased - self._removed
 
     def start(self) -> None:
         """Begin the background thread, which also removes what ended processes have left. Call it
@@ -56,11 +62,11 @@ class WalCleaner:
         empty now. Call it outside of transactions. Raises nothing."""
         if self._engine.dialect.name != "sqlite":
             return True
-        self._add(1)
-        pending = self.pending
+        with self._lock:
+            self._erased += 1
         if self._empty(min(FIRST_SECONDS, current_deadline().left())):
-            self._add(-pending)
             return True
+        self.on_change(self.pending)
         log.warning("erased rows are in the write-ahead log until nobody reads an older state")
         self.start()
         self._wake.set()
@@ -68,9 +74,8 @@ class WalCleaner:
 
     def _retry(self) -> None:
         while True:
-            pending = self.pending
-            if self._empty(AGAIN_SECONDS) and pending:
-                self._add(-pending)
+            were_pending = self.pending > 0
+            if self._empty(AGAIN_SECONDS) and were_pending:
                 log.info("erased rows are no longer in the write-ahead log")
             if self.pending:
                 threading.Event().wait(PAUSE_SECONDS)
@@ -78,14 +83,18 @@ class WalCleaner:
                 self._wake.wait(IDLE_SECONDS)
             self._wake.clear()
 
-    def _add(self, erasures: int) -> None:
-        with self._lock:
-            self.pending = max(0, self.pending + erasures)
-            self.on_change(self.pending)
-
     def _empty(self, lock_seconds: float) -> bool:
-        if not self._size():
-            return True
+        """Whether everything that was erased before this call is out of the log."""
+        erased = self._erased
+        with self._emptying:
+            empty = not self._size() or self._checkpoint(lock_seconds)
+        if empty:
+            with self._lock:
+                self._removed = max(self._removed, erased)
+            self.on_change(self.pending)
+        return empty
+
+    def _checkpoint(self, lock_seconds: float) -> bool:
         try:
             # Past SQLAlchemy, which would begin a transaction.
             connection = self._engine.raw_connection()

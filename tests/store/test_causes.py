@@ -1,0 +1,275 @@
+"""What the log and the commands say of a database that cannot be used."""
+
+import logging
+import re
+import sqlite3
+import time
+from dataclasses import replace
+
+import psycopg
+import pytest
+from sqlalchemy import make_url, text
+
+from app.errors import StoreUnavailable
+from app.settings import Settings
+from app.start import who_may
+from app.store import causes, keys
+from app.store.causes import FaultLog
+from app.store.migrate import upgrade
+from app.store.tables import db
+from app.store.transactions import write_transaction
+from tests.conftest import picture, upload
+
+CAUSES = {value.name: value for value in vars(causes).values() if isinstance(value, causes.Cause)}
+SECRET = "hunter2-secret"
+
+
+def error_lines(caplog):
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def said(caplog):
+    (record,) = error_lines(caplog)
+    return record.getMessage()
+
+
+def get(app):
+    return app.test_client().get("/v1/images")
+
+
+def test_missing_tables_are_said_once_with_what_to_do(make_app, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    app = make_app(database_url=f"sqlite:///{tmp_path / 'empty.db'}")
+    for _ in range(5):
+        answer = get(app)
+        assert answer.status_code == 503
+        assert answer.json["detail"] == "the database is away or not ready"
+    assert "run `flask --app wsgi db upgrade`" in said(caplog)
+    assert "no such table: keys" in said(caplog)
+    with app.app_context():
+        upgrade()
+    assert get(app).status_code == 200
+    assert "works again" not in caplog.text  # other tables may be missing still
+    app.test_client().post("/v1/images", data=picture(), content_type="image/png")
+    assert [r.getMessage() for r in caplog.records].count("the database works again") == 1
+    assert get(app).status_code == 200
+    assert [r.getMessage() for r in caplog.records].count("the database works again") == 1
+
+
+def test_a_column_that_is_missing_is_a_database_that_is_not_migrated(make_app, caplog):
+    app = make_app()
+    with app.app_context():
+        db.session.execute(text("ALTER TABLE images DROP COLUMN dropped"))
+        db.session.commit()
+    assert get(app).status_code == 503
+    assert "db upgrade" in said(caplog)
+
+
+@pytest.mark.postgres
+def test_a_column_that_is_missing_in_postgresql(make_app, postgres_url, caplog):
+    app = make_app(database_url=postgres_url)
+    with app.app_context():
+        upgrade()
+        db.session.execute(text("ALTER TABLE images DROP COLUMN dropped"))
+        db.session.commit()
+    assert get(app).status_code == 503
+    assert "db upgrade" in said(caplog)
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_a_file_that_is_no_database(make_app, tmp_path, caplog):
+    (tmp_path / "no.db").write_bytes(b"no database, but long enough to be looked at" * 99)
+    assert get(make_app(database_url=f"sqlite:///{tmp_path / 'no.db'}")).status_code == 503
+    assert "restore a backup" in said(caplog)
+
+
+def test_a_path_that_is_a_folder(make_app, tmp_path, caplog):
+    (tmp_path / "folder.db").mkdir()
+    assert get(make_app(database_url=f"sqlite:///{tmp_path / 'folder.db'}")).status_code == 503
+    assert "check the path" in said(caplog)
+
+
+def test_a_locked_database(make_app, tmp_path, caplog):
+    app = make_app(request_seconds=0.3)
+    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    answer = app.test_client().post("/v1/images", data={"image": upload(picture())})
+    assert answer.json["type"] == "urn:emotion:problem:took-too-long"
+    assert "locked by another process" in said(caplog)
+    other.close()
+
+
+def test_a_full_disk_is_over_when_something_was_written(make_app, caplog):
+    caplog.set_level(logging.INFO)
+    app = make_app()
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorname = "SQLITE_FULL"
+    log = app.extensions["fault_log"]
+    log.failed(causes.explain(full), "the disk is full", write=True)
+    assert get(app).status_code == 200
+    assert "works again" not in caplog.text
+    app.test_client().post("/v1/images", data=picture(), content_type="image/png")
+    assert "works again" in caplog.text
+
+
+def test_a_database_that_is_really_full(make_app, caplog):
+    app = make_app()
+    with app.app_context():
+        with pytest.raises(StoreUnavailable) as raised, write_transaction():
+            pages = db.session.scalar(text("PRAGMA page_count"))
+            db.session.execute(text(f"PRAGMA max_page_count = {pages}"))
+            db.session.execute(text("CREATE TABLE t AS SELECT zeroblob(1000000)"))
+        assert raised.value.for_operator.startswith("the disk of the database is full")
+    assert error_lines(caplog) == []  # a command says it itself
+
+
+WRONG = {
+    "host": ({"host": "nowhere.invalid"}, "host and port in EMOTION_DATABASE_URL"),
+    "port": ({"port": 1}, "host and port in EMOTION_DATABASE_URL"),
+    "user": ({"username": "nobody_here"}, "check user and password in EMOTION_DATABASE_URL"),
+    "database": ({"database": "nothing_here"}, "create it, or check its name"),
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_url_is_said_by_the_service_and_by_commands(make_app, postgres_url, caplog, what):
+    parts, advice = WRONG[what]
+    url = make_url(postgres_url).set(password=SECRET, **parts)
+    app = make_app(database_url=url.render_as_string(hide_password=False))
+    assert get(app).status_code == 503
+    assert advice in said(caplog)
+    done = app.test_cli_runner().invoke(args=["keys", "list"])
+    assert done.exit_code == 1
+    assert done.output == f"Error: {said(caplog)}\n"
+    assert SECRET not in caplog.text + done.output
+    assert "postgresql" not in said(caplog)
+    assert get(app).json["detail"] == "the database is away or not ready"
+
+
+def test_the_start_says_why_too(settings: Settings, tmp_path):
+    url = f"sqlite:///{tmp_path / 'empty.db'}"
+    assert "db upgrade" in who_may(replace(settings, database_url=url))
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ('FATAL:  password authentication failed for user "emotion"', "password"),
+        ("connection failed: fe_sendauth: no password supplied", "password"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "a"', "password"),
+        ('connection failed: FATAL:  database "emotion" does not exist', "no database"),
+        ('connection failed: FATAL:  role "emotion" does not exist', "password"),
+        ("FATAL:  sorry, too many clients already", "too many connections"),
+        ("FATAL:  remaining connection slots are reserved", "too many connections"),
+        ("FATAL:  the database system is starting up", "starting"),
+        ("terminating connection due to administrator command", "starting"),
+        ("[Errno -2] Name or service not known; failed to resolve host 'db'", "unreachable"),
+        ("connection timeout expired", "unreachable"),
+        ("server closed the connection unexpectedly", "unreachable"),
+        ("something that nobody has seen", "other"),
+    ],
+)
+def test_what_libpq_says_without_a_code(message, cause):
+    assert causes.explain(psycopg.OperationalError(message)).name == cause
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        (psycopg.errors.UndefinedTable, "not migrated"),
+        (psycopg.errors.UndefinedColumn, "not migrated"),
+        (psycopg.errors.InsufficientPrivilege, "privilege"),
+        (psycopg.errors.DiskFull, "disk full"),
+        (psycopg.errors.TooManyConnections, "too many connections"),
+        (psycopg.errors.LockNotAvailable, "locked"),
+        (psycopg.errors.DeadlockDetected, "locked"),
+        (psycopg.errors.QueryCanceled, "too slow"),
+        (psycopg.errors.AdminShutdown, "starting"),
+        (psycopg.errors.ReadOnlySqlTransaction, "read-only"),
+        (psycopg.errors.InvalidPassword, "password"),
+        (psycopg.errors.DataCorrupted, "other"),
+        (psycopg.errors.IoError, "disk error"),
+        (psycopg.errors.UniqueViolation, None),
+        (psycopg.errors.SyntaxError, None),
+        (psycopg.errors.NumericValueOutOfRange, None),
+        (psycopg.errors.InFailedSqlTransaction, None),
+    ],
+)
+def test_every_code_of_postgresql_has_its_cause(kind, cause):
+    found = causes.explain(kind("x"))
+    assert (found and found.name) == cause
+
+
+def test_the_sentence_has_neither_sql_nor_values_nor_the_password():
+    error = psycopg.errors.UndefinedTable(
+        f'relation "images" does not exist\nLINE 1: SELECT a FROM images WHERE x = {SECRET}\n   ^'
+    )
+    words = causes.sentence(causes.NOT_MIGRATED, error)
+    assert words.endswith('(the driver says: relation "images" does not exist)')
+    told = causes.sentence(causes.OTHER, RuntimeError(f"bad: {SECRET} " + "x" * 999), SECRET)
+    assert SECRET not in told
+    assert len(told) < 500
+
+
+class TestFaultLog:
+    @pytest.fixture(autouse=True)
+    def clock(self, monkeypatch, caplog):
+        caplog.set_level(logging.INFO)
+        self.now = 1000.0
+        self.lines = lambda: [record.getMessage() for record in caplog.records]
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def test_a_cause_that_lasts_is_said_once_a_minute_with_a_count(self):
+        log = FaultLog()
+        for _ in range(180):
+            log.failed(causes.LOCKED, "locked", write=True)
+            self.now += 1
+        assert self.lines() == [
+            "locked",
+            "locked; 59 more failures before",
+            "locked; 59 more failures before",
+        ]
+
+    def test_another_cause_is_said_at_once(self):
+        log = FaultLog()
+        for cause in (causes.LOCKED, causes.DISK_FULL, causes.LOCKED):
+            log.failed(cause, cause.name, write=True)
+        assert self.lines() == ["locked", "disk full"]
+
+    def test_a_cause_that_returns_is_said_again_but_not_in_a_flood(self):
+        log = FaultLog()
+        for _ in range(3):
+            log.failed(causes.LOCKED, "locked", write=False)
+            log.worked(write=False)
+        assert self.lines().count("locked") == 1
+        self.now += causes.RETURN_SECONDS
+        log.failed(causes.LOCKED, "locked", write=False)
+        assert [line[:6] for line in self.lines()].count("locked") == 2
+
+    def test_reading_does_not_end_what_stops_writing(self):
+        log = FaultLog()
+        log.failed(causes.DISK_FULL, "full", write=True)
+        log.failed(causes.UNREACHABLE, "away", write=False)
+        log.worked(write=False)
+        assert self.lines() == ["full", "away"]
+        log.worked(write=True)
+        log.worked(write=True)
+        assert self.lines() == ["full", "away", "the database works again"]
+
+
+def test_each_cause_says_what_to_do():
+    for cause in CAUSES.values():
+        assert ": " in cause.advice or cause is causes.TOO_SLOW
+        assert not re.search(r"[.\n]$", cause.advice)
+
+
+def test_a_wrong_value_is_no_fault_of_the_database(app, caplog):
+    with app.app_context():
+        keys.any_made()
+        with pytest.raises(Exception) as raised, write_transaction():
+            db.session.execute(text("INSERT INTO mark VALUES (0)"))
+            db.session.execute(text("INSERT INTO mark VALUES (0)"))
+    assert not isinstance(raised.value, StoreUnavailable)
+    assert error_lines(caplog) == []
