@@ -21,6 +21,7 @@ from app.store.causes import FaultLog
 MODE, READ, WRITE = "transaction_mode", "read", "write"
 LOCK_SECONDS = "lock_seconds"
 COMMAND_LOCK_SECONDS = 30.0
+COMMAND_CONNECT_SECONDS = 10.0
 AWAY = "the database is away or not ready"
 TOO_LATE = "the request was not answered in time: try again"
 MEASURED_SECONDS = 0.05  # a lock is given up so much before or after the deadline
@@ -110,9 +111,9 @@ def _connect_postgresql(_dialect: Any, _record: Any, args: Any, parameters: dict
 
     deadline = current_deadline()
     deadline.check()
-    if deadline is not NEVER:
-        seconds = max(FEWEST_CONNECT_SECONDS, int(deadline.left()))
-        parameters = {**parameters, "connect_timeout": seconds}
+    limit = float(parameters.get("connect_timeout", COMMAND_CONNECT_SECONDS))  # of the URL
+    seconds = max(FEWEST_CONNECT_SECONDS, int(min(limit, deadline.left())))
+    parameters = {**parameters, "connect_timeout": seconds}
     connection = BoundedConnection.connect(*args, **parameters)
     connection.until = lambda: current_deadline().until
     return connection

@@ -17,6 +17,7 @@ from app.store.wal import WalCleaner
 
 KEPT_CONNECTIONS = 4
 SPARE_CONNECTIONS = 1  # for the thread of WalCleaner
+POOL_SECONDS = 1.0  # for a connection of another thread, which nobody should need
 SQLITE = "sqlite:///"
 
 _making = threading.Lock()
@@ -37,6 +38,7 @@ def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -
         "pool_pre_ping": True,
         "pool_size": kept,
         "max_overflow": connections - kept + SPARE_CONNECTIONS,
+        "pool_timeout": POOL_SECONDS,
     }
     db.init_app(app)
     app.extensions["migrations"] = migrations
@@ -66,7 +68,8 @@ def _database_url(text: str) -> URL:
         return URL.create("sqlite", database=str(file))
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError) as error:  # ValueError of a port that is no number
+        float(str(url.query.get("connect_timeout", 0)))
+    except (ArgumentError, ValueError) as error:  # ValueError of what is no number
         raise ValueError("it is no database URL") from error
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValueError("it must be sqlite:///<path> or postgresql://…")

@@ -141,6 +141,7 @@ def test_a_folder_of_somebody_else(tmp_path):
         "sqlite://host/a.db",
         "mysql://a/b",
         "postgresql://a:b@host:port/name",
+        "postgresql://a:b@host/name?connect_timeout=soon",
         "sqlite:///a\0b",
     ],
 )

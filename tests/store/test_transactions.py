@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from flask import g
@@ -241,6 +241,18 @@ def test_a_key_is_revoked_while_others_write(app):
                 thread.join(30)
         assert all(key.revoked_at for key in keys.every())
     assert failures == []
+
+
+def test_where_no_connection_is_free_nobody_waits_for_long(app):
+    with app.app_context(), ExitStack() as held:
+        pool = db.engine.pool
+        for _ in range(pool.size() + pool._max_overflow):
+            held.enter_context(db.engine.connect())
+        began = time.perf_counter()
+        answer = REQUESTS["images"](app.test_client())
+        assert time.perf_counter() - began < SLOWEST
+        assert answer.json["type"] == "urn:emotion:problem:store-unavailable"
+    assert REQUESTS["images"](app.test_client()).status_code == 200
 
 
 # ---------------------------------------------------------------- PostgreSQL, by a bad network
