@@ -16,8 +16,10 @@ from app.keys import issue
 from app.settings import Settings
 from app.store import keys as stored_keys
 from app.store import queries
+from app.store.kept_images import remove_due, remove_strays
 from app.store.keys import Right
 from app.store.records import LONGEST_FILE_NAME, Filters
+from app.store.retries import forget_old
 from app.vision.engine import Engine
 from app.vision.install import install
 
@@ -142,19 +144,26 @@ def revoke_key(key_id: str) -> None:
 
 
 @retention.command("run")
-def run_retention() -> None:
-    """Erase what is older than EMOTION_RETENTION_DAYS, and kept pictures of no image."""
+@click.option(
+    "--kept-images",
+    is_flag=True,
+    help="Search the folder of kept images for files of no result even if keeping is off.",
+)
+def run_retention(*, kept_images: bool) -> None:
+    """Erase results older than EMOTION_RETENTION_DAYS, idempotency records older than a day, and
+    files of kept images that belong to no result."""
     settings: Settings = current_app.extensions["settings"]
     try:
-        if swept := queries.sweep_pictures():
-            click.echo(f"removed {swept} pictures that belonged to no image")
-    except EmotionError as error:
-        raise click.ClickException(str(error)) from error
-    if not settings.retention_days:
-        click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
-        return
-    until = datetime.now(UTC) - timedelta(days=settings.retention_days)
-    try:
+        removed = remove_due()
+        if kept_images or settings.keep_pictures:
+            removed += remove_strays()
+        forget_old()
+        if removed:
+            click.echo(f"removed {removed} files of kept images that belonged to no result")
+        if not settings.retention_days:
+            click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
+            return
+        until = datetime.now(UTC) - timedelta(days=settings.retention_days)
         erased = queries.erase_matching(Filters(until=until))
     except EmotionError as error:
         raise click.ClickException(str(error)) from error

@@ -83,5 +83,11 @@ def on_exit(server):
 
 
 def post_worker_init(worker):
-    """Load the model before the first request, in each worker after the fork."""
+    """Load the model before the first request, in each worker after the fork, and do what workers
+    that were killed left to do."""
+    # Not before the fork: the master process needs no database engine.
+    from app.store import queries  # noqa: PLC0415
+
     worker.wsgi.extensions["engine"].warm()
+    with worker.wsgi.app_context():
+        queries.clean_up()

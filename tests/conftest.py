@@ -216,7 +216,8 @@ def postgres_server() -> str:
 @pytest.fixture
 def postgres_url(postgres_server):
     """An empty database of its own, gone afterwards."""
-    name = "emotion_test"
+    # Of this process alone: several test runs may share a server.
+    name = f"emotion_test_{os.getpid()}"
     server = create_engine(
         make_url(postgres_server).set(drivername="postgresql+psycopg"),
         isolation_level="AUTOCOMMIT",
