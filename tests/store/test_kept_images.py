@@ -124,6 +124,22 @@ def test_where_nothing_can_be_scheduled_no_file_is_written(folder, monkeypatch):
     assert (rows(), files(folder)) == (0, [])
 
 
+def test_a_full_database_leaves_no_file(folder):
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("SQLite alone can be told how large it may grow")
+    pages = db.session.scalar(text("PRAGMA page_count"))
+    db.session.execute(text(f"PRAGMA max_page_count = {pages + 2}"))
+    outcomes = []
+    for _ in range(30):
+        try:
+            save(*[HAPPY] * 8)
+            outcomes.append(True)
+        except StoreUnavailable:
+            outcomes.append(False)
+    assert outcomes.count(False) > 20
+    assert rows() == len(files(folder)) == outcomes.count(True)
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_process_that_dies_before_the_commit_leaves_a_file_that_is_removed_soon(
     folder, app, monkeypatch, restarted
