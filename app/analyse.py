@@ -124,9 +124,9 @@ def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
 
 
 def _kept(picture: Picture | Link) -> Analysis | None:
-    """What this picture's request made when it came before. Raises KeyReused."""
+    """What this image's request stored before and is not erased since. Raises KeyReused."""
     image_id = picture.retry and retries.image_id(picture.retry)
-    return queries.get(image_id) if image_id else None
+    return queries.find(image_id) if image_id else None
 
 
 def _keep(analysis: Analysis, picture: Picture, options: Options) -> Analysis:

@@ -17,8 +17,10 @@ from app.settings import Settings
 from app.store import keys as stored_keys
 from app.store import queries
 from app.store.database import wal_cleaner
+from app.store.kept_images import remove_due, remove_strays
 from app.store.keys import Right
 from app.store.records import LONGEST_FILE_NAME, Filters
+from app.store.retries import forget_old
 from app.vision.engine import Engine
 from app.vision.install import install
 
@@ -148,10 +150,16 @@ def revoke_key(key_id: str) -> None:
 
 
 @retention.command("run")
-def run_retention() -> None:
-    """Erase what is older than EMOTION_RETENTION_DAYS, and kept pictures of no image."""
+@click.option(
+    "--kept-images",
+    is_flag=True,
+    help="Search the folder of kept images for files of no result even if keeping is off.",
+)
+def run_retention(*, kept_images: bool) -> None:
+    """Erase results older than EMOTION_RETENTION_DAYS, idempotency records older than a day, and
+    files of kept images that belong to no result."""
     settings: Settings = current_app.extensions["settings"]
-    _erase_old(settings)
+    _erase_old(settings, kept_images=kept_images)
     if not wal_cleaner().clean():
         click.echo(
             "erased rows are in the write-ahead log until nobody reads an older state; the running "
@@ -160,17 +168,18 @@ def run_retention() -> None:
         )
 
 
-def _erase_old(settings: Settings) -> None:
+def _erase_old(settings: Settings, *, kept_images: bool) -> None:
     try:
-        if swept := queries.sweep_pictures():
-            click.echo(f"removed {swept} pictures that belonged to no image")
-    except EmotionError as error:
-        raise _failure(error) from error
-    if not settings.retention_days:
-        click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
-        return
-    until = datetime.now(UTC) - timedelta(days=settings.retention_days)
-    try:
+        removed = remove_due()
+        if kept_images or settings.keep_pictures:
+            removed += remove_strays()
+        forget_old()
+        if removed:
+            click.echo(f"removed {removed} files of kept images that belonged to no result")
+        if not settings.retention_days:
+            click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
+            return
+        until = datetime.now(UTC) - timedelta(days=settings.retention_days)
         erased = queries.erase_matching(Filters(until=until))
     except EmotionError as error:
         raise _failure(error) from error

@@ -12,8 +12,9 @@ again until each has its 201. Meanwhile
 - stopped: PostgreSQL is stopped for ten seconds (a server of its own, from Debian's packages).
 
 Afterwards every 201 must be stored once and whole, its picture too, and nothing else. Clients may
-have seen 201, 503 with Retry-After, or a connection that was closed. Files of pictures that belong
-to no image are counted: `retention run` removes them. /readyz is asked all the while.
+have seen 201, 503 with Retry-After, or a connection that was closed. A file without an image is allowed
+only while its removal is scheduled in the database, and `retention run` must remove it. /readyz is
+asked all the while.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import requests
@@ -66,18 +67,20 @@ class Outcome:
 class Verdict:
     """`stored` rows of images; `lost` have a 201 and no row with its id and name; `doubled` names
     have several rows; `torn` rows lack faces, emotions or their picture; `unasked` rows have no
-    201; `strays` are files that no row names."""
+    201; `waiting` files belong to no image and are scheduled to be removed; `strays` are other
+    files that belong to no image."""
 
     stored: int
     lost: int
     doubled: int
     torn: int
     unasked: int
+    waiting: int
     strays: int
 
     @property
     def well(self) -> bool:
-        return not (self.lost or self.doubled or self.torn or self.unasked)
+        return not (self.lost or self.doubled or self.torn or self.unasked or self.strays)
 
 
 def load(url: str, posts: int, outcome: Outcome) -> None:
@@ -124,6 +127,7 @@ def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         images = connection.execute(text("SELECT id, file_name, picture_file FROM images")).all()
+        scheduled = set(connection.execute(text("SELECT name FROM file_removals")).scalars())
         faces = Counter(connection.execute(text("SELECT image_id FROM faces")).scalars())
         emotions: dict[int, int] = dict(
             connection.execute(
@@ -138,6 +142,7 @@ def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
     rows = {(image.id, image.file_name) for image in images}
     its_file = {image.id: image.picture_file for image in images}
     files = {path.name for path in pictures.glob("*/*")}
+    nobodys = files - set(its_file.values())
     torn = sum(
         faces[number] != its_faces
         or emotions.get(number, 0) != 8 * its_faces
@@ -150,8 +155,24 @@ def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
         doubled=sum(count > 1 for count in names.values()),
         torn=torn,
         unasked=sum(name not in outcome.accepted for name in names),
-        strays=len(files - set(its_file.values())),
+        waiting=len(nobodys & scheduled),
+        strays=len(nobodys - scheduled),
     )
+
+
+def judge_and_clean(service: Service, database: str, outcome: Outcome, pictures: Path) -> Verdict:
+    """Judge before and after `retention run`, which must leave no file without an image. `waiting`
+    is of before."""
+    before = judge(database, outcome, pictures)
+    engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:  # as if a minute had passed
+        connection.execute(text("UPDATE file_removals SET due_at = '2000-01-01 00:00:00'"))
+    engine.dispose()
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "retention", "run"]
+    subprocess.run(command, cwd=ROOT, env=service.variables, check=True, capture_output=True)
+    after = judge(database, outcome, pictures)
+    strays = before.strays + after.strays + after.waiting
+    return replace(after, waiting=before.waiting, strays=strays)
 
 
 def every(seconds: float, do: Callable[[], None], over: threading.Event) -> None:
@@ -278,7 +299,7 @@ def run(fault: str, posts: int) -> tuple[Outcome, Verdict, float]:
             watching.join()
             seconds = time.monotonic() - began
             service.stop()
-        return outcome, judge(database, outcome, pictures), seconds
+        return outcome, judge_and_clean(service, database, outcome, pictures), seconds
 
 
 def main() -> None:
@@ -297,6 +318,7 @@ def main() -> None:
                 fault,
                 *(arguments.posts, seen["201"], seen["503"], seen[CLOSED], others or 0),
                 *(verdict.stored, verdict.lost, verdict.doubled, verdict.torn, verdict.unasked),
+                verdict.waiting,
                 verdict.strays,
                 ", ".join(f"{n} × {kind}" for kind, n in sorted(outcome.ready.items())),
                 f"{seconds:.0f}",
@@ -304,7 +326,17 @@ def main() -> None:
         )
         print(rows[-1], file=sys.stderr, flush=True)
     head = ["fault", "pictures", "201", "503", "closed", "others"]
-    head += ["stored", "lost", "doubled", "torn", "unasked", "strays", "readyz", "seconds"]
+    head += [
+        "stored",
+        "lost",
+        "doubled",
+        "torn",
+        "unasked",
+        "waiting",
+        "strays",
+        "readyz",
+        "seconds",
+    ]
     print(table(head, [[str(cell) for cell in row] for row in rows]))
     if not well:
         raise SystemExit("something was lost, doubled, torn or answered otherwise")

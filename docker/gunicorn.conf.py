@@ -83,7 +83,12 @@ def on_exit(server):
 
 
 def post_worker_init(worker):
-    """Load the model before the first request, and begin the thread that removes erased rows from
-    SQLite's log: in each worker, after the fork."""
+    """Prepare a worker after the fork: load the default model, start the thread that removes erased
+    rows from SQLite's log, and finish what workers that were killed left undone."""
+    # Not before the fork: the master process needs no database engine.
+    from app.store import queries  # noqa: PLC0415
+
     worker.wsgi.extensions["engine"].warm()
     worker.wsgi.extensions["wal_cleaner"].start()
+    with worker.wsgi.app_context():
+        queries.clean_up()

@@ -7,11 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select, update
 
 from app import create_app
 from app.settings import Settings
 from app.store import queries
 from app.store.migrate import upgrade
+from app.store.retries import Retry
+from app.store.tables import FileRemovalRow, RetryRow, db
 from tests.conftest import card_document, picture
 from tests.graphs import write_graph
 from tests.store.test_queries import HAPPY, analysis
@@ -123,17 +126,67 @@ def test_retention_erases_what_is_older(make_app):
     assert len(app.test_client().get("/v1/images").json["images"]) == 2
 
 
-def test_retention_removes_pictures_of_no_image(make_app, tmp_path):
-    app = make_app(keep_pictures=True, pictures_dir=tmp_path / "pictures")
-    with app.app_context():
+@pytest.fixture
+def folder_with_strays(make_app, tmp_path):
+    """(settings, folder): a kept image, a stray of the same database, an operator's own files."""
+    folder = tmp_path / "pictures"
+    changes = {"keep_pictures": True, "pictures_dir": folder}
+    with make_app(**changes).app_context():
         queries.save(analysis(HAPPY), picture=b"kept")
-    (file,) = (tmp_path / "pictures").glob("*/*")
-    lost = file.with_name(f"{file.name[:-1]}x")
-    lost.write_bytes(b"lost")
-    os.utime(lost, (0, 0))
+    (file,) = folder.glob("*/*")
+    (folder / "IM").mkdir()
+    first = "0" if file.name[0] != "0" else "1"
+    for path in (
+        file.with_name(file.name[:2] + "0" * 18 + file.name[20:]),
+        file.with_name(f"{file.name[:-1]}x"),
+        file.with_name(file.name[:2] + "0" * 30),
+        folder / "IM" / "IMG_0001.jpg",
+        folder / (first * 2 + file.name[2:]),
+    ):
+        path.write_bytes(b"mine")
+        os.utime(path, (0, 0))
+    return changes, folder
+
+
+def everything(folder):
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("keeps", "arguments", "removed"),
+    [(True, [], 1), (False, [], 0), (False, ["--kept-images"], 1), (True, ["--kept-images"], 1)],
+)
+def test_retention_removes_strays_and_leaves_the_operators_files(
+    make_app, folder_with_strays, keeps, arguments, removed
+):
+    changes, folder = folder_with_strays
+    before = everything(folder)
+    app = make_app(**changes | {"keep_pictures": keeps})
+    done = app.test_cli_runner().invoke(args=["retention", "run", *arguments])
+    assert done.exit_code == 0
+    said = f"removed {removed} files of kept images that belonged to no result\n"
+    assert done.output.startswith(said) is bool(removed)
+    gone = before - everything(folder)
+    assert len(gone) == removed
+    assert all(name[2:20] == "0" * 18 for name in gone)
+
+
+def test_retention_finishes_erasures_and_forgets_old_records_also_when_results_stay(make_app):
+    app = make_app()
+    with app.app_context():
+        records = [Retry("", key, 0, "f" * 64) for key in ("old", "young")]
+        for record in records:
+            queries.save(analysis(HAPPY), record)
+        day = timedelta(days=1, seconds=1)
+        aged = update(RetryRow).where(RetryRow.key == "old")
+        db.session.execute(aged.values(created_at=datetime.now(UTC) - day))
+        db.session.add(FileRemovalRow(name="0" * 32, image_id=7, due_at=datetime.now(UTC) + day))
+        db.session.commit()
     done = app.test_cli_runner().invoke(args=["retention", "run"])
-    assert done.output.startswith("removed 1 pictures that belonged to no image\n")
-    assert (file.exists(), lost.exists()) == (True, False)
+    assert done.output.startswith("removed 1 files")
+    with app.app_context():
+        assert db.session.scalars(select(RetryRow.key)).all() == ["young"]
+        assert db.session.scalars(select(FileRemovalRow.name)).all() == []
 
 
 def test_without_a_retention_nothing_is_erased(make_app):

@@ -92,3 +92,12 @@ def test_a_picture_that_is_gone_and_one_of_nobody_are_counted(stored):
     file = next(pictures.glob("*/*"))
     file.rename(file.with_name("x"))
     assert (judged().torn, judged().strays, judged().well) == (1, 1, False)
+
+
+def test_a_file_whose_removal_is_scheduled_is_counted_apart(stored):
+    judged, execute, pictures = stored
+    (pictures / "00").mkdir(exist_ok=True)
+    (pictures / "00" / "x").write_bytes(b"left")
+    assert (judged().waiting, judged().strays, judged().well) == (0, 1, False)
+    execute("INSERT INTO file_removals (name, due_at) VALUES ('x', '2000-01-01 00:00:00')")
+    assert (judged().waiting, judged().strays, judged().well) == (1, 0, True)

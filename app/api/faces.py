@@ -2,21 +2,25 @@
 
 import csv
 import io
+import logging
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, stream_with_context
+from flask import Response, g, stream_with_context
 from flask.views import MethodView
 
 from app.api.arguments import PageArguments, PageRequest, SummaryArguments, SummaryRequest
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
+from app.api.csv_cells import without_formulas
 from app.api.documents import face_page_document, span_document, time_text
 from app.api.schemas import FacePageSchema, SummarySchema
 from app.store import queries, summary
 from app.store.keys import Right
-from app.store.records import Filters
+from app.store.records import Filters, FoundFace
 from app.timeline import moods_by_span
 from app.vision.mood import OverallMood
+
+log = logging.getLogger(__name__)
 
 blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces across images")
 
@@ -50,7 +54,10 @@ class Faces(MethodView):
         """Faces across images, those of the newest first
 
         Takes the filters of `GET /v1/images`. `Accept: text/csv` streams all that match, without
-        pages, with a column for the probability of each emotion.
+        pages, with a column for the probability of each emotion. A face that is stored during the
+        whole export is in it exactly once. The export is complete when the last chunk of the
+        chunked encoding has arrived; after an error the connection is closed without it. Text
+        that a spreadsheet could take for a formula has an apostrophe before it.
         """
         if negotiate("application/json", "text/csv") == "text/csv":
             # Asked here and not in the stream: a database that is away is still a 503.
@@ -88,32 +95,40 @@ class Summary(MethodView):
 
 
 def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
+    """A line for each face that matches. An error after the first line is logged and raised again,
+    so that the server closes the connection without the last chunk."""
     yield _csv_line([*CSV_COLUMNS, *emotions])
-    for found in queries.all_faces(filters):
-        image, face = found.image, found.face
-        yield _csv_line(
-            [
-                image.id,
-                _no_formula(image.file_name),
-                time_text(image),
-                image.model.name,
-                image.detector,
-                found.number,
-                *face.box.xyxy,
-                face.detection_score,
-                face.dominant,
-                *(face.probabilities.get(emotion) for emotion in emotions),
-            ]
+    written = 0
+    try:
+        for found in queries.all_faces(filters):
+            yield _csv_line(_csv_row(found, emotions))
+            written += 1
+    except Exception as error:
+        log.error(
+            "request %s: the CSV export broke off after %d faces: %s", g.request_id, written, error
         )
+        raise
+
+
+def _csv_row(found: FoundFace, emotions: list[str]) -> list[Any]:
+    image, face = found.image, found.face
+    return [
+        image.id,
+        image.file_name,
+        time_text(image),
+        image.model.name,
+        image.detector,
+        found.number,
+        *face.box.xyxy,
+        face.detection_score,
+        face.dominant,
+        *(face.probabilities.get(emotion) for emotion in emotions),
+    ]
 
 
 def _csv_line(values: list[Any]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow(values)
+    csv.writer(line).writerow(
+        [without_formulas(value) if isinstance(value, str) else value for value in values]
+    )
     return line.getvalue()
-
-
-def _no_formula(text: str) -> str:
-    """A client's file name must not become a formula in somebody's spreadsheet (OWASP, CSV
-    injection): a leading apostrophe makes it text."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

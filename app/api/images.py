@@ -34,6 +34,7 @@ from app.api.schemas import (
     MultipartBody,
     UrlBody,
 )
+from app.errors import KeyReused
 from app.store import queries
 from app.store.keys import Right
 from app.store.records import Filters
@@ -192,6 +193,8 @@ def _answer_several(
     for index, picture in enumerate(pictures):
         try:
             analysis = analyse(engine(), picture, asked.options, do=in_turn)
+        except KeyReused:  # another request has claimed the key, so nothing of this one is stored
+            raise
         except Exception as error:  # whatever it is, the client must learn what was kept
             errors.append((index, picture.file_name, as_problem(error)))
         else:

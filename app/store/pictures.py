@@ -1,17 +1,17 @@
-"""Pictures that are kept, where the operator asked for it: a file each, plain or encrypted.
+"""The folder of kept images: one file per image, plain or encrypted.
 
-An image's row has the name of its file. The file is whole on the disk before the row is committed
-and gone before an erasure is, so no row waits for its file. Where the process dies in between, or
-the database goes away just while it commits, a file may be left without a row: `sweep` removes it.
+This module knows files only. app.store.kept_images knows which of them belong to stored images.
 """
 
+import hashlib
 import logging
 import os
+import re
+import secrets
+import stat
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,17 +24,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENCRYPTED = b"emotion\x01"  # how such a file begins, as no picture does
-SETTLED_SECONDS = 3600  # no request takes longer, so what has no row by then will get none
-SWEPT_AT_ONCE = 500
+ENCRYPTED = b"emotion\x01"  # the first bytes of an encrypted file; no image begins like this
+STRAY_SECONDS = 3600
+_FOLDER = re.compile(r"[0-9a-f]{2}")
+_NAME = re.compile(r"[0-9a-f]{32}")
+
+
+def random_digits() -> str:
+    """20 hexadecimal digits, with which the name of a new file begins. It ends with the mark of its
+    database, 12 digits."""
+    return secrets.token_hex(10)
 
 
 class PictureFolder:
-    """Files of random names, in folders by their first two letters. Makes nothing on the disk
-    until a picture is kept.
+    """Files with random names, in folders named after their first two digits.
 
-    `keeps`: whether new pictures are. With a `cipher` new files are encrypted; files of either kind
-    can be read side by side.
+    Nothing is created on the disk before the first image is kept. With a `cipher` new files are
+    encrypted. `keeps` tells whether new images are kept; existing files can be read either way.
     """
 
     def __init__(self, folder: Path, *, keeps: bool, cipher: "Cipher | None" = None) -> None:
@@ -42,13 +48,15 @@ class PictureFolder:
         self._folder = folder.resolve()
         self._cipher = cipher
 
-    def keep(self, data: bytes) -> str:
-        """The name of a new file that holds `data`, safe on the disk. Raises StoreUnavailable; then
-        nothing is kept."""
-        name = uuid.uuid4().hex
-        path = self._path(name)
+    def write(self, name: str, data: bytes) -> str | None:
+        """Write a new file and sync it to the disk. Return the SHA-256 of a plain file, None for
+        an encrypted one. Raises StoreUnavailable; then no file is left."""
+        digest = None
         if self._cipher:
             data = ENCRYPTED + self._cipher.seal(data, name)
+        else:
+            digest = hashlib.sha256(data).hexdigest()
+        path = self._path(name)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -59,66 +67,110 @@ class PictureFolder:
             for folder in (path.parent, self._folder):
                 _sync(folder)
         except OSError as error:
-            path.unlink(missing_ok=True)
-            raise StoreUnavailable("the folder of kept pictures cannot be written") from error
-        return name
+            with suppress(OSError):
+                path.unlink()
+            raise StoreUnavailable("the folder of kept images cannot be written") from error
+        return digest
 
-    def read(self, name: str) -> bytes:
-        """The picture of that file. Raises NotFound where it is not there and StoreUnavailable
-        where it cannot be read or, for want of the right key or of a whole file, opened."""
+    def read(self, name: str, digest: str | None) -> bytes:
+        """The image in a file. `digest` is what `write` returned: a plain file is served only if it
+        is unchanged, and where an encrypted file belongs a plain one is refused.
+
+        Raises NotFound where there is no file, and StoreUnavailable where it cannot be read, is
+        not the file that was written, or needs another key.
+        """
         try:
-            data = self._path(name).read_bytes()
+            data = _read_regular(self._path(name))
         except FileNotFoundError as error:
-            raise NotFound("the picture is not there any more") from error
+            raise NotFound("the file of the kept image is missing") from error
         except OSError as error:
-            raise StoreUnavailable("the kept picture cannot be read") from error
-        if not data.startswith(ENCRYPTED):
+            raise StoreUnavailable("the kept image cannot be read") from error
+        if digest is not None:
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise StoreUnavailable("the kept image is not the file that was stored")
             return data
+        if not data.startswith(ENCRYPTED):
+            raise StoreUnavailable("the kept image is not the encrypted file that was stored")
         if self._cipher is None:
-            raise StoreUnavailable("the kept picture is encrypted, and there is no key")
+            raise StoreUnavailable("the kept image is encrypted, and EMOTION_PICTURES_KEY is empty")
         try:
             return self._cipher.open(data[len(ENCRYPTED) :], name)
         except ValueError as error:
-            raise StoreUnavailable("the kept picture cannot be opened with this key") from error
+            raise StoreUnavailable("the kept image cannot be decrypted with this key") from error
 
-    def erase(self, names: Iterable[str]) -> None:
-        """Raises StoreUnavailable where a file is there and cannot be removed."""
+    def remove(self, names: Iterable[str]) -> set[str]:
+        """Remove files, durably, and return the names that are gone now. Failures are logged."""
+        gone: set[str] = set()
         for name in names:
             try:
-                self._path(name).unlink()
-            except FileNotFoundError:  # an erasure that was interrupted goes on
-                log.warning("a kept picture was not there any more")
+                self._path(name).unlink(missing_ok=True)
+                gone.add(name)
             except OSError as error:
-                raise StoreUnavailable("a kept picture cannot be erased") from error
+                log.error("the file of a kept image cannot be removed: %s", error.strerror)
+        for first in {name[:2] for name in gone}:
+            try:
+                _sync(self._folder / first)
+            except FileNotFoundError:  # the file was never written
+                continue
+            except OSError as error:
+                log.error("the removal of a kept image's file is not durable: %s", error.strerror)
+                gone -= {name for name in gone if name.startswith(first)}
+        return gone
 
-    def sweep(self, known: Callable[[list[str]], set[str]]) -> int:
-        """Remove files older than an hour that no row names, and say how many. `known`: which of
-        these names rows have. Raises StoreUnavailable."""
-        removed = 0
-        settled = self._settled()
-        while names := list(islice(settled, SWEPT_AT_ONCE)):
-            lost = set(names) - known(names)
-            self.erase(lost)
-            removed += len(lost)
-        return removed
+    def marked(self, mark: str) -> Iterator[str]:
+        """Names of files that a database with this `mark` had written more than an hour ago.
 
-    def _settled(self) -> Iterator[str]:
-        until = time.time() - SETTLED_SECONDS
-        for path in self._folder.glob("??/*"):
-            with suppress(FileNotFoundError):  # erased meanwhile
-                if path.stat().st_mtime < until:
-                    yield path.name
+        Everything else is skipped, since it may be the operator's: other names, symbolic links,
+        files in linked folders, and files of another owner.
+        """
+        until = time.time() - STRAY_SECONDS
+        for folder in _entries(self._folder):
+            if not (_FOLDER.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False)):
+                continue
+            for file in _entries(folder):
+                ours = _NAME.fullmatch(file.name) and file.name.endswith(mark)
+                if not ours or file.name[:2] != folder.name:
+                    continue
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    state = file.stat(follow_symlinks=False)
+                    if (
+                        stat.S_ISREG(state.st_mode)
+                        and state.st_uid == os.geteuid()
+                        and state.st_mtime < until
+                    ):
+                        yield file.name
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
 
 
 def pictures() -> PictureFolder:
+    """The folder of the current application."""
     return cast(PictureFolder, current_app.extensions["pictures"])
 
 
+def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
+    """Entries of a folder, read one by one. A missing folder has none. Raises StoreUnavailable."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreUnavailable("the folder of kept images cannot be read") from error
+
+
+def _read_regular(path: Path) -> bytes:
+    """Raises OSError for anything but a regular file; never waits for a named pipe."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(file, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError("not a regular file")
+        return opened.read()
+
+
 def _sync(folder: Path) -> None:
-    """A new file's name is safe on the disk once its folder is."""
+    """Make changes of names in a folder durable."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -5,7 +5,7 @@ Analyses come back whole; applying a threshold to them is the reader's business.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     column,
     delete,
     func,
-    insert,
     inspect,
     select,
     table,
@@ -23,15 +22,25 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import selectinload
 
-from app.errors import NotFound
+from app.errors import EmotionError, NotFound
 from app.store.connections import renew_deadline
 from app.store.cursor import decode_cursor, encode_cursor
 from app.store.database import wal_cleaner
+from app.store.erasure_log import log_erased
 from app.store.faces import faces_of
+from app.store.insertion import insert_analysis
+from app.store.kept_images import (
+    is_being_erased,
+    kept_file,
+    remove_due,
+    remove_erased,
+    removed_on_error,
+    schedule_removals,
+)
 from app.store.matching import face_conditions, image_conditions, matching_images
 from app.store.pictures import pictures
 from app.store.records import Filters, FoundFace, Page
-from app.store.retries import Retry, forget_old, remember
+from app.store.retries import Retry, forget_old
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.store.tallies import add_saved, hold_mark, subtract
 from app.store.transactions import read_transaction, write_transaction
@@ -40,7 +49,6 @@ from app.vision.types import Analysis, Box, Face, ModelRef
 log = logging.getLogger(__name__)
 
 ALEMBICS = table("alembic_version", column("version_num"))
-RUNS_A_LINE = 100
 SUMS_EVERY = 256  # images: then they are added to the sums by the hour, and old records forgotten
 _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 
@@ -49,174 +57,112 @@ _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 
 
 def save(analysis: Analysis, retry: Retry | None = None, picture: bytes | None = None) -> Analysis:
-    """Commit an analysis, whole or not at all, and return it with its id. `picture`, its file, is
-    kept beside it where pictures are. Raises AlreadyKept where `retry` is of a request whose
-    analysis is there already."""
-    picture_file = None
-    if picture is not None and pictures().keeps:
-        picture_file = pictures().keep(picture)
-    with write_transaction():
-        try:
-            image_id = _insert(analysis, retry, picture_file)
-        except BaseException:  # not of the commit itself, which may have been done all the same
-            if picture_file:
-                pictures().erase([picture_file])
-            raise
+    """Commit an analysis, whole or not at all, and return it with its id. `picture`, the image's
+    file, is kept beside it where the operator asked for that.
+
+    Raises AlreadyKept where `retry` is of a request whose analysis is stored already, KeyReused
+    where its key came with another request, and StoreUnavailable.
+    """
+    with kept_file(picture) as file, write_transaction(), removed_on_error(file):
+        image_id = insert_analysis(analysis, retry, file)
     if image_id % SUMS_EVERY == 0:
-        _tidy_up()
+        _tidy_up(add_saved, forget_old)
+    if file:
+        _tidy_up(remove_due)
     return replace(analysis, id=image_id)
 
 
-def _insert(analysis: Analysis, retry: Retry | None, picture_file: str | None) -> int:
-    # Past the ORM, whose inserts cost half as much again.
-    connection = db.session.connection()
-    image_id: int = connection.execute(
-        insert(ImageRow).returning(ImageRow.id),
-        {
-            "created_at": analysis.created_at,
-            "file_name": analysis.file_name,
-            "threshold": analysis.threshold,
-            "width": analysis.width,
-            "height": analysis.height,
-            "face_count": len(analysis.faces),
-            "model_name": analysis.model.name,
-            "model_version": analysis.model.version,
-            "model_sha256": analysis.model.sha256,
-            "detector": analysis.detector,
-            "dropped": dict(analysis.dropped),
-            "timings_ms": dict(analysis.timings_ms),
-            "picture_file": picture_file,
-        },
-    ).scalar_one()
-    if retry:
-        remember(connection, retry, image_id)
-    if analysis.faces:
-        face_ids = connection.scalars(
-            insert(FaceRow).returning(FaceRow.id, sort_by_parameter_order=True),
-            [
-                {
-                    "image_id": image_id,
-                    "number": number,
-                    "x1": face.box.x1,
-                    "y1": face.box.y1,
-                    "x2": face.box.x2,
-                    "y2": face.box.y2,
-                    "detection_score": face.detection_score,
-                    "dominant": face.dominant,
-                    "dominant_probability": face.probabilities[face.dominant],
-                }
-                for number, face in enumerate(analysis.faces, start=1)
-            ],
-        ).all()
-        connection.execute(
-            insert(EmotionRow),
-            [
-                {
-                    "face_id": face_id,
-                    "position": position,
-                    "emotion": emotion,
-                    "probability": probability,
-                }
-                for face_id, face in zip(face_ids, analysis.faces, strict=True)
-                for position, (emotion, probability) in enumerate(face.probabilities.items())
-            ],
-        )
-    return image_id
+def clean_up() -> None:
+    """Do what earlier processes left to do, if the database answers. For the start of a worker."""
+    _tidy_up(remove_due, forget_old)
 
 
-def _tidy_up() -> None:
+def _tidy_up(*steps: Callable[[], object]) -> None:
+    """Do work that is due now and then. A failure is logged only: what the caller did is committed,
+    and the work is tried again later."""
     try:
-        add_saved()
-        forget_old()
-    except Exception as error:  # the image is kept, so the answer is 201; another one tries again
-        log.warning("the sums by the hour or old records were not seen to: %s", error)
+        for step in steps:
+            step()
+    except Exception as error:
+        log.warning("work that is due now and then failed, and is tried again later: %s", error)
 
 
 def erase(image_id: int) -> None:
-    """Erase an image and all that belongs to it. Raises NotFound."""
+    """Erase an image and all that belongs to it, its file included.
+
+    Raises NotFound. Raises StoreUnavailable where the file cannot be removed; then the image is
+    erased, and calling this again tries to remove the file again.
+    """
     with write_transaction():
         subtract([ImageRow.id == image_id])
-        if not _delete([ImageRow.id == image_id]):
+        erased = _delete([ImageRow.id == image_id])
+        if not erased and not is_being_erased(image_id):
             raise NotFound(f"no image {image_id}")
+    log_erased(erased)
     wal_cleaner().clean()
+    remove_erased(image_id)
+    _tidy_up(remove_due)
 
 
 def erase_matching(filters: Filters) -> int:
-    """Erase all images that match, all or none of them, and say how many there were."""
+    """Erase all images that match, all or none of them, and return their number.
+
+    Raises StoreUnavailable as `erase` does, also for a file that an earlier erasure left.
+    """
     with write_transaction():
         hold_mark()  # first, so that all that follows sees what it will erase
         conditions = matching_images(filters)
         subtract(conditions)
         erased = _delete(conditions)
+    log_erased(erased)
     wal_cleaner().clean()
-    return erased
+    remove_erased()
+    _tidy_up(remove_due)
+    return len(erased)
 
 
-def _delete(conditions: Sequence[ColumnElement[bool]]) -> int:
-    """Rows of images, all that belongs to them by the database's own rules, and kept pictures.
-
-    The files go before the transaction ends: whoever is told that a picture is erased can rely on
-    it. Should the end fail, an image is there without its picture, which nobody wanted any more.
-    """
+def _delete(conditions: Sequence[ColumnElement[bool]]) -> list[int]:
+    """Delete images and, by the database's own rules, the rows that belong to them, and schedule
+    the removal of their files. Return the ids in ascending order."""
     query = delete(ImageRow).where(*conditions).returning(ImageRow.id, ImageRow.picture_file)
     rows = db.session.execute(query, execution_options={"synchronize_session": False}).all()
-    pictures().erase(row.picture_file for row in rows if row.picture_file)
-    for text in _ranges(sorted(row.id for row in rows)):
-        log.info("images %s are erased", text)
-    return len(rows)
-
-
-def _ranges(ids: Sequence[int]) -> Iterator[str]:
-    """Ascending `ids` as runs, "3–7, 9", so many a text that it is a line of the log."""
-    runs: list[list[int]] = []
-    for id_ in ids:
-        if runs and runs[-1][1] == id_ - 1:
-            runs[-1][1] = id_
-        else:
-            runs.append([id_, id_])
-    for first in range(0, len(runs), RUNS_A_LINE):
-        yield ", ".join(
-            f"{low}" if low == high else f"{low}–{high}"
-            for low, high in runs[first : first + RUNS_A_LINE]
-        )
-
-
-def sweep_pictures() -> int:
-    """Remove kept files that belong to no image, which an interrupted request may have left, and
-    say how many."""
-
-    def known(names: list[str]) -> set[str]:
-        with read_transaction():
-            query = select(ImageRow.picture_file).where(ImageRow.picture_file.in_(names))
-            return set(db.session.scalars(query))
-
-    return pictures().sweep(known)
+    schedule_removals({row.picture_file: row.id for row in rows if row.picture_file})
+    return sorted(row.id for row in rows)
 
 
 # ---------------------------------------------------------------- read
 
 
-def get(image_id: int) -> Analysis:
-    """Raises NotFound."""
+def find(image_id: int) -> Analysis | None:
+    """The stored analysis, or None where there is no such image."""
     with read_transaction():
         row = db.session.get(ImageRow, image_id, options=[_WHOLE_IMAGE])
-    if row is None:
+    return None if row is None else _analysis(row)
+
+
+def get(image_id: int) -> Analysis:
+    """Raises NotFound."""
+    if (found := find(image_id)) is None:
         raise NotFound(f"no image {image_id}")
-    return _analysis(row)
+    return found
 
 
 def picture(image_id: int) -> bytes:
-    """The file of an image as it came. Raises NotFound where there is no such image or its picture
-    is not kept."""
+    """The file of an image as the client sent it. Raises NotFound where there is no such image or
+    its file is not kept, and StoreUnavailable where the file cannot be served."""
     with read_transaction():
         row = db.session.execute(
-            select(ImageRow.picture_file).where(ImageRow.id == image_id)
+            select(ImageRow.picture_file, ImageRow.picture_sha256).where(ImageRow.id == image_id)
         ).one_or_none()
     if row is None:
         raise NotFound(f"no image {image_id}")
     if row.picture_file is None:
         raise NotFound(f"the picture of image {image_id} is not kept")
-    return pictures().read(row.picture_file)
+    try:
+        return pictures().read(row.picture_file, row.picture_sha256)
+    except EmotionError as error:
+        log.error("the file of image %d is not served: %s", image_id, error)
+        raise
 
 
 def faces(image_id: int) -> list[Face]:
@@ -269,13 +215,17 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
 
 
 def all_faces(filters: Filters, *, batch: int = 200) -> Iterator[FoundFace]:
-    """Every face that matches, read page by page: memory stays flat however many there are."""
+    """Every face that matches, those of the newest image first, in constant memory.
+
+    Each page is a transaction that has ended before its faces are yielded, so a slow reader holds
+    back neither an erasure nor the clean-up of the database. Faces that are stored from the first
+    page to the last appear exactly once; faces that are saved or erased meanwhile may be missing.
+    """
     cursor = None
     while True:
         renew_deadline()  # of each page: the whole may take longer than a request
         page = page_of_faces(filters, size=batch, cursor=cursor)
         yield from page.items
-        db.session.expunge_all()
         if (cursor := page.next_cursor) is None:
             return
 

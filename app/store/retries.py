@@ -1,15 +1,15 @@
-"""What was already kept of a request that a client sends again.
+"""Idempotency records: which image a request with an Idempotency-Key made.
 
-The record is written in the transaction that keeps the analysis, and its primary key lets the first
-one win: a retry that comes while the first is still at work, or after its worker was killed, finds
-either the whole answer or nothing.
+The record is written in the transaction that stores the image. All records of a key have the same
+fingerprint, that of the whole request: the first image to be stored claims the key for its request.
+A repeated request finds either the whole answer or nothing.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete, func, insert, select
 
 from app.errors import KeyReused
 from app.store.tables import RetryRow, db
@@ -32,7 +32,7 @@ class Retry:
 
 
 class AlreadyKept(Exception):
-    """Somebody else was quicker with the same request."""
+    """The same request was stored meanwhile."""
 
 
 def image_id(retry: Retry) -> int | None:
@@ -46,31 +46,48 @@ def image_id(retry: Retry) -> int | None:
             )
         ).all()
     if any(row.fingerprint != retry.fingerprint for row in rows):
-        raise KeyReused("this Idempotency-Key came with another request before")
+        raise _key_reused()
     return next((row.image_id for row in rows if row.position == retry.position), None)
 
 
 def remember(connection: Connection, retry: Retry, image_id: int) -> None:
-    """As part of the transaction that keeps the image. Raises AlreadyKept."""
+    """Write the record in the transaction that stores the image, after the image's row. Raises
+    AlreadyKept, or KeyReused where another request has claimed the key."""
+    if connection.dialect.name == "postgresql":
+        # One request of a key at a time until its commit. SQLite has one writer at a time anyway.
+        connection.execute(select(func.pg_advisory_xact_lock(_lock_number(retry))))
     now = datetime.now(UTC)
-    its = (RetryRow.caller == retry.caller, RetryRow.key == retry.key)
-    connection.execute(delete(RetryRow).where(*its, RetryRow.created_at <= now - KEPT))
-    try:
-        connection.execute(
-            insert(RetryRow).values(
-                caller=retry.caller,
-                key=retry.key,
-                position=retry.position,
-                fingerprint=retry.fingerprint,
-                image_id=image_id,
-                created_at=now,
-            )
+    of_key = (RetryRow.caller == retry.caller, RetryRow.key == retry.key)
+    connection.execute(delete(RetryRow).where(*of_key, RetryRow.created_at <= now - KEPT))
+    query = select(RetryRow.position, RetryRow.fingerprint).where(*of_key)
+    rows = connection.execute(query).all()
+    if any(row.fingerprint != retry.fingerprint for row in rows):
+        raise _key_reused()
+    if any(row.position == retry.position for row in rows):
+        raise AlreadyKept
+    connection.execute(
+        insert(RetryRow).values(
+            caller=retry.caller,
+            key=retry.key,
+            position=retry.position,
+            fingerprint=retry.fingerprint,
+            image_id=image_id,
+            created_at=now,
         )
-    except IntegrityError as error:
-        raise AlreadyKept from error
+    )
+
+
+def _key_reused() -> KeyReused:
+    return KeyReused("this Idempotency-Key came with another request before")
+
+
+def _lock_number(retry: Retry) -> int:
+    """A signed 64-bit number per caller and key."""
+    digest = hashlib.sha256(repr((retry.caller, retry.key)).encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
 
 
 def forget_old() -> None:
-    """Records that no retry is measured by any more."""
+    """Delete the records that are too old to be replayed."""
     with write_transaction(lock_seconds=LOCK_SECONDS):
         db.session.execute(delete(RetryRow).where(RetryRow.created_at <= datetime.now(UTC) - KEPT))

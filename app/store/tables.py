@@ -93,8 +93,10 @@ class ImageRow(Base):
         JSON().with_variant(JSONB(), "postgresql"), server_default="{}"
     )
     timings_ms: Mapped[dict[str, float]] = mapped_column(JSON)
-    # The file that holds the picture, where it is kept.
+    # The file of a kept image, and its SHA-256 where it is plain. An encrypted file has none: the
+    # encryption detects changes itself.
     picture_file: Mapped[str | None] = mapped_column(String(32))
+    picture_sha256: Mapped[str | None] = mapped_column(String(64))
 
     faces: Mapped[list["FaceRow"]] = relationship(
         order_by="FaceRow.number", passive_deletes=True, lazy="raise"
@@ -169,6 +171,26 @@ class MarkRow(Base):
     __tablename__ = "mark"
 
     image_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+
+
+class StoreRow(Base):
+    """One row: the random mark by which the file names of kept images tell their database."""
+
+    __tablename__ = "store"
+
+    mark: Mapped[str] = mapped_column(String(12), primary_key=True)
+
+
+class FileRemovalRow(Base):
+    """A file of a kept image that is to be removed from `due_at` on: that of the erased image
+    `image_id`, or one whose image was not committed in time. See app.store.kept_images."""
+
+    __tablename__ = "file_removals"
+    __table_args__ = (Index(None, "due_at"),)
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    image_id: Mapped[int | None] = mapped_column(BigId)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class RetryRow(Base):

@@ -2,22 +2,27 @@
 
 import base64
 import concurrent.futures
+import itertools
+import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select, update
 
 from app.keys import issue
-from app.store import queries, retries
+from app.store import insertion, queries, retries
 from app.store.keys import Right
+from app.store.migrate import upgrade
 from app.store.tables import EmotionRow, FaceRow, ImageRow, RetryRow, db
 from tests.conftest import picture, upload
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
 
-def post(client, *datas, headers=KEY, query="", **fields):
+def post(client, *datas, headers=KEY, query="", names=(), **fields):
     files = [upload(data, f"{number}.png") for number, data in enumerate(datas or (picture(100),))]
+    files = [(data, name) for (data, _), name in zip(files, names, strict=True)] if names else files
     return client.post(f"/v1/images{query}", data={"image": files, **fields}, headers=headers)
 
 
@@ -54,8 +59,9 @@ def test_without_the_header_everything_is_new(app, client):
         {"query": "?max_faces=1"},
         {"datas": [picture(100, gray=10)]},
         {"datas": [picture(100), picture(100)]},
+        {"names": ["other.png"]},
     ],
-    ids=["threshold", "model", "option", "pixels", "number"],
+    ids=["threshold", "model", "option", "pixels", "number", "name"],
 )
 def test_the_same_key_with_another_request_is_refused(app, client, other):
     post(client, threshold="0.3")
@@ -100,7 +106,7 @@ def test_of_several_pictures_each_is_kept_once(app, client):
 
 def test_what_failed_can_be_sent_again(app, client, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(queries, "remember", lambda *_: 1 / 0)
+        patch.setattr(insertion, "remember", lambda *_: 1 / 0)
         assert post(client).status_code == 500
     assert (count(app), count(app, RetryRow)) == (0, 0)
     assert post(client).status_code == 201
@@ -132,6 +138,146 @@ def test_many_at_once_keep_one(app):
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json["id"] for answer in answers}) == 1
     assert count(app) == 1
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def each_app(request, make_app):
+    """An application on each database."""
+    if request.param == "sqlite":
+        yield make_app()
+        return
+    app = make_app(database_url=request.getfixturevalue("postgres_url"))
+    with app.app_context():
+        upgrade()
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+def at_once(*calls):
+    """What the calls return that begin at the same moment, each in a thread of its own."""
+    barrier = threading.Barrier(len(calls))
+
+    def begin(call):
+        barrier.wait(30)
+        return call()
+
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(begin, calls))
+
+
+GOOD, OTHER, BAD = picture(100), picture(50), b"no picture"
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        ([GOOD, BAD], [BAD, GOOD]),
+        ([GOOD, OTHER], [OTHER, GOOD]),
+        ([GOOD, BAD, OTHER], [BAD, BAD, OTHER]),
+        ([GOOD], [BAD, GOOD]),
+        ([GOOD], [OTHER]),
+    ],
+    ids=["good bad", "both good", "three", "one and two", "singles"],
+)
+def test_of_two_requests_at_once_under_one_key_one_wins_whole(each_app, batches):
+    for number in range(4):
+        headers = {"Idempotency-Key": f"round {number}"}
+        send = partial(post, headers=headers)
+        answers = at_once(*(partial(send, each_app.test_client(), *its) for its in batches))
+        assert sorted(answer.status_code for answer in answers) == [201, 409]
+        (lost,) = (answer for answer in answers if answer.status_code == 409)
+        assert lost.json["type"] == "urn:emotion:problem:key-reused"
+        with each_app.app_context():
+            query = select(RetryRow.fingerprint).where(RetryRow.key == headers["Idempotency-Key"])
+            assert len(set(db.session.scalars(query))) == 1
+            db.session.remove()
+
+
+def test_the_loser_is_told_409_whatever_its_first_image_is(app, client, monkeypatch):
+    """It has looked before the winner committed."""
+    assert post(client, GOOD, BAD).status_code == 201
+    monkeypatch.setattr(retries, "image_id", lambda _: None)
+    for datas in ([BAD, GOOD], [GOOD, GOOD], [OTHER]):
+        assert post(client, *datas).status_code == 409
+    assert count(app) == 1
+
+
+def test_eight_equal_posts_at_once_make_one_row(each_app):
+    answers = at_once(*[lambda: post(each_app.test_client())] * 8)
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert count(each_app) == 1
+    with each_app.app_context():
+        db.session.remove()
+
+
+def test_posts_that_race_with_erasures_are_answered_201(each_app):
+    stop = threading.Event()
+
+    def erase():
+        client = each_app.test_client()
+        while not stop.is_set():
+            client.delete("/v1/images?since=2000-01-01T00:00:00Z")
+
+    def insist():
+        return [post(each_app.test_client()).status_code for _ in range(25)]
+
+    eraser = threading.Thread(target=erase)
+    eraser.start()
+    try:
+        statuses = {*itertools.chain(*at_once(insist, insist))}
+    finally:
+        stop.set()
+        eraser.join(60)
+    assert statuses == {201}
+
+
+@pytest.mark.parametrize("accept", ["application/json", "image/png"])
+def test_an_image_that_is_erased_between_two_looks_is_analysed_again(
+    app, client, monkeypatch, accept
+):
+    first = post(client)
+    real = retries.image_id
+
+    def erased_after(retry):
+        found = real(retry)
+        if found:
+            queries.erase(found)
+        return found
+
+    monkeypatch.setattr(retries, "image_id", erased_after)
+    again = post(client, headers=KEY | {"Accept": accept})
+    assert again.status_code == 201
+    assert again.headers["Location"] != first.headers["Location"]
+    assert count(app) == 1
+
+
+def test_an_expired_record_is_not_replayed_though_nobody_has_removed_it(app, client):
+    first = post(client, GOOD, OTHER)
+    with app.app_context():
+        old = datetime.now(UTC) - timedelta(days=1, seconds=1)
+        db.session.execute(update(RetryRow).values(created_at=old))
+        db.session.commit()
+    again = post(client, GOOD, OTHER)
+    assert again.status_code == 201
+    ids = [{image["id"] for image in answer.json["images"]} for answer in (first, again)]
+    assert not ids[0] & ids[1]
+
+
+def test_after_an_erasure_another_request_may_use_the_key(app, client):
+    first = post(client)
+    client.delete(first.headers["Location"])
+    assert post(client, threshold="0.1").status_code == 201
+
+
+def test_another_holder_of_the_same_key_and_image_sees_nothing_of_the_first(app, client):
+    with app.app_context():
+        mine, yours = (issue(name, [Right.ANALYSE]) for name in ("me", "you"))
+    first = post(client, headers=KEY | {"Authorization": f"Bearer {mine}"})
+    other = post(client, threshold="0.1", headers=KEY | {"Authorization": f"Bearer {yours}"})
+    assert other.status_code == 201
+    assert other.json["id"] != first.json["id"]
 
 
 def test_after_a_day_the_key_is_free(app, client):

@@ -1,10 +1,9 @@
-"""Kept pictures: no row without its file, no file without its row, nothing left by an erasure."""
+"""The folder of kept images: what is written, read, refused and recognised."""
 
 import errno
 import os
 import time
 from base64 import b64encode
-from pathlib import Path
 
 import pytest
 
@@ -12,188 +11,214 @@ from app import create_app
 from app.errors import NotFound, StoreUnavailable
 from app.settings import SettingError, Settings
 from app.store import pictures as module
-from app.store import queries
 from app.store.cipher import Cipher
-from app.store.migrate import upgrade
-from app.store.pictures import PictureFolder
-from app.store.records import Filters
-from app.store.retries import AlreadyKept, Retry
-from tests.store.test_queries import ANGRY, HAPPY, analysis
+from app.store.pictures import PictureFolder, random_digits
 
 KEY, OTHER_KEY = (b64encode(bytes([n]) * 32).decode() for n in (1, 2))
-PICTURE = b"\xff\xd8\xff" + bytes(range(256)) * 50
+IMAGE = b"\xff\xd8\xff" + bytes(range(256)) * 50
+MARK, OTHER_MARK = "0123456789ab", "ba9876543210"
 
 
-def cipher(key):
-    return Cipher(key) if key else None
+def folder_with(path, key=""):
+    return PictureFolder(path, keeps=True, cipher=Cipher(key) if key else None)
+
+
+def new_name(mark):
+    return random_digits() + mark
+
+
+def write(folder, data=IMAGE, mark=MARK):
+    """(name, digest) of a new file."""
+    name = new_name(mark)
+    return name, folder.write(name, data)
+
+
+def path_of(path, name):
+    return path / name[:2] / name
 
 
 def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.fixture(params=["", KEY], ids=["plain", "encrypted"])
-def kept(request, empty_database_app, tmp_path):
-    """(folder, application) on each database, which keeps pictures of each kind."""
-    upgrade()
-    folder = tmp_path / "pictures"
-    empty_database_app.extensions["pictures"] = PictureFolder(
-        folder, keeps=True, cipher=cipher(request.param)
-    )
-    return folder, empty_database_app
-
-
-def test_a_picture_comes_back_as_it_was(kept):
-    folder, _ = kept
-    saved = queries.save(analysis(HAPPY), picture=PICTURE)
-    assert queries.picture(saved.id) == PICTURE
-    (file,) = files(folder)
+@pytest.mark.parametrize("key", ["", KEY], ids=["plain", "encrypted"])
+def test_an_image_comes_back_as_it_was_and_only_the_owner_can_read_the_file(tmp_path, key):
+    folder = folder_with(tmp_path / "new", key)
+    name, digest = write(folder)
+    assert folder.read(name, digest) == IMAGE
+    (file,) = files(tmp_path)
+    assert file == path_of(tmp_path / "new", name)
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_without_a_key_it_is_a_plain_file_and_with_one_it_is_not(tmp_path):
-    for key in ("", KEY):
-        folder = PictureFolder(tmp_path / (key[:3] or "plain"), keeps=True, cipher=cipher(key))
-        name = folder.keep(PICTURE)
-        (file,) = files(tmp_path / (key[:3] or "plain"))
-        assert (PICTURE[100:130] in file.read_bytes()) is (key == "")
-        assert folder.read(name) == PICTURE
+    assert (IMAGE[100:130] in file.read_bytes()) is (key == "")
 
 
 def test_plain_files_can_be_read_after_a_key_was_set(tmp_path):
-    name = PictureFolder(tmp_path, keeps=True).keep(PICTURE)
-    assert PictureFolder(tmp_path, keeps=True, cipher=Cipher(KEY)).read(name) == PICTURE
+    name, digest = write(folder_with(tmp_path))
+    assert folder_with(tmp_path, KEY).read(name, digest) == IMAGE
 
 
 @pytest.mark.parametrize("key", ["", OTHER_KEY])
-def test_without_its_key_it_is_not_opened(tmp_path, key):
-    name = PictureFolder(tmp_path, keeps=True, cipher=Cipher(KEY)).keep(PICTURE)
-    with pytest.raises(StoreUnavailable, match="key"):
-        PictureFolder(tmp_path, keeps=True, cipher=cipher(key)).read(name)
+def test_without_its_key_a_file_is_not_decrypted(tmp_path, key):
+    name, digest = write(folder_with(tmp_path, KEY))
+    with pytest.raises(StoreUnavailable, match=r"key|KEY"):
+        folder_with(tmp_path, key).read(name, digest)
 
 
-@pytest.mark.parametrize("length", [8, 15, 500])
-def test_a_file_that_was_cut_is_not_opened(tmp_path, length):
-    folder = PictureFolder(tmp_path, keeps=True, cipher=Cipher(KEY))
-    name = folder.keep(PICTURE)
-    (file,) = files(tmp_path)
-    file.write_bytes(file.read_bytes()[:length])
+OTHER_FILES = {
+    "empty": lambda data: b"",
+    "cut in the head": lambda data: data[:5],
+    "cut after the head": lambda data: data[:8],
+    "cut in the nonce": lambda data: data[:15],
+    "cut": lambda data: data[:500],
+    "longer": lambda data: data + b"\0",
+    "changed": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "plain": lambda data: b"\xff\xd8\xff another image",
+    "encrypted with the same key for another name": lambda data: (
+        module.ENCRYPTED + Cipher(KEY).seal(IMAGE, "0" * 32)
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_FILES)
+@pytest.mark.parametrize("key", ["", KEY], ids=["plain", "encrypted"])
+def test_another_file_in_its_place_is_refused(tmp_path, key, other):
+    folder = folder_with(tmp_path, key)
+    name, digest = write(folder)
+    file = path_of(tmp_path, name)
+    file.write_bytes(OTHER_FILES[other](file.read_bytes()))
+    for reader in (folder, folder_with(tmp_path, KEY)):
+        with pytest.raises(StoreUnavailable):
+            reader.read(name, digest)
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_the_image_itself_as_a_plain_file_is_refused_where_an_encrypted_one_belongs(
+    tmp_path, with_key
+):
+    name, digest = write(folder_with(tmp_path, KEY))
+    path_of(tmp_path, name).write_bytes(IMAGE)
+    with pytest.raises(StoreUnavailable, match="not the encrypted file"):
+        folder_with(tmp_path, KEY if with_key else "").read(name, digest)
+
+
+def test_another_rows_encrypted_file_is_refused(tmp_path):
+    folder = folder_with(tmp_path, KEY)
+    (first, digest), (second, _) = write(folder), write(folder)
+    path_of(tmp_path, second).replace(path_of(tmp_path, first))
     with pytest.raises(StoreUnavailable):
-        folder.read(name)
+        folder.read(first, digest)
 
 
-def test_one_picture_cannot_be_put_in_anothers_place(tmp_path):
-    folder = PictureFolder(tmp_path, keeps=True, cipher=Cipher(KEY))
-    names = [folder.keep(PICTURE), folder.keep(PICTURE[:-1])]
-    first, second = (tmp_path / name[:2] / name for name in names)
-    first.write_bytes(second.read_bytes())
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
+    folder = folder_with(tmp_path / "images")
+    name, digest = write(folder)
+    file = path_of(tmp_path / "images", name)
+    (tmp_path / "same").write_bytes(file.read_bytes())
+    file.unlink()
+    {"link": lambda: file.symlink_to(tmp_path / "same"), "pipe": lambda: os.mkfifo(file)}.get(
+        kind, file.mkdir
+    )()
     with pytest.raises(StoreUnavailable):
-        folder.read(names[0])
+        folder.read(name, digest)
+
+
+def test_a_missing_file_is_not_found(tmp_path):
+    name, digest = write(folder_with(tmp_path))
+    path_of(tmp_path, name).unlink()
+    with pytest.raises(NotFound, match="missing"):
+        folder_with(tmp_path).read(name, digest)
 
 
 @pytest.mark.parametrize("key", ["secret!", "c2hvcnQ=", KEY[:-4]])
-def test_a_key_that_is_none_stops_the_start_and_is_not_shown(key):
+def test_a_wrong_key_stops_the_start_and_is_not_shown(key):
     with pytest.raises(SettingError, match=r"EMOTION_PICTURES_KEY: .*base64") as refused:
         create_app(Settings(pictures_key=key))
     assert key not in str(refused.value)
 
 
-def test_erasing_an_image_erases_its_picture_and_no_other(kept, caplog):
-    folder, _ = kept
-    first, second = (queries.save(analysis(HAPPY), picture=PICTURE) for _ in range(2))
-    with caplog.at_level("INFO"):
-        queries.erase(first.id)
-    assert f"images {first.id} are erased" in caplog.messages
-    assert len(files(folder)) == 1
-    assert queries.picture(second.id) == PICTURE
-    with pytest.raises(NotFound):
-        queries.picture(first.id)
-
-
-def test_erasing_many_erases_their_pictures_and_says_their_ids(kept, caplog):
-    folder, _ = kept
-    for face in (HAPPY, HAPPY, ANGRY, HAPPY):
-        queries.save(analysis(face), picture=PICTURE)
-    with caplog.at_level("INFO"):
-        assert queries.erase_matching(Filters(emotion="happiness")) == 3
-    assert "images 1–2, 4 are erased" in caplog.messages
-    assert len(files(folder)) == 1
-    assert queries.picture(3) == PICTURE
-
-
-def test_where_pictures_are_no_longer_kept_older_ones_can_be_seen_and_erased(kept):
-    folder, app = kept
-    old = queries.save(analysis(HAPPY), picture=PICTURE)
-    app.extensions["pictures"].keeps = False
-    new = queries.save(analysis(HAPPY), picture=PICTURE)
-    with pytest.raises(NotFound, match="not kept"):
-        queries.picture(new.id)
-    assert queries.picture(old.id) == PICTURE
-    queries.erase(old.id)
-    assert files(folder) == []
-
-
-def test_a_request_that_came_before_leaves_no_second_picture(kept):
-    folder, _ = kept
-    retry = Retry("", "key", 0, "f" * 64)
-    queries.save(analysis(HAPPY), retry, PICTURE)
-    with pytest.raises(AlreadyKept):
-        queries.save(analysis(HAPPY), retry, PICTURE)
-    assert len(files(folder)) == 1
-
-
-def test_a_full_folder_keeps_nothing_at_all(kept, monkeypatch):
-    folder, _ = kept
-
+def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(module.os, "fsync", full)
     with pytest.raises(StoreUnavailable):
-        queries.save(analysis(HAPPY), picture=PICTURE)
-    assert files(folder) == []
-    assert queries.page_of_images(Filters(), size=1, cursor=None).items == []
+        write(folder_with(tmp_path))
+    assert files(tmp_path) == []
 
 
-def test_what_cannot_be_erased_stays_whole(kept, monkeypatch):
-    saved = queries.save(analysis(HAPPY), picture=PICTURE)
+def test_a_file_in_the_way_of_a_folder_is_reported_and_left(tmp_path):
+    name = new_name(MARK)
+    (tmp_path / name[:2]).write_text("the operator's")
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        folder_with(tmp_path).write(name, IMAGE)
+    assert (tmp_path / name[:2]).read_text() == "the operator's"
 
-    def refuse(*_, **__):
-        raise PermissionError
 
-    monkeypatch.setattr(Path, "unlink", refuse)
-    for erase in (
-        lambda: queries.erase(saved.id),
-        lambda: queries.erase_matching(Filters(model=saved.model.name)),
+def test_removing_tells_what_is_gone_and_goes_on_after_a_failure(tmp_path, caplog):
+    folder = folder_with(tmp_path)
+    names = [write(folder)[0] for _ in range(3)]
+    path_of(tmp_path, names[0]).unlink()
+    path_of(tmp_path, names[1]).unlink()
+    path_of(tmp_path, names[1]).mkdir()
+    assert folder.remove(names) == {names[0], names[2]}
+    assert files(tmp_path) == []
+    assert "cannot be removed" in caplog.text
+    assert str(tmp_path) not in caplog.text
+
+
+def test_only_files_of_this_database_are_recognised(tmp_path):
+    """Everything that a folder which others use too may hold, all of it old."""
+    folder, outside = folder_with(tmp_path / "images"), tmp_path / "outside"
+    ours, _ = write(folder)
+    others = [write(folder, mark=OTHER_MARK)[0], write(folder, mark="f" * 12)[0]]
+    marked = "ab" + "0" * 18 + MARK
+    linked_folder, linked_file = "cd" + "1" * 18 + MARK, "ef" + "2" * 18 + MARK
+    here = tmp_path / "images"
+    for place in (
+        "IM/IMG_0001.jpg",
+        "im/IMG_0001.jpg",
+        "ab/notes.txt",
+        f"ab/{marked.upper()}",
+        f"ab/{marked}.jpg",
+        f"ab/x{marked}",
+        f"ab/{marked[1:]}",
+        f"ac/{marked}",
+        f"abc/{marked}",
+        f"AB/{marked}",
+        marked,
+        f"ab/ab/{marked}",
+        f"ab/{'ab' * 16}",
     ):
-        with pytest.raises(StoreUnavailable):
-            erase()
-    assert queries.get(saved.id) == saved
-    assert queries.picture(saved.id) == PICTURE
-
-
-def test_an_erasure_that_was_interrupted_can_be_repeated(kept):
-    folder, _ = kept
-    saved = queries.save(analysis(HAPPY), picture=PICTURE)
-    files(folder)[0].unlink()
-    with pytest.raises(NotFound, match="not there"):
-        queries.picture(saved.id)
-    queries.erase(saved.id)
-    with pytest.raises(NotFound):
-        queries.get(saved.id)
-
-
-def test_files_of_no_image_are_swept_once_no_request_can_want_them(kept):
-    folder, app = kept
-    saved = queries.save(analysis(HAPPY), picture=PICTURE)
-    lost, young = (app.extensions["pictures"].keep(PICTURE) for _ in range(2))
-    long_ago = time.time() - 2 * module.SETTLED_SECONDS
-    for file in files(folder):
+        (here / place).parent.mkdir(parents=True, exist_ok=True)
+        (here / place).write_text("the operator's")
+    (outside / "cd").mkdir(parents=True)
+    (outside / "cd" / linked_folder).write_text("the operator's")
+    (here / "cd").symlink_to(outside / "cd")
+    (outside / "file").write_text("the operator's")
+    (here / "ef").mkdir(exist_ok=True)
+    (here / "ef" / linked_file).symlink_to(outside / "file")
+    (here / "ab" / ("ab" + "3" * 18 + MARK)).mkdir()
+    young, _ = write(folder)
+    long_ago = time.time() - 2 * module.STRAY_SECONDS
+    for file in files(tmp_path):
         if file.name != young:
-            os.utime(file, (long_ago, long_ago))
-    assert queries.sweep_pictures() == 1
-    assert {file.name for file in files(folder)} >= {young}
-    assert lost not in {file.name for file in files(folder)}
-    assert queries.picture(saved.id) == PICTURE
-    assert queries.sweep_pictures() == 0
+            os.utime(file, (long_ago, long_ago), follow_symlinks=False)
+    assert list(folder.marked(MARK)) == [ours]
+    assert set(folder.marked(OTHER_MARK)) == {others[0]}
+
+
+def test_files_of_another_owner_are_not_recognised(tmp_path, monkeypatch):
+    folder = folder_with(tmp_path)
+    name, _ = write(folder)
+    os.utime(path_of(tmp_path, name), (0, 0))
+    assert list(folder.marked(MARK)) == [name]
+    owner = os.geteuid()
+    monkeypatch.setattr(module.os, "geteuid", lambda: owner + 1)
+    assert list(folder.marked(MARK)) == []
+
+
+def test_a_folder_that_does_not_exist_has_no_files_and_is_not_created(tmp_path):
+    assert list(folder_with(tmp_path / "none").marked(MARK)) == []
+    assert not (tmp_path / "none").exists()

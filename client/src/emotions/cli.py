@@ -24,6 +24,7 @@ except ImportError:  # the library alone does without them
     sys.exit("the command needs click and rich: pip install 'emotions-client[cli]'")
 
 from emotions.client import EmotionClient, Outcome
+from emotions.csv_cells import without_formulas
 from emotions.errors import EmotionError, KeyRefused, NotAllowed, ServiceAway
 from emotions.types import Analysis, Mood
 from emotions.watch import FAILED, SENT, SUFFIXES, Watch
@@ -444,9 +445,10 @@ def _rows(name: str, image: Analysis, threshold: float | None) -> Iterator[list[
 def _print_rows(head: Sequence[str], rows: Any, form: str) -> None:
     if form == "csv":
         writer = csv.writer(sys.stdout)
-        writer.writerow(head)
-        for row in rows:
-            writer.writerow([_harmless(cell) for cell in row])
+        for row in (head, *rows):
+            writer.writerow(
+                [without_formulas(cell) if isinstance(cell, str) else cell for cell in row]
+            )
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in head:
@@ -454,12 +456,6 @@ def _print_rows(head: Sequence[str], rows: Any, form: str) -> None:
     for row in rows:
         table.add_row(*("" if cell is None else str(cell).replace("[", r"\[") for cell in row))
     out.print(table)
-
-
-def _harmless(cell: Any) -> Any:
-    """A file name must not become a formula where the table is opened."""
-    dangerous = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{cell}" if dangerous else cell
 
 
 def _document(image: Analysis) -> dict[str, Any]:

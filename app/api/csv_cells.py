@@ -1,0 +1,44 @@
+"""Text of clients in CSV cells that no spreadsheet takes for a formula.
+
+The client package has the same rule in emotions/csv_cells.py; a test compares the two.
+"""
+
+import unicodedata
+
+# With these a formula begins, or an old DDE command. Spreadsheets read some wide and small forms
+# like the ASCII ones.
+FORMULA_STARTS = frozenset("=+-@|%＝＋－＠｜％﹦﹢﹣﹫﹪⁼⁺⁻₌₊₋−")
+# Whoever opens the file chooses what separates columns.
+SEPARATORS = frozenset(",;|\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+_LINE_STARTS = ("\t", "\n", "\r")
+_QUOTES = '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'
+# Spaces, control and invisible characters, marks without a letter, and unknown characters.
+_IGNORED_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"})
+_BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"
+
+
+def without_formulas(text: str) -> str:
+    """`text` with an apostrophe before each place where a cell could begin with a formula: at the
+    start and after a separator, whatever spaces, invisible characters and quotes come first."""
+    parts: list[str] = []
+    copied = 0  # characters of `text` that are in `parts`
+    cell: int | None = 0  # where the cell begins whose first visible character is still to come
+    if text.startswith(_LINE_STARTS):
+        parts.append("'")
+    for index, character in enumerate(text):
+        if cell is not None and character in FORMULA_STARTS:
+            parts += (text[copied:cell], "'")
+            copied, cell = cell, None
+        if character in SEPARATORS:
+            cell = index + 1
+        elif not _ignored(character):
+            cell = None
+    return "".join((*parts, text[copied:]))
+
+
+def _ignored(character: str) -> bool:
+    return (
+        character in _QUOTES
+        or character in _BLANK_LETTERS
+        or unicodedata.category(character) in _IGNORED_CATEGORIES
+    )

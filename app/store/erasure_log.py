@@ -1,0 +1,29 @@
+"""Log which images were erased: their ids and nothing else."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+log = logging.getLogger(__name__)
+
+RUNS_A_LINE = 100
+
+
+def log_erased(ids: Sequence[int]) -> None:
+    """`ids` in ascending order."""
+    for text in _ranges(ids):
+        log.info("images %s are erased", text)
+
+
+def _ranges(ids: Sequence[int]) -> Iterator[str]:
+    """Compress ascending `ids` to runs such as "3–7, 9", in texts of the length of a log line."""
+    runs: list[list[int]] = []
+    for id_ in ids:
+        if runs and runs[-1][1] == id_ - 1:
+            runs[-1][1] = id_
+        else:
+            runs.append([id_, id_])
+    for first in range(0, len(runs), RUNS_A_LINE):
+        yield ", ".join(
+            f"{low}" if low == high else f"{low}–{high}"
+            for low, high in runs[first : first + RUNS_A_LINE]
+        )

@@ -1,0 +1,204 @@
+"""Keep files and rows of kept images consistent, whatever fails in between.
+
+Every file is known to the database for as long as it exists: an image's row names it, or a row of
+`file_removals` schedules its removal.
+
+- Saving commits a removal that becomes due in a minute, writes the file, and then, in one
+  transaction, inserts the image and withdraws the removal.
+- Erasing deletes the image and schedules the removal in one transaction, removes the file, and then
+  deletes the removal.
+
+After a failure or the death of a process, a scheduled removal is left; `remove_due` carries it out.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from sqlalchemy import ColumnElement, delete, insert, literal, select, update
+
+from app.errors import EmotionError, StoreUnavailable
+from app.store.pictures import pictures, random_digits
+from app.store.tables import FileRemovalRow, ImageRow, StoreRow, UtcDateTime, db
+from app.store.transactions import read_transaction, write_transaction
+
+log = logging.getLogger(__name__)
+
+# For a save between its two commits, and for the process that removes a file. Being slower is safe:
+# the save then fails, and a file is removed twice.
+LEASE = timedelta(seconds=60)
+REMOVED_AT_ONCE = 2_000
+LOOKED_UP_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file whose image is about to be committed. `digest`: see PictureFolder.write. Its removal
+    is scheduled for `due_at`."""
+
+    name: str
+    digest: str | None
+    due_at: datetime
+
+
+@contextmanager
+def kept_file(data: bytes | None) -> Iterator[KeptFile | None]:
+    """Write a file for the image that the block commits, or yield None where none is kept.
+
+    The block's transaction must call `withdraw_removal`. When the block raises, the file is removed
+    unless the transaction was committed after all. Raises StoreUnavailable.
+    """
+    if data is None or not pictures().keeps:
+        yield None
+        return
+    due_at = datetime.now(UTC) + LEASE
+    with write_transaction():
+        name = _schedule_new_name(due_at)
+    try:
+        yield KeptFile(name, pictures().write(name, data), due_at)
+    except BaseException:
+        _discard(name, due_at)
+        raise
+
+
+def _schedule_new_name(due_at: datetime) -> str:
+    # One statement: SQLite may refuse a write in a transaction that began as a read.
+    removal = select(literal(random_digits()) + StoreRow.mark, literal(due_at, UtcDateTime))
+    scheduled = insert(FileRemovalRow).from_select(["name", "due_at"], removal)
+    return db.session.scalars(scheduled.returning(FileRemovalRow.name)).one()
+
+
+@contextmanager
+def removed_on_error(file: KeptFile | None) -> Iterator[None]:
+    """Remove the file when the block raises. For use within the transaction, before its commit:
+    no look into the database is needed to know that the image is not stored."""
+    try:
+        yield
+    except BaseException:
+        if file:
+            pictures().remove([file.name])
+        raise
+
+
+def withdraw_removal(file: KeptFile) -> None:
+    """To be called in the transaction that inserts the image. Raises StoreUnavailable where the
+    removal was begun already, because saving took longer than the lease."""
+    if not _withdraw(file.name, file.due_at):
+        raise StoreUnavailable("saving took too long: the kept image was given up")
+
+
+def _withdraw(name: str, due_at: datetime) -> bool:
+    # Whoever begins to remove the file changes `due_at` first.
+    scheduled = (FileRemovalRow.name == name, FileRemovalRow.due_at == due_at)
+    withdrawn = delete(FileRemovalRow).where(*scheduled).returning(FileRemovalRow.name)
+    return db.session.scalar(withdrawn) is not None
+
+
+def _discard(name: str, due_at: datetime) -> None:
+    try:
+        with write_transaction():
+            # Where the commit's outcome is unknown, this tells it: a commit withdraws the removal.
+            if _withdraw(name, due_at) and not pictures().remove([name]):
+                raise StoreUnavailable("the file of a kept image cannot be removed")
+    except EmotionError as error:
+        log.warning("the file of an image that was not stored will be removed later: %s", error)
+
+
+def schedule_removals(image_ids: Mapping[str, int]) -> None:
+    """Schedule the removal of erased images' files, given {name: id of the image}, in the
+    transaction that deletes the images."""
+    due_at = datetime.now(UTC) + LEASE  # the erasing process comes first
+    rows = [
+        {"name": name, "image_id": image_id, "due_at": due_at}
+        for name, image_id in image_ids.items()
+    ]
+    if rows:
+        db.session.execute(insert(FileRemovalRow), rows)
+
+
+def is_being_erased(image_id: int) -> bool:
+    """Whether the image is erased and its file is not yet. To be called within a transaction."""
+    scheduled = select(FileRemovalRow.name).where(FileRemovalRow.image_id == image_id)
+    return db.session.scalar(scheduled.limit(1)) is not None
+
+
+def remove_erased(image_id: int | None = None) -> None:
+    """Remove the files of an erased image, or of all erased images. Raises StoreUnavailable where
+    a file cannot be removed; it stays scheduled."""
+    erased = FileRemovalRow.image_id
+    _, failed = _remove(erased.is_not(None) if image_id is None else erased == image_id)
+    if failed:
+        raise StoreUnavailable(
+            "the results are erased, but the file of a kept image cannot be removed yet: "
+            "send the same request again"
+        )
+
+
+def remove_due() -> int:
+    """Remove the files that failed requests and dead processes left, and return their number.
+    Raises StoreUnavailable where the database does not answer."""
+    gone, _ = _remove(
+        FileRemovalRow.image_id.is_not(None) | (FileRemovalRow.due_at <= datetime.now(UTC))
+    )
+    return gone
+
+
+def _remove(condition: ColumnElement[bool]) -> tuple[int, int]:
+    """Carry out scheduled removals; return how many were and were not."""
+    gone = failed = 0
+    last = ""
+    while True:
+        batch = select(FileRemovalRow.name).where(condition, FileRemovalRow.name > last)
+        batch = batch.order_by(FileRemovalRow.name).limit(REMOVED_AT_ONCE)
+        with read_transaction():
+            names = db.session.scalars(batch).all()
+        if not names:
+            return gone, failed
+        last = names[-1]
+        with write_transaction():
+            # From here on a save that is still at work cannot withdraw the removal.
+            leased = update(FileRemovalRow).values(due_at=datetime.now(UTC) + LEASE)
+            leased = leased.where(FileRemovalRow.name.in_(names), condition)
+            names = db.session.scalars(leased.returning(FileRemovalRow.name)).all()
+        removed = pictures().remove(names)
+        gone += len(removed)
+        failed += len(names) - len(removed)
+        _forget(removed)
+
+
+def _forget(removed: set[str]) -> None:
+    try:
+        with write_transaction():
+            db.session.execute(delete(FileRemovalRow).where(FileRemovalRow.name.in_(removed)))
+    except EmotionError as error:  # the files are gone, so trying again does no harm
+        log.warning("removals of files that are done stay scheduled: %s", error)
+
+
+def remove_strays() -> int:
+    """Search the folder for this database's files that it does not know, as after a backup of the
+    database was restored, remove them, and return their number. Raises StoreUnavailable."""
+    with read_transaction():
+        mark = db.session.scalars(select(StoreRow.mark)).one()
+    found = pictures().marked(mark)
+    removed = 0
+    while names := list(islice(found, LOOKED_UP_AT_ONCE)):
+        # The names are looked up after they were found: a file is never older than its first row.
+        strays = set(names) - _known(names)
+        gone = pictures().remove(strays)
+        removed += len(gone)
+        if gone != strays:
+            raise StoreUnavailable("a kept image that belongs to no result cannot be removed")
+    return removed
+
+
+def _known(names: Sequence[str]) -> set[str]:
+    with read_transaction():
+        return {
+            *db.session.scalars(
+                select(ImageRow.picture_file).where(ImageRow.picture_file.in_(names))
+            ),
+            *db.session.scalars(select(FileRemovalRow.name).where(FileRemovalRow.name.in_(names))),
+        }

@@ -1,0 +1,83 @@
+"""Removals of kept images' files that are scheduled, the mark of the database in their names, and
+the SHA-256 of files that are kept plain.
+
+Whether an existing file is plain is decided by the file, once, here: from now on a plain file in
+the place of an encrypted one is refused. Files that are missing count as encrypted, so that none
+can be put in their place.
+"""
+
+import hashlib
+import logging
+import secrets
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import op
+from flask import current_app
+
+revision = "0008"
+down_revision = "0007"
+
+big_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+log = logging.getLogger(__name__)
+
+ENCRYPTED = b"emotion\x01"
+
+
+def upgrade() -> None:
+    store = op.create_table(
+        "store",
+        sa.Column("mark", sa.String(12), nullable=False),
+        sa.PrimaryKeyConstraint("mark", name="pk_store"),
+    )
+    op.bulk_insert(store, [{"mark": secrets.token_hex(6)}])
+    op.create_table(
+        "file_removals",
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("image_id", big_id, nullable=True),
+        sa.Column("due_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_file_removals"),
+    )
+    op.create_index("ix_file_removals_due_at", "file_removals", ["due_at"])
+    op.add_column("images", sa.Column("picture_sha256", sa.String(64), nullable=True))
+    _hash_plain_files()
+
+
+def _hash_plain_files() -> None:
+    connection = op.get_bind()
+    folder = Path(current_app.extensions["settings"].pictures_dir)
+    images = sa.table(
+        "images", sa.column("id"), sa.column("picture_file"), sa.column("picture_sha256")
+    )
+    missing, last = 0, 0
+    while True:
+        rows = connection.execute(
+            sa.select(images.c.id, images.c.picture_file)
+            .where(images.c.picture_file.is_not(None), images.c.id > last)
+            .order_by(images.c.id)
+            .limit(500)
+        ).all()
+        if not rows:
+            break
+        last = rows[-1].id
+        for row in rows:
+            try:
+                with (folder / row.picture_file[:2] / row.picture_file).open("rb") as file:
+                    if file.read(len(ENCRYPTED)) == ENCRYPTED:
+                        continue
+                    file.seek(0)
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError:
+                missing += 1
+                continue
+            connection.execute(
+                sa.update(images).where(images.c.id == row.id).values(picture_sha256=digest)
+            )
+    if missing:
+        log.warning("%d files of kept images cannot be read and will not be served", missing)
+
+
+def downgrade() -> None:
+    op.drop_column("images", "picture_sha256")
+    op.drop_table("file_removals")
+    op.drop_table("store")
