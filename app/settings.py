@@ -174,7 +174,7 @@ class Settings:
     )
     public_rate_limit: str = _setting(
         "EMOTION_PUBLIC_RATE_LIMIT",
-        "600/minute",
+        "120/minute",
         "requests of each address for what needs no key, and for `/metrics`; ten times as many for "
         "the files of the page; empty means any number",
     )

@@ -47,6 +47,12 @@ def check_access_policy(settings: Settings) -> Notice:
         )
     if any_key:
         return Notice(logging.INFO, "requests need a key")
+    if settings.is_local and settings.proxies:
+        return Notice(
+            logging.WARNING,
+            "no key exists and EMOTION_PROXIES is set: nothing but public routes is answered. "
+            f"Make a key: {CREATE_COMMAND}",
+        )
     if settings.is_local:
         return Notice(
             logging.WARNING,

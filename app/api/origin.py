@@ -121,6 +121,7 @@ def _authority(request: Request) -> Authority | None:
         return host
     # The absolute form, which clients send to proxies.
     scheme, _, rest = target.partition("://")
+    scheme = scheme.lower()
     named = re.split("[/?#]", rest, maxsplit=1)[0]
     same = scheme in DEFAULT_PORTS and parse_authority(named, scheme) == host
     return host if same else None

@@ -25,7 +25,7 @@ IN_MEMORY = "memory://"
 UNLIMITED = {"/healthz", "/readyz"}
 PAGE_FILES = {"/", "/assets/<path:file_name>", "/docs/start.js", "/docs/assets/<path:file_name>"}
 PAGE_FILES_FACTOR = 10  # one page is a dozen files
-ALSO_BY_ADDRESS = {"/metrics"}  # needs a right, but costs as much as ten other requests
+ALSO_PUBLIC = {"/metrics"}  # needs a right, and costs as much as /v1/models
 
 
 class BoundedMemoryStorage(MemoryStorage):
@@ -120,7 +120,7 @@ def _is_limited_by_address() -> bool:
     route = _route()
     if route is None or request.method == "OPTIONS" or route in UNLIMITED or _is_page_file():
         return False
-    return route in ALSO_BY_ADDRESS or is_public()
+    return route in ALSO_PUBLIC or is_public()
 
 
 def _client() -> str:

@@ -261,7 +261,7 @@ OWN = {
     "at the default port": {"base_url": "http://localhost"},
     "the service's own page": headers(Origin="http://127.0.0.1:5000", Sec_Fetch_Site="same-origin"),
     "the address bar": headers(Sec_Fetch_Site="none"),
-    "a target with its host": environment(RAW_URI="http://127.0.0.1:5000/v1/images"),
+    "a target with its host": environment(RAW_URI="HTTP://127.0.0.1:5000/v1/images"),
 }
 
 

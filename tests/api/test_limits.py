@@ -176,9 +176,9 @@ def test_files_of_the_page_may_be_asked_for_ten_times_as_often(make_app, path):
 
 
 def test_what_is_public_is_limited_unless_told_otherwise(make_app, client):
-    assert client.get("/v1/models").headers["RateLimit-Limit"] == "600"
+    assert client.get("/v1/models").headers["RateLimit-Limit"] == "120"
     with client.get("/assets/main.js") as file:
-        assert file.headers["RateLimit-Limit"] == "6000"
+        assert file.headers["RateLimit-Limit"] == "1200"
     free = make_app(public_rate_limit="").test_client()
     assert "RateLimit-Limit" not in free.get("/v1/models").headers
 
