@@ -1,5 +1,6 @@
 """The use case: bytes in, stored Analysis out."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -13,6 +14,7 @@ from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis, Wanted
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Do(Protocol):
@@ -138,4 +140,5 @@ def _keep(analysis: Analysis, picture: Picture, options: Options) -> Analysis:
             stored = queries.save(analysis, picture.retry, picture.data)
         except AlreadyKept:
             return _kept(picture) or _keep(analysis, picture, options)
+    log.info("image stored", extra={"event": "image_stored", "image_id": stored.id})
     return replace(stored, timings_ms={**stored.timings_ms, **stopwatch.timings_ms})

@@ -1,10 +1,12 @@
 """Commands for operators: `flask --app wsgi models …`, `flask --app wsgi keys …`, and so on."""
 
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ParamSpec
 
 import click
 from flask import Flask, current_app
@@ -12,7 +14,8 @@ from flask.cli import AppGroup, with_appcontext
 
 from app.analyse import Options, Picture, analyse
 from app.errors import EmotionError
-from app.keys import issue
+from app.keys import issue, revoke
+from app.logs import logging_to_stderr
 from app.settings import Settings
 from app.store import keys as stored_keys
 from app.store import queries
@@ -25,6 +28,7 @@ from app.vision.engine import Engine
 from app.vision.install import install
 
 LONGEST_NAME = 100
+P = ParamSpec("P")
 
 database = AppGroup("db", help="The tables of the database.")
 models = AppGroup("models", help="The models that requests can name.")
@@ -43,6 +47,18 @@ def init_cli(app: Flask) -> None:
 def _failure(error: Exception) -> click.ClickException:
     """What a command says of an error: for operators more than a client is told."""
     return click.ClickException(getattr(error, "for_operator", None) or str(error))
+
+
+def audited(command: Callable[P, None]) -> Callable[P, None]:
+    """A command whose events are logged as the service's are, to standard error."""
+
+    @functools.wraps(command)
+    def run(*arguments: P.args, **named: P.kwargs) -> None:
+        settings: Settings = current_app.extensions["settings"]
+        with logging_to_stderr(settings.log_level):
+            command(*arguments, **named)
+
+    return run
 
 
 @database.command("upgrade")
@@ -111,6 +127,7 @@ def install_model(weights: Path, card: Path) -> None:
     help="may be given several times; admin includes the others",
 )
 @click.option("--days", type=click.IntRange(min=1, max=36_500), help="until it expires; else never")
+@audited
 def create_key(name: str, rights: tuple[str, ...], days: int | None) -> None:
     """Make a key for NAME and show it, once."""
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
@@ -140,10 +157,11 @@ def list_keys() -> None:
 
 @keys.command("revoke")
 @click.argument("key_id", metavar="ID")
+@audited
 def revoke_key(key_id: str) -> None:
     """Let the key with that ID in no more, from its next request on."""
     try:
-        stored_keys.revoke(key_id)
+        revoke(key_id)
     except EmotionError as error:
         raise _failure(error) from error
     click.echo(f"revoked {key_id}")
@@ -155,6 +173,7 @@ def revoke_key(key_id: str) -> None:
     is_flag=True,
     help="Search the folder of kept images for files of no result even if keeping is off.",
 )
+@audited
 def run_retention(*, kept_images: bool) -> None:
     """Erase results older than EMOTION_RETENTION_DAYS, idempotency records older than a day, and
     files of kept images that belong to no result."""

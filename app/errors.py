@@ -123,6 +123,14 @@ class MissingRight(EmotionError):
     """The key may not do what the request asks for."""
 
 
+class CrossSiteRequest(EmotionError):
+    """A page of another site sent the request, and the request shows no key."""
+
+
+class UnknownHost(EmotionError):
+    """A request without a key names a host that this service is not known by."""
+
+
 class NotFound(EmotionError):
     """Nothing is stored under that id."""
 
@@ -136,7 +144,11 @@ class InvalidCard(ModelUnavailable):
 
 
 class TooManyRequests(EmotionError):
-    """The client asked more often than it may."""
+    """The client asked more often than it may; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Busy(EmotionError):

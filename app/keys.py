@@ -1,20 +1,24 @@
-"""Keys: made once, shown once, known by their hash.
+"""API keys: made once, shown once, known by their hash.
 
-A key is `emo_<id>_<secret>`. The id finds its row; of the secret, 256 random bits, a scrypt hash is
-kept. No dictionary holds such a secret, so the hash takes 4 MB and 10 ms and not the many that a
-password would need; and as those 10 ms are as much as a small picture costs, a worker remembers
-which keys it has seen to be right. That a key was revoked or has expired is looked up each time.
+A key is `emo_<id>_<secret>`. The id is public and finds the row; of the secret, 256 random bits, a
+scrypt hash is stored. Nobody can guess such a secret, so the hash takes 4 MB and 10 ms and not the
+many that a password would need. As 10 ms are as much as a small image costs, a worker remembers
+which keys it has verified, and failed attempts are limited before the hash is computed. Revocation
+and expiry are looked up with each request.
 """
 
 import hashlib
+import logging
+import re
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from cachetools import LRUCache
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from app.attempts import FailedAttempts
 from app.errors import WrongKey
 from app.store import keys
 from app.store.keys import Key, Right
@@ -23,53 +27,94 @@ PREFIX = "emo"
 ID_BYTES, SECRET_BYTES = 6, 32
 HASH_METHOD = "scrypt:4096:8:1"
 MOST_REMEMBERED = 1000
+CREATE_COMMAND = "flask --app wsgi keys create NAME --right analyse --right read"
+
+_KEY = re.compile(rf"{PREFIX}_([0-9a-f]{{{2 * ID_BYTES}}})_([A-Za-z0-9_-]{{43}})")
+# Of no secret. An id that does not exist takes as long as one that does.
+_NO_HASH = generate_password_hash(secrets.token_urlsafe(SECRET_BYTES), method=HASH_METHOD)
+
+log = logging.getLogger(__name__)
 
 
 def issue(name: str, rights: Iterable[Right], expires_at: datetime | None = None) -> str:
     """Make and store a key; the answer is the only time that anybody sees it. Raises ValueError for
     no rights at all."""
     key_id, secret = secrets.token_hex(ID_BYTES), secrets.token_urlsafe(SECRET_BYTES)
+    rights = frozenset(rights)
     keys.add(
         Key(
             id=key_id,
             name=name,
-            rights=frozenset(rights),
+            rights=rights,
             created_at=datetime.now(UTC),
             secret_hash=generate_password_hash(secret, method=HASH_METHOD),
             expires_at=expires_at,
         )
     )
+    log.info(
+        "key created", extra={"event": "key_created", "key_id": key_id, "rights": sorted(rights)}
+    )
     return f"{PREFIX}_{key_id}_{secret}"
 
 
-class Doorkeeper:
-    """Tells whose key a text is."""
+def revoke(key_id: str) -> None:
+    """End a key with its next request. Raises NotFound."""
+    keys.revoke(key_id)
+    log.info("key revoked", extra={"event": "key_revoked", "key_id": key_id})
 
-    def __init__(self) -> None:
-        self._right_ones: OrderedDict[bytes, str] = OrderedDict()
+
+class KeyVerifier:
+    """Tells whose key a text is. `failures` limits wrong ones; None: any number is checked."""
+
+    def __init__(self, failures: FailedAttempts | None = None) -> None:
+        self._failures = failures
+        self._verified: LRUCache[bytes, str] = LRUCache(MOST_REMEMBERED)
         self._lock = threading.Lock()
+        self._checking = threading.Lock()
 
-    def identify(self, text: str) -> Key:
-        """Raises WrongKey for anything but a key that holds now."""
-        prefix, _, rest = text.partition("_")
-        key_id, _, secret = rest.partition("_")
-        key = keys.find(key_id) if prefix == PREFIX and secret else None
-        if key is None or not self._is_right(text, secret, key.secret_hash):
-            raise WrongKey("there is no such key")
+    def identify(self, text: str, address: str) -> Key:
+        """The key that `text`, shown by a client at `address`, is.
+
+        Raises WrongKey for anything but a key that holds now, and TooManyRequests after too many
+        failures, except for keys that were verified before.
+        """
+        match = _KEY.fullmatch(text)
+        key_id, secret = match.groups() if match else (None, "")
+        digest = hashlib.sha256(text.encode()).digest()
+        verified_hash = self._verified_hash(digest)
+        if verified_hash is None:
+            self._check_failures(address, key_id)
+        key = keys.find(key_id) if key_id else None
+        if key is None or verified_hash != key.secret_hash:
+            # One at a time: parallel first requests with one key compute one hash, and wrong keys
+            # from many addresses take no more than one CPU.
+            with self._checking:
+                key = self._verify(key, key_id, secret, digest, address)
         if end := key.end(datetime.now(UTC)):
             raise WrongKey(f"the key has {'been ' if end == 'revoked' else ''}{end}")
         return key
 
-    def _is_right(self, text: str, secret: str, secret_hash: str) -> bool:
-        digest = hashlib.sha256(text.encode()).digest()
+    def _verify(
+        self, key: Key | None, key_id: str | None, secret: str, digest: bytes, address: str
+    ) -> Key:
+        if key is not None and self._verified_hash(digest) == key.secret_hash:
+            return key
+        self._check_failures(address, key_id)
+        is_right = key_id is not None and check_password_hash(
+            key.secret_hash if key else _NO_HASH, secret
+        )
+        if key is None or not is_right:
+            if self._failures:
+                self._failures.count(address, key_id)
+            raise WrongKey("there is no such key")
         with self._lock:
-            if self._right_ones.get(digest) == secret_hash:
-                self._right_ones.move_to_end(digest)
-                return True
-        if not check_password_hash(secret_hash, secret):
-            return False
+            self._verified[digest] = key.secret_hash
+        return key
+
+    def _verified_hash(self, digest: bytes) -> str | None:
         with self._lock:
-            self._right_ones[digest] = secret_hash
-            if len(self._right_ones) > MOST_REMEMBERED:
-                self._right_ones.popitem(last=False)
-        return True
+            return self._verified.get(digest)
+
+    def _check_failures(self, address: str, key_id: str | None) -> None:
+        if self._failures:
+            self._failures.check(address, key_id)

@@ -14,12 +14,28 @@ from typing import Any, Self, get_type_hints
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 
-# What Kubernetes puts into every pod beside a Service that is called "emotion".
-_FOREIGN = re.compile(r"EMOTION_(SERVICE_(HOST|PORT)|PORT)")
+# What Kubernetes puts into every pod for a Service called "emotion" or "emotion-…", by names and
+# values. The values matter: EMOTION_PORT=8080 is a person who means PORT.
+_SERVICE_ADDRESS = r"[0-9.]+|[0-9a-fA-F:.]+"
+_SERVICE_URL = rf"(tcp|udp|sctp)://(\[?({_SERVICE_ADDRESS})\]?):\d+"
+_SERVICE_VARIABLES = tuple(
+    (re.compile(rf"EMOTION(_[A-Z0-9_]+)?_{name}"), re.compile(value))
+    for name, value in (
+        (r"SERVICE_HOST", _SERVICE_ADDRESS),
+        (r"SERVICE_PORT(_[A-Z0-9_]+)?", r"\d+"),
+        (r"PORT(_\d+_(TCP|UDP|SCTP))?", _SERVICE_URL),
+        (r"PORT_\d+_(TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
+        (r"PORT_\d+_(TCP|UDP|SCTP)_PORT", r"\d+"),
+        (r"PORT_\d+_(TCP|UDP|SCTP)_ADDR", _SERVICE_ADDRESS),
+    )
+)
 
 SPARE_THREADS = 16
 # Scheme, host and port; no `*`: who wants everybody in says so site by site.
 _ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?", re.ASCII)
+
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -28,8 +44,16 @@ class SettingError(Exception):
     """An environment variable that cannot be used; the message names it and says why."""
 
 
-def _setting(env: str, default: Any, help: str, at_least: float = 0, at_most: float = 1e18) -> Any:
-    metadata = {"env": env, "help": help, "range": (at_least, at_most)}
+def _setting(
+    env: str,
+    default: Any,
+    help: str,
+    at_least: float = 0,
+    at_most: float = 1e18,
+    *,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"env": env, "help": help, "range": (at_least, at_most), "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -40,7 +64,13 @@ class Settings:
     allow_anonymous: bool = _setting(
         "EMOTION_ALLOW_ANONYMOUS",
         False,
-        "whether whoever reaches it may do everything without a key",
+        "whether everyone who reaches the service may do everything without a key",
+    )
+    allowed_hosts: str = _setting(
+        "EMOTION_ALLOWED_HOSTS",
+        "",
+        "host names that requests without a key may use besides IP addresses, `localhost` and "
+        "`HOST`, as in `nas.local,emotion.example`",
     )
     proxies: int = _setting(
         "EMOTION_PROXIES",
@@ -142,10 +172,27 @@ class Settings:
         "",
         "requests of each key, as in `600/minute`; empty means any number",
     )
+    public_rate_limit: str = _setting(
+        "EMOTION_PUBLIC_RATE_LIMIT",
+        "120/minute",
+        "requests of each address for what needs no key, and for `/metrics`; ten times as many for "
+        "the files of the page; empty means any number",
+    )
+    key_failure_limit: str = _setting(
+        "EMOTION_KEY_FAILURE_LIMIT",
+        "10/minute",
+        "wrong keys of each address and for each key id, in each worker; empty means any number",
+    )
     rate_limit_url: str = _setting(
         "EMOTION_RATE_LIMIT_URL",
         "memory://",
         "where requests are counted: in each worker, or redis://… for all workers together",
+    )
+    log_level: str = _setting(
+        "EMOTION_LOG_LEVEL",
+        "info",
+        "least level that is logged: debug, info, warning or error",
+        choices=LOG_LEVELS,
     )
     onnx_threads: int = _setting(
         "EMOTION_ONNX_THREADS", 1, "threads of ONNX Runtime in a worker", at_least=1, at_most=64
@@ -166,6 +213,19 @@ class Settings:
         return origins
 
     @property
+    def host_names(self) -> frozenset[str]:
+        """`allowed_hosts` and `host`, lower case. Raises SettingError for what is no host name."""
+        names = {part.strip().lower() for part in self.allowed_hosts.split(",")} - {""}
+        names = {name.removesuffix(".") for name in names}
+        for name in names:
+            if not _HOST_NAME.fullmatch(name):
+                raise SettingError(
+                    f"EMOTION_ALLOWED_HOSTS: {name!r} is not a host name such as nas.local: leave "
+                    "out scheme, port, path and wildcards"
+                )
+        return frozenset({*names, self.host.lower().removesuffix(".")})
+
+    @property
     def request_threads(self) -> int:
         """Threads of a worker that read requests and answer them: more than may have pictures at
         work, so that the others are refused at once and reading results goes on."""
@@ -182,11 +242,12 @@ class Settings:
         EMOTION_ variable, which is most often a misspelt one."""
         fields = {field.metadata["env"]: field for field in dataclasses.fields(cls)}
         kinds = get_type_hints(cls)
-        for env in environment:
-            if env.startswith("EMOTION_") and env not in fields and not _FOREIGN.match(env):
-                raise SettingError(f"{env} is no setting; known: {', '.join(fields)}")
+        for env, text in environment.items():
+            if not env.startswith("EMOTION_") or env in fields or _is_of_kubernetes(env, text):
+                continue
+            raise SettingError(f"{env} is no setting; known: {', '.join(fields)}")
         values = {
-            field.name: _parse(env, environment[env], kinds[field.name], field.metadata["range"])
+            field.name: _parse(env, environment[env], kinds[field.name], field.metadata)
             for env, field in fields.items()
             if env in environment
         }
@@ -203,13 +264,21 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _parse(env: str, text: str, kind: type, limits: tuple[float, float]) -> Any:
+def _is_of_kubernetes(env: str, text: str) -> bool:
+    return any(name.fullmatch(env) and value.fullmatch(text) for name, value in _SERVICE_VARIABLES)
+
+
+def _parse(env: str, text: str, kind: type, metadata: Mapping[str, Any]) -> Any:
+    if choices := metadata["choices"]:
+        if text.lower() not in choices:
+            raise SettingError(f"{env}={text!r} is not one of {', '.join(choices)}")
+        return text.lower()
     try:
         value = _BOOLEANS[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError) as error:
         what = "true or false" if kind is bool else f"of type {kind.__name__}"
         raise SettingError(f"{env}={text!r} is not {what}") from error
-    low, high = limits
+    low, high = metadata["range"]
     # `not … <=` and not `>`: a NaN is in no range.
     if kind in (int, float) and not low <= value <= high:
         raise SettingError(f"{env}={text!r} is not in {low:g} to {high:g}")

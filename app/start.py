@@ -1,19 +1,28 @@
-"""Before any worker starts: may the service be where it is about to be?"""
+"""The check of the access policy before any worker starts."""
+
+import logging
+from typing import NamedTuple
 
 from flask import Flask
 
 from app.errors import StoreUnavailable
+from app.keys import CREATE_COMMAND
 from app.settings import ROOT, SettingError, Settings
 from app.store import keys
 from app.store.database import init_database
 from app.store.tables import db
 
-MAKE_ONE = "flask --app wsgi keys create NAME --right analyse --right read"
+
+class Notice(NamedTuple):
+    """A line for the log: its level, of `logging`, and its text."""
+
+    level: int
+    text: str
 
 
-def who_may(settings: Settings) -> str:
-    """Who will be let in, as a sentence for the log. Loads nothing of vision and leaves no
-    connection open, so the workers can be forked afterwards.
+def check_access_policy(settings: Settings) -> Notice:
+    """Say who will be let in. Loads nothing of vision and leaves no connection open, so the workers
+    can be forked afterwards.
 
     Raises SettingError where others than this machine would be let in without anybody having said
     so, and for a database that cannot be used.
@@ -25,18 +34,35 @@ def who_may(settings: Settings) -> str:
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     with app.app_context():
         try:
-            locked = keys.any_made()
+            any_key = keys.any_made()
         except StoreUnavailable as error:
-            return f"{error.for_operator or error}; whether there are keys is not known yet"
+            return Notice(
+                logging.WARNING,
+                f"{error.for_operator or error}; whether there are keys is not known yet",
+            )
         finally:
             db.engine.dispose()
     if settings.allow_anonymous:
-        return f"EMOTION_ALLOW_ANONYMOUS: whoever reaches {settings.host} may do everything"
-    if locked:
-        return "requests need a key"
+        return Notice(
+            logging.WARNING,
+            f"EMOTION_ALLOW_ANONYMOUS is set: everyone who reaches {settings.host} may do "
+            "everything without a key",
+        )
+    if any_key:
+        return Notice(logging.INFO, "requests need a key")
+    if settings.is_local and settings.proxies:
+        return Notice(
+            logging.WARNING,
+            "no key exists and EMOTION_PROXIES is set: nothing but public routes is answered. "
+            f"Make a key: {CREATE_COMMAND}",
+        )
     if settings.is_local:
-        return f"no key was made yet: this machine alone is answered; {MAKE_ONE} makes one"
+        return Notice(
+            logging.WARNING,
+            "no key exists: every client on this machine may do everything, and whatever forwards "
+            f"connections unnoticed counts as one. Make a key: {CREATE_COMMAND}",
+        )
     raise SettingError(
-        f"HOST={settings.host} lets others in and no key was made: {MAKE_ONE} makes one; "
-        "EMOTION_ALLOW_ANONYMOUS=true lets everybody in"
+        f"HOST={settings.host} lets others in and no key was made. Make a key: {CREATE_COMMAND}, "
+        "or let everyone in: EMOTION_ALLOW_ANONYMOUS=true"
     )

@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 from app.cpus import available_cpus
+from app.logs import log_config
 from app.settings import SettingError, Settings
-from app.start import who_may
+from app.start import check_access_policy
 from app.worker import GRACE_SECONDS, Worker
 
 _settings = Settings.from_environment(os.environ)
@@ -37,23 +38,11 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  # nosec B108
 if _MEMORY.is_dir():
     worker_tmp_dir = str(_MEMORY)
 accesslog = None
-# The log: one JSON object a line.
-logconfig_dict = {
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "format": "%(levelname)s %(process)d %(name)s %(message)s",
-            "timestamp": "time",
-            "rename_fields": {"levelname": "level", "name": "logger"},
-        }
-    },
-    "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"level": "INFO", "handlers": ["json"]},
-    "loggers": {
-        "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
-        "alembic": {"level": "WARNING"},  # it tells at each look at the revision
-    },
-}
+logconfig_dict = log_config(_settings.log_level)
+# gunicorn would believe these headers of any client on this machine, and so of every client of a
+# proxy there. EMOTION_PROXIES says what is believed.
+secure_scheme_headers = {}
+forwarder_headers = ""
 # Where the workers count, each in its own files, for /metrics.
 _own_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 if _own_folder:
@@ -63,10 +52,11 @@ if _own_folder:
 def on_starting(server):
     """Nobody is let in by an oversight."""
     try:
-        server.log.info(who_may(_settings))
+        notice = check_access_policy(_settings)
     except SettingError as error:
         on_exit(server)  # which gunicorn calls for those only that it started
         raise SystemExit(f"error: {error}") from None
+    server.log.log(notice.level, notice.text)
 
 
 def child_exit(server, worker):

@@ -1,6 +1,7 @@
 """The operator's commands."""
 
 import json
+import logging
 import os
 import re
 from dataclasses import replace
@@ -122,7 +123,7 @@ def test_retention_erases_what_is_older(make_app):
             queries.save(replace(analysis(HAPPY), created_at=now - timedelta(days=days)))
     done = run.invoke(args=["retention", "run"])
     assert done.exit_code == 0
-    assert done.output.startswith("erased 2 images from before ")
+    assert done.stdout.startswith("erased 2 images from before ")
     assert len(app.test_client().get("/v1/images").json["images"]) == 2
 
 
@@ -258,3 +259,17 @@ def test_files_are_analysed_without_a_server(make_app, tmp_path):
     done = run(args=["analyse", mixed[1], "--model", "no such model"])
     assert "unknown model" in done.stderr
     assert len(app.test_client().get("/v1/images").json["images"]) == 1
+
+
+def test_what_commands_do_to_keys_and_images_is_logged_on_standard_error(make_app):
+    run = make_app(retention_days=1).test_cli_runner().invoke
+    made = run(args=["keys", "create", "phone", "--right", "read"])
+    key_id = made.stdout.split("_")[1]
+    ended = run(args=["keys", "revoke", key_id])
+    for done, event in ((made, "key_created"), (ended, "key_revoked")):
+        (line,) = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+        assert (line["event"], line["key_id"], line["level"]) == (event, key_id, "INFO")
+        assert made.stdout.split("_", 2)[2].strip() not in done.stderr
+    quiet = make_app(log_level="warning").test_cli_runner().invoke
+    assert "{" not in quiet(args=["keys", "create", "phone", "--right", "read"]).stderr
+    assert logging.getLogger("app").handlers == []

@@ -1,10 +1,16 @@
 """Keys: made once, known by their hash."""
 
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from app import attempts
 from app import keys as domain
-from app.errors import NotFound, WrongKey
-from app.keys import Doorkeeper, issue
+from app.attempts import FailedAttempts
+from app.errors import NotFound, TooManyRequests, WrongKey
+from app.keys import KeyVerifier, issue, revoke
 from app.store import keys
 from app.store.keys import Right
 from app.store.tables import KeyRow, db
@@ -38,42 +44,165 @@ def test_a_key_needs_a_right():
     assert keys.every() == []
 
 
-def test_the_slow_hash_is_asked_once_and_again_only_for_what_is_wrong(monkeypatch):
+HOME, STRANGER = "192.0.2.1", "198.51.100.7"
+
+
+def wrong(key):
+    return key[:-1] + ("A" if key[-1] != "A" else "B")
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The secrets whose slow hash was computed."""
     asked = []
 
-    def check(*arguments):
-        asked.append(arguments)
-        return real(*arguments)
+    def check(secret_hash, secret):
+        asked.append(secret)
+        return real(secret_hash, secret)
 
     real = domain.check_password_hash
     monkeypatch.setattr(domain, "check_password_hash", check)
-    doorkeeper, key = Doorkeeper(), issue("phone", [Right.READ])
-    assert {doorkeeper.identify(key).name for _ in range(3)} == {"phone"}
-    assert len(asked) == 1
+    return asked
+
+
+def test_the_slow_hash_is_computed_once_and_again_only_for_wrong_keys(hashed):
+    verifier, key = KeyVerifier(), issue("phone", [Right.READ])
+    assert {verifier.identify(key, HOME).name for _ in range(3)} == {"phone"}
+    assert len(hashed) == 1
     for _ in range(2):
         with pytest.raises(WrongKey):
-            doorkeeper.identify(key + "A")
-    assert len(asked) == 3
+            verifier.identify(wrong(key), HOME)
+    assert len(hashed) == 3
+
+
+def test_an_unknown_id_takes_as_long_as_a_known_one_and_reads_the_same(hashed):
+    verifier, key = KeyVerifier(), issue("phone", [Right.READ])
+    unknown = f"emo_{'0' * 12}_{key.split('_', 2)[2]}"
+    texts = []
+    for shown in (wrong(key), unknown):
+        with pytest.raises(WrongKey) as caught:
+            verifier.identify(shown, HOME)
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
+    assert len(hashed) == 2
+
+
+@pytest.mark.parametrize("shown", ["emo_a_b", "emo__", "x", "emo_\x00_", "emo_ü_ü", "a" * 8000])
+def test_what_has_not_the_form_of_a_key_is_neither_hashed_nor_looked_up(hashed, monkeypatch, shown):
+    monkeypatch.setattr(keys, "find", lambda _: pytest.fail("looked up"))
+    with pytest.raises(WrongKey):
+        KeyVerifier().identify(shown, HOME)
+    assert hashed == []
+
+
+def test_parallel_first_requests_with_a_key_compute_one_hash(app, hashed):
+    key = issue("phone", [Right.READ])
+    verifier = KeyVerifier(FailedAttempts(3, 60))
+
+    def identify(_):
+        with app.app_context():
+            return verifier.identify(key, HOME).name
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(identify, range(16))) == {"phone"}
+    assert len(hashed) == 1
+
+
+@pytest.fixture
+def limited():
+    return KeyVerifier(FailedAttempts(3, 60))
+
+
+def exhaust(verifier, shown, address, times=3):
+    for _ in range(times):
+        with pytest.raises(WrongKey):
+            verifier.identify(shown, address)
+
+
+@pytest.mark.parametrize("kind", ["wrong secret", "unknown id", "wrong form"])
+def test_wrong_keys_of_an_address_are_limited_before_the_hash(limited, hashed, kind):
+    key = issue("phone", [Right.READ])
+    shown = {
+        "wrong secret": wrong(key),
+        "unknown id": f"emo_{'0' * 12}_{'A' * 43}",
+        "wrong form": "emo_x",
+    }[kind]
+    exhaust(limited, shown, HOME)
+    hashed.clear()
+    for _ in range(5):
+        with pytest.raises(TooManyRequests) as caught:
+            limited.identify(shown, HOME)
+        assert 1 <= caught.value.retry_after <= 60
+    assert hashed == []
+    assert limited.identify(key, STRANGER).name == "phone"
+
+
+def test_a_verified_key_keeps_working_from_an_address_that_fails(limited):
+    key, other = issue("phone", [Right.READ]), issue("other", [Right.READ])
+    limited.identify(key, HOME)
+    exhaust(limited, wrong(key), HOME)
+    assert limited.identify(key, HOME).name == "phone"
+    with pytest.raises(TooManyRequests):
+        limited.identify(other, HOME)
+
+
+def test_wrong_keys_for_one_id_are_limited_across_addresses_but_not_for_the_owner(limited, hashed):
+    key = issue("phone", [Right.READ])
+    for number in range(3):
+        exhaust(limited, wrong(key), f"203.0.113.{number}", times=1)
+    for number in range(3):  # each has failed once, and the id three times
+        with pytest.raises(TooManyRequests):
+            limited.identify(wrong(key), f"203.0.113.{number}")
+    assert len(hashed) == 3
+    assert limited.identify(key, HOME).name == "phone"
+
+
+def test_after_the_window_an_address_may_try_again():
+    verifier, key = KeyVerifier(FailedAttempts(1, 0.2)), issue("phone", [Right.READ])
+    exhaust(verifier, wrong(key), HOME, times=1)
+    with pytest.raises(TooManyRequests):
+        verifier.identify(key, HOME)
+    time.sleep(0.25)
+    assert verifier.identify(key, HOME).name == "phone"
+
+
+def test_failures_of_any_number_of_addresses_take_bounded_memory(monkeypatch):
+    monkeypatch.setattr(attempts, "MOST_COUNTED", 20)
+    failed = FailedAttempts(3, 60)
+    for number in range(100):
+        failed.count(f"192.0.2.{number}", f"{number}")
+    assert len(failed._windows) <= 20
 
 
 def test_only_so_many_keys_are_remembered(monkeypatch):
     monkeypatch.setattr(domain, "MOST_REMEMBERED", 2)
-    doorkeeper = Doorkeeper()
+    verifier = KeyVerifier()
     for _ in range(4):
-        doorkeeper.identify(issue("phone", [Right.READ]))
-    assert len(doorkeeper._right_ones) == 2
+        verifier.identify(issue("phone", [Right.READ]), HOME)
+    assert len(verifier._verified) == 2
 
 
 def test_a_key_whose_hash_was_changed_is_checked_anew():
-    doorkeeper, key = Doorkeeper(), issue("phone", [Right.READ])
-    doorkeeper.identify(key)
+    verifier, key = KeyVerifier(), issue("phone", [Right.READ])
+    verifier.identify(key, HOME)
     other = issue("other", [Right.READ])
     rows = {row.name: row for row in db.session.query(KeyRow)}
     rows["phone"].secret_hash = rows["other"].secret_hash
     db.session.commit()
     with pytest.raises(WrongKey):
-        doorkeeper.identify(key)
-    assert doorkeeper.identify(other).name == "other"
+        verifier.identify(key, HOME)
+    assert verifier.identify(other, HOME).name == "other"
+
+
+def test_making_and_revoking_a_key_is_logged_without_the_secret(caplog):
+    caplog.set_level(logging.INFO)
+    key = issue("phone", [Right.READ, Right.ERASE])
+    _, key_id, secret = key.split("_", 2)
+    revoke(key_id)
+    made, ended = caplog.records
+    assert (made.event, made.key_id, made.rights) == ("key_created", key_id, ["erase", "read"])
+    assert (ended.event, ended.key_id) == ("key_revoked", key_id)
+    assert secret not in "".join(str(vars(each)) for each in caplog.records)
 
 
 def test_what_is_not_there_cannot_be_revoked():

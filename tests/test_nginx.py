@@ -49,7 +49,7 @@ def free_port():
 class Nginx:
     """The page's site in front of `upstream`, on ports of its own."""
 
-    def __init__(self, folder, upstream, changes):
+    def __init__(self, folder, upstream, changes, site):
         self._binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
         need(self._binary, "no nginx: .ci/services installs it")
         authority = trustme.CA()
@@ -63,16 +63,15 @@ class Nginx:
         self.folder, self.session = folder, requests.Session()
         self.session.verify = str(folder / "ca.pem")
         self.session.trust_env = False  # which may name other authorities, and proxies
-        here = {
-            "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
-            "listen 80;": f"listen 127.0.0.1:{plain};",
-            "/etc/ssl/emotion/fullchain.pem": f"{folder}/cert.pem",
-            "/etc/ssl/emotion/privkey.pem": f"{folder}/key.pem",
-            **changes,
-            "http://127.0.0.1:5000": upstream,
-        }
-        site = SITE
-        for written, meant in here.items():
+        here = {"listen 80;": f"listen 127.0.0.1:{plain};", "http://127.0.0.1:5000": upstream}
+        if site == SITE:
+            here |= {
+                "listen 443 ssl;": f"listen 127.0.0.1:{secure} ssl;",
+                "/etc/ssl/emotion/fullchain.pem": f"{folder}/cert.pem",
+                "/etc/ssl/emotion/privkey.pem": f"{folder}/key.pem",
+            }
+        # What a test changes may hold what is replaced afterwards.
+        for written, meant in {**changes, **here}.items():
             assert site.count(written) == 1
             site = site.replace(written, meant)
         (folder / "site.conf").write_text(site)
@@ -111,9 +110,9 @@ def upstream():
 def nginx(tmp_path):
     started = []
 
-    def start(upstream, changes=None):
-        (tmp_path / "nginx").mkdir()
-        nginx = Nginx(tmp_path / "nginx", upstream, changes or {})
+    def start(upstream, changes=None, site=SITE):
+        (folder := tmp_path / f"nginx{len(started)}").mkdir()
+        nginx = Nginx(folder, upstream, changes or {}, site)
         started.append(nginx)
         nginx.start()
         return nginx
@@ -234,3 +233,79 @@ def test_the_api_works_below_a_path_of_a_larger_site(nginx, tmp_path):
         assert site.session.get(f"{site.url}/emotion/docs", timeout=10).status_code == 200
     finally:
         service.stop()
+
+
+BARE = """
+server {
+    listen 80;
+    location / {
+        proxy_pass http://127.0.0.1:5000;
+        # more
+    }
+}
+"""
+# What sites on the web add to it, and what gives each of them away.
+DIRECTIVES = {
+    "nothing": ("", "HTTP/1.0"),
+    "the address": ("proxy_set_header X-Real-IP $remote_addr;", "header X-Real-IP"),
+    "a connection that is kept": (
+        'proxy_http_version 1.1; proxy_set_header Connection "";'
+        "proxy_set_header X-Real-IP $remote_addr;",
+        "header X-Real-IP",
+    ),
+    "the list of addresses": (
+        "proxy_http_version 1.1;proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "header X-Forwarded-For",
+    ),
+    "the host": (
+        "proxy_http_version 1.1; proxy_set_header Host $http_host;",
+        "the Host header is not 127.0.0.1",
+    ),
+    "an empty address": (
+        'proxy_set_header X-Real-IP ""; proxy_set_header X-Forwarded-For "";',
+        "HTTP/1.0",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def service_without_key(tmp_path_factory):
+    service = Service(tmp_path_factory.mktemp("service"))
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("what", DIRECTIVES)
+def test_as_long_as_there_is_no_key_nobody_is_let_in_through_nginx(
+    nginx, service_without_key, what
+):
+    directives, sign = DIRECTIVES[what]
+    site = nginx(service_without_key.url, {"# more": directives}, site=BARE)
+    requests_of_a_stranger = [
+        ("GET", "/v1/images", {}),
+        ("POST", "/v1/images?store=false", {"files": {"image": ("a.jpg", PHOTO)}}),
+        ("DELETE", "/v1/images?min_faces=0", {}),
+        ("GET", "/metrics", {}),
+    ]
+    for method, path, more in requests_of_a_stranger:
+        answer = site.session.request(method, site.plain + path, timeout=30, **more)
+        assert answer.status_code == 401
+        assert sign in answer.json()["detail"]
+        assert "keys create" in answer.json()["detail"]
+    assert site.session.get(f"{site.plain}/v1/models", timeout=10).status_code == 200
+    direct = site.session.get(f"{service_without_key.url}/v1/images", timeout=10)
+    assert direct.status_code == 200
+
+
+@pytest.mark.weights
+def test_no_client_of_this_machine_sets_the_scheme_or_the_path(service_without_key):
+    """gunicorn has headers of its own for both, which it believes of 127.0.0.1."""
+    answer = requests.post(
+        f"{service_without_key.url}/evil/v1/images",
+        data=PHOTO,
+        headers={"Content-Type": "image/jpeg", "SCRIPT_NAME": "/evil"},
+        timeout=30,
+    )
+    assert answer.status_code == 404

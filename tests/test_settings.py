@@ -1,8 +1,10 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from app import create_app
+from app import settings as settings_module
 from app.settings import SettingError, Settings
 from app.store.migrate import upgrade
 from app.store.tables import db
@@ -27,9 +29,70 @@ def test_false_is_false(text, value):
     assert settings.allow_anonymous is value
 
 
-def test_what_kubernetes_adds_for_a_service_of_that_name_is_not_ours():
-    foreign = {"EMOTION_PORT": "tcp://10.0.0.1:80", "EMOTION_SERVICE_HOST": "10.0.0.1"}
-    assert Settings.from_environment(foreign) == Settings()
+OF_SERVICES = {
+    "EMOTION_SERVICE_HOST": "10.0.0.1",
+    "EMOTION_SERVICE_PORT": "80",
+    "EMOTION_SERVICE_PORT_HTTP": "80",
+    "EMOTION_PORT": "tcp://10.0.0.1:80",
+    "EMOTION_PORT_80_TCP": "tcp://10.0.0.1:80",
+    "EMOTION_DB_SERVICE_HOST": "fd00::1",
+    "EMOTION_DB_SERVICE_PORT": "5432",
+    "EMOTION_DB_SERVICE_PORT_POSTGRES_5432": "5432",
+    "EMOTION_DB_PORT": "tcp://[fd00::1]:5432",
+    "EMOTION_DB_PORT_5432_TCP": "tcp://10.0.0.1:5432",
+    "EMOTION_DB_PORT_5432_TCP_PROTO": "tcp",
+    "EMOTION_DB_PORT_5432_TCP_PORT": "5432",
+    "EMOTION_DB_PORT_5432_TCP_ADDR": "10.0.0.1",
+    "EMOTION_DNS_PORT_53_UDP": "udp://10.0.0.1:53",
+    "EMOTION_DNS_PORT_53_UDP_PROTO": "udp",
+    "EMOTION_X_2_PORT_9_SCTP_PROTO": "sctp",
+    "EMOTION_MAX_PORT": "tcp://10.0.0.1:80",
+    "EMOTION_MAX_SERVICE_HOST": "10.0.0.1",
+    "EMOTION_MAX_IMAGES_SERVICE_PORT": "80",
+}
+
+
+@pytest.mark.parametrize("env", OF_SERVICES)
+def test_what_kubernetes_adds_for_services_is_not_read(env):
+    assert Settings.from_environment({env: OF_SERVICES[env]}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("env", "text"),
+    [
+        ("EMOTION_PORT", "8080"),
+        ("EMOTION_HOST", "10.0.0.1"),
+        ("EMOTION_DB", "10.0.0.1"),
+        ("EMOTION_DB_PORT", "5432"),
+        ("EMOTION_DB_HOST", "10.0.0.1"),
+        ("EMOTION_DB_SERVICE_HOST", "postgres"),
+        ("EMOTION_DB_SERVICE_HOST_X", "10.0.0.1"),
+        ("EMOTION_DB_SERVICE_PORT", "http"),
+        ("EMOTION_DB_PORT_5432", "tcp://10.0.0.1:5432"),
+        ("EMOTION_DB_PORT_5432_TCP_NAME", "db"),
+        ("EMOTION_DB_PORT_X_TCP", "tcp://10.0.0.1:80"),
+        ("EMOTION_DB_PORT_5432_HTTP", "tcp://10.0.0.1:80"),
+        ("EMOTION_PORTS", "tcp://10.0.0.1:80"),
+        ("EMOTION_db_PORT", "tcp://10.0.0.1:80"),
+        ("EMOTION_DB_PORT", "tcp://10.0.0.1:80\n"),
+    ],
+)
+def test_what_only_resembles_it_is_refused(env, text):
+    with pytest.raises(SettingError, match=f"{env} is no setting"):
+        Settings.from_environment({env: text})
+
+
+def test_no_setting_has_a_name_that_kubernetes_could_give():
+    """A Service's variable would be read as the setting, or the setting be ignored."""
+    for field in dataclasses.fields(Settings):
+        for name, _ in settings_module._SERVICE_VARIABLES:
+            assert not name.fullmatch(field.metadata["env"])
+
+
+@pytest.mark.parametrize("text", ["debug", "INFO", "Warning", "error"])
+def test_the_level_of_the_log_is_one_of_four(text):
+    settings = Settings.from_environment({"EMOTION_LOG_LEVEL": text})
+    assert settings.log_level == text.lower()
 
 
 @pytest.mark.parametrize(
@@ -47,6 +110,9 @@ def test_what_kubernetes_adds_for_a_service_of_that_name_is_not_ours():
         ("EMOTION_THRESOLD", "0.5"),
         ("EMOTION_ALLOW_ANONYMOUS", "yes"),
         ("EMOTION_ALLOW_ANONYMOUS", ""),
+        ("EMOTION_LOG_LEVEL", "verbose"),
+        ("EMOTION_LOG_LEVEL", ""),
+        ("EMOTION_LOG_LEVEL", "10"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_and_is_named(env, text):

@@ -1,14 +1,15 @@
 """Who is let in is settled before the first worker starts."""
 
+import logging
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
-from app.keys import issue
+from app.keys import CREATE_COMMAND, issue
 from app.settings import ROOT, SettingError
-from app.start import who_may
+from app.start import check_access_policy
 from app.store.keys import Right
 
 ANYWHERE = "0.0.0.0"
@@ -20,30 +21,44 @@ def with_key(app):
         issue("phone", [Right.READ])
 
 
-def test_this_machine_alone_needs_no_key(settings):
-    assert "this machine alone" in who_may(settings)
+def test_without_a_key_the_start_warns_on_one_line(settings):
+    level, text = check_access_policy(settings)
+    assert level == logging.WARNING
+    assert "no key exists" in text
+    assert CREATE_COMMAND in text
+    assert "\n" not in text
+
+
+def test_with_proxies_and_without_a_key_the_warning_says_that_nobody_is_let_in(settings):
+    level, text = check_access_policy(replace(settings, proxies=1))
+    assert level == logging.WARNING
+    assert "nothing but public routes" in text
 
 
 @pytest.mark.parametrize("host", [ANYWHERE, "::", "192.0.2.1", "emotion.example"])
 def test_others_are_not_let_in_by_an_oversight(settings, host):
     with pytest.raises(SettingError, match="flask --app wsgi keys create"):
-        who_may(replace(settings, host=host))
+        check_access_policy(replace(settings, host=host))
 
 
-def test_it_may_be_said_that_everybody_is_let_in(settings):
-    said = who_may(replace(settings, host=ANYWHERE, allow_anonymous=True))
-    assert said == f"EMOTION_ALLOW_ANONYMOUS: whoever reaches {ANYWHERE} may do everything"
+def test_anonymous_access_is_warned_of(settings):
+    level, text = check_access_policy(replace(settings, host=ANYWHERE, allow_anonymous=True))
+    assert level == logging.WARNING
+    assert text.startswith("EMOTION_ALLOW_ANONYMOUS is set: everyone who reaches 0.0.0.0 may do")
 
 
 @pytest.mark.usefixtures("with_key")
 @pytest.mark.parametrize("host", ["127.0.0.1", ANYWHERE])
 def test_with_a_key_it_starts_anywhere(settings, host):
-    assert who_may(replace(settings, host=host)) == "requests need a key"
+    assert check_access_policy(replace(settings, host=host)) == (
+        logging.INFO,
+        "requests need a key",
+    )
 
 
 def test_a_database_that_is_away_does_not_stop_the_start(settings, tmp_path):
     away = replace(settings, host=ANYWHERE, database_url=f"sqlite:///{tmp_path / 'empty.db'}")
-    assert "not known" in who_may(away)
+    assert "not known" in check_access_policy(away).text
 
 
 def test_gunicorn_does_not_start_where_others_would_be_let_in(settings, tmp_path):

@@ -37,9 +37,9 @@ def init_api(app: Flask, settings: Settings) -> None:
     init_problems(app)
     init_metrics(app)
     init_log(app)
-    init_access(app)
+    init_headers(app, settings)  # what proxies forwarded is checked before it is used
+    init_access(app, settings)
     init_rates(app, settings)
-    init_headers(app, settings)
     api = Api(app)
     for name, schema in (
         ("Face", FaceSchema),

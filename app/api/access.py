@@ -1,27 +1,30 @@
-"""Who may: every route says which right it needs, and a request shows a key that has it.
+"""Access control: each route declares the right that it needs, and a request shows a key with it.
 
-As long as no key was ever made, the machine that the service runs on may do everything without one,
-if the service listens there only. That a browser on it is made to ask by somebody else's page (by
-a form, or by a name that is made to point here) does not count as that machine.
+A request with a key is judged by the key alone. A request without one is let in where the operator
+allows anonymous requests, or where no key was ever made and a client on this machine sent it. In
+both cases a page of another site must not have made a browser send it: see app.api.origin.
 """
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
+import limits
 from flask import Flask, current_app, g, request
 
+from app.api.addresses import counted_address
 from app.api.current import settings
-from app.errors import MissingKey, MissingRight, WrongKey
-from app.keys import Doorkeeper
-from app.settings import is_loopback
+from app.api.origin import cross_site_objection, host_objection, remote_objection
+from app.attempts import FailedAttempts
+from app.errors import CrossSiteRequest, MissingKey, MissingRight, UnknownHost, WrongKey
+from app.keys import CREATE_COMMAND, KeyVerifier
+from app.settings import SettingError, Settings
 from app.store import keys
 from app.store.keys import Right
 
 PUBLIC = "public"
-FORWARDED = ("Forwarded", "X-Forwarded-For")
 # Views that are not ours to mark: the OpenAPI document.
 PUBLIC_ENDPOINTS = {"api-docs.openapi_json"}
+NEEDS_KEY = "this needs a key: send the header Authorization: Bearer <key>"
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -36,9 +39,11 @@ def needs(right: Right | str) -> Callable[[View], View]:
     return mark
 
 
-def init_access(app: Flask) -> None:
-    app.extensions["doorkeeper"] = Doorkeeper()
-    app.before_request(_let_in)
+def init_access(app: Flask, settings: Settings) -> None:
+    """Raises SettingError."""
+    app.extensions["key_verifier"] = KeyVerifier(_failed_attempts(settings))
+    app.extensions["host_names"] = settings.host_names
+    app.before_request(_check_access)
 
 
 def right_needed(app: Flask, endpoint: str, method: str) -> Right | str | None:
@@ -53,27 +58,38 @@ def right_needed(app: Flask, endpoint: str, method: str) -> Right | str | None:
 
 
 def is_public() -> bool:
-    """Whether the request at hand needs no key."""
+    """Whether the current request needs no key. True for unknown routes and for OPTIONS."""
     if request.url_rule is None or request.method == "OPTIONS":
-        return True  # there is no such thing, or it is only asked what there is
+        return True
     return _right_asked() == PUBLIC
+
+
+def _failed_attempts(settings: Settings) -> FailedAttempts | None:
+    if not settings.key_failure_limit:
+        return None
+    try:
+        limit = limits.parse(settings.key_failure_limit)
+    except ValueError as error:
+        raise SettingError(
+            f"EMOTION_KEY_FAILURE_LIMIT={settings.key_failure_limit!r} is not of the form 10/minute"
+        ) from error
+    return FailedAttempts(limit.amount, limit.get_expiry())
 
 
 def _right_asked() -> Right | str | None:
     return right_needed(current_app, request.endpoint or "", request.method)
 
 
-def _let_in() -> None:
+def _check_access() -> None:
     if is_public():
         return
     # A route that says nothing is for those who may do everything.
     right = Right(_right_asked() or Right.ADMIN)
-    key = _key_shown()
-    if key is None and not _anonymous_may():
-        raise MissingKey("this needs a key: send the header Authorization: Bearer <key>")
-    if key is not None and not key.may(right):
+    g.key = key = _key_shown()
+    if key is None:
+        _check_anonymous()
+    elif not key.may(right):
         raise MissingRight(f"this key may not do that: it lacks the right {right.value!r}")
-    g.key = key
 
 
 def _key_shown() -> keys.Key | None:
@@ -83,22 +99,34 @@ def _key_shown() -> keys.Key | None:
     scheme, _, token = request.headers["Authorization"].strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise WrongKey("the header Authorization must be: Bearer <key>")
-    return cast(Doorkeeper, current_app.extensions["doorkeeper"]).identify(token.strip())
+    verifier = cast(KeyVerifier, current_app.extensions["key_verifier"])
+    return verifier.identify(token.strip(), counted_address(request.remote_addr))
 
 
-def _anonymous_may() -> bool:
-    if settings().allow_anonymous:
-        return True
-    return settings().is_local and _is_from_here() and not keys.any_made()
-
-
-def _is_from_here() -> bool:
-    """By a client on this machine that asks for it under a name of this machine, from no other
-    site's page, unless that site was let in, and past no proxy."""
-    if any(header in request.headers for header in FORWARDED):
-        return False
-    here = is_loopback(request.remote_addr or "")
-    name = urlsplit(request.host_url).hostname or ""
-    origin = request.headers.get("Origin")
-    own = origin in (None, request.host_url.rstrip("/"), *settings().origins)
-    return here and is_loopback(name) and own
+def _check_anonymous() -> None:
+    """Raises MissingKey, UnknownHost or CrossSiteRequest."""
+    config = settings()
+    if config.allow_anonymous:
+        if objection := host_objection(request, current_app.extensions["host_names"]):
+            raise UnknownHost(
+                f"{objection}; show a key, use the IP address, or have the operator name the host "
+                "in EMOTION_ALLOWED_HOSTS"
+            )
+        if objection := cross_site_objection(request, config.origins):
+            raise CrossSiteRequest(
+                f"{objection}; show a key, or have the operator name the site in "
+                "EMOTION_CORS_ORIGINS; a proxy in front must pass on the host and the scheme that "
+                "clients use (EMOTION_PROXIES)"
+            )
+        return
+    if not config.is_local or keys.any_made():
+        raise MissingKey(NEEDS_KEY)
+    if config.proxies:
+        objection = "a proxy is expected: EMOTION_PROXIES is set"
+    else:
+        objection = remote_objection(request, config.origins)
+    if objection:
+        raise MissingKey(
+            f"{NEEDS_KEY}. Without a key the service answers this machine only, and {objection}. "
+            f"Make a key: {CREATE_COMMAND}"
+        )

@@ -2,8 +2,8 @@
 
 from flask import Flask, Response
 from flask_cors import CORS
-from werkzeug.middleware.proxy_fix import ProxyFix
 
+from app.api.forwarded import init_forwarded
 from app.settings import Settings
 
 # Scripts come from files of this service only. Swagger UI sets styles on elements.
@@ -44,10 +44,7 @@ CORS_READ = (
 def init_headers(app: Flask, settings: Settings) -> None:
     """Raises SettingError."""
     if settings.proxies:
-        count = settings.proxies
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_prefix=count
-        )
+        init_forwarded(app, settings.proxies)
     if settings.origins:
         CORS(
             app,

@@ -1,4 +1,7 @@
-"""One line in the log for each request: never names of files, keys or anything of a picture."""
+"""One record in the log for each request: never file names, keys or anything of an image.
+
+app.logs adds the id of the request and of the key.
+"""
 
 import logging
 import time
@@ -7,17 +10,21 @@ from flask import Flask, Response, g, request
 
 log = logging.getLogger(__name__)
 
+PROBES = {"/healthz", "/readyz", "/metrics"}
+
 
 def init_log(app: Flask) -> None:
     @app.after_request
     def write(response: Response) -> Response:
         # The route and not the path, whose arguments are the client's.
-        log.info(
+        route = request.url_rule.rule if request.url_rule else None
+        quiet = route in PROBES and response.status_code < 400
+        log.log(
+            logging.DEBUG if quiet else logging.INFO,
             "request",
             extra={
-                "request_id": g.request_id,
-                "method": request.method if request.url_rule else None,
-                "route": request.url_rule.rule if request.url_rule else None,
+                "method": request.method if route else None,
+                "route": route,
                 "status": response.status_code,
                 "milliseconds": round(1000 * (time.perf_counter() - g.began), 1),
                 "faces": g.get("faces"),

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from app import errors
 from app.api.current import settings
 from app.deadline import Deadline
-from app.errors import EmotionError
+from app.errors import EmotionError, TooManyRequests
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,14 @@ STATUS: dict[type[EmotionError], int] = {
     errors.MissingKey: 401,
     errors.WrongKey: 401,
     errors.MissingRight: 403,
+    errors.CrossSiteRequest: 403,
     errors.NotFound: 404,
     errors.CannotDraw: 406,
     errors.KeyReused: 409,
     errors.TooManyImages: 413,
     errors.ImageTooLarge: 413,
     errors.UnsupportedImageType: 415,
+    errors.UnknownHost: 421,
     errors.UndecodableImage: 422,
     errors.UnusableUrl: 422,
     errors.UnknownModel: 422,
@@ -155,6 +157,8 @@ def problem_response(
     if response.status_code == 503:
         seconds = BUSY_SECONDS if isinstance(error, BUSY) else RETRY_AFTER_SECONDS
         response.headers["Retry-After"] = str(seconds)
+    if isinstance(error, TooManyRequests) and error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="emotion"'
     if response.status_code == 405 and isinstance(error, HTTPException):

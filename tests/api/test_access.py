@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.api.access import PUBLIC, right_needed
+from app.api.origin import parse_authority
 from app.keys import issue
+from app.settings import SettingError
 from app.store import keys
 from app.store.keys import Right
 from tests.conftest import picture, upload
@@ -180,39 +182,285 @@ def test_nothing_is_analysed_or_kept_for_somebody_who_may_not(app, client):
     assert ask(client, "GET /v1/images", admin).json["images"] == []
 
 
-FOREIGN = {
-    "another machine": {"environ_overrides": {"REMOTE_ADDR": "192.0.2.7"}},
-    "another machine by IPv6": {"environ_overrides": {"REMOTE_ADDR": "2001:db8::7"}},
-    "a Unix socket": {"environ_overrides": {"REMOTE_ADDR": ""}},
-    "a proxy": {"headers": {"X-Forwarded-For": "192.0.2.7"}},
-    "a proxy of today": {"headers": {"Forwarded": "for=192.0.2.7"}},
-    "a name made to point here": {"headers": {"Host": "evil.example"}},
-    "a page of another site": {"headers": {"Origin": "https://evil.example"}},
-    "a page without an origin": {"headers": {"Origin": "null"}},
-    "a page of another service here": {"headers": {"Origin": "http://localhost:8080"}},
+def headers(**named):
+    return {"headers": {name.replace("_", "-"): value for name, value in named.items()}}
+
+
+def environment(**named):
+    return {"environ_overrides": named}
+
+
+HERE = {"base_url": "http://127.0.0.1:5000"}
+ELSEWHERE = {
+    "another machine": environment(REMOTE_ADDR="192.0.2.7"),
+    "another machine by IPv6": environment(REMOTE_ADDR="2001:db8::7"),
+    "a link-local address": environment(REMOTE_ADDR="fe80::1%lo"),
+    "a Unix socket": environment(REMOTE_ADDR=""),
 }
+PROXY_HEADERS = [
+    *("Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"),
+    *("X-Forwarded-Server", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forward-For", "Via"),
+    *("X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "Client-IP"),
+    *("CF-Connecting-IP", "CF-Ray", "CDN-Loop", "Fastly-Client-IP", "Fly-Client-IP"),
+    *("X-Original-URL", "X-Original-Forwarded-For", "X-Original-Host", "X-Rewrite-URL"),
+    *("X-ProxyUser-Ip", "X-Remote-Addr", "X-Originating-IP", "X-Azure-ClientIP", "X-Scheme"),
+    *("X-Envoy-External-Address", "X-Amzn-Trace-Id", "Proxy-Connection", "Front-End-Https"),
+    *("Ali-CDN-Real-IP", "X-Nf-Client-Connection-Ip", "Tailscale-User-Login", "X-SSL-Client-Cert"),
+]
+PROXY = {
+    **{name: {"headers": {name: "192.0.2.7"}} for name in PROXY_HEADERS},
+    **{name.lower(): {"headers": {name.lower(): ""}} for name in ("X-Real-IP", "VIA")},
+    "HTTP/1.0": environment(SERVER_PROTOCOL="HTTP/1.0"),
+}
+CROSS_SITE = {
+    "a page of another site": headers(Origin="https://evil.example"),
+    "a page without an origin": headers(Origin="null"),
+    "an empty origin": headers(Origin=""),
+    "a page of another service here": headers(Origin="http://127.0.0.1:8080"),
+    "a page of another name of this machine": headers(Origin="http://localhost:5000"),
+    "the same host by another scheme": headers(Origin="https://127.0.0.1:5000"),
+    "an origin with user info": headers(Origin="http://127.0.0.1:5000@evil.example"),
+    "an origin with a path": headers(Origin="http://127.0.0.1:5000/"),
+    "two origins": headers(Origin="http://127.0.0.1:5000,https://evil.example"),
+    "a form of another site without Origin": headers(Sec_Fetch_Site="cross-site"),
+    "an image element of another site": headers(
+        Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors"
+    ),
+    "a page of a neighbouring site": headers(Sec_Fetch_Site="same-site"),
+    "two values": headers(Sec_Fetch_Site="same-origin,cross-site"),
+}
+BAD_HOSTS = {
+    "a name made to point here": {"headers": {"Host": "evil.example:5000"}},
+    "a name that begins like one of ours": {"headers": {"Host": "localhost.evil.example:5000"}},
+    "user info": {"headers": {"Host": "127.0.0.1:5000@evil.example"}},
+    "user info of ours": {"headers": {"Host": "evil.example@127.0.0.1:5000"}},
+    "an IPv6 zone": {"headers": {"Host": "[::1%25evil.example]:5000"}},
+    "a path": {"headers": {"Host": "127.0.0.1:5000/evil"}},
+    "two Host headers": {"headers": {"Host": "127.0.0.1:5000,evil.example"}},
+    "no number as port": {"headers": {"Host": "127.0.0.1:http"}},
+    "too large a port": {"headers": {"Host": "127.0.0.1:99999"}},
+    "an empty host": {"headers": {"Host": ""}},
+    "an address in one number": {"headers": {"Host": "2130706433:5000"}},
+    "a target of another host": environment(RAW_URI="http://evil.example/v1/images"),
+    "a target with user info": environment(RAW_URI="http://127.0.0.1:5000@evil.example/v1/images"),
+    "a target that is no URL": environment(RAW_URI="http://[/v1/images"),
+    "a target of another scheme": environment(RAW_URI="gopher://127.0.0.1:5000/v1/images"),
+}
+WRONG_PORT = {
+    "another port": {"headers": {"Host": "127.0.0.1:8080"}},
+    "no port": {"headers": {"Host": "localhost"}},
+}
+FOREIGN = {**ELSEWHERE, **PROXY, **CROSS_SITE, **BAD_HOSTS, **WRONG_PORT}
 OWN = {
     "this machine": {},
-    "this machine by IPv6": {"environ_overrides": {"REMOTE_ADDR": "::1"}},
-    "this machine by both": {"environ_overrides": {"REMOTE_ADDR": "::ffff:127.0.0.1"}},
-    "by number": {"headers": {"Host": "127.0.0.1:5000"}},
+    "this machine by IPv6": environment(REMOTE_ADDR="::1"),
+    "this machine by both": environment(REMOTE_ADDR="::ffff:127.0.0.1"),
+    "by name": {"base_url": "http://localhost:5000"},
+    "by name in upper case with a dot": {"headers": {"Host": "LocalHost.:5000"}},
     "by number of six": {"headers": {"Host": "[::1]:5000"}},
-    "the service's own page": {
-        "headers": {"Host": "localhost:5000", "Origin": "http://localhost:5000"}
-    },
+    "at the default port": {"base_url": "http://localhost"},
+    "the service's own page": headers(Origin="http://127.0.0.1:5000", Sec_Fetch_Site="same-origin"),
+    "the address bar": headers(Sec_Fetch_Site="none"),
+    "a target with its host": environment(RAW_URI="HTTP://127.0.0.1:5000/v1/images"),
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("LocalHost.", ("localhost", 80)),
+        ("[::1]:5000", ("::1", 5000)),
+        ("nas_1.local:65535", ("nas_1.local", 65535)),
+        *((text, None) for text in ("", ".", ":80", "a:0", "a:65536", "a:+1", "a:", "[:::1]")),
+        *((text, None) for text in ("[localhost]", "::1", "a b", "ä", "a/b", "a?b", "a@b", "a\\b")),
+    ],
+)
+def test_a_host_is_read_strictly(text, meant):
+    assert parse_authority(text, "http") == meant
+
+
+def get_images(client, asked, **more):
+    return client.get("/v1/images", **{**HERE, **asked, **more})
 
 
 @pytest.mark.parametrize("who", FOREIGN)
-def test_as_long_as_there_is_no_key_others_are_not_let_in(make_app, who):
-    assert make_app().test_client().get("/v1/images", **FOREIGN[who]).status_code == 401
-    free = make_app(allow_anonymous=True).test_client()
-    assert free.get("/v1/images", **FOREIGN[who]).status_code == 200
+def test_as_long_as_there_is_no_key_others_are_not_let_in(client, who):
+    answer = get_images(client, FOREIGN[who])
+    assert answer.status_code == 401
+    assert "keys create" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("header", PROXY_HEADERS)
+def test_the_sign_of_a_proxy_is_named(client, header):
+    detail = get_images(client, PROXY[header]).json["detail"]
+    assert f"a proxy was detected: header {header}".lower() in detail.lower()
+    assert "192.0.2.7" not in detail
+
+
+def test_a_key_is_welcome_from_wherever_it_comes(app, client):
+    shown = {"Authorization": f"Bearer {make_key(app, Right.READ)}"}
+    for asked in FOREIGN.values():
+        with_key = {**asked, "headers": {**asked.get("headers", {}), **shown}}
+        assert get_images(client, with_key).status_code == 200
+
+
+def test_with_a_key_made_nobody_is_told_more_than_that_one_is_needed(app, client):
+    make_key(app, Right.READ)
+    for asked in ({}, *FOREIGN.values()):
+        detail = get_images(client, asked).json["detail"]
+        assert detail == "this needs a key: send the header Authorization: Bearer <key>"
+
+
+def test_where_proxies_are_expected_nobody_is_this_machine(make_app):
+    answer = get_images(make_app(proxies=1).test_client(), {})
+    assert answer.status_code == 401
+    assert "EMOTION_PROXIES is set" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("who", OWN)
-def test_as_long_as_there_is_no_key_this_machine_is(make_app, who):
-    assert make_app().test_client().get("/v1/images", **OWN[who]).status_code == 200
+def test_as_long_as_there_is_no_key_this_machine_is(client, who):
+    assert get_images(client, OWN[who]).status_code == 200
+
+
+@pytest.fixture
+def anonymous(make_app):
+    return make_app(
+        allow_anonymous=True, host="emotion.example", allowed_hosts="nas.local, Other.Example."
+    ).test_client()
+
+
+@pytest.mark.parametrize("who", {**ELSEWHERE, **PROXY, **WRONG_PORT, **OWN})
+def test_anonymous_access_is_for_everyone(anonymous, who):
+    asked = {**ELSEWHERE, **PROXY, **WRONG_PORT, **OWN}[who]
+    assert get_images(anonymous, asked).status_code == 200
+
+
+@pytest.mark.parametrize("who", CROSS_SITE)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_anonymous_access_is_not_for_pages_of_other_sites(anonymous, who, method):
+    form = {"data": {"image": upload(picture())}} if method == "POST" else {}
+    path = "/v1/images?min_faces=0" if method == "DELETE" else "/v1/images"
+    answer = anonymous.open(path, method=method, **{**HERE, **CROSS_SITE[who], **form})
+    assert answer.status_code == 403
+    assert answer.json["type"] == "urn:emotion:problem:cross-site-request"
+    assert "EMOTION_CORS_ORIGINS" in answer.json["detail"]
+    assert get_images(anonymous, {}).json["images"] == []
+
+
+@pytest.mark.parametrize("who", BAD_HOSTS)
+def test_anonymous_access_is_not_for_names_made_to_point_here(anonymous, who):
+    answer = get_images(anonymous, BAD_HOSTS[who])
+    assert answer.status_code == 421
+    assert answer.json["type"] == "urn:emotion:problem:unknown-host"
+    assert "EMOTION_ALLOWED_HOSTS" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("192.168.1.5:5000", "[fe80::1]", "0.0.0.0:5000", "localhost:1", "emotion.example"),
+        *("nas.local:5000", "NAS.Local", "nas.local.:5000", "other.example"),
+    ],
+)
+def test_anonymous_access_by_address_and_by_listed_names(anonymous, host):
+    own_page = {"Host": host, "Origin": f"http://{host.lower()}", "Sec-Fetch-Site": "same-origin"}
+    answer = anonymous.post("/v1/images", data={"image": upload(picture())}, headers=own_page)
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "names", ["http://nas.local", "nas.local:5000", "*", "*.local", "a b", "a/b"]
+)
+def test_what_is_no_host_name_stops_the_start(make_app, names):
+    with pytest.raises(SettingError, match="EMOTION_ALLOWED_HOSTS"):
+        make_app(allowed_hosts=names)
+
+
+def test_a_listed_site_may_use_anonymous_access(make_app):
+    client = make_app(allow_anonymous=True, cors_origins="https://app.example").test_client()
+    asked = headers(Origin="https://app.example", Sec_Fetch_Site="cross-site")
+    assert get_images(client, asked).status_code == 200
+
+
+def test_what_a_client_sends_is_cut_and_quoted_in_the_reason(anonymous):
+    answer = get_images(anonymous, headers(Origin="https://\u00e4" + "a" * 5000))
+    assert answer.status_code == 403
+    assert len(answer.json["detail"]) < 500
+    assert answer.json["detail"].isascii()
+
+
+WRONG_HEADERS = ["Basic YTpi", "bearer", "emo_a_b", "Bearer a,Bearer b", "Bearer " + "ä" * 8000]
+
+
+@pytest.mark.parametrize("shown", WRONG_HEADERS)
+def test_odd_authorization_headers_are_refused(client, shown):
+    answer = get_images(client, {"headers": {"Authorization": shown}})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_the_scheme_of_a_key_may_be_in_lower_case(app, client):
+    key = make_key(app, Right.READ)
+    for scheme in ("bearer", "BEARER", "Bearer  "):
+        answer = client.get("/v1/images", headers={"Authorization": f"{scheme} {key}"})
+        assert answer.status_code == 200
+
+
+def wrong(key):
+    return {"headers": {"Authorization": f"Bearer {key[:-1]}{'A' if key[-1] != 'A' else 'B'}"}}
+
+
+def codes(client, asked, times):
+    return [get_images(client, asked).status_code for _ in range(times)]
+
+
+def test_wrong_keys_are_limited_and_right_ones_keep_working(app, client):
+    key = make_key(app, Right.READ)
+    right = {"headers": {"Authorization": f"Bearer {key}"}}
+    assert codes(client, right, 1) == [200]
+    assert codes(client, wrong(key), 12) == [401] * 10 + [429] * 2
+    answer = get_images(client, wrong(key))
+    assert answer.json["type"] == "urn:emotion:problem:too-many-requests"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert codes(client, right, 1) == [200]
+    assert codes(client, {}, 1) == [401]  # nothing is counted of requests without a key
+    elsewhere = {**wrong(key), **environment(REMOTE_ADDR="192.0.2.9")}
+    assert codes(client, elsewhere, 1) == [401]
+
+
+def test_wrong_keys_are_counted_for_a_network_of_ipv6(make_app):
+    app = make_app(key_failure_limit="2/minute")
+    client, key = app.test_client(), make_key(app, Right.READ)
+
+    def ask(address):
+        return get_images(client, {**wrong(key), **environment(REMOTE_ADDR=address)}).status_code
+
+    assert [ask(f"2001:db8:1:2::{n}") for n in range(3)] == [401, 401, 429]
+    assert [ask(f"::ffff:192.0.2.{n}") for n in (1, 2)] == [401, 401]  # the key id is beyond it …
+    assert ask("::ffff:192.0.2.1") == 429  # … for whoever has failed
+
+
+def test_behind_a_proxy_the_forwarded_address_is_counted(make_app):
+    app = make_app(proxies=1, key_failure_limit="1/minute")
+    client, key = app.test_client(), make_key(app, Right.READ)
+
+    def ask(address):
+        asked = wrong(key)
+        asked["headers"]["X-Forwarded-For"] = address
+        return get_images(client, asked).status_code
+
+    assert [ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")] == [401, 429, 401]
+
+
+def test_without_that_limit_wrong_keys_are_not_counted(make_app):
+    app = make_app(key_failure_limit="")
+    assert set(codes(app.test_client(), wrong(make_key(app, Right.READ)), 15)) == {401}
+
+
+@pytest.mark.parametrize("limit", ["many", "0/minute/x", "10"])
+def test_a_limit_of_wrong_keys_that_means_nothing_stops_the_start(make_app, limit):
+    with pytest.raises(SettingError, match="EMOTION_KEY_FAILURE_LIMIT"):
+        make_app(key_failure_limit=limit)
 
 
 def test_where_it_listens_to_others_this_machine_needs_a_key_too(make_app):

@@ -1,6 +1,7 @@
 """Pages of other sites, and proxies in front."""
 
 import pytest
+from flask import request
 
 from app.settings import SettingError
 from tests.conftest import picture, upload
@@ -77,8 +78,6 @@ def ask_for_address(app):
     seen = []
 
     def look():
-        from flask import request
-
         seen.append((request.remote_addr, request.host_url))
 
     app.before_request(look)
@@ -92,6 +91,100 @@ def test_what_a_client_says_of_proxies_is_not_believed(make_app):
 
 def test_of_one_proxy_in_front_the_last_address_is_believed(make_app):
     assert ask_for_address(make_app(proxies=1)) == ("198.51.100.7", "https://faces.example/")
+
+
+HEADERS = ("For", "Proto", "Host", "Prefix")
+WRONG = {
+    "For": [
+        *("unknown", "_hidden", "evil.example", "1.2.3", "1.2.3.4.5", "fe80::1%lo", "1.2.3.4/8"),
+        *("unix:", "1.2.3.4:x", "[1.2.3.4", "127.0.0.1 evil", "<script>", "1.2.3.4:123456"),
+    ],
+    "Proto": ["javascript", "ftp", "https:", "https://", "http\u00e4", "//"],
+    "Host": [
+        *("evil.example/path", "user@evil.example", "a b", "evil.example:http", "[::1", "a:99999"),
+        *("evil.example?", "evil.example#", "a\\b", "http://evil.example", "[::1%25lo]"),
+    ],
+    "Prefix": [
+        *("//evil.example", "/\\evil.example", "\\\\evil", "https:evil", "https://evil.example"),
+        *("%2f%2fevil", "/%2fevil", "/a//b", "/../x", "/a/..", "/a/./b", "evil", "/a?b", "/a#b"),
+        *("/a b", "/a;b", "/\u00e4", "/a\tb", '"//evil.example"', "/javascript:x", "/@evil"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("header", "value"), [(header, value) for header in WRONG for value in WRONG[header]]
+)
+@pytest.mark.parametrize("path", ["/v1/images", "/healthz"])
+def test_a_forwarded_value_that_is_none_is_refused(make_app, header, value, path):
+    client = make_app(proxies=1, allow_anonymous=True).test_client()
+    answer = client.get(path, headers={f"X-Forwarded-{header}": value})
+    assert answer.status_code == 400
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["detail"].startswith(f"X-Forwarded-{header} must be")
+    assert "evil" not in answer.text
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_without_proxies_they_are_not_looked_at(client, header):
+    answer = client.get("/healthz", headers={f"X-Forwarded-{header}": "//evil"})
+    assert answer.status_code == 200
+
+
+def look(app, **forwarded):
+    """(address, host URL, root path) of a request with these X-Forwarded- headers."""
+    seen = []
+    app.before_request(
+        lambda: seen.append((request.remote_addr, request.host_url, request.root_path))
+    )
+    headers = {f"X-Forwarded-{name}": value for name, value in forwarded.items()}
+    assert app.test_client().get("/healthz", headers=headers).status_code == 200
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("203.0.113.9:4711", "203.0.113.9"),
+        ("[2001:DB8::7]:4711", "2001:db8::7"),
+        ("2001:db8:0::7", "2001:db8::7"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ('"[2001:db8::7]"', "2001:db8::7"),
+    ],
+)
+def test_addresses_are_read_in_the_forms_that_proxies_write(make_app, text, address):
+    assert look(make_app(proxies=1), For=text)[0] == address
+
+
+def test_a_path_is_read_without_the_slash_at_its_end(make_app):
+    for prefix, root in (("/a/b_c/~d-1.2/", "/a/b_c/~d-1.2"), ("/", ""), ("", "")):
+        assert look(make_app(proxies=1), Prefix=prefix)[2] == root
+
+
+def test_of_two_proxies_the_outer_ones_values_are_believed(make_app):
+    seen = look(
+        make_app(proxies=2),
+        For="evil, 203.0.113.9, 10.0.0.1",
+        Proto="javascript, HTTPS, http",
+        Host="//evil, Faces.example:444, inner.example",
+        Prefix="//evil, /outer, /inner",
+    )
+    assert seen == ("203.0.113.9", "https://faces.example:444/", "/outer")
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("value", ["{bad}, {good}", "{good}, {bad}"])
+def test_each_of_two_proxies_values_is_checked(make_app, header, value):
+    good = {"For": "1.2.3.4", "Proto": "https", "Host": "a.example", "Prefix": "/a"}[header]
+    text = value.format(good=good, bad="//evil")
+    answer = (
+        make_app(proxies=2).test_client().get("/healthz", headers={f"X-Forwarded-{header}": text})
+    )
+    assert answer.status_code == 400
+
+
+def test_fewer_values_than_proxies_are_not_believed(make_app):
+    assert look(make_app(proxies=2), For="203.0.113.9", Prefix="/a")[::2] == ("127.0.0.1", "")
 
 
 def test_behind_a_proxy_nobody_is_this_machine(make_app):

@@ -6,6 +6,8 @@ import threading
 import pytest
 from sqlalchemy import text
 
+from app.api import rates
+from app.api.access import PUBLIC, needs
 from app.settings import SettingError
 from app.store.tables import db
 from tests.conftest import StubDetector, need, picture, upload
@@ -131,13 +133,95 @@ def test_a_client_that_asks_too_often_is_told_how_often_it_may(hasty):
     assert stored(hasty) == 0
 
 
-def test_what_needs_no_key_is_not_counted(hasty):
+def test_what_needs_no_key_does_not_count_for_a_key(hasty):
     client = hasty.test_client()
     for _ in range(3):
-        answer = client.get("/healthz")
-        assert answer.status_code == 200
-        assert "RateLimit-Limit" not in answer.headers
+        assert client.get("/v1/models").status_code == 200
     assert client.get("/v1/images").headers["RateLimit-Remaining"] == "1"
+
+
+COSTLY = ["/v1/models", "/v1/detectors", "/v1/pipelines", "/docs", "/openapi.json", "/metrics"]
+FILES = ["/", "/assets/main.js", "/docs/start.js", "/docs/assets/swagger-ui.css"]
+
+
+def codes(client, path, times, **more):
+    answers = [client.get(path, **more) for _ in range(times)]
+    for answer in answers:
+        answer.close()
+    return [answer.status_code for answer in answers]
+
+
+@pytest.mark.parametrize("path", COSTLY)
+def test_what_is_public_and_costs_is_limited(make_app, path):
+    client = make_app(public_rate_limit="3/hour").test_client()
+    assert codes(client, path, 2) == [200, 200]
+    assert codes(client, "/v1/pipelines", 2) == [200, 429]  # all of it together
+    refused = client.get(path)
+    assert refused.status_code == 429
+    assert refused.content_type == "application/problem+json"
+    assert int(refused.headers["Retry-After"]) >= 1
+    other = {"environ_overrides": {"REMOTE_ADDR": "192.0.2.9"}}
+    assert codes(client, "/v1/models", 1, **other) == [200]
+    # Neither what is always answered nor what has a limit of its own.
+    assert codes(client, "/healthz", 5) == codes(client, "/readyz", 5) == [200] * 5
+    assert codes(client, "/nope", 5) == [404] * 5
+    assert codes(client, "/v1/images", 5) == [200] * 5
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_files_of_the_page_may_be_asked_for_ten_times_as_often(make_app, path):
+    client = make_app(public_rate_limit="1/hour").test_client()
+    assert codes(client, path, 11) == [200] * 10 + [429]
+    assert codes(client, "/v1/models", 1) == [200]
+
+
+def test_what_is_public_is_limited_unless_told_otherwise(make_app, client):
+    assert client.get("/v1/models").headers["RateLimit-Limit"] == "120"
+    with client.get("/assets/main.js") as file:
+        assert file.headers["RateLimit-Limit"] == "1200"
+    free = make_app(public_rate_limit="").test_client()
+    assert "RateLimit-Limit" not in free.get("/v1/models").headers
+
+
+def test_a_new_public_route_is_limited_too(make_app):
+    app = make_app(public_rate_limit="1/hour")
+    app.add_url_rule("/new", view_func=needs(PUBLIC)(lambda: "done"))
+    assert codes(app.test_client(), "/new", 2) == [200, 429]
+
+
+def test_a_network_of_ipv6_is_one_client(make_app):
+    client = make_app(public_rate_limit="2/hour").test_client()
+
+    def ask(address):
+        return client.get("/v1/models", environ_overrides={"REMOTE_ADDR": address}).status_code
+
+    assert [ask(f"2001:db8:0:1:{n}::{n}") for n in range(3)] == [200, 200, 429]
+    assert [ask("2001:db8:0:2::1"), ask("fe80::1%lo"), ask("fe80::2%lo")] == [200] * 3
+    assert [ask("192.0.2.1"), ask("::ffff:192.0.2.1"), ask("192.0.2.1")] == [200, 200, 429]
+    assert ask("192.0.2.2") == 200
+
+
+def test_behind_a_proxy_the_forwarded_address_is_counted(make_app):
+    client = make_app(proxies=1, public_rate_limit="1/hour").test_client()
+
+    def ask(address):
+        return client.get("/v1/models", headers={"X-Forwarded-For": address}).status_code
+
+    assert [ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")] == [200, 429, 200]
+
+
+def test_counters_of_any_number_of_addresses_take_bounded_memory(monkeypatch):
+    monkeypatch.setattr(rates, "MOST_COUNTED", 20)
+    storage = rates.BoundedMemoryStorage()
+    for number in range(100):
+        storage.incr(f"192.0.2.{number}", 3600)
+    assert len(storage.storage) <= 20
+    assert storage.get("192.0.2.99") == 1
+
+
+def test_the_service_counts_in_bounded_memory(app):
+    (limiter,) = app.extensions["limiter"]
+    assert isinstance(limiter.storage, rates.BoundedMemoryStorage)
 
 
 def test_each_key_has_a_count_of_its_own(hasty):
@@ -168,6 +252,7 @@ def test_without_a_limit_nothing_is_counted(client):
     ("changes", "message"),
     [
         ({"rate_limit": "many"}, "EMOTION_RATE_LIMIT='many' is not of the form"),
+        ({"public_rate_limit": "x"}, "EMOTION_PUBLIC_RATE_LIMIT='x' is not of the form"),
         (
             {"rate_limit": "5/hour", "rate_limit_url": "ftp://x"},
             "EMOTION_RATE_LIMIT_URL must be",

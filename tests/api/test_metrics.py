@@ -9,7 +9,11 @@ import pytest
 import requests
 
 from app.api.problems import STATUS
+from app.keys import issue
+from app.logs import RequestContext, log_config
 from app.settings import ROOT, VERSION
+from app.store import queries
+from app.store.keys import Right
 from tests.conftest import picture, upload
 from tests.service import running_service
 
@@ -88,8 +92,85 @@ def test_in_flight_ends_with_the_request_however_it_ends(client, app, monkeypatc
     assert scrape(client)["emotion_requests_in_flight"] == 1  # the scrape itself
 
 
-def test_the_log_says_what_was_asked_and_nothing_of_whom(client, caplog):
-    caplog.set_level(logging.INFO)
+@pytest.fixture
+def log(caplog):
+    """What is logged, as the log of the service has it."""
+    caplog.set_level(logging.DEBUG, logger="app")
+    context = RequestContext()
+    caplog.handler.addFilter(context)
+    yield caplog
+    caplog.handler.removeFilter(context)
+
+
+def make_key(app, *rights):
+    with app.app_context():
+        key = issue("a test", rights)
+    return key.split("_")[1], {"Authorization": f"Bearer {key}"}
+
+
+def test_every_record_of_a_request_names_the_request_and_the_key(app, client, log):
+    key_id, shown = make_key(app, Right.ANALYSE, Right.ERASE)
+    log.clear()
+    image_id = post(client, ONE_FACE, headers=shown).json["id"]
+    client.delete(f"/v1/images/{image_id}", headers={**shown, "X-Request-ID": "erasure"})
+    client.get("/v1/images", headers=shown)
+    stored, post_line, erased, erase_line, refused = log.records
+    assert {record.key_id for record in log.records} == {key_id}
+    assert (stored.event, stored.image_id) == ("image_stored", image_id)
+    assert stored.request_id == post_line.request_id
+    assert erased.name == "app.store.erasure_log"
+    assert str(image_id) in erased.getMessage()
+    assert erased.request_id == erase_line.request_id == "erasure"
+    assert refused.status == 403
+
+
+def test_without_a_key_that_holds_none_is_logged(app, client, log):
+    post(client, ONE_FACE)
+    client.delete("/v1/images?min_faces=0")
+    key_id, shown = make_key(app, Right.READ)
+    log.clear()
+    client.get("/v1/models", headers=shown)  # is not looked at
+    client.get("/v1/images", headers={"Authorization": shown["Authorization"] + "x"})
+    client.get("/nope", headers=shown)
+    assert [record.key_id for record in log.records] == [None] * 3
+    assert key_id not in "".join(str(vars(record)) for record in log.records)
+
+
+def test_what_was_kept_before_is_not_logged_as_stored_again(client, log):
+    for _ in range(2):
+        post(client, ONE_FACE, headers={"Idempotency-Key": "a"})
+    post(client, ONE_FACE, query_string={"store": "false"})
+    events = [record.event for record in log.records if hasattr(record, "event")]
+    assert events == ["image_stored"]
+
+
+def test_probes_are_logged_at_debug_unless_they_fail(app, client, log, monkeypatch):
+    for path in ("/healthz", "/readyz", "/metrics", "/v1/models"):
+        client.get(path)
+    assert [record.levelname for record in log.records] == ["DEBUG"] * 3 + ["INFO"]
+    log.clear()
+    monkeypatch.setattr(queries, "revision_problem", lambda: "it is not migrated")
+    assert client.get("/readyz").status_code == 503
+    assert [record.levelname for record in log.records] == ["INFO"]
+
+
+@pytest.mark.parametrize(
+    ("level", "own", "of_others"),
+    [
+        ("debug", "DEBUG", "INFO"),
+        ("info", "INFO", "INFO"),
+        ("warning", "WARNING", "WARNING"),
+        ("error", "ERROR", "ERROR"),
+    ],
+)
+def test_at_debug_libraries_say_no_more_than_at_info(level, own, of_others):
+    """Pillow would log values of EXIF tags, and gunicorn the targets of requests."""
+    config = log_config(level)
+    assert config["loggers"]["app"]["level"] == own
+    assert config["root"]["level"] == config["loggers"]["gunicorn.error"]["level"] == of_others
+
+
+def test_the_log_says_what_was_asked_and_nothing_of_whom(client, log):
     name = "somebodys-secret.png"
     answer = client.post(
         "/v1/images",
@@ -102,12 +183,12 @@ def test_the_log_says_what_was_asked_and_nothing_of_whom(client, caplog):
         data={"image": upload(TWO_FACES, name)},
         headers={"X-Request-ID": "mine-2"},
     )
-    refused, done = [each for each in caplog.records if each.message == "request"]
+    refused, done = [each for each in log.records if each.message == "request"]
     assert (refused.request_id, refused.status, refused.faces) == ("mine-1", 401, None)
     assert (done.request_id, done.route, done.method) == ("mine-2", "/v1/images", "POST")
     assert (done.status, done.faces) == (201, 2)
     assert done.milliseconds > 0
-    assert "secret" not in "".join(str(vars(each)) for each in caplog.records)
+    assert "secret" not in "".join(str(vars(each)) for each in log.records)
 
 
 @pytest.mark.weights

@@ -7,7 +7,11 @@ from tests.service import Service
 
 @pytest.fixture(scope="package")
 def service(tmp_path_factory):
-    service = Service(tmp_path_factory.mktemp("web"), EMOTION_MAX_IMAGE_BYTES="3000000")
+    service = Service(
+        tmp_path_factory.mktemp("web"),
+        EMOTION_MAX_IMAGE_BYTES="3000000",
+        EMOTION_PUBLIC_RATE_LIMIT="",  # all pages of all tests come from one address
+    )
     service.start()
     yield service
     service.stop()

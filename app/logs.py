@@ -1,0 +1,69 @@
+"""The log: one JSON object a line, with the request and the key that each record belongs to."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import g, has_request_context
+from pythonjsonlogger.json import JsonFormatter
+
+FORMAT = "%(levelname)s %(process)d %(name)s %(message)s"
+
+
+class RequestContext(logging.Filter):
+    """Adds `request_id` and `key_id` to every record made while a request is answered. `key_id` is
+    None for a request without a valid key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if has_request_context():
+            key = g.get("key")
+            record.request_id = g.get("request_id")
+            record.key_id = key.id if key else None
+        return True
+
+
+def json_formatter() -> logging.Formatter:
+    return JsonFormatter(
+        FORMAT, timestamp="time", rename_fields={"levelname": "level", "name": "logger"}
+    )
+
+
+def log_config(level: str) -> dict[str, Any]:
+    """For logging.config.dictConfig. At level debug only this service's own records are logged
+    too: libraries would log values of EXIF tags and the targets of requests."""
+    of_others = "INFO" if level == "debug" else level.upper()
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": json_formatter}},
+        "filters": {"request": {"()": RequestContext}},
+        "handlers": {
+            "json": {
+                "class": "logging.StreamHandler",
+                "formatter": "json",
+                "filters": ["request"],
+            }
+        },
+        "root": {"level": of_others, "handlers": ["json"]},
+        "loggers": {
+            "app": {"level": level.upper()},
+            "gunicorn.error": {"level": of_others, "handlers": [], "propagate": True},
+            "alembic": {"level": "WARNING" if level in ("debug", "info") else level.upper()},
+        },
+    }
+
+
+@contextmanager
+def logging_to_stderr(level: str) -> Iterator[None]:
+    """Log the service's own records to standard error, as a command does."""
+    logger, handler = logging.getLogger("app"), logging.StreamHandler()
+    handler.setFormatter(json_formatter())
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
