@@ -1,104 +1,132 @@
 """What was received from a client and not used yet, and what is to be sent to it."""
 
 import io
+import mmap
 import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-PIECE_BYTES = 64 * 1024
+SMALL_PIECE = 4 * 1024
+LARGE_PIECE = 1024 * 1024
 # A stream waits for its client when so much of it is unsent.
 STREAM_BYTES = 256 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _NO_RESET = struct.pack("ii", 0, 0)
 
 
+class Piece:
+    """Received bytes in memory of a fixed size. Large pieces are mapped, so that they are returned
+    to the system at once: the heap would keep them between what is still in use."""
+
+    def __init__(self, size: int) -> None:
+        self._memory = mmap.mmap(-1, size) if size >= LARGE_PIECE else bytearray(size)
+        self._start = 0
+        self._end = 0
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    def write(self, data: memoryview) -> int:
+        """Take as much of `data` as there is room for; returns how much."""
+        size = min(len(data), self._size - self._end)
+        self._memory[self._end : self._end + size] = data[:size]
+        self._end += size
+        return size
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Move the first bytes into `buffer`; returns how many."""
+        size = min(len(buffer), len(self))
+        buffer[:size] = memoryview(self._memory)[self._start : self._start + size]
+        self._start += size
+        return size
+
+    def peek(self) -> bytes:
+        return bytes(self._memory[self._start : self._end])
+
+
 class Inbox:
-    """Received bytes, in pieces that are freed as they are taken. Small ones are joined, so that
-    a client that sends byte by byte costs no more than another."""
+    """Received bytes, which are freed as they are read."""
 
     def __init__(self) -> None:
-        self.pieces: deque[bytearray] = deque()
+        self._pieces: deque[Piece] = deque()
         self.size = 0
 
-    def add(self, data: memoryview) -> None:
-        if self.pieces and len(self.pieces[-1]) < PIECE_BYTES:
-            self.pieces[-1] += data
-        else:
-            self.pieces.append(bytearray(data))
-        self.size += len(data)
+    def add(self, data: bytes | memoryview) -> None:
+        left = memoryview(data)
+        self.size += len(left)
+        while left:
+            if self._pieces and (written := self._pieces[-1].write(left)):
+                left = left[written:]
+            else:
+                self._pieces.append(Piece(SMALL_PIECE if len(self._pieces) == 0 else LARGE_PIECE))
 
     def put_back(self, data: bytes) -> None:
-        """Return bytes that were taken and belong to what follows."""
+        """Return bytes that were read and belong to what follows."""
         if data:
-            self.pieces.appendleft(bytearray(data))
+            piece = Piece(len(data))
+            piece.write(memoryview(data))
+            self._pieces.appendleft(piece)
             self.size += len(data)
 
-    def start(self, size: int) -> bytearray:
+    def peek(self, size: int) -> bytes:
         """At least the first `size` bytes, or all where there are fewer; they stay here."""
-        while len(self.pieces) > 1 and len(self.pieces[0]) < size:
-            first = self.pieces.popleft()
-            self.pieces[0][:0] = first
-        return self.pieces[0] if self.pieces else bytearray()
+        found = b""
+        for piece in self._pieces:
+            found += piece.peek()
+            if len(found) >= size:
+                break
+        return found
+
+    def peeked(self) -> Iterator[bytes]:
+        """All bytes, which stay here."""
+        return (piece.peek() for piece in self._pieces)
+
+    def readinto(self, buffer: memoryview) -> int:
+        if not self._pieces:
+            return 0
+        size = self._pieces[0].readinto(buffer)
+        if not self._pieces[0]:
+            self._pieces.popleft()
+        self.size -= size
+        return size
 
     def recv(self, size: int) -> bytes:
         """At most `size` bytes, none at the end: what gunicorn's parser asks of a socket."""
-        if not self.pieces:
-            return b""
-        first = self.pieces[0]
-        if len(first) <= size:
-            data = bytes(self.pieces.popleft())
-        else:
-            data = bytes(first[:size])
-            del first[:size]
-        self.size -= len(data)
-        return data
+        buffer = bytearray(min(size, self.size))
+        return bytes(buffer[: self.readinto(memoryview(buffer))])
 
-    def take(self, size: int) -> "Body":
-        """The next `size` bytes, which must be here, without copying them."""
-        body = Body()
-        while size:
-            if len(self.pieces[0]) <= size:
-                piece: bytes | bytearray = self.pieces.popleft()
-                self.size -= len(piece)
-            else:
-                piece = self.recv(size)
-            body.add(piece)
-            size -= len(piece)
-        return body
+    def split(self, size: int) -> "Inbox":
+        """The next `size` bytes, which must be here, as an inbox of their own."""
+        front = Inbox()
+        while self._pieces and size >= front.size + len(self._pieces[0]):
+            piece = self._pieces.popleft()
+            front._pieces.append(piece)
+            front.size += len(piece)
+        self.size -= front.size
+        while front.size < size:
+            front.add(self.recv(size - front.size))
+        return front
 
     def clear(self) -> None:
-        self.pieces.clear()
+        self._pieces.clear()
         self.size = 0
 
 
 class Body(io.RawIOBase):
     """The body of a request, all of which was received: its bytes are freed as they are read."""
 
-    def __init__(self) -> None:
-        self._pieces: deque[bytes | bytearray] = deque()
-
-    def add(self, piece: bytes | bytearray) -> None:
-        self._pieces.append(piece)
+    def __init__(self, content: Inbox) -> None:
+        self._content = content
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if not self._pieces:
-            return 0
-        first = self._pieces[0]
-        size = min(len(buffer), len(first))
-        buffer[:size] = first[:size]
-        if size == len(first):
-            self._pieces.popleft()
-        elif isinstance(first, bytearray):
-            del first[:size]
-        else:
-            self._pieces[0] = first[size:]
-        return size
+        return self._content.readinto(memoryview(buffer))
 
 
 class Outbox:

@@ -28,7 +28,7 @@ class ChunkScanner:
         self._trailer_bytes = 0
         self.ended = False
 
-    def feed(self, data: bytes | bytearray) -> bool:
+    def feed(self, data: bytes) -> bool:
         """Returns whether the body has ended, or cannot be right. Raises TooMuchFraming."""
         position = 0
         while position < len(data) and not self.ended:

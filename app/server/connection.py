@@ -16,6 +16,7 @@ from app.server.refusals import Refusal, premature_end, refusal_of, too_large
 from app.server.system import unconfirmed_bytes
 
 HEAD_BYTES = 64 * 1024
+CHUNKED_STEP = 64 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_LONG = Refusal(431, "LimitRequestHeaders", "the headers of the request are too long")
 _BAD_PERCENT = Refusal(400, "BadPercent", "% in the URL must be followed by two hexadecimal digits")
@@ -80,7 +81,7 @@ class Connection:
 
         Raises Refusal.
         """
-        start = self.inbox.start(HEAD_BYTES)
+        start = self.inbox.peek(HEAD_BYTES)
         end = start.find(b"\r\n\r\n", 0, HEAD_BYTES)
         # The parser refuses lines that end otherwise, rather than wait for the end of the head.
         bare = end < 0 and start.count(b"\n") != start.count(b"\r\n")
@@ -101,8 +102,8 @@ class Connection:
         self._scanner, self._length = None, 0
         if isinstance(request.body.reader, ChunkedReader):
             self._scanner = ChunkScanner()
-            for piece in self.inbox.pieces:
-                self._scan(piece)
+            for data in self.inbox.peeked():
+                self._scan(data)
         else:
             self._length = request.body.reader.length
             if self._length > self._limit:
@@ -111,7 +112,7 @@ class Connection:
         return True
 
     def receive(self, data: memoryview) -> None:
-        """Raises Refusal for a body that grows beyond what it may have."""
+        """Keep bytes that came. Raises Refusal for a body that grows beyond what it may have."""
         self.inbox.add(data)
         if self.request is not None:
             self._scan(bytes(data) if self._scanner else b"")
@@ -132,20 +133,19 @@ class Connection:
         """The body, which is here; called once, by the thread. Raises Refusal for chunks that are
         malformed."""
         if self._scanner is None:
-            body = self.inbox.take(self._length)
             self._body_bytes = self._length
-            return body
-        body = Body()
+            return Body(self.inbox.split(self._length))
+        decoded = Inbox()
         try:
-            while piece := self.request.body.read(HEAD_BYTES):
-                body.add(piece)
-                self._body_bytes += len(piece)
+            while data := self.request.body.read(CHUNKED_STEP):
+                decoded.add(data)
+                self._body_bytes = decoded.size
         except OSError as error:
             raise premature_end() from error
         except Exception as error:
             raise refusal_of(error) from error
         self.inbox.put_back(self._unreader.take_buffered())
-        return body
+        return Body(decoded)
 
     def end_request(self) -> None:
         """Forget the request, whose response is in the outbox or sent."""
@@ -154,7 +154,7 @@ class Connection:
         self._scanner = None
         self._body_bytes = 0
 
-    def _scan(self, data: bytes | bytearray) -> None:
+    def _scan(self, data: bytes) -> None:
         if self._scanner is None:
             return
         try:

@@ -26,6 +26,7 @@ STOP_IDLE_SECONDS = 2.0
 LEAST_RATE = 4_000
 RECEIVE_BYTES = 256 * 1024
 TRIM_SECONDS = 10.0
+TRIM_BYTES = 64_000_000
 PAUSE_SECONDS = 0.1  # before more connections are accepted where there is no room for them
 
 RECEIVING = (State.HEAD, State.BODY)
@@ -45,8 +46,9 @@ class Worker(ThreadWorker):
     `worker_connections` open, the oldest that is silent makes room for a new one.
 
     glibc keeps what large images took in an arena for each thread, a gigabyte after some hundred
-    images. Here threads share two arenas, and what is free is given back every TRIM_SECONDS: limits
-    on what glibc keeps would do that at each image and cost a tenth of its time.
+    images. Here threads share two arenas, and free memory is returned every TRIM_SECONDS and after
+    TRIM_BYTES of requests: limits on what glibc keeps would do that at each image and cost a tenth
+    of its time.
     """
 
     seconds = 30.0
@@ -62,6 +64,7 @@ class Worker(ThreadWorker):
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._swept = 0.0
         self._trimmed = 0.0
+        self._freed = 0  # bytes since then
         self._accept_again = 0.0
 
     def init_process(self) -> None:
@@ -99,9 +102,9 @@ class Worker(ThreadWorker):
         if now - self._swept >= 1:
             self._sweep(now)
             self._swept = now
-        if now - self._trimmed > TRIM_SECONDS:
-            return_free_memory()
-            self._trimmed = now
+        if now - self._trimmed > TRIM_SECONDS or self._freed > TRIM_BYTES:
+            self.tpool.submit(return_free_memory)
+            self._trimmed, self._freed = now, 0
 
     # Connections
 
@@ -364,6 +367,7 @@ class Worker(ThreadWorker):
         """Count what a connection holds, and make room where all together hold too much."""
         held = 0 if conn.state is State.CLOSED else conn.bytes_held
         self._held += held - conn.held
+        self._freed += max(0, conn.held - held)
         grown, conn.held = held > conn.held, held
         while grown and self._held > self.buffer_bytes:
             now = time.monotonic()
