@@ -23,10 +23,10 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.settings import ROOT, SettingError, Settings
     from app.store.database import init_database
     from app.store.pictures import PictureFolder
-    from app.turns import Turns
     from app.vision.detectors import DETECTORS
     from app.vision.engine import Engine
     from app.vision.pipelines import PIPELINES
+    from app.work_queue import Budget, WorkQueue
 
     settings = settings or Settings.from_environment(os.environ)
     if settings.detector not in DETECTORS:
@@ -58,7 +58,11 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         onnx_threads=settings.onnx_threads,
         opencv_threads=settings.opencv_threads,
     )
-    app.extensions["turns"] = Turns(at_once=settings.worker_threads, places=settings.max_in_flight)
+    app.extensions["work_queue"] = WorkQueue(
+        concurrency=settings.worker_threads, capacity=settings.max_in_flight
+    )
+    app.extensions["large_bodies"] = Budget(settings.max_body_bytes)
+    app.extensions["drawing"] = Budget(settings.max_drawn_pixels)
     try:
         init_database(
             app,

@@ -81,16 +81,19 @@ def analyse_and_draw(
     *,
     media_type: str,
     do: Do = at_once,
+    reserve: Callable[[int], None] = lambda pixels: None,
 ) -> tuple[Analysis, bytes]:
     """`analyse` and the file of the annotated picture, as image/png or image/jpeg.
 
-    Drawn before it is kept: what cannot be answered (CannotDraw) is not kept either.
+    Drawn before it is kept: what cannot be answered (CannotDraw) is not kept either. `reserve` is
+    called with the number of pixels before the image is drawn, and may refuse it.
     """
     kept = _kept(picture)
     if kept and isinstance(picture, Link):
         raise _no_longer_there()
     here = _here(engine, picture, options)
     found = kept or do(lambda: _find(engine, here, options))
+    reserve(found.width * found.height)
     drawn = do(lambda: annotated_picture(here.data, found, media_type=media_type))
     stored = kept or _keep(found, here, options)
     if isinstance(picture, Link) and options.store and "store" not in stored.timings_ms:

@@ -31,6 +31,8 @@ _SERVICE_VARIABLES = tuple(
 )
 
 SPARE_THREADS = 16
+FORM_OVERHEAD = 1_000_000
+BUFFER_BYTES = 256_000_000
 # Scheme, host and port; no `*`: who wants everybody in says so site by site.
 _ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?", re.ASCII)
 
@@ -110,6 +112,12 @@ class Settings:
         "pixels a picture may have",
         at_least=1,
         at_most=178_000_000,  # Pillow refuses more, as a decompression bomb
+    )
+    max_drawn_pixels: int = _setting(
+        "EMOTION_MAX_DRAWN_PIXELS",
+        25_000_000,
+        "pixels an image may have that is returned annotated",
+        at_least=1,
     )
     max_images: int = _setting("EMOTION_MAX_IMAGES", 16, "pictures a request may have", at_least=1)
     max_faces: int = _setting(
@@ -230,6 +238,21 @@ class Settings:
         """Threads of a worker that read requests and answer them: more than may have pictures at
         work, so that the others are refused at once and reading results goes on."""
         return self.max_in_flight + SPARE_THREADS
+
+    @property
+    def max_form_bytes(self) -> int:
+        """Bytes a form may have: the images, and its other fields and the headers of its parts."""
+        return self.max_images * self.max_image_bytes + FORM_OVERHEAD
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Bytes any other body may have: one image, which base64 makes a third larger."""
+        return self.max_image_bytes * 4 // 3 + FORM_OVERHEAD
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of requests and responses that a worker holds: at least the largest form."""
+        return max(BUFFER_BYTES, self.max_form_bytes)
 
     @property
     def is_local(self) -> bool:

@@ -25,8 +25,8 @@ import numpy as np
 import requests
 from PIL import Image
 
+from app.server.worker import TRIM_SECONDS
 from app.settings import ROOT
-from app.worker import TRIM_SECONDS
 from evaluation.markdown import table
 from tests.service import Service
 

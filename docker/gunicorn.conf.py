@@ -8,21 +8,26 @@ from pathlib import Path
 
 from app.cpus import available_cpus
 from app.logs import log_config
+from app.server.worker import GRACE_SECONDS, Worker
 from app.settings import SettingError, Settings
 from app.start import check_access_policy
-from app.worker import GRACE_SECONDS, Worker
 
 _settings = Settings.from_environment(os.environ)
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
 bind = f"{_host}:{_settings.port}"
-# A worker for each CPU that is really ours. Its threads share one model, so a slow client or a
-# wait for the database does not idle the CPU; the numerical libraries let go of Python's lock.
-# They read and answer; pictures are worked at by a few threads of the application's own, for which
-# so many requests may wait. Many slow clients at a time are a matter for a proxy that buffers.
+# One worker for each CPU that is available to the service. The threads of a worker share one model,
+# so a wait for the database does not idle the CPU; the numerical libraries release Python's lock.
+# An event loop receives requests and sends responses, and these threads answer whole requests only.
+# A few threads of the application's own run the CPU-heavy work.
 workers = _settings.workers or available_cpus()
 worker_class = Worker
 Worker.seconds = _settings.request_seconds
+Worker.buffer_bytes = _settings.buffer_bytes
+Worker.form_bytes = _settings.max_form_bytes
+Worker.body_bytes = _settings.max_body_bytes
+# Connections of a worker, most of which are silent or slow.
+worker_connections = 1000
 threads = _settings.request_threads
 # Whoever is being answered when the service is told to stop gets the answer.
 graceful_timeout = math.ceil(_settings.request_seconds + GRACE_SECONDS)

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from app import create_app
+from app.server.worker import TRIM_SECONDS
 from app.settings import Settings
 from app.store.migrate import upgrade
-from app.worker import TRIM_SECONDS
 from fuzzing import contract, decoder, http
 from fuzzing.report import Finding, Report, resident_mb
 from tests.service import running_service

@@ -6,8 +6,8 @@ import time
 import pytest
 import requests
 
+from app.server.worker import GRACE_SECONDS
 from app.settings import SPARE_THREADS
-from app.worker import GRACE_SECONDS
 from tests.conftest import picture
 from tests.service import running_service
 

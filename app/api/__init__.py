@@ -5,6 +5,7 @@ from flask import Flask
 from app.api import docs, faces, health, images, legacy, metrics, models
 from app.api.access import init_access
 from app.api.blueprint import Api
+from app.api.current import init_current
 from app.api.headers import init_headers
 from app.api.log import init_log
 from app.api.metrics import init_metrics
@@ -12,6 +13,7 @@ from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
 from app.api.rates import init_rates
 from app.api.schemas import FaceSchema, FullFaceSchema, ModelRefSchema
+from app.api.streams import init_streams
 from app.settings import Settings
 
 DESCRIPTION = """
@@ -37,6 +39,8 @@ def init_api(app: Flask, settings: Settings) -> None:
     init_problems(app)
     init_metrics(app)
     init_log(app)
+    init_streams(app)
+    init_current(app)
     init_headers(app, settings)  # what proxies forwarded is checked before it is used
     init_access(app, settings)
     init_rates(app, settings)

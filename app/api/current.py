@@ -1,17 +1,20 @@
 """What `create_app` has wired, for the request at hand."""
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-from flask import current_app, g
+from flask import Flask, current_app, g
 
-from app.errors import UnusableUrl
+from app.deadline import Deadline
+from app.errors import ImageTooLarge, UnusableUrl
 from app.fetch import Fetcher
 from app.settings import Settings
-from app.turns import Turns
 from app.vision.engine import Engine
+from app.work_queue import Budget, WorkQueue
 
 T = TypeVar("T")
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 def engine() -> Engine:
@@ -22,13 +25,59 @@ def settings() -> Settings:
     return cast(Settings, current_app.extensions["settings"])
 
 
-def turns() -> Turns:
-    return cast(Turns, current_app.extensions["turns"])
+def work_queue() -> WorkQueue:
+    return cast(WorkQueue, current_app.extensions["work_queue"])
 
 
-def in_turn(work: Callable[[], T]) -> T:
-    """What `work` returns or raises, done when it is this request's turn. Raises TookTooLong."""
-    return turns().do(work, until=g.began + settings().request_seconds)
+def large_bodies() -> Budget:
+    """Bytes of large bodies that may be parsed at a time: parsing makes copies."""
+    return cast(Budget, current_app.extensions["large_bodies"])
+
+
+def deadline() -> Deadline:
+    """The time by which the request at hand must be answered."""
+    return cast(Deadline, g.deadline)
+
+
+def with_slot(view: View) -> View:
+    """Let a view run, from the parsing of its body on, in one of the slots of the work queue only.
+    It raises Busy where all are taken."""
+
+    @wraps(view)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with work_queue().slot():
+            return view(*args, **kwargs)
+
+    return cast(View, run)
+
+
+def run_queued(work: Callable[[], T]) -> T:
+    """Return or raise what `work` does, run by the work queue. Raises TookTooLong."""
+    return work_queue().run(work, deadline=deadline())
+
+
+def reserve_canvas(pixels: int) -> None:
+    """Wait until an image of so many pixels may be drawn, until the request ends: drawing takes
+    many times the image's memory.
+
+    Raises ImageTooLarge, or TookTooLong.
+    """
+    budget = cast(Budget, current_app.extensions["drawing"])
+    if pixels > budget.limit:
+        raise ImageTooLarge(
+            f"the image has {pixels:,} pixels; an annotated image may have {budget.limit:,}: "
+            "ask for application/json"
+        )
+    g.canvas = budget.take(pixels, deadline=deadline())
+
+
+def init_current(app: Flask) -> None:
+    """Return what requests have reserved."""
+
+    @app.teardown_request
+    def give_back(_error: BaseException | None) -> None:
+        if taken := g.pop("canvas", 0):
+            cast(Budget, app.extensions["drawing"]).give(taken)
 
 
 def fetch(url: str) -> bytes:

@@ -19,7 +19,7 @@ from app.api.arguments import (
     PageRequest,
 )
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
-from app.api.current import engine, in_turn, settings, turns
+from app.api.current import engine, reserve_canvas, run_queued, settings, with_slot
 from app.api.documents import View, image_document, image_page_document, mood_document
 from app.api.metrics import observe
 from app.api.pictures import read_pictures
@@ -60,6 +60,7 @@ ANSWERS = {
 @blp.route("")
 class Images(MethodView):
     @blp.needs(Right.ANALYSE)
+    @with_slot
     @blp.doc(
         parameters=[retries.PARAMETER],
         requestBody={"required": True, "content": BODIES},
@@ -88,10 +89,9 @@ class Images(MethodView):
             request, max_images=settings().max_images, file_name=asked.file_name
         )
         pictures = retries.with_retries(pictures, asked.options)
-        with turns().place():
-            if len(pictures) > 1:
-                return _answer_several(pictures, asked, accepted)
-            return _answer_one(pictures[0], asked, accepted)
+        if len(pictures) > 1:
+            return _answer_several(pictures, asked, accepted)
+        return _answer_one(pictures[0], asked, accepted)
 
     @blp.needs(Right.READ)
     @blp.arguments(ImagePageArguments, location="query")
@@ -132,6 +132,7 @@ class Image(MethodView):
 @blp.route(f"/<int(max={BIGGEST_ID}):image_id>/picture")
 class KeptPicture(MethodView):
     @blp.needs(Right.READ)
+    @with_slot
     @blp.doc(
         responses={"200": {"description": "The file as it came", "content": {"image/*": BINARY}}}
     )
@@ -167,11 +168,16 @@ class ImageMood(MethodView):
 def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -> Response:
     if accepted in PICTURE_TYPES:
         analysis, drawn = analyse_and_draw(
-            engine(), picture, asked.options, media_type=accepted, do=in_turn
+            engine(),
+            picture,
+            asked.options,
+            media_type=accepted,
+            do=run_queued,
+            reserve=reserve_canvas,
         )
         response = Response(drawn, content_type=accepted)
     else:
-        analysis = analyse(engine(), picture, asked.options, do=in_turn)
+        analysis = analyse(engine(), picture, asked.options, do=run_queued)
         response = jsonify(image_document(analysis, asked.view))
     observe(analysis)
     if asked.options.store:
@@ -190,9 +196,10 @@ def _answer_several(
     options = asked.options
     engine().pipeline(options.pipeline, options.model, options.detector)
     images, errors = [], []
-    for index, picture in enumerate(pictures):
+    for index in range(len(pictures)):
+        picture = pictures.pop(0)  # its bytes are dropped before the next one is analysed
         try:
-            analysis = analyse(engine(), picture, asked.options, do=in_turn)
+            analysis = analyse(engine(), picture, asked.options, do=run_queued)
         except KeyReused:  # another request has claimed the key, so nothing of this one is stored
             raise
         except Exception as error:  # whatever it is, the client must learn what was kept

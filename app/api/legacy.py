@@ -8,10 +8,10 @@ from flask.views import MethodView
 from app.analyse import Options, analyse
 from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
-from app.api.current import engine, in_turn, turns
+from app.api.current import engine, run_queued, with_slot
 from app.api.documents import View, image_document
 from app.api.metrics import observe
-from app.api.pictures import picture_from_json, read_json
+from app.api.pictures import picture_from_json
 from app.api.retries import PARAMETER, with_retries
 from app.api.schemas import LegacyBody, LegacySchema
 from app.store.keys import Right
@@ -22,6 +22,7 @@ blp = ApiBlueprint("legacy", description="The original client's call")
 @blp.route("/index")
 class Index(MethodView):
     @blp.needs(Right.ANALYSE)
+    @with_slot
     @blp.doc(
         parameters=[PARAMETER],
         requestBody={"required": True, "content": {"application/json": {"schema": LegacyBody}}},
@@ -34,10 +35,9 @@ class Index(MethodView):
         The answer is the original `{"message": "image received"}` and, beside it, the image
         object of `POST /v1/images`. `Accept` is not looked at: that client asks for text.
         """
-        picture = picture_from_json(read_json(request), asked.get("file_name"))
+        picture = picture_from_json(request, asked.get("file_name"))
         options = Options(asked["threshold"])
         (picture,) = with_retries([picture], options)
-        with turns().place():
-            analysis = analyse(engine(), picture, options, do=in_turn)
+        analysis = analyse(engine(), picture, options, do=run_queued)
         observe(analysis)
         return {"message": "image received", **image_document(analysis, View())}

@@ -1,38 +1,53 @@
-"""What a request brings: pictures from a form, a raw body or JSON, and options from anywhere.
+"""Reads the images of a request from a form, a raw body or JSON, and its options.
 
-Pictures stay in memory; nothing of a request is ever written to a disk.
+Images stay in memory; nothing of a request is ever written to a disk. Parsing makes copies, so
+large bodies share a budget, and what is no longer needed of a body is dropped at once.
 """
 
 import base64
 import binascii
 import io
+import json
 import ntpath
-from typing import IO, Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import IO, Any, cast
 from urllib.parse import unquote, urlsplit
 
 from flask import Request
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.utils import cached_property
 
 from app.analyse import Link, Picture
-from app.api.current import fetch, settings
+from app.api.current import deadline, fetch, large_bodies, settings
 from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
 from app.store.records import LONGEST_FILE_NAME
 
 FORM = "multipart/form-data"
 UNNAMED = "unnamed"
-FORM_OVERHEAD = 1_000_000  # for the other fields and the headers of parts
+LARGE_BYTES = 1_000_000
+# A request has a few fields. A body of empty lists takes 28 times its size once it is parsed.
+MOST_STRUCTURE = 10_000  # brackets, braces, commas and colons
+LONGEST_FIELDS = 2_000_000  # characters of all names and texts beside the image
 
 
 class InMemoryRequest(Request):
     @property  # type: ignore[misc]
     def max_content_length(self) -> int:  # type: ignore[override]
-        """What a body may have, refused before it is read: 16 pictures in a form, otherwise one,
-        which base64 makes a third larger. The exact limit of a picture is the engine's."""
-        one = settings().max_image_bytes
+        """Bytes a body may have, judged before it is read. The exact limit of an image is the
+        engine's."""
         if self.mimetype == FORM:
-            return settings().max_images * one + FORM_OVERHEAD
-        return one * 4 // 3 + FORM_OVERHEAD
+            return settings().max_form_bytes
+        return settings().max_body_bytes
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The JSON object that the body holds. Raises MalformedInput."""
+        if not self.is_json:
+            raise UnsupportedMediaType("the body must be application/json")
+        with _parsing(self):
+            return _parsed(_whole_body(self))
 
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
         """Where Werkzeug collects an uploaded file. Its own choice is a temporary file from
@@ -73,11 +88,13 @@ def read_pictures(
     if request.mimetype == FORM:
         pictures: list[Picture | Link] = [*_from_form(request, file_name)]
     elif request.is_json:
-        document = read_json(request)
-        read = _link_from_json if "url" in document else picture_from_json
-        pictures = [read(document, file_name)]
+        if "url" in read_json(request):
+            pictures = [_link_from_json(read_json(request), file_name)]
+        else:
+            pictures = [picture_from_json(request, file_name)]
     elif request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
-        pictures = [Picture(request.get_data(cache=False), _file_name(file_name))]
+        with _parsing(request):
+            pictures = [Picture(_whole_body(request), _file_name(file_name))]
     elif not request.mimetype and not request.content_length:
         raise NoImage("the request has no body: send a picture")
     else:
@@ -90,25 +107,27 @@ def read_pictures(
     return pictures
 
 
-def picture_from_json(document: dict[str, Any], file_name: str | None) -> Picture:
-    """The picture of `{"image": base64 or data URI}`.
+def picture_from_json(request: Request, file_name: str | None) -> Picture:
+    """The picture of `{"image": base64 or data URI}`, whose text is dropped.
 
     Raises NoImage or MalformedInput.
     """
-    text = document.get("image")
+    text = read_json(request).pop("image", None)
     if not text:
         raise NoImage('the JSON body has no "image"')
     if not isinstance(text, str):
         raise MalformedInput("image must be a string of base64")
-    if text.startswith("data:"):
-        header, _, text = text.partition(",")
-        if not header.endswith(";base64"):
-            raise MalformedInput("a data URI must be data:<type>;base64,<data>")
-    try:
+    header, comma, _ = text[:200].partition(",")
+    if text.startswith("data:") and not (comma and header.endswith(";base64")):
+        raise MalformedInput("a data URI must be data:<type>;base64,<data>")
+    with _parsing(request):
         # Line breaks are part of the base64 of MIME; anything else foreign is an error.
-        data = base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedInput("image is not valid base64") from error
+        encoded = text.encode("ascii", "replace").translate(None, b" \t\r\n\f\v")
+        start = encoded.index(b",") + 1 if text.startswith("data:") else 0
+        try:
+            data = base64.b64decode(encoded[start:], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise MalformedInput("image is not valid base64") from error
     return Picture(data, _file_name(file_name))
 
 
@@ -130,14 +149,43 @@ def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
 
 
 def read_json(request: Request) -> dict[str, Any]:
-    """Raises MalformedInput for a body that is no JSON object."""
+    """The JSON object of the body, parsed once. Raises MalformedInput."""
+    return cast(InMemoryRequest, request).document
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    if sum(map(body.count, (b"[", b"{", b",", b":"))) > MOST_STRUCTURE:
+        raise MalformedInput("the JSON body has more lists, objects and fields than any request")
     try:
-        document = request.get_json()
-    except (BadRequest, RecursionError) as error:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
         raise MalformedInput("the body is not valid JSON") from error
     if not isinstance(document, dict):
         raise MalformedInput("the JSON body must be an object")
+    texts = [
+        value for name, value in document.items() if isinstance(value, str) and name != "image"
+    ]
+    if sum(map(len, [*document, *texts])) > LONGEST_FIELDS:
+        raise MalformedInput(
+            f"the JSON body has more than {LONGEST_FIELDS:,} characters beside the image"
+        )
+    image = document.get("image")
+    if isinstance(image, str) and not image.isascii():  # it may take four times the memory
+        raise MalformedInput("image is not valid base64")
     return document
+
+
+def _whole_body(request: Request) -> bytes:
+    return b"".join(iter(lambda: request.stream.read(LARGE_BYTES), b""))
+
+
+@contextmanager
+def _parsing(request: Request) -> Iterator[None]:
+    """Wait until the body may be parsed, where it is large. Raises TookTooLong."""
+    size = request.content_length or request.max_content_length or 0
+    large = size > LARGE_BYTES
+    with large_bodies().taken(size, deadline=deadline()) if large else nullcontext():
+        yield
 
 
 def _from_form(request: Request, file_name: str | None) -> list[Picture]:
@@ -148,7 +196,12 @@ def _from_form(request: Request, file_name: str | None) -> list[Picture]:
         raise NoImage("image must be a file part: with curl, -F image=@photo.jpg")
     if not parts:
         raise NoImage("the form has no file part named image")
-    return [Picture(part.read(), _file_name(part.filename or file_name)) for part in parts]
+    pictures = []
+    for part in parts:
+        data = cast(io.BytesIO, part.stream).getvalue()  # which copies nothing
+        pictures.append(Picture(data, _file_name(part.filename or file_name)))
+        part.close()
+    return pictures
 
 
 def _file_name(given: str | None) -> str:

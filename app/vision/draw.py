@@ -28,19 +28,26 @@ def annotated_picture(data: bytes, analysis: Analysis, *, media_type: str) -> by
     Raises CannotDraw for sides that the file type does not know: JPEG ends at 65,500 pixels.
     """
     file = ImageFile(data, max_pixels=analysis.width * analysis.height)
-    image_bgr = file.read(color=True).bgr
+    canvas = file.read(color=True).bgr  # drawn on in place: a copy would double the memory
+    _draw(canvas, analysis)
     try:
-        done, encoded = cv2.imencode(EXTENSIONS[media_type], annotate(image_bgr, analysis))
+        done, encoded = cv2.imencode(EXTENSIONS[media_type], canvas)
     except cv2.error:
         done = False
     if not done:
         raise CannotDraw(f"{analysis.width}x{analysis.height} pixels do not fit into {media_type}")
+    del canvas
     return encoded.tobytes()
 
 
 def annotate(image_bgr: NDArray[np.uint8], analysis: Analysis) -> NDArray[np.uint8]:
     """A copy of the upright picture with what `analysis.threshold` shows drawn into it."""
     canvas = image_bgr.copy()
+    _draw(canvas, analysis)
+    return canvas
+
+
+def _draw(canvas: NDArray[np.uint8], analysis: Analysis) -> None:
     height, width = canvas.shape[:2]
     unit = max(width, height) / 1000
     thickness = max(1, round(3 * unit))
@@ -58,7 +65,6 @@ def annotate(image_bgr: NDArray[np.uint8], analysis: Analysis) -> NDArray[np.uin
     for label, color in zip(labels, cycle(COLORS_BGR)):
         if label:
             _write(canvas, label, color)
-    return canvas
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,46 +1,46 @@
-"""Places and turns."""
+"""The bounded queue for CPU-heavy work."""
 
 import threading
-import time
 
 import pytest
 
+from app.deadline import Deadline
 from app.errors import Busy, TookTooLong
-from app.turns import Turns
+from app.work_queue import WorkQueue
 
 
 def soon(seconds=10.0):
-    return time.perf_counter() + seconds
+    return Deadline.after(seconds)
 
 
-def test_work_returns_and_raises_as_if_it_were_done_here():
-    turns = Turns(at_once=1, places=1)
-    assert turns.do(lambda: 42, until=soon()) == 42
+def test_work_requeue_and_raises_as_if_it_were_done_here():
+    queue = WorkQueue(concurrency=1, capacity=1)
+    assert queue.run(lambda: 42, deadline=soon()) == 42
     with pytest.raises(ZeroDivisionError):
-        turns.do(lambda: 1 / 0, until=soon())
+        queue.run(lambda: 1 / 0, deadline=soon())
 
     def late():
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        turns.do(late, until=soon())
+        queue.run(late, deadline=soon())
 
 
 def test_who_finds_no_place_is_sent_away_at_once():
-    turns = Turns(at_once=1, places=2)
-    with turns.place():
-        with turns.place(), pytest.raises(Busy), turns.place():
+    queue = WorkQueue(concurrency=1, capacity=2)
+    with queue.slot():
+        with queue.slot(), pytest.raises(Busy), queue.slot():
             pytest.fail("there was a third place")
-        with turns.place():
+        with queue.slot():
             pass  # it is free again
-    with pytest.raises(ZeroDivisionError), turns.place():
+    with pytest.raises(ZeroDivisionError), queue.slot():
         raise ZeroDivisionError
-    with turns.place(), turns.place():
+    with queue.slot(), queue.slot():
         pass  # also after an error
 
 
 def test_so_many_are_at_work_and_the_others_wait():
-    turns = Turns(at_once=2, places=9)
+    queue = WorkQueue(concurrency=2, capacity=9)
     both, go = threading.Barrier(3), threading.Event()
     begun = []
 
@@ -53,7 +53,9 @@ def test_so_many_are_at_work_and_the_others_wait():
 
     answers = []
     threads = [
-        threading.Thread(target=lambda n=n: answers.append(turns.do(lambda: work(n), until=soon())))
+        threading.Thread(
+            target=lambda n=n: answers.append(queue.run(lambda: work(n), deadline=soon()))
+        )
         for n in range(4)
     ]
     for thread in threads:
@@ -67,7 +69,7 @@ def test_so_many_are_at_work_and_the_others_wait():
 
 
 def test_what_still_waits_when_its_time_is_over_is_never_done():
-    turns = Turns(at_once=1, places=9)
+    queue = WorkQueue(concurrency=1, capacity=9)
     started, go = threading.Event(), threading.Event()
     done = []
 
@@ -77,10 +79,10 @@ def test_what_still_waits_when_its_time_is_over_is_never_done():
         done.append("long")
 
     with pytest.raises(TookTooLong):
-        turns.do(long, until=soon(0.05))
+        queue.run(long, deadline=soon(0.05))
     assert started.is_set()
     with pytest.raises(TookTooLong):
-        turns.do(lambda: done.append("waits"), until=soon(0.05))
+        queue.run(lambda: done.append("waits"), deadline=soon(0.05))
     go.set()
-    turns.do(lambda: done.append("next"), until=soon())
+    queue.run(lambda: done.append("next"), deadline=soon())
     assert done == ["long", "next"]

@@ -1,0 +1,67 @@
+"""Finds the end of a chunked body, so that a request is handled when all of it was received.
+
+gunicorn's parser decodes the body afterwards and alone decides whether it is well formed. Where
+this scanner sees something that cannot be right, it stops, and the parser says what is wrong.
+"""
+
+import re
+
+LONGEST_LINE = 1_000  # of a chunk's size with its extensions, and of a trailer
+LONGEST_TRAILERS = 16_000
+SPARE_FRAMING = 64_000
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+
+
+class TooMuchFraming(Exception):
+    """The chunks are so small that most of the body is their sizes."""
+
+
+class ChunkScanner:
+    """Fed with a body as it arrives; bytes that follow the body may be fed too."""
+
+    def __init__(self) -> None:
+        self.data_bytes = 0
+        self._framing_bytes = 0
+        self._line = bytearray()
+        self._skip = 0  # bytes of the chunk at hand, and of the line break after it
+        self._in_trailers = False
+        self._trailer_bytes = 0
+        self.ended = False
+
+    def feed(self, data: bytes) -> bool:
+        """Returns whether the body has ended, or cannot be right. Raises TooMuchFraming."""
+        position = 0
+        while position < len(data) and not self.ended:
+            if self._skip:
+                step = min(self._skip, len(data) - position)
+                self._skip -= step
+                position += step
+                continue
+            end = data.find(b"\n", position)
+            self._line += data[position : end + 1 if end >= 0 else len(data)]
+            position = end + 1 if end >= 0 else len(data)
+            if len(self._line) > LONGEST_LINE:
+                self.ended = True
+            elif end >= 0:
+                self._end_line(bytes(self._line))
+                self._line.clear()
+        return self.ended
+
+    def _end_line(self, line: bytes) -> None:
+        self._framing_bytes += len(line) + 2
+        if self._framing_bytes > SPARE_FRAMING + self.data_bytes:
+            raise TooMuchFraming
+        if self._in_trailers:
+            self._trailer_bytes += len(line)
+            self.ended = line == b"\r\n" or self._trailer_bytes > LONGEST_TRAILERS
+            return
+        size = _SIZE.match(line)
+        if size is None or not line.endswith(b"\r\n"):
+            self.ended = True
+            return
+        chunk = int(size[0], 16)
+        self.data_bytes += chunk
+        if chunk:
+            self._skip = chunk + 2
+        else:
+            self._in_trailers = True

@@ -1,0 +1,91 @@
+"""Bounded queue for CPU-heavy requests.
+
+A worker process runs `concurrency` jobs at a time and lets `capacity` requests in. A request beyond
+that is rejected with `Busy` (503). A request that misses its deadline gets `TookTooLong` (503);
+work that has not started by then is cancelled.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+from app.deadline import Deadline
+from app.errors import Busy, TookTooLong
+
+T = TypeVar("T")
+TOO_LATE = "it was not done in time: try again"
+
+
+class WorkQueue:
+    """Threads of its own run the work, so a request that waits for its client or for the database
+    blocks no work, and what a thread needs (a cascade and its buffers) exists `concurrency` times.
+    The threads start when they are first needed, after the fork.
+    """
+
+    def __init__(self, *, concurrency: int, capacity: int) -> None:
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="work")
+        self._slots = threading.BoundedSemaphore(capacity)
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold one of the `capacity` slots. Raises Busy at once when all are taken."""
+        if not self._slots.acquire(blocking=False):
+            raise Busy("the service works on as many images as it can take: try again soon")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def run(self, work: Callable[[], T], *, deadline: Deadline) -> T:
+        """Return or raise what `work` returns or raises, if it ends by the deadline.
+
+        Raises TookTooLong. Work that has started must stop by itself at the same deadline; until
+        then it must change nothing.
+        """
+        deadline.check()
+        future = self._threads.submit(work)
+        done, _ = wait([future], timeout=deadline.left())
+        # `cancel` fails for work that runs and for work that ended just after the wait.
+        if not done and (future.cancel() or not future.done()):
+            raise TookTooLong(TOO_LATE)
+        return future.result()
+
+
+class Budget:
+    """A limited amount of something, such as bytes, that jobs of different sizes share."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._left = limit
+        self._changed = threading.Condition()
+
+    def take(self, amount: int, *, deadline: Deadline) -> int:
+        """Wait until `amount` is free, and take it. More than `limit` counts as `limit`, so such a
+        job runs alone. Returns the amount to `give` back.
+
+        Raises TookTooLong at the deadline.
+        """
+        amount = min(amount, self.limit)
+        with self._changed:
+            seconds = max(0.0, deadline.left())
+            if not self._changed.wait_for(lambda: self._left >= amount, timeout=seconds):
+                raise TookTooLong(TOO_LATE)
+            self._left -= amount
+        return amount
+
+    def give(self, amount: int) -> None:
+        """Return an amount that `take` returned."""
+        with self._changed:
+            self._left += amount
+            self._changed.notify_all()
+
+    @contextmanager
+    def taken(self, amount: int, *, deadline: Deadline) -> Iterator[None]:
+        """`take` and, afterwards, `give`."""
+        amount = self.take(amount, deadline=deadline)
+        try:
+            yield
+        finally:
+            self.give(amount)
