@@ -1,0 +1,37 @@
+"""Deadline: the time by which a request must be answered.
+
+The API makes one for each request and passes it down to everything that works for the request:
+the queue, the vision pipeline and the store. Long work calls `check` between its steps, so that it
+stops soon after nobody waits for its result any more.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from app.errors import TookTooLong
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in time. `until` is in seconds on the clock of `time.perf_counter`."""
+
+    until: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Self:
+        """The deadline that is `seconds` from now."""
+        return cls(time.perf_counter() + seconds)
+
+    def left(self) -> float:
+        """Seconds that are left: 0 or less when the deadline has passed, infinite for NEVER."""
+        return self.until - time.perf_counter()
+
+    def check(self) -> None:
+        """Raise TookTooLong when the deadline has passed."""
+        if self.left() <= 0:
+            raise TookTooLong("the request was not answered in time: try again")
+
+
+NEVER = Deadline(math.inf)
