@@ -39,8 +39,8 @@ class Turns:
     def do(self, work: Callable[[], T], *, until: float) -> T:
         """What `work` returns or raises, if that is by time.perf_counter() `until`.
 
-        Raises TookTooLong. Then work that still waited is never done, and what is being done goes
-        on to its end, whose result nobody takes: it must change nothing.
+        Raises TookTooLong. Then work that still waited is never done. Work that has begun has to
+        stop by itself, at the same deadline; until then it must change nothing.
         """
         left = until - time.perf_counter()
         if left <= 0:

@@ -5,6 +5,7 @@ from typing import TypeVar, cast
 
 from flask import current_app, g
 
+from app.deadline import Deadline
 from app.errors import UnusableUrl
 from app.fetch import Fetcher
 from app.settings import Settings
@@ -26,9 +27,14 @@ def turns() -> Turns:
     return cast(Turns, current_app.extensions["turns"])
 
 
+def deadline() -> Deadline:
+    """The time by which the request must be answered."""
+    return Deadline(g.began + settings().request_seconds)
+
+
 def in_turn(work: Callable[[], T]) -> T:
     """What `work` returns or raises, done when it is this request's turn. Raises TookTooLong."""
-    return turns().do(work, until=g.began + settings().request_seconds)
+    return turns().do(work, until=deadline().until)
 
 
 def fetch(url: str) -> bytes:

@@ -19,7 +19,7 @@ from app.api.arguments import (
     PageRequest,
 )
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
-from app.api.current import engine, in_turn, settings, turns
+from app.api.current import deadline, engine, in_turn, settings, turns
 from app.api.documents import View, image_document, image_page_document, mood_document
 from app.api.metrics import observe
 from app.api.pictures import read_pictures
@@ -166,11 +166,11 @@ class ImageMood(MethodView):
 def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -> Response:
     if accepted in PICTURE_TYPES:
         analysis, drawn = analyse_and_draw(
-            engine(), picture, asked.options, media_type=accepted, do=in_turn
+            engine(), picture, asked.options, media_type=accepted, do=in_turn, deadline=deadline()
         )
         response = Response(drawn, content_type=accepted)
     else:
-        analysis = analyse(engine(), picture, asked.options, do=in_turn)
+        analysis = analyse(engine(), picture, asked.options, do=in_turn, deadline=deadline())
         response = jsonify(image_document(analysis, asked.view))
     observe(analysis)
     if asked.options.store:
@@ -191,7 +191,7 @@ def _answer_several(
     images, errors = [], []
     for index, picture in enumerate(pictures):
         try:
-            analysis = analyse(engine(), picture, asked.options, do=in_turn)
+            analysis = analyse(engine(), picture, asked.options, do=in_turn, deadline=deadline())
         except Exception as error:  # whatever it is, the client must learn what was kept
             errors.append((index, picture.file_name, as_problem(error)))
         else:

@@ -8,7 +8,7 @@ from flask.views import MethodView
 from app.analyse import Options, analyse
 from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
-from app.api.current import engine, in_turn, turns
+from app.api.current import deadline, engine, in_turn, turns
 from app.api.documents import View, image_document
 from app.api.metrics import observe
 from app.api.pictures import picture_from_json, read_json
@@ -38,6 +38,6 @@ class Index(MethodView):
         options = Options(asked["threshold"])
         (picture,) = with_retries([picture], options)
         with turns().place():
-            analysis = analyse(engine(), picture, options, do=in_turn)
+            analysis = analyse(engine(), picture, options, do=in_turn, deadline=deadline())
         observe(analysis)
         return {"message": "image received", **image_document(analysis, View())}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 
+from app.deadline import NEVER, Deadline
 from app.errors import (
     EmotionError,
     ImageTooLarge,
@@ -84,10 +85,11 @@ class Engine:
         model: str | None = None,
         detector: str | None = None,
         wanted: Wanted = ALL_FACES,
+        deadline: Deadline = NEVER,
     ) -> Analysis:
         """The whole answer for one picture file; nothing is stored.
 
-        Raises the errors of `ImageFile` and `pipeline`, and ImageTooLarge.
+        Raises the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
         """
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
@@ -97,7 +99,7 @@ class Engine:
         chosen = self.pipeline(pipeline, model, detector, wanted)
         stopwatch = Stopwatch()
         file = ImageFile(data, max_pixels=self._max_pixels)
-        raster, faces, dropped = chosen.run(file, stopwatch)
+        raster, faces, dropped = chosen.run(file, stopwatch, deadline)
         width, height = raster.size_wh
         return Analysis(
             file_name=file_name,

@@ -1,11 +1,15 @@
 """The ONNX Runtime session: the only place that knows threads, memory and batches."""
 
-from collections.abc import Mapping, Sequence
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
 
 Shape = tuple[int, ...]
@@ -36,6 +40,7 @@ class OnnxSession:
     """
 
     def __init__(self, weights: bytes, *, shapes: Mapping[Shape, Shape], threads: int) -> None:
+        self._shapes = dict(shapes)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -57,34 +62,78 @@ class OnnxSession:
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(uint8)":
             raise ModelUnavailable("the weights must take one tensor of uint8")
-        for shape, answer in shapes.items():
+        for shape in shapes:
             if not _takes(inputs[0].shape[1:], shape):
                 raise ModelUnavailable(f"the weights must take items of shape {shape}")
-            self._input = inputs[0].name
-            self._probe(shape, answer)
+        self._input = inputs[0].name
+        for shape in shapes:
+            self._probe(shape)
 
-    def _probe(self, shape: Shape, expected: Shape) -> None:
+    def _probe(self, shape: Shape) -> None:
         """Run a flat and a noisy item in one batch: flat ones find divisions by zero."""
         noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        try:
-            answer = self.run(np.stack([np.zeros_like(noise), noise]))
-        except Exception as error:
-            raise ModelUnavailable(f"the weights cannot take a batch of two {shape}") from error
-        if answer.shape != (2, *expected) or answer.dtype != np.float32:
-            raise ModelUnavailable(
-                f"the weights answer two items with {answer.dtype} of shape {answer.shape}, "
-                f"expected float32 of {(2, *expected)}, as the card says"
-            )
-        if not np.isfinite(answer).all():
-            raise ModelUnavailable("the weights answer with NaN or infinity")
+        self.run(np.stack([np.zeros_like(noise), noise]))
 
-    def run(self, items: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Answers (n, …) float32 for `items` (n, …) uint8, n at least 1."""
+    def run(self, items: NDArray[np.uint8], deadline: Deadline = NEVER) -> NDArray[np.float32]:
+        """Answers (n, …) float32 for `items` (n, …) uint8, n at least 1.
+
+        Raises TookTooLong soon after the deadline, and ModelUnavailable when the graph fails on
+        these items or answers with another shape than expected, NaN or infinity.
+        """
         chunks = [
-            self._session.run(None, {self._input: items[start : start + MAX_BATCH]})[0]
+            self._run_batch(items[start : start + MAX_BATCH], deadline)
             for start in range(0, len(items), MAX_BATCH)
         ]
         return np.concatenate(chunks)
+
+    def _run_batch(self, batch: NDArray[np.uint8], deadline: Deadline) -> NDArray[np.float32]:
+        shape = batch.shape[1:]
+        expected = (len(batch), *self._shapes[shape])
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = 4
+        deadline.check()
+        try:
+            with _terminated_at(deadline, options):
+                answer = self._session.run(None, {self._input: batch}, options)[0]
+        except Exception as error:  # see above
+            deadline.check()
+            raise ModelUnavailable(
+                f"the weights cannot take a batch of {len(batch)} items of shape {shape}"
+            ) from error
+        if not isinstance(answer, np.ndarray):
+            raise ModelUnavailable("the weights must answer with a tensor")
+        if answer.shape != expected or answer.dtype != np.float32:
+            raise ModelUnavailable(
+                f"the weights answer {len(batch)} items with {answer.dtype} of shape "
+                f"{answer.shape}, expected float32 of {expected}, as the card says"
+            )
+        if not np.isfinite(answer).all():
+            raise ModelUnavailable("the weights answer with NaN or infinity")
+        return answer
+
+
+@contextmanager
+def _terminated_at(deadline: Deadline, options: onnxruntime.RunOptions) -> Iterator[None]:
+    """Let ONNX Runtime stop a run between two of its operators once the deadline has passed."""
+    if deadline.left() == math.inf:
+        yield
+        return
+    timer = threading.Timer(max(0.0, deadline.left()), setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def naming(model: str) -> Iterator[None]:
+    """Put the model's name in front of what ModelUnavailable says."""
+    try:
+        yield
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"model {model!r}: {error}") from error
 
 
 def _takes(declared: Sequence[object], shape: Shape) -> bool:

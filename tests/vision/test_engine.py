@@ -8,6 +8,7 @@ import cv2
 import pytest
 from PIL import Image
 
+from app.deadline import NEVER
 from app.errors import ImageTooLarge, InvalidCard, ModelUnavailable, UnknownDetector, UnknownModel
 from app.vision import classifier
 from app.vision.detectors import DETECTORS
@@ -52,7 +53,7 @@ def test_an_analysis_says_all_there_is_to_say(make_engine):
 
 def test_faces_come_largest_first_and_only_so_many(make_engine, monkeypatch):
     class Sizes(StubDetector):
-        def detect(self, raster, min_face_px):
+        def detect(self, raster, min_face_px, deadline=NEVER):
             sides = [(0, 10), (20, 30), (60, 20), (80, 20)]
             return [Detection(Box(x, 0, x + side, side)) for x, side in sides]
 
@@ -69,7 +70,7 @@ BOXES = [(0, 10, 0.9), (20, 30, 0.2), (60, 20, 0.6), (80, 20, 0.7)]  # x, side, 
 
 
 class Scored(StubDetector):
-    def detect(self, raster, min_face_px):
+    def detect(self, raster, min_face_px, deadline=NEVER):
         return [Detection(Box(x, 0, x + side, side), score) for x, side, score in BOXES]
 
 
@@ -115,7 +116,7 @@ def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monke
             assert longer_side == 1600
             return 20 / min_face_px
 
-        def detect(self, raster, min_face_px):
+        def detect(self, raster, min_face_px, deadline=NEVER):
             seen.append((raster.gray.shape, raster.scale, min_face_px))
             return [Detection(Box(800, 0, 1600, 800))]
 
