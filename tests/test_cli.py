@@ -12,6 +12,7 @@ from app import create_app
 from app.settings import Settings
 from app.store import queries
 from app.store.migrate import upgrade
+from app.vision import folders
 from tests.conftest import card_document, picture
 from tests.graphs import write_graph
 from tests.store.test_queries import HAPPY, analysis
@@ -28,7 +29,8 @@ def app(tmp_path):
     )
 
 
-def test_a_model_is_installed_listed_and_offered(app, tmp_path):
+def test_a_model_is_installed_listed_and_offered(app, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
     weights = write_graph(tmp_path / "some.onnx")
     (tmp_path / "card.json").write_text(json.dumps(card_document("mine") | {"weights": {}}))
     run = app.test_cli_runner()

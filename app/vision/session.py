@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
+from app.vision.probe import try_out
 
 Shape = tuple[int, ...]
 
 # All faces of a picture are one batch, up to this many: an operator may allow pictures with more,
 # and memory must stay bounded then too.
 MAX_BATCH = 256
+MOST_CHANNELS = 3  # of an item; its other sides are pixels
 
 # What the runtime says of a graph it refuses (its own words may hold paths), and what we say.
+NO_GRAPH = "are not a graph that runs"
 _REFUSALS = (
+    ("alloc", "take more memory than is allowed"),
     ("External data", "keep part of themselves in another file; export them as one file"),
     ("No Op registered", "use an operator that this ONNX Runtime does not have"),
     ("is not a registered function/op", "use an operator that this ONNX Runtime does not have"),
@@ -30,7 +34,7 @@ _REFUSALS = (
 )
 
 
-class OnnxSession:
+class LocalSession:
     """One set of weights, ready to run. Make it after the fork: its threads do not survive one.
 
     `shapes` says of each shape that an item of a batch may have (uint8) which shape its answer has
@@ -58,7 +62,7 @@ class OnnxSession:
                 weights, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime's own exceptions share no other base
-            raise ModelUnavailable(f"the weights {_refusal(str(error))}") from error
+            raise ModelUnavailable(f"the weights {_refusal(str(error), NO_GRAPH)}") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(uint8)":
             raise ModelUnavailable("the weights must take one tensor of uint8")
@@ -97,9 +101,8 @@ class OnnxSession:
                 answer = self._session.run(None, {self._input: batch}, options)[0]
         except Exception as error:  # see above
             deadline.check()
-            raise ModelUnavailable(
-                f"the weights cannot take a batch of {len(batch)} items of shape {shape}"
-            ) from error
+            refusal = f"cannot take a batch of {len(batch)} items of shape {shape}"
+            raise ModelUnavailable(f"the weights {_refusal(str(error), refusal)}") from error
         if not isinstance(answer, np.ndarray):
             raise ModelUnavailable("the weights must answer with a tensor")
         if answer.shape != expected or answer.dtype != np.float32:
@@ -110,6 +113,15 @@ class OnnxSession:
         if not np.isfinite(answer).all():
             raise ModelUnavailable("the weights answer with NaN or infinity")
         return answer
+
+
+class OnnxSession(LocalSession):
+    """A session whose weights have been tried in another process before: see probe.py."""
+
+    def __init__(self, weights: bytes, *, shapes: Mapping[Shape, Shape], threads: int) -> None:
+        sizes = frozenset(side for shape in shapes for side in shape if side > MOST_CHANNELS)
+        try_out("onnx", weights, [*shapes.items()], sizes=sizes)
+        super().__init__(weights, shapes=shapes, threads=threads)
 
 
 @contextmanager
@@ -144,5 +156,5 @@ def _takes(declared: Sequence[object], shape: Shape) -> bool:
     )
 
 
-def _refusal(said: str) -> str:
-    return next((ours for theirs, ours in _REFUSALS if theirs in said), "are not a graph that runs")
+def _refusal(said: str, otherwise: str) -> str:
+    return next((ours for theirs, ours in _REFUSALS if theirs in said), otherwise)

@@ -7,7 +7,14 @@ from onnx import TensorProto
 from app.deadline import Deadline
 from app.errors import ModelUnavailable, TookTooLong
 from app.vision.session import OnnxSession
-from tests.graphs import SIDE, endless_graph, graph, write_external
+from tests.graphs import (
+    SIDE,
+    endless_graph,
+    graph,
+    nan_when_black_graph,
+    pairs_only_graph,
+    write_external,
+)
 
 
 def session(weights, **changes):
@@ -77,31 +84,16 @@ def test_a_run_after_the_deadline_is_not_begun():
 
 def test_an_answer_that_is_no_number_is_refused_at_each_run():
     """The graph is sound for the noise that it is tried on."""
-    made = session(log_graph())
+    made = session(nan_when_black_graph())
     assert np.isfinite(made.run(items(0, 1))).all()
     with pytest.raises(ModelUnavailable, match="NaN or infinity"):
         made.run(items(0))
 
 
-def log_graph():
-    """The logarithm of the brightest pixel: infinite for a black batch only."""
-    from onnx import helper, numpy_helper
-
-    nodes = [
-        helper.make_node("Cast", ["crops"], ["grey"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMax", ["grey"], ["brightest"], keepdims=0),
-        helper.make_node("Log", ["brightest"], ["log"]),
-        helper.make_node("Flatten", ["grey"], ["pixels"]),
-        helper.make_node("MatMul", ["pixels", "weights"], ["product"]),
-        helper.make_node("Add", ["product", "log"], ["logits"]),
-    ]
-    value = helper.make_tensor_value_info
-    made = helper.make_graph(
-        nodes,
-        "g",
-        [value("crops", TensorProto.UINT8, ["n", 1, SIDE, SIDE])],
-        [value("logits", TensorProto.FLOAT, ["n", 8])],
-        [numpy_helper.from_array(np.zeros((SIDE * SIDE, 8), np.float32), "weights")],
-    )
-    opsets = [helper.make_opsetid("", 18)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+def test_an_answer_of_another_shape_is_refused_at_each_run():
+    """It is right for the two items that it is tried on."""
+    made = session(pairs_only_graph())
+    assert made.run(items(1, 2)).shape == (2, 8)
+    for others in (items(1, 2, 3), items(*range(5))):
+        with pytest.raises(ModelUnavailable, match=r"expected float32 of \(\d, 8\)"):
+            made.run(others)
