@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from app.errors import ModelUnavailable
@@ -35,6 +36,8 @@ OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "00169af2dcad2199861c32018f875114dd9e70c60046eeec3a1bf2d94cd66cd7": (64,),  # vgg13_8_int8
 }
 
+# Trials take memory, and many folders may be checked at a time.
+_trials = threading.BoundedSemaphore(2)
 _verdicts: dict[tuple[str, str], str | None] = {}
 
 
@@ -49,7 +52,8 @@ def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset
     if key not in _verdicts:
         if len(_verdicts) >= MOST_VERDICTS:
             _verdicts.clear()
-        _verdicts[key] = _run(runtime, text, weights)
+        with _trials:
+            _verdicts[key] = _run(runtime, text, weights)
     if problem := _verdicts[key]:
         raise ModelUnavailable(problem)
 

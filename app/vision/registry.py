@@ -1,12 +1,13 @@
 """The models of one kind in the models folder: which of them work, and each loaded once.
 
 A folder is checked when it is found and again when its files change. The check loads the model and
-runs it, see session.py. It happens in a thread of its own, so that a client that asks for the list
-waits for a slow one for WAIT_SECONDS only.
+runs it, see session.py. Each check has a thread of its own: a slow one delays neither the others
+nor, for more than WAIT_SECONDS, a client that asks for the list.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ class ModelRegistry(Generic[Model]):
         self._models: LoadOnce[Model] = LoadOnce()
         self._cards: dict[str, tuple[State, ModelCard]] = {}
         self._lock = threading.Lock()
-        self._checker: threading.Thread | None = None
+        self._running: dict[str, tuple[threading.Thread, float]] = {}
 
     def get(self, name: str | None) -> Model:
         """The model of that name, the default where None. Raises UnknownModel, or ModelUnavailable
@@ -127,15 +128,10 @@ class ModelRegistry(Generic[Model]):
         return model
 
     def statuses(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
-        """Every model as it lies on the disk. One that is not checked after `wait` seconds has the
-        problem that it is still being checked; None waits for all."""
-        if not all(self._is_checked(folder) for folder in self._of_kind()):
-            with self._lock:
-                if self._checker is None or not self._checker.is_alive():
-                    self._checker = threading.Thread(target=self._check_all, daemon=True)
-                    self._checker.start()
-                checker = self._checker
-            checker.join(wait)
+        """Every model as it lies on the disk. One whose check has not ended `wait` seconds after it
+        began has the problem BEING_CHECKED; None waits for all."""
+        for checker, began in self._checkers():
+            checker.join(None if wait is None else max(0.0, began + wait - time.monotonic()))
         return [self._status(folder) for folder in self._of_kind()]
 
     def _find(self, name: str) -> ModelFolder | None:
@@ -149,10 +145,18 @@ class ModelRegistry(Generic[Model]):
         failure = self._models.failure(folder.name, folder.state)
         return state == folder.state or failure is not None
 
-    def _check_all(self) -> None:
-        for folder in self._of_kind():
-            if not self._is_checked(folder):
-                self._check(folder)
+    def _checkers(self) -> list[tuple[threading.Thread, float]]:
+        """The threads that check what is not checked, one for each folder, so that none waits for
+        another, and when they began."""
+        with self._lock:
+            unchecked = [folder for folder in self._of_kind() if not self._is_checked(folder)]
+            for folder in unchecked:
+                checker, _ = self._running.get(folder.name, (None, 0.0))
+                if checker is None or not checker.is_alive():
+                    checker = threading.Thread(target=self._check, args=(folder,), daemon=True)
+                    self._running[folder.name] = checker, time.monotonic()
+                    checker.start()
+            return [self._running[folder.name] for folder in unchecked]
 
     def _check(self, folder: ModelFolder) -> None:
         try:
