@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from app.deadline import NEVER, Deadline
 from app.errors import CannotDraw
 from app.store import queries, retries
 from app.store.retries import AlreadyKept, Retry
@@ -60,10 +61,15 @@ class Options:
 
 
 def analyse(
-    engine: Engine, picture: Picture | Link, options: Options, *, do: Do = at_once
+    engine: Engine,
+    picture: Picture | Link,
+    options: Options,
+    *,
+    do: Do = at_once,
+    deadline: Deadline = NEVER,
 ) -> Analysis:
     """Find the faces, name their emotions and, unless told not to store, commit the answer. `do`
-    does what needs the CPU.
+    does what needs the CPU, which stops soon after the deadline.
 
     Raises what `Link.fetch`, `Engine.analyse`, `queries.save` and `do` raise, and KeyReused; then
     nothing is kept.
@@ -71,7 +77,7 @@ def analyse(
     if kept := _kept(picture):
         return kept
     here = _here(engine, picture, options)
-    return _keep(do(lambda: _find(engine, here, options)), here, options)
+    return _keep(do(lambda: _find(engine, here, options, deadline)), here, options)
 
 
 def analyse_and_draw(
@@ -82,6 +88,7 @@ def analyse_and_draw(
     media_type: str,
     do: Do = at_once,
     reserve: Callable[[int], None] = lambda pixels: None,
+    deadline: Deadline = NEVER,
 ) -> tuple[Analysis, bytes]:
     """`analyse` and the file of the annotated picture, as image/png or image/jpeg.
 
@@ -92,9 +99,11 @@ def analyse_and_draw(
     if kept and isinstance(picture, Link):
         raise _no_longer_there()
     here = _here(engine, picture, options)
-    found = kept or do(lambda: _find(engine, here, options))
+    found = kept or do(lambda: _find(engine, here, options, deadline))
     reserve(found.width * found.height)
-    drawn = do(lambda: annotated_picture(here.data, found, media_type=media_type))
+    drawn = do(
+        lambda: annotated_picture(here.data, found, media_type=media_type, deadline=deadline)
+    )
     stored = kept or _keep(found, here, options)
     if isinstance(picture, Link) and options.store and "store" not in stored.timings_ms:
         raise _no_longer_there()  # somebody else was quicker, and may have fetched another picture
@@ -116,7 +125,7 @@ def _here(engine: Engine, picture: Picture | Link, options: Options) -> Picture:
     return Picture(picture.fetch(picture.url), picture.file_name, picture.retry)
 
 
-def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
+def _find(engine: Engine, picture: Picture, options: Options, deadline: Deadline) -> Analysis:
     return engine.analyse(
         picture.data,
         file_name=picture.file_name,
@@ -125,6 +134,7 @@ def _find(engine: Engine, picture: Picture, options: Options) -> Analysis:
         model=options.model,
         detector=options.detector,
         wanted=options.wanted,
+        deadline=deadline,
     )
 
 

@@ -92,7 +92,7 @@ def _migrate(move: Callable[[str], None], revision: str) -> None:
 def list_models() -> None:
     """Every model and whether it can be used."""
     engine: Engine = current_app.extensions["engine"]
-    for status in engine.models():
+    for status in engine.models(wait=None):
         if status.card is None:
             click.echo(f"{status.name}\tbroken: {status.problem}")
         else:

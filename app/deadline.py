@@ -28,9 +28,12 @@ class Deadline:
         """Seconds that are left: 0 or less when the deadline has passed, infinite for NEVER."""
         return self.until - time.perf_counter()
 
-    def check(self) -> None:
-        """Raise TookTooLong when the deadline has passed."""
-        if self.left() <= 0:
+    def check(self, seconds: float = 0.0) -> None:
+        """Raise TookTooLong when no more than `seconds` are left.
+
+        Work that cannot be stopped says with `seconds` how long it takes.
+        """
+        if self.left() <= seconds:
             raise TookTooLong("the request was not answered in time: try again")
 
 

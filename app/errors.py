@@ -91,6 +91,12 @@ class UnfitDetector(EmotionError):
     field = "detector"
 
 
+class TooMuchWork(EmotionError):
+    """The detector would need far longer for this image than a request may take."""
+
+    field = "detector"
+
+
 class CannotDraw(EmotionError):
     """The annotated picture does not fit into the file type that was asked for."""
 

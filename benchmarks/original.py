@@ -18,7 +18,7 @@ import numpy as np
 from flask import Flask, request
 
 from app.vision.classifier import Classifier
-from app.vision.detectors.haar import CASCADE
+from app.vision.detectors.cascade import CASCADE
 from app.vision.image import crop_face
 from app.vision.types import Box
 

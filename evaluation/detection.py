@@ -26,9 +26,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from app.errors import ModelUnavailable
-from app.vision.card import CARD_FILE, SINGLE_SHOT, read_document, write_card
+from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
+from app.vision.folders import CARD_FILE, read_document
 from app.vision.image import ImageFile
 from app.vision.types import Detection
 from evaluation.boxes import BoxScores, score_boxes, tally

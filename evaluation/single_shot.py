@@ -22,7 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from app.errors import ModelUnavailable
-from app.vision.card import SINGLE_SHOT, read_document, write_card
+from app.vision.card import SINGLE_SHOT, write_card
+from app.vision.folders import read_document
 from app.vision.image import ImageFile
 from app.vision.single_shot import SingleShotNet
 from benchmarks.pictures import photographs as enlarged

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.deadline import NEVER
 from app.vision.card import SINGLE_SHOT
 from app.vision.engine import Engine
 from app.vision.types import Analysis, Wanted
@@ -44,7 +45,12 @@ class System:
     def analyse(self, engine: Engine, data: bytes) -> Analysis:
         wanted = Wanted(min_face_px=EVERYTHING_PX) if self.any_size else Wanted()
         return engine.analyse(
-            data, file_name="picture", threshold=0.0, wanted=wanted, **dict(self.options)
+            data,
+            file_name="picture",
+            threshold=0.0,
+            wanted=wanted,
+            deadline=NEVER,
+            **dict(self.options),
         )
 
     def __str__(self) -> str:

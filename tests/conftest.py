@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from PIL import Image
 from sqlalchemy import create_engine, make_url, text
 
 from app import create_app
+from app.deadline import NEVER, Deadline
 from app.settings import ROOT, Settings
 from app.store.migrate import upgrade
 from app.store.tables import db
@@ -67,7 +69,7 @@ class StubSession:
         ((self.outputs,),) = shapes.values()
         self.batches: list[int] = []
 
-    def run(self, crops: np.ndarray) -> np.ndarray:
+    def run(self, crops: np.ndarray, deadline: Deadline) -> np.ndarray:
         assert crops.dtype == np.uint8
         self.batches.append(len(crops))
         logits = np.zeros((len(crops), self.outputs), np.float32)
@@ -85,6 +87,7 @@ class StubDetector:
     description = "boxes for tests"
     needs_color = False
     min_face_share = 0.05
+    max_pixels = math.inf
     box_scale = 1.0
 
     @classmethod
@@ -94,7 +97,9 @@ class StubDetector:
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
         return 1.0
 
-    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+    def detect(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[Detection]:
         width, height = raster.size_wh
         return [
             Detection(Box(x, 5, x + 40, min(45, height)), 0.75)

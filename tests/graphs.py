@@ -52,6 +52,111 @@ def graph(
     )
 
 
+def endless_graph(*, outputs: int = 8, while_darker_than: int | None = None) -> bytes:
+    """A graph that counts for ever, or as long as the first pixel is darker than that."""
+    values = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["still"]),
+            helper.make_node("Add", ["count", "one"], ["counted"]),
+        ],
+        "body",
+        [
+            values("turn", TensorProto.INT64, []),
+            values("go_on", TensorProto.BOOL, []),
+            values("count", TensorProto.FLOAT, [1]),
+        ],
+        [values("still", TensorProto.BOOL, []), values("counted", TensorProto.FLOAT, [1])],
+    )
+    limit = 256 if while_darker_than is None else while_darker_than
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["grey"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["grey"], ["brightest"], keepdims=0),
+        helper.make_node("Less", ["brightest", "limit"], ["dark"]),
+        helper.make_node("Loop", ["", "dark", "zero"], ["counts"], body=body),
+        helper.make_node("Flatten", ["grey"], ["pixels"]),
+        helper.make_node("MatMul", ["pixels", "weights"], ["product"]),
+        helper.make_node("Add", ["product", "counts"], ["logits"]),
+    ]
+    initial = [
+        numpy_helper.from_array(np.array(limit, np.float32), "limit"),
+        numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
+        numpy_helper.from_array(np.ones(1, np.float32), "one"),
+        numpy_helper.from_array(np.zeros((SIDE * SIDE, outputs), np.float32), "weights"),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [values("crops", TensorProto.UINT8, ["n", 1, SIDE, SIDE])],
+        [values("logits", TensorProto.FLOAT, ["n", outputs])],
+        initial,
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def nan_when_black_graph(outputs: int = 8) -> bytes:
+    """The logarithm of the brightest pixel is added: no number for a batch that is all black."""
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["grey"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["grey"], ["brightest"], keepdims=0),
+        helper.make_node("Log", ["brightest"], ["log"]),
+        helper.make_node("Flatten", ["grey"], ["pixels"]),
+        helper.make_node("MatMul", ["pixels", "weights"], ["product"]),
+        helper.make_node("Add", ["product", "log"], ["logits"]),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [value("crops", TensorProto.UINT8, ["n", 1, SIDE, SIDE])],
+        [value("logits", TensorProto.FLOAT, ["n", outputs])],
+        [numpy_helper.from_array(np.zeros((SIDE * SIDE, outputs), np.float32), "weights")],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def pairs_only_graph(outputs: int = 8) -> bytes:
+    """Answers of the expected shape for two crops, and of another one for all other numbers."""
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["grey"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["grey", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Reshape", ["mean", "shape"], ["column"]),
+        helper.make_node("Slice", ["column", "start", "end", "rows"], ["two"]),
+        helper.make_node("Expand", ["one", "pair"], ["ones"]),
+        helper.make_node("Add", ["two", "ones"], ["logits"]),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [value("crops", TensorProto.UINT8, ["n", 1, SIDE, SIDE])],
+        [value("logits", TensorProto.FLOAT, ["m", outputs])],
+        [
+            numpy_helper.from_array(np.array([1, 2, 3]), "axes"),
+            numpy_helper.from_array(np.array([-1, 1]), "shape"),
+            numpy_helper.from_array(np.array([0]), "start"),
+            numpy_helper.from_array(np.array([2]), "end"),
+            numpy_helper.from_array(np.array([0]), "rows"),
+            numpy_helper.from_array(np.zeros((1, 1), np.float32), "one"),
+            numpy_helper.from_array(np.array([2, outputs]), "pair"),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def write_weights_model(folder: Path, weights: bytes) -> Path:
+    """A model folder with these weights and a card for crops of SIDE pixels and 8 labels."""
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(weights)
+    document = card_document(folder.name)
+    document["weights"]["sha256"] = hashlib.sha256(weights).hexdigest()
+    (folder / "card.json").write_text(json.dumps(document))
+    return folder
+
+
 def write_graph(path: Path, **changes: object) -> Path:
     path.write_bytes(graph(**changes).SerializeToString())
     return path

@@ -16,6 +16,7 @@ from app.store import queries
 from app.store.migrate import upgrade
 from app.store.retries import Retry
 from app.store.tables import FileRemovalRow, RetryRow, db
+from app.vision import folders
 from tests.conftest import card_document, picture
 from tests.graphs import write_graph
 from tests.store.test_queries import HAPPY, analysis
@@ -32,7 +33,8 @@ def app(tmp_path):
     )
 
 
-def test_a_model_is_installed_listed_and_offered(app, tmp_path):
+def test_a_model_is_installed_listed_and_offered(app, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
     weights = write_graph(tmp_path / "some.onnx")
     (tmp_path / "card.json").write_text(json.dumps(card_document("mine") | {"weights": {}}))
     run = app.test_cli_runner()

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from app.errors import ModelUnavailable
-from app.vision.card import SINGLE_SHOT, WEIGHTS_FILE, write_card
+from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.classifier import Classifier
+from app.vision.folders import WEIGHTS_FILE
 from training.calibration import fit_prior_shift, fit_temperature
 from training.classification import Crops
 from training.config import Config, TrainingError, read_config

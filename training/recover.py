@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from app.errors import ModelUnavailable
-from app.vision.card import WEIGHTS_FILE
+from app.vision.folders import WEIGHTS_FILE
 from training.config import TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError

@@ -41,6 +41,6 @@ class Readiness(MethodView):
         ready: dict[str, Any] = {"status": "ready"}
         if settings().keep_pictures:
             ready["keeps_pictures"] = True
-        if engine().unusable:
-            ready["unusable_models"] = engine().unusable
+        if unusable := engine().unusable:
+            ready["unusable_models"] = unusable
         return ready

@@ -19,7 +19,7 @@ from app.api.arguments import (
     PageRequest,
 )
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
-from app.api.current import engine, reserve_canvas, run_queued, settings, with_slot
+from app.api.current import deadline, engine, reserve_canvas, run_queued, settings, with_slot
 from app.api.documents import View, image_document, image_page_document, mood_document
 from app.api.metrics import observe
 from app.api.pictures import read_pictures
@@ -174,10 +174,11 @@ def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -
             media_type=accepted,
             do=run_queued,
             reserve=reserve_canvas,
+            deadline=deadline(),
         )
         response = Response(drawn, content_type=accepted)
     else:
-        analysis = analyse(engine(), picture, asked.options, do=run_queued)
+        analysis = analyse(engine(), picture, asked.options, do=run_queued, deadline=deadline())
         response = jsonify(image_document(analysis, asked.view))
     observe(analysis)
     if asked.options.store:
@@ -199,7 +200,7 @@ def _answer_several(
     for index in range(len(pictures)):
         picture = pictures.pop(0)  # its bytes are dropped before the next one is analysed
         try:
-            analysis = analyse(engine(), picture, asked.options, do=run_queued)
+            analysis = analyse(engine(), picture, asked.options, do=run_queued, deadline=deadline())
         except KeyReused:  # another request has claimed the key, so nothing of this one is stored
             raise
         except Exception as error:  # whatever it is, the client must learn what was kept

@@ -8,7 +8,7 @@ from flask.views import MethodView
 from app.analyse import Options, analyse
 from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
-from app.api.current import engine, run_queued, with_slot
+from app.api.current import deadline, engine, run_queued, with_slot
 from app.api.documents import View, image_document
 from app.api.metrics import observe
 from app.api.pictures import picture_from_json
@@ -38,6 +38,6 @@ class Index(MethodView):
         picture = picture_from_json(request, asked.get("file_name"))
         options = Options(asked["threshold"])
         (picture,) = with_retries([picture], options)
-        analysis = analyse(engine(), picture, options, do=run_queued)
+        analysis = analyse(engine(), picture, options, do=run_queued, deadline=deadline())
         observe(analysis)
         return {"message": "image received", **image_document(analysis, View())}

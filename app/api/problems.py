@@ -40,6 +40,7 @@ STATUS: dict[type[EmotionError], int] = {
     errors.UnknownDetector: 422,
     errors.UnknownPipeline: 422,
     errors.UnfitDetector: 422,
+    errors.TooMuchWork: 422,
     errors.InvalidCursor: 422,
     errors.TooWideSpan: 422,
     errors.TooManyRequests: 429,

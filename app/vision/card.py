@@ -10,10 +10,18 @@ from typing import Any, TypeVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from app.errors import InvalidCard, ModelUnavailable
+from app.vision.folders import (
+    CARD_FILE,
+    MAX_WEIGHTS_BYTES,
+    list_folders,
+    printable,
+    read_document,
+    read_file,
+    read_kind,
+)
 from app.vision.types import ModelRef
 
-CARD_FILE = "card.json"
-WEIGHTS_FILE = "model.onnx"
+MAX_PROBLEM = 500  # characters
 COARSEST_STRIDE = 32  # of the cells of a network that finds and names
 CLASSIFIER, DETECTOR, SINGLE_SHOT = "classifier", "detector", "single_shot"
 
@@ -101,7 +109,7 @@ class _ScoreSchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    scale = fields.Float(required=True, validate=validate.Range(0, 100, min_inclusive=False))
+    scale = fields.Float(required=True, validate=validate.Range(0.01, 100))
     bias = fields.Float(required=True, validate=validate.Range(-100, 100))
 
 
@@ -114,6 +122,11 @@ class _WeightsSchema(Schema):
     sha256 = fields.String(required=True, validate=validate.Regexp(r"^[0-9a-f]{64}\Z"))
 
 
+def _printable(text: str) -> None:
+    if not text.isprintable():
+        raise ValidationError("must be printable characters")
+
+
 class _CardSchema(Schema):
     """The fields that serving relies on; a card may say more and should."""
 
@@ -121,7 +134,7 @@ class _CardSchema(Schema):
         unknown = EXCLUDE
 
     name = fields.String(required=True, validate=_NAME)
-    version = fields.String(required=True, validate=validate.Length(1, 32))
+    version = fields.String(required=True, validate=[validate.Length(1, 32), _printable])
     input = fields.Nested(_InputSchema, required=True)
     weights = fields.Nested(_WeightsSchema, required=True)
     licence = fields.String(required=True, validate=validate.Length(min=1))
@@ -144,7 +157,7 @@ class _ModelSchema(_CardSchema):
         required=True,
         validate=validate.Length(2, 64),
     )
-    temperature = fields.Float(required=True, validate=validate.Range(0, 100, min_inclusive=False))
+    temperature = fields.Float(required=True, validate=validate.Range(0.01, 100))
 
     @post_load
     def make(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -192,23 +205,16 @@ def parse_detector_card(document: Any) -> Card:
     return Card(**_common(_load(_DetectorSchema(), document), document))
 
 
-def model_folders(models_dir: Path) -> list[tuple[Path, str]]:
-    """The folders in `models_dir` with a card, by name, and of which kind it is; one that cannot be
-    read counts as a classifier's."""
-    return [(path.parent, _kind(path.parent)) for path in sorted(models_dir.glob(f"*/{CARD_FILE}"))]
-
-
 def classifier_folders(models_dir: Path) -> list[Path]:
-    """Those of `model_folders` that hold classifiers."""
-    return [folder for folder, kind in model_folders(models_dir) if kind == CLASSIFIER]
+    """The folders in `models_dir` that hold classifiers, by name."""
+    return [
+        folder for folder in list_folders(models_dir) if kind_of(read_kind(folder)) == CLASSIFIER
+    ]
 
 
-def _kind(folder: Path) -> str:
-    try:
-        document = read_document(folder)
-    except InvalidCard:
-        return CLASSIFIER
-    kind = document.get("kind") if isinstance(document, dict) else None
+def kind_of(kind: object) -> str:
+    """The kind of a model whose card says `kind`: a classifier unless it is another known one, so
+    that a broken card is listed, too."""
     return kind if kind in (DETECTOR, SINGLE_SHOT) else CLASSIFIER
 
 
@@ -218,7 +224,13 @@ def _load(schema: Schema, document: Any) -> dict[str, Any]:
     try:
         return dict(schema.load(document))
     except ValidationError as error:
-        raise InvalidCard(f"the card is not valid: {json.dumps(error.messages)}") from error
+        raise InvalidCard(f"the card is not valid: {_shortened(error.messages)}") from error
+
+
+def _shortened(messages: object) -> str:
+    """What a schema found, at a length that an answer and a line of the log can have."""
+    text = json.dumps(messages)
+    return text if len(text) <= MAX_PROBLEM else f"{text[: MAX_PROBLEM - 1]}…"
 
 
 def _common(data: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
@@ -258,17 +270,9 @@ def detector_folder(models_dir: Path, name: str, advice: str) -> Path:
     return folder
 
 
-def read_document(folder: Path) -> Any:
-    """The JSON of a folder's card, unchecked. Raises InvalidCard when there is none."""
-    try:
-        return json.loads((folder / CARD_FILE).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidCard(f"model {folder.name!r} has no readable {CARD_FILE}") from error
-
-
 def _of_folder(folder: Path, card: AnyCard) -> AnyCard:
     if card.name != folder.name:
-        raise InvalidCard(f"the folder {folder.name!r} holds the card of {card.name!r}")
+        raise InvalidCard(f"the folder {printable(folder.name)!r} holds the card of {card.name!r}")
     return card
 
 
@@ -280,9 +284,12 @@ def write_card(folder: Path, document: dict[str, Any]) -> None:
 def read_weights(folder: Path, card: Card) -> bytes:
     """The weights that `card` describes. Raises InvalidCard when they are missing or others."""
     try:
-        data = (folder / card.weights_file).read_bytes()
-    except OSError as error:
+        data = read_file(folder / card.weights_file, MAX_WEIGHTS_BYTES)
+    except FileNotFoundError as error:
         raise InvalidCard(f"model {card.name!r}: its weights are not installed") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidCard(f"model {card.name!r}: its weights cannot be read: {reason}") from error
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise InvalidCard(f"model {card.name!r}: its weights do not have the card's checksum")
     return data

@@ -7,14 +7,15 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from app.deadline import NEVER, Deadline
 from app.vision.card import ClassifierCard, read_card, read_weights
 from app.vision.image import crop_face
-from app.vision.session import OnnxSession
+from app.vision.session import OnnxSession, naming
 from app.vision.types import Box
 
 
 class Session(Protocol):
-    def run(self, items: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    def run(self, items: NDArray[np.uint8], deadline: Deadline) -> NDArray[np.float32]: ...
 
 
 class Classifier:
@@ -36,29 +37,45 @@ class Classifier:
         return cls(card, session)
 
     def preprocess(
-        self, image_gray: NDArray[np.uint8], boxes: Sequence[Box], *, box_scale: float = 1.0
+        self,
+        image_gray: NDArray[np.uint8],
+        boxes: Sequence[Box],
+        *,
+        box_scale: float = 1.0,
+        deadline: Deadline = NEVER,
     ) -> NDArray[np.uint8]:
         """The crops (n, size, size) uint8 of `boxes` as the card asks for them. `box_scale` is that
         of the detector that found them."""
         size, scale = self.card.input_size, self.card.crop_scale * box_scale
-        return np.stack([crop_face(image_gray, box, size=size, scale=scale) for box in boxes])
+        crops = np.empty((len(boxes), size, size), np.uint8)
+        for crop, box in zip(crops, boxes, strict=True):
+            deadline.check()
+            crop[:] = crop_face(image_gray, box, size=size, scale=scale)
+        return crops
 
-    def predict(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (n, classes) of crops (n, size, size)."""
-        return self._session.run(crops[:, np.newaxis])
+    def predict(self, crops: NDArray[np.uint8], deadline: Deadline = NEVER) -> NDArray[np.float32]:
+        """Logits (n, classes) of crops (n, size, size). Raises what `OnnxSession.run` raises."""
+        with naming(self.card.name):
+            return self._session.run(crops[:, np.newaxis], deadline)
 
     def postprocess(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities (n, classes), calibrated by the card's temperature."""
         return softmax(logits, temperature=self.card.temperature)
 
     def classify(
-        self, image_gray: NDArray[np.uint8], boxes: Sequence[Box], *, box_scale: float = 1.0
+        self,
+        image_gray: NDArray[np.uint8],
+        boxes: Sequence[Box],
+        *,
+        box_scale: float = 1.0,
+        deadline: Deadline = NEVER,
     ) -> list[dict[str, float]]:
-        """One {emotion: probability} for each box, in the card's order of labels."""
+        """One {emotion: probability} for each box, in the card's order of labels. Raises what
+        `deadline` and `predict` raise."""
         if not boxes:
             return []
-        crops = self.preprocess(image_gray, boxes, box_scale=box_scale)
-        probabilities = self.postprocess(self.predict(crops))
+        crops = self.preprocess(image_gray, boxes, box_scale=box_scale, deadline=deadline)
+        probabilities = self.postprocess(self.predict(crops, deadline))
         return [dict(zip(self.card.labels, row.tolist(), strict=True)) for row in probabilities]
 
 

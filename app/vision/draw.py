@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.deadline import NEVER, Deadline
 from app.errors import CannotDraw
 from app.vision.image import ImageFile
 from app.vision.types import Analysis, Face
@@ -17,19 +18,28 @@ COLORS_BGR = ((0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240), (167
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST = 0.35  # of FONT: letters of eight pixels, below which they cannot be read
+# Of reading a file of any type and of encoding a PNG, on a slow or busy machine.
+SECONDS_A_PIXEL = 1e-7
 EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg"}
 
 Rectangle = tuple[int, ...]  # x1, y1, x2, y2
 
 
-def annotated_picture(data: bytes, analysis: Analysis, *, media_type: str) -> bytes:
+def annotated_picture(
+    data: bytes, analysis: Analysis, *, media_type: str, deadline: Deadline = NEVER
+) -> bytes:
     """The file of `annotate`'s picture, as image/png or image/jpeg; `data` is the analysed file.
 
     Raises CannotDraw for sides that the file type does not know: JPEG ends at 65,500 pixels.
+    Raises TookTooLong, also where reading or encoding would begin too late to end in time: neither
+    can be stopped.
     """
-    file = ImageFile(data, max_pixels=analysis.width * analysis.height)
+    pixels = analysis.width * analysis.height
+    file = ImageFile(data, max_pixels=pixels)
+    deadline.check(pixels * SECONDS_A_PIXEL)
     canvas = file.read(color=True).bgr  # drawn on in place: a copy would double the memory
-    _draw(canvas, analysis)
+    _draw(canvas, analysis, deadline)
+    deadline.check(pixels * SECONDS_A_PIXEL)
     try:
         done, encoded = cv2.imencode(EXTENSIONS[media_type], canvas)
     except cv2.error:
@@ -40,19 +50,23 @@ def annotated_picture(data: bytes, analysis: Analysis, *, media_type: str) -> by
     return encoded.tobytes()
 
 
-def annotate(image_bgr: NDArray[np.uint8], analysis: Analysis) -> NDArray[np.uint8]:
-    """A copy of the upright picture with what `analysis.threshold` shows drawn into it."""
+def annotate(
+    image_bgr: NDArray[np.uint8], analysis: Analysis, deadline: Deadline = NEVER
+) -> NDArray[np.uint8]:
+    """A copy of the upright picture with what `analysis.threshold` shows drawn into it. Raises
+    TookTooLong."""
     canvas = image_bgr.copy()
-    _draw(canvas, analysis)
+    _draw(canvas, analysis, deadline)
     return canvas
 
 
-def _draw(canvas: NDArray[np.uint8], analysis: Analysis) -> None:
+def _draw(canvas: NDArray[np.uint8], analysis: Analysis, deadline: Deadline) -> None:
     height, width = canvas.shape[:2]
     unit = max(width, height) / 1000
     thickness = max(1, round(3 * unit))
     boxes = [tuple(map(round, face.box.xyxy)) for face in analysis.faces]
     for (x1, y1, x2, y2), color in zip(boxes, cycle(COLORS_BGR)):
+        deadline.check()
         # A dark line around the coloured one keeps the box visible on any background.
         cv2.rectangle(canvas, (x1, y1), (x2, y2), BLACK, thickness + 2, cv2.LINE_AA)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness, cv2.LINE_AA)
@@ -61,8 +75,10 @@ def _draw(canvas: NDArray[np.uint8], analysis: Analysis) -> None:
         for number, face in enumerate(analysis.faces, start=1)
     ]
     gap = thickness // 2 + 2  # the line's outer half
-    labels = _arranged(boxes, texts, (width, height), scale=max(SMALLEST, 0.8 * unit), gap=gap)
+    scale = max(SMALLEST, 0.8 * unit)
+    labels = _arranged(boxes, texts, (width, height), scale=scale, gap=gap, deadline=deadline)
     for label, color in zip(labels, cycle(COLORS_BGR)):
+        deadline.check()
         if label:
             _write(canvas, label, color)
 
@@ -94,11 +110,12 @@ def _arranged(
     *,
     scale: float,
     gap: int,
+    deadline: Deadline,
 ) -> list[_Label | None]:
     """A label for each box, beside the other faces and labels; all smaller where there is no room
     otherwise. None for a picture that is too small for any."""
     while True:
-        labels, hidden = _placed(boxes, texts, size_wh, scale=scale, gap=gap)
+        labels, hidden = _placed(boxes, texts, size_wh, scale=scale, gap=gap, deadline=deadline)
         if not hidden or scale == SMALLEST:
             return labels
         scale = max(SMALLEST, 0.8 * scale)
@@ -111,12 +128,14 @@ def _placed(
     *,
     scale: float,
     gap: int,
+    deadline: Deadline,
 ) -> tuple[list[_Label | None], float]:
     """The labels, and how many pixels of other faces and labels they hide."""
     taken = np.array(boxes, np.float64).reshape(-1, 4)
     labels: list[_Label | None] = []
     hidden = 0.0
     for number, (box, lines) in enumerate(zip(boxes, texts, strict=True)):
+        deadline.check()
         label = _fitting(number + 1, lines, scale, size_wh)
         labels.append(label)
         if label is None:

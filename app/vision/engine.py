@@ -1,12 +1,12 @@
 """Builds, caches and warms what a request names, and says when it is ready."""
 
 import logging
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
+from app.deadline import NEVER, Deadline
 from app.errors import (
     EmotionError,
     ImageTooLarge,
@@ -14,13 +14,14 @@ from app.errors import (
     UnknownDetector,
     UnknownPipeline,
 )
-from app.vision.card import CLASSIFIER, SINGLE_SHOT, read_card, read_single_shot_card
+from app.vision.card import CLASSIFIER, SINGLE_SHOT
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
+from app.vision.folders import ModelFolders
 from app.vision.image import ImageFile
 from app.vision.pipelines import PIPELINES, Pipeline
 from app.vision.pipelines.two_stage import TwoStage
-from app.vision.shelf import ModelStatus, Shelf
+from app.vision.registry import BEING_CHECKED, WAIT_SECONDS, LoadOnce, ModelRegistry, ModelStatus
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis, Wanted
@@ -28,6 +29,7 @@ from app.vision.types import Analysis, Wanted
 log = logging.getLogger(__name__)
 
 ALL_FACES = Wanted()
+WARM_WAIT_SECONDS = 0.5  # for each kind of models that are not the default
 
 
 class Engine:
@@ -51,28 +53,20 @@ class Engine:
     ) -> None:
         self.default_detector = detector
         self.default_pipeline = pipeline
-        self._models_dir = models_dir
-        self._classifiers = Shelf(
-            models_dir, CLASSIFIER, Classifier, read_card, default=model, threads=onnx_threads
+        self._folders = ModelFolders(models_dir)
+        self._classifiers = ModelRegistry(
+            self._folders, CLASSIFIER, Classifier, default=model, threads=onnx_threads
         )
-        self._single_shots = Shelf(
-            models_dir,
-            SINGLE_SHOT,
-            SingleShotNet,
-            read_single_shot_card,
-            default=SINGLE_SHOT,
-            threads=onnx_threads,
+        self._single_shots = ModelRegistry(
+            self._folders, SINGLE_SHOT, SingleShotNet, default=SINGLE_SHOT, threads=onnx_threads
         )
         self._max_image_bytes = max_image_bytes
         self._max_pixels = max_pixels
         self._max_faces = max_faces
         cv2.setNumThreads(opencv_threads)  # of the whole process; OpenCV knows no smaller scope
-        self._lock = threading.Lock()
-        self._detectors: dict[str, Detector] = {}
+        self._detectors: LoadOnce[Detector] = LoadOnce()
         self._warm = False
         self._problem: str | None = None
-        self.unusable: dict[str, str] = {}
-        """Models that were broken when they were last looked at, and what is wrong with them."""
 
     def analyse(
         self,
@@ -84,10 +78,11 @@ class Engine:
         model: str | None = None,
         detector: str | None = None,
         wanted: Wanted = ALL_FACES,
+        deadline: Deadline = NEVER,
     ) -> Analysis:
         """The whole answer for one picture file; nothing is stored.
 
-        Raises the errors of `ImageFile` and `pipeline`, and ImageTooLarge.
+        Raises the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
         """
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
@@ -97,7 +92,7 @@ class Engine:
         chosen = self.pipeline(pipeline, model, detector, wanted)
         stopwatch = Stopwatch()
         file = ImageFile(data, max_pixels=self._max_pixels)
-        raster, faces, dropped = chosen.run(file, stopwatch)
+        raster, faces, dropped = chosen.run(file, stopwatch, deadline)
         width, height = raster.size_wh
         return Analysis(
             file_name=file_name,
@@ -129,29 +124,30 @@ class Engine:
         return PIPELINES[name].of(self, model, detector, wanted)
 
     def classifier(self, name: str | None) -> Classifier:
-        """Raises what `Shelf.get` raises."""
+        """Raises what `ModelRegistry.get` raises."""
         return self._classifiers.get(name)
 
     def single_shot(self, name: str | None) -> SingleShotNet:
-        """Raises what `Shelf.get` raises."""
+        """Raises what `ModelRegistry.get` raises."""
         return self._single_shots.get(name)
 
     def detector(self, name: str | None) -> Detector:
         """Raises UnknownDetector, or ModelUnavailable where its weights are missing or broken."""
         name = self.default_detector if name is None else name
-        if (made := self._detectors.get(name)) is not None:
-            return made
-        with self._lock:
-            if name not in DETECTORS:
-                raise UnknownDetector(name, DETECTORS)
-            if name not in self._detectors:
-                self._detectors[name] = DETECTORS[name].load(self._models_dir)
-            return self._detectors[name]
+        if (loaded := self._detectors.loaded(name)) is not None:
+            return loaded
+        if name not in DETECTORS:
+            raise UnknownDetector(name, DETECTORS)
+        models_dir = self._folders.models_dir
+        return self._detectors.load(
+            name, self._folders.state(name), lambda: DETECTORS[name].load(models_dir)
+        )
 
     def warm(self) -> None:
         """Load the defaults and run them once. A failure is kept for `problem`, not raised:
         the process lives on, serves what it can and says that it is not ready. Call it again
-        once the cause is mended."""
+        once the cause is mended. Models that take long to check do not hold up the start."""
+        self._folders.refresh()
         try:
             self.pipeline().warm()
         except EmotionError as error:
@@ -159,9 +155,7 @@ class Engine:
             self._problem = str(error)
         else:
             self._warm, self._problem = True, None
-        self.models()
-        for name, problem in self.unusable.items():
-            log.error("model %r cannot be used: %s", name, problem)
+        self.models(wait=WARM_WAIT_SECONDS)
 
     @property
     def problem(self) -> str | None:
@@ -170,10 +164,19 @@ class Engine:
             return None
         return self._problem or "the model is not loaded yet"
 
-    def models(self) -> list[ModelStatus]:
-        """Every model folder, checked as it lies on the disk now, by name."""
-        statuses = [*self._classifiers.statuses(), *self._single_shots.statuses()]
-        self.unusable = {status.name: status.problem for status in statuses if status.problem}
+    @property
+    def unusable(self) -> dict[str, str]:
+        """Models that cannot be used, and what is wrong with them."""
+        return {
+            status.name: status.problem
+            for status in self.models(wait=0)
+            if status.problem and status.problem != BEING_CHECKED
+        }
+
+    def models(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
+        """Every model folder as it lay on the disk at most a second ago, by name. `wait` is that of
+        `ModelRegistry.statuses`."""
+        statuses = [*self._classifiers.statuses(wait), *self._single_shots.statuses(wait)]
         return sorted(statuses, key=lambda status: status.name)
 
     def detectors(self) -> dict[str, str | None]:

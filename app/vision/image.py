@@ -133,6 +133,7 @@ class ImageFile:
             _check_size(*self._image.size, max_pixels)
         self._max_pixels = max_pixels
         self.longer_side = max(self._image.size)
+        self.pixels = self._image.width * self._image.height
 
     def read(self, *, scale: float = 1.0, color: bool = False) -> Raster:
         """Read the pixels, which can be done once: of an animation the first frame, 16-bit

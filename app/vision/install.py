@@ -1,7 +1,7 @@
 """Put someone's own model among the others, whole or not at all."""
 
 import hashlib
-import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,6 @@ from app.errors import InvalidCard, ModelUnavailable
 from app.vision.card import (
     DETECTOR,
     SINGLE_SHOT,
-    WEIGHTS_FILE,
     Card,
     parse_card,
     parse_detector_card,
@@ -20,6 +19,13 @@ from app.vision.card import (
 )
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS
+from app.vision.folders import (
+    MAX_CARD_BYTES,
+    MAX_WEIGHTS_BYTES,
+    WEIGHTS_FILE,
+    parse_document,
+    read_file,
+)
 from app.vision.single_shot import SingleShotNet
 
 PARSERS: dict[Any, Callable[[Any], Card]] = {
@@ -37,9 +43,11 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
     card or answer NaN.
     """
     try:
-        weights = weights_path.read_bytes()
-    except OSError as error:
-        raise ModelUnavailable(f"the weights {weights_path.name!r} cannot be read") from error
+        weights = read_file(weights_path, MAX_WEIGHTS_BYTES)
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(
+            f"the weights {weights_path.name!r} cannot be read: {_reason(error)}"
+        ) from error
     document = _read_document(card_path)
     digest = hashlib.sha256(weights).hexdigest()
     said = document.get("weights")
@@ -52,29 +60,38 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
     if kind == DETECTOR and card.name not in DETECTORS:
         raise InvalidCard(f"no detector is called {card.name!r}; known: {', '.join(DETECTORS)}")
     folder = models_dir / card.name
-    if folder.exists():
+    if os.path.lexists(folder):
         raise InvalidCard(f"there is a model {card.name!r} already; remove its folder first")
-    models_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models_dir, prefix=".installing-") as workplace:
-        made = Path(workplace) / card.name
-        made.mkdir()
-        (made / WEIGHTS_FILE).write_bytes(weights)
-        write_card(made, document)
-        if kind == DETECTOR:
-            DETECTORS[card.name].load(Path(workplace))
-        elif kind == SINGLE_SHOT:
-            SingleShotNet.load(made)
-        else:
-            Classifier.load(made)
-        made.rename(folder)
+    try:
+        models_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=models_dir, prefix=".installing-") as workplace:
+            made = Path(workplace) / card.name
+            made.mkdir()
+            (made / WEIGHTS_FILE).write_bytes(weights)
+            write_card(made, document)
+            if kind == DETECTOR:
+                DETECTORS[card.name].load(Path(workplace))
+            elif kind == SINGLE_SHOT:
+                SingleShotNet.load(made)
+            else:
+                Classifier.load(made)
+            made.rename(folder)
+    except OSError as error:
+        raise ModelUnavailable(f"the model cannot be installed: {_reason(error)}") from error
     return card
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _read_document(card_path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(card_path.read_text("utf-8"))
+        document = parse_document(read_file(card_path, MAX_CARD_BYTES))
     except (OSError, ValueError) as error:
-        raise InvalidCard(f"the card {card_path.name!r} is no readable JSON file") from error
+        raise InvalidCard(
+            f"the card {card_path.name!r} is no readable JSON file: {_reason(error)}"
+        ) from error
     if not isinstance(document, dict):
         raise InvalidCard("a card must be a JSON object")
     return document

@@ -7,11 +7,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from app.deadline import NEVER, Deadline
 from app.vision.card import SingleShotCard, read_single_shot_card, read_weights
 from app.vision.cells import ANSWERS, find, grid
 from app.vision.classifier import Session, softmax
 from app.vision.image import Raster, letterbox
-from app.vision.session import OnnxSession
+from app.vision.session import OnnxSession, naming
 from app.vision.types import Box, Detection
 
 SMALLEST_FACE = 14.0  # pixels in the square, from which on most faces are found
@@ -57,9 +58,13 @@ class SingleShotNet:
         picture's."""
         return letterbox(image_bgr, size)
 
-    def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Answers (n, cells, 5 + classes) of squares (n, size, size, 3)."""
-        return self._session.run(squares)
+    def predict(
+        self, squares: NDArray[np.uint8], deadline: Deadline = NEVER
+    ) -> NDArray[np.float32]:
+        """Answers (n, cells, 5 + classes) of squares (n, size, size, 3). Raises what
+        `OnnxSession.run` raises."""
+        with naming(self.card.name):
+            return self._session.run(squares, deadline)
 
     def postprocess(
         self, answers: NDArray[np.float32], size: int
@@ -76,13 +81,13 @@ class SingleShotNet:
         for size in self.card.input_sizes:
             self.postprocess(self.predict(np.zeros((1, size, size, 3), np.uint8))[0], size)
 
-    def find(self, raster: Raster, min_face_px: float) -> list[Found]:
+    def find(self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER) -> list[Found]:
         """Faces with boxes in the original's pixels, and {emotion: probability} of each, the surest
         first. `min_face_px` chooses the size of the square; smaller faces may be found too."""
         width, height = raster.size_wh
         size = self.size_for(max(width, height), min_face_px)
         square, factor = self.preprocess(raster.bgr, size)
-        boxes, scores, names = self.postprocess(self.predict(square[np.newaxis])[0], size)
+        boxes, scores, names = self.postprocess(self.predict(square[np.newaxis], deadline)[0], size)
         pixels = boxes.astype(float) / (factor * raster.scale)
         inside = np.clip(pixels, 0, (width, height, width, height)).round(2)
         return [

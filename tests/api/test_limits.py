@@ -20,7 +20,7 @@ def gate(monkeypatch):
     opened.begun = threading.Semaphore(0)
     detect = StubDetector.detect
 
-    def wait_and_detect(self, raster, min_face_px):
+    def wait_and_detect(self, raster, min_face_px, deadline):
         opened.begun.release()
         assert opened.wait(20)
         return detect(self, raster, min_face_px)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from app.deadline import NEVER
 from app.settings import ROOT
 from app.vision.detectors import DETECTORS
 from app.vision.types import Box, Detection
@@ -78,7 +79,7 @@ def workplace(tmp_path, monkeypatch):
     (photos / "groups" / "boxes.csv").write_text("image,x1,y1,x2,y2\n")
 
     class Corner(StubDetector):
-        def detect(self, raster, min_face_px):
+        def detect(self, raster, min_face_px, deadline=NEVER):
             return [Detection(FACE, 0.75)]
 
     monkeypatch.setitem(DETECTORS, "corner", Corner)
@@ -124,7 +125,7 @@ def test_detectors_take_turns_and_are_asked_for_the_smallest_face(workplace, mon
     asked = []
 
     class Noting(StubDetector):
-        def detect(self, raster, min_face_px):
+        def detect(self, raster, min_face_px, deadline=NEVER):
             asked.append(min_face_px)
             return []
 

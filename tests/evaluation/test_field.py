@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from app.deadline import NEVER
 from app.settings import ROOT
 from app.vision.card import classifier_folders, parse_card, read_card
 from app.vision.classifier import Classifier
@@ -65,7 +66,7 @@ def test_the_detectors_best_box_is_taken_where_it_meets_the_face(monkeypatch):
         def load(cls, models_dir):
             return cls()
 
-        def detect(self, raster, min_face_px):
+        def detect(self, raster, min_face_px, deadline=NEVER):
             assert min_face_px == 6
             if raster.gray[0, 0]:
                 return [Detection(Box(12, 12, 50, 50)), Detection(Box(0, 0, 20, 20))]

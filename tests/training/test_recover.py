@@ -12,7 +12,7 @@ if importlib.util.find_spec("torch") is None:
 
 import torch
 
-from app.vision.card import WEIGHTS_FILE
+from app.vision.folders import WEIGHTS_FILE
 from training.config import TrainingError
 from training.nets.single_shot import SingleShot
 from training.onnx_files import write_any_side

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.deadline import NEVER
 from app.vision.image import crop_face
 from app.vision.types import Box, Detection
 from training.data import damage, pasting, scenes
@@ -809,7 +810,7 @@ class Finder:
     def __init__(self, *boxes):
         self.boxes = boxes
 
-    def detect(self, raster, min_face_px):
+    def detect(self, raster, min_face_px, deadline=NEVER):
         assert raster.bgr.ndim == 3
         return [Detection(Box(*box), 0.9) for box in self.boxes]
 

@@ -8,8 +8,9 @@ import cv2
 import pytest
 from PIL import Image
 
+from app.deadline import NEVER
 from app.errors import ImageTooLarge, InvalidCard, ModelUnavailable, UnknownDetector, UnknownModel
-from app.vision import classifier
+from app.vision import classifier, folders
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
 from app.vision.types import Box, Detection, Wanted
@@ -52,7 +53,7 @@ def test_an_analysis_says_all_there_is_to_say(make_engine):
 
 def test_faces_come_largest_first_and_only_so_many(make_engine, monkeypatch):
     class Sizes(StubDetector):
-        def detect(self, raster, min_face_px):
+        def detect(self, raster, min_face_px, deadline=NEVER):
             sides = [(0, 10), (20, 30), (60, 20), (80, 20)]
             return [Detection(Box(x, 0, x + side, side)) for x, side in sides]
 
@@ -69,7 +70,7 @@ BOXES = [(0, 10, 0.9), (20, 30, 0.2), (60, 20, 0.6), (80, 20, 0.7)]  # x, side, 
 
 
 class Scored(StubDetector):
-    def detect(self, raster, min_face_px):
+    def detect(self, raster, min_face_px, deadline=NEVER):
         return [Detection(Box(x, 0, x + side, side), score) for x, side, score in BOXES]
 
 
@@ -115,7 +116,7 @@ def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monke
             assert longer_side == 1600
             return 20 / min_face_px
 
-        def detect(self, raster, min_face_px):
+        def detect(self, raster, min_face_px, deadline=NEVER):
             seen.append((raster.gray.shape, raster.scale, min_face_px))
             return [Detection(Box(800, 0, 1600, 800))]
 
@@ -153,16 +154,34 @@ def test_a_model_is_loaded_once_by_many_threads(make_engine, monkeypatch):
     assert len(loads) == 1
 
 
-def test_what_is_loaded_serves_while_another_model_is_being_loaded(make_engine):
-    engine = make_engine()
+def test_models_serve_while_another_one_is_being_loaded(make_engine, monkeypatch):
+    """One that is loaded, and one that is not yet."""
+    engine = make_engine(model="stub_5")
+    begun, opened = threading.Event(), threading.Event()
+    real = classifier.Classifier.load
+
+    def load(folder, **named):
+        if folder.name == "slow":
+            begun.set()
+            assert opened.wait(20)
+        return real(folder, **named)
+
+    monkeypatch.setattr(classifier.Classifier, "load", load)
+    write_model(engine._folders.models_dir, "slow")
     analyse(engine, picture())
+    slow = threading.Thread(target=analyse, args=(engine, picture()), kwargs={"model": "slow"})
+    slow.start()
+    assert begun.wait(10)
     done = []
-    with engine._lock:  # as the thread that loads holds it
-        thread = threading.Thread(target=lambda: done.append(analyse(engine, picture())))
+    for model in ("stub_5", "stub_8"):
+        thread = threading.Thread(
+            target=lambda model=model: done.append(analyse(engine, picture(), model=model))
+        )
         thread.start()
         thread.join(timeout=10)
-        assert done
-    thread.join()
+    opened.set()
+    slow.join()
+    assert len(done) == 2
 
 
 def test_the_named_model_is_used(make_engine):
@@ -237,6 +256,7 @@ def test_a_model_whose_weights_do_not_run_is_told_and_the_others_serve(
     document = json.loads((folder / "card.json").read_text())
     document["weights"]["sha256"] = hashlib.sha256(b"truncated").hexdigest()
     (folder / "card.json").write_text(json.dumps(document))
+    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
     engine = make_engine()
     engine.warm()
     assert engine.problem is None

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from app.errors import ModelUnavailable
+from app.deadline import Deadline
+from app.errors import ModelUnavailable, TookTooLong
 from app.vision.session import OnnxSession
-from tests.graphs import SIDE, graph, write_external
+from tests.graphs import (
+    SIDE,
+    endless_graph,
+    graph,
+    nan_when_black_graph,
+    pairs_only_graph,
+    write_external,
+)
 
 
 def session(weights, **changes):
@@ -30,7 +38,7 @@ BROKEN = {
     "floats in": (graph(dtype=TensorProto.FLOAT).SerializeToString(), "one tensor of uint8"),
     "another size": (graph(side=64).SerializeToString(), r"items of shape \(1, 48, 48\)"),
     "too few outputs": (graph(outputs=5).SerializeToString(), r"expected float32 of \(2, 8\)"),
-    "one crop at a time": (graph(batch=1).SerializeToString(), "batch of two"),
+    "one crop at a time": (graph(batch=1).SerializeToString(), "batch of 2"),
     "not a number": (graph(weight=float("nan")).SerializeToString(), "NaN"),
     "infinity": (graph(weight=1e38).SerializeToString(), "infinity"),
 }
@@ -55,3 +63,37 @@ def test_no_other_file_is_ever_read(tmp_path, monkeypatch, location):
         monkeypatch.chdir(folder)
         with pytest.raises(ModelUnavailable, match="another file"):
             session(path.read_bytes())
+
+
+def items(*grays):
+    return np.stack([np.full((1, SIDE, SIDE), gray, np.uint8) for gray in grays])
+
+
+def test_a_run_stops_at_the_deadline():
+    """The graph ends for the noise that it is tried on, and never for a dark crop."""
+    never_ends = session(endless_graph(while_darker_than=10)).run
+    assert never_ends(items(0, 20)).shape == (2, 8)
+    with pytest.raises(TookTooLong):
+        never_ends(items(0, 5), Deadline.after(0.5))
+
+
+def test_a_run_after_the_deadline_is_not_begun():
+    with pytest.raises(TookTooLong):
+        session(graph().SerializeToString()).run(items(1), Deadline(0))
+
+
+def test_an_answer_that_is_no_number_is_refused_at_each_run():
+    """The graph is sound for the noise that it is tried on."""
+    made = session(nan_when_black_graph())
+    assert np.isfinite(made.run(items(0, 1))).all()
+    with pytest.raises(ModelUnavailable, match="NaN or infinity"):
+        made.run(items(0))
+
+
+def test_an_answer_of_another_shape_is_refused_at_each_run():
+    """It is right for the two items that it is tried on."""
+    made = session(pairs_only_graph())
+    assert made.run(items(1, 2)).shape == (2, 8)
+    for others in (items(1, 2, 3), items(*range(5))):
+        with pytest.raises(ModelUnavailable, match=r"expected float32 of \(\d, 8\)"):
+            made.run(others)

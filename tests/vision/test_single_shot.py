@@ -39,7 +39,7 @@ class Answering:
     def __init__(self, answers):
         self.answers, self.squares = answers, []
 
-    def run(self, items):
+    def run(self, items, deadline):
         self.squares.append(items)
         return np.stack([self.answers] * len(items))
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.vision.detectors.haar import FACE, Cascade, candidates
+from app.vision.detectors.cascade import Cascade
+from app.vision.detectors.haar import FACE, candidates
 from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
 from training.data.photos import MarkedFace, Photograph, PhotosError, iou, read_photographs

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from app.vision.card import SINGLE_SHOT, WEIGHTS_FILE, write_card
+from app.vision.card import SINGLE_SHOT, write_card
+from app.vision.folders import WEIGHTS_FILE
 from app.vision.image import letterbox
 from app.vision.single_shot import SingleShotNet
 from training.calibration import fit_logistic, fit_temperature

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol, Self
 
+from app.deadline import NEVER, Deadline
 from app.vision.detectors.haar import HaarDefaultDetector, HaarDetector
 from app.vision.detectors.single_shot import SingleShotDetector
 from app.vision.detectors.yunet import YuNetDetector
@@ -12,7 +13,8 @@ from app.vision.types import Detection
 
 class Detector(Protocol):
     """`min_face_share` is the smallest face that it looks for unless told otherwise, as a share of
-    the picture's longer side. Boxes of detectors differ in what of a head they hold: `box_scale` is
+    the picture's longer side, and `max_pixels` is the largest image that it can search in time.
+    Boxes of detectors differ in what of a head they hold: `box_scale` is
     the side of the square that a classifier's `crop_scale` refers to, over the longer side of this
     detector's boxes."""
 
@@ -20,6 +22,7 @@ class Detector(Protocol):
     description: str
     needs_color: bool
     min_face_share: float
+    max_pixels: float
     box_scale: float
 
     @classmethod
@@ -31,9 +34,15 @@ class Detector(Protocol):
         """The pixels that it needs for one of the original's, in a picture of that longer side, to
         find faces of `min_face_px` pixels; more than 1 where there are never enough."""
 
-    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+    def detect(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[Detection]:
         """Faces with boxes in the original's pixels, in no particular order. Must be safe to call
-        from several threads at a time."""
+        from several threads at a time, and call `deadline.check` at least once a second.
+
+        Raises what `deadline` raises, TooMuchWork, and ModelUnavailable where a network fails on
+        this image.
+        """
 
 
 DETECTORS: dict[str, type[Detector]] = {

@@ -1,6 +1,6 @@
-"""Viola and Jones' cascade of boosted Haar features (CVPR 2001), from OpenCV's own data."""
+"""Detectors that search with OpenCV's cascade: see cascade.py."""
 
-import threading
+import math
 from pathlib import Path
 from typing import Self
 
@@ -8,65 +8,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
 from app.vision.card import detector_folder
 from app.vision.classifier import Classifier
+from app.vision.detectors.cascade import WINDOW, Cascade, Window
 from app.vision.image import Raster, shrink
 from app.vision.types import Box, Detection
 
-CASCADE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
-WINDOW = 24  # pixels: the side of the smallest face that the cascade knows
 SCALE_FACTOR = 1.25
 DEFAULT_SCALE_FACTOR, DEFAULT_NEIGHBORS = 1.1, 3  # of OpenCV
 FACE = "face"  # the label of the checking network that counts
 MIN_SCORE = 0.5
 NMS_IOU = 0.3
 GROUP_EPS = 0.2  # how far sides may differ within a group, as a share: OpenCV's own value
-# A cascade never gives back the buffers of its largest picture, some 8 bytes a pixel (400 MB for 50
-# megapixels). Over this size a cascade serves one picture, and one such picture at a time.
-KEEP_PIXELS = 500_000
-
-Window = tuple[int, int, int, int]  # x, y, width, height
-
-
-class Cascade:
-    """The cascade for many threads: OpenCV's keeps buffers of the picture at work."""
-
-    def __init__(self) -> None:
-        self._local = threading.local()
-        self._large = threading.Lock()
-
-    def search(self, gray: NDArray[np.uint8], scale_factor: float) -> list[Window]:
-        """Every window that passes."""
-        if gray.size <= KEEP_PIXELS:
-            if not hasattr(self._local, "cascade"):
-                self._local.cascade = _load()
-            found = _search(self._local.cascade, gray, scale_factor)
-        else:
-            with self._large:
-                found = _search(_load(), gray, scale_factor)
-        return found
-
-
-def _load() -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(str(CASCADE))
-
-
-def _search(
-    cascade: cv2.CascadeClassifier, gray: NDArray[np.uint8], scale_factor: float
-) -> list[Window]:
-    """OpenCV holds the integral images of all sizes that it is asked for at a time. Asked for one
-    after the other it finds the same, in a sixth of the memory."""
-    found = []
-    factor = 1.0
-    while (side := round(WINDOW * factor)) <= min(gray.shape):
-        only = (side, side)
-        windows = cascade.detectMultiScale(
-            gray, scaleFactor=scale_factor, minNeighbors=0, minSize=only, maxSize=only
-        )
-        found += [(x, y, side, side) for x, y, *_ in np.asarray(windows).tolist()]
-        factor *= scale_factor
-    return found
+# Grouping compares every window with every other one: half a second for as many. A face has some
+# 18 windows at the scale factor 1.25 and some 40 at 1.1, so both allow for more than 300 faces.
+MAX_WINDOWS = 6_000
+DEFAULT_MAX_WINDOWS = 16_000
+DEFAULT_MAX_PIXELS = 20_000_000  # searched in 10 to 20 s of CPU
 
 
 def _grouped(windows: list[Window], *, more_than: int) -> list[Window]:
@@ -89,12 +49,17 @@ def _box(window: Window, scale: float) -> Box:
     return Box(*(round(edge / scale, 2) for edge in (x, y, x + width, y + height)))
 
 
-def candidates(cascade: Cascade, raster: Raster, min_face_px: float) -> list[Box]:
+def candidates(
+    cascade: Cascade, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+) -> list[Box]:
     """Everything in `raster` that the cascade takes for a face of at least `min_face_px` pixels of
-    the original, also where it does so only once; overlapping windows are one box."""
+    the original, also where it does so only once; overlapping windows are one box.
+
+    Raises what `Cascade.search` raises.
+    """
     scale = min(raster.scale, WINDOW / min_face_px)
     gray = shrink(raster.gray, scale / raster.scale)
-    windows = cascade.search(gray, SCALE_FACTOR)
+    windows = cascade.search(gray, SCALE_FACTOR, max_windows=MAX_WINDOWS, deadline=deadline)
     # OpenCV leaves out groups of one: so every window comes twice.
     groups = _grouped(_cut(windows, gray) * 2, more_than=1)
     return [_box(window, scale) for window in groups]
@@ -115,6 +80,7 @@ class HaarDetector:
     )
     needs_color = False
     min_face_share = 0.05
+    max_pixels: float = math.inf
     box_scale = 1.0
 
     def __init__(self, check: Classifier) -> None:
@@ -136,11 +102,15 @@ class HaarDetector:
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
         return WINDOW / min_face_px
 
-    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+    def detect(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[Detection]:
         """Faces of at least `min_face_px` and at least 24 pixels, with a score of at least
-        MIN_SCORE."""
-        boxes = candidates(self._cascade, raster, min_face_px)
-        found = self._check.classify(raster.gray, [box.scaled(raster.scale) for box in boxes])
+        MIN_SCORE. Raises TooMuchWork for more than MAX_WINDOWS candidates."""
+        boxes = candidates(self._cascade, raster, min_face_px, deadline)
+        found = self._check.classify(
+            raster.gray, [box.scaled(raster.scale) for box in boxes], deadline=deadline
+        )
         scores = [each[FACE] for each in found]
         # The same face is proposed at several sizes.
         chosen = cv2.dnn.NMSBoxes(
@@ -157,9 +127,13 @@ class HaarDefaultDetector:
     score."""
 
     name = "haar_default"
-    description = "Viola-Jones cascade (OpenCV's frontal face), default parameters on every pixel"
+    description = (
+        "Viola-Jones cascade (OpenCV's frontal face), default parameters on every pixel; images of "
+        "up to 20 megapixels"
+    )
     needs_color = False
     min_face_share = 0.0
+    max_pixels: float = DEFAULT_MAX_PIXELS
     box_scale = 1.0
 
     def __init__(self) -> None:
@@ -172,8 +146,13 @@ class HaarDefaultDetector:
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
         return 1.0
 
-    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
-        """Faces of at least 24 pixels."""
-        windows = self._cascade.search(raster.gray, DEFAULT_SCALE_FACTOR)
+    def detect(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[Detection]:
+        """Faces of at least 24 pixels. Raises TooMuchWork for more than DEFAULT_MAX_WINDOWS
+        candidates."""
+        windows = self._cascade.search(
+            raster.gray, DEFAULT_SCALE_FACTOR, max_windows=DEFAULT_MAX_WINDOWS, deadline=deadline
+        )
         groups = _cut(_grouped(windows, more_than=DEFAULT_NEIGHBORS), raster.gray)
         return [Detection(_box(window, raster.scale)) for window in groups]

@@ -1,8 +1,10 @@
 """This project's one-pass network as a plain detector, in front of a classifier."""
 
+import math
 from pathlib import Path
 from typing import Self
 
+from app.deadline import NEVER, Deadline
 from app.vision.card import detector_folder
 from app.vision.image import Raster
 from app.vision.single_shot import SingleShotNet
@@ -18,6 +20,7 @@ class SingleShotDetector:
     )
     needs_color = True
     min_face_share = 0.05
+    max_pixels: float = math.inf
     box_scale = 0.92
 
     def __init__(self, net: SingleShotNet) -> None:
@@ -32,6 +35,8 @@ class SingleShotDetector:
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
         return self._net.size_for(longer_side, min_face_px) / longer_side
 
-    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+    def detect(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[Detection]:
         """Faces with a score of at least single_shot.MIN_SCORE."""
-        return [detection for detection, _ in self._net.find(raster, min_face_px)]
+        return [detection for detection, _ in self._net.find(raster, min_face_px, deadline)]

@@ -3,6 +3,7 @@
 Its weights are not part of this project: an operator installs them, `models/yunet/`.
 """
 
+import math
 import threading
 from pathlib import Path
 from typing import Self
@@ -11,9 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
 from app.vision.card import Card, detector_folder, read_detector_card, read_weights
 from app.vision.image import Raster, letterbox
+from app.vision.probe import try_out
+from app.vision.session import naming
 from app.vision.types import Box, Detection
 
 MIN_SCORE = 0.5
@@ -21,27 +25,58 @@ NMS_IOU = 0.3
 TOP = 5000
 
 
+class YuNet:
+    """The network, for many threads. Raises ModelUnavailable for weights that are not YuNet's."""
+
+    def __init__(self, weights: bytes, side: int) -> None:
+        self._side = side
+        self._weights = np.frombuffer(weights, np.uint8)
+        # OpenCV's networks keep the image at work: one for each thread.
+        self._local = threading.local()
+        self.rows(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
+
+    def rows(self, square: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """x, y, width, height, ten landmarks and the score (n, 15) of the faces in a square
+        (side, side, 3). Raises ModelUnavailable where the network fails or answers with NaN."""
+        try:
+            _, found = self._net().detect(square)
+            rows = np.empty((0, 15)) if found is None else np.asarray(found, dtype=float)
+        except cv2.error as error:
+            raise ModelUnavailable("the weights are not those of a YuNet that runs") from error
+        if not np.isfinite(rows).all():
+            raise ModelUnavailable("the weights answer with NaN or infinity")
+        return rows
+
+    def _net(self) -> cv2.FaceDetectorYN:
+        if not hasattr(self._local, "net"):
+            self._local.net = cv2.FaceDetectorYN.create(
+                "onnx",
+                self._weights,
+                np.empty(0, np.uint8),
+                (self._side, self._side),
+                MIN_SCORE,
+                NMS_IOU,
+                TOP,
+            )
+        net: cv2.FaceDetectorYN = self._local.net
+        return net
+
+
 class YuNetDetector:
-    """Faces from 10 pixels on in a picture that is fitted into the square that the weights take."""
+    """Faces from 10 pixels on in an image that is fitted into the square that the weights take."""
 
     name = "yunet"
     description = "YuNet (OpenCV's FaceDetectorYN), with weights that the operator installs"
     needs_color = True
     min_face_share = 0.05
+    max_pixels: float = math.inf
     box_scale = 0.86
 
     def __init__(self, card: Card, weights: bytes) -> None:
         """Raises ModelUnavailable for weights that are not YuNet's."""
         self._size = card.input_size
-        self._weights = np.frombuffer(weights, np.uint8)
-        # OpenCV's networks keep the picture at work: one for each thread.
-        self._local = threading.local()
-        side = self._size
-        noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-        try:
-            self.detect(Raster(noise[:, :, 0], (side, side), colors=noise), side)
-        except cv2.error as error:
-            raise ModelUnavailable("the weights are not those of a YuNet that runs") from error
+        try_out("yunet", weights, self._size, sizes=frozenset({self._size}))
+        self._net = YuNet(weights, self._size)
 
     @classmethod
     def load(cls, models_dir: Path) -> Self:
@@ -54,27 +89,18 @@ class YuNetDetector:
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
         return self._size / longer_side
 
-    def detect(self, raster: Raster, min_face_px: float) -> list[Detection]:
+    def detect(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[Detection]:
+        """Faces with a score of at least MIN_SCORE. OpenCV cannot be stopped meanwhile, and takes
+        less than a second."""
         square, factor = letterbox(raster.bgr, self._size)
-        _, found = self._net().detect(square)
-        rows = np.empty((0, 15)) if found is None else np.asarray(found, dtype=float)
+        deadline.check()
+        with naming(self.name):
+            rows = self._net.rows(square)
         return [_detection(row, factor * raster.scale) for row in rows if (row[2:4] > 0).all()]
-
-    def _net(self) -> cv2.FaceDetectorYN:
-        if not hasattr(self._local, "net"):
-            self._local.net = cv2.FaceDetectorYN.create(
-                "onnx",
-                self._weights,
-                np.empty(0, np.uint8),
-                (self._size, self._size),
-                MIN_SCORE,
-                NMS_IOU,
-                TOP,
-            )
-        net: cv2.FaceDetectorYN = self._local.net
-        return net
 
 
 def _detection(row: NDArray[np.float64], scale: float) -> Detection:
     x, y, width, height = (row[:4] / scale).tolist()
-    return Detection(Box(x, y, x + width, y + height), min(1.0, float(row[14])))
+    return Detection(Box(x, y, x + width, y + height), min(1.0, max(0.0, float(row[14]))))

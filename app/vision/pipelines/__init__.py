@@ -4,6 +4,7 @@ PIPELINES."""
 from collections import Counter
 from typing import Protocol, Self
 
+from app.deadline import Deadline
 from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
 from app.vision.image import ImageFile, Raster
@@ -42,10 +43,14 @@ class Pipeline(Protocol):
         """Made of these parts. Raises what `parts` do, and UnfitDetector."""
 
     def run(
-        self, file: ImageFile, stopwatch: Stopwatch
+        self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline
     ) -> tuple[Raster, tuple[Face, ...], Counter[str]]:
         """What was read of the file, the wanted faces, largest first, and how many others were
-        found, by the name of the wish that they do not fulfil."""
+        found, by the name of the wish that they do not fulfil.
+
+        Raises what `ImageFile.read` and `deadline` raise, TooMuchWork, and ModelUnavailable where a
+        network fails on this image.
+        """
 
     def warm(self) -> None:
         """Run everything once, without a picture."""

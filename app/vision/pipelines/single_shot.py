@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
+from app.deadline import Deadline
 from app.errors import UnfitDetector
 from app.vision.card import SINGLE_SHOT
 from app.vision.image import ImageFile, Raster
@@ -41,16 +42,18 @@ class SingleShot:
         return self._net.card.ref
 
     def run(
-        self, file: ImageFile, stopwatch: Stopwatch
+        self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline
     ) -> tuple[Raster, tuple[Face, ...], Counter[str]]:
         min_face_px = self._wanted.min_face_px
         if min_face_px is None:
             min_face_px = MIN_FACE_SHARE * file.longer_side
+        deadline.check()
         with stopwatch("decode"):
             size = self._net.size_for(file.longer_side, min_face_px)
             raster = file.read(scale=min(1.0, size / file.longer_side), color=True)
+        deadline.check()
         with stopwatch("detect"):
-            found = self._net.find(raster, min_face_px)
+            found = self._net.find(raster, min_face_px, deadline)
             kept, dropped = choose(found, min_face_px, self._wanted, detection=lambda each: each[0])
         faces = tuple(Face(each.box, emotions, each.score) for each, emotions in kept)
         return raster, faces, dropped

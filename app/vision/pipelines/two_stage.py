@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from app.deadline import Deadline
+from app.errors import TooMuchWork
 from app.vision.card import CLASSIFIER
 from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
@@ -40,24 +42,32 @@ class TwoStage:
         return self.detector.name
 
     def run(
-        self, file: ImageFile, stopwatch: Stopwatch
+        self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline
     ) -> tuple[Raster, tuple[Face, ...], Counter[str]]:
         """All faces go through the classifier as one batch."""
+        if file.pixels > self.detector.max_pixels:
+            raise TooMuchWork(
+                f"the detector {self.detector.name!r} searches images of up to "
+                f"{self.detector.max_pixels:,} pixels and this one has {file.pixels:,}: send a "
+                "smaller image or name another detector"
+            )
         min_face_px = self._wanted.min_face_px
         if min_face_px is None:
             min_face_px = self.detector.min_face_share * file.longer_side
+        deadline.check()
         with stopwatch("decode"):
             raster = file.read(
                 scale=min(1.0, self._scale_for(file.longer_side, min_face_px)),
                 color=self.detector.needs_color,
             )
+        deadline.check()
         with stopwatch("detect"):
-            found = self.detector.detect(raster, min_face_px)
+            found = self.detector.detect(raster, min_face_px, deadline)
             kept, dropped = choose(found, min_face_px, self._wanted, detection=_itself)
         with stopwatch("classify"):
             boxes = [each.box.scaled(raster.scale) for each in kept]
             emotions = self.classifier.classify(
-                raster.gray, boxes, box_scale=self.detector.box_scale
+                raster.gray, boxes, box_scale=self.detector.box_scale, deadline=deadline
             )
         faces = tuple(
             Face(each.box, probabilities, each.score)

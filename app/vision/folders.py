@@ -1,0 +1,232 @@
+"""Reads model folders, whatever lies in them.
+
+A folder may hold anything: a card of a gigabyte, a pipe, JSON that is nested a million times. Every
+fault of a folder is InvalidCard, so that a broken folder disables itself and nothing else.
+"""
+
+import json
+import math
+import os
+import stat
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from app.errors import InvalidCard
+
+CARD_FILE = "card.json"
+WEIGHTS_FILE = "model.onnx"
+MAX_CARD_BYTES = 200_000
+MAX_CARD_DEPTH = 20  # objects and arrays within each other
+MAX_WEIGHTS_BYTES = 1_000_000_000
+MAX_FILES = 1_000  # of a folder
+LOOK_SECONDS = 1.0  # from one look at the models folder to the next
+
+# Name, device, inode, size, and times of the last change of the content and of the file.
+FileState = tuple[str, int, int, int, int, int]
+State = tuple[FileState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder with a card as it was found. `state` changes when any of its files does. `kind` is
+    what its card says, or None for a card that cannot be read or names no kind."""
+
+    path: Path
+    name: str
+    state: State
+    kind: object
+
+
+class ModelFolders:
+    """The folders in the models folder. Thread-safe.
+
+    The models folder is looked at once in LOOK_SECONDS at the most, however many clients ask. A
+    card is read again only when its folder has changed.
+    """
+
+    def __init__(self, models_dir: Path) -> None:
+        self.models_dir = models_dir
+        self._lock = threading.Lock()
+        self._found: dict[str, ModelFolder] = {}
+        self._looked = -math.inf
+
+    def all(self) -> list[ModelFolder]:
+        """The folders, by name."""
+        with self._lock:
+            if time.monotonic() - self._looked >= LOOK_SECONDS:
+                self._look()
+            return list(self._found.values())
+
+    def refresh(self) -> None:
+        """Look now."""
+        with self._lock:
+            self._look()
+
+    def state(self, name: str) -> State:
+        """The state of the folder of that name; empty where there is none."""
+        return next((folder.state for folder in self.all() if folder.name == name), ())
+
+    def _look(self) -> None:
+        found = {}
+        for path in list_folders(self.models_dir):
+            name, state = printable(path.name), folder_state(path)
+            known = self._found.get(name)
+            if known is None or known.path != path or known.state != state:
+                known = ModelFolder(path, name, state, read_kind(path))
+            found[name] = known
+        self._found = found
+        self._looked = time.monotonic()
+
+
+def list_folders(models_dir: Path) -> list[Path]:
+    """The folders in `models_dir` that have a card or may not be looked into, by name."""
+    try:
+        with os.scandir(models_dir) as entries:
+            folders = [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return [folder for folder in sorted(folders) if _may_have_card(folder)]
+
+
+def _may_have_card(folder: Path) -> bool:
+    try:
+        if not folder.is_dir():
+            return False
+        os.lstat(folder / CARD_FILE)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def folder_state(folder: Path) -> State:
+    """What changes when a file of the folder is written or replaced."""
+    names = {".", CARD_FILE, WEIGHTS_FILE}
+    with suppress(OSError), os.scandir(folder) as entries:
+        names |= {entry.name for entry in islice(entries, MAX_FILES)}
+    return tuple(_file_state(folder / name) for name in sorted(names))
+
+
+def _file_state(path: Path) -> FileState:
+    try:
+        found = path.stat()
+    except OSError as error:  # a link to nowhere, or it may not be looked at
+        return path.name, 0, 0, 0, 0, error.errno or 0
+    return (
+        path.name,
+        found.st_dev,
+        found.st_ino,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+    )
+
+
+def read_kind(folder: Path) -> object:
+    """The `kind` of a folder's card; None where the card cannot be read or names none."""
+    try:
+        document = read_document(folder)
+    except InvalidCard:
+        return None
+    return document.get("kind") if isinstance(document, dict) else None
+
+
+def read_document(folder: Path) -> Any:
+    """The JSON of a folder's card, unchecked. Raises InvalidCard."""
+    try:
+        return parse_document(read_file(folder / CARD_FILE, MAX_CARD_BYTES))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidCard(
+            f"model {printable(folder.name)!r} has no readable {CARD_FILE}: {reason}"
+        ) from error
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The content of a regular file. Raises OSError, or ValueError for a file of another type or
+    with more than `max_bytes`. Never waits for a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is not a regular file")
+        size = found.st_size
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(max_bytes + 1) if size <= max_bytes else b""
+    finally:
+        os.close(descriptor)
+    if max(size, len(data)) > max_bytes:
+        raise ValueError(f"it has more than the {max_bytes:,} bytes that are allowed")
+    return data
+
+
+def parse_document(data: bytes) -> Any:
+    """JSON in UTF-8, without numbers that are not finite, repeated keys and deep nesting, which
+    readers of the card could not all take. Raises ValueError."""
+    try:
+        document = json.loads(
+            data.decode("utf-8"),
+            parse_constant=_finite,
+            parse_float=_finite,
+            object_pairs_hook=_unique,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise ValueError("it is not JSON") from error
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MAX_CARD_DEPTH} times") from None
+    _check_depth(document)
+    return document
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("it has a number that is not finite")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("it has the same key twice")
+    return document
+
+
+def _check_depth(document: Any) -> None:
+    level = [document]
+    for _ in range(MAX_CARD_DEPTH + 1):
+        level = [inner for outer in level for inner in _parts(outer)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {MAX_CARD_DEPTH} times")
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        # A lone surrogate is JSON, but no text that can be stored or logged.
+        _check_text("".join(value))
+        return list(value.values())
+    if isinstance(value, str):
+        _check_text(value)
+    return value if isinstance(value, list) else []
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it has text that is not Unicode") from error
+
+
+def printable(name: str) -> str:
+    """A file name for messages, labels and JSON: without control characters and broken UTF-8."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -1,0 +1,50 @@
+"""The process that probe.py starts: loads weights from its standard input and runs them once.
+
+    python -m app.vision.probe_process RUNTIME ARGUMENTS LIMITS < weights
+
+ARGUMENTS and LIMITS are JSON. It writes {"problem": null}, or what is wrong.
+"""
+
+import json
+import resource
+import sys
+from typing import Any
+
+from app.errors import ModelUnavailable
+
+
+def main(runtime: str, arguments: str, limits: str) -> None:
+    _limit(**json.loads(limits))
+    weights = sys.stdin.buffer.read()
+    problem = None
+    try:
+        {"onnx": _run_onnx, "yunet": _run_yunet}[runtime](weights, json.loads(arguments))
+    except ModelUnavailable as error:
+        problem = str(error)
+    except MemoryError:
+        problem = "the weights take more memory than is allowed"
+    json.dump({"problem": problem}, sys.stdout)
+
+
+def _limit(*, cpu_seconds: int, memory_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The hard limit, too: it kills what ignores the signal of the soft one.
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
+
+def _run_onnx(weights: bytes, shapes: Any) -> None:
+    """`shapes` lists pairs of the shape of an item and that of its answer."""
+    from app.vision.session import LocalSession  # noqa: PLC0415 - each runtime takes its time
+
+    LocalSession(weights, shapes={tuple(item): tuple(answer) for item, answer in shapes}, threads=1)
+
+
+def _run_yunet(weights: bytes, side: Any) -> None:
+    from app.vision.detectors.yunet import YuNet  # noqa: PLC0415 - likewise
+
+    YuNet(weights, side)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,137 @@
+"""Weights that would harm the process that loads them are found out in another one."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from app.errors import ModelUnavailable
+from app.settings import ROOT
+from app.vision import probe
+from app.vision.session import OnnxSession
+from tests.graphs import SIDE, endless_graph, graph
+
+SHAPES = {(1, SIDE, SIDE): (8,)}
+
+
+@pytest.fixture(autouse=True)
+def no_verdicts(monkeypatch):
+    monkeypatch.setattr(probe, "_verdicts", {})
+
+
+def load(weights):
+    return OnnxSession(weights, shapes=SHAPES, threads=1)
+
+
+def greedy_graph():
+    """A graph that wants 100 GB for its answer."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["much"]),
+        helper.make_node("ReduceSum", ["much"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["crops"], ["grey"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["grey"], ["pixels"]),
+        helper.make_node("MatMul", ["pixels", "weights"], ["product"]),
+        helper.make_node("Add", ["product", "sum"], ["logits"]),
+    ]
+    value = helper.make_tensor_value_info
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [value("crops", TensorProto.UINT8, ["n", 1, SIDE, SIDE])],
+        [value("logits", TensorProto.FLOAT, ["n", 8])],
+        [
+            numpy_helper.from_array(np.array([25_000, 1_000_000]), "shape"),
+            numpy_helper.from_array(np.zeros((SIDE * SIDE, 8), np.float32), "weights"),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def test_sound_weights_are_tried_once(monkeypatch):
+    trials = []
+    real = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: trials.append(1) or real(*a, **k))
+    weights = graph().SerializeToString()
+    for _ in range(3):
+        load(weights)
+    assert len(trials) == 1
+    with pytest.raises(ModelUnavailable, match="expected float32"):
+        OnnxSession(weights, shapes={(1, SIDE, SIDE): (7,)}, threads=1)
+    assert len(trials) == 2
+
+
+def test_a_graph_that_never_ends_is_stopped(monkeypatch):
+    monkeypatch.setattr(probe, "CPU_SECONDS", 1)
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(ModelUnavailable, match="within 1 seconds of CPU time"):
+            load(endless_graph())
+    assert time.monotonic() - began < 0.5  # the verdict was remembered
+
+
+def test_a_graph_that_waits_is_stopped(monkeypatch):
+    monkeypatch.setattr(probe, "WALL_SECONDS", 0.5)
+    monkeypatch.setattr(probe, "COMMAND", (sys.executable, "-c", "import time; time.sleep(30)"))
+    with pytest.raises(ModelUnavailable, match="in time"):
+        load(graph().SerializeToString())
+
+
+def test_a_graph_may_not_take_all_memory():
+    with pytest.raises(ModelUnavailable, match="more memory than is allowed"):
+        load(greedy_graph())
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "import os; os.abort()",
+        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "raise SystemExit(3)",
+        "pass",
+        "print('[]')",
+        "print('{\"problem\"')",
+        "import ctypes; ctypes.string_at(0)",
+    ],
+)
+def test_weights_that_end_the_process_are_refused(monkeypatch, end):
+    monkeypatch.setattr(probe, "COMMAND", (sys.executable, "-c", end))
+    with pytest.raises(ModelUnavailable, match="the process that runs them"):
+        load(graph().SerializeToString())
+
+
+def test_the_process_gets_no_secrets(monkeypatch, tmp_path):
+    monkeypatch.setenv("EMOTION_PICTURES_KEY", "secret")
+    told = tmp_path / "environment"
+    script = f"import os, pathlib; pathlib.Path({str(told)!r}).write_text(repr(dict(os.environ)))"
+    monkeypatch.setattr(probe, "COMMAND", (sys.executable, "-c", script))
+    with pytest.raises(ModelUnavailable):
+        load(graph().SerializeToString())
+    assert "secret" not in told.read_text()
+
+
+def test_own_weights_are_those_of_the_repository():
+    cards = [json.loads(path.read_text()) for path in (ROOT / "models").glob("*/card.json")]
+    assert {
+        card["weights"]["sha256"]: tuple(card["input"].get("sizes") or [card["input"]["size"]])
+        for card in cards
+    } == probe.OWN_WEIGHTS
+
+
+def test_own_weights_need_no_trial_at_their_own_sizes_only(monkeypatch):
+    def fail(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(probe, "_run", fail)
+    weights = (ROOT / "models" / "single_shot" / "model.onnx").read_bytes()
+    probe.try_out("onnx", weights, [], sizes=frozenset({320, 640}))
+    for others in ({2048}, {320, 2048}):
+        with pytest.raises(AssertionError):
+            probe.try_out("onnx", weights, [], sizes=frozenset(others))
+    with pytest.raises(AssertionError):
+        probe.try_out("onnx", weights + b"\0", [], sizes=frozenset({320}))
