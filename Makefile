@@ -94,6 +94,9 @@ fuzz: .venv/.dev ## send it bombs, 100,000 damaged pictures, 18,000 hostile requ
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log
 
+attack: .venv/.dev ## attack a running service and compare what others notice with the bars: ten minutes at most
+	$(BIN)/python -m attacks
+
 screenshots: .venv/.dev ## show the page in docs/screenshots (needs Chromium)
 	$(BIN)/python -m tests.web.screenshots
 
