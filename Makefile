@@ -10,9 +10,13 @@ MEASURES = $(or $(MEASURES_$(TASK)),evaluate evaluate-field speed)
 # Models to measure; all that lie in models/ unless set.
 MODELS ?=
 DATA ?= ../shared/data
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One file for every Python from 3.11 on and for every platform, by environment markers.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' --output-file requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot evaluate-mood speed bench bench-growth faults soak fuzz screenshots train-env clean
+.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot evaluate-mood speed bench bench-growth faults soak fuzz attack lock lock-upgrade screenshots train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -31,9 +35,15 @@ lint: .venv/.dev ## check style, types, walls, the Dockerfile and what bandit kn
 	$(BIN)/bandit --quiet --recursive --severity-level low app client/src migrations docker wsgi.py
 	$(BIN)/hadolint docker/Dockerfile
 
-audit: .venv/.dev ## ask PyPI whether what the service needs has known holes (needs the network)
+audit: .venv/.dev ## check the locked packages for known vulnerabilities (needs the network)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
-	$(BIN)/pip-audit --strict -r requirements.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+
+lock: .venv/.lock ## write requirements.lock for a changed requirements.txt; other packages stay
+	$(LOCK) requirements.txt
+
+lock-upgrade: .venv/.lock ## write requirements.lock with the newest versions that requirements.txt allows
+	$(LOCK) --upgrade requirements.txt
 
 format: .venv/.dev ## rewrite the code in its style
 	$(BIN)/ruff check --fix .
@@ -84,6 +94,9 @@ fuzz: .venv/.dev ## send it bombs, 100,000 damaged pictures, 18,000 hostile requ
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log
 
+attack: .venv/.dev ## attack a running service and compare what others notice with the bars: ten minutes at most
+	$(BIN)/python -m attacks
+
 screenshots: .venv/.dev ## show the page in docs/screenshots (needs Chromium)
 	$(BIN)/python -m tests.web.screenshots
 
@@ -96,22 +109,32 @@ clean: ## remove what make has made, but no data and no runs
 	$(PYTHON) -m venv .venv
 
 # A stamp for each requirements file: installed once, and again when the file changes.
-.venv/.runtime: requirements.txt | .venv/bin/python
-	@echo "installing requirements.txt into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+.venv/.runtime: requirements.lock | .venv/bin/python
+	@echo "installing requirements.lock into .venv"
+	@$(INSTALL) --require-hashes -r requirements.lock
 	@touch $@
 
-.venv/.dev: requirements-dev.txt client/pyproject.toml .venv/.evaluate
+# The locked versions without their hashes: with hashes, pip would demand a hash of every package
+# that the other requirements files name.
+.venv/.constraints: requirements.lock | .venv/bin/python
+	@sed -n 's/^\([a-z].*[^ ]\) *\\$$/\1/p' requirements.lock >$@
+
+.venv/.lock: | .venv/bin/python
+	@echo "installing uv into .venv"
+	@$(INSTALL) 'uv>=0.9,<1'
+	@touch $@
+
+.venv/.dev: requirements-dev.txt client/pyproject.toml .venv/.evaluate .venv/.constraints
 	@echo "installing requirements-dev.txt into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(INSTALL) -c .venv/.constraints -r requirements-dev.txt
 	@touch $@
 
-.venv/.evaluate: requirements-evaluate.txt .venv/.runtime
+.venv/.evaluate: requirements-evaluate.txt .venv/.runtime .venv/.constraints
 	@echo "installing requirements-evaluate.txt into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-evaluate.txt
+	@$(INSTALL) -c .venv/.constraints -r requirements-evaluate.txt
 	@touch $@
 
-.venv/.train: requirements-train.txt .venv/.evaluate
+.venv/.train: requirements-train.txt .venv/.evaluate .venv/.constraints
 	@echo "installing requirements-train.txt into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt
+	@$(INSTALL) -c .venv/.constraints -r requirements-train.txt
 	@touch $@

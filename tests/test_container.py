@@ -109,6 +109,21 @@ def test_what_is_copied_exists_and_nothing_else_reaches_the_builder(committed):
         assert ignored(path), path
 
 
+def test_packages_are_installed_from_the_lock_with_hashes():
+    installs = [rest for rest in given("RUN") if "pip" in rest]
+    assert len(installs) == 1
+    assert "--require-hashes -r /tmp/requirements.lock" in " ".join(installs[0].split())
+    assert ("requirements.lock", "/tmp/") in from_the_checkout()
+
+
+def test_the_memory_limit_is_enough_for_the_default_workers():
+    service = COMPOSE["services"]["service"]
+    workers = int(re.search(r":-(\d+)\}", service["environment"]["EMOTION_WORKERS"])[1])
+    gigabytes = int(re.search(r":-(\d+)g\}", service["mem_limit"])[1])
+    assert workers > 0, "0 is a worker for each CPU, which the limit does not know"
+    assert gigabytes * 1000 >= 600 * workers + 400
+
+
 def test_each_setting_that_is_named_exists():
     named = set(re.findall(r"\bEMOTION_\w+", DOCKERFILE + COMPOSE_TEXT))
     known = {field.metadata["env"] for field in Settings.__dataclass_fields__.values()}
@@ -119,7 +134,9 @@ def test_each_setting_that_is_named_exists():
 
 def test_the_base_is_pinned_and_nobody_is_root():
     (base,) = given("ARG")
-    assert re.fullmatch(r"BASE=python:3\.11\.\d+-slim-bookworm", base)
+    assert re.fullmatch(r"BASE=python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", base)
+    database = COMPOSE["services"]["database"]["image"]
+    assert re.fullmatch(r"postgres:[\d.]+-bookworm@sha256:[0-9a-f]{64}", database)
     assert {rest.split()[0] for rest in given("FROM")} == {"${BASE}"}
     (user,) = given("USER")
     assert re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user)
@@ -134,6 +151,8 @@ def test_each_service_can_do_no_more_than_it_must(name):
     assert "/tmp" in service["tmpfs"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"\d+g|\$\{MEMORY:-\d+g\}", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 1024
     assert "privileged" not in service
     assert "cap_add" not in service
 
@@ -201,7 +220,7 @@ class Container:
         for it in (self.root, self.data, self.tmp):
             it.mkdir()
         for source, destination in from_the_checkout():
-            if source != "requirements.txt":
+            if source != "requirements.lock":
                 self._copy(source, destination)
         for path in (self.root, *self.root.rglob("*")):
             path.chmod(0o555 if path.is_dir() or os.access(path, os.X_OK) else 0o444)

@@ -1,0 +1,98 @@
+"""Run the attacks and print their table; the exit status is 1 where a bar was missed.
+
+make attack
+python -m attacks --quick
+python -m attacks --attacks costly-images locked-sqlite
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+
+from app.settings import ROOT
+from attacks.access import without_key
+from attacks.connections import slow_clients, unread_answers
+from attacks.locks import locked_postgresql, locked_sqlite
+from attacks.memory import large_forms, large_json, unread_images
+from attacks.result import Attack, Result, Skip, markdown
+from attacks.storage import erased_bytes, full_disk
+from attacks.work import costly_images
+from evaluation.markdown import renew
+
+ATTACKS: dict[str, Attack] = {
+    "unread-answers": unread_answers,
+    "slow-clients": slow_clients,
+    "large-forms": large_forms,
+    "large-json": large_json,
+    "unread-images": unread_images,
+    "costly-images": costly_images,
+    "locked-sqlite": locked_sqlite,
+    "locked-postgresql": locked_postgresql,
+    "proxy-without-key": without_key,
+    "full-disk": full_disk,
+    "erased-bytes": erased_bytes,
+}
+PAGE = ROOT / "docs" / "hostile-input.md"
+# All of them together end before ten minutes.
+MOST_SECONDS = 570
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m attacks", description=__doc__.splitlines()[0])
+    parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS))
+    parser.add_argument("--quick", action="store_true", help="about two minutes")
+    parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.name}")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _ended)
+    end = time.monotonic() + MOST_SECONDS
+    results: list[Result] = []
+    for name in arguments.attacks:
+        for result in run(name, ATTACKS[name], quick=arguments.quick, end=end):
+            print(markdown([result]).splitlines()[-1], file=sys.stderr, flush=True)
+            results.append(result)
+    print(markdown(results))
+    if arguments.write:
+        PAGE.write_text(renew(PAGE.read_text("utf-8"), {"attacks": markdown(results)}), "utf-8")
+    if missed := [result.attack for result in results if failed(result)]:
+        raise SystemExit(f"missed: {'; '.join(missed)}")
+
+
+def run(name: str, attack: Attack, *, quick: bool, end: float) -> Iterator[Result]:
+    """The attack's results. One that fails, or is not done by time.monotonic() `end`, is broken."""
+    left = int(end - time.monotonic())
+    if left <= 0:
+        yield Result(name, 0, "no time was left", "", False)
+        return
+    signal.signal(signal.SIGALRM, _out_of_time)
+    signal.alarm(left)
+    try:
+        yield from attack(quick)
+    except Skip as reason:
+        yield Result(name, 0, str(reason), "", None)
+    except Exception as error:
+        traceback.print_exc()
+        yield Result(name, 0, f"ended with {type(error).__name__}: {error}", "", False)
+    finally:
+        signal.alarm(0)
+
+
+def failed(result: Result) -> bool:
+    """Whether the run fails by it. In CI nothing may be left out."""
+    return result.held is False or (result.held is None and os.environ.get("CI") == "true")
+
+
+def _out_of_time(_number: int, _frame: FrameType | None) -> None:
+    raise TimeoutError("not done in time")
+
+
+def _ended(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit("stopped")
+
+
+if __name__ == "__main__":
+    main()

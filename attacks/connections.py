@@ -1,0 +1,164 @@
+"""Clients that hold connections: answers that nobody takes, silence, slow headers and bodies."""
+
+import contextlib
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+
+from attacks.result import Result, counted
+from attacks.target import Answer, Target, target
+
+UNREAD = 200
+SILENT, SLOW_BODIES, SLOW_HEADERS = 500, 60, 64
+HEALTH_SECONDS = 0.5
+P99_SECONDS = 1.0
+SLOWDOWN = 2.0
+
+_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+_BODY = (
+    b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\n"
+    b"Content-Length: 100000\r\n\r\n"
+)
+_HEADERS = b"GET /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
+
+
+def unread_answers(quick: bool) -> Iterator[Result]:
+    """200 requests whose answer is not read and whose socket stays open, in waves."""
+    with target() as it:
+        normal = it.normal_post().seconds
+        health: list[Answer] = []
+        posts: list[Answer] = []
+        waves = 1 if quick else 3
+        for _ in range(waves):
+            with _held(it, UNREAD, _REQUEST):
+                for _ in range(6):
+                    health.append(it.health())
+                    posts.append(it.post(timeout=20))
+                    if not (health[-1].status and posts[-1].status):
+                        break
+    slowest = max(answer.seconds for answer in health)
+    median = statistics.median(answer.seconds for answer in posts)
+    good = [answer.status for answer in health + posts]
+    yield Result(
+        "answers that are not read, with `Connection: close`",
+        waves * UNREAD,
+        f"/healthz at most {1000 * slowest:.0f} ms; a post {1000 * median:.0f} ms, "
+        f"{1000 * normal:.0f} ms before; {counted(good)}",
+        "/healthz within 500 ms, a post within twice its normal time",
+        slowest <= HEALTH_SECONDS and median <= SLOWDOWN * normal and set(good) == {200, 201},
+    )
+
+
+def slow_clients(quick: bool) -> Iterator[Result]:
+    """500 silent connections, 60 slow bodies and 64 slow headers at a time; a connection that the
+    service closes is opened anew."""
+    seconds = 8.0 if quick else 25.0
+    with target() as it, _Slow(it) as slow:
+        health: list[Answer] = []
+        posts: list[Answer] = []
+        end = time.monotonic() + seconds
+        asking = threading.Thread(target=_post_until, args=(it, posts, end))
+        asking.start()
+        while time.monotonic() < end:
+            health.append(it.health())
+            time.sleep(0.02)
+        asking.join()
+    times = sorted(answer.seconds for answer in health)
+    p99 = times[int(0.99 * len(times))]
+    good = [answer.status for answer in health + posts]
+    yield Result(
+        f"{SILENT} silent connections, {SLOW_BODIES} bodies and {SLOW_HEADERS} headers of a byte "
+        "a second",
+        slow.opened,
+        f"/healthz p99 {1000 * p99:.0f} ms; a post at most "
+        f"{1000 * max(answer.seconds for answer in posts):.0f} ms; {counted(good)}",
+        "/healthz p99 below 1 s, every good request answered",
+        p99 < P99_SECONDS and set(good) == {200, 201},
+    )
+
+
+def _post_until(it: Target, answers: list[Answer], end: float) -> None:
+    while time.monotonic() < end:
+        answers.append(it.post(timeout=20))
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def _held(it: Target, count: int, request: bytes) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            with contextlib.suppress(OSError):
+                connection = socket.create_connection(it.address, timeout=5)
+                stack.enter_context(connection)
+                connection.sendall(request)
+        yield
+
+
+class _Slow:
+    """Holds the slow connections from a thread of its own."""
+
+    def __init__(self, it: Target) -> None:
+        self.opened = 0
+        self._address = it.address
+        self._over = threading.Event()
+        self._ready = threading.Event()
+        starts = [b""] * SILENT + [_BODY] * SLOW_BODIES + [_HEADERS] * SLOW_HEADERS
+        self._connections: list[tuple[bytes, socket.socket | None]] = [
+            (start, None) for start in starts
+        ]
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "_Slow":
+        self._thread.start()
+        self._ready.wait(60)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for _, connection in self._connections:
+            if connection:
+                connection.close()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._connections = [
+                (start, self._continued(start, connection))
+                for start, connection in self._connections
+            ]
+            self._ready.set()
+            self._over.wait(1.0)
+
+    def _continued(self, start: bytes, connection: socket.socket | None) -> socket.socket | None:
+        """The connection after one more byte, or a new one where it was closed."""
+        try:
+            if connection is not None and _is_open(connection):
+                if start:
+                    connection.send(b"a")
+                return connection
+            if connection is not None:
+                connection.close()
+            connection = socket.create_connection(self._address, timeout=5)
+            self.opened += 1
+            connection.sendall(start)
+            connection.setblocking(False)
+        except BlockingIOError:
+            return connection  # nobody reads it: it stays as it is
+        except OSError:
+            if connection is not None:
+                connection.close()
+            return None
+        return connection
+
+
+def _is_open(connection: socket.socket) -> bool:
+    """Whether the service has neither answered nor closed it."""
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

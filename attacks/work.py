@@ -1,0 +1,71 @@
+"""Images that cost more CPU time than a request may take."""
+
+import statistics
+from collections.abc import Callable, Iterator
+
+from attacks import images
+from attacks.result import Result, counted
+from attacks.target import target
+
+GRACE_SECONDS = 1.0
+SLOWDOWN = 2.0
+DEADLINE_SECONDS = 5.0
+DEFAULT_DEADLINE_SECONDS = 30.0
+CREATED = 201
+ALLOWED = {200, 201, 413, 422, 503}
+_NEXT_POSTS = 5
+# How long work that does not stop is watched after its deadline.
+_WATCHED_SECONDS = 8.0
+
+# What is sent, and the query.
+_CASES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "4984² full of small faces, haar_default": (images.wallpaper, "detector=haar_default"),
+    "49 megapixels of noise, haar_default": (images.noise, "detector=haar_default"),
+    "49 megapixels of one grey, haar_default": (images.flat, "detector=haar_default"),
+    "4984² full of small faces, haar from 1 pixel": (images.wallpaper, "min_face_px=1"),
+    "49 megapixels of noise, haar from 1 pixel": (images.noise, "min_face_px=1"),
+    "4984² full of small faces, single_shot from 1 pixel": (
+        images.wallpaper,
+        "pipeline=single_shot&min_face_px=1",
+    ),
+}
+_QUICK_CASES = 1
+
+
+def costly_images(quick: bool) -> Iterator[Result]:
+    """The CPU time of one request, and how the next ones fare."""
+    cases = list(_CASES.items())
+    for name, (make, query) in cases[:_QUICK_CASES] if quick else cases:
+        yield _result(name, make(), query, DEADLINE_SECONDS)
+    if not quick:
+        (name, (make, query)) = cases[0]
+        yield _result(name, make(), query, DEFAULT_DEADLINE_SECONDS)
+
+
+def _result(name: str, image: bytes, query: str, deadline: float) -> Result:
+    with target(EMOTION_REQUEST_SECONDS=f"{deadline:g}") as it:
+        normal = it.normal_post()
+        start = it.cpu_seconds()
+        answer = it.post(image, query, timeout=deadline + 30)
+        following = [it.post() for _ in range(_NEXT_POSTS)]
+        rests = it.rests(deadline + _WATCHED_SECONDS)
+        end = it.cpu_seconds()
+        lives = it.workers_live
+    cpu = max(0.0, end - start - _NEXT_POSTS * normal.cpu_seconds)
+    slowed = statistics.median(each.seconds for each in following)
+    statuses = [each.status for each in following]
+    going_on = "" if rests else " and going on"
+    return Result(
+        f"{name} (deadline {deadline:g} s)",
+        1,
+        f"{cpu:.1f} s of CPU{going_on}, {counted([answer.status])} after {answer.seconds:.1f} s; "
+        f"next posts {1000 * slowed:.0f} ms, {1000 * normal.seconds:.0f} ms before; "
+        f"{counted(statuses)}",
+        f"CPU at most {deadline + GRACE_SECONDS:g} s, next posts within twice their normal time",
+        lives
+        and rests
+        and cpu <= deadline + GRACE_SECONDS
+        and answer.status in ALLOWED
+        and slowed <= SLOWDOWN * normal.seconds
+        and set(statuses) == {CREATED},
+    )
