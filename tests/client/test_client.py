@@ -30,6 +30,32 @@ def test_an_analysis_is_typed_and_members_of_the_future_are_passed_over(client):
     assert face.shown(0.5) == {"anger": 0.7}
 
 
+VALUES = [0, 0.0, 0.004, 0.005, 0.00500001, 0.015, 0.125, 0.49, 0.4949999, 0.495, 0.4950001, 0.496]
+VALUES += [0.5, 0.5049999, 0.505, 0.5050001, 0.51, 0.985, 0.994, 0.995, 0.9950001, 1, 1.0]
+VALUES += [number / 1000 for number in range(1001)]
+THRESHOLDS = [0, 0.01, 0.1, 0.3, 0.49, 0.495, 0.496, 0.5, 0.504, 0.505, 0.51, 0.99, 0.995, 1]
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_a_face_shows_the_emotions_that_the_service_shows(threshold):
+    from app.vision.types import Box
+    from app.vision.types import Face as ServiceFace
+
+    for value in VALUES:
+        emotions_of_face = {"anger": value, "neutral": 1 - value}
+        ours = emotions.Face(1, (0, 0, 1, 1), "anger", emotions_of_face)
+        theirs = ServiceFace(Box(0, 0, 1, 1), emotions_of_face)
+        assert ours.shown(threshold) == theirs.shown(threshold), value
+
+
+def test_a_probability_is_compared_when_it_is_rounded():
+    face = emotions.Face(1, (0, 0, 1, 1), "anger", {"anger": 0.496, "neutral": 0.4949})
+    assert face.shown(0.5) == {"anger": 0.5}
+    assert face.shown(0.49) == {"anger": 0.5, "neutral": 0.49}
+    assert face.shown(0.496) == {"anger": 0.5}
+    assert face.shown(0.501) == {}
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [

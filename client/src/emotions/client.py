@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from emotions.errors import BadReply, EmotionError, NotFound
-from emotions.pictures import read_picture
+from emotions.sources import read_picture
 from emotions.transport import Reply, Transport
 from emotions.types import (
     Analysis,
@@ -24,7 +24,7 @@ from emotions.types import (
 )
 
 if TYPE_CHECKING:
-    from emotions.pictures import Picture
+    from emotions.sources import Picture
 
 T = TypeVar("T")
 Source = TypeVar("Source")
@@ -86,11 +86,27 @@ class EmotionClient:
         idempotency_key: str | None = None,
         **options: Unpack[Options],
     ) -> Analysis:
-        """Find the faces of a picture and name their emotions.
+        """Find the faces of an image and classify their emotions.
 
-        `picture`: a path, bytes, an open binary file, a PIL.Image or a numpy array (red first).
-        `idempotency_key`: your own, where you may send the same picture again after this program
-        ended; kept for a day.
+        `picture` is one of:
+
+        - a path, the bytes of an image file, or an open binary file: sent unchanged.
+        - a PIL image of any mode: its current frame, which is the first one unless you seek. It is
+          turned as its EXIF orientation says, as PIL.ImageOps.exif_transpose does. After you turn
+          the pixels yourself, remove the tag: PIL's rotate() and transpose() keep it.
+        - an array: (height, width), (height, width, channels) or (channels, height, width) with 1
+          (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels, as bool, uint8, uint16, other
+          integers in 0..255, or floats in 0..1 or 0..255. Red comes first; OpenCV's images are
+          BGR: pass `image[..., ::-1]`.
+
+        Boxes are in pixels of the upright image, for files as well as for PIL images. Its size is
+        `width` and `height` of the result.
+
+        `file_name` replaces the name of the file. `idempotency_key` is your own key for an image
+        that you may send again after this program ended; the service keeps keys for a day.
+
+        Raises EmotionError: UnreadablePicture where the image cannot be read, NotAnImage (also a
+        TypeError) for any other object, otherwise what the service answers.
         """
         reply = self._post(picture, file_name, options, store=store, key=idempotency_key)
         return self._read(reply, self._analysis)
@@ -105,7 +121,10 @@ class EmotionClient:
         idempotency_key: str | None = None,
         **options: Unpack[Options],
     ) -> Annotated:
-        """The picture with boxes and labels drawn on it, as `image/png` or `image/jpeg`."""
+        """Return the upright image with boxes and labels, as `image/png` or `image/jpeg`.
+
+        Takes the same images as `analyse`.
+        """
         reply = self._post(
             picture, file_name, options, store=store, key=idempotency_key, accept=media_type
         )

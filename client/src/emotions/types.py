@@ -50,8 +50,11 @@ class Face:
     detection_score: float | None = None
 
     def shown(self, threshold: float) -> dict[str, float]:
-        """The emotions whose probability is at least `threshold`."""
-        return {name: value for name, value in self.emotions.items() if value >= threshold}
+        """Return the emotions whose probability, rounded to 2 decimals, is at least `threshold`,
+        with that rounded probability: the same keys and values as the service's documented JSON.
+        """
+        rounded = {name: round(value, 2) for name, value in self.emotions.items()}
+        return {name: value for name, value in rounded.items() if value >= threshold}
 
     @classmethod
     def read(cls, document: Document) -> Face:
