@@ -2,9 +2,11 @@
 
 import email.utils
 import io
+import os
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import emotions
 import numpy as np
@@ -162,7 +164,7 @@ def test_a_certificate_that_does_not_hold_is_not_tried_again(client, monkeypatch
         raise requests.exceptions.SSLError("self-signed")
 
     monkeypatch.setattr(requests.Session, "request", refuse)
-    with pytest.raises(emotions.ServiceAway, match="certificate that holds: self-signed"):
+    with pytest.raises(emotions.ServiceAway, match=r"cannot be verified: self-signed"):
         next(client.images())
     assert len(tries) == 1
 
@@ -250,6 +252,24 @@ def test_pixels_are_sent_without_loss(scripted, client, ways, way):
     read = Image.open(io.BytesIO(body[start:]))
     assert read.size == (60, 50)
     assert np.asarray(read).min() == np.asarray(read).max() == 90
+
+
+def test_a_file_name_that_is_no_text_is_sent_with_a_replacement(scripted, client, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
+    Path(path).write_bytes(PICTURE)
+    client.analyse(path)
+    with Path(path).open("rb") as file:
+        client.analyse(file)
+    client.analyse(PICTURE, file_name=path)
+    for request in scripted.requests:
+        assert 'filename="\N{REPLACEMENT CHARACTER}.png"'.encode() in request.body
+
+
+@pytest.mark.parametrize("key", ["", "  ", "ä", "a\nb"])
+def test_an_idempotency_key_that_no_header_holds_is_refused(scripted, client, key):
+    with pytest.raises(ValueError, match="idempotency_key must be ASCII"):
+        client.analyse(PICTURE, idempotency_key=key)
+    assert scripted.requests == []
 
 
 @pytest.mark.parametrize("name", ["nothing.jpg", ".", "\0"])

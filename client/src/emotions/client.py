@@ -9,8 +9,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
+from emotions.connection import checked_header_value
 from emotions.errors import BadReply, EmotionError, NotFound
-from emotions.sources import read_picture
+from emotions.sources import read_picture, sendable_name
 from emotions.transport import Reply, Transport
 from emotions.types import (
     Analysis,
@@ -41,13 +42,22 @@ class Outcome(Generic[Source]):
 
 
 class EmotionClient:
-    """Asks one service. May be shared by threads.
+    """The client of one service. Threads may share it.
+
+    `base_url`: the address of the service, without user name and password. `api_key`: sent as
+    `Authorization: Bearer …`; nothing else is ever sent in that header.
 
     `timeout`: seconds to connect and seconds between two bytes of an answer. `retries`: how often a
-    request is sent again while the service is away, busy or limits the rate; nothing is analysed
-    and kept twice by that, since each picture has an Idempotency-Key of its own.
+    request is sent again while the service is away, busy or limits the rate. Each image has an
+    Idempotency-Key of its own, so nothing is analysed and kept twice.
 
-    Every method raises EmotionError: see emotions.errors for the kinds.
+    `trust_env`: whether the environment may choose the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY,
+    NO_PROXY) and the CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE). A service on this
+    machine (localhost, 127.0.0.0/8, ::1) is always asked without a proxy. Passwords in ~/.netrc are
+    never used, and redirects are never followed.
+
+    Raises ValueError for a base_url or api_key that cannot be used. Every method raises
+    EmotionError: see emotions.errors for the kinds.
     """
 
     def __init__(
@@ -57,8 +67,11 @@ class EmotionClient:
         *,
         timeout: tuple[float, float] = (5.0, 60.0),
         retries: int = 4,
+        trust_env: bool = True,
     ) -> None:
-        self._transport = Transport(base_url, api_key, timeout=timeout, retries=retries)
+        self._transport = Transport(
+            base_url, api_key, timeout=timeout, retries=retries, trust_env=trust_env
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -235,13 +248,15 @@ class EmotionClient:
         key: str | None,
         accept: str = "application/json",
     ) -> Reply:
+        key = uuid.uuid4().hex if key is None else checked_header_value("idempotency_key", key)
         name, data = read_picture(picture)
+        name = sendable_name(file_name) if file_name else name
         return self._transport.send(
             "POST",
             "/v1/images",
             data=_given(**options, store=store, view="full"),
-            files={"image": (file_name or name, data)},
-            headers={"Idempotency-Key": key or uuid.uuid4().hex, "Accept": accept},
+            files={"image": (name, data)},
+            headers={"Idempotency-Key": key, "Accept": accept},
         )
 
     def _get(self, path: str, params: dict[str, str]) -> Reply:
