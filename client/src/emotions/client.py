@@ -16,11 +16,13 @@ from emotions.transport import Reply, Transport
 from emotions.types import (
     Analysis,
     Annotated,
+    Detector,
     Filters,
     FoundFace,
     Model,
     Mood,
     Options,
+    Pipeline,
     Span,
 )
 
@@ -216,9 +218,19 @@ class EmotionClient:
         return self._read(self._get(f"/v1/images/{image_id}/mood", params), Mood.read)
 
     def models(self) -> list[Model]:
-        """What `model=` can name."""
+        """Return the models that `model=` can name."""
         reply = self._get("/v1/models", {})
         return self._read(reply, lambda it: [Model.read(model) for model in it["models"]])
+
+    def detectors(self) -> list[Detector]:
+        """Return the face detectors that `detector=` can name."""
+        reply = self._get("/v1/detectors", {})
+        return self._read(reply, lambda it: [Detector.read(made) for made in it["detectors"]])
+
+    def pipelines(self) -> list[Pipeline]:
+        """Return the pipelines that `pipeline=` can name."""
+        reply = self._get("/v1/pipelines", {})
+        return self._read(reply, lambda it: [Pipeline.read(made) for made in it["pipelines"]])
 
     # ---------------------------------------------------------------- erase
 

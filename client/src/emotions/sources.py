@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 else:
     Picture = Any
 
+# Of the files that the service reads: JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC/HEIF and AVIF.
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+    | {".heic", ".heif", ".hif", ".avif"}
+)
 UNNAMED = "picture"
 
 

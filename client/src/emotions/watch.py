@@ -32,12 +32,9 @@ from emotions.errors import (
     TookTooLong,
     TooLarge,
 )
-from emotions.sources import sendable_name
+from emotions.sources import SUFFIXES, sendable_name
 from emotions.types import Analysis
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jpe", ".jfif"}
-)
 STATE_NAME = ".emotions-watch.sqlite"
 # What no other try will mend; anything else is tried again at the next look, but what may be the
 # picture's own doing later and later, so that it does not hold up the others for ever.
