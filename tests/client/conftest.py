@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from click.testing import CliRunner
 from emotions import EmotionClient
+from emotions.cli import main
 
 from tests.service import running_service
 
@@ -142,3 +144,11 @@ def service(tmp_path_factory):
     """The real service's URL."""
     with running_service(tmp_path_factory.mktemp("service")) as url:
         yield url
+
+
+@pytest.fixture
+def run(service):
+    def invoke(*arguments, **more):
+        return CliRunner().invoke(main, ["--server", service, *map(str, arguments)], **more)
+
+    return invoke

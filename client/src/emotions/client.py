@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from emotions.connection import checked_header_value
 from emotions.errors import BadReply, EmotionError, NotFound
+from emotions.parameters import given
 from emotions.sources import read_picture, sendable_name
 from emotions.transport import Reply, Transport
 from emotions.types import (
@@ -182,7 +182,7 @@ class EmotionClient:
 
     def image(self, image_id: int, *, threshold: float | None = None) -> Analysis:
         """One stored image."""
-        params = _given(view="full", threshold=threshold)
+        params = given(view="full", threshold=threshold)
         return self._read(self._get(f"/v1/images/{image_id}", params), self._analysis)
 
     def picture(self, image_id: int) -> bytes:
@@ -191,15 +191,15 @@ class EmotionClient:
 
     def images(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[Analysis]:
         """Stored images that match, newest first, page by page as they are asked for."""
-        return self._pages("images", _given(**filters), page_size, self._analysis)
+        return self._pages("images", given(**filters), page_size, self._analysis)
 
     def faces(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[FoundFace]:
         """Faces across images that match, those of the newest image first."""
-        return self._pages("faces", _given(**filters), page_size, FoundFace.read)
+        return self._pages("faces", given(**filters), page_size, FoundFace.read)
 
     def summary(self, by: str = "day", **filters: Unpack[Filters]) -> list[Span]:
         """Counts and means by `hour`, `day` (UTC) or `model`."""
-        reply = self._get("/v1/summary", _given(by=by, **filters))
+        reply = self._get("/v1/summary", given(by=by, **filters))
         return self._read(reply, lambda it: [Span.read(span) for span in it["spans"]])
 
     def mood(
@@ -212,7 +212,7 @@ class EmotionClient:
     ) -> Mood:
         """The mood of the group in a stored image; faces that are smaller or less sure than asked
         are left out."""
-        params = _given(
+        params = given(
             aggregator=aggregator, min_face_px=min_face_px, min_confidence=min_confidence
         )
         return self._read(self._get(f"/v1/images/{image_id}/mood", params), Mood.read)
@@ -245,7 +245,7 @@ class EmotionClient:
 
     def delete_matching(self, **filters: Unpack[Filters]) -> int:
         """Erase all stored images that match, and say how many. One filter at least is needed."""
-        reply = self._transport.send("DELETE", "/v1/images", params=_given(**filters))
+        reply = self._transport.send("DELETE", "/v1/images", params=given(**filters))
         return self._read(reply, lambda it: int(it["erased"]))
 
     # ---------------------------------------------------------------- inside
@@ -266,7 +266,7 @@ class EmotionClient:
         return self._transport.send(
             "POST",
             "/v1/images",
-            data=_given(**options, store=store, view="full"),
+            data=given(**options, store=store, view="full"),
             files={"image": (name, data)},
             headers={"Idempotency-Key": key, "Accept": accept},
         )
@@ -296,17 +296,3 @@ class EmotionClient:
             return read(reply.json())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadReply(f"the answer lacks or distorts {error}: is this the service?") from error
-
-
-def _given(**values: Any) -> dict[str, str]:
-    """Options and filters as text, without those that are None."""
-    return {name: _text(value) for name, value in values.items() if value is not None}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime):
-        # A time without a zone is this machine's; the service takes it with one only.
-        return value.astimezone().isoformat()
-    return str(value)

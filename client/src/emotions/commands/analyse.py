@@ -262,7 +262,9 @@ COLUMNS: list[Column[Row]] = [
 
 
 def _valence(kind: str) -> Column[tuple[str, Mood]]:
-    return Column(kind, lambda it: f"{it[1].valence.get(kind, 0):.2f}", 8, optional=True)
+    return Column(
+        kind, lambda it: f"{it[1].valence.get(kind, 0):.2f}", 8, optional=True, is_number=True
+    )
 
 
 MOOD_COLUMNS: list[Column[tuple[str, Mood]]] = [

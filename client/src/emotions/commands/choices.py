@@ -51,7 +51,7 @@ def _print(columns: Sequence[Column[Item]], items: Sequence[Item], form: str) ->
 
 def _state(item: Any) -> str:
     if not getattr(item, "ready", True):
-        return "broken"
+        return "not ready"
     return "default" if item.default else "ready"
 
 
@@ -60,19 +60,19 @@ def _labels(model: Model) -> str:
 
 
 MODEL_COLUMNS: list[Column[Model]] = [
-    Column("name", lambda model: model.name),
+    Column("name", lambda model: model.name, 18),
     Column("kind", lambda model: model.kind, 11),
-    Column("state", _state, 7),
+    Column("state", _state, 9),
     Column("labels", _labels),
 ]
 DETECTOR_COLUMNS: list[Column[Detector]] = [
     Column("name", lambda detector: detector.name, 12),
-    Column("state", _state, 7),
+    Column("state", _state, 9),
     Column("description", lambda detector: detector.problem or detector.description),
 ]
 PIPELINE_COLUMNS: list[Column[Pipeline]] = [
     Column("name", lambda pipeline: pipeline.name, 12),
-    Column("state", _state, 7),
+    Column("state", _state, 9),
     Column("models", lambda pipeline: pipeline.models, 11),
     Column("description", lambda pipeline: pipeline.description),
 ]
