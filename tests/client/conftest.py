@@ -1,5 +1,6 @@
 """A service that says what a test tells it to, and the real one."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -7,7 +8,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from click.testing import CliRunner
 from emotions import EmotionClient
+from emotions.cli import main
 
 from tests.service import running_service
 
@@ -86,7 +89,8 @@ class Scripted:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        # The interval is what closing takes.
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def take(self, handler):
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
@@ -106,8 +110,9 @@ class Scripted:
         for name, text in {"Content-Type": "application/json", **answer.headers}.items():
             handler.send_header(name, text)
         handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # of a client that was interrupted
+            handler.end_headers()
+            handler.wfile.write(data)
 
     def keys(self):
         """The Idempotency-Keys of the requests, in their order."""
@@ -139,3 +144,11 @@ def service(tmp_path_factory):
     """The real service's URL."""
     with running_service(tmp_path_factory.mktemp("service")) as url:
         yield url
+
+
+@pytest.fixture
+def run(service):
+    def invoke(*arguments, **more):
+        return CliRunner().invoke(main, ["--server", service, *map(str, arguments)], **more)
+
+    return invoke

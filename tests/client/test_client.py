@@ -2,9 +2,11 @@
 
 import email.utils
 import io
+import os
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import emotions
 import numpy as np
@@ -28,6 +30,32 @@ def test_an_analysis_is_typed_and_members_of_the_future_are_passed_over(client):
     assert face.emotions["anger"] == 0.7
     assert face.box_xyxy == (1.5, 2.0, 30.0, 40.0)
     assert face.shown(0.5) == {"anger": 0.7}
+
+
+VALUES = [0, 0.0, 0.004, 0.005, 0.00500001, 0.015, 0.125, 0.49, 0.4949999, 0.495, 0.4950001, 0.496]
+VALUES += [0.5, 0.5049999, 0.505, 0.5050001, 0.51, 0.985, 0.994, 0.995, 0.9950001, 1, 1.0]
+VALUES += [number / 1000 for number in range(1001)]
+THRESHOLDS = [0, 0.01, 0.1, 0.3, 0.49, 0.495, 0.496, 0.5, 0.504, 0.505, 0.51, 0.99, 0.995, 1]
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_a_face_shows_the_emotions_that_the_service_shows(threshold):
+    from app.vision.types import Box
+    from app.vision.types import Face as ServiceFace
+
+    for value in VALUES:
+        emotions_of_face = {"anger": value, "neutral": 1 - value}
+        ours = emotions.Face(1, (0, 0, 1, 1), "anger", emotions_of_face)
+        theirs = ServiceFace(Box(0, 0, 1, 1), emotions_of_face)
+        assert ours.shown(threshold) == theirs.shown(threshold), value
+
+
+def test_a_probability_is_compared_when_it_is_rounded():
+    face = emotions.Face(1, (0, 0, 1, 1), "anger", {"anger": 0.496, "neutral": 0.4949})
+    assert face.shown(0.5) == {"anger": 0.5}
+    assert face.shown(0.49) == {"anger": 0.5, "neutral": 0.49}
+    assert face.shown(0.496) == {"anger": 0.5}
+    assert face.shown(0.501) == {}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +164,7 @@ def test_a_certificate_that_does_not_hold_is_not_tried_again(client, monkeypatch
         raise requests.exceptions.SSLError("self-signed")
 
     monkeypatch.setattr(requests.Session, "request", refuse)
-    with pytest.raises(emotions.ServiceAway, match="certificate that holds: self-signed"):
+    with pytest.raises(emotions.ServiceAway, match=r"cannot be verified: self-signed"):
         next(client.images())
     assert len(tries) == 1
 
@@ -224,6 +252,24 @@ def test_pixels_are_sent_without_loss(scripted, client, ways, way):
     read = Image.open(io.BytesIO(body[start:]))
     assert read.size == (60, 50)
     assert np.asarray(read).min() == np.asarray(read).max() == 90
+
+
+def test_a_file_name_that_is_no_text_is_sent_with_a_replacement(scripted, client, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
+    Path(path).write_bytes(PICTURE)
+    client.analyse(path)
+    with Path(path).open("rb") as file:
+        client.analyse(file)
+    client.analyse(PICTURE, file_name=path)
+    for request in scripted.requests:
+        assert 'filename="\N{REPLACEMENT CHARACTER}.png"'.encode() in request.body
+
+
+@pytest.mark.parametrize("key", ["", "  ", "ä", "a\nb"])
+def test_an_idempotency_key_that_no_header_holds_is_refused(scripted, client, key):
+    with pytest.raises(ValueError, match="idempotency_key must be ASCII"):
+        client.analyse(PICTURE, idempotency_key=key)
+    assert scripted.requests == []
 
 
 @pytest.mark.parametrize("name", ["nothing.jpg", ".", "\0"])

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 
 import pytest
@@ -12,19 +13,11 @@ from emotions.cli import main
 from emotions.watch import STATE_NAME
 from PIL import Image
 
-from tests.client.conftest import IMAGE, Answer, problem
+from tests.client.conftest import FACE, IMAGE, Answer, problem
 from tests.client.test_with_service import PHOTO
 from tests.conftest import picture
 
 pytestmark = pytest.mark.weights
-
-
-@pytest.fixture
-def run(service):
-    def invoke(*arguments, **more):
-        return CliRunner().invoke(main, ["--server", service, *map(str, arguments)], **more)
-
-    return invoke
 
 
 @pytest.fixture
@@ -59,10 +52,16 @@ def test_json_and_csv_can_be_read_again(run, folder):
     assert [row["emotion"] for row in rows] == ["happiness", "happiness"]
 
 
-def test_a_threshold_is_kept_to(run):
-    done = run("analyse", PHOTO, "--no-store", "--threshold", "1", "--format", "csv")
+@pytest.mark.parametrize(
+    ("threshold", "emotion"), [("0.69", "anger"), ("0.7", "anger"), ("0.71", "")]
+)
+def test_a_threshold_is_compared_with_the_rounded_probability(scripted, threshold, emotion):
+    face = {**FACE, "emotions": {"anger": 0.696, "neutral": 0.304}}
+    scripted.answers = [Answer(201, {**IMAGE, "faces": [face]})]
+    asked = ["analyse", str(PHOTO), "--threshold", threshold, "--format", "csv"]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *asked])
     (row,) = csv.DictReader(io.StringIO(done.stdout))
-    assert row["emotion"] == ""
+    assert (row["emotion"], row["probability"]) == (emotion, "0.70")
 
 
 def test_a_file_name_is_no_formula(run, tmp_path, monkeypatch):
@@ -77,10 +76,11 @@ def test_what_fails_is_named_at_the_end_and_stops_nothing(run, folder):
     done = run("analyse", folder, folder / "missing.jpg", "--no-store", "--format", "json")
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 2
-    first, second, last = done.stderr.splitlines()
+    skipped, first, second, last = done.stderr.splitlines()
+    assert skipped == "skipped 1 file that is not an image: 1 .txt"
     assert first.startswith(str(folder / "broken.jpg"))
     assert "No such file" in second
-    assert last == "2 of 4 pictures failed"
+    assert last == "2 of 4 images failed"
 
 
 def test_annotated_pictures_lie_as_the_pictures_do(run, folder, tmp_path):
@@ -114,6 +114,11 @@ def test_stored_results_are_listed_summed_up_and_erased(run):
         (["history", "--since", "yesterday"], 1, "since"),
         (["summary", "--emotion", "x", "--min-probability", "9"], 2, "not in the range"),
         (["delete", "0"], 2, "not in the range"),
+        (["delete"], 2, "at least one filter"),
+        (["delete", "7", "--emotion", "anger"], 2, "at least one filter"),
+        (["delete", "--emotion", "anger"], 2, "needs --yes"),
+        (["--key", "a\nb", "models"], 2, "Invalid value for --key"),
+        (["--timeout", "0", "models"], 2, "not in the range"),
         (["watch", "no such folder"], 2, "does not exist"),
     ],
 )
@@ -135,7 +140,7 @@ def test_where_nobody_answers_not_all_are_tried(tmp_path, monkeypatch):
         (tmp_path / f"{number}.png").write_bytes(picture())
     done = CliRunner().invoke(main, ["--server", "http://127.0.0.1:1", "analyse", str(tmp_path)])
     assert done.exit_code == 1
-    assert done.stderr.endswith("1 of 40 pictures failed, 39 were not tried\n")
+    assert done.stderr.endswith("1 of 40 images failed, 39 were not tried\n")
     assert "does not answer" in done.stderr
 
 
@@ -144,8 +149,12 @@ def test_a_folder_is_pushed_once(run, folder):
     done = run(*watched)
     assert done.exit_code == 0
     assert "a b.jpg: happiness" in done.stdout
-    assert done.stderr == "2 sent, 0 given up\n"
-    assert run(*watched).stderr == "0 sent, 0 given up\n"
+    first, last = done.stderr.splitlines()
+    assert first.startswith(f"watching {folder} and its subfolders, until all images are sent")
+    assert last == "2 sent, 0 given up"
+    first, last = run(*watched).stderr.splitlines()
+    assert first.endswith("; 2 images sent before")
+    assert last == "0 sent, 0 given up"
     (folder / "broken.jpg").write_bytes(b"no picture")
     done = run(*watched)
     assert done.exit_code == 1
@@ -157,10 +166,13 @@ def test_once_ends_though_the_service_fails_with_a_picture(scripted, folder):
     watched = ["watch", str(folder), "--once", "--interval", "0.05", "--workers", "1"]
     done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
     assert done.exit_code == 1
-    assert done.stderr == "it broke; trying again\n0 sent, 0 given up, 2 left for later\n"
+    assert done.stderr.splitlines()[1:] == [
+        "it broke; trying again",
+        "0 sent, 0 given up, 2 left for later",
+    ]
     scripted.answers = [Answer(201, IMAGE)]
     done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
-    assert (done.exit_code, done.stderr) == (0, "2 sent, 0 given up\n")
+    assert (done.exit_code, done.stderr.splitlines()[1:]) == (0, ["2 sent, 0 given up"])
     assert len(set(scripted.keys())) == 2
 
 
@@ -172,7 +184,7 @@ def test_a_picture_for_later_does_not_slow_the_looks(scripted, folder, monkeypat
         if len(pauses) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("emotions.cli.time.sleep", sleep)
+    monkeypatch.setattr("emotions.commands.watching.time.sleep", sleep)
     scripted.answers = [problem(500, "internal")]
     watched = ["watch", str(folder), "--interval", "0.05", "--workers", "1"]
     CliRunner().invoke(main, ["--server", scripted.url, *watched])
@@ -184,8 +196,101 @@ def test_watching_ends_where_the_key_does_not_do(scripted, folder):
     scripted.answers = [problem(401, "wrong-key", "unknown")] * 2 + [Answer(201, IMAGE)]
     watched = ["watch", str(folder), "--once", "--interval", "0.05", "--workers", "1"]
     done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
-    assert (done.exit_code, "stopped: the key does not do" in done.stderr) == (1, True)
+    assert (done.exit_code, "stopped: unknown (pass the API key with --key" in done.stderr) == (
+        1,
+        True,
+    )
     assert len(scripted.requests) == 1
+
+
+@pytest.mark.parametrize("command", [["analyse", str(PHOTO)], ["mood", str(PHOTO)], ["history"],
+                                     ["summary"], ["delete", "7"], ["models"]])  # fmt: skip
+@pytest.mark.parametrize("name", ["missing-key", "wrong-key"])
+def test_a_rejected_key_is_said_with_the_way_to_pass_one(scripted, command, name):
+    scripted.answers = [problem(401, name, "the key is not valid")]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *command])
+    assert done.exit_code == 1
+    expected = "the key is not valid (pass the API key with --key or in the variable EMOTIONS_KEY)"
+    assert expected in done.stderr
+    assert len(scripted.requests) == 1
+
+
+def test_the_key_is_taken_from_the_variable(scripted):
+    scripted.answers = [Answer(200, {"models": []})]
+    environment = {"EMOTIONS_SERVER": scripted.url, "EMOTIONS_KEY": "emo_key"}
+    assert CliRunner().invoke(main, ["models"], env=environment).exit_code == 0
+    assert scripted.requests[0].headers["Authorization"] == "Bearer emo_key"
+
+
+def test_watching_prints_an_object_for_each_image(scripted, folder):
+    (folder / "a b.jpg").rename(folder / "sub" / "another.jpg")
+    scripted.answers = [Answer(201, IMAGE), problem(422, "undecodable-image", "it is damaged")]
+    watched = ["watch", str(folder), "--once", "--json", "--interval", "0.05", "--workers", "1"]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
+    assert done.exit_code == 1
+    sent, refused = map(json.loads, done.stdout.splitlines())
+    assert (sent["id"], sent["faces"][0]["dominant"]) == (7, "anger")
+    assert refused["error"] == "it is damaged"
+    assert {sent["path"], refused["path"]} == {"sub/a b.jpg", "sub/another.jpg"}
+    assert done.stderr.startswith(f"watching {folder} and its subfolders")
+
+
+# ---------------------------------------------------------------- folders
+
+NEW_KINDS = ["a.heic", "b.HEIF", "c.avif", "d.hif"]
+
+
+def test_every_kind_of_image_is_sent_and_other_files_are_counted(scripted, tmp_path):
+    others = ["notes.txt", "more.TXT", "film.mp4", "Makefile", STATE_NAME, f"{STATE_NAME}-wal"]
+    for name in (*NEW_KINDS, *others):
+        (tmp_path / name).write_bytes(picture())
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    asked = ["analyse", str(tmp_path), "--format", "json"]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *asked])
+    assert done.exit_code == 0
+    paths = [json.loads(line)["path"] for line in done.stdout.splitlines()]
+    assert paths == [str(tmp_path / name) for name in NEW_KINDS]
+    total, _, kinds = done.stderr.strip().partition(": ")
+    assert total == "skipped 5 files that are not images"
+    assert kinds.startswith("2 .txt, 1 ")
+    assert set(kinds.split(", ")) == {
+        "2 .txt", "1 .mp4", "1 without suffix", "1 not a regular file",
+    }  # fmt: skip
+
+
+def test_a_file_that_is_named_is_sent_whatever_its_suffix(scripted, tmp_path):
+    (tmp_path / "photo.raw").write_bytes(picture())
+    asked = ["analyse", str(tmp_path / "photo.raw"), "--format", "json"]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *asked])
+    assert (done.exit_code, done.stderr, len(scripted.requests)) == (0, "", 1)
+
+
+@pytest.mark.parametrize("command", ["analyse", "mood"])
+def test_a_folder_without_images_is_an_error(scripted, tmp_path, command):
+    for number in range(12):
+        (tmp_path / f"file.{number}").write_text("")
+    done = CliRunner().invoke(main, ["--server", scripted.url, command, str(tmp_path)])
+    assert done.exit_code == 1
+    first, last = done.stderr.splitlines()
+    assert first.startswith("skipped 12 files that are not images: 1 .")
+    assert first.endswith("and 4 other kinds")
+    assert last == "no images found"
+
+
+def test_a_folder_that_cannot_be_read_is_named(scripted, tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(picture())
+    walk = os.walk
+
+    def refuse(folder, onerror):
+        onerror(PermissionError(13, "Permission denied", str(tmp_path / "locked")))
+        return walk(folder)
+
+    monkeypatch.setattr("emotions.commands.folders.os.walk", refuse)
+    done = CliRunner().invoke(main, ["--server", scripted.url, "analyse", str(tmp_path)])
+    assert done.exit_code == 1
+    assert f"{tmp_path / 'locked'}: " in done.stderr
+    assert "Permission denied" in done.stderr
+    assert done.stderr.endswith("0 of 1 images failed, 1 folders cannot be read\n")
 
 
 def test_the_mood_of_a_group(run, folder):
@@ -203,7 +308,7 @@ def test_the_mood_of_a_group(run, folder):
 def test_a_state_that_cannot_be_used_is_said(run, folder):
     (folder / STATE_NAME).write_bytes(b"no database" * 100)
     done = run("watch", folder, "--once")
-    assert (done.exit_code, "cannot be written down" in done.stderr) == (1, True)
+    assert (done.exit_code, "record of what was sent cannot be used" in done.stderr) == (1, True)
 
 
 def test_live_says_what_it_needs(run, monkeypatch):

@@ -1,10 +1,13 @@
-"""The examples of the client's README run as they stand."""
+"""The examples and commands of the client's README run as they stand."""
 
 import re
+import shlex
 from pathlib import Path
 
 import emotions
 import pytest
+from emotions.cli import main
+from emotions.sources import SUFFIXES
 
 from tests.client.test_with_service import PHOTO
 
@@ -38,6 +41,34 @@ def test_the_examples_run(service, tmp_path, monkeypatch, capsys):
     assert "photo.jpg" in printed[2]
     assert Path("annotated.png").read_bytes().startswith(b"\x89PNG")
     assert printed[3].startswith("the picture: the content is not a picture")
+
+
+COMMANDS = re.findall(r"^emotions (.*)$", README, re.MULTILINE)
+
+
+@pytest.mark.weights
+def test_the_commands_run(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for name in ("photo.jpg", "party.jpg", "folder/a.jpg"):
+        Path(name).write_bytes(PHOTO.read_bytes())
+    # Endless, without a camera, of an image that is not there, and with a question.
+    more = {"watch": ["--once", "--interval", "0.05"], "live": ["--help"]}
+    for command in COMMANDS:
+        arguments = shlex.split(command)
+        question = ["--yes"] if arguments[:2] == ["delete", "--emotion"] else []
+        done = run(*arguments, *more.get(arguments[0], []), *question)
+        expected = 1 if arguments == ["delete", "17"] else 0
+        assert done.exit_code == expected, f"{command}: {done.output}"
+    assert len(COMMANDS) == 12
+    assert Path("out/a.jpg.png").exists()
+
+
+def test_every_command_and_suffix_is_told():
+    assert {command.split()[0] for command in COMMANDS} == main.commands.keys()
+    kinds = {"jpg", "jpe", "jfif", "tif", "hif"}  # other spellings
+    for suffix in SUFFIXES:
+        assert suffix[1:] in kinds or suffix[1:].upper() in README.upper()
 
 
 def test_every_exception_is_told():

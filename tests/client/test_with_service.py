@@ -5,7 +5,9 @@ from pathlib import Path
 
 import emotions
 import pytest
+import requests
 from emotions import EmotionClient
+from PIL import ExifTags, Image
 
 from tests.conftest import picture
 
@@ -41,6 +43,24 @@ def test_a_photograph_is_analysed_found_again_and_erased(real):
         real.image(found.id)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_pil_image_with_an_orientation_has_the_faces_of_its_file(real, tmp_path, orientation):
+    turned = {1: None, 3: Image.ROTATE_180, 6: Image.ROTATE_90, 8: Image.ROTATE_270}[orientation]
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = orientation
+    with Image.open(PHOTO) as photo:
+        stored = photo if turned is None else photo.transpose(turned)
+        # Without loss: what is compared is the orientation.
+        stored.save(tmp_path / "portrait.png", exif=tags)
+    by_path = real.analyse(tmp_path / "portrait.png", store=False)
+    with Image.open(tmp_path / "portrait.png") as image:
+        by_image = real.analyse(image, store=False)
+    (face,) = by_image.faces
+    assert face.dominant == "happiness"
+    assert by_image.faces == by_path.faces
+    assert (by_image.width, by_image.height) == (by_path.width, by_path.height)
+
+
 def test_the_annotated_picture_and_its_id(real):
     drawn = real.annotated(PHOTO, media_type="image/jpeg", pipeline="single_shot")
     assert drawn.data.startswith(b"\xff\xd8\xff")
@@ -73,3 +93,17 @@ def test_the_same_key_is_kept_once(real):
     assert len(ids) == 1
     with pytest.raises(emotions.Conflict):
         real.analyse(picture(), idempotency_key="once")
+
+
+def test_a_face_shows_what_the_service_shows(real):
+    found = real.analyse(PHOTO)
+    for threshold in (0.0, 0.004, 0.005, 0.01, 0.5, 0.99, 0.995, 1.0):
+        document = requests.get(
+            f"{real._transport.base_url}/v1/images/{found.id}",
+            params={"threshold": threshold},
+            timeout=10,
+        ).json()
+        for face, shown in zip(found.faces, document["faces"], strict=True):
+            emotions_shown = {key: shown[key] for key in shown.keys() - {"face_id", "bbox"}}
+            assert face.shown(threshold) == emotions_shown
+    real.delete(found.id)

@@ -5,26 +5,29 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
+from emotions.connection import checked_header_value
 from emotions.errors import BadReply, EmotionError, NotFound
-from emotions.pictures import read_picture
+from emotions.parameters import given
+from emotions.sources import read_picture, sendable_name
 from emotions.transport import Reply, Transport
 from emotions.types import (
     Analysis,
     Annotated,
+    Detector,
     Filters,
     FoundFace,
     Model,
     Mood,
     Options,
+    Pipeline,
     Span,
 )
 
 if TYPE_CHECKING:
-    from emotions.pictures import Picture
+    from emotions.sources import Picture
 
 T = TypeVar("T")
 Source = TypeVar("Source")
@@ -41,13 +44,22 @@ class Outcome(Generic[Source]):
 
 
 class EmotionClient:
-    """Asks one service. May be shared by threads.
+    """The client of one service. Threads may share it.
+
+    `base_url`: the address of the service, without user name and password. `api_key`: sent as
+    `Authorization: Bearer …`; nothing else is ever sent in that header.
 
     `timeout`: seconds to connect and seconds between two bytes of an answer. `retries`: how often a
-    request is sent again while the service is away, busy or limits the rate; nothing is analysed
-    and kept twice by that, since each picture has an Idempotency-Key of its own.
+    request is sent again while the service is away, busy or limits the rate. Each image has an
+    Idempotency-Key of its own, so nothing is analysed and kept twice.
 
-    Every method raises EmotionError: see emotions.errors for the kinds.
+    `trust_env`: whether the environment may choose the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY,
+    NO_PROXY) and the CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE). A service on this
+    machine (localhost, 127.0.0.0/8, ::1) is always asked without a proxy. Passwords in ~/.netrc are
+    never used, and redirects are never followed.
+
+    Raises ValueError for a base_url or api_key that cannot be used. Every method raises
+    EmotionError: see emotions.errors for the kinds.
     """
 
     def __init__(
@@ -57,8 +69,11 @@ class EmotionClient:
         *,
         timeout: tuple[float, float] = (5.0, 60.0),
         retries: int = 4,
+        trust_env: bool = True,
     ) -> None:
-        self._transport = Transport(base_url, api_key, timeout=timeout, retries=retries)
+        self._transport = Transport(
+            base_url, api_key, timeout=timeout, retries=retries, trust_env=trust_env
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -86,11 +101,27 @@ class EmotionClient:
         idempotency_key: str | None = None,
         **options: Unpack[Options],
     ) -> Analysis:
-        """Find the faces of a picture and name their emotions.
+        """Find the faces of an image and classify their emotions.
 
-        `picture`: a path, bytes, an open binary file, a PIL.Image or a numpy array (red first).
-        `idempotency_key`: your own, where you may send the same picture again after this program
-        ended; kept for a day.
+        `picture` is one of:
+
+        - a path, the bytes of an image file, or an open binary file: sent unchanged.
+        - a PIL image of any mode: its current frame, which is the first one unless you seek. It is
+          turned as its EXIF orientation says, as PIL.ImageOps.exif_transpose does. After you turn
+          the pixels yourself, remove the tag: PIL's rotate() and transpose() keep it.
+        - an array: (height, width), (height, width, channels) or (channels, height, width) with 1
+          (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels, as bool, uint8, uint16, other
+          integers in 0..255, or floats in 0..1 or 0..255. Red comes first; OpenCV's images are
+          BGR: pass `image[..., ::-1]`.
+
+        Boxes are in pixels of the upright image, for files as well as for PIL images. Its size is
+        `width` and `height` of the result.
+
+        `file_name` replaces the name of the file. `idempotency_key` is your own key for an image
+        that you may send again after this program ended; the service keeps keys for a day.
+
+        Raises EmotionError: UnreadablePicture where the image cannot be read, NotAnImage (also a
+        TypeError) for any other object, otherwise what the service answers.
         """
         reply = self._post(picture, file_name, options, store=store, key=idempotency_key)
         return self._read(reply, self._analysis)
@@ -105,7 +136,10 @@ class EmotionClient:
         idempotency_key: str | None = None,
         **options: Unpack[Options],
     ) -> Annotated:
-        """The picture with boxes and labels drawn on it, as `image/png` or `image/jpeg`."""
+        """Return the upright image with boxes and labels, as `image/png` or `image/jpeg`.
+
+        Takes the same images as `analyse`.
+        """
         reply = self._post(
             picture, file_name, options, store=store, key=idempotency_key, accept=media_type
         )
@@ -148,7 +182,7 @@ class EmotionClient:
 
     def image(self, image_id: int, *, threshold: float | None = None) -> Analysis:
         """One stored image."""
-        params = _given(view="full", threshold=threshold)
+        params = given(view="full", threshold=threshold)
         return self._read(self._get(f"/v1/images/{image_id}", params), self._analysis)
 
     def picture(self, image_id: int) -> bytes:
@@ -157,15 +191,15 @@ class EmotionClient:
 
     def images(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[Analysis]:
         """Stored images that match, newest first, page by page as they are asked for."""
-        return self._pages("images", _given(**filters), page_size, self._analysis)
+        return self._pages("images", given(**filters), page_size, self._analysis)
 
     def faces(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[FoundFace]:
         """Faces across images that match, those of the newest image first."""
-        return self._pages("faces", _given(**filters), page_size, FoundFace.read)
+        return self._pages("faces", given(**filters), page_size, FoundFace.read)
 
     def summary(self, by: str = "day", **filters: Unpack[Filters]) -> list[Span]:
         """Counts and means by `hour`, `day` (UTC) or `model`."""
-        reply = self._get("/v1/summary", _given(by=by, **filters))
+        reply = self._get("/v1/summary", given(by=by, **filters))
         return self._read(reply, lambda it: [Span.read(span) for span in it["spans"]])
 
     def mood(
@@ -178,15 +212,25 @@ class EmotionClient:
     ) -> Mood:
         """The mood of the group in a stored image; faces that are smaller or less sure than asked
         are left out."""
-        params = _given(
+        params = given(
             aggregator=aggregator, min_face_px=min_face_px, min_confidence=min_confidence
         )
         return self._read(self._get(f"/v1/images/{image_id}/mood", params), Mood.read)
 
     def models(self) -> list[Model]:
-        """What `model=` can name."""
+        """Return the models that `model=` can name."""
         reply = self._get("/v1/models", {})
         return self._read(reply, lambda it: [Model.read(model) for model in it["models"]])
+
+    def detectors(self) -> list[Detector]:
+        """Return the face detectors that `detector=` can name."""
+        reply = self._get("/v1/detectors", {})
+        return self._read(reply, lambda it: [Detector.read(made) for made in it["detectors"]])
+
+    def pipelines(self) -> list[Pipeline]:
+        """Return the pipelines that `pipeline=` can name."""
+        reply = self._get("/v1/pipelines", {})
+        return self._read(reply, lambda it: [Pipeline.read(made) for made in it["pipelines"]])
 
     # ---------------------------------------------------------------- erase
 
@@ -201,7 +245,7 @@ class EmotionClient:
 
     def delete_matching(self, **filters: Unpack[Filters]) -> int:
         """Erase all stored images that match, and say how many. One filter at least is needed."""
-        reply = self._transport.send("DELETE", "/v1/images", params=_given(**filters))
+        reply = self._transport.send("DELETE", "/v1/images", params=given(**filters))
         return self._read(reply, lambda it: int(it["erased"]))
 
     # ---------------------------------------------------------------- inside
@@ -216,13 +260,15 @@ class EmotionClient:
         key: str | None,
         accept: str = "application/json",
     ) -> Reply:
+        key = uuid.uuid4().hex if key is None else checked_header_value("idempotency_key", key)
         name, data = read_picture(picture)
+        name = sendable_name(file_name) if file_name else name
         return self._transport.send(
             "POST",
             "/v1/images",
-            data=_given(**options, store=store, view="full"),
-            files={"image": (file_name or name, data)},
-            headers={"Idempotency-Key": key or uuid.uuid4().hex, "Accept": accept},
+            data=given(**options, store=store, view="full"),
+            files={"image": (name, data)},
+            headers={"Idempotency-Key": key, "Accept": accept},
         )
 
     def _get(self, path: str, params: dict[str, str]) -> Reply:
@@ -250,17 +296,3 @@ class EmotionClient:
             return read(reply.json())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadReply(f"the answer lacks or distorts {error}: is this the service?") from error
-
-
-def _given(**values: Any) -> dict[str, str]:
-    """Options and filters as text, without those that are None."""
-    return {name: _text(value) for name, value in values.items() if value is not None}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime):
-        # A time without a zone is this machine's; the service takes it with one only.
-        return value.astimezone().isoformat()
-    return str(value)

@@ -12,7 +12,11 @@ class EmotionError(Exception):
 
 
 class UnreadablePicture(EmotionError):
-    """The file cannot be read here, or the object is no picture; nothing was sent."""
+    """The client cannot read the file, the PIL image or the array. Nothing was sent."""
+
+
+class NotAnImage(UnreadablePicture, TypeError):
+    """The object is not an image: not a path, bytes, a binary file, a PIL image or an array."""
 
 
 class ServiceAway(EmotionError):

@@ -1,4 +1,4 @@
-"""One request, sent until it is answered or hopeless."""
+"""Send one request, and repeat it while a repetition may help."""
 
 import email.utils
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from emotions.connection import checked_base_url, checked_header_value, new_session
 from emotions.errors import BadReply, EmotionError, ServiceAway, TimedOut, problem
 
 PROBLEM_JSON = "application/problem+json"
@@ -38,14 +39,17 @@ class Reply:
 
 
 class Transport:
-    """Sends requests to one service. May be used by several threads, each of which gets its own
-    connections.
+    """Sends requests to one service. Threads may share it: each one gets its own connections.
 
     `retries`: how often a request is sent again when the connection fails, the answer takes too
-    long, or the service is busy or limits the rate. Every request may be: reading and erasing by
-    their nature, and analysing by its Idempotency-Key. Pauses double and vary, so that clients do
-    not come back all at once; a `Retry-After` of up to LONGEST_PAUSE is kept to, a longer one ends
-    it.
+    long, or the service is busy or limits the rate. Every request is safe to repeat: reading and
+    erasing are idempotent, and analysing has an Idempotency-Key. Pauses double and vary, so that
+    clients do not come back all at once. A `Retry-After` of up to LONGEST_PAUSE is honoured, a
+    longer one ends the attempts.
+
+    `trust_env`: see EmotionClient. The client never reads ~/.netrc, never follows a redirect, and
+    sends requests to this machine without a proxy. Raises ValueError for a `base_url` or an
+    `api_key` that cannot be used.
     """
 
     def __init__(
@@ -55,15 +59,16 @@ class Transport:
         *,
         timeout: tuple[float, float],
         retries: int,
+        trust_env: bool,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url must begin with http:// or https://, not {base_url!r}")
-        self.base_url = base_url.rstrip("/")
+        self.base_url = checked_base_url(base_url)
         self._headers = {"User-Agent": "emotions-client", "Accept": "application/json"}
         if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+            key = checked_header_value("api_key", api_key)
+            self._headers["Authorization"] = f"Bearer {key}"
         self._timeout = timeout
         self._retries = retries
+        self._trust_env = trust_env
         self._own = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
@@ -90,14 +95,15 @@ class Transport:
                     files=files,  # bytes, not files: they can be sent again
                     headers={**self._headers, **(headers or {})},
                     timeout=self._timeout,
-                    allow_redirects=False,  # a redirected POST would become a GET
+                    # A redirected POST would become a GET, and could carry images elsewhere.
+                    allow_redirects=False,
                 )
-            except requests.RequestException as error:
+            except OSError as error:  # RequestException is one; so is a missing CA bundle
                 if last or not _may_pass(error):
                     raise _after(tries, self._away(error)) from error
                 pause = None
             else:
-                if response.ok and not response.is_redirect:
+                if 200 <= response.status_code < 300:
                     return Reply(response.status_code, response.headers, response.content, tries)
                 pause = _retry_after(response.headers)
                 if last or not _worth_another(response) or (pause or 0) > LONGEST_PAUSE:
@@ -115,17 +121,24 @@ class Transport:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._own, "session", None)
         if session is None:
-            session = self._own.session = requests.Session()
+            session = self._own.session = new_session(self.base_url, trust_env=self._trust_env)
             with self._lock:
                 self._sessions.append(session)
         return session
 
-    def _away(self, error: requests.RequestException) -> EmotionError:
+    def _away(self, error: OSError) -> EmotionError:
+        if isinstance(error, requests.exceptions.ProxyError):
+            return ServiceAway(
+                f"the proxy for {self.base_url} does not answer or refuses: check HTTP_PROXY, "
+                "HTTPS_PROXY and ALL_PROXY, or add the host to NO_PROXY"
+            )
         if isinstance(error, requests.exceptions.SSLError):
-            return ServiceAway(f"{self.base_url} shows no certificate that holds: {error}")
+            return ServiceAway(f"the certificate of {self.base_url} cannot be verified: {error}")
         if isinstance(error, requests.Timeout):
             return TimedOut(f"{self.base_url} did not answer within {self._timeout[1]:g} seconds")
-        return ServiceAway(f"{self.base_url} does not answer: is the service running there?")
+        if isinstance(error, requests.ConnectionError):
+            return ServiceAway(f"{self.base_url} does not answer: is the service running there?")
+        return ServiceAway(f"the request to {self.base_url} cannot be sent: {error}")
 
 
 def _after(tries: int, error: EmotionError) -> EmotionError:
@@ -133,7 +146,7 @@ def _after(tries: int, error: EmotionError) -> EmotionError:
     return error
 
 
-def _may_pass(error: requests.RequestException) -> bool:
+def _may_pass(error: OSError) -> bool:
     is_certificate = isinstance(error, requests.exceptions.SSLError)
     return isinstance(error, requests.ConnectionError | requests.Timeout) and not is_certificate
 
@@ -146,8 +159,12 @@ def _worth_another(response: requests.Response) -> bool:
 
 
 def _refusal(response: requests.Response) -> EmotionError:
-    if response.is_redirect:
-        return BadReply(f"it redirects to {response.headers['Location']}: use that as base_url")
+    if 300 <= response.status_code < 400:
+        target = response.headers.get("Location", "an address that it does not name")
+        return BadReply(
+            f"the server redirects to {target}, and redirects are not followed: "
+            "set base_url to the address of the service itself"
+        )
     if not response.headers.get("Content-Type", "").startswith(PROBLEM_JSON):
         if response.status_code in AGAIN | PROXYS:  # of a proxy, in front of a service that is not
             return problem(503, {"detail": f"a proxy answers {response.status_code}"})

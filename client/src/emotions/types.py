@@ -50,8 +50,11 @@ class Face:
     detection_score: float | None = None
 
     def shown(self, threshold: float) -> dict[str, float]:
-        """The emotions whose probability is at least `threshold`."""
-        return {name: value for name, value in self.emotions.items() if value >= threshold}
+        """Return the emotions whose probability, rounded to 2 decimals, is at least `threshold`,
+        with that rounded probability: the same keys and values as the service's documented JSON.
+        """
+        rounded = {name: round(value, 2) for name, value in self.emotions.items()}
+        return {name: value for name, value in rounded.items() if value >= threshold}
 
     @classmethod
     def read(cls, document: Document) -> Face:
@@ -205,14 +208,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that requests can name. `card` says what it was made of and how right it is; it is
-    empty where the model cannot be used."""
+    """A model that requests can name. `card` describes its labels, accuracy, licence and intended
+    use. A model that cannot be used has an empty card, and `problem` says why."""
 
     name: str
     kind: str
     ready: bool
     default: bool
     card: Mapping[str, Any]
+    problem: str | None = None
 
     @classmethod
     def read(cls, document: Document) -> Model:
@@ -222,6 +226,50 @@ class Model:
             ready=document["ready"],
             default=document["default"],
             card=dict(document.get("card", {})),
+            problem=document.get("problem"),
+        )
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A face detector that requests can name. `min_face_share`: the smallest face that it looks
+    for by default, as a share of the image's longer side. `problem` says why it is not ready."""
+
+    name: str
+    ready: bool
+    default: bool
+    description: str
+    min_face_share: float | None = None
+    problem: str | None = None
+
+    @classmethod
+    def read(cls, document: Document) -> Detector:
+        return cls(
+            name=document["name"],
+            ready=document["ready"],
+            default=document["default"],
+            description=document["description"],
+            min_face_share=document.get("min_face_share"),
+            problem=document.get("problem"),
+        )
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline that requests can name. `models` is the kind of model that it uses."""
+
+    name: str
+    default: bool
+    description: str
+    models: str
+
+    @classmethod
+    def read(cls, document: Document) -> Pipeline:
+        return cls(
+            name=document["name"],
+            default=document["default"],
+            description=document["description"],
+            models=document["models"],
         )
 
 

@@ -32,11 +32,9 @@ from emotions.errors import (
     TookTooLong,
     TooLarge,
 )
+from emotions.sources import SUFFIXES, sendable_name
 from emotions.types import Analysis
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jpe", ".jfif"}
-)
 STATE_NAME = ".emotions-watch.sqlite"
 # What no other try will mend; anything else is tried again at the next look, but what may be the
 # picture's own doing later and later, so that it does not hold up the others for ever.
@@ -189,7 +187,7 @@ class Watch:
             return None
         try:
             analysis = client.analyse(
-                data, file_name=_sendable(job.name), idempotency_key=job.key, **options
+                data, file_name=sendable_name(job.name), idempotency_key=job.key, **options
             )
         except Conflict:
             return Event(job.name)  # it was kept when it was sent with other options
@@ -229,11 +227,6 @@ def _stamps(folder: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
                 yield str(Path(entry.path).relative_to(root)), (about.st_size, about.st_mtime_ns)
         except OSError:
             continue
-
-
-def _sendable(name: str) -> str:
-    """The file's own name, as text: a system may have names that are none."""
-    return os.fsencode(Path(name).name).decode("utf-8", "replace")
 
 
 def _sha256(path: Path) -> str:

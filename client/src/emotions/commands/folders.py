@@ -1,0 +1,59 @@
+"""Find the images of files and folders, and count the files that are left out."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emotions.sources import SUFFIXES
+from emotions.watch import STATE_NAME
+
+MOST_KINDS = 8  # that are named
+
+
+@dataclass
+class Found:
+    """Images below the paths of a command, the number of skipped files by kind, and the folders
+    that cannot be read, with the reason."""
+
+    images: list[Path] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    unreadable: list[tuple[Path, OSError]] = field(default_factory=list)
+
+    def skipped_in_words(self) -> str:
+        """As `skipped 3 files that are not images: 2 .txt, 1 without suffix`."""
+        total = self.skipped.total()
+        are = "file that is not an image" if total == 1 else "files that are not images"
+        kinds = [f"{count} {kind}" for kind, count in self.skipped.most_common(MOST_KINDS)]
+        if others := len(self.skipped) - len(kinds):
+            kinds.append(f"and {others} other kinds")
+        return f"skipped {total} {are}: {', '.join(kinds)}"
+
+
+def find_images(paths: Iterable[Path]) -> Found:
+    """Return files as they are named, and of folders the files with the suffix of an image."""
+    found = Found()
+    for path in paths:
+        if path.is_dir():
+            _search(path, found)
+        else:
+            found.images.append(path)
+    return found
+
+
+def _search(folder: Path, found: Found) -> None:
+    def note(error: OSError) -> None:
+        found.unreadable.append((Path(error.filename or folder), error))
+
+    images = []
+    for parent, _, names in os.walk(folder, onerror=note):
+        for path in (Path(parent) / name for name in names):
+            if path.suffix.lower() not in SUFFIXES:
+                if not path.name.startswith(STATE_NAME):  # of `emotions watch`
+                    found.skipped[path.suffix.lower() or "without suffix"] += 1
+            elif path.is_file():
+                images.append(path)
+            else:
+                found.skipped["not a regular file"] += 1
+    found.images.extend(sorted(images))

@@ -1,0 +1,46 @@
+"""`emotions live`: the camera with boxes, in a window."""
+
+import click
+
+from emotions.client import EmotionClient
+from emotions.commands.output import Failed
+
+
+@click.command()
+@click.option("--camera", type=int, default=0, show_default=True, help="number of the camera")
+@click.option("--pipeline", default="single_shot", show_default=True)
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.pass_obj
+def live(client: EmotionClient, camera: int, pipeline: str, threshold: float) -> None:
+    """Show the camera with boxes in a window. The key q ends it. Nothing is stored."""
+    try:
+        import cv2  # noqa: PLC0415 - OpenCV with windows is no part of the package
+    except ImportError as error:
+        raise Failed("this needs OpenCV with its windows: pip install opencv-python") from error
+    video = cv2.VideoCapture(camera)
+    try:
+        if not video.isOpened():
+            raise Failed(f"camera {camera} cannot be opened")
+        while True:
+            was_read, frame = video.read()
+            if not was_read:
+                raise Failed("the camera returns no more images")
+            _, jpeg = cv2.imencode(".jpg", frame)
+            found = client.analyse(jpeg.tobytes(), pipeline=pipeline, store=False)
+            for face in found.faces:
+                x1, y1, x2, y2 = (round(value) for value in face.box_xyxy)
+                probability = face.shown(threshold).get(face.dominant)
+                label = "" if probability is None else f"{face.dominant} {probability:.0%}"
+                cv2.rectangle(frame, (x1, y1), (x2, y2), (0, 159, 230), 2)
+                cv2.putText(frame, label, (x1, max(16, y1 - 6)), cv2.FONT_HERSHEY_SIMPLEX, 0.6,
+                            (255, 255, 255), 2)  # fmt: skip
+            cv2.imshow("emotions", frame)
+            if cv2.waitKey(1) & 0xFF == ord("q"):
+                return
+    except cv2.error as error:
+        raise Failed(
+            "this OpenCV has no windows: pip uninstall opencv-python-headless, "
+            "then pip install opencv-python"
+        ) from error
+    finally:
+        video.release()

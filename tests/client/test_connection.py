@@ -1,0 +1,222 @@
+"""What the environment may change about a request, and what it may not."""
+
+import emotions
+import pytest
+from emotions import EmotionClient
+from emotions.connection import is_this_machine, new_session
+
+from tests.client.conftest import IMAGE, Answer, Scripted
+from tests.conftest import picture
+
+PICTURE = picture()
+PROXY_VARIABLES = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
+ELSEWHERE = "http://service.example"
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in (*PROXY_VARIABLES, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def another(scripted):
+    """A second server: a proxy, or the target of a redirect."""
+    server = Scripted()
+    yield server
+    server.close()
+
+
+# ---------------------------------------------------------------- proxies
+
+
+@pytest.mark.parametrize("variable", PROXY_VARIABLES[:3])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]"])
+def test_images_for_this_machine_go_to_no_proxy(
+    scripted, another, monkeypatch, variable, upper, host
+):
+    monkeypatch.setenv(variable.upper() if upper else variable, another.url)
+    with EmotionClient(scripted.url.replace("127.0.0.1", host), "emo_key", retries=0) as client:
+        client.analyse(PICTURE)
+    assert len(scripted.requests) == 1
+    assert another.requests == []
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True), ("127.255.255.254", True), ("127.1", True), ("2130706433", True),
+        ("0x7f.0.0.1", True), ("::1", True), ("0:0:0:0:0:0:0:1", True), ("::1%lo", True),
+        ("::ffff:127.0.0.1", True), ("::ffff:7f00:1", True), ("0.0.0.0", True), ("::", True),
+        ("localhost", True), ("LOCALHOST.", True), ("emotion.localhost", True),
+        ("128.0.0.1", False), ("126.255.255.255", False), ("10.0.0.1", False), ("::2", False),
+        ("::ffff:10.0.0.1", False), ("fe80::1", False), ("localhost.example", False),
+        ("127.0.0.1.example", False), ("notlocalhost", False), ("", False),
+    ],
+)  # fmt: skip
+def test_which_hosts_are_this_machine(host, local):
+    assert is_this_machine(host) is local
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_other_hosts_are_asked_by_the_proxy_of_the_environment(another, monkeypatch, variable):
+    if variable == "HTTP_PROXY":
+        monkeypatch.delenv("REQUEST_METHOD", raising=False)
+    monkeypatch.setenv(variable, another.url)
+    with EmotionClient(ELSEWHERE, "emo_key", retries=0) as client:
+        client.analyse(PICTURE)
+    (request,) = another.requests
+    assert request.path == f"{ELSEWHERE}/v1/images"
+    assert request.headers["Authorization"] == "Bearer emo_key"
+
+
+def test_https_goes_through_the_proxy_as_a_tunnel(another, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", another.url)
+    another.answers = [Answer(501)]
+    client = EmotionClient("https://service.example", "emo_key", retries=0)
+    with client, pytest.raises(emotions.ServiceAway, match=r"the proxy for https://service"):
+        client.analyse(PICTURE)
+    # What the proxy sees of it is a CONNECT, which this server does not know, and no key.
+    assert another.requests == []
+    assert new_session("https://service.example", trust_env=True).proxies["https"] == another.url
+
+
+@pytest.mark.parametrize("name", ["service.example", ".example", "*", "x.org, example"])
+def test_no_proxy_is_honoured(another, monkeypatch, name):
+    monkeypatch.setenv("HTTP_PROXY", another.url)
+    monkeypatch.setenv("NO_PROXY", name)
+    assert not new_session(ELSEWHERE, trust_env=True).proxies
+    monkeypatch.setenv("NO_PROXY", "another.example")
+    assert new_session(ELSEWHERE, trust_env=True).proxies["http"] == another.url
+
+
+def test_without_trust_the_environment_changes_nothing(another, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", another.url)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle")
+    session = new_session(ELSEWHERE, trust_env=False)
+    assert (session.proxies, session.verify, session.trust_env) == ({}, True, False)
+    client = EmotionClient("http://no-such-host.invalid", retries=0, trust_env=False)
+    with client, pytest.raises(emotions.ServiceAway, match="does not answer"):
+        client.models()
+    assert another.requests == []
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:1")
+    client = EmotionClient(ELSEWHERE, retries=0)
+    with client, pytest.raises(emotions.ServiceAway, match=r"HTTP_PROXY.*NO_PROXY") as raised:
+        client.models()
+    assert "secret" not in str(raised.value)
+
+
+def test_a_proxy_of_another_kind_is_said_in_a_sentence(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    client = EmotionClient(ELSEWHERE, retries=0)
+    with client, pytest.raises(emotions.ServiceAway):
+        client.models()
+
+
+# ---------------------------------------------------------------- certificates
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_ca_bundle_of_the_environment_is_used_for_every_host(monkeypatch, variable):
+    monkeypatch.setenv(variable, "/some/bundle.pem")
+    for url in ("https://127.0.0.1", "https://service.example"):
+        assert new_session(url, trust_env=True).verify == "/some/bundle.pem"
+
+
+def test_a_ca_bundle_that_is_missing_is_said_in_a_sentence(monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+    client = EmotionClient("https://127.0.0.1:1")
+    with client, pytest.raises(emotions.ServiceAway, match=r"/no/such/bundle.pem"):
+        client.models()
+
+
+# ---------------------------------------------------------------- the key
+
+
+@pytest.mark.parametrize("key", ["emo_key", None])
+def test_a_password_of_netrc_never_replaces_the_key(scripted, monkeypatch, tmp_path, key):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\ndefault login a password b")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with EmotionClient(scripted.url, key) as client:
+        client.analyse(PICTURE)
+    sent = scripted.requests[0].headers.get("Authorization")
+    assert sent == (f"Bearer {key}" if key else None)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://user:secret@127.0.0.1:5000", "http://secret@h", "https://:secret@h", "user:secret@h"],
+)
+def test_credentials_in_the_address_are_refused_and_not_repeated(address):
+    with pytest.raises(ValueError, match="must not contain a user name or password") as raised:
+        EmotionClient(address)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("", "must begin with"), ("ftp://h", "must begin with"), ("127.0.0.1:5000", "must begin"),
+        ("http://", "not a valid URL"), ("http://h:99999", "not a valid URL"),
+        ("http://h h", "not a valid URL"), ("http://h/?x=1", "query or fragment"),
+        ("http://h/#x", "query or fragment"), ("http:\\\\h", "must begin"),
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_used_is_refused(address, said):
+    with pytest.raises(ValueError, match=said):
+        EmotionClient(address)
+
+
+def test_the_service_may_be_below_a_path(scripted):
+    with EmotionClient(f"{scripted.url}/emotion/") as client:
+        client.image(7)
+    assert scripted.requests[0].path.startswith("/emotion/v1/images/7")
+
+
+@pytest.mark.parametrize("key", ["emo\nsecret", "emo_sécret", "emo\0secret", "   "])
+def test_a_key_that_no_header_holds_is_refused_and_not_repeated(key):
+    with pytest.raises(ValueError, match="api_key must be ASCII") as raised:
+        EmotionClient(api_key=key)
+    assert "cret" not in str(raised.value)
+
+
+def test_spaces_around_a_key_are_left_out(scripted):
+    with EmotionClient(scripted.url, " emo_key\r\n") as client:
+        client.image(7)
+    assert scripted.requests[0].headers["Authorization"] == "Bearer emo_key"
+
+
+# ---------------------------------------------------------------- redirects
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308])
+@pytest.mark.parametrize("has_target", [True, False])
+def test_no_redirect_is_followed(scripted, another, status, has_target):
+    target = {"Location": f"{another.url}/v1/images"} if has_target else {}
+    scripted.answers = [Answer(status, b"", target)]
+    with EmotionClient(scripted.url, "emo_key") as client:
+        for ask in (
+            lambda: client.analyse(PICTURE),
+            lambda: client.image(7),
+            lambda: client.delete(7),
+            lambda: client.annotated(PICTURE),
+        ):
+            with pytest.raises(emotions.BadReply, match="redirects are not followed"):
+                ask()
+    assert [request.method for request in scripted.requests] == ["POST", "GET", "DELETE", "POST"]
+    assert another.requests == []
+
+
+def test_the_same_service_answers_after_a_redirect(scripted):
+    scripted.answers = [Answer(307, b"", {"Location": "/elsewhere"}), Answer(201, IMAGE)]
+    with EmotionClient(scripted.url, "emo_key") as client:
+        with pytest.raises(emotions.BadReply, match="redirects to /elsewhere"):
+            client.analyse(PICTURE)
+        assert client.analyse(PICTURE).id == 7

@@ -1,0 +1,120 @@
+"""`emotions history`, `summary`, `delete`, `models`, `detectors` and `pipelines`."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from click.testing import CliRunner
+from emotions.cli import main
+
+from tests.client.conftest import FACE, IMAGE, Answer
+
+# ---------------------------------------------------------------- what is stored
+
+JOY = {**FACE, "dominant": "joy", "emotions": {"joy": 0.9, "calm": 0.1}}
+SPANS = [
+    {
+        "span": name, "images": 3, "faces": 4,
+        "emotions": {label: {"faces": 2, "mean_probability": 0.5} for label in labels},
+    }
+    for name, labels in (("net", ["anger", "neutral"]), ("other", ["joy", "calm", "neutral"]))
+]  # fmt: skip
+
+
+def test_history_as_csv_has_all_emotions_of_all_models(scripted):
+    images = [IMAGE, {**IMAGE, "faces": []}, {**IMAGE, "id": 5, "faces": [JOY, FACE]}]
+    scripted.answers = [
+        Answer(200, {"images": images, "next_cursor": None}),
+        Answer(200, {"by": "model", "spans": SPANS}),
+    ]
+    asked = ["history", "--format", "csv", "--emotion", "joy", "--since", "2026-01-01T00:00:00Z"]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *asked])
+    assert (done.exit_code, done.stderr) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["image"], row["face"], row["emotion"]) for row in rows] == [
+        ("7", "1", "anger"), ("7", "none", ""), ("5", "1", "joy"), ("5", "1", "anger"),
+    ]  # fmt: skip
+    assert rows[0]["created_at"] == "2026-05-04T12:00:00.500000+00:00"
+    assert (rows[0]["model"], rows[0]["model_version"]) == ("net", "1.0")
+    assert [rows[0][name] for name in ("anger", "neutral", "joy", "calm")] == ["0.7", "0.3", "", ""]
+    assert [rows[2][name] for name in ("anger", "neutral", "joy", "calm")] == ["", "", "0.9", "0.1"]
+    summary = scripted.requests[1].path
+    assert "by=model" in summary
+    assert "since=2026" in summary
+    assert "emotion=" not in summary  # images of all emotions have been listed
+
+
+def test_history_as_a_table_has_time_model_and_faces(scripted):
+    faces = [FACE, JOY, {**FACE, "emotions": {"anger": 0.4, "neutral": 0.3}}]
+    images = [{**IMAGE, "faces": faces}, {**IMAGE, "faces": []}]
+    scripted.answers = [Answer(200, {"images": images, "next_cursor": None})]
+    done = CliRunner().invoke(main, ["--server", scripted.url, "history"])
+    head, first, second = done.stdout.splitlines()
+    assert head.split() == ["image", "time", "(local)", "file", "model", "faces"]
+    local = datetime(2026, 5, 4, 12, 0, tzinfo=UTC).astimezone()
+    assert first.split()[:5] == ["7", f"{local:%Y-%m-%d}", f"{local:%H:%M}", "a.jpg", "net"]
+    assert first.endswith("anger 0.70, joy 0.90, undecided")
+    assert second.endswith("no faces")
+
+
+def test_history_asks_for_no_more_than_the_limit(scripted):
+    scripted.answers = [Answer(200, {"images": [IMAGE] * 3, "next_cursor": "more"})]
+    done = CliRunner().invoke(main, ["--server", scripted.url, "history", "--limit", "3"])
+    assert len(done.stdout.splitlines()) == 4
+    assert len(scripted.requests) == 1
+    assert "page_size=3" in scripted.requests[0].path
+
+
+def test_images_are_erased_by_every_filter_of_the_api(scripted):
+    scripted.answers = [Answer(200, {"erased": 12})]
+    given = {
+        "emotion": "anger", "min_probability": "0.5", "file_name": "a.jpg", "model": "net",
+        "since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z", "min_faces": "2",
+    }  # fmt: skip
+    asked = [
+        text for name, value in given.items() for text in ("--" + name.replace("_", "-"), value)
+    ]
+    done = CliRunner().invoke(main, ["--server", scripted.url, "delete", "--yes", *asked])
+    assert (done.exit_code, done.stdout) == (0, "erased 12 images\n")
+    (request,) = scripted.requests
+    assert request.method == "DELETE"
+    assert dict(parse_qsl(urlsplit(request.path).query)) == given
+
+
+def test_the_filters_of_erasing_are_those_of_the_service():
+    from app.api.arguments import FilterArguments
+
+    names = {option.name for option in main.commands["delete"].params}
+    assert names - {"ids", "yes"} == FilterArguments().fields.keys()
+
+
+# ---------------------------------------------------------------- what can be asked for
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("command", ["models", "detectors", "pipelines"])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_what_can_be_asked_for_is_listed(run, command, form):
+    done = run(command, "--format", form)
+    assert (done.exit_code, done.stderr) == (0, "")
+    known = {"models": "custom_net_8", "detectors": "haar", "pipelines": "two_stage"}[command]
+    if form == "json":
+        listed = {item["name"]: item for item in map(json.loads, done.stdout.splitlines())}
+        assert listed[known]["default"]
+    elif form == "csv":
+        listed = {row["name"]: row for row in csv.DictReader(io.StringIO(done.stdout))}
+        assert listed[known]["state"] == "default"
+    else:
+        (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"{known} "))
+        assert "default" in line
+
+
+def test_a_model_that_is_not_ready_is_listed_with_the_reason(scripted):
+    broken = {"name": "x", "kind": "classifier", "ready": False, "default": False}
+    scripted.answers = [Answer(200, {"models": [{**broken, "problem": "no weights"}]})]
+    done = CliRunner().invoke(main, ["--server", scripted.url, "models", "--format", "csv"])
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert (row["state"], row["labels"]) == ("not ready", "no weights")
