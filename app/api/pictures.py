@@ -6,9 +6,7 @@ Pictures stay in memory; nothing of a request is ever written to a disk.
 import base64
 import binascii
 import io
-import ntpath
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
 
 from flask import Request
 from webargs.flaskparser import FlaskParser
@@ -16,15 +14,16 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from app.analyse import Link, Picture
 from app.api.current import fetch, settings
+from app.api.file_names import name_of_part, name_of_url, stored_name
+from app.api.multipart import FORM, StrictFormDataParser, check_content_encoding
 from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
-from app.store.records import LONGEST_FILE_NAME
 
-FORM = "multipart/form-data"
-UNNAMED = "unnamed"
 FORM_OVERHEAD = 1_000_000  # for the other fields and the headers of parts
 
 
 class InMemoryRequest(Request):
+    form_data_parser_class = StrictFormDataParser
+
     @property  # type: ignore[misc]
     def max_content_length(self) -> int:  # type: ignore[override]
         """What a body may have, refused before it is read: 16 pictures in a form, otherwise one,
@@ -50,9 +49,11 @@ class OptionsParser(FlaskParser):
     __location_map__ = FlaskParser.__location_map__ | {"options": "load_options"}
 
     def load_json(self, req: Request, schema: Any) -> dict[str, Any]:
+        check_content_encoding(req)
         return read_json(req)
 
     def load_options(self, req: Request, schema: Any) -> dict[str, Any]:
+        check_content_encoding(req)
         if req.is_json:
             fields, pictures = read_json(req), {"image", "url"}
         else:
@@ -77,7 +78,7 @@ def read_pictures(
         read = _link_from_json if "url" in document else picture_from_json
         pictures = [read(document, file_name)]
     elif request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
-        pictures = [Picture(request.get_data(cache=False), _file_name(file_name))]
+        pictures = [Picture(request.get_data(cache=False), stored_name(file_name))]
     elif not request.mimetype and not request.content_length:
         raise NoImage("the request has no body: send a picture")
     else:
@@ -109,7 +110,7 @@ def picture_from_json(document: dict[str, Any], file_name: str | None) -> Pictur
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedInput("image is not valid base64") from error
-    return Picture(data, _file_name(file_name))
+    return Picture(data, stored_name(file_name))
 
 
 def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
@@ -123,10 +124,10 @@ def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
     if not isinstance(url, str):
         raise UnusableUrl("url must be a string")
     try:
-        path = urlsplit(url).path
+        name = name_of_url(url)
     except ValueError as error:
         raise UnusableUrl("url is no URL") from error
-    return Link(url, _file_name(file_name or unquote(path.rsplit("/", 1)[-1])), fetch)
+    return Link(url, stored_name(file_name or name), fetch)
 
 
 def read_json(request: Request) -> dict[str, Any]:
@@ -148,12 +149,4 @@ def _from_form(request: Request, file_name: str | None) -> list[Picture]:
         raise NoImage("image must be a file part: with curl, -F image=@photo.jpg")
     if not parts:
         raise NoImage("the form has no file part named image")
-    return [Picture(part.read(), _file_name(part.filename or file_name)) for part in parts]
-
-
-def _file_name(given: str | None) -> str:
-    """A client's name for a picture: its last part, printable, and short enough to store."""
-    # ntpath splits at both kinds of slash.
-    name = ntpath.basename(given or "")
-    printable = (char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
-    return "".join(printable).strip()[:LONGEST_FILE_NAME] or UNNAMED
+    return [Picture(part.read(), stored_name(name_of_part(part) or file_name)) for part in parts]
