@@ -180,7 +180,7 @@ def test_damage_is_answered_and_nothing_else_is_raised(kind):
 
 def test_floating_point_pixels_are_refused():
     data = encoded(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF")
-    with pytest.raises(UndecodableImage):
+    with pytest.raises(UnsupportedImageType, match="floating-point"):
         decode(data, max_pixels=LIMIT)
 
 
