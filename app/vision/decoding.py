@@ -5,15 +5,19 @@ image that is grey from the cut on. Each reader is called by itself: `Image.open
 all plugins and drop the reason for which a file is refused.
 """
 
+import io
 import re
 import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import pillow_heif
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     Image,
@@ -25,6 +29,7 @@ from PIL import (
 )
 
 from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
+from app.vision.heif import read_primary_image
 from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end
 from app.vision.structure import FrugalFile, check_jpeg, check_tiff, check_webp, exif_orientation
 
@@ -34,6 +39,13 @@ PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
 # every warning for ever. Damage that matters is raised.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# One thread for each image: requests run side by side. Other images of a file are not needed.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pillow_heif.options.DECODE_THREADS = 1
+pillow_heif.options.THUMBNAILS = False
+pillow_heif.options.DEPTH_IMAGES = False
+pillow_heif.options.AUX_IMAGES = False
+
 READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -41,7 +53,10 @@ READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
     "GIF": GifImagePlugin.GifImageFile,
+    "HEIF": pillow_heif.HeifImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
 }
+_ISO_MEDIA = ("HEIF", "AVIF")
 _CHECKS = {"JPEG": check_jpeg, "TIFF": check_tiff, "WEBP": check_webp}
 
 # How to turn an image upright, by its EXIF orientation.
@@ -66,7 +81,7 @@ _DECODE_ERRORS = (
     IndexError,
     EOFError,
     ArithmeticError,
-    NotImplementedError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
@@ -80,16 +95,33 @@ _UNSUPPORTED = re.compile(
 _READABLE = re.compile(r"[\w ,.:;()+/'-]{4,200}")
 
 
-def open_image(data: bytes, kind: str) -> ImageFile.ImageFile:
-    """The image file with its size known and its pixels not decoded. Call within
-    `translated_errors`."""
+@dataclass(slots=True)
+class OpenedImage:
+    """An image file with its size known and its pixels not decoded."""
+
+    image: ImageFile.ImageFile
+    kind: str
+    data: bytes
+    crop: tuple[int, int, int, int] | None = None
+    """The part that is shown: left, top, right, bottom."""
+
+
+def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
+    """Raises the errors of `read_primary_image`; call within `translated_errors`."""
+    if kind in _ISO_MEDIA:
+        primary = read_primary_image(data, kind, max_pixels)
+        if kind == "AVIF":
+            # The still image of a file that is a sequence too.
+            data = data[:8] + data[8:12].replace(b"avis", b"avif") + data[12:]
+            return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data, primary.crop)
+        return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data)
     if check := _CHECKS.get(kind):
         check(data)
-    return READERS[kind](FrugalFile(data))
+    return OpenedImage(READERS[kind](FrugalFile(data)), kind, data)
 
 
 def load_pixels(
-    image: ImageFile.ImageFile, data: bytes, kind: str, draft: tuple[str | None, tuple[int, int]]
+    opened: OpenedImage, draft: tuple[str | None, tuple[int, int]]
 ) -> tuple[Image.Image, float]:
     """The decoded image, not turned, and its pixels for one of the original's (at most 1).
 
@@ -97,14 +129,16 @@ def load_pixels(
     marker is read if its scans are complete; one with an incomplete scan is refused.
     Call within `translated_errors`.
     """
-    width = image.size[0]
-    if kind == "JPEG" and not has_end(data):
-        image = READERS[kind](FrugalFile(_completed(data)))
+    image, width = opened.image, opened.image.size[0]
+    if opened.kind == "JPEG" and not has_end(opened.data):
+        image = READERS["JPEG"](FrugalFile(_completed(opened.data)))
     drafted = image.draft(*draft)
     image.load()
-    if kind == "JPEG" and ends_in_grey(image):
-        _completed(data)
-    return image, drafted[1][2] / width if drafted else 1.0
+    if opened.kind == "JPEG" and ends_in_grey(image):
+        _completed(opened.data)
+    return image.crop(opened.crop) if opened.crop else image, (
+        drafted[1][2] / width if drafted else 1.0
+    )
 
 
 def _completed(data: bytes) -> bytes:
@@ -142,7 +176,7 @@ def translated_errors(kind: str, max_pixels: int) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """The error's message, if it is fit for a client; otherwise empty."""
-    if not isinstance(error, OSError | SyntaxError | ValueError | NotImplementedError):
+    if not isinstance(error, OSError | SyntaxError | ValueError | RuntimeError):
         return ""
     text = str(error)
     # Pillow wraps an index into its tables: SyntaxError(KeyError(…)).
@@ -151,14 +185,17 @@ def _reason(error: Exception) -> str:
 
 
 def _orientation(image: Image.Image, kind: str) -> int:
-    """The orientation of a decoded image, 1 if the file names none. Pillow turns a TIFF itself.
+    """The orientation of a decoded image, 1 if the file names none. Pillow turns a TIFF itself and
+    libheif a HEIF. An AVIF's, which is in its boxes, comes as EXIF; its real EXIF does not count.
 
     Not by Pillow's own reader, which parses every tag and writes all of them again.
     """
-    if kind == "TIFF":
+    if kind in ("TIFF", "HEIF"):
         return 1
     info = image.info
     exif = info.get("exif") or _hexadecimal(info.get("Raw profile type exif", ""))
+    if kind == "AVIF":
+        return exif_orientation(exif) or 1
     xmp = info.get("XML:com.adobe.xmp") or info.get("xmp") or b""
     if (orientation := exif_orientation(exif)) is not None:
         return orientation

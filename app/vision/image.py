@@ -58,16 +58,15 @@ class ImageFile:
     """
 
     def __init__(self, data: bytes, *, max_pixels: int) -> None:
-        self._data = data
         self._kind = image_type(data)
         self._max_pixels = max_pixels
         if self._kind == "PNG" and len(data) >= _PNG_SIZE.stop:
             # Pillow would read on to the pixels first; the header is enough.
             self._check_size(*struct.unpack(">II", data[_PNG_SIZE]))
         with translated_errors(self._kind, max_pixels):
-            self._image = open_image(data, self._kind)
-        self._check_size(*self._image.size)
-        self.longer_side = max(self._image.size)
+            self._opened = open_image(data, self._kind, max_pixels)
+        self._check_size(*self._opened.image.size)
+        self.longer_side = max(self._opened.image.size)
 
     def read(self, *, scale: float = 1.0, color: bool = False) -> Raster:
         """Decode the pixels, which can be done once: the first frame of an animation, channels
@@ -77,11 +76,13 @@ class ImageFile:
         as is leaving out its colours. Raises UndecodableImage (damaged or cut short) and
         UnsupportedImageType (pixels of a kind that is not supported).
         """
-        with translated_errors(self._kind, self._max_pixels), self._image as image:
+        with translated_errors(self._kind, self._max_pixels), self._opened.image as image:
             width, height = image.size
             least = (max(1, int(width * scale)), max(1, int(height * scale)))
             draft = (None if color else "L", least)
-            decoded, made = load_pixels(image, self._data, self._kind, draft)
+            decoded, made = load_pixels(self._opened, draft)
+            if self._opened.crop:
+                width, height = decoded.size
             upright, swapped = turned_upright(decoded, self._kind)
             if swapped:
                 width, height = height, width

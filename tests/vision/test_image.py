@@ -149,10 +149,10 @@ def test_nothing_is_no_picture():
 
 @pytest.mark.parametrize(
     "data",
-    [b"hello, I am text", b"%PDF-1.7", b"<svg/>", b"RIFF\0\0\0\0WAVE", b"\0\0\0\x1cftypavif"],
+    [b"hello, I am text", b"%PDF-1.7", b"<svg/>", b"RIFF\0\0\0\0WAVE", b"\0\0\0\x1cftypisom"],
 )
 def test_other_content_is_unsupported_whatever_its_name(data):
-    with pytest.raises(UnsupportedImageType, match="JPEG, PNG, WEBP, BMP, TIFF, GIF"):
+    with pytest.raises(UnsupportedImageType, match="JPEG, PNG, WEBP, BMP, TIFF, GIF, HEIF, AVIF"):
         decode(data, max_pixels=LIMIT)
 
 
