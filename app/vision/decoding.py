@@ -117,7 +117,21 @@ def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
         return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data)
     if check := _CHECKS.get(kind):
         check(data)
-    return OpenedImage(READERS[kind](FrugalFile(data)), kind, data)
+    image = READERS[kind](FrugalFile(data))
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_planes(image)
+    return OpenedImage(image, kind, data)
+
+
+def _check_planes(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse what Pillow reads wrongly: uncompressed planes of 16 bits, as if they had 8."""
+    tags = image.tag_v2
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+    planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1
+    if planar and max(bits) > 8 and tags.get(TiffImagePlugin.COMPRESSION, 1) == 1:
+        raise UnsupportedImageType(
+            "the TIFF image has uncompressed separate planes of 16 bits, which are not supported"
+        )
 
 
 def load_pixels(

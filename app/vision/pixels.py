@@ -92,6 +92,8 @@ def _deep_gray(image: Image.Image, kind: str, bits: int, *, inverted: bool) -> N
 
 def _rgb_strip(image: Image.Image) -> NDArray[np.uint8]:
     if image.has_transparency_data:
+        if image.mode == "La":  # premultiplied, for which Pillow knows one conversion only
+            image = image.convert("LA")
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)

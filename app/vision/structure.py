@@ -194,6 +194,8 @@ def check_tiff(data: bytes) -> None:
     """
     order: Order = "little" if data[:2] == b"II" else "big"
     big = data[2:4] in (b"+\0", b"\0+")
+    if big and order == "big":
+        raise UnsupportedImageType("the image is a big-endian BigTIFF, which is not supported")
     first = data[8:16] if big else data[4:8]
     sizes: dict[int, int] = {_WIDTH: 0, _HEIGHT: 0}
     left, todo, seen = MOST_TAGS, [int.from_bytes(first, order)], set[int]()
