@@ -14,8 +14,8 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from PIL import Image
 
 from app.settings import ROOT, Settings
 from evaluation.markdown import table
+from fuzzing.heif import Item, box, coded, grid, size_property, written
 from fuzzing.pictures import png, png_chunk, run_length_bmp, tiff
 
 LIMIT_BYTES = Settings().max_image_bytes
@@ -332,6 +333,69 @@ def bmp_runs() -> bytes:
     return _fill(head, b"\x01\x07")
 
 
+# ---------------------------------------------------------------- HEIC and AVIF
+
+
+def _sized(item: Item, width: int, height: int) -> Item:
+    rest = tuple(it for it in item.properties if it[0] != b"ispe")
+    return replace(item, properties=(size_property(width, height), *rest))
+
+
+def heif_header(kind: str) -> bytes:
+    return written(kind, [_sized(coded(Image.new("RGB", (64, 64)), kind), 30_000, 30_000)])
+
+
+def heif_stream(kind: str) -> bytes:
+    """A stream of 4000x4000 pixels in an image that says 8x8."""
+    return written(kind, [_sized(coded(Image.new("RGB", (4000, 4000)), kind), 8, 8)])
+
+
+def heif_tiles(kind: str, count: int, tile: int, side: int, items: int = 1) -> bytes:
+    """A grid of `count` by `count` tiles from `items` items, of which `side` pixels are shown."""
+    item = coded(Image.new("RGB", (tile, tile), "teal"), kind)
+    rows = Item(
+        b"grid",
+        grid(count, count, side, side),
+        (size_property(side, side), *(it for it in item.properties if it[0] == b"pixi")),
+        {b"dimg": [2 + number % items for number in range(count * count)]},
+    )
+    return written(kind, [rows, *[item] * items])
+
+
+def heif_pictures(kind: str) -> bytes:
+    """A stream that holds the image again and again."""
+    item = coded(Image.new("RGB", (1024, 1024)), kind)
+    return written(kind, [replace(item, data=item.data * (1_000_000 // len(item.data)))])
+
+
+def heif_metadata(kind: str) -> bytes:
+    """EXIF that 200 images refer to, 14 MB each time."""
+    image = coded(Image.new("RGB", (64, 64)), kind)
+    exif = Item(b"Exif", bytes(14_000_000), (), {b"cdsc": list(range(1, 201))})
+    return written(kind, [*[image] * 200, exif])
+
+
+def heif_boxes(kind: str) -> bytes:
+    return _fill(written(kind, [coded(Image.new("RGB", (64, 64)), kind)]), box(b"free"))
+
+
+def _heif_bombs() -> dict[str, Callable[[], bytes]]:
+    makers: dict[str, Callable[[str], bytes]] = {
+        "30000x30000": heif_header,
+        "stream of 4000x4000": heif_stream,
+        "9,216 tiles of 512x512": partial(heif_tiles, count=96, tile=512, side=64),
+        "many pictures in a stream": heif_pictures,
+        "EXIF of 14 MB for 200 images": heif_metadata,
+        "1,800,000 boxes": heif_boxes,
+    }
+    kinds = {"HEIC": "HEIF", "AVIF": "AVIF"}
+    return {
+        f"{name}, {what}": partial(make, kind)
+        for name, kind in kinds.items()
+        for what, make in makers.items()
+    }
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG 30000x30000": png_30000,
     "JPEG 65500x65500": jpeg_65500,
@@ -372,6 +436,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "GIF, 7,500,000 pieces of comment": gif_comments,
     "GIF, 5,000,000 extensions": gif_extensions,
     "BMP, 7,500,000 runs": bmp_runs,
+    **_heif_bombs(),
 }
 
 # The most pixels that are allowed: no bombs, and what one of them costs.
@@ -386,6 +451,8 @@ LARGEST: dict[str, Callable[[], bytes]] = {
     "WebP, colours": lambda: _plain("RGB", "WEBP", method=0),
     "GIF": lambda: _plain("P", "GIF"),
     "BMP, run lengths": lambda: run_length_bmp(b"\0\2\xff\xff" * 28, SIDE, SIDE),
+    "HEIC, tiles": partial(heif_tiles, "HEIF", count=14, tile=500, side=SIDE),
+    "AVIF, tiles": partial(heif_tiles, "AVIF", count=14, tile=500, side=SIDE, items=196),
     "TIFF, colours, deflate": lambda: _plain("RGB", "TIFF", compression="tiff_adobe_deflate"),
 }
 

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 from app.settings import ROOT
@@ -78,8 +79,29 @@ def good_pictures() -> tuple[bytes, ...]:
         _file(palette, "GIF"),
         _file(palette, "GIF", transparency=2, comment=b"drawn", interlace=1),
         _file(drawn, "GIF", more=more, loop=0),
+        *_heif_files(drawn, alpha, more),
     ]
     return tuple(made)
+
+
+def _heif_files(
+    drawn: Image.Image, alpha: Image.Image, more: tuple[Image.Image, ...]
+) -> list[bytes]:
+    made = [_file(image, "AVIF") for image in (drawn, alpha, drawn.convert("L"))]
+    made.append(_file(drawn, "AVIF", more=more))
+    for images, options in (
+        ((drawn,), {}),
+        ((alpha,), {}),
+        ((drawn.convert("L"), *more), {}),
+        ((drawn.resize((96, 64)),), {"tile_size": 64}),
+    ):
+        file = pillow_heif.HeifFile()  # type: ignore[no-untyped-call]
+        for image in images:
+            file.add_from_pillow(image)
+        data = io.BytesIO()
+        file.save(data, **options)
+        made.append(data.getvalue())
+    return made
 
 
 def _file(
@@ -171,7 +193,8 @@ def pieces(data: bytes) -> list[Piece]:
         return _entries(data)
     if data.startswith(b"GIF"):
         return [(0, 13), *_gif_blocks(data)]
-    return [(0, 14), (14, 40)]  # BMP
+    is_bmp = data[4:8] != b"ftyp"
+    return [(0, 14), (14, 40)] if is_bmp else _iso_boxes(data, 0, len(data))[:256]
 
 
 def _walk(data: bytes, at: int, length: Callable[[int], int]) -> list[Piece]:
@@ -195,6 +218,22 @@ def _entries(data: bytes) -> list[Piece]:
     first, each = (at + 8, 20) if big else (at + 2, 12)
     entries = [(first + each * number, each) for number in range(min(count, 64))]
     return [(0, 16 if big else 8), *(it for it in entries if sum(it) <= len(data))]
+
+
+# Boxes that hold boxes, and the bytes before the first of them.
+_ISO_PARENTS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"iinf": 6, b"iref": 4}
+
+
+def _iso_boxes(data: bytes, at: int, end: int) -> list[Piece]:
+    found: list[Piece] = []
+    while at + 8 <= end and len(found) < 256:
+        length = min(max(8, int.from_bytes(data[at : at + 4], "big")), end - at)
+        found.append((at, length))
+        before = _ISO_PARENTS.get(data[at + 4 : at + 8])
+        if before is not None:
+            found += _iso_boxes(data, at + 8 + before, at + length)
+        at += length
+    return found
 
 
 def _gif_blocks(data: bytes) -> list[Piece]:

@@ -19,15 +19,16 @@ from marshmallow import (
 from app.analyse import Options
 from app.api.current import settings
 from app.api.documents import View
-from app.store.records import LONGEST_FILE_NAME, Filters
+from app.api.file_names import replace_unsafe
+from app.store.records import LONGEST_FILE_NAME, Filters, normalized_name
 from app.vision.mood import AGGREGATORS, DEFAULT
 from app.vision.types import Wanted
 
 PROBABILITY = validate.Range(0, 1)
 BIGGEST_INT = 2**31 - 1
 NAME = validate.Length(1, 64)
-# No stored name holds anything else, and databases choke on some of it (NUL). In Python `$` is also
-# before a line's end, in the document's regular expressions it is not.
+# No stored name holds control characters, and PostgreSQL refuses NUL. In Python `$` also matches
+# before a final line break, in the regular expressions of the OpenAPI document it does not.
 PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$(?!\n)", error="must be printable text")
 LONG_NAME = validate.Length(max=4 * LONGEST_FILE_NAME)  # may be a path; its last part is kept
 VIEW = fields.String(
@@ -61,6 +62,23 @@ class UtcTime(fields.AwareDateTime):
             return super()._deserialize(*args, **kwargs).astimezone(UTC)
         except OverflowError as error:
             raise self.make_error("invalid", input=args[0], obj_type=self.OBJ_TYPE) from error
+
+
+class FileName(fields.String):
+    """A stored file name, typed in any Unicode normalization form.
+
+    Characters that are never stored stand for the U+FFFD that is stored in their place. More than
+    255 characters in form C are refused.
+    """
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> str:
+        # Before the characters that it refuses are replaced; validators run after this method.
+        name = replace_unsafe(PRINTABLE(super()._deserialize(*args, **kwargs)))
+        if len(normalized_name(name)) > LONGEST_FILE_NAME:
+            raise ValidationError(
+                f"stored names have at most {LONGEST_FILE_NAME} characters: longer ones are cut"
+            )
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +197,7 @@ class FilterArguments(Arguments):
         validate=PROBABILITY,
         metadata={"description": "of `emotion`, or of any where that is not given"},
     )
-    file_name = fields.String(validate=[validate.Length(1, LONGEST_FILE_NAME), PRINTABLE])
+    file_name = FileName(validate=[validate.Length(1, 4 * LONGEST_FILE_NAME), PRINTABLE])
     model = fields.String(validate=[NAME, PRINTABLE])
     since = UtcTime(metadata={"description": "RFC 3339 with a time zone, inclusive"})
     until = UtcTime(metadata={"description": "RFC 3339 with a time zone, exclusive"})

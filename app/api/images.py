@@ -77,7 +77,8 @@ class Images(MethodView):
 
         Send `multipart/form-data` with one or more files named `image`, a raw `image/*` body, or
         JSON with base64 or, where the operator allows hosts, with a `url` that the picture is
-        fetched from. Options are query parameters, or fields of the form or the JSON, which
+        fetched from. JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), HEIC/HEIF and AVIF are read.
+        Options are query parameters, or fields of the form or the JSON, which
         win. One picture is answered by its image object, several by
         `{"images": […], "errors": […]}`, where a picture that fails does not harm the others.
         `Accept: image/png` or `image/jpeg` returns the annotated picture instead. With

@@ -8,11 +8,9 @@ import base64
 import binascii
 import io
 import json
-import ntpath
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
-from urllib.parse import unquote, urlsplit
 
 from flask import Request
 from webargs.flaskparser import FlaskParser
@@ -21,11 +19,10 @@ from werkzeug.utils import cached_property
 
 from app.analyse import Link, Picture
 from app.api.current import deadline, fetch, large_bodies, settings
+from app.api.file_names import name_of_part, name_of_url, stored_name
+from app.api.multipart import FORM, StrictFormDataParser, check_content_encoding
 from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
-from app.store.records import LONGEST_FILE_NAME
 
-FORM = "multipart/form-data"
-UNNAMED = "unnamed"
 LARGE_BYTES = 1_000_000
 # A request has a few fields. A body of empty lists takes 28 times its size once it is parsed.
 MOST_STRUCTURE = 10_000  # brackets, braces, commas and colons
@@ -33,6 +30,8 @@ LONGEST_FIELDS = 2_000_000  # characters of all names and texts beside the image
 
 
 class InMemoryRequest(Request):
+    form_data_parser_class = StrictFormDataParser
+
     @property  # type: ignore[misc]
     def max_content_length(self) -> int:  # type: ignore[override]
         """Bytes a body may have, judged before it is read. The exact limit of an image is the
@@ -65,9 +64,11 @@ class OptionsParser(FlaskParser):
     __location_map__ = FlaskParser.__location_map__ | {"options": "load_options"}
 
     def load_json(self, req: Request, schema: Any) -> dict[str, Any]:
+        check_content_encoding(req)
         return read_json(req)
 
     def load_options(self, req: Request, schema: Any) -> dict[str, Any]:
+        check_content_encoding(req)
         if req.is_json:
             fields, pictures = read_json(req), {"image", "url"}
         else:
@@ -94,7 +95,7 @@ def read_pictures(
             pictures = [picture_from_json(request, file_name)]
     elif request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
         with _parsing(request):
-            pictures = [Picture(_whole_body(request), _file_name(file_name))]
+            pictures = [Picture(_whole_body(request), stored_name(file_name))]
     elif not request.mimetype and not request.content_length:
         raise NoImage("the request has no body: send a picture")
     else:
@@ -128,7 +129,7 @@ def picture_from_json(request: Request, file_name: str | None) -> Picture:
             data = base64.b64decode(encoded[start:], validate=True)
         except (binascii.Error, ValueError) as error:
             raise MalformedInput("image is not valid base64") from error
-    return Picture(data, _file_name(file_name))
+    return Picture(data, stored_name(file_name))
 
 
 def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
@@ -142,10 +143,10 @@ def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
     if not isinstance(url, str):
         raise UnusableUrl("url must be a string")
     try:
-        path = urlsplit(url).path
+        name = name_of_url(url)
     except ValueError as error:
         raise UnusableUrl("url is no URL") from error
-    return Link(url, _file_name(file_name or unquote(path.rsplit("/", 1)[-1])), fetch)
+    return Link(url, stored_name(file_name or name), fetch)
 
 
 def read_json(request: Request) -> dict[str, Any]:
@@ -199,14 +200,6 @@ def _from_form(request: Request, file_name: str | None) -> list[Picture]:
     pictures = []
     for part in parts:
         data = cast(io.BytesIO, part.stream).getvalue()  # which copies nothing
-        pictures.append(Picture(data, _file_name(part.filename or file_name)))
+        pictures.append(Picture(data, stored_name(name_of_part(part) or file_name)))
         part.close()
     return pictures
-
-
-def _file_name(given: str | None) -> str:
-    """A client's name for a picture: its last part, printable, and short enough to store."""
-    # ntpath splits at both kinds of slash.
-    name = ntpath.basename(given or "")
-    printable = (char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
-    return "".join(printable).strip()[:LONGEST_FILE_NAME] or UNNAMED

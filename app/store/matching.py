@@ -9,12 +9,13 @@ for: they may have to look how many match.
 """
 
 import operator
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, select
 
-from app.store.records import Filters
+from app.store.records import Filters, normalized_name
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 
 FEW = 5_000
@@ -25,7 +26,7 @@ def image_conditions(filters: Filters, *, at_hand: bool = False) -> list[ColumnE
     """On images alone; `at_hand`: on those that another condition finds. Indexes of equal values
     are in the order of pages."""
     asked = (
-        (ImageRow.file_name, operator.eq, filters.file_name),
+        (ImageRow.file_name, _any_of, _equivalent_names(filters.file_name)),
         (ImageRow.model_name, operator.eq, filters.model),
         (ImageRow.created_at, operator.ge, filters.since),
         (ImageRow.created_at, operator.lt, filters.until),
@@ -119,6 +120,19 @@ def _conditions(
         for column, compare, value in asked
         if value is not None
     ]
+
+
+def _equivalent_names(name: str | None) -> list[str] | None:
+    """The forms in which `name` may be stored. New names are in form C; older ones were stored as
+    the client sent them, which from macOS is form D. Most names have one form."""
+    if name is None:
+        return None
+    forms = (normalized_name(name), unicodedata.normalize("NFD", name), name)
+    return list(dict.fromkeys(forms))
+
+
+def _any_of(column: SQLColumnExpression[Any], values: list[str]) -> ColumnElement[bool]:
+    return column == values[0] if len(values) == 1 else column.in_(values)
 
 
 def _few(found: Select[Any]) -> bool:

@@ -1,5 +1,6 @@
 """What queries take and give, beside the Analysis itself."""
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -11,6 +12,11 @@ LONGEST_FILE_NAME = 255  # characters; longer ones are cut
 Item = TypeVar("Item")
 
 
+def normalized_name(name: str) -> str:
+    """`name` in the form that names are stored in: Unicode normalization form C."""
+    return unicodedata.normalize("NFC", name)
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """What the documented filters ask for; None asks for nothing.
@@ -18,6 +24,7 @@ class Filters:
     `emotion` alone: faces whose most probable emotion it is. With `min_probability`: faces that
     show it with at least that probability. `min_probability` alone: faces that show any emotion
     so surely. Images match when one of their faces does. `since` is inclusive, `until` is not.
+    `file_name` finds names that are canonically equivalent in Unicode.
     """
 
     emotion: str | None = None

@@ -1,18 +1,20 @@
-"""What must hold of a file's structure before Pillow is let at it.
+"""Checks of a file's structure before Pillow decodes it.
 
-Pillow looks at sizes before it decodes. Some files are dear in other ways: a progressive JPEG of
-50 kB may say to go over 50 megapixels five thousand times, and a TIFF of 15 MB may have millions of
-strips, each an object in Python. What is refused here no camera and no program makes.
+Pillow judges sizes before it decodes. Some small files are expensive in other ways: a progressive
+JPEG of 50 kB may go over 50 megapixels five thousand times, and a TIFF of 15 MB may have millions
+of strips, each an object in Python. No camera and no program makes what is refused here.
 
-All of it raises ValueError, except where it says otherwise.
+The checks raise ValueError with the reason, or ImageTooLarge or UnsupportedImageType where they
+say so.
 """
 
 import io
 import re
 import struct
+from dataclasses import dataclass
 from typing import Literal
 
-from app.errors import ImageTooLarge
+from app.errors import ImageTooLarge, UnsupportedImageType
 
 MOST_READS = 15_000
 MOST_PIECES = 10_000  # segments of a JPEG, chunks of a WebP
@@ -20,11 +22,30 @@ MOST_SCANS = 50  # of a progressive JPEG; programs make about 10
 MOST_EXIF_BYTES = 131_072  # of a JPEG; the standard allows half of it
 MOST_TAGS = 1_000  # of a TIFF
 MOST_NUMBERS = 10_000  # in one tag of a TIFF: it has one for each strip or tile
-TILE_MARGIN = 1_024  # pixels by which a tile may reach beyond the picture
+TILE_MARGIN = 1_024  # pixels by which a tile may reach beyond the image
 
-# None, LZW, JPEG, deflate (two numbers) and PackBits. Others are of faxes, archives and satellites;
-# libtiff writes a line to the log for each wrong row of a fax, and of those there can be millions.
-TIFF_COMPRESSIONS = {1, 5, 7, 8, 32946, 32773}
+# The compressions that are read. libtiff writes a line to the log for each wrong row of a fax, of
+# which a file can have millions.
+TIFF_COMPRESSIONS = {
+    1: "none",
+    5: "LZW",
+    7: "JPEG",
+    8: "deflate",
+    32946: "deflate",
+    32773: "PackBits",
+}
+_OTHER_COMPRESSIONS = {
+    2: "CCITT RLE",
+    3: "CCITT Group 3",
+    4: "CCITT Group 4",
+    6: "old-style JPEG",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34925: "LZMA",
+    50000: "zstd",
+    50001: "WebP",
+    50002: "JPEG XL",
+}
 
 
 class FrugalFile(io.BytesIO):
@@ -41,7 +62,7 @@ class FrugalFile(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise ValueError("the file has too many pieces")
+            raise ValueError(f"the file has more than {MOST_READS:,} pieces")
         return super().read(size)
 
 
@@ -50,13 +71,19 @@ class FrugalFile(io.BytesIO):
 # The next marker, past what is before it: pixels hold FF only before 00 or a restart (D0 to D7).
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _SCAN, _END, _EXIF = 0xDA, 0xD9, 0xE1
+_BETWEEN_SCANS = {_SCAN, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE}  # tables, and comments
 # With no meaning in a JPEG, and a length that readers do not agree upon.
 _RESERVED = {0x01, 0xC8, 0xD8, *range(0xF0, 0xFE)}
 
 
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_READ_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive; C9, CA arithmetic
+
+
 def check_jpeg(data: bytes) -> None:
-    """Few scans, few segments, and no more EXIF than there can be."""
-    # Seldom are there so many bytes that look like scans: mostly the first one is the end of this.
+    """Limit scans, segments and EXIF. Raises UnsupportedImageType for lossless JPEG and others
+    that libjpeg does not read."""
+    # Most files have one scan, so the search usually ends at the first one.
     few_scans = data.count(b"\xff\xda") <= MOST_SCANS
     at, scans, segments, exif, junk = 2, 0, 0, 0, 0
     while found := _MARKER.search(data, at):
@@ -67,31 +94,85 @@ def check_jpeg(data: bytes) -> None:
             return
         (length,) = struct.unpack(">H", data[at : at + 2].ljust(2, b"\0"))
         if length < 2 or marker in _RESERVED:
-            raise ValueError(f"a segment {marker:02X} of {length} bytes")
+            raise ValueError(f"it has a segment of type {marker:02X} with {length} bytes")
+        if marker in _FRAMES and not scans:
+            _check_frame(marker, data[at + 2 : at + 3])
         segments += 1
         scans += marker == _SCAN
         if marker == _EXIF and data.startswith(b"Exif\0\0", at + 2):
             exif += length
         if scans > MOST_SCANS or exif > MOST_EXIF_BYTES or max(segments, junk) > MOST_PIECES:
-            raise ValueError(f"{scans} scans, {segments} segments, {exif} bytes of EXIF")
+            raise ValueError(
+                f"it has more than {MOST_SCANS} scans, {MOST_EXIF_BYTES:,} bytes of EXIF, or "
+                f"{MOST_PIECES:,} segments or bytes between them"
+            )
         if scans and few_scans:
             return
         at += length
+
+
+def _check_frame(marker: int, precision: bytes) -> None:
+    if marker not in _READ_FRAMES:
+        raise UnsupportedImageType("the JPEG image is lossless or hierarchical: not supported")
+    if precision and precision[0] != 8:
+        raise UnsupportedImageType(
+            f"the JPEG image has {precision[0]} bits a channel: 8 are supported"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JpegScan:
+    """The coefficients `first` to `last` of some components, down to bit `low_bit`; `end` is the
+    offset behind the scan's data."""
+
+    components: bytes
+    first: int
+    last: int
+    low_bit: int
+    end: int
+
+
+def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
+    """The scans of a JPEG that `check_jpeg` accepts, and whether an end marker follows them.
+
+    What follows a scan and is no further scan or table is taken for a trailer.
+    """
+    at, scans = 2, list[JpegScan]()
+    while found := _MARKER.search(data, at):
+        marker, at = found[1][0], found.end()
+        length = int.from_bytes(data[at : at + 2], "big")
+        if marker == _END:
+            return scans, True
+        if scans and marker not in _BETWEEN_SCANS:
+            break
+        body = data[at + 2 : at + length]
+        at += length
+        if marker == _SCAN:
+            if len(body) < 4 or len(body) < 4 + 2 * body[0]:
+                break
+            after = _MARKER.search(data, at)
+            components = body[1 : 1 + 2 * body[0] : 2]
+            first, last, bits = body[1 + 2 * body[0] :][:3]
+            end = after.start() if after else len(data)
+            scans.append(JpegScan(components, first, last, bits & 15, end))
+            if len(scans) > MOST_SCANS:
+                break
+    return scans, False
 
 
 # ---------------------------------------------------------------- WebP
 
 
 def check_webp(data: bytes) -> None:
-    """Few chunks, of which each frame of an animation is one: all are looked at before the first
-    is decoded."""
+    """Limit chunks. Each frame of an animation is one, and libwebp reads all of them before it
+    decodes the first."""
     at = 12
     for _ in range(MOST_PIECES):
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
         if at >= len(data):
             return
-    raise ValueError("too many chunks")
+    raise ValueError(f"it has more than {MOST_PIECES:,} chunks")
 
 
 # ---------------------------------------------------------------- TIFF
@@ -106,12 +187,15 @@ _DIRECTORIES = {34665, 34853, 40965}  # EXIF, GPS, interoperability: read along 
 
 
 def check_tiff(data: bytes) -> None:
-    """Few tags and strips, tiles about as large as the picture, a compression that is served.
+    """Limit tags and strips.
 
-    Raises ValueError, or ImageTooLarge for a tile far larger than the picture.
+    Raises ImageTooLarge for a tile far larger than the image, and UnsupportedImageType for a
+    compression that is not read.
     """
     order: Order = "little" if data[:2] == b"II" else "big"
     big = data[2:4] in (b"+\0", b"\0+")
+    if big and order == "big":
+        raise UnsupportedImageType("the image is a big-endian BigTIFF, which is not supported")
     first = data[8:16] if big else data[4:8]
     sizes: dict[int, int] = {_WIDTH: 0, _HEIGHT: 0}
     left, todo, seen = MOST_TAGS, [int.from_bytes(first, order)], set[int]()
@@ -124,19 +208,23 @@ def check_tiff(data: bytes) -> None:
         left -= len(entries)
         for tag, kind, count, value in entries:
             if kind not in _TEXT and count > MOST_NUMBERS:
-                raise ValueError(f"{count} numbers in the tag {tag}")
+                raise ValueError(f"its tag {tag} has more than {MOST_NUMBERS:,} numbers")
             if tag in _DIRECTORIES:
                 todo.append(value)
             if tag == _COMPRESSION and value not in TIFF_COMPRESSIONS:
-                raise ValueError(f"compression {value}")
+                name = _OTHER_COMPRESSIONS.get(value, f"number {value}")
+                raise UnsupportedImageType(
+                    f"the TIFF image has the compression {name}: supported are "
+                    f"{', '.join(dict.fromkeys(TIFF_COMPRESSIONS.values()))}"
+                )
             # Of a tag that comes twice, readers may take either.
             if tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT):
                 sizes[tag] = max(value, sizes.get(tag, 0))
     tile = sizes.get(_TILE_WIDTH, 0), sizes.get(_TILE_HEIGHT, 0)
-    picture = sizes[_WIDTH], sizes[_HEIGHT]
-    if any(side > its + TILE_MARGIN for side, its in zip(tile, picture, strict=True)):
+    size = sizes[_WIDTH], sizes[_HEIGHT]
+    if any(side > its + TILE_MARGIN for side, its in zip(tile, size, strict=True)):
         raise ImageTooLarge(
-            f"the picture of {picture[0]}x{picture[1]} pixels is in tiles of {tile[0]}x{tile[1]}"
+            f"the image of {size[0]}x{size[1]} pixels is in tiles of {tile[0]}x{tile[1]}"
         )
 
 
@@ -148,7 +236,7 @@ def _entries(
     wide, each = (8, 20) if big else (2, 12)
     count = int.from_bytes(data[at : at + wide], order)
     if count > most:
-        raise ValueError("too many tags")
+        raise ValueError(f"it has more than {MOST_TAGS:,} tags")
     found = []
     for number in range(count):
         start = at + wide + each * number

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import ImageTooLarge, UndecodableImage
+from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
 from app.settings import ROOT
 from app.vision import structure
 from app.vision.image import ImageFile
@@ -201,7 +201,7 @@ def test_directories_of_a_tiff_are_looked_into():
 
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
 def test_faxes_are_refused(compression):
-    refused(encoded(GRAY.convert("1"), "TIFF", compression=compression))
+    refused(encoded(GRAY.convert("1"), "TIFF", compression=compression), UnsupportedImageType)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,260 @@
+"""The sizes that HEVC and AV1 streams announce, read without decoding.
+
+A HEIC or AVIF file states the size of an image beside the compressed stream, and the stream states
+it again. Decoders allocate memory for the stream's own size, so both must be known.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MOST_UNITS = 10_000  # NAL units or OBUs of an item
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSize:
+    """The largest width and height that a stream announces (0 if none), and its `pictures` and
+    `slices`, each of which may cost as much as the whole image."""
+
+    width: int = 0
+    height: int = 0
+    pictures: int = 0
+    slices: int = 0
+
+    def __add__(self, other: "StreamSize") -> "StreamSize":
+        return StreamSize(
+            max(self.width, other.width),
+            max(self.height, other.height),
+            self.pictures + other.pictures,
+            self.slices + other.slices,
+        )
+
+
+class Bits:
+    """Reads bits, most significant first. Raises ValueError behind the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data, "big")
+        self._left = 8 * len(data)
+
+    def read(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("a header of the stream is too short")
+        return self._value >> self._left & (1 << count) - 1
+
+    def flag(self) -> bool:
+        return self.read(1) == 1
+
+    def exp_golomb(self) -> int:
+        zeros = 0
+        while not self.flag():
+            zeros += 1
+            if zeros > 32:
+                raise ValueError("a number in a header of the stream is too large")
+        return (1 << zeros) - 1 + self.read(zeros)
+
+
+# ---------------------------------------------------------------- HEVC (ITU-T H.265)
+
+_SPS = 33
+_SLICES = range(32)
+_HEADER_BYTES = 512  # of a parameter set, as far as its size
+
+
+def hevc_configuration(body: bytes) -> tuple[StreamSize, int]:
+    """(what the parameter sets of a box hvcC announce, bytes of the length before each NAL unit in
+    the items). Raises ValueError."""
+    if len(body) < 23:
+        raise ValueError("its hvcC box is too short")
+    size, at = StreamSize(), 23
+    for _ in range(body[22]):
+        count = int.from_bytes(body[at + 1 : at + 3], "big")
+        at += 3
+        for _ in range(count):
+            length = int.from_bytes(body[at : at + 2], "big")
+            size += _nal_unit(body[at + 2 : at + 2 + length])
+            at += 2 + length
+            if at > len(body):
+                raise ValueError("its hvcC box is too short")
+    return size, (body[21] & 3) + 1
+
+
+def hevc_item(data: bytes, length_bytes: int) -> StreamSize:
+    """What the NAL units of an item announce. Raises ValueError."""
+    size, at = StreamSize(), 0
+    for _ in range(MOST_UNITS):
+        if at + length_bytes > len(data):
+            return size
+        length = int.from_bytes(data[at : at + length_bytes], "big")
+        at += length_bytes
+        size += _nal_unit(data[at : at + min(length, _HEADER_BYTES)])
+        at += length
+    raise ValueError(f"it has more than {MOST_UNITS:,} NAL units")
+
+
+def _nal_unit(data: bytes) -> StreamSize:
+    kind = data[0] >> 1 & 63 if data else -1
+    if kind in _SLICES and len(data) > 2:
+        first = data[2] >> 7  # first_slice_segment_in_pic_flag
+        return StreamSize(pictures=first, slices=1)
+    if kind == _SPS:
+        # Without the bytes that keep start codes out of the data.
+        return _sps(Bits(data[2:_HEADER_BYTES].replace(b"\0\0\3", b"\0\0")))
+    return StreamSize()
+
+
+def _sps(bits: Bits) -> StreamSize:
+    bits.read(4)
+    layers = bits.read(3)
+    bits.read(1)
+    bits.read(88 + 8)  # general profile, tier and level
+    present = [(bits.flag(), bits.flag()) for _ in range(layers)]
+    if layers:
+        bits.read(2 * (8 - layers))
+    for profile, level in present:
+        bits.read(88 * profile + 8 * level)
+    bits.exp_golomb()
+    if bits.exp_golomb() == 3:  # chroma_format_idc
+        bits.read(1)
+    return StreamSize(bits.exp_golomb(), bits.exp_golomb())
+
+
+# ---------------------------------------------------------------- AV1
+
+_SEQUENCE, _FRAME_HEADER, _FRAME = 1, 3, 6
+_SELECT = 2  # the frame header decides
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """What of an AV1 sequence header a frame header needs to be read."""
+
+    reduced: bool
+    width_bits: int
+    height_bits: int
+    frame_id_bits: int
+    screen_content: int
+    integer_motion: int
+    decoder_model: bool
+    equal_interval: bool
+    presentation_bits: int
+
+
+def av1_stream(data: bytes) -> StreamSize:
+    """What the OBUs of an item or a box av1C announce. Raises ValueError.
+
+    Raises it too for frames that announce a size of their own, which no still image needs.
+    """
+    size = StreamSize()
+    sequence: _Sequence | None = None
+    for kind, body in _obus(data):
+        if kind == _SEQUENCE:
+            sequence, announced = _sequence_header(Bits(body[:_HEADER_BYTES]))
+            size += announced
+        elif kind in (_FRAME_HEADER, _FRAME):
+            if sequence is None or _resizes(sequence, Bits(body[:64])):
+                raise ValueError("a frame of its stream has a size of its own")
+            size += StreamSize(pictures=1, slices=1)
+    return size
+
+
+def _obus(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    for _ in range(MOST_UNITS):
+        if at >= len(data):
+            return
+        head = data[at]
+        at += 2 if head & 4 else 1  # an extension follows
+        length = len(data) - at
+        if head & 2:
+            length, at = _leb128(data, at)
+        yield head >> 3 & 15, data[at : at + length]
+        at += length
+    raise ValueError(f"it has more than {MOST_UNITS:,} OBUs")
+
+
+def _leb128(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for index, byte in enumerate(data[at : at + 8]):
+        value |= (byte & 127) << 7 * index
+        if byte < 128:
+            return value, at + index + 1
+    raise ValueError("a length in its stream is too long")
+
+
+def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
+    bits.read(4)
+    reduced = bits.flag()
+    model = equal_interval = False
+    presentation_bits = 0
+    if reduced:
+        bits.read(5)
+    else:
+        model, equal_interval, presentation_bits = _operating_points(bits)
+    width_bits, height_bits = bits.read(4) + 1, bits.read(4) + 1
+    announced = StreamSize(bits.read(width_bits) + 1, bits.read(height_bits) + 1)
+    frame_id_bits, screen_content, integer_motion = 0, _SELECT, _SELECT
+    if not reduced:
+        if bits.flag():
+            delta = bits.read(4) + 2
+            frame_id_bits = bits.read(3) + delta + 1
+        bits.read(3)
+        bits.read(4)
+        if bits.flag():  # enable_order_hint
+            bits.read(2)
+        screen_content = _SELECT if bits.flag() else bits.read(1)
+        if screen_content and not bits.flag():
+            integer_motion = bits.read(1)
+    sequence = _Sequence(
+        reduced, width_bits, height_bits, frame_id_bits, screen_content, integer_motion,
+        model, equal_interval, presentation_bits,
+    )  # fmt: skip
+    return sequence, announced
+
+
+def _operating_points(bits: Bits) -> tuple[bool, bool, int]:
+    """Read the part of a sequence header about time: (decoder_model_info_present_flag,
+    equal_picture_interval, bits of a presentation time)."""
+    model = equal_interval = False
+    delay_bits = presentation_bits = 0
+    if bits.flag():  # timing_info_present_flag
+        bits.read(64)
+        if equal_interval := bits.flag():
+            bits.exp_golomb()
+        if model := bits.flag():
+            delay_bits = bits.read(5) + 1
+            bits.read(32 + 5)
+            presentation_bits = bits.read(5) + 1
+    delays = bits.flag()
+    for _ in range(bits.read(5) + 1):
+        bits.read(12)
+        if bits.read(5) > 7:
+            bits.read(1)
+        if model and bits.flag():
+            bits.read(2 * delay_bits + 1)
+        if delays and bits.flag():
+            bits.read(4)
+    return model, equal_interval, presentation_bits
+
+
+def _resizes(sequence: _Sequence, bits: Bits) -> bool:
+    """Whether a frame header announces another size than the sequence header."""
+    if sequence.reduced or bits.flag():  # show_existing_frame
+        return False
+    kind, shown = bits.read(2), bits.flag()
+    if shown and sequence.decoder_model and not sequence.equal_interval:
+        bits.read(sequence.presentation_bits)
+    if not shown:
+        bits.read(1)
+    if kind == 3:  # a switch frame always does
+        return True
+    if not (kind == 0 and shown):
+        bits.read(1)
+    bits.read(1)
+    screen_content = sequence.screen_content
+    if screen_content == _SELECT:
+        screen_content = bits.read(1)
+    if screen_content and sequence.integer_motion == _SELECT:
+        bits.read(1)
+    bits.read(sequence.frame_id_bits)
+    return bits.flag()

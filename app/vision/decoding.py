@@ -1,0 +1,225 @@
+"""Opens image files with Pillow's readers and says what is wrong with those that cannot be read.
+
+Pillow knows the size before it decodes and says when a file is cut short; OpenCV would return an
+image that is grey from the cut on. Each reader is called by itself: `Image.open` would try to load
+all plugins and drop the reason for which a file is refused.
+"""
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pillow_heif
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
+from app.vision.heif import read_primary_image
+from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end
+from app.vision.structure import FrugalFile, check_jpeg, check_tiff, check_webp, exif_orientation
+
+# Compressed texts beside the pixels, which nothing here uses, must take little memory.
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
+# Pillow's warnings about damaged files contain numbers from the file, and Python keeps the text of
+# every warning for ever. Damage that matters is raised.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# One thread for each image: requests run side by side. Other images of a file are not needed.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pillow_heif.options.DECODE_THREADS = 1
+pillow_heif.options.THUMBNAILS = False
+pillow_heif.options.DEPTH_IMAGES = False
+pillow_heif.options.AUX_IMAGES = False
+
+READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "HEIF": pillow_heif.HeifImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+_ISO_MEDIA = ("HEIF", "AVIF")
+_CHECKS = {"JPEG": check_jpeg, "TIFF": check_tiff, "WEBP": check_webp}
+
+# How to turn an image upright, by its EXIF orientation.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+
+# What Pillow's readers raise on bytes that are no whole image (the errors have no common base).
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+# How Pillow's messages about features begin that a reader does not know.
+_UNSUPPORTED = re.compile(
+    r"unsupported|cannot handle|unknown (pixel mode|data organization|filter|raw mode)"
+    r"|not supported|conversion from .* not supported",
+    re.IGNORECASE,
+)
+# Messages fit for a client: words, without addresses of objects or lists of internals.
+_READABLE = re.compile(r"[\w ,.:;()+/'-]{4,200}")
+
+
+@dataclass(slots=True)
+class OpenedImage:
+    """An image file with its size known and its pixels not decoded."""
+
+    image: ImageFile.ImageFile
+    kind: str
+    data: bytes
+    crop: tuple[int, int, int, int] | None = None
+    """The part that is shown: left, top, right, bottom."""
+
+
+def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
+    """Raises the errors of `read_primary_image`; call within `translated_errors`."""
+    if kind in _ISO_MEDIA:
+        primary = read_primary_image(data, kind, max_pixels)
+        if kind == "AVIF":
+            # The still image of a file that is a sequence too.
+            data = data[:8] + data[8:12].replace(b"avis", b"avif") + data[12:]
+            return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data, primary.crop)
+        return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data)
+    if check := _CHECKS.get(kind):
+        check(data)
+    image = READERS[kind](FrugalFile(data))
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_planes(image)
+    return OpenedImage(image, kind, data)
+
+
+def _check_planes(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse what Pillow reads wrongly: uncompressed planes of 16 bits, as if they had 8."""
+    tags = image.tag_v2
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+    planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1
+    if planar and max(bits) > 8 and tags.get(TiffImagePlugin.COMPRESSION, 1) == 1:
+        raise UnsupportedImageType(
+            "the TIFF image has uncompressed separate planes of 16 bits, which are not supported"
+        )
+
+
+def load_pixels(
+    opened: OpenedImage, draft: tuple[str | None, tuple[int, int]]
+) -> tuple[Image.Image, float]:
+    """The decoded image, not turned, and its pixels for one of the original's (at most 1).
+
+    `draft` is the mode and the least size that a JPEG may be reduced to. A JPEG without an end
+    marker is read if its scans are complete; one with an incomplete scan is refused.
+    Call within `translated_errors`.
+    """
+    image, width = opened.image, opened.image.size[0]
+    if opened.kind == "JPEG" and not has_end(opened.data):
+        image = READERS["JPEG"](FrugalFile(_completed(opened.data)))
+    drafted = image.draft(*draft)
+    image.load()
+    if opened.kind == "JPEG" and ends_in_grey(image):
+        _completed(opened.data)
+    return image.crop(opened.crop) if opened.crop else image, (
+        drafted[1][2] / width if drafted else 1.0
+    )
+
+
+def _completed(data: bytes) -> bytes:
+    """A JPEG with an end marker. Raises ValueError if its scans are not complete."""
+    if (completed := completed_jpeg(data)) is None:
+        raise ValueError("its scan ends before the image does")
+    return completed
+
+
+def turned_upright(image: Image.Image, kind: str) -> tuple[Image.Image, bool]:
+    """The image as its EXIF orientation or else its XMP says, and whether width and height were
+    swapped."""
+    orientation = _orientation(image, kind)
+    upright = image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
+    return upright, orientation >= 5
+
+
+@contextmanager
+def translated_errors(kind: str, max_pixels: int) -> Iterator[None]:
+    """Raise ImageTooLarge, UnsupportedImageType or UndecodableImage for the errors of Pillow and
+    of the structure checks, with their reason."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(f"the image has more than {max_pixels:,} pixels") from error
+    except _DECODE_ERRORS as error:
+        reason = _reason(error)
+        if isinstance(error, NotImplementedError) or _UNSUPPORTED.match(reason):
+            raise UnsupportedImageType(
+                f"the {kind} image has a feature that is not supported: {reason or 'unknown'}"
+            ) from error
+        detail = f": {reason}" if reason else ""
+        raise UndecodableImage(f"the {kind} image is damaged or cut short{detail}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The error's message, if it is fit for a client; otherwise empty."""
+    if not isinstance(error, OSError | SyntaxError | ValueError | RuntimeError):
+        return ""
+    text = str(error)
+    # Pillow wraps an index into its tables: SyntaxError(KeyError(…)).
+    wrapped = error.__cause__ is not None and text == str(error.__cause__)
+    return text if _READABLE.fullmatch(text) and not wrapped else ""
+
+
+def _orientation(image: Image.Image, kind: str) -> int:
+    """The orientation of a decoded image, 1 if the file names none. Pillow turns a TIFF itself and
+    libheif a HEIF. An AVIF's, which is in its boxes, comes as EXIF; its real EXIF does not count.
+
+    Not by Pillow's own reader, which parses every tag and writes all of them again.
+    """
+    if kind in ("TIFF", "HEIF"):
+        return 1
+    info = image.info
+    exif = info.get("exif") or _hexadecimal(info.get("Raw profile type exif", ""))
+    if kind == "AVIF":
+        return exif_orientation(exif) or 1
+    xmp = info.get("XML:com.adobe.xmp") or info.get("xmp") or b""
+    if (orientation := exif_orientation(exif)) is not None:
+        return orientation
+    found = _XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp)
+    return int(found[1]) if found else 1
+
+
+def _hexadecimal(text: str) -> bytes:
+    """The EXIF that older ImageMagick wrote as text into a PNG: three lines, then hexadecimals."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""

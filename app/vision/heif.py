@@ -1,0 +1,365 @@
+"""What a HEIC or AVIF file (ISO/IEC 23008-12) says of its primary image, read without decoding.
+
+Both decoders read such files in C, and what they allocate depends on numbers in the file. This
+reader follows the boxes to the primary image, refuses what no camera and no program makes, and
+gives the size by which the file is judged. Other images of the file (thumbnails, bursts, depth,
+gain maps, sequences) are not looked at and not decoded.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from app.errors import ImageTooLarge, UnsupportedImageType
+from app.vision.bitstream import StreamSize, av1_stream, hevc_configuration, hevc_item
+
+Buffer = TypeVar("Buffer", bytes, memoryview)
+
+MOST_BOXES = 5_000  # of one level
+MOST_ITEMS = 1_000  # as libheif
+MOST_REFERENCES = 10_000
+MOST_METADATA_BYTES = 2_000_000  # EXIF and XMP, as often as images refer to it
+MOST_PICTURES = 4  # in the stream of one item; layered images have up to four
+MOST_SLICES = 32  # of an item
+MARGIN = 64  # pixels by which a stream may be larger than its image: a coding block
+MOST_DECODED = 5  # times the image's pixels: four layers, and transparency
+LEAST_BUDGET = 4_000_000  # pixels that may be decoded for a tiny image
+
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+AVIF_BRANDS = {b"avif", b"avis"}
+_NEUTRAL_BRANDS = {b"mif1", b"mif2", b"msf1", b"miaf"}
+_CODINGS = {"HEIF": {b"hvc1", b"hev1"}, "AVIF": {b"av01"}}
+_META_BOXES = {b"hdlr", b"pitm", b"iinf", b"iloc", b"iprp", b"iref", b"idat"}
+_ALPHA = (
+    b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0",
+    b"urn:mpeg:hevc:2015:auxid:1\0",
+)
+
+
+def heif_type(data: bytes) -> str | None:
+    """HEIF or AVIF by the brands of a file that starts with a box ftyp; None for other content,
+    videos included."""
+    if data[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(data[:4], "big"), 1_024)
+    brands = [data[at : at + 4] for at in (8, *range(16, end - 3, 4))]
+    if brands[0] not in HEIF_BRANDS | AVIF_BRANDS | _NEUTRAL_BRANDS:
+        return None
+    for brand in brands:  # the major brand comes first
+        if brand in AVIF_BRANDS:
+            return "AVIF"
+        if brand in HEIF_BRANDS:
+            return "HEIF"
+    return "HEIF" if brands[0] in _NEUTRAL_BRANDS else None
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryImage:
+    """`size_wh` before it is turned; `crop` is (left, top, right, bottom) of a clean aperture."""
+
+    size_wh: tuple[int, int]
+    crop: tuple[int, int, int, int] | None = None
+
+
+@dataclass(slots=True)
+class _Item:
+    kind: bytes = b""
+    extents: list[tuple[int, int, int]] = field(default_factory=list)  # method, offset, length
+    properties: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def body_of(self, kind: bytes) -> bytes:
+        """The content of the property of that kind; empty without one."""
+        bodies = {body for name, body in self.properties if name == kind}
+        if len(bodies) > 1:  # readers differ in which one they take
+            raise ValueError("an image of it has two properties of one kind")
+        return next(iter(bodies), b"")
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        body = self.body_of(b"ispe")
+        if len(body) < 12:
+            raise ValueError("an image of it has no size")
+        return int.from_bytes(body[4:8], "big"), int.from_bytes(body[8:12], "big")
+
+
+def read_primary_image(data: bytes, kind: str, max_pixels: int) -> PrimaryImage:
+    """The primary image of a HEIF or AVIF file that is safe to decode.
+
+    Raises ImageTooLarge, judged by the file's and by the stream's size; UnsupportedImageType for
+    files without a still image and for codings that are not read; ValueError for damage.
+    """
+    return HeifFile(data, kind, max_pixels).primary_image()
+
+
+class HeifFile:
+    """The items of a file and what they refer to. Raises as `read_primary_image`."""
+
+    def __init__(self, data: bytes, kind: str, max_pixels: int) -> None:
+        self._data, self._kind, self._max_pixels = data, kind, max_pixels
+        self.items: dict[int, _Item] = {}
+        self._references: list[tuple[bytes, int, list[int]]] = []
+        self.primary = 0
+        self._idat = b""
+        metas = [body for name, body in _boxes(memoryview(data)) if name == b"meta"]
+        if not metas:
+            raise UnsupportedImageType(
+                f"the {kind} file has no still image: image sequences and videos are not supported"
+            )
+        if len(metas) > 1:
+            raise ValueError("it has two boxes of the type meta")
+        self._read_meta(bytes(metas[0][4:]))
+
+    # ------------------------------------------------------------ boxes
+
+    def _read_meta(self, meta: bytes) -> None:
+        boxes = [box for box in _boxes(meta) if box[0] in _META_BOXES]
+        found = dict(boxes)
+        if len(found) < len(boxes):
+            raise ValueError("it has two boxes of one type")
+        if found.get(b"hdlr", b"")[8:12] != b"pict":
+            raise UnsupportedImageType(f"the {self._kind} file holds no image")
+        if b"pitm" not in found:
+            raise UnsupportedImageType(
+                f"the {self._kind} file has no primary image: image sequences are not supported"
+            )
+        self._idat = found.get(b"idat", b"")
+        primary = found[b"pitm"]
+        self.primary = int.from_bytes(primary[4:6] if primary[:1] == b"\0" else primary[4:8], "big")
+        self._read_items(_Numbers(found.get(b"iinf", b"")))
+        self._read_locations(_Numbers(found.get(b"iloc", b"")))
+        self._read_properties(found.get(b"iprp", b""))
+        self._read_references(found.get(b"iref", b""))
+
+    def _read_items(self, numbers: "_Numbers") -> None:
+        version, _ = numbers.take(1), numbers.take(3)
+        count = numbers.take(2 if version == 0 else 4)
+        if count > MOST_ITEMS:
+            raise ValueError(f"it has more than {MOST_ITEMS:,} items")
+        for name, body in _boxes(numbers.rest()):
+            if name == b"infe" and len(body) >= 12 and body[0] in (2, 3):
+                wide = 2 if body[0] == 2 else 4
+                number, at = int.from_bytes(body[4 : 4 + wide], "big"), 4 + wide + 2
+                if number in self.items or len(self.items) == MOST_ITEMS:
+                    raise ValueError(f"it has more than {MOST_ITEMS:,} items, or one twice")
+                self.items[number] = _Item(body[at : at + 4])
+
+    def _read_locations(self, numbers: "_Numbers") -> None:
+        version, _ = numbers.take(1), numbers.take(3)
+        sizes = numbers.take(2)
+        offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+        extents_left = MOST_REFERENCES
+        for _ in range(numbers.take(2 if version < 2 else 4)):
+            number = numbers.take(2 if version < 2 else 4)
+            method = numbers.take(2) & 15 if version else 0
+            numbers.take(2)
+            start = numbers.take(base)
+            extents = []
+            for _ in range(numbers.take(2)):
+                if version and index:
+                    numbers.take(index)
+                extents.append((method, start + numbers.take(offset), numbers.take(length)))
+                if (extents_left := extents_left - 1) < 0:
+                    raise ValueError(f"its items are in more than {MOST_REFERENCES:,} pieces")
+            if number in self.items:
+                if self.items[number].extents:
+                    raise ValueError("an item of it is in two places")
+                self.items[number].extents = extents
+
+    def _read_properties(self, body: bytes) -> None:
+        boxes = list(_boxes(body))
+        container = next((inner for name, inner in boxes if name == b"ipco"), b"")
+        properties = list(_boxes(container))
+        left = MOST_REFERENCES
+        for name, inner in boxes:
+            if name != b"ipma":
+                continue
+            numbers = _Numbers(inner)
+            version, flags = numbers.take(1), numbers.take(3)
+            for _ in range(numbers.take(4)):
+                item = self.items.get(numbers.take(2 if version == 0 else 4))
+                for _ in range(numbers.take(1)):
+                    index = numbers.take(2) & 0x7FFF if flags & 1 else numbers.take(1) & 0x7F
+                    if item is not None and 0 < index <= len(properties):
+                        item.properties.append(properties[index - 1])
+                    if (left := left - 1) < 0:
+                        raise ValueError(f"it has more than {MOST_REFERENCES:,} properties")
+
+    def _read_references(self, body: bytes) -> None:
+        wide = 2 if body[:1] == b"\0" else 4
+        left = MOST_REFERENCES
+        for name, inner in _boxes(body[4:]):
+            numbers = _Numbers(inner)
+            source, count = numbers.take(wide), numbers.take(2)
+            if (left := left - count) < 0:
+                raise ValueError(f"it has more than {MOST_REFERENCES:,} references")
+            self._references.append((name, source, [numbers.take(wide) for _ in range(count)]))
+
+    # ------------------------------------------------------------ the primary image
+
+    def primary_image(self) -> PrimaryImage:
+        item = self.items.get(self.primary)
+        if item is None:
+            raise ValueError("its primary image is missing")
+        width, height = item.size_wh
+        if width * height > self._max_pixels:
+            raise ImageTooLarge(
+                f"the image has {width}x{height} pixels, more than the {self._max_pixels:,} allowed"
+            )
+        self._check_metadata()
+        shown = [self.primary, *self._alpha_of({self.primary})]
+        cost = sum(self._cost(number) for number in shown)
+        if cost > max(LEAST_BUDGET, MOST_DECODED * width * height):
+            raise ImageTooLarge(
+                f"the image of {width}x{height} pixels needs {cost:,} pixels to be decoded"
+            )
+        return PrimaryImage((width, height), _crop(item.body_of(b"clap"), width, height))
+
+    def _cost(self, number: int) -> int:
+        """Pixels that are decoded for an item, its tiles and their transparency included."""
+        item = self._item(number)
+        if item.kind != b"grid":
+            return self._coded_cost(item)
+        tiles = self._tiles(number, item)
+        costs = {tile: self._coded_cost(self._item(tile)) for tile in set(tiles)}
+        for tile in costs:
+            for alpha in self._alpha_of({tile}):
+                costs[tile] += self._coded_cost(self._item(alpha))
+        return sum(costs[tile] for tile in tiles)
+
+    def _tiles(self, number: int, item: _Item) -> list[int]:
+        """The items of a grid, row by row. Raises ValueError unless it is as large as stated."""
+        grid = self.bytes_of(item, 12)
+        wide = 4 if grid[1:2] and grid[1] & 1 else 2
+        if len(grid) < 4 + 2 * wide:
+            raise ValueError("its grid is too short")
+        width, height = (int.from_bytes(grid[at : at + wide], "big") for at in (4, 4 + wide))
+        tiles = [
+            tile
+            for name, source, targets in self._references
+            if name == b"dimg" and source == number
+            for tile in targets
+        ]
+        if (width, height) != item.size_wh or len(tiles) != (grid[2] + 1) * (grid[3] + 1):
+            raise ValueError("its grid does not fit its tiles")
+        return tiles
+
+    def _coded_cost(self, item: _Item) -> int:
+        if item.kind not in _CODINGS[self._kind]:
+            name = item.kind.decode("ascii", "replace")
+            raise UnsupportedImageType(
+                f"the {self._kind} image has the coding {name!r}: supported are "
+                f"{', '.join(sorted(it.decode() for it in _CODINGS[self._kind]))} and grids of them"
+            )
+        width, height = item.size_wh
+        stream = self._stream(item)
+        if stream.width > width + MARGIN or stream.height > height + MARGIN:
+            raise ImageTooLarge(
+                f"an image of {width}x{height} pixels has a stream of "
+                f"{stream.width}x{stream.height} pixels"
+            )
+        if stream.pictures > MOST_PICTURES or stream.slices > MOST_SLICES:
+            raise ValueError(
+                f"an image of it has more than {MOST_PICTURES} pictures or {MOST_SLICES} slices"
+            )
+        if not stream.pictures or not stream.width:
+            raise ValueError("an image of it has no pixels")
+        return width * height * stream.pictures
+
+    def _stream(self, item: _Item) -> StreamSize:
+        data = self.bytes_of(item, len(self._data))
+        if self._kind == "AVIF":
+            # Decoders read the box av1C without its first four bytes; a sequence header there would
+            # come before the item's.
+            return av1_stream(item.body_of(b"av1C")[4:] + data)
+        size, length_bytes = hevc_configuration(item.body_of(b"hvcC"))
+        return size + hevc_item(data, length_bytes)
+
+    def _alpha_of(self, numbers: set[int]) -> list[int]:
+        return [
+            source
+            for name, source, targets in self._references
+            if name == b"auxl"
+            and not numbers.isdisjoint(targets)
+            and self._item(source).body_of(b"auxC")[4:].startswith(_ALPHA)
+        ]
+
+    def _check_metadata(self) -> None:
+        size = sum(
+            (length or len(self._data)) * len(targets)
+            for name, source, targets in self._references
+            if name == b"cdsc"
+            for _, _, length in self._item(source).extents
+        )
+        if size > MOST_METADATA_BYTES:
+            raise ValueError(f"it has more than {MOST_METADATA_BYTES:,} bytes of EXIF and XMP")
+
+    def _item(self, number: int) -> _Item:
+        if (item := self.items.get(number)) is None:
+            raise ValueError("an item of it is missing")
+        return item
+
+    def bytes_of(self, item: _Item, most: int) -> bytes:
+        """The first `most` bytes of an item. Raises ValueError where the file is too short."""
+        pieces = []
+        for method, offset, stated in item.extents:
+            if method > 1:
+                raise ValueError("an item of it is made of other items")
+            source = self._idat if method == 1 else self._data
+            length = stated or len(source) - offset  # 0: all that follows
+            if offset + length > len(source):
+                raise ValueError("the file ends before the image does")
+            pieces.append(source[offset : offset + min(length, most)])
+            if (most := most - length) <= 0:
+                break
+        return b"".join(pieces)
+
+
+class _Numbers:
+    """Reads big-endian numbers. Raises ValueError behind the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, size: int) -> int:
+        end = self._at + size
+        if end > len(self._data):
+            raise ValueError("a box of it is too short")
+        value = int.from_bytes(self._data[self._at : end], "big")
+        self._at = end
+        return value
+
+    def rest(self) -> bytes:
+        return self._data[self._at :]
+
+
+def _boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
+    """(type, content) of the boxes in `data`; the content is a piece of it."""
+    at = 0
+    for _ in range(MOST_BOXES):
+        if at + 8 > len(data):
+            return
+        size, name, head = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8]), 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        size = size or len(data) - at
+        if size < head:
+            raise ValueError("a box of it is too short")
+        yield name, data[at + head : at + size]
+        at += size
+    raise ValueError(f"it has more than {MOST_BOXES:,} boxes")
+
+
+def _crop(clap: bytes, width: int, height: int) -> tuple[int, int, int, int] | None:
+    """The pixels of a clean aperture, as (left, top, right, bottom); None without one."""
+    if len(clap) < 32:
+        return None
+    values = [int.from_bytes(clap[at : at + 4], "big", signed=at >= 16) for at in range(0, 32, 4)]
+    if 0 in values[1::2]:
+        raise ValueError("its clean aperture is not valid")
+    shown_w, shown_h, right, down = (values[at] / values[at + 1] for at in (0, 2, 4, 6))
+    left = round((width - shown_w) / 2 + right)
+    top = round((height - shown_h) / 2 + down)
+    box = (left, top, left + round(shown_w), top + round(shown_h))
+    if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
+        raise ValueError("its clean aperture is not valid")
+    return box

@@ -1,0 +1,44 @@
+"""The type of an image file by its first bytes, whatever a client's names and headers say."""
+
+from app.errors import NoImage, UnsupportedImageType
+from app.vision.heif import heif_type
+
+IMAGE_TYPES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF")
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+    b"II+\x00": "TIFF",
+    b"MM\x00+": "TIFF",
+}
+
+
+def image_type(data: bytes) -> str:
+    """The supported type whose signature `data` starts with.
+
+    Raises NoImage for no bytes, UnsupportedImageType for any other content.
+    """
+    if not data:
+        raise NoImage("the image is empty (0 bytes)")
+    for signature, name in _SIGNATURES.items():
+        if data.startswith(signature):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if (kind := heif_type(data)) is not None:
+        return kind
+    raise UnsupportedImageType(
+        f"the content is {_other_type(data)} of a supported type ({', '.join(IMAGE_TYPES)})"
+    )
+
+
+def _other_type(data: bytes) -> str:
+    if data[4:8] == b"ftyp":
+        brand = data[8:12].decode("ascii", "replace").strip()
+        return f"a video or another ISO media file (brand {brand!r}), not an image"
+    return "not an image"

@@ -1,0 +1,100 @@
+"""Arrays of pixels from images that Pillow has decoded: grey and BGR, 8 bits, on white."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+
+from app.errors import UnsupportedImageType
+
+_STRIP = 256  # rows
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+
+def as_uint8(image: cv2.typing.MatLike) -> NDArray[np.uint8]:
+    """For the type checker: OpenCV's stubs do not say that 8-bit pixels stay 8-bit."""
+    return np.asarray(image, dtype=np.uint8)
+
+
+def gray_and_bgr(
+    image: Image.Image, kind: str, *, color: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """(gray, bgr) of a decoded image of any mode: (height, width) and (height, width, 3) uint8;
+    None for bgr without `color`. `kind` is the type of the file.
+
+    Deeper channels are scaled to 8 bits, transparent pixels are laid on white. Raises
+    UnsupportedImageType for pixels that have no stated range or no known colour space.
+    """
+    if image.mode == "L" and not image.has_transparency_data:
+        gray = np.array(image)
+        return gray, as_uint8(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)) if color else None
+    rgb = _rgb_array(image, kind)
+    bgr = as_uint8(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)) if color else None
+    return as_uint8(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)), bgr
+
+
+def _rgb_array(image: Image.Image, kind: str) -> NDArray[np.uint8]:
+    """(height, width, 3). Converts strip by strip where that takes several steps, because each
+    step's result would be as large as the image."""
+    if image.mode in ("F", "LAB"):
+        what = "floating-point pixels" if image.mode == "F" else "the colour space CIELAB"
+        raise UnsupportedImageType(f"the {kind} image has {what}, which is not supported")
+    if kind == "BMP" and _is_transparent(image):
+        # Programs that write the newer headers often leave the alpha channel zero. Browsers show
+        # the colours then.
+        image = image.convert("RGB")
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return np.asarray(image)
+    bits, inverted = _depth(image)
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        strip = image.crop((0, top, width, bottom))
+        if image.mode.startswith("I"):
+            rgb[top:bottom] = _deep_gray(strip, kind, bits, inverted=inverted)[..., None]
+        else:
+            rgb[top:bottom] = _rgb_strip(strip)
+    return rgb
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+
+
+def _depth(image: Image.Image) -> tuple[int, bool]:
+    """(bits of a grey value, whether 0 is white). Pillow applies neither to deep grey TIFFs."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 16, False
+    tags = image.tag_v2
+    (bits, *_) = tags.get(_TIFF_BITS, (16,))
+    return min(bits, 16), tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def _deep_gray(image: Image.Image, kind: str, bits: int, *, inverted: bool) -> NDArray[np.uint8]:
+    """8-bit values of grey pixels with 9 to 16 bits; transparent ones white."""
+    values = np.asarray(image, dtype=np.int64)
+    most = 2**bits - 1
+    if values.min() < 0 or values.max() > most:
+        raise UnsupportedImageType(
+            f"the {kind} image has grey values outside 0 to {most}, which is not supported"
+        )
+    key = image.info.get("transparency")  # the grey value that a PNG makes transparent
+    transparent = values == key if isinstance(key, int) else None
+    if inverted:
+        values = most - values
+    # 65535 / 255 is exactly 257, so black stays black and white becomes 255.
+    gray: NDArray[np.uint8] = ((values * 255 + most // 2) // most).astype(np.uint8)
+    if transparent is not None:
+        gray[transparent] = 255
+    return gray
+
+
+def _rgb_strip(image: Image.Image) -> NDArray[np.uint8]:
+    if image.has_transparency_data:
+        if image.mode == "La":  # premultiplied, for which Pillow knows one conversion only
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))

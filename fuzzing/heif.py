@@ -1,0 +1,118 @@
+"""Writes HEIC and AVIF files from parts, lawful or not, which libraries do not write."""
+
+import io
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import pillow_heif
+from PIL import Image
+
+from app.vision.heif import HeifFile
+
+Property = tuple[bytes, bytes]  # box type, content
+
+CODINGS = {"HEIF": b"hvc1", "AVIF": b"av01"}
+CONFIGURATIONS = {"HEIF": b"hvcC", "AVIF": b"av1C"}
+BRANDS = {"HEIF": b"heic", "AVIF": b"avif"}
+ALPHA = b"\0\0\0\0urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"
+
+
+@dataclass(frozen=True)
+class Item:
+    kind: bytes
+    data: bytes
+    properties: tuple[Property, ...] = ()
+    references: dict[bytes, list[int]] = field(default_factory=dict)
+
+
+def box(kind: bytes, *content: bytes) -> bytes:
+    body = b"".join(content)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def full_box(kind: bytes, *content: bytes, version: int = 0, flags: int = 0) -> bytes:
+    return box(kind, struct.pack(">I", version << 24 | flags), *content)
+
+
+def size_property(width: int, height: int) -> Property:
+    return b"ispe", struct.pack(">III", 0, width, height)
+
+
+def clean_aperture(width: int, height: int, right: int = 0, down: int = 0) -> Property:
+    """The middle of an image, moved by pixels."""
+    return b"clap", struct.pack(">IIIIiIiI", width, 1, height, 1, right, 1, down, 1)
+
+
+def turn(quarters: int) -> Property:
+    """Anti-clockwise."""
+    return b"irot", bytes([quarters])
+
+
+def mirror(axis: int) -> Property:
+    """0: top and bottom change places, 1: left and right."""
+    return b"imir", bytes([axis])
+
+
+def grid(rows: int, columns: int, width: int, height: int) -> bytes:
+    return bytes([0, 1, rows - 1, columns - 1]) + struct.pack(">II", width, height)
+
+
+def written(
+    kind: str, items: list[Item], *, primary: int = 1, brands: tuple[bytes, ...] = ()
+) -> bytes:
+    """A file of these items, numbered from 1."""
+    properties = list(dict.fromkeys(it for item in items for it in item.properties))
+    body = b"".join(item.data for item in items)
+
+    def meta(start: int) -> bytes:
+        places = associations = entries = references = b""
+        at = start
+        for number, item in enumerate(items, start=1):
+            entry = struct.pack(">HH4sB", number, 0, item.kind, 0)
+            if item.kind == b"mime":
+                entry += b"application/rdf+xml\0"
+            entries += full_box(b"infe", entry, version=2)
+            places += struct.pack(">HHHII", number, 0, 1, at, len(item.data))
+            at += len(item.data)
+            indices = bytes(
+                properties.index(it) + 1 | (128 if it[0] in (b"irot", b"imir", b"clap") else 0)
+                for it in item.properties
+            )
+            associations += struct.pack(">HB", number, len(indices)) + indices
+            for name, targets in item.references.items():
+                references += box(
+                    name, struct.pack(f">HH{len(targets)}H", number, len(targets), *targets)
+                )
+        return full_box(
+            b"meta",
+            full_box(b"hdlr", struct.pack(">I4s12xB", 0, b"pict", 0)),
+            full_box(b"pitm", struct.pack(">H", primary)),
+            full_box(b"iloc", struct.pack(">BBH", 0x44, 0, len(items)), places),
+            full_box(b"iinf", struct.pack(">H", len(items)), entries),
+            full_box(b"iref", references) if references else b"",
+            box(
+                b"iprp",
+                box(b"ipco", *(box(*it) for it in properties)),
+                full_box(b"ipma", struct.pack(">I", len(items)), associations),
+            ),
+        )
+
+    named = brands or (BRANDS[kind], b"mif1", BRANDS[kind])
+    head = box(b"ftyp", named[0], bytes(4), *named[1:])
+    start = len(head) + len(meta(0)) + 8
+    return head + meta(start) + box(b"mdat", body)
+
+
+def coded(image: Image.Image, kind: str, **options: Any) -> Item:
+    """An item with the image's stream and its properties, as a library writes them."""
+    made = io.BytesIO()
+    if kind == "HEIF":
+        pillow_heif.from_pillow(image).save(made, quality=90, **options)
+    else:
+        image.copy().save(made, "AVIF", quality=90, **options)
+    data = made.getvalue()
+    file = HeifFile(data, kind, image.width * image.height)
+    item = file.items[file.primary]
+    properties = tuple(it for it in item.properties if it[0] not in (b"irot", b"imir"))
+    return Item(item.kind, file.bytes_of(item, len(data)), properties)

@@ -1,0 +1,94 @@
+"""A body that cannot be parsed is answered by what is wrong with it, and nothing is kept."""
+
+import gzip
+
+import pytest
+
+from tests.conftest import picture
+
+PICTURE = picture(50)
+LARGE = PICTURE + bytes(2_000_000)
+
+
+def part(data=PICTURE, head=b'Content-Disposition: form-data; name="image"; filename="a.png"'):
+    return b"--x\r\n" + head + b"\r\n\r\n" + data + b"\r\n"
+
+
+WHOLE = part() + b"--x--\r\n"
+LATIN = b'Content-Disposition: form-data; name="image"; filename="\xe9t\xe9.png"'
+NAMELESS = b'Content-Disposition: form-data; filename="a.png"'
+FORM = "multipart/form-data; boundary=x"
+BROKEN = {
+    "no boundary": (WHOLE, "multipart/form-data", "has no boundary"),
+    "empty boundary": (WHOLE, "multipart/form-data; boundary=", "has no boundary"),
+    "wrong boundary": (
+        WHOLE,
+        "multipart/form-data; boundary=y",
+        "does not begin with the boundary",
+    ),
+    "wrong boundary, large": (
+        part(LARGE) + b"--x--\r\n",
+        "multipart/form-data; boundary=y",
+        "does not begin with the boundary",
+    ),
+    "boundary not ASCII": (WHOLE, "multipart/form-data; boundary=\xe9", "has no boundary"),
+    "raw picture as form": (PICTURE, FORM, "does not begin with the boundary"),
+    "Latin-1 name": (part(head=LATIN) + b"--x--\r\n", FORM, "not UTF-8"),
+    "no end": (part(), FORM, "before its closing boundary"),
+    "cut in the picture": (WHOLE[:-40], FORM, "before its closing boundary"),
+    "cut in a large picture": (part(LARGE)[:-9], FORM, "before its closing boundary"),
+    "cut in the head": (WHOLE[:30], FORM, "before its closing boundary"),
+    "empty": (b"", FORM, "no file part named image"),
+    "no disposition": (part(head=b"X: y") + b"--x--\r\n", FORM, "no Content-Disposition"),
+    "no name": (part(head=NAMELESS) + b"--x--\r\n", FORM, "has no name"),
+    "no name, and others": (
+        part(head=NAMELESS) + part(head=NAMELESS.replace(b"; ", b'; name="b"; ', 1)) + b"--x--\r\n",
+        FORM,
+        "has no name",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_form_says_what_is_wrong(client, what):
+    data, content_type, said = BROKEN[what]
+    answer = client.post("/v1/images", data=data, content_type=content_type)
+    assert answer.status_code == 400
+    assert answer.content_type == "application/problem+json"
+    assert said in answer.json["detail"]
+    assert client.get("/v1/images").json["images"] == []
+
+
+@pytest.mark.parametrize("preamble", [b"", b"\r\n"])
+@pytest.mark.parametrize("epilogue", [b"", b"\r\n", b"\r\nrest"])
+def test_a_whole_form_is_read(client, preamble, epilogue):
+    data = preamble + part() + b"--x--" + epilogue
+    assert client.post("/v1/images", data=data, content_type=FORM).status_code == 201
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "deflate, gzip"])
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/v1/images", FORM),
+        ("/v1/images", "image/png"),
+        ("/v1/images", "application/json"),
+        ("/index", "application/json"),
+    ],
+)
+def test_a_compressed_body_is_refused_as_such(client, coding, path, content_type):
+    answer = client.post(
+        path,
+        data=gzip.compress(WHOLE),
+        content_type=content_type,
+        headers={"Content-Encoding": coding},
+    )
+    assert answer.status_code == 415
+    assert "Content-Encoding" in answer.json["detail"]
+    assert coding.lower()[:20] in answer.json["detail"]
+
+
+def test_identity_is_no_compression(client):
+    headers = {"Content-Encoding": "identity"}
+    answer = client.post("/v1/images", data=PICTURE, content_type="image/png", headers=headers)
+    assert answer.status_code == 201
