@@ -81,10 +81,11 @@ def test_a_connection_is_kept_for_the_next_request(url):
 def test_a_worker_warms_its_model_before_it_serves():
     class Worker:
         class wsgi:
-            extensions: ClassVar = {"engine": Mock()}
+            extensions: ClassVar = {"engine": Mock(), "wal_cleaner": Mock()}
 
     runpy.run_path(str(ROOT / "docker" / "gunicorn.conf.py"))["post_worker_init"](Worker)
     Worker.wsgi.extensions["engine"].warm.assert_called_once_with()
+    Worker.wsgi.extensions["wal_cleaner"].start.assert_called_once_with()
 
 
 @pytest.mark.parametrize(
