@@ -12,9 +12,9 @@ again until each has its 201. Meanwhile
 - stopped: PostgreSQL is stopped for ten seconds (a server of its own, from Debian's packages).
 
 Afterwards every 201 must be stored once and whole, its picture too, and nothing else. Clients may
-have seen 201, 503 with Retry-After, or a connection that was closed. A file without an image is allowed
-only while its removal is scheduled in the database, and `retention run` must remove it. /readyz is
-asked all the while.
+have seen 201, 503 with Retry-After, or a connection that was closed. A file without an image is
+allowed only while its removal is scheduled in the database, and `retention run` must remove it.
+/readyz is asked all the while.
 """
 
 import argparse
