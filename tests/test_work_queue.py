@@ -6,7 +6,7 @@ import pytest
 
 from app.deadline import Deadline
 from app.errors import Busy, TookTooLong
-from app.work_queue import WorkQueue
+from app.work_queue import Budget, WorkQueue
 
 
 def soon(seconds=10.0):
@@ -86,3 +86,55 @@ def test_what_still_waits_when_its_time_is_over_is_never_done():
     go.set()
     queue.run(lambda: done.append("next"), deadline=soon())
     assert done == ["long", "next"]
+
+
+def test_work_that_ends_just_after_the_wait_counts(monkeypatch):
+    """Between the end of the wait and the look at the work."""
+
+    def wait_until_just_before(futures, timeout):
+        for future in futures:
+            future.exception()
+        return set(), set(futures)
+
+    monkeypatch.setattr("app.work_queue.wait", wait_until_just_before)
+    queue = WorkQueue(concurrency=1, capacity=1)
+    assert queue.run(lambda: 42, deadline=soon()) == 42
+    with pytest.raises(ZeroDivisionError):
+        queue.run(lambda: 1 / 0, deadline=soon())
+
+
+def test_what_is_late_before_it_begins_is_not_begun():
+    queue = WorkQueue(concurrency=1, capacity=1)
+    with pytest.raises(TookTooLong):
+        queue.run(lambda: pytest.fail("it was begun"), deadline=soon(0))
+
+
+def test_a_budget_is_shared_by_jobs_of_different_sizes():
+    budget = Budget(10)
+    parts = [budget.take(amount, deadline=soon()) for amount in (4, 6)]
+    with pytest.raises(TookTooLong):
+        budget.take(1, deadline=soon(0.01))
+    for part in parts:
+        budget.give(part)
+    with pytest.raises(ZeroDivisionError), budget.taken(10, deadline=soon()):
+        raise ZeroDivisionError
+    with budget.taken(1_000, deadline=soon()), pytest.raises(TookTooLong):
+        budget.take(1, deadline=soon(0.01))  # a job above the limit runs alone
+    budget.give(budget.take(10, deadline=soon()))
+
+
+def test_who_waits_for_a_budget_gets_it_when_it_is_free():
+    budget = Budget(10)
+    taken = budget.take(10, deadline=soon())
+    waiting, got = threading.Event(), threading.Event()
+
+    def wait():
+        waiting.set()
+        with budget.taken(5, deadline=soon()):
+            got.set()
+
+    threading.Thread(target=wait).start()
+    assert waiting.wait(10)
+    assert not got.wait(0.05)
+    budget.give(taken)
+    assert got.wait(10)

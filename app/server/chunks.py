@@ -9,7 +9,7 @@ import re
 LONGEST_LINE = 1_000  # of a chunk's size with its extensions, and of a trailer
 LONGEST_TRAILERS = 16_000
 SPARE_FRAMING = 64_000
-_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;|\r\n)")
 
 
 class TooMuchFraming(Exception):
@@ -59,7 +59,7 @@ class ChunkScanner:
         if size is None or not line.endswith(b"\r\n"):
             self.ended = True
             return
-        chunk = int(size[0], 16)
+        chunk = int(size[1], 16)
         self.data_bytes += chunk
         if chunk:
             self._skip = chunk + 2

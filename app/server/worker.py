@@ -127,7 +127,7 @@ class Worker(ThreadWorker):
         conn = Connection(sock, client, listener.getsockname(), self._wake)
         conn.deadline = time.monotonic() + SILENT_SECONDS
         self._connections[conn] = None
-        self._watch(conn, selectors.EVENT_READ)
+        self._guarded(self._receive, conn)  # the request is often here already
 
     def _evict(self) -> None:
         """Close the oldest of those that nobody is at work for, some at a time."""
@@ -188,6 +188,7 @@ class Worker(ThreadWorker):
         try:
             size = conn.sock.recv_into(self._scratch)
         except BlockingIOError:
+            self._watch(conn, selectors.EVENT_READ)
             return
         except OSError:
             self._drop(conn)

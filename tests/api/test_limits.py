@@ -4,10 +4,12 @@ import os
 import threading
 
 import pytest
+from flask import Response
 from sqlalchemy import text
 
 from app.api import rates
 from app.api.access import PUBLIC, needs
+from app.api.streams import MOST_STREAMS
 from app.settings import SettingError
 from app.store.tables import db
 from tests.conftest import StubDetector, need, picture, upload
@@ -66,6 +68,56 @@ def test_who_finds_no_place_is_told_when_to_come_again(make_app, gate, path):
     assert answers[0].status_code == 201
     assert client.post("/v1/images", data={"image": upload(picture())}).status_code == 201
     assert stored(app) == 2
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b"{"),
+        ("multipart/form-data; boundary=x", b"no form"),
+        ("image/png", b"no image"),
+    ],
+)
+def test_without_a_slot_the_body_is_not_looked_at(make_app, gate, content_type, body):
+    app = make_app(max_in_flight=1)
+    thread = posting(app, [])
+    assert gate.begun.acquire(timeout=10)
+    refused = app.test_client().post("/v1/images", data=body, content_type=content_type)
+    assert refused.json["type"] == "urn:emotion:problem:busy"
+    gate.set()
+    thread.join(10)
+    answer = app.test_client().post("/v1/images", data=body, content_type=content_type)
+    assert answer.status_code in (400, 415)
+
+
+def test_a_larger_image_is_not_returned_annotated(make_app):
+    client = make_app(max_drawn_pixels=2_500).test_client()
+    for size, status in ((50, 201), (51, 413), (50, 201)):
+        answer = client.post(
+            "/v1/images",
+            data=picture(size, 50),
+            content_type="image/png",
+            headers={"Accept": "image/png"},
+        )
+        assert answer.status_code == status
+        if status == 413:
+            assert "2,500" in answer.json["detail"]
+    assert len(client.get("/v1/images").json["images"]) == 2
+
+
+def test_so_many_streams_at_a_time(make_app):
+    app = make_app()
+    app.add_url_rule("/stream", "stream", lambda: Response(iter(["a"])))
+    app.view_functions["stream"].right = PUBLIC
+    open_streams = [app.test_client().get("/stream", buffered=False) for _ in range(MOST_STREAMS)]
+    refused = app.test_client().get("/stream")
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "1"
+    assert app.test_client().get("/healthz").status_code == 200
+    for stream in open_streams:
+        assert stream.status_code == 200
+        stream.close()
+    assert app.test_client().get("/stream").data == b"a"
 
 
 def test_what_is_not_done_in_time_is_not_kept(make_app, gate):

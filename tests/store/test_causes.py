@@ -12,7 +12,7 @@ from sqlalchemy import make_url, text
 
 from app.errors import StoreUnavailable
 from app.settings import Settings
-from app.start import who_may
+from app.start import check_access_policy
 from app.store import causes, keys
 from app.store.causes import FaultLog
 from app.store.migrate import upgrade
@@ -150,7 +150,7 @@ def test_a_wrong_url_is_said_by_the_service_and_by_commands(make_app, postgres_u
 
 def test_the_start_says_why_too(settings: Settings, tmp_path):
     url = f"sqlite:///{tmp_path / 'empty.db'}"
-    assert "db upgrade" in who_may(replace(settings, database_url=url))
+    assert "db upgrade" in check_access_policy(replace(settings, database_url=url)).text
 
 
 @pytest.mark.parametrize(

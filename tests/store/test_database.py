@@ -10,7 +10,7 @@ import pytest
 
 from app import create_app
 from app.settings import ROOT, SettingError, Settings
-from app.start import who_may
+from app.start import check_access_policy
 from app.store import queries
 from app.store.migrate import upgrade
 from app.store.tables import db
@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_made_is_a_setting_that_is_wrong(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "a.db", tmp_path / ("x" * 300) / "a.db"):
         wrong = Settings(database_url=f"sqlite:///{path}")
-        for start in (create_app, who_may):
+        for start in (create_app, check_access_policy):
             with pytest.raises(SettingError, match="EMOTION_DATABASE_URL: the folder"):
                 start(wrong)
 

@@ -1,0 +1,44 @@
+"""The service with routes that stream, for tests of slow readers: gunicorn serves `app`."""
+
+import time
+
+from flask import Response
+
+from app.api.access import PUBLIC, needs
+from wsgi import app
+
+PIECE = b"x" * 9_999 + b"\n"
+SECRET = "nobody may read this"
+
+
+@app.get("/stream/<int:pieces>")
+@needs(PUBLIC)
+def stream(pieces):
+    return Response((PIECE for _ in range(pieces)), content_type="text/csv")
+
+
+@app.get("/paused/<int:seconds>")
+@needs(PUBLIC)
+def paused(seconds):
+    def lines():
+        yield PIECE
+        time.sleep(seconds)
+        yield PIECE
+
+    return Response(lines(), content_type="text/csv")
+
+
+@app.get("/broken")
+@needs(PUBLIC)
+def broken():
+    def lines():
+        yield PIECE
+        raise RuntimeError(SECRET)
+
+    return Response(lines(), content_type="text/csv")
+
+
+@app.get("/short")
+@needs(PUBLIC)
+def short():
+    return Response(iter([PIECE]), content_type="text/csv", headers={"Content-Length": "20000"})

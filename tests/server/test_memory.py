@@ -1,0 +1,123 @@
+"""Requests and responses that are meant to fill the memory of a worker."""
+
+import io
+import re
+import threading
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from tests.server.raw import HOST, connect, status
+from tests.service import Service
+
+pytestmark = pytest.mark.weights
+PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
+MOST_MEGABYTES = 600
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """With the default settings, and one worker."""
+    service = Service(tmp_path_factory.mktemp("service"), EMOTION_WORKERS="1")
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def post(service):
+    """Posts all bodies at a time; returns how often each status was answered. The worker's peak
+    memory must stay below the limit."""
+    (worker,) = service.workers()
+    Path(f"/proc/{worker}/clear_refs").write_text("5")
+
+    def post(bodies, content_type):
+        codes = Counter()
+
+        def send(body):
+            try:
+                answer = requests.post(
+                    f"{service.url}/v1/images?store=false",
+                    data=body,
+                    headers={"Content-Type": content_type},
+                    timeout=120,
+                )
+                codes[answer.status_code] += 1
+            except requests.ConnectionError:
+                codes["closed"] += 1
+
+        threads = [threading.Thread(target=send, args=(body,)) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return codes
+
+    yield post
+    status = Path(f"/proc/{worker}/status").read_text()
+    assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024 < MOST_MEGABYTES
+    assert service.workers() == [worker]
+    assert requests.get(f"{service.url}/healthz", timeout=10).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def form():
+    """The largest form: 16 images of 15 MB."""
+    image = PHOTO + bytes(15_000_000 - len(PHOTO))
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+    return (head + image + b"\r\n") * 16 + b"--x--\r\n"
+
+
+FORM = "multipart/form-data; boundary=x"
+
+
+def test_the_largest_form_is_served(post, form):
+    assert post([form], FORM) == {200: 1}
+
+
+def test_many_of_them_are_refused_and_some_served(post, form):
+    codes = post([form] * 8, FORM)
+    assert codes[200] >= 1
+    assert set(codes) <= {200, 503, "closed"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"image": [' + b"[]," * 6_600_000 + b"[]]}",
+        b'{"image": "' + b"AA " * 6_600_000 + b'"}',
+        ('{"image": "' + "A" * 19_000_000 + '\N{GRINNING FACE}"}').encode(),
+        b'{"file_name": "' + b"\\u4e00" * 3_300_000 + b'"}',
+    ],
+    ids=["empty lists", "words", "wide characters", "a long name"],
+)
+def test_JSON_of_any_structure_is_bounded(post, body):
+    codes = post([body] * 8, "application/json")
+    assert set(codes) <= {400, 415, 422, 503}
+
+
+def test_raw_images_are_bounded(post):
+    codes = post([PHOTO + bytes(14_000_000)] * 24, "image/jpeg")
+    assert codes[200] >= 8
+    assert set(codes) <= {200, 503}
+
+
+@pytest.mark.usefixtures("post")
+def test_large_annotated_images_are_refused(service):
+    noise = np.random.default_rng(0).integers(0, 256, (7000, 7000), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "JPEG", quality=30)
+    data = file.getvalue()
+    head = b"POST /v1/images?store=false HTTP/1.1\r\n" + HOST + b"Content-Type: image/jpeg\r\n"
+    head += b"Accept: image/png\r\nContent-Length: %d\r\n\r\n" % len(data)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service.url, head + data)) for _ in range(6)]
+        for client in clients:
+            assert status(client.recv(100)) == 413
