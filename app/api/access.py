@@ -65,14 +65,17 @@ def is_public() -> bool:
 
 
 def _failed_attempts(settings: Settings) -> FailedAttempts | None:
-    if not settings.key_failure_limit:
+    text = settings.key_failure_limit
+    if not text:
         return None
     try:
-        limit = limits.parse(settings.key_failure_limit)
+        (limit,) = limits.parse_many(text)
     except ValueError as error:
         raise SettingError(
-            f"EMOTION_KEY_FAILURE_LIMIT={settings.key_failure_limit!r} is not of the form 10/minute"
+            f"EMOTION_KEY_FAILURE_LIMIT={text!r} is not one limit of the form 10/minute"
         ) from error
+    if limit.amount < 1:
+        raise SettingError(f"EMOTION_KEY_FAILURE_LIMIT={text!r} must allow at least one wrong key")
     return FailedAttempts(limit.amount, limit.get_expiry())
 
 

@@ -457,7 +457,7 @@ def test_without_that_limit_wrong_keys_are_not_counted(make_app):
     assert set(codes(app.test_client(), wrong(make_key(app, Right.READ)), 15)) == {401}
 
 
-@pytest.mark.parametrize("limit", ["many", "0/minute/x", "10"])
+@pytest.mark.parametrize("limit", ["many", "0/minute/x", "10", "0/minute", "1/second; 5/minute"])
 def test_a_limit_of_wrong_keys_that_means_nothing_stops_the_start(make_app, limit):
     with pytest.raises(SettingError, match="EMOTION_KEY_FAILURE_LIMIT"):
         make_app(key_failure_limit=limit)

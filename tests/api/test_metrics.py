@@ -117,6 +117,7 @@ def test_every_record_of_a_request_names_the_request_and_the_key(app, client, lo
     stored, post_line, erased, erase_line, refused = log.records
     assert {record.key_id for record in log.records} == {key_id}
     assert (stored.event, stored.image_id) == ("image_stored", image_id)
+    assert {record.levelname for record in log.records} == {"INFO"}
     assert stored.request_id == post_line.request_id
     assert erased.name == "app.store.erasure_log"
     assert str(image_id) in erased.getMessage()
