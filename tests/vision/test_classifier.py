@@ -48,7 +48,7 @@ def test_the_cards_crop_is_cut():
     assert (crop[0] == ramp[76:124, 76:124]).all()
 
 
-def test_no_face_is_cropped_after_the_deadline(classifier, monkeypatch):
+def test_no_face_is_cropped_after_the_deadline(monkeypatch):
     monkeypatch.setattr("app.vision.classifier.crop_face", None)
     with pytest.raises(TookTooLong):
-        classifier.classify(GRAY, [Box(0, 0, 9, 9)] * 200, deadline=Deadline(0))
+        stub_classifier().classify(GRAY, [Box(0, 0, 9, 9)] * 200, deadline=Deadline(0))
