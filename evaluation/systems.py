@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from app.deadline import NEVER
 from app.vision.card import SINGLE_SHOT
 from app.vision.engine import Engine
 from app.vision.types import Analysis, Wanted
@@ -44,14 +44,8 @@ class System:
 
     def analyse(self, engine: Engine, data: bytes) -> Analysis:
         wanted = Wanted(min_face_px=EVERYTHING_PX) if self.any_size else Wanted()
-        return engine.analyse(
-            data,
-            file_name="picture",
-            threshold=0.0,
-            wanted=wanted,
-            deadline=NEVER,
-            **dict(self.options),
-        )
+        options: dict[str, Any] = dict(self.options)
+        return engine.analyse(data, file_name="picture", threshold=0.0, wanted=wanted, **options)
 
     def __str__(self) -> str:
         return f"{self.name}, any size" if self.any_size else self.name

@@ -8,7 +8,6 @@ they were made for: they are as well known as its code.
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -61,11 +60,9 @@ def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset
 def _run(runtime: str, arguments: str, weights: bytes) -> str | None:
     """What is wrong with the weights, or None."""
     limits = json.dumps({"cpu_seconds": CPU_SECONDS, "memory_bytes": MEMORY_BYTES})
-    environment = {
-        name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
-    }
-    # NumPy's own threads reserve memory, and are not used.
-    environment |= {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    # Without the service's own environment, which holds secrets. NumPy's own threads are not used
+    # and reserve memory.
+    environment = {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     try:
         trial = subprocess.run(  # noqa: S603  # nosec B603
             [*COMMAND, runtime, arguments, limits],

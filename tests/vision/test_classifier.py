@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from app.deadline import Deadline
+from app.errors import TookTooLong
 from app.vision.card import parse_card
 from app.vision.classifier import Classifier
 from app.vision.types import Box
@@ -44,3 +46,9 @@ def test_the_cards_crop_is_cut():
     ramp = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
     crop = stub_classifier(crop_scale=2.0).preprocess(ramp, [Box(88, 88, 112, 112)])
     assert (crop[0] == ramp[76:124, 76:124]).all()
+
+
+def test_no_face_is_cropped_after_the_deadline(monkeypatch):
+    monkeypatch.setattr("app.vision.classifier.crop_face", None)
+    with pytest.raises(TookTooLong):
+        stub_classifier().classify(GRAY, [Box(0, 0, 9, 9)] * 200, deadline=Deadline(0))

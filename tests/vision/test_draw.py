@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from app.deadline import Deadline
+from app.errors import TookTooLong
 from app.settings import ROOT
 from app.vision.draw import annotate, annotated_picture
 from app.vision.image import ImageFile
@@ -177,3 +179,12 @@ def test_scenes_look_as_they_did(name):
     off = np.abs(golden.astype(int) - drawn)
     assert (off > FAR).mean() <= MANY
     assert off.mean() <= MEAN
+
+
+def test_drawing_stops_at_the_deadline():
+    with pytest.raises(TookTooLong):
+        annotate(np.zeros((50, 50, 3), np.uint8), analysis(Box(1, 1, 9, 9)), Deadline(0))
+    with pytest.raises(TookTooLong):
+        annotated_picture(
+            picture(200, 200), analysis(), media_type="image/png", deadline=Deadline(0)
+        )
