@@ -7,6 +7,8 @@ and only waiting for locks is limited.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import current_app, g, has_app_context, has_request_context
@@ -26,6 +28,7 @@ AWAY = "the database is away or not ready"
 TOO_LATE = "the request was not answered in time: try again"
 MEASURED_SECONDS = 0.05  # a lock is given up so much before or after the deadline
 STEPS_A_LOOK = 200_000  # of SQLite's virtual machine, some milliseconds
+CLEAN_UP_SECONDS = 0.5  # after a failed request, for the removal of what it left
 FEWEST_CONNECT_SECONDS = 2  # libpq waits no shorter
 
 
@@ -39,6 +42,20 @@ def renew_deadline() -> None:
     """Give the next part of a streamed answer the whole time of a request."""
     if "deadline" in g:
         g.deadline = Deadline.after(current_app.extensions["settings"].request_seconds)
+
+
+@contextmanager
+def time_to_clean_up() -> Iterator[None]:
+    """Let the block use the database for CLEAN_UP_SECONDS, even after the request's deadline."""
+    before = current_deadline()
+    if before.left() >= CLEAN_UP_SECONDS:
+        yield
+        return
+    g.deadline = Deadline.after(CLEAN_UP_SECONDS)
+    try:
+        yield
+    finally:
+        g.deadline = before
 
 
 def fault_log() -> FaultLog:

@@ -21,6 +21,7 @@ from itertools import islice
 from sqlalchemy import ColumnElement, delete, insert, literal, select, update
 
 from app.errors import EmotionError, StoreUnavailable
+from app.store.connections import time_to_clean_up
 from app.store.pictures import pictures, random_digits
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, UtcDateTime, db
 from app.store.transactions import read_transaction, write_transaction
@@ -99,7 +100,7 @@ def _withdraw(name: str, due_at: datetime) -> bool:
 
 def _discard(name: str, due_at: datetime) -> None:
     try:
-        with write_transaction():
+        with time_to_clean_up(), write_transaction():
             # Where the commit's outcome is unknown, this tells it: a commit withdraws the removal.
             if _withdraw(name, due_at) and not pictures().remove([name]):
                 raise StoreUnavailable("the file of a kept image cannot be removed")
