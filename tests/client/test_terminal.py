@@ -21,6 +21,7 @@ from tests.conftest import picture
 LONG = "a rather long name of a photograph from the summer holidays of the year 2026.jpg"
 FORMS = ["table", "json", "csv"]
 ONCE = ["--once", "--interval", "0.05"]
+BUFFERED = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 PAGE = {"images": [{**IMAGE, "file_name": LONG}], "next_cursor": None}
 
@@ -40,7 +41,7 @@ def piped(*arguments, **environment):
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
-        env=os.environ | environment,
+        env=BUFFERED | environment,
         timeout=SECONDS,
         check=False,
     )
@@ -137,6 +138,7 @@ def test_rows_appear_before_all_is_done(scripted, folder, form, command):
     process = subprocess.Popen(
         [*COMMAND, "--server", scripted.url, *map(str, asked), "--format", form],
         stdout=subprocess.PIPE,
+        env=BUFFERED,
     )
     try:
         lines = [process.stdout.readline() for _ in range(1 if form == "json" else 2)]
@@ -156,6 +158,7 @@ def test_a_pipe_that_is_closed_ends_it_quietly(scripted, tmp_path, form):
     done = subprocess.run(
         ["bash", "-c", command, "bash", *COMMAND, "--server", scripted.url, "analyse", tmp_path],
         capture_output=True,
+        env=BUFFERED,
         timeout=SECONDS,
         check=True,
     )
