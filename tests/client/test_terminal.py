@@ -167,6 +167,33 @@ def test_a_pipe_that_is_closed_ends_it_quietly(scripted, tmp_path, form):
     assert len(scripted.requests) < 30
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_an_output_that_cannot_be_written_is_said(scripted, form):
+    spans = [Answer(200, {"spans": []})] if form == "csv" else []
+    for target, status, said in (
+        (">/dev/full", 1, b"the output cannot be written: No space left on device\n"),
+        (">&-", 0, b""),
+    ):
+        scripted.answers = [Answer(200, PAGE), *spans]
+        done = subprocess.run(
+            [
+                "bash",
+                "-c",
+                f'"$@" --format {form} {target}',
+                "bash",
+                *COMMAND,
+                "--server",
+                scripted.url,
+                "history",
+            ],
+            capture_output=True,
+            env=BUFFERED,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (status, said)
+
+
 # ---------------------------------------------------------------- Ctrl-C
 
 

@@ -5,11 +5,12 @@ control characters.
 """
 
 import csv
+import io
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import click
@@ -77,12 +78,12 @@ def print_json(document: Any) -> None:
 
 
 def print_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(head)
-    for row in rows:
+    """Print a header and a row per item. A pipe gets names unchanged, a terminal gets safe ones."""
+    for row in chain([head], rows):
         cells = [_harmless(cell) for cell in row]
-        writer.writerow([safe(cell) for cell in cells] if out.is_terminal else cells)
-        sys.stdout.flush()
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow([safe(cell) for cell in cells] if out.is_terminal else cells)
+        click.echo(line.getvalue(), nl=False, color=True)  # with color, it removes no characters
 
 
 def _harmless(cell: Any) -> Any:
