@@ -67,6 +67,7 @@ def check_served(url, count=20):
     times = []
     for _ in range(count):
         times.append(seconds(lambda: requests.get(f"{url}/healthz", timeout=10).raise_for_status()))
+    assert max(times) < 3  # a busy machine; without room for it, a client waits for five seconds
     assert sorted(times)[-2] < 1
     answer = requests.post(f"{url}/v1/images", files={"image": PHOTO}, timeout=10)
     assert answer.status_code == 201
