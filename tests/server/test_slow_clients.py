@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.server.worker import GRACE_SECONDS, SILENT_SECONDS
+from app.server.loop import SILENT_SECONDS
+from app.server.worker import GRACE_SECONDS
 from app.settings import SPARE_THREADS
 from tests.server.raw import HEALTH, POST, connect, connected, read_all, seconds, status
 from tests.service import Service, running_service
