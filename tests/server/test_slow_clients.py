@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.server.worker import GRACE_SECONDS, SILENT_SECONDS
+from app.server.loop import SILENT_SECONDS
+from app.server.worker import GRACE_SECONDS
 from app.settings import SPARE_THREADS
 from tests.server.raw import HEALTH, POST, connect, connected, read_all, seconds, status
 from tests.service import Service, running_service
@@ -67,6 +68,7 @@ def check_served(url, count=20):
     times = []
     for _ in range(count):
         times.append(seconds(lambda: requests.get(f"{url}/healthz", timeout=10).raise_for_status()))
+    assert max(times) < 3  # a busy machine; without room for it, a client waits for five seconds
     assert sorted(times)[-2] < 1
     answer = requests.post(f"{url}/v1/images", files={"image": PHOTO}, timeout=10)
     assert answer.status_code == 201
