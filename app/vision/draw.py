@@ -17,6 +17,8 @@ COLORS_BGR = ((0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240), (167
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST = 0.35  # of FONT: letters of eight pixels, below which they cannot be read
+# The size was judged when the image was analysed. A HEIC may have more pixels than it shows.
+JUDGED = 2**62
 EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg"}
 
 Rectangle = tuple[int, ...]  # x1, y1, x2, y2
@@ -27,7 +29,7 @@ def annotated_picture(data: bytes, analysis: Analysis, *, media_type: str) -> by
 
     Raises CannotDraw for sides that the file type does not know: JPEG ends at 65,500 pixels.
     """
-    file = ImageFile(data, max_pixels=analysis.width * analysis.height)
+    file = ImageFile(data, max_pixels=JUDGED)
     image_bgr = file.read(color=True).bgr
     try:
         done, encoded = cv2.imencode(EXTENSIONS[media_type], annotate(image_bgr, analysis))
