@@ -129,6 +129,14 @@ def test_of_several_images_the_primary_one_is_read(kind, item):
     assert_corners(read(saved(WIDE, kind, more)), CORNERS)
 
 
+def test_of_a_sequence_the_still_image_is_read():
+    data = saved(WIDE, "AVIF", [WIDE.transpose(Image.Transpose.ROTATE_180)])
+    assert data[8:12] == b"avis"
+    file = ImageFile(data, max_pixels=10_000)
+    assert file._opened.image.n_frames == 1  # the frames of the sequence are not even looked at
+    assert_corners(file.read(color=True), CORNERS)
+
+
 def test_tiles_are_joined():
     assert_corners(read(saved(WIDE, "HEIF", tile_size=64)), CORNERS)
 
