@@ -39,10 +39,10 @@ audit: .venv/.dev ## check the locked packages for known vulnerabilities (needs 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
-lock: .venv/.lock ## write requirements.lock for a changed requirements.txt; other packages stay
+lock: .venv/.lock ## update requirements.lock after a change of requirements.txt; keep other versions
 	$(LOCK) requirements.txt
 
-lock-upgrade: .venv/.lock ## write requirements.lock with the newest versions that requirements.txt allows
+lock-upgrade: .venv/.lock ## lock the newest versions that requirements.txt allows
 	$(LOCK) --upgrade requirements.txt
 
 format: .venv/.dev ## rewrite the code in its style
@@ -97,7 +97,7 @@ fuzz: .venv/.dev ## send it bombs, 100,000 damaged pictures, 18,000 hostile requ
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log
 
-attack: .venv/.dev ## attack a running service and compare what others notice with the bars: ten minutes at most
+attack: .venv/.dev ## attack a running service and compare the effects with bars: ten minutes at most
 	$(BIN)/python -m attacks
 
 screenshots: .venv/.dev ## show the page in docs/screenshots (needs Chromium)

@@ -94,7 +94,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
 def start_worker(app: "Flask") -> None:
     """Prepare a worker process after its fork: load the default model, start the thread that
-    removes erased rows from SQLite's log, and finish what workers that were killed left undone."""
+    removes erased rows from SQLite's log, and finish what killed workers left undone."""
     from app.store import queries
 
     app.extensions["engine"].warm()

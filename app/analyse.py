@@ -69,7 +69,7 @@ def analyse(
     deadline: Deadline = NEVER,
 ) -> Analysis:
     """Find the faces, name their emotions and, unless told not to store, commit the answer. `do`
-    does what needs the CPU, which stops soon after the deadline.
+    runs the CPU-heavy work, which stops soon after the deadline.
 
     Raises what `Link.fetch`, `Engine.analyse`, `queries.save` and `do` raise, and KeyReused; then
     nothing is kept.
@@ -92,8 +92,9 @@ def analyse_and_draw(
 ) -> tuple[Analysis, bytes]:
     """`analyse` and the file of the annotated picture, as image/png or image/jpeg.
 
-    Drawn before it is kept: what cannot be answered (CannotDraw) is not kept either. `reserve` is
-    called with the number of pixels before the image is drawn, and may refuse it.
+    The image is drawn before the analysis is stored, so a request that fails with CannotDraw stores
+    nothing. `reserve` is called with the number of pixels before the image is drawn; what it raises
+    ends the request.
     """
     kept = _kept(picture)
     if kept and isinstance(picture, Link):
@@ -139,7 +140,7 @@ def _find(engine: Engine, picture: Picture, options: Options, deadline: Deadline
 
 
 def _kept(picture: Picture | Link) -> Analysis | None:
-    """What this image's request stored before and is not erased since. Raises KeyReused."""
+    """The analysis that the same request stored before, unless it was erased. Raises KeyReused."""
     image_id = picture.retry and retries.image_id(picture.retry)
     return queries.find(image_id) if image_id else None
 

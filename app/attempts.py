@@ -1,4 +1,4 @@
-"""Failed attempts to show a key, counted so that nobody can have keys checked without end."""
+"""Counts wrong API keys, so that no client can have any number of keys checked."""
 
 import threading
 import time
@@ -18,11 +18,11 @@ class _Window:
 
 
 class FailedAttempts:
-    """At most `most` failed attempts of an address in `seconds`, which begin with the first one.
+    """Allows `most` wrong keys of each address in `seconds`, counted from the first one.
 
-    Failures are also counted for each key id, whatever address they come from. That limit applies
-    only to addresses that have failed themselves, so strangers who know a key's id cannot lock out
-    its owner. Of addresses and key ids, the MOST_COUNTED used last are counted.
+    Failures are also counted for each key id, from all addresses together. That second limit
+    applies only to addresses that have failed themselves, so other people who know a key's id
+    cannot lock out its owner. Only the MOST_COUNTED addresses and key ids used last are remembered.
     """
 
     def __init__(self, most: int, seconds: float) -> None:
@@ -31,7 +31,7 @@ class FailedAttempts:
         self._lock = threading.Lock()
 
     def check(self, address: str, key_id: str | None) -> None:
-        """Raises TooManyRequests where another attempt is not allowed now."""
+        """Raise TooManyRequests when the address may not try another key now."""
         with self._lock:
             own = self._windows.get(("address", address))
             of_key = self._windows.get(("key", key_id)) if key_id else None
@@ -47,7 +47,7 @@ class FailedAttempts:
                 )
 
     def count(self, address: str, key_id: str | None) -> None:
-        """Count an attempt that failed."""
+        """Count a wrong key."""
         now = time.monotonic()
         with self._lock:
             for subject in [("address", address), *([("key", key_id)] if key_id else [])]:

@@ -45,12 +45,13 @@ def init_cli(app: Flask) -> None:
 
 
 def _failure(error: Exception) -> click.ClickException:
-    """What a command says of an error: for operators more than a client is told."""
+    """The error as a command shows it: with the cause for the operator, which clients do not
+    see."""
     return click.ClickException(getattr(error, "for_operator", None) or str(error))
 
 
 def audited(command: Callable[P, None]) -> Callable[P, None]:
-    """A command whose events are logged as the service's are, to standard error."""
+    """Let a command log its events to standard error, in the form of the service's log."""
 
     @functools.wraps(command)
     def run(*arguments: P.args, **named: P.kwargs) -> None:
@@ -171,7 +172,7 @@ def revoke_key(key_id: str) -> None:
 @click.option(
     "--kept-images",
     is_flag=True,
-    help="Search the folder of kept images for files of no result even if keeping is off.",
+    help="Search the folder of kept images for files without a result even if keeping is off.",
 )
 @audited
 def run_retention(*, kept_images: bool) -> None:
@@ -181,8 +182,8 @@ def run_retention(*, kept_images: bool) -> None:
     _erase_old(settings, kept_images=kept_images)
     if not wal_cleaner().clean():
         click.echo(
-            "erased rows are in the write-ahead log until nobody reads an older state; the running "
-            "service removes them then, and so does this command",
+            "erased rows stay in the write-ahead log while a connection reads an older state; the "
+            "running service removes them afterwards, or run this command again",
             err=True,
         )
 

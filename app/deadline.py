@@ -2,7 +2,7 @@
 
 The API makes one for each request and passes it down to everything that works for the request:
 the queue, the vision pipeline and the store. Long work calls `check` between its steps, so that it
-stops soon after nobody waits for its result any more.
+stops soon after its result is no longer needed.
 """
 
 import math
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from app.errors import TookTooLong
+
+TOO_LATE = "the request was not answered in time: try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,10 @@ class Deadline:
     def check(self, seconds: float = 0.0) -> None:
         """Raise TookTooLong when no more than `seconds` are left.
 
-        Work that cannot be stopped says with `seconds` how long it takes.
+        Before work that cannot be stopped, `seconds` is the time that it takes.
         """
         if self.left() <= seconds:
-            raise TookTooLong("the request was not answered in time: try again")
+            raise TookTooLong(TOO_LATE)
 
 
 NEVER = Deadline(math.inf)

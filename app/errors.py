@@ -92,7 +92,7 @@ class UnfitDetector(EmotionError):
 
 
 class TooMuchWork(EmotionError):
-    """The detector would need far longer for this image than a request may take."""
+    """The image has more pixels or candidate faces than the detector can search in time."""
 
     field = "detector"
 
@@ -134,7 +134,7 @@ class CrossSiteRequest(EmotionError):
 
 
 class UnknownHost(EmotionError):
-    """A request without a key names a host that this service is not known by."""
+    """A request without a key has a Host that the operator has not allowed."""
 
 
 class NotFound(EmotionError):
@@ -168,8 +168,8 @@ class TookTooLong(EmotionError):
 class StoreUnavailable(EmotionError):
     """The database does not answer or its disk is full. Nothing of the request was kept.
 
-    `for_operator` says the cause and what to do about it, for the log and for commands; it is not
-    fit for a client. `connection_lost`: whether the connection ended with this error.
+    `for_operator` says the cause and what to do about it, for the log and for commands; clients
+    must not see it. `connection_lost`: whether the connection ended with this error.
     """
 
     def __init__(
@@ -181,5 +181,5 @@ class StoreUnavailable(EmotionError):
 
 
 class OutcomeUnknown(EmotionError):
-    """The connection to the database was lost during COMMIT: whether the request was kept is
-    unknown."""
+    """The connection to the database was lost during COMMIT. The request may have been stored or
+    not."""

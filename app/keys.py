@@ -1,10 +1,10 @@
 """API keys: made once, shown once, known by their hash.
 
 A key is `emo_<id>_<secret>`. The id is public and finds the row; of the secret, 256 random bits, a
-scrypt hash is stored. Nobody can guess such a secret, so the hash takes 4 MB and 10 ms and not the
-many that a password would need. As 10 ms are as much as a small image costs, a worker remembers
-which keys it has verified, and failed attempts are limited before the hash is computed. Revocation
-and expiry are looked up with each request.
+scrypt hash is stored. Such a secret cannot be guessed, so the hash may be cheaper than that of a
+password: it takes 4 MB and 10 ms. A small image takes no longer, so a worker remembers which keys
+it has verified, and wrong keys are limited before the hash is computed. Revocation and expiry are
+looked up with each request.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ MOST_REMEMBERED = 1000
 CREATE_COMMAND = "flask --app wsgi keys create NAME --right analyse --right read"
 
 _KEY = re.compile(rf"{PREFIX}_([0-9a-f]{{{2 * ID_BYTES}}})_([A-Za-z0-9_-]{{43}})")
-# Of no secret. An id that does not exist takes as long as one that does.
+# Checked for unknown ids, so that they take as long as known ones. It belongs to no key.
 _NO_HASH = generate_password_hash(secrets.token_urlsafe(SECRET_BYTES), method=HASH_METHOD)
 
 log = logging.getLogger(__name__)
@@ -58,13 +58,13 @@ def issue(name: str, rights: Iterable[Right], expires_at: datetime | None = None
 
 
 def revoke(key_id: str) -> None:
-    """End a key with its next request. Raises NotFound."""
+    """Revoke a key, from its next request on. Raises NotFound."""
     keys.revoke(key_id)
     log.info("key revoked", extra={"event": "key_revoked", "key_id": key_id})
 
 
 class KeyVerifier:
-    """Tells whose key a text is. `failures` limits wrong ones; None: any number is checked."""
+    """Finds the key that a client shows. `failures` limits wrong keys; None means no limit."""
 
     def __init__(self, failures: FailedAttempts | None = None) -> None:
         self._failures = failures
@@ -73,10 +73,10 @@ class KeyVerifier:
         self._checking = threading.Lock()
 
     def identify(self, text: str, address: str) -> Key:
-        """The key that `text`, shown by a client at `address`, is.
+        """Return the key that a client at `address` shows as `text`.
 
-        Raises WrongKey for anything but a key that holds now, and TooManyRequests after too many
-        failures, except for keys that were verified before.
+        Raises WrongKey for an unknown, revoked or expired key, and TooManyRequests after too many
+        wrong keys. The latter limit does not apply to keys that were verified before.
         """
         match = _KEY.fullmatch(text)
         key_id, secret = match.groups() if match else (None, "")
@@ -86,8 +86,8 @@ class KeyVerifier:
             self._check_failures(address, key_id)
         key = keys.find(key_id) if key_id else None
         if key is None or verified_hash != key.secret_hash:
-            # One at a time: parallel first requests with one key compute one hash, and wrong keys
-            # from many addresses take no more than one CPU.
+            # One at a time: parallel first requests with the same key compute the hash once, and
+            # wrong keys from many addresses use one CPU at most.
             with self._checking:
                 key = self._verify(key, key_id, secret, digest, address)
         if end := key.end(datetime.now(UTC)):

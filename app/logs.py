@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, with the request and the key that each record belongs to."""
+"""The log: one JSON object per line, with the ids of the request and of its key."""
 
 import logging
 from collections.abc import Iterator
@@ -30,8 +30,11 @@ def json_formatter() -> logging.Formatter:
 
 
 def log_config(level: str) -> dict[str, Any]:
-    """For logging.config.dictConfig. At level debug only this service's own records are logged
-    too: libraries would log values of EXIF tags and the targets of requests."""
+    """The configuration for logging.config.dictConfig.
+
+    Level debug applies to this service only. Libraries stay at info: at debug they log EXIF values
+    and URLs of requests.
+    """
     of_others = "INFO" if level == "debug" else level.upper()
     return {
         "version": 1,
@@ -56,7 +59,7 @@ def log_config(level: str) -> dict[str, Any]:
 
 @contextmanager
 def logging_to_stderr(level: str) -> Iterator[None]:
-    """Log the service's own records to standard error, as a command does."""
+    """Log the service's own records to standard error within the block. For commands."""
     logger, handler = logging.getLogger("app"), logging.StreamHandler()
     handler.setFormatter(json_formatter())
     before = logger.level

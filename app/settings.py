@@ -14,8 +14,8 @@ from typing import Any, Self, get_type_hints
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 
-# What Kubernetes puts into every pod for a Service called "emotion" or "emotion-…", by names and
-# values. The values matter: EMOTION_PORT=8080 is a person who means PORT.
+# The variables that Kubernetes adds to every pod for a Service called "emotion" or "emotion-…". The
+# value must fit too: EMOTION_PORT=8080 is a mistake for PORT=8080.
 _SERVICE_ADDRESS = r"[0-9.]+|[0-9a-fA-F:.]+"
 _SERVICE_URL = rf"(tcp|udp|sctp)://(\[?({_SERVICE_ADDRESS})\]?):\d+"
 _SERVICE_VARIABLES = tuple(
@@ -199,7 +199,7 @@ class Settings:
     log_level: str = _setting(
         "EMOTION_LOG_LEVEL",
         "info",
-        "least level that is logged: debug, info, warning or error",
+        "lowest level that is logged: debug, info, warning or error",
         choices=LOG_LEVELS,
     )
     onnx_threads: int = _setting(
@@ -222,7 +222,7 @@ class Settings:
 
     @property
     def host_names(self) -> frozenset[str]:
-        """`allowed_hosts` and `host`, lower case. Raises SettingError for what is no host name."""
+        """`allowed_hosts` and `host`, lower case. Raises SettingError for an invalid host name."""
         names = {part.strip().lower() for part in self.allowed_hosts.split(",")} - {""}
         names = {name.removesuffix(".") for name in names}
         for name in names:
@@ -241,17 +241,17 @@ class Settings:
 
     @property
     def max_form_bytes(self) -> int:
-        """Bytes a form may have: the images, and its other fields and the headers of its parts."""
+        """Bytes a form may have: its images, and FORM_OVERHEAD for fields and headers of parts."""
         return self.max_images * self.max_image_bytes + FORM_OVERHEAD
 
     @property
     def max_body_bytes(self) -> int:
-        """Bytes any other body may have: one image, which base64 makes a third larger."""
+        """Bytes any other body may have: one image in base64, which makes it a third larger."""
         return self.max_image_bytes * 4 // 3 + FORM_OVERHEAD
 
     @property
     def buffer_bytes(self) -> int:
-        """Bytes of requests and responses that a worker holds: at least the largest form."""
+        """Bytes of requests and responses that a worker may hold: at least the largest form."""
         return max(BUFFER_BYTES, self.max_form_bytes)
 
     @property

@@ -1,4 +1,4 @@
-"""The check of the access policy before any worker starts."""
+"""Checks the access policy before any worker starts."""
 
 import logging
 from typing import NamedTuple
@@ -14,23 +14,23 @@ from app.store.tables import db
 
 
 class Notice(NamedTuple):
-    """A line for the log: its level, of `logging`, and its text."""
+    """A line for the log. `level` is one of the levels of `logging`."""
 
     level: int
     text: str
 
 
 def check_access_policy(settings: Settings) -> Notice:
-    """Say who will be let in. Loads nothing of vision and leaves no connection open, so the workers
-    can be forked afterwards.
+    """Return a notice that says who will be let in. Loads no models and leaves no connection open,
+    so that workers can be forked afterwards.
 
-    Raises SettingError where others than this machine would be let in without anybody having said
-    so, and for a database that cannot be used.
+    Raises SettingError when clients of other machines would be let in without a key although the
+    operator did not allow that, and for a database URL that cannot be used.
     """
     app = Flask("start")
     try:
         init_database(app, settings.database_url, connections=1, migrations=ROOT / "migrations")
-    except ValueError as error:  # without the URL itself, which may hold a password
+    except ValueError as error:  # the message leaves out the URL, which may hold a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     with app.app_context():
         try:
@@ -53,14 +53,14 @@ def check_access_policy(settings: Settings) -> Notice:
     if settings.is_local and settings.proxies:
         return Notice(
             logging.WARNING,
-            "no key exists and EMOTION_PROXIES is set: nothing but public routes is answered. "
+            "no key exists and EMOTION_PROXIES is set: only public routes are answered. "
             f"Make a key: {CREATE_COMMAND}",
         )
     if settings.is_local:
         return Notice(
             logging.WARNING,
-            "no key exists: every client on this machine may do everything, and whatever forwards "
-            f"connections unnoticed counts as one. Make a key: {CREATE_COMMAND}",
+            "no key exists: every client on this machine may do everything, and so may clients of "
+            f"a proxy or tunnel that the service cannot detect. Make a key: {CREATE_COMMAND}",
         )
     raise SettingError(
         f"HOST={settings.host} lets others in and no key was made. Make a key: {CREATE_COMMAND}, "

@@ -11,17 +11,18 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from app.deadline import Deadline
+from app.deadline import TOO_LATE, Deadline
 from app.errors import Busy, TookTooLong
 
 T = TypeVar("T")
-TOO_LATE = "it was not done in time: try again"
 
 
 class WorkQueue:
-    """Threads of its own run the work, so a request that waits for its client or for the database
-    blocks no work, and what a thread needs (a cascade and its buffers) exists `concurrency` times.
-    The threads start when they are first needed, after the fork.
+    """Runs the work in `concurrency` threads of its own.
+
+    A request that waits for the database therefore blocks no work, and there are no more than
+    `concurrency` cascades with their buffers, one for each thread. The threads start when they are
+    first needed, after the fork.
     """
 
     def __init__(self, *, concurrency: int, capacity: int) -> None:
@@ -41,8 +42,8 @@ class WorkQueue:
     def run(self, work: Callable[[], T], *, deadline: Deadline) -> T:
         """Return or raise what `work` returns or raises, if it ends by the deadline.
 
-        Raises TookTooLong. Work that has started must stop by itself at the same deadline; until
-        then it must change nothing.
+        Raises TookTooLong. Work that has started is not stopped here: it must check the same
+        deadline itself, and it must have no side effects.
         """
         deadline.check()
         future = self._threads.submit(work)
@@ -54,7 +55,7 @@ class WorkQueue:
 
 
 class Budget:
-    """A limited amount of something, such as bytes, that jobs of different sizes share."""
+    """A limited amount, such as bytes of memory, that jobs of different sizes share."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -62,8 +63,8 @@ class Budget:
         self._changed = threading.Condition()
 
     def take(self, amount: int, *, deadline: Deadline) -> int:
-        """Wait until `amount` is free, and take it. More than `limit` counts as `limit`, so such a
-        job runs alone. Returns the amount to `give` back.
+        """Wait until `amount` is free, and take it. More than `limit` counts as `limit`, so that
+        such a job runs alone. Return the amount to `give` back.
 
         Raises TookTooLong at the deadline.
         """

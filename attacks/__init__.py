@@ -1,6 +1,6 @@
-"""Attacks on the real service, from outside, each with a bar that must hold: `make attack`.
+"""Attacks on a running service, each compared with a bar: `make attack`.
 
-Each attack starts a service of its own on 127.0.0.1, does what an attacker would do, measures what
-other clients notice, and compares it with its bar. Everything is bounded in number and time. No
-code of the service is used but the command that starts it.
+Each attack starts its own service on 127.0.0.1, sends what an attacker would send, measures the
+effect on other clients, and compares it with its bar. The number of requests and the time are
+limited. Attacks use no code of the service except the command that starts it.
 """

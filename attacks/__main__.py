@@ -1,4 +1,4 @@
-"""Run the attacks and print their table; the exit status is 1 where a bar was missed.
+"""Run the attacks and print their table. The exit status is 1 if a bar is missed.
 
 make attack
 python -m attacks --quick
@@ -38,7 +38,7 @@ ATTACKS: dict[str, Attack] = {
     "erased-bytes": erased_bytes,
 }
 PAGE = ROOT / "docs" / "hostile-input.md"
-# All of them together end before ten minutes.
+# All attacks together end within ten minutes.
 MOST_SECONDS = 570
 
 
@@ -63,7 +63,8 @@ def main() -> None:
 
 
 def run(name: str, attack: Attack, *, quick: bool, end: float) -> Iterator[Result]:
-    """The attack's results. One that fails, or is not done by time.monotonic() `end`, is broken."""
+    """Yield the results of an attack. One that raises, or is not done at time.monotonic() `end`,
+    counts as a missed bar."""
     left = int(end - time.monotonic())
     if left <= 0:
         yield Result(name, 0, "no time was left", "", False)
@@ -82,7 +83,7 @@ def run(name: str, attack: Attack, *, quick: bool, end: float) -> Iterator[Resul
 
 
 def failed(result: Result) -> bool:
-    """Whether the run fails by it. In CI nothing may be left out."""
+    """Whether the run fails because of this result. In CI no attack may be skipped."""
     return result.held is False or (result.held is None and os.environ.get("CI") == "true")
 
 

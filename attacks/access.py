@@ -52,7 +52,7 @@ def without_key(quick: bool) -> Iterator[Result]:
         raise Skip("nginx is not installed")
     with target() as it:
         if it.post().status != _CREATED:
-            raise RuntimeError("this machine itself may not post")
+            raise RuntimeError("a client on this machine may not post")
         for name, extra in _SITES.items():
             with _nginx(binary, it.folder, it.url, extra) as address:
                 statuses = [
@@ -78,7 +78,7 @@ def _nginx(binary: str, folder: Path, url: str, extra: str) -> Iterator[tuple[st
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # Debian's nginx changes to a user who may not read a temporary folder of root's.
+    # Debian's nginx switches to a user who may not read root's temporary folders.
     user = "user root;" if os.geteuid() == 0 else ""
     file = folder / "nginx.conf"
     file.write_text(

@@ -1,4 +1,4 @@
-"""Clients that hold connections: answers that nobody takes, silence, slow headers and bodies."""
+"""Clients that hold connections: unread responses, silence, slow headers and bodies."""
 
 import contextlib
 import socket
@@ -25,7 +25,7 @@ _HEADERS = b"GET /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
 
 
 def unread_answers(quick: bool) -> Iterator[Result]:
-    """200 requests whose answer is not read and whose socket stays open, in waves."""
+    """200 requests at a time whose responses are not read and whose sockets stay open."""
     with target() as it:
         normal = it.normal_post().seconds
         health: list[Answer] = []
@@ -52,8 +52,8 @@ def unread_answers(quick: bool) -> Iterator[Result]:
 
 
 def slow_clients(quick: bool) -> Iterator[Result]:
-    """500 silent connections, 60 slow bodies and 64 slow headers at a time; a connection that the
-    service closes is opened anew."""
+    """500 silent connections, 60 slow bodies and 64 slow headers at a time. A connection that the
+    service closes is opened again."""
     seconds = 8.0 if quick else 25.0
     with target() as it, _Slow(it) as slow:
         health: list[Answer] = []
@@ -97,7 +97,7 @@ def _held(it: Target, count: int, request: bytes) -> Iterator[None]:
 
 
 class _Slow:
-    """Holds the slow connections from a thread of its own."""
+    """Holds the slow connections, in a thread."""
 
     def __init__(self, it: Target) -> None:
         self.opened = 0
@@ -132,7 +132,7 @@ class _Slow:
             self._over.wait(1.0)
 
     def _continued(self, start: bytes, connection: socket.socket | None) -> socket.socket | None:
-        """The connection after one more byte, or a new one where it was closed."""
+        """Send one more byte on the connection, or open a new one if it was closed."""
         try:
             if connection is not None and _is_open(connection):
                 if start:
@@ -145,7 +145,7 @@ class _Slow:
             connection.sendall(start)
             connection.setblocking(False)
         except BlockingIOError:
-            return connection  # nobody reads it: it stays as it is
+            return connection  # the service does not read: keep it open
         except OSError:
             if connection is not None:
                 connection.close()

@@ -1,4 +1,4 @@
-"""Image files that cost far more than their bytes say."""
+"""Image files that take far more time or memory than their size suggests."""
 
 from functools import cache
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from app.settings import ROOT
 
 SIDE = 7000  # 49 megapixels: just within the default limit
-FACE = 28  # pixels: a little more than the smallest face that the cascade finds
+FACE = 28  # pixels: slightly more than the smallest face that the cascade finds
 WALLPAPER = 4984
-# At this quality noise is a file of 5.5 MB, and of 135 MB once it is drawn on and sent as PNG.
+# At this quality the noise is a file of 5.5 MB. As an annotated PNG it has 135 MB.
 NOISE_QUALITY = 10
 
 

@@ -1,4 +1,4 @@
-"""A database that somebody else has locked."""
+"""A database that is locked by another process."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ Lock = Callable[[], AbstractContextManager[object]]
 
 
 def locked_sqlite(quick: bool) -> Iterator[Result]:
-    """SQLite, with a transaction that holds the only right to write."""
+    """SQLite, with an exclusive transaction of another process."""
     for seconds in (6.0,) if quick else (6.0, 12.0):
         with target(EMOTION_REQUEST_SECONDS=f"{DEADLINE_SECONDS:g}") as it:
             file = it.folder / "service.db"
@@ -39,7 +39,7 @@ def locked_sqlite(quick: bool) -> Iterator[Result]:
 
 
 def locked_postgresql(quick: bool) -> Iterator[Result]:
-    """PostgreSQL, with a lock on the table of images."""
+    """PostgreSQL, with an exclusive lock on the table of images."""
     server = os.environ.get("TEST_POSTGRES_URL")
     if not server:
         raise Skip("TEST_POSTGRES_URL is not set")
@@ -67,7 +67,7 @@ def _result(name: str, it: Target, lock: Lock, seconds: float) -> Result:
             erasure = pool.submit(it.ask, "DELETE", "/v1/images/1")
         answers: list[Answer] = [post.result() for post in posts]
         erased = erasure.result()
-    time.sleep(2)  # what would still be written
+    time.sleep(2)  # for writes that should not come any more
     left = len(it.images())
     following = it.post().status
     statuses = [answer.status for answer in answers]
@@ -88,7 +88,7 @@ def _result(name: str, it: Target, lock: Lock, seconds: float) -> Result:
 
 @contextlib.contextmanager
 def _held(lock: Lock, seconds: float) -> Iterator[None]:
-    """The lock is held when the block begins, and for so many seconds in all."""
+    """Hold the lock for `seconds`, beginning before the block."""
     locked = threading.Event()
 
     def hold() -> None:
@@ -108,7 +108,7 @@ def _held(lock: Lock, seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _database(server: str) -> Iterator[str]:
-    """An empty database on the server, gone afterwards."""
+    """Create an empty database on the server for the block."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {_DATABASE} WITH (FORCE)")
         connection.execute(f"CREATE DATABASE {_DATABASE}")

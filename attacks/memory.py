@@ -1,4 +1,4 @@
-"""Requests that want more memory than they should get."""
+"""Requests that demand more memory than the service should use for them."""
 
 import contextlib
 import socket
@@ -21,7 +21,8 @@ _AT_ONCE = 4
 
 
 def large_forms(quick: bool) -> Iterator[Result]:
-    """Forms of 224 MB at once, one of which may be worked at."""
+    """Eight forms of 224 MB at once, for a service that accepts one request with images at a
+    time."""
     forms = 8
     with target(EMOTION_MAX_IN_FLIGHT="1") as it:
         with ThreadPoolExecutor(forms) as pool:
@@ -43,7 +44,7 @@ def large_forms(quick: bool) -> Iterator[Result]:
 
 
 def large_json(quick: bool) -> Iterator[Result]:
-    """20 MB of JSON that become millions of objects, four requests at once."""
+    """JSON bodies of 20 MB with millions of objects, four requests at once."""
     bodies = [_list_of(b"[]")]
     if not quick:
         half = _JSON_BYTES // 2 - 10
@@ -71,7 +72,7 @@ def large_json(quick: bool) -> Iterator[Result]:
 
 
 def unread_images(quick: bool) -> Iterator[Result]:
-    """49 megapixels of noise, to be sent back as PNG files of 135 MB that nobody reads."""
+    """Images of 49 megapixels of noise, whose annotated PNG files of 135 MB are not read."""
     requests = 4 if quick else 8
     body = images.noise()
     head = (
@@ -82,7 +83,7 @@ def unread_images(quick: bool) -> Iterator[Result]:
         connections = []
         for _ in range(requests):
             connection = stack.enter_context(socket.create_connection(it.address, timeout=30))
-            with contextlib.suppress(OSError):  # it may answer before it has read the body
+            with contextlib.suppress(OSError):  # the service may answer before it reads the body
                 connection.sendall(head)
                 connection.sendall(body)
             connections.append(connection)
@@ -93,7 +94,7 @@ def unread_images(quick: bool) -> Iterator[Result]:
                 time.sleep(2)  # the rest of the answers
                 break
         yield _judged(
-            "annotated images of 135 MB that nobody reads",
+            "annotated images of 135 MB that are not read",
             requests,
             it,
             counted(statuses),
@@ -116,8 +117,8 @@ def _judged(
 
 
 def _send_form(it: Target, count: int, size: int) -> int:
-    """The status that a form with `count` images of `size` bytes each gets. It is made while it is
-    sent. Zeros after the end of a JPEG are allowed."""
+    """Send a form with `count` images of `size` bytes each; return the status. Zeros after the end
+    of a JPEG are allowed."""
     part = (
         b"--" + _BOUNDARY + b'\r\nContent-Disposition: form-data; name="image"; '
         b'filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'

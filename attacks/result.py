@@ -1,4 +1,4 @@
-"""What an attack found, and the table of all of them."""
+"""The result of an attack, and the table of all results."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ HEAD = ["attack", "tried", "measured", "bar", "result"]
 
 
 class Skip(Exception):
-    """An attack cannot be run here; the message says what it needs."""
+    """The attack cannot run on this machine; the message says what it needs."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def markdown(results: Iterable[Result]) -> str:
 
 
 def counted(statuses: Iterable[int]) -> str:
-    """As in "5 × 201, 3 × 503"; 0 is a connection that was closed without an answer."""
+    """Count statuses, as in "5 × 201, 3 × 503". Status 0 means no answer."""
     seen = sorted(statuses)
     return ", ".join(
         f"{seen.count(status)} × {status or 'no answer'}" for status in dict.fromkeys(seen)

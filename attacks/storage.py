@@ -1,4 +1,4 @@
-"""A full disk, and bytes that stay after an erasure."""
+"""A full disk, and bytes that remain after an erasure."""
 
 import contextlib
 import os
@@ -27,15 +27,15 @@ _AT_ONCE = 4
 _MOST_POSTS = 4 * POSTS
 _PATIENCE_SECONDS = 10.0
 _MARKER = "attack-marker-7f3a91"
-# Images of 256 faces with a name of a kilobyte make a CSV that is larger than what Linux buffers of
-# a connection, 4 MB.
+# Images of 256 faces with a name of a kilobyte: their CSV is larger than the 4 MB that Linux
+# buffers for a connection.
 _CROWDS, _CROWD_SIDE = 20, 16
 _LONG_NAME = 250 * "\N{GRINNING FACE}"
 _CSV_BYTES = 5_500_000
 
 
 def full_disk(quick: bool) -> Iterator[Result]:
-    """The database on a full disk, kept images on another."""
+    """The database on a full disk, and kept images on another disk."""
     if os.geteuid() != 0:
         raise Skip("only root may mount a small disk")
     with _small_disk() as disk, tempfile.TemporaryDirectory(prefix="emotion-attack-") as name:
@@ -72,7 +72,7 @@ def full_disk(quick: bool) -> Iterator[Result]:
 
 
 def erased_bytes(quick: bool) -> Iterator[Result]:
-    """What is erased while somebody reads: an open transaction, and a CSV that is read slowly."""
+    """Erasures while the database is read: by an open transaction, and by a slow CSV export."""
     yield _erased("erased during an open read transaction", _transaction)
     if not quick:
         yield _erased("erased while a client reads CSV slowly", _slow_csv, EMOTION_MAX_FACES="256")
@@ -106,7 +106,7 @@ def _erased(
 
 
 def _seen(it: Target, number: int) -> bool:
-    """Whether the file name of that image is in a file of the database."""
+    """Whether the file name of this image is in a file of the database."""
     marker = f"{_MARKER}-{number}".encode()
     return any(marker in file.read_bytes() for file in it.folder.glob("service.db*"))
 
@@ -123,7 +123,7 @@ def _transaction(it: Target) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _slow_csv(it: Target) -> Iterator[None]:
-    """A client that reads the first bytes of an answer that no buffer between them can hold."""
+    """A client that reads only the first bytes of a response larger than all buffers."""
     crowd = images.wallpaper(_CROWD_SIDE * images.FACE)
     query = f"file_name={quote(_LONG_NAME)}"
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -137,12 +137,12 @@ def _slow_csv(it: Target) -> Iterator[None]:
         connection.connect(it.address)
         connection.sendall(b"GET /v1/faces HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/csv\r\n\r\n")
         connection.recv(1)
-        it.rests(20)  # then the buffers are full
+        it.rests(20)  # until the buffers are full
         yield
 
 
 def _refused_posts(it: Target) -> list[int]:
-    """What posts are answered until enough of them were refused."""
+    """Post until enough posts were refused; return all statuses."""
     statuses: list[int] = []
 
     def post() -> None:
@@ -158,7 +158,8 @@ def _refused_posts(it: Target) -> list[int]:
 
 
 def _settled(it: Target, kept: Path) -> tuple[int, int]:
-    """Files that no image has, and images without their file: the fewest within some seconds."""
+    """The numbers of files without an image and of images without a file: the smallest within
+    _PATIENCE_SECONDS, which the service has to clean up."""
     fewest = (_MOST_POSTS, _MOST_POSTS)
     for _ in until(_PATIENCE_SECONDS, every=1.0):
         files = sum(path.is_file() for path in kept.rglob("*"))

@@ -1,4 +1,4 @@
-"""The service under attack, and what other clients and the kernel say about it."""
+"""The service under attack, and measurements of it by other clients and by the kernel."""
 
 import contextlib
 import http.client
@@ -22,13 +22,13 @@ JSON = {"Content-Type": "application/json"}
 NO_ANSWER = 0
 _TICKS = os.sysconf("SC_CLK_TCK")
 _WARM_POSTS = 4
-# Less CPU time than this in so many looks, two seconds, is rest.
+# The workers are idle if they use less CPU time than this in so many steps: two seconds.
 _IDLE_CPU_SECONDS, _IDLE_STEPS = 0.1, 8
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` is NO_ANSWER where the connection was refused, closed or silent for too long."""
+    """`status` is NO_ANSWER if the connection was refused, closed or silent for too long."""
 
     status: int
     seconds: float
@@ -65,8 +65,8 @@ class Target:
         timeout: float = 60.0,
         address: tuple[str, int] | None = None,
     ) -> Answer:
-        """One request in a connection of its own. `timeout` is in seconds, for each step of the
-        connection. `address` is that of a proxy."""
+        """Send one request on a new connection. `timeout` is in seconds, for each operation of the
+        socket. `address`: of a proxy to send it to instead."""
         connection = http.client.HTTPConnection(*(address or self.address), timeout=timeout)
         start = time.perf_counter()
         try:
@@ -88,9 +88,9 @@ class Target:
         return self.ask("POST", f"/v1/images?{query}", data, JPEG, timeout=timeout)
 
     def normal_post(self, count: int = 9) -> Normal:
-        """What a post of docs/astronaut.jpg takes while nothing else is asked for.
+        """Measure posts of docs/astronaut.jpg without other load.
 
-        Raises RuntimeError where such a post is not answered 201.
+        Raises RuntimeError if one of them is not answered 201.
         """
         before = self.cpu_seconds()
         answers = [self.post() for _ in range(_WARM_POSTS + count)]
@@ -102,7 +102,7 @@ class Target:
         )
 
     def images(self) -> list[dict[str, Any]]:
-        """All stored images. Raises RuntimeError where they cannot be read."""
+        """All stored images. Raises RuntimeError if they cannot be read."""
         images: list[dict[str, Any]] = []
         cursor = ""
         while True:
@@ -117,7 +117,7 @@ class Target:
 
     @property
     def workers_live(self) -> bool:
-        """Whether the workers are still the ones that were started."""
+        """Whether the first workers still run."""
         return self._service.workers() == self._first_workers
 
     def peak_mb(self) -> float:
@@ -125,11 +125,11 @@ class Target:
         return max(_status_kb(pid, "VmHWM") for pid in self._service.workers()) * 1024 / 1e6
 
     def cpu_seconds(self) -> float:
-        """CPU time that all workers have used since their start."""
+        """Seconds of CPU time that all workers together have used since their start."""
         return sum(map(_cpu_seconds, self._service.workers()))
 
     def rests(self, most_seconds: float) -> bool:
-        """Wait until the workers use no CPU time. False if they do for `most_seconds`."""
+        """Wait until the workers are idle. Return False if they are not within `most_seconds`."""
         seen = [self.cpu_seconds()]
         for _ in until(most_seconds):
             seen.append(self.cpu_seconds())
@@ -140,7 +140,7 @@ class Target:
 
 @contextlib.contextmanager
 def target(**environment: str) -> Iterator[Target]:
-    """A service with these settings and the defaults of the others, killed afterwards."""
+    """Start a service with these settings and the defaults for others; kill it afterwards."""
     with tempfile.TemporaryDirectory(prefix="emotion-attack-") as name:
         folder = Path(name)
         metrics = folder / "metrics"
@@ -155,7 +155,7 @@ def target(**environment: str) -> Iterator[Target]:
 
 
 def until(seconds: float, every: float = 0.25) -> Iterator[int]:
-    """Counts steps, `every` so many seconds, until `seconds` have passed."""
+    """Yield 0, 1, 2, … every `every` seconds, until `seconds` have passed."""
     end = time.monotonic() + seconds
     for step in itertools.count():
         yield step

@@ -1,4 +1,4 @@
-"""Images that cost more CPU time than a request may take."""
+"""Images that demand more CPU time than a request may use."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ DEFAULT_DEADLINE_SECONDS = 30.0
 CREATED = 201
 ALLOWED = {200, 201, 413, 422, 503}
 _NEXT_POSTS = 5
-# How long work that does not stop is watched after its deadline.
+# Seconds after the deadline in which work must have stopped.
 _WATCHED_SECONDS = 8.0
 
 # What is sent, and the query.
@@ -39,7 +39,7 @@ _QUICK_CASES = 2
 
 
 def costly_images(quick: bool) -> Iterator[Result]:
-    """The CPU time of one request, and how the next ones fare."""
+    """The CPU time of one costly request, and the duration of the requests after it."""
     cases = list(_CASES.items())
     for name, (make, query) in cases[:_QUICK_CASES] if quick else cases:
         yield _result(name, make(), query, DEADLINE_SECONDS)

@@ -45,7 +45,7 @@ from tests.service import Service
 PICTURE = (ROOT / "docs" / "astronaut.jpg").read_bytes()
 CONCURRENCY = 8
 PATIENCE_SECONDS = 120.0
-# A connection that the kernel took for a worker that died is silent until another one starts.
+# The kernel accepts connections for a worker that died; they are silent until another one starts.
 UNANSWERED = (
     requests.ConnectionError,
     requests.Timeout,
@@ -148,7 +148,7 @@ def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
     rows = {(image.id, image.file_name) for image in images}
     its_file = {image.id: image.picture_file for image in images}
     files = {path.name for path in pictures.glob("*/*")}
-    nobodys = files - set(its_file.values())
+    unowned = files - set(its_file.values())
     torn = sum(
         faces[number] != its_faces
         or emotions.get(number, 0) != 8 * its_faces
@@ -161,17 +161,17 @@ def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
         doubled=sum(count > 1 for count in names.values()),
         torn=torn,
         unasked=sum(name not in outcome.accepted for name in names),
-        waiting=len(nobodys & scheduled),
-        strays=len(nobodys - scheduled),
+        waiting=len(unowned & scheduled),
+        strays=len(unowned - scheduled),
     )
 
 
 def judge_and_clean(service: Service, database: str, outcome: Outcome, pictures: Path) -> Verdict:
     """Judge before and after `retention run`, which must leave no file without an image. `waiting`
-    is of before."""
+    is the number before it."""
     before = judge(database, outcome, pictures)
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:  # as if a minute had passed
+    with engine.begin() as connection:  # make all removals due, as after a minute
         connection.execute(text("UPDATE file_removals SET due_at = '2000-01-01 00:00:00'"))
     engine.dispose()
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "retention", "run"]

@@ -16,17 +16,17 @@ _settings = Settings.from_environment(os.environ)
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
 bind = f"{_host}:{_settings.port}"
-# One worker for each CPU that is available to the service. The threads of a worker share one model,
-# so a wait for the database does not idle the CPU; the numerical libraries release Python's lock.
-# An event loop receives requests and sends responses, and these threads answer whole requests only.
-# A few threads of the application's own run the CPU-heavy work.
+# One worker for each CPU that is available to the service. In each worker an event loop receives
+# requests and sends responses, `threads` answer complete requests, and a few threads of the
+# application run the CPU-heavy work. All threads of a worker share the models; the numerical
+# libraries release Python's lock, so a thread that waits for the database leaves no CPU idle.
 workers = _settings.workers or available_cpus()
 worker_class = Worker
 Worker.seconds = _settings.request_seconds
 Worker.buffer_bytes = _settings.buffer_bytes
 Worker.form_bytes = _settings.max_form_bytes
 Worker.body_bytes = _settings.max_body_bytes
-# Connections of a worker, most of which are silent or slow.
+# Open connections of a worker; beyond that, the oldest ones are closed, idle ones first.
 worker_connections = 1000
 threads = _settings.request_threads
 # Whoever is being answered when the service is told to stop gets the answer.
@@ -44,8 +44,8 @@ if _MEMORY.is_dir():
     worker_tmp_dir = str(_MEMORY)
 accesslog = None
 logconfig_dict = log_config(_settings.log_level)
-# gunicorn would believe these headers of any client on this machine, and so of every client of a
-# proxy there. EMOTION_PROXIES says what is believed.
+# gunicorn would trust these headers from any client on this machine, and so from all clients of a
+# proxy there. The application checks the headers that EMOTION_PROXIES allows: app.api.forwarded.
 secure_scheme_headers = {}
 forwarder_headers = ""
 # Where the workers count, each in its own files, for /metrics.
@@ -82,5 +82,7 @@ def post_worker_init(worker):
 
 
 def worker_exit(server, worker):
-    if application := getattr(worker, "wsgi", None):  # which could not be loaded otherwise
+    if application := getattr(
+        worker, "wsgi", None
+    ):  # missing if the application could not be loaded
         application.extensions["stop_worker"]()

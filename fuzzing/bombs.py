@@ -346,7 +346,7 @@ def heif_header(kind: str) -> bytes:
 
 
 def heif_stream(kind: str) -> bytes:
-    """A stream of 4000x4000 pixels in an image that says 8x8."""
+    """A stream of 4000x4000 pixels in an image of 8x8 pixels."""
     return written(kind, [_sized(coded(Image.new("RGB", (4000, 4000)), kind), 8, 8)])
 
 
@@ -369,7 +369,7 @@ def heif_pictures(kind: str) -> bytes:
 
 
 def heif_metadata(kind: str) -> bytes:
-    """EXIF that 200 images refer to, 14 MB each time."""
+    """EXIF of 14 MB to which 200 images refer."""
     image = coded(Image.new("RGB", (64, 64)), kind)
     exif = Item(b"Exif", bytes(14_000_000), (), {b"cdsc": list(range(1, 201))})
     return written(kind, [*[image] * 200, exif])

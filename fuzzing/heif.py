@@ -1,4 +1,4 @@
-"""Writes HEIC and AVIF files from parts, lawful or not, which libraries do not write."""
+"""Writes valid and invalid HEIC and AVIF files that libraries cannot write."""
 
 import io
 import struct
@@ -40,17 +40,17 @@ def size_property(width: int, height: int) -> Property:
 
 
 def clean_aperture(width: int, height: int, right: int = 0, down: int = 0) -> Property:
-    """The middle of an image, moved by pixels."""
+    """The middle part of an image, moved by `right` and `down` pixels."""
     return b"clap", struct.pack(">IIIIiIiI", width, 1, height, 1, right, 1, down, 1)
 
 
 def turn(quarters: int) -> Property:
-    """Anti-clockwise."""
+    """A rotation by quarter turns, anti-clockwise."""
     return b"irot", bytes([quarters])
 
 
 def mirror(axis: int) -> Property:
-    """0: top and bottom change places, 1: left and right."""
+    """A reflection. Axis 0 exchanges top and bottom, axis 1 left and right."""
     return b"imir", bytes([axis])
 
 
@@ -61,7 +61,7 @@ def grid(rows: int, columns: int, width: int, height: int) -> bytes:
 def written(
     kind: str, items: list[Item], *, primary: int = 1, brands: tuple[bytes, ...] = ()
 ) -> bytes:
-    """A file of these items, numbered from 1."""
+    """A file with these items, numbered from 1."""
     properties = list(dict.fromkeys(it for item in items for it in item.properties))
     body = b"".join(item.data for item in items)
 

@@ -13,8 +13,8 @@ from fuzzing.calls import Call, call_number, check_answer
 from fuzzing.report import Finding, Report, resident_mb
 
 MOST_SECONDS = 10.0  # to wait for an answer, on a machine that does other work too
-# Small, so that a run is mostly of requests and not of pixels; and no limits of how many requests
-# or wrong keys an address may send, since one address sends them all.
+# Small images, so that a run consists mostly of requests and not of pixels. No limits on the
+# requests and wrong keys of an address, since all come from one address.
 LIMITS: dict[str, Any] = {
     "max_image_bytes": 200_000,
     "max_pixels": 1_000_000,

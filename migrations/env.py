@@ -1,7 +1,7 @@
 """Alembic's entry: migrates the database of the current Flask app, online only.
 
-All steps run in one transaction, which holds a lock that lets one process migrate at a time: the
-others wait, and find nothing left to do.
+All steps run in one transaction, which holds a lock, so one process migrates at a time. The others
+wait and then find nothing left to do.
 """
 
 from alembic import context
@@ -15,7 +15,7 @@ ADVISORY_LOCK = 0x656D6F74  # any number that is the same in all processes
 
 engine = db.engine.execution_options(**{MODE: WRITE, LOCK_SECONDS: WAIT_SECONDS})
 with engine.connect() as connection:
-    # SQLite's statements on tables are transactional too, as our transactions begin explicitly.
+    # On SQLite too, changes of tables are part of the transaction, because it begins explicitly.
     context.configure(
         connection=connection,
         target_metadata=db.metadata,

@@ -34,7 +34,7 @@ def app(tmp_path):
 
 
 def test_a_model_is_installed_listed_and_offered(app, tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     weights = write_graph(tmp_path / "some.onnx")
     (tmp_path / "card.json").write_text(json.dumps(card_document("mine") | {"weights": {}}))
     run = app.test_cli_runner()

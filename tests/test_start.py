@@ -32,7 +32,7 @@ def test_without_a_key_the_start_warns_on_one_line(settings):
 def test_with_proxies_and_without_a_key_the_warning_says_that_nobody_is_let_in(settings):
     level, text = check_access_policy(replace(settings, proxies=1))
     assert level == logging.WARNING
-    assert "nothing but public routes" in text
+    assert "only public routes" in text
 
 
 @pytest.mark.parametrize("host", [ANYWHERE, "::", "192.0.2.1", "emotion.example"])

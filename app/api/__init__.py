@@ -41,7 +41,7 @@ def init_api(app: Flask, settings: Settings) -> None:
     init_log(app)
     init_streams(app)
     init_current(app)
-    init_headers(app, settings)  # what proxies forwarded is checked before it is used
+    init_headers(app, settings)  # first, since the others use the address that a proxy forwards
     init_access(app, settings)
     init_rates(app, settings)
     api = Api(app)

@@ -1,8 +1,9 @@
 """Access control: each route declares the right that it needs, and a request shows a key with it.
 
-A request with a key is judged by the key alone. A request without one is let in where the operator
-allows anonymous requests, or where no key was ever made and a client on this machine sent it. In
-both cases a page of another site must not have made a browser send it: see app.api.origin.
+A request with a key is judged by the key alone. A request without one is let in when the operator
+allows anonymous requests, or when no key was ever made and a client on this machine sent it. In
+both cases a request that a page of another site makes a browser send is refused: see
+app.api.origin.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Whom limits count a client as."""
+"""The address by which limits count a client."""
 
 import ipaddress
 
@@ -6,8 +6,8 @@ IPV6_NETWORK_BITS = 64
 
 
 def counted_address(remote_addr: str | None) -> str:
-    """The client's IPv4 address, or the /64 network of its IPv6 address: a site is given a whole
-    network, so one machine can have 2^64 addresses. Anything else counts as one client."""
+    """The client's IPv4 address, or the /64 network of its IPv6 address, because one machine can
+    use all addresses of such a network. Clients without a valid address count as one client."""
     try:
         address = ipaddress.ip_address((remote_addr or "").partition("%")[0])
     except ValueError:

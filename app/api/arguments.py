@@ -65,14 +65,14 @@ class UtcTime(fields.AwareDateTime):
 
 
 class FileName(fields.String):
-    """A stored file name, typed in any Unicode normalization form.
+    """A filter for stored file names, in any Unicode normalization form.
 
-    Characters that are never stored stand for the U+FFFD that is stored in their place. More than
+    Characters that are never stored are replaced by U+FFFD, as in stored names. Names of more than
     255 characters in form C are refused.
     """
 
     def _deserialize(self, *args: Any, **kwargs: Any) -> str:
-        # Before the characters that it refuses are replaced; validators run after this method.
+        # PRINTABLE must run first: validators run after this method, on the replaced characters.
         name = replace_unsafe(PRINTABLE(super()._deserialize(*args, **kwargs)))
         if len(normalized_name(name)) > LONGEST_FILE_NAME:
             raise ValidationError(

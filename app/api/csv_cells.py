@@ -1,14 +1,14 @@
-"""Text of clients in CSV cells that no spreadsheet takes for a formula.
+"""Escapes text of clients for CSV, so that no spreadsheet takes it for a formula.
 
-The client package has the same rule in emotions/csv_cells.py; a test compares the two.
+The client package has the same code in emotions/csv_cells.py; a test compares the two.
 """
 
 import unicodedata
 
-# With these a formula begins, or an old DDE command. Spreadsheets read some wide and small forms
-# like the ASCII ones.
+# Characters that begin a formula or an old DDE command. Spreadsheets treat some full-width and
+# small forms like the ASCII ones.
 FORMULA_STARTS = frozenset("=+-@|%＝＋－＠｜％﹦﹢﹣﹫﹪⁼⁺⁻₌₊₋−")
-# Whoever opens the file chooses what separates columns.
+# The person who opens the file chooses the separator of columns.
 SEPARATORS = frozenset(",;|\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
 _LINE_STARTS = ("\t", "\n", "\r")
 _QUOTES = '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'
@@ -21,8 +21,8 @@ def without_formulas(text: str) -> str:
     """`text` with an apostrophe before each place where a cell could begin with a formula: at the
     start and after a separator, whatever spaces, invisible characters and quotes come first."""
     parts: list[str] = []
-    copied = 0  # characters of `text` that are in `parts`
-    cell: int | None = 0  # where the cell begins whose first visible character is still to come
+    copied = 0  # characters of `text` that are in `parts` already
+    cell: int | None = 0  # where the current cell begins; None after its first visible character
     if text.startswith(_LINE_STARTS):
         parts.append("'")
     for index, character in enumerate(text):

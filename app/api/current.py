@@ -1,4 +1,4 @@
-"""What `create_app` has wired, for the request at hand."""
+"""The objects that `create_app` has made, for the current request."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -30,18 +30,18 @@ def work_queue() -> WorkQueue:
 
 
 def large_bodies() -> Budget:
-    """Bytes of large bodies that may be parsed at a time: parsing makes copies."""
+    """The budget of bytes of large bodies that are parsed at a time: parsing makes copies."""
     return cast(Budget, current_app.extensions["large_bodies"])
 
 
 def deadline() -> Deadline:
-    """The time by which the request at hand must be answered."""
+    """The time by which the current request must be answered."""
     return cast(Deadline, g.deadline)
 
 
 def with_slot(view: View) -> View:
-    """Let a view run, from the parsing of its body on, in one of the slots of the work queue only.
-    It raises Busy where all are taken."""
+    """Let a view hold a slot of the work queue, from before its body is parsed. The view raises
+    Busy when all slots are taken."""
 
     @wraps(view)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -52,15 +52,15 @@ def with_slot(view: View) -> View:
 
 
 def run_queued(work: Callable[[], T]) -> T:
-    """Return or raise what `work` does, run by the work queue. Raises TookTooLong."""
+    """Run `work` in the work queue; return or raise what it does. Raises TookTooLong."""
     return work_queue().run(work, deadline=deadline())
 
 
 def reserve_canvas(pixels: int) -> None:
-    """Wait until an image of so many pixels may be drawn, until the request ends: drawing takes
-    many times the image's memory.
+    """Wait until an image of `pixels` pixels may be drawn, and reserve them until the request ends:
+    drawing takes many times the memory of the image.
 
-    Raises ImageTooLarge, or TookTooLong.
+    Raises ImageTooLarge and TookTooLong.
     """
     budget = cast(Budget, current_app.extensions["drawing"])
     if pixels > budget.limit:
@@ -72,7 +72,7 @@ def reserve_canvas(pixels: int) -> None:
 
 
 def init_current(app: Flask) -> None:
-    """Return what requests have reserved."""
+    """Give back at the end of each request what it has reserved."""
 
     @app.teardown_request
     def give_back(_error: BaseException | None) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, g, stream_with_context
+from flask import Response, stream_with_context
 from flask.views import MethodView
 
 from app.api.arguments import PageArguments, PageRequest, SummaryArguments, SummaryRequest
@@ -95,8 +95,8 @@ class Summary(MethodView):
 
 
 def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
-    """A line for each face that matches. An error after the first line is logged and raised again,
-    so that the server closes the connection without the last chunk."""
+    """Yield a header and a line for each face that matches. An error in between is logged and
+    raised again, so that the server closes the connection without the last chunk."""
     yield _csv_line([*CSV_COLUMNS, *emotions])
     written = 0
     try:
@@ -104,9 +104,7 @@ def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
             yield _csv_line(_csv_row(found, emotions))
             written += 1
     except Exception as error:
-        log.error(
-            "request %s: the CSV export broke off after %d faces: %s", g.request_id, written, error
-        )
+        log.error("the CSV export broke off after %d faces: %s", written, error)
         raise
 
 

@@ -1,9 +1,9 @@
-"""File names that clients send: what of them is stored, and how a filter finds them again.
+"""File names of clients: which part is stored, and how a filter finds them again.
 
-A stored name is the last component of the client's path, in Unicode normalization form C. Every
-character is kept except those that no display or database handles safely: control characters
+A stored name is the last component of the client's path, in Unicode normalization form C. All
+characters are kept except those that displays or databases do not handle safely: control characters
 (category Cc, NUL among them), lone surrogates, line and paragraph separators and the bidirectional
-overrides U+202D and U+202E, which make a name read as another one. Each of these becomes U+FFFD.
+overrides U+202D and U+202E, which make a name look like another one. Each of these becomes U+FFFD.
 Spaces of any kind, joiners and direction marks stay.
 """
 
@@ -22,8 +22,9 @@ _SEPARATOR = re.compile(r"[/\\]")
 
 # One parameter of a Content-Disposition header, its value not unescaped.
 _PARAMETER = re.compile(r""";\s*([^\s=;"]+)\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^;"]*))""", re.DOTALL)
-# Older Windows clients send a path with plain backslashes; others escape a backslash with another.
-# A backslash before a quote is an escape in both: Windows allows no quotes in names.
+# Older Windows clients send a path with single backslashes; other clients escape each backslash
+# with a second one. A backslash before a quote is always an escape: Windows allows no quotes in
+# names.
 _RAW_SEPARATOR = re.compile(r'/|\\\\|\\(?!")')
 
 _ZERO_WIDTH_JOINER = "\u200d"
@@ -35,7 +36,7 @@ _LONGEST_CHARACTER = 32  # code points of one visible character; longer sequence
 def stored_name(given: str | None) -> str:
     """The name that is stored for `given`, which may be a path; at most 255 characters.
 
-    A blank name and one without a last component (`photos/`, `..`) is stored as "unnamed".
+    A blank name, or one without a last component (`photos/`, `..`), is stored as "unnamed".
     """
     name = normalized_name(replace_unsafe(_SEPARATOR.split(given or "")[-1]))
     if name.isspace() or name in ("", ".", ".."):
@@ -56,7 +57,7 @@ def name_of_part(part: FileStorage) -> str | None:
     """
     header = part.headers.get("Content-Disposition", "")
     found = {match[1].lower(): match for match in _PARAMETER.finditer(header)}
-    # RFC 2231: with a charset or in pieces. Preferred (RFC 6266), and free of backslash escapes.
+    # filename*, with a charset or in pieces (RFC 2231), is preferred (RFC 6266). It has no escapes.
     if extended := "".join(found[key][0] for key in found if key.startswith("filename*")):
         return parse_options_header(f"form-data{extended}")[1].get("filename")
     if "filename" not in found:

@@ -1,8 +1,8 @@
-"""The X-Forwarded-… headers of the proxies in front, checked before they are believed.
+"""The X-Forwarded-… headers of the proxies in front, checked before they are used.
 
 EMOTION_PROXIES says how many values of each header, counted from the right, come from proxies. Each
-of them is checked and written back in its plain form; Werkzeug's ProxyFix then picks the one that
-the outermost proxy set. Values further to the left are the client's own and are not looked at.
+of these is checked and normalized; Werkzeug's ProxyFix then uses the one that the outermost proxy
+set. Values further to the left come from the client and are ignored.
 """
 
 import ipaddress
@@ -27,8 +27,8 @@ _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}", 
 
 
 def init_forwarded(app: Flask, proxies: int) -> None:
-    """Believe the headers of so many proxies. A request with a value that is none of its kind is
-    answered by 400."""
+    """Use the headers of `proxies` proxies. A request with an invalid value is answered with
+    400."""
     application = ProxyFix(
         app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies, x_prefix=proxies
     )
@@ -41,8 +41,8 @@ def init_forwarded(app: Flask, proxies: int) -> None:
 
 
 class CheckedForwarding:
-    """WSGI middleware. Where a value is wrong it believes none and leaves the reason in the
-    environment under PROBLEM."""
+    """WSGI middleware. When a value is invalid, it removes all these headers and stores the reason
+    in the environment under PROBLEM."""
 
     def __init__(self, application: "WSGIApplication", proxies: int) -> None:
         self._application = application
@@ -68,7 +68,8 @@ class CheckedForwarding:
 
 
 def _address(text: str) -> str:
-    """An IP address in its shortest form; some proxies add the port. Raises ValueError."""
+    """An IP address in its shortest form, without the port that some proxies add. Raises
+    ValueError."""
     if match := _WITH_PORT.fullmatch(text):
         text = match[1] or match[2]
     address = ipaddress.ip_address(text)
@@ -90,8 +91,8 @@ def _host(text: str) -> str:
 
 
 def _prefix(text: str) -> str:
-    """A path without the slash at its end. No segment begins with a dot, so there is no `..`; a
-    second slash would make the path of a link the name of a host."""
+    """A path without a slash at its end. No segment may be `..`, or empty: in a link, `//` would
+    begin the name of a host. Raises ValueError."""
     if not _PREFIX.fullmatch(text):
         raise ValueError(text)
     return text.rstrip("/")

@@ -199,7 +199,7 @@ def _answer_several(
     engine().pipeline(options.pipeline, options.model, options.detector)
     images, errors = [], []
     for index in range(len(pictures)):
-        picture = pictures.pop(0)  # its bytes are dropped before the next one is analysed
+        picture = pictures.pop(0)  # so that its memory is freed before the next one is analysed
         try:
             analysis = analyse(engine(), picture, asked.options, do=run_queued, deadline=deadline())
         except KeyReused:  # another request has claimed the key, so nothing of this one is stored

@@ -1,4 +1,4 @@
-"""One record in the log for each request: never file names, keys or anything of an image.
+"""Logs one record for each request, without file names, secrets or anything of an image.
 
 app.logs adds the id of the request and of the key.
 """

@@ -50,7 +50,7 @@ STAGE_SECONDS = Histogram(
 )
 ERASURES_PENDING = Gauge(
     "emotion_erasures_pending",
-    "Erasures whose rows are still in SQLite's write-ahead log, because somebody reads.",
+    "Erasures whose rows are still in SQLite's log, because a connection reads an older state.",
     multiprocess_mode="livesum",
 )
 IMAGES = Counter("emotion_images", "Pictures that were analysed.", ["model", "detector"])

@@ -1,6 +1,6 @@
-"""Request bodies that cannot be parsed: says what is wrong with them.
+"""Says what is wrong with request bodies that cannot be parsed.
 
-Werkzeug takes a broken form for an empty one, so the client would hear "no file part".
+Werkzeug's own parser treats a malformed form as an empty one, so the error would be "no file part".
 """
 
 from typing import IO, Any, NoReturn
@@ -16,7 +16,7 @@ _HEAD_BYTES = 1_024
 
 
 def check_content_encoding(request: Request) -> None:
-    """Raise UnsupportedMediaType for a compressed body: nothing here unpacks one."""
+    """Raise UnsupportedMediaType for a compressed body: the service does not decompress."""
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding not in ("", "identity"):
         raise UnsupportedMediaType(
@@ -69,7 +69,7 @@ class _Observed:
 
 
 def _refuse(error: Exception, boundary: str, head: bytes) -> NoReturn:
-    # No client writes anything before the first boundary, although it would be allowed.
+    # A preamble before the first boundary is allowed, but no client sends one.
     if not head.lstrip(b"\r\n").startswith(b"--" + boundary.encode("utf-8", "replace")):
         raise MalformedInput(
             "the body does not begin with the boundary that Content-Type names: let the HTTP "

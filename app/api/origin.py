@@ -1,7 +1,8 @@
 """Where a request without a key comes from: this machine, a proxy, or a page of another site.
 
-The functions that end in `_objection` return None when there is nothing to object to, otherwise
-the end of the sentence "… because <objection>" for the client. None of them looks at a key.
+The functions that end in `_objection` return None when the request is acceptable, otherwise a
+clause for the client that says why it is not, such as "the request comes from another machine".
+They do not look at keys.
 """
 
 import ipaddress
@@ -15,8 +16,8 @@ from app.settings import is_loopback
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LONGEST_QUOTE = 80
 
-# Headers that proxies, content delivery networks and load balancers add, and that no client sends
-# of its own accord. Families and not a list of names: every vendor has names of its own.
+# Headers that proxies, content delivery networks and load balancers add and that clients do not
+# send. Patterns instead of a list of names, because each vendor has its own names.
 _PROXY_HEADER = re.compile(
     r"""
     forward | proxy | ^via$ | -via$
@@ -60,8 +61,8 @@ def is_ip_address(text: str) -> bool:
 
 
 def remote_objection(request: Request, origins: frozenset[str]) -> str | None:
-    """To the claim that a client on this machine sent the request, and no page of another site
-    but those of `origins` made it do so."""
+    """Why the request does not count as one of a client on this machine: it came from another
+    machine, through a proxy, or from a page of a site that is not in `origins`."""
     if not is_loopback(request.remote_addr or ""):
         return "the request comes from another machine"
     if sign := _proxy_sign(request):
@@ -76,8 +77,12 @@ def remote_objection(request: Request, origins: frozenset[str]) -> str | None:
 
 
 def host_objection(request: Request, allowed: frozenset[str]) -> str | None:
-    """To the host that the request names. A page that had its own name point here (DNS rebinding)
-    is of the same origin to a browser; only the name tells. An IP address cannot be rebound."""
+    """Why the host of the request is refused: it is not an IP address, this machine or in
+    `allowed`.
+
+    A page whose own host name was made to point to this service (DNS rebinding) has the same origin
+    for a browser, so only the host name shows it. An IP address cannot be rebound.
+    """
     host = _authority(request)
     if host is None:
         return "the Host header is missing, malformed or not the host of the request target"
@@ -87,8 +92,8 @@ def host_objection(request: Request, allowed: frozenset[str]) -> str | None:
 
 
 def cross_site_objection(request: Request, origins: frozenset[str]) -> str | None:
-    """To the site whose page sent the request: the service itself and `origins` are allowed, and
-    so are clients that are no browser."""
+    """Why the request counts as one of a page of another site. Pages of the service itself and of
+    `origins` are allowed, and so are clients that are not browsers."""
     origin = request.headers.get("Origin")
     if origin is not None:
         if origin in origins:
@@ -105,21 +110,21 @@ def _proxy_sign(request: Request) -> str | None:
     for name, _ in request.headers:
         if _PROXY_HEADER.search(name):
             return "header " + re.sub(r"\bIp\b", "IP", name[:LONGEST_QUOTE])
-    # nginx speaks HTTP/1.0 to its upstream unless told otherwise (before 1.29.7), with a Host
-    # header that names the upstream, so that nothing else may give it away.
+    # nginx before 1.29.7 sends HTTP/1.0 to its upstream unless configured otherwise, and a Host
+    # header that names the upstream. There may be no other sign of it.
     if request.environ.get("SERVER_PROTOCOL") in (None, "HTTP/0.9", "HTTP/1.0"):
         return "HTTP/1.0"
     return None
 
 
 def _authority(request: Request) -> Authority | None:
-    """What the Host header names; None also where the request target names something else."""
+    """The host of the Host header; None if it is invalid or the request target names another."""
     host = parse_authority(request.environ.get("HTTP_HOST", ""), request.scheme)
-    # gunicorn keeps the target as it came, Werkzeug's server too.
+    # gunicorn and Werkzeug's server keep the target unchanged.
     target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "/"
     if target.startswith(("/", "*")):
         return host
-    # The absolute form, which clients send to proxies.
+    # The absolute form of a target, which clients send to proxies.
     scheme, _, rest = target.partition("://")
     scheme = scheme.lower()
     named = re.split("[/?#]", rest, maxsplit=1)[0]

@@ -1,7 +1,7 @@
 """Reads the images of a request from a form, a raw body or JSON, and its options.
 
 Images stay in memory; nothing of a request is ever written to a disk. Parsing makes copies, so
-large bodies share a budget, and what is no longer needed of a body is dropped at once.
+large bodies share a budget, and parts of a body that are no longer needed are freed at once.
 """
 
 import base64
@@ -24,7 +24,7 @@ from app.api.multipart import FORM, StrictFormDataParser, check_content_encoding
 from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
 
 LARGE_BYTES = 1_000_000
-# A request has a few fields. A body of empty lists takes 28 times its size once it is parsed.
+# A request has a few fields. A body of empty lists takes 28 times its size when it is parsed.
 MOST_STRUCTURE = 10_000  # brackets, braces, commas and colons
 LONGEST_FIELDS = 2_000_000  # characters of all names and texts beside the image
 
@@ -34,8 +34,8 @@ class InMemoryRequest(Request):
 
     @property  # type: ignore[misc]
     def max_content_length(self) -> int:  # type: ignore[override]
-        """Bytes a body may have, judged before it is read. The exact limit of an image is the
-        engine's."""
+        """Bytes a body may have, checked before it is read. The engine checks the exact limit of an
+        image."""
         if self.mimetype == FORM:
             return settings().max_form_bytes
         return settings().max_body_bytes
@@ -109,7 +109,7 @@ def read_pictures(
 
 
 def picture_from_json(request: Request, file_name: str | None) -> Picture:
-    """The picture of `{"image": base64 or data URI}`, whose text is dropped.
+    """The image of `{"image": base64 or data URI}`. Removes its text from the document.
 
     Raises NoImage or MalformedInput.
     """
@@ -171,7 +171,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
             f"the JSON body has more than {LONGEST_FIELDS:,} characters beside the image"
         )
     image = document.get("image")
-    if isinstance(image, str) and not image.isascii():  # it may take four times the memory
+    if isinstance(image, str) and not image.isascii():  # such text may take four times the memory
         raise MalformedInput("image is not valid base64")
     return document
 
@@ -182,7 +182,7 @@ def _whole_body(request: Request) -> bytes:
 
 @contextmanager
 def _parsing(request: Request) -> Iterator[None]:
-    """Wait until the body may be parsed, where it is large. Raises TookTooLong."""
+    """Wait until a large body may be parsed. Raises TookTooLong."""
     size = request.content_length or request.max_content_length or 0
     large = size > LARGE_BYTES
     with large_bodies().taken(size, deadline=deadline()) if large else nullcontext():
@@ -199,7 +199,7 @@ def _from_form(request: Request, file_name: str | None) -> list[Picture]:
         raise NoImage("the form has no file part named image")
     pictures = []
     for part in parts:
-        data = cast(io.BytesIO, part.stream).getvalue()  # which copies nothing
+        data = cast(io.BytesIO, part.stream).getvalue()  # does not copy
         pictures.append(Picture(data, stored_name(name_of_part(part) or file_name)))
         part.close()
     return pictures

@@ -173,7 +173,7 @@ def init_problems(app: Flask) -> None:
 
     @app.before_request
     def name_request() -> None:
-        # With the first byte of the request, where the server says when that was.
+        # app.server says when the first byte of the request arrived.
         g.began = request.environ.get("emotion.began", time.perf_counter())
         g.deadline = Deadline(g.began + settings().request_seconds)
         given = request.headers.get("X-Request-ID", "")

@@ -1,8 +1,8 @@
 """Rate limits: requests of each key, or of each address where no key is shown.
 
-Routes that need no key have a limit of their own, which is on by default; the files of the page
-may be asked for more often. /healthz, /readyz and what does not exist are never limited. Counters
-are in the memory of each worker, at most MOST_COUNTED of them, or in Redis for all workers.
+Routes that need no key have a limit of their own, which is on by default; it is higher for the
+files of the page. /healthz, /readyz and unknown routes are never limited. The counters are in the
+memory of each worker, at most MOST_COUNTED of them, or in Redis for all workers together.
 """
 
 import threading
@@ -25,11 +25,11 @@ IN_MEMORY = "memory://"
 UNLIMITED = {"/healthz", "/readyz"}
 PAGE_FILES = {"/", "/assets/<path:file_name>", "/docs/start.js", "/docs/assets/<path:file_name>"}
 PAGE_FILES_FACTOR = 10  # one page is a dozen files
-ALSO_PUBLIC = {"/metrics"}  # needs a right, and costs as much as /v1/models
+ALSO_LIMITED = {"/metrics"}  # needs a key, but is as expensive as the public /v1/models
 
 
 class BoundedMemoryStorage(MemoryStorage):
-    """Forgets the oldest counters rather than grow with the number of addresses."""
+    """Forgets the oldest counters, so that memory does not grow with the number of addresses."""
 
     STORAGE_SCHEME = ["bounded-memory"]
 
@@ -38,7 +38,7 @@ class BoundedMemoryStorage(MemoryStorage):
         self._room = threading.Lock()
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        # Expired counters are removed by a thread of the library's meanwhile.
+        # A thread of the library removes expired counters at the same time.
         with self._room, suppress(RuntimeError, StopIteration):
             while len(self.expirations) >= MOST_COUNTED:
                 self.clear(next(iter(self.expirations)))
@@ -116,11 +116,12 @@ def _is_page_file() -> bool:
 
 
 def _is_limited_by_address() -> bool:
-    """Everything public that is not named above: a new public route is limited unless it is."""
+    """Whether EMOTION_PUBLIC_RATE_LIMIT applies: to every public route except UNLIMITED and
+    PAGE_FILES, and to ALSO_LIMITED. A new public route is limited by default."""
     route = _route()
     if route is None or request.method == "OPTIONS" or route in UNLIMITED or _is_page_file():
         return False
-    return route in ALSO_PUBLIC or is_public()
+    return route in ALSO_LIMITED or is_public()
 
 
 def _client() -> str:

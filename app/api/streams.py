@@ -1,7 +1,7 @@
 """Limits how many responses are streamed at a time.
 
-A stream, such as a CSV export, holds a thread for as long as its client reads. Beyond the limit it
-is answered 503, so that slow readers cannot hold every thread.
+A stream, such as a CSV export, holds a thread for as long as its client reads. Further streams are
+answered with 503, so that slow clients cannot hold all threads.
 """
 
 import threading
@@ -16,7 +16,8 @@ MOST_STREAMS = SPARE_THREADS // 2
 
 
 def init_streams(app: Flask) -> None:
-    """After what counts and logs responses, so that it sees those that are refused."""
+    """Call it after init_metrics and init_log, so that they see the refusals: functions that run
+    after a request run in reverse order."""
     slots = threading.BoundedSemaphore(MOST_STREAMS)
 
     @app.after_request

@@ -12,13 +12,14 @@ from app.server.connection import Connection
 from app.server.log import log_fault, log_refusal
 from app.server.refusals import Refusal
 
-_FAULT = Refusal(500, "ServerFault", "something went wrong; the log has it")
+_FAULT = Refusal(500, "ServerFault", "something went wrong; the log names the fault")
 
 
 def answer(
     conn: Connection, application: Callable[..., Any], cfg: Any, *, stopping: bool
 ) -> tuple[bool, bool]:
-    """Returns (whether the connection can be used again, whether the response is whole)."""
+    """Answer the request. Return (whether the connection can be reused, whether the response is
+    complete)."""
     given = conn.outbox.given
     try:
         return _run(conn, application, cfg, stopping), True
@@ -29,7 +30,7 @@ def answer(
         return False, False
     except BaseException as error:
         log_fault(error)
-        # Once some of a response was sent, a reset alone can say that it is not whole.
+        # After a part of the response was sent, only a reset shows that it is incomplete.
         return False, conn.outbox.given == given and _send_refusal(conn, _FAULT)
 
 
@@ -42,8 +43,8 @@ def _send_refusal(conn: Connection, refusal: Refusal) -> bool:
 
 
 def _run(conn: Connection, application: Callable[..., Any], cfg: Any, stopping: bool) -> bool:
-    """Returns whether the connection can be used again. Raises OSError where the client is gone,
-    Refusal for malformed chunks, and what the application raises."""
+    """Return whether the connection can be reused. Raises OSError when the client is gone, Refusal
+    for malformed chunks, and whatever the application raises."""
     body, outbox = conn.body(), conn.outbox
     taken_for_socket = cast(socket.socket, outbox)
     response: Any
@@ -61,7 +62,7 @@ def _run(conn: Connection, application: Callable[..., Any], cfg: Any, stopping: 
         for piece in pieces:
             response.write(piece)
         if length is not None and response.sent < length:
-            raise RuntimeError("the response is shorter than it said")
+            raise RuntimeError("the response is shorter than its Content-Length")
         response.close()
     finally:
         if hasattr(pieces, "close"):

@@ -1,4 +1,5 @@
-"""What was received from a client and not used yet, and what is to be sent to it."""
+"""Buffers of a connection: received bytes that are not read yet, and bytes that are not sent
+yet."""
 
 import io
 import mmap
@@ -11,15 +12,15 @@ from typing import Any
 
 SMALL_PIECE = 4 * 1024
 LARGE_PIECE = 1024 * 1024
-# A stream waits for its client when so much of it is unsent.
+# Unsent bytes of a stream beyond which its thread waits for the client.
 STREAM_BYTES = 256 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _NO_RESET = struct.pack("ii", 0, 0)
 
 
 class Piece:
-    """Received bytes in memory of a fixed size. Large pieces are mapped, so that they are returned
-    to the system at once: the heap would keep them between what is still in use."""
+    """Received bytes in memory of a fixed size. Large pieces are mapped memory, which returns to
+    the system when it is freed; the heap would keep it."""
 
     def __init__(self, size: int) -> None:
         self._memory = mmap.mmap(-1, size) if size >= LARGE_PIECE else bytearray(size)
@@ -31,14 +32,14 @@ class Piece:
         return self._end - self._start
 
     def write(self, data: memoryview) -> int:
-        """Take as much of `data` as there is room for; returns how much."""
+        """Store as much of `data` as fits; return the number of bytes."""
         size = min(len(data), self._size - self._end)
         self._memory[self._end : self._end + size] = data[:size]
         self._end += size
         return size
 
     def readinto(self, buffer: memoryview) -> int:
-        """Move the first bytes into `buffer`; returns how many."""
+        """Move the first bytes into `buffer`; return the number of bytes."""
         size = min(len(buffer), len(self))
         buffer[:size] = memoryview(self._memory)[self._start : self._start + size]
         self._start += size
@@ -49,7 +50,7 @@ class Piece:
 
 
 class Inbox:
-    """Received bytes, which are freed as they are read."""
+    """Received bytes. Their memory is freed as they are read."""
 
     def __init__(self) -> None:
         self._pieces: deque[Piece] = deque()
@@ -65,7 +66,7 @@ class Inbox:
                 self._pieces.append(Piece(SMALL_PIECE if len(self._pieces) == 0 else LARGE_PIECE))
 
     def put_back(self, data: bytes) -> None:
-        """Return bytes that were read and belong to what follows."""
+        """Put bytes that were read too far back in front."""
         if data:
             piece = Piece(len(data))
             piece.write(memoryview(data))
@@ -73,7 +74,8 @@ class Inbox:
             self.size += len(data)
 
     def peek(self, size: int) -> bytes:
-        """At least the first `size` bytes, or all where there are fewer; they stay here."""
+        """Return at least the first `size` bytes, or all if there are fewer, without removing
+        them."""
         found = b""
         for piece in self._pieces:
             found += piece.peek()
@@ -82,7 +84,7 @@ class Inbox:
         return found
 
     def peeked(self) -> Iterator[bytes]:
-        """All bytes, which stay here."""
+        """Return all bytes, piece by piece, without removing them."""
         return (piece.peek() for piece in self._pieces)
 
     def readinto(self, buffer: memoryview) -> int:
@@ -95,12 +97,12 @@ class Inbox:
         return size
 
     def recv(self, size: int) -> bytes:
-        """At most `size` bytes, none at the end: what gunicorn's parser asks of a socket."""
+        """Read at most `size` bytes; b"" at the end. gunicorn's parser calls it as on a socket."""
         buffer = bytearray(min(size, self.size))
         return bytes(buffer[: self.readinto(memoryview(buffer))])
 
     def split(self, size: int) -> "Inbox":
-        """The next `size` bytes, which must be here, as an inbox of their own."""
+        """Move the first `size` bytes, which must have arrived, into another inbox."""
         front = Inbox()
         while self._pieces and size >= front.size + len(self._pieces[0]):
             piece = self._pieces.popleft()
@@ -117,7 +119,7 @@ class Inbox:
 
 
 class Body(io.RawIOBase):
-    """The body of a request, all of which was received: its bytes are freed as they are read."""
+    """The complete body of a request, as a file. Its memory is freed as it is read."""
 
     def __init__(self, content: Inbox) -> None:
         self._content = content
@@ -132,14 +134,14 @@ class Body(io.RawIOBase):
 class Outbox:
     """Sends without blocking and keeps what the socket does not take.
 
-    gunicorn's Response takes it for a socket. A response whose length is known is kept whole, for
-    the loop to send, so its thread is free at once. A stream has no end to keep: where too much of
-    it is unsent, its thread waits.
+    gunicorn's Response writes to it as to a socket. A response of known length is kept completely
+    until the loop has sent it, so its thread is free at once. The length of a stream is unknown, so
+    the thread of a stream waits while more than STREAM_BYTES are unsent.
     """
 
     def __init__(self, sock: socket.socket, wake: Callable[[], None]) -> None:
         self._sock = sock
-        self._wake = wake  # has the loop send, from any thread
+        self._wake = wake  # tells the loop to send; may be called by any thread
         self._pieces: deque[memoryview] = deque()
         self._changed = threading.Condition()
         self.size = 0
@@ -149,7 +151,7 @@ class Outbox:
         self.closed = False
 
     def sendall(self, data: bytes) -> None:
-        """Raises BrokenPipeError where the connection is gone."""
+        """Send or keep `data`. Raises BrokenPipeError when the connection is closed."""
         with self._changed:
             while self.streams and self.size > STREAM_BYTES and not self.closed:
                 self._wake()
@@ -168,20 +170,20 @@ class Outbox:
             self._changed.notify_all()
 
     def begin_stream(self) -> None:
-        """Mark the response as one whose length is not known. If this process dies, the connection
-        is reset: HTTP/1.0 has no other sign that a response is not whole."""
+        """Begin a response of unknown length. If this process dies, the system resets the
+        connection: HTTP/1.0 has no other sign of an incomplete response."""
         self.streams = True
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def end_stream(self) -> None:
-        """Mark the stream as whole once everything was sent."""
+        """Mark the stream as complete. Called when everything was sent."""
         if self.streams:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
             self.streams = False
 
     def close(self, *, reset: bool) -> None:
-        """Close the socket, with a reset where the client must see that the response is not whole.
-        A thread that is still writing gets BrokenPipeError."""
+        """Close the socket; `reset` shows the client that the response is incomplete. A thread
+        that is still writing gets BrokenPipeError."""
         with self._changed:
             self.closed = True
             self._pieces.clear()
@@ -200,7 +202,7 @@ class Outbox:
                 sent = self._sock.send(self._pieces[0])
             except BlockingIOError:
                 return
-            except OSError:  # the client is gone; what is left is for nobody
+            except OSError:  # the client is gone
                 self.closed = True
                 self._pieces.clear()
                 self.size = 0

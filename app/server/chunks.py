@@ -1,19 +1,19 @@
-"""Finds the end of a chunked body, so that a request is handled when all of it was received.
+"""Finds the end of a chunked body, so that a request is passed on when it is complete.
 
-gunicorn's parser decodes the body afterwards and alone decides whether it is well formed. Where
-this scanner sees something that cannot be right, it stops, and the parser says what is wrong.
+gunicorn's parser decodes the body afterwards and decides whether it is well formed. When this
+scanner meets malformed chunks, it reports the end, and the parser then finds the error.
 """
 
 import re
 
-LONGEST_LINE = 1_000  # of a chunk's size with its extensions, and of a trailer
+LONGEST_LINE = 1_000  # bytes of a chunk's size with its extensions, or of a trailer
 LONGEST_TRAILERS = 16_000
 SPARE_FRAMING = 64_000
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;|\r\n)")
 
 
 class TooMuchFraming(Exception):
-    """The chunks are so small that most of the body is their sizes."""
+    """The chunks are so small that their sizes are most of the body."""
 
 
 class ChunkScanner:
@@ -23,13 +23,13 @@ class ChunkScanner:
         self.data_bytes = 0
         self._framing_bytes = 0
         self._line = bytearray()
-        self._skip = 0  # bytes of the chunk at hand, and of the line break after it
+        self._skip = 0  # bytes left of the current chunk and its line break
         self._in_trailers = False
         self._trailer_bytes = 0
         self.ended = False
 
     def feed(self, data: bytes) -> bool:
-        """Returns whether the body has ended, or cannot be right. Raises TooMuchFraming."""
+        """Return whether the body has ended or is malformed. Raises TooMuchFraming."""
         position = 0
         while position < len(data) and not self.ended:
             if self._skip:

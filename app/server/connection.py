@@ -1,4 +1,4 @@
-"""One client's connection: the request that it sends, from its head to its whole body."""
+"""One client's connection, and the state of its current request."""
 
 import enum
 import socket
@@ -27,15 +27,15 @@ _DIGITS = frozenset("0123456789abcdefABCDEF")
 class State(enum.Enum):
     IDLE = "waits for a request"
     HEAD = "receives the head of a request"
-    BODY = "receives its body"
-    WORKING = "a thread answers it"
-    SENDING = "the response is sent"
-    CLOSING = "discards what still comes, so that the client can read the response"
-    CLOSED = "is gone"
+    BODY = "receives the body of a request"
+    WORKING = "a thread answers the request"
+    SENDING = "the loop sends the response"
+    CLOSING = "discards further input, so that the client can read the response"
+    CLOSED = "closed"
 
 
 class Connection:
-    """Belongs to the worker's loop, except for `body` and `outbox` while a thread answers."""
+    """Used by the loop only, except that a thread that answers uses `body` and `outbox`."""
 
     def __init__(
         self, sock: socket.socket, client: Any, server: Any, wake: Callable[["Connection"], None]
@@ -46,38 +46,37 @@ class Connection:
         self.inbox = Inbox()
         self.outbox = Outbox(sock, lambda: wake(self))
         self.state = State.IDLE
-        self.deadline = 0.0  # of the state, by time.monotonic()
-        self.events = 0  # that the poller waits for
-        self.held = 0  # bytes that count towards the worker's limit
-        self.since = time.monotonic()  # the first byte of the request, or the last response
+        self.deadline = 0.0  # of the current state, on the clock of time.monotonic
+        self.events = 0  # the selector events that the loop waits for
+        self.held = 0  # bytes counted towards the worker's `buffer_bytes`
+        self.since = time.monotonic()  # when the request began, or when the last response was sent
         self.request: Any = None  # gunicorn.http.message.Request
         self.keep = False
         self.refused = False
-        self.confirmed_before: int | None = None  # when its rate was last measured
+        self.confirmed_before: int | None = None  # `bytes_confirmed` at the last measurement
         self._unreader = SocketUnreader(cast(socket.socket, self.inbox))
         self._requests = 0
         self._scanner: ChunkScanner | None = None
         self._length = 0
         self._limit = 0
-        self._body_bytes = 0  # that left the inbox for the thread
+        self._body_bytes = 0  # of the body that the thread has taken from the inbox
 
     @property
     def bytes_confirmed(self) -> int:
-        """Of all responses, bytes that the client's system has received."""
+        """Bytes of all responses that the client's system has acknowledged."""
         return self.outbox.sent - unconfirmed_bytes(self.sock)
 
     def took_at_least(self, wanted: float) -> bool:
-        """Whether the client took so many bytes of a response since its rate was last measured;
-        False while nothing is sent."""
+        """Whether the client took `wanted` bytes since the last measurement. False without one."""
         before = self.confirmed_before
         return before is not None and self.bytes_confirmed - before >= wanted
 
     @property
     def nothing_follows(self) -> bool:
-        """Whether nothing came after the request that was answered."""
+        """Whether the client has sent nothing after the request that was answered."""
         try:
             return not self.inbox.size and not self.sock.recv(1, socket.MSG_PEEK)
-        except OSError:  # nothing is here, or the client is gone
+        except OSError:  # nothing has arrived, or the client is gone
             return True
 
     @property
@@ -85,14 +84,14 @@ class Connection:
         return self.inbox.size + self._body_bytes + self.outbox.size
 
     def read_head(self, cfg: Any, limit_of: Callable[[str], int]) -> bool:
-        """Parse the head of the next request if it is here. `limit_of` says how many bytes a body
-        of some Content-Type may have.
+        """Parse the head of the next request; return False while it is incomplete.
 
+        `limit_of` returns the largest number of bytes of a body, given its Content-Type.
         Raises Refusal.
         """
         start = self.inbox.peek(HEAD_BYTES)
         end = start.find(b"\r\n\r\n", 0, HEAD_BYTES)
-        # The parser refuses lines that end otherwise, rather than wait for the end of the head.
+        # A line that ends with a bare LF: parse at once, because the parser refuses it.
         bare = end < 0 and start.count(b"\n") != start.count(b"\r\n")
         if end < 0 and not bare and len(start) < HEAD_BYTES:
             return False
@@ -121,7 +120,7 @@ class Connection:
         return True
 
     def receive(self, data: memoryview) -> None:
-        """Keep bytes that came. Raises Refusal for a body that grows beyond what it may have."""
+        """Store received bytes. Raises Refusal for a body beyond its limit."""
         self.inbox.add(data)
         if self.request is not None:
             self._scan(bytes(data) if self._scanner else b"")
@@ -134,13 +133,15 @@ class Connection:
 
     @property
     def expects_continue(self) -> bool:
-        """Whether the client waits for a word before it sends the body; says so once."""
+        """Whether the client waits for `100 Continue`. True at most once for a request."""
         expects, self.request._expected_100_continue = self.request._expected_100_continue, False
         return bool(expects)
 
     def body(self) -> Body:
-        """The body, which is here; called once, by the thread. Raises Refusal for chunks that are
-        malformed."""
+        """Take the body, all of which has arrived, out of the inbox. Called once, by the thread.
+
+        Raises Refusal for malformed chunks.
+        """
         if self._scanner is None:
             self._body_bytes = self._length
             return Body(self.inbox.split(self._length))
@@ -157,7 +158,7 @@ class Connection:
         return Body(decoded)
 
     def end_request(self) -> None:
-        """Forget the request, whose response is in the outbox or sent."""
+        """Forget the request. Its response is in the outbox or was sent."""
         self.request = None
         self.confirmed_before = None
         self._scanner = None
@@ -175,6 +176,6 @@ class Connection:
 
 
 def _check_percents(target: str) -> None:
-    """RFC 3986, section 2.1."""
+    """Raise Refusal for a % without two hexadecimal digits (RFC 3986, section 2.1)."""
     if any(not _DIGITS.issuperset(part[:2]) or len(part) < 2 for part in target.split("%")[1:]):
         raise _BAD_PERCENT

@@ -1,4 +1,4 @@
-"""What the server logs of a client's mistake: the kind of fault, and nothing that it sent."""
+"""Log records of the server: the kind of a fault, and nothing that a client sent."""
 
 import logging
 import traceback
@@ -8,8 +8,8 @@ log = logging.getLogger("app.server")
 
 
 class KindsOnly(logging.Filter):
-    """Takes out of gunicorn's own messages what may be a client's: request lines, headers,
-    addresses. Meant for worker processes that have started, whose faults are all of requests."""
+    """Removes from gunicorn's own records what a client may have sent: request lines, headers,
+    addresses. For running workers only: it would also remove the reason of a failed start."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.WARNING:
@@ -25,16 +25,16 @@ class KindsOnly(logging.Filter):
 
 
 def log_refusal(kind: str, status: int) -> None:
-    """The one line about a request that the server itself refused."""
+    """Log a request that the server itself refused."""
     log.warning("request refused", extra={"kind": kind, "status": status})
 
 
 def log_fault(error: BaseException) -> None:
-    """A fault of this service, without the error's message, which may quote the client."""
+    """Log a fault of the server, without the message of the error, which may quote the client."""
     extra = {"kind": type(error).__name__, "where": _frames(error.__traceback__)}
     log.error("server fault", extra=extra)
 
 
 def _frames(found: TracebackType | None) -> str:
-    """Source lines only: no values."""
+    """The source lines of a traceback, without values."""
     return "".join(traceback.format_tb(found))

@@ -1,4 +1,4 @@
-"""The event loop of a worker: which connections are open, and what each of them waits for."""
+"""The event loop of a worker: accepts connections and waits until one of them is ready."""
 
 import errno
 import selectors
@@ -19,24 +19,24 @@ STOP_IDLE_SECONDS = 2.0
 RECEIVE_BYTES = 256 * 1024
 TRIM_SECONDS = 10.0
 TRIM_BYTES = 64_000_000
-PAUSE_SECONDS = 0.1  # before more connections are accepted where there is no room for them
-# Who makes room for a new connection: those in the first of these states before the others.
+PAUSE_SECONDS = 0.1  # without accepting connections, when there is no room for them
+# Connections in these states are closed to make room for a new one, in this order.
 EVICTED = (State.CLOSING, State.IDLE, State.HEAD, State.BODY, State.SENDING)
-# What `accept` says where the system has no room for a connection.
+# Errors of `accept` when the system has no room for a connection.
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class EventLoop(ThreadWorker):
-    """Accepts connections, tells its subclass what is ready, and never waits for one of them. With
-    `worker_connections` open, the oldest that are silent make room for a new one.
+    """Accepts connections and calls its subclass when one is ready; it never blocks on a client.
+    When `worker_connections` are open, a new connection replaces the oldest ones: see EVICTED.
 
-    glibc keeps what large images took in an arena for each thread, a gigabyte after some hundred
-    images. Here threads share two arenas, and free memory is returned every TRIM_SECONDS and after
-    TRIM_BYTES of requests: limits on what glibc keeps would do that at each image and cost a tenth
-    of its time.
+    glibc keeps freed memory in an arena of each thread, which adds up to a gigabyte after some
+    hundred large images. Here all threads share two arenas, and free memory is returned to the
+    system every TRIM_SECONDS and after TRIM_BYTES of requests. glibc's own limits would return it
+    after each image, which costs a tenth of the image's time.
     """
 
-    _accepting: bool  # ThreadWorker's
+    _accepting: bool  # set by ThreadWorker
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -45,7 +45,7 @@ class EventLoop(ThreadWorker):
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._swept = 0.0
         self._trimmed = 0.0
-        self._freed = 0  # bytes since then
+        self._freed = 0  # bytes of requests that ended since free memory was last returned
         self._accept_again = 0.0
 
     def init_process(self) -> None:
@@ -74,7 +74,7 @@ class EventLoop(ThreadWorker):
             sock.close()
 
     def _turn(self) -> None:
-        """Everything that is due now."""
+        """Wait for events once, and do everything that is due."""
         self.notify()
         now = time.monotonic()
         if self.alive:
@@ -90,7 +90,7 @@ class EventLoop(ThreadWorker):
     # Connections
 
     def accept(self, listener: Any) -> None:
-        """Called by the loop when a client waits."""
+        """Called by the loop when a client connects."""
         if len(self._connections) >= self.worker_connections:
             self._evict()
         if len(self._connections) >= self.worker_connections:
@@ -98,7 +98,7 @@ class EventLoop(ThreadWorker):
             return
         try:
             sock, client = listener.accept()
-        except OSError as error:  # another worker was quicker, or the client is gone already
+        except OSError as error:  # another worker accepted it, or the client is gone
             if error.errno in NO_ROOM:
                 log_fault(error)
                 self._evict()
@@ -108,10 +108,10 @@ class EventLoop(ThreadWorker):
         conn = Connection(sock, client, listener.getsockname(), self._wake)
         conn.deadline = time.monotonic() + SILENT_SECONDS
         self._connections[conn] = None
-        self._guarded(self._receive, conn)  # the request is often here already
+        self._guarded(self._receive, conn)  # the request has often arrived already
 
     def _evict(self) -> None:
-        """Close the oldest of those that nobody is at work for, some at a time."""
+        """Close the oldest connections that no thread works for, 5 % of all at a time."""
         wanted = max(1, self.worker_connections // 20)
         for state in EVICTED:
             for conn in self._in_state(state)[:wanted]:
@@ -133,7 +133,7 @@ class EventLoop(ThreadWorker):
         conn.events = events
 
     def _ready(self, conn: Connection, _file: Any) -> None:
-        """Called by the loop when there is something to receive, or room to send."""
+        """Called by the loop when the socket can be read or written."""
         if conn.state is State.CLOSED:
             return
         if conn.events == selectors.EVENT_WRITE:
@@ -143,7 +143,7 @@ class EventLoop(ThreadWorker):
             self._guarded(self._receive, conn)
 
     def _guarded(self, step: Callable[[Connection], None], conn: Connection) -> None:
-        """Go on with one connection: whatever goes wrong with it, the others are served."""
+        """Call `step` for one connection. An error ends this connection and no other."""
         try:
             step(conn)
         except Refusal as refusal:
@@ -164,15 +164,15 @@ class EventLoop(ThreadWorker):
         self._account(conn)
 
     def _receive(self, conn: Connection) -> None:
-        """Go on where there is something to receive. Raises Refusal."""
+        """Receive what has arrived. Raises Refusal."""
         raise NotImplementedError
 
     def _progress(self, conn: Connection) -> None:
-        """Go on where some of the response was sent. Raises Refusal."""
+        """Continue after a part of the response was sent. Raises Refusal."""
         raise NotImplementedError
 
     def _refuse(self, conn: Connection, refusal: Refusal) -> None:
-        """Answer by `refusal` and close."""
+        """Answer with `refusal` and close the connection."""
         raise NotImplementedError
 
     def _sweep(self, now: float) -> None:
@@ -180,9 +180,9 @@ class EventLoop(ThreadWorker):
         raise NotImplementedError
 
     def _account(self, conn: Connection) -> None:
-        """Count what a connection holds."""
+        """Count the bytes that a connection holds."""
         raise NotImplementedError
 
     def _wake(self, conn: Connection) -> None:
-        """Have the loop send what a stream has; called by its thread."""
+        """Let the loop send the unsent part of a stream; called by the thread of the stream."""
         raise NotImplementedError

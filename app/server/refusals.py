@@ -1,4 +1,4 @@
-"""Requests that the server refuses before the application sees them, as problem documents."""
+"""Responses to requests that the server refuses itself, as problem documents (RFC 9457)."""
 
 import http
 import json
@@ -13,7 +13,7 @@ RETRY_AFTER_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Exception):
-    """`kind` is for the log; `detail` is for the client and holds nothing that it sent."""
+    """`kind` is for the log. `detail` is for the client, and quotes nothing that it sent."""
 
     status: int
     kind: str
@@ -44,12 +44,12 @@ class Refusal(Exception):
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-# Everything else that gunicorn's parser finds is a 400.
+# Any other error of gunicorn's parser is answered with 400.
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.LimitRequestLine, 414, "the first line of the request is too long"),
     (errors.LimitRequestHeaders, 431, "the headers of the request are too long or too many"),
     (errors.ExpectationFailed, 417, "the header Expect can be 100-continue only"),
-    (errors.ObsoleteFolding, 400, "a header goes on in the next line"),
+    (errors.ObsoleteFolding, 400, "a header continues on the next line"),
     (errors.InvalidHeaderName, 400, "a header's name is malformed"),
     (errors.InvalidHeader, 400, "a header is malformed or contradicts another"),
     (errors.InvalidRequestMethod, 400, "the method of the request is malformed"),
@@ -63,7 +63,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """What to answer to a request that gunicorn's parser finds malformed."""
+    """The response to an error of gunicorn's parser."""
     for kind, status, detail in _STATUS:
         if isinstance(error, kind):
             return Refusal(status, type(error).__name__, detail)
@@ -75,7 +75,7 @@ def too_large(limit: int) -> Refusal:
 
 
 def premature_end() -> Refusal:
-    return Refusal(400, "PrematureEnd", "the request ended before it was whole")
+    return Refusal(400, "PrematureEnd", "the request ended before it was complete")
 
 
 def too_slow() -> Refusal:

@@ -1,4 +1,4 @@
-"""What the server asks of the operating system."""
+"""Calls of the operating system and the C library."""
 
 import contextlib
 import ctypes
@@ -8,13 +8,13 @@ import socket
 import struct
 import termios
 
-SPARE_FILES = 100  # that are no connections: database, models, pipes
+SPARE_FILES = 100  # open files besides connections: database, models, pipes
 ARENAS = 2
-_M_ARENA_MAX = -8  # of mallopt, malloc.h
+_M_ARENA_MAX = -8  # a parameter of mallopt: see malloc.h
 
 
 def limit_arenas() -> None:
-    """Have all threads share a few arenas of glibc: each keeps what large images took in it."""
+    """Let all threads share a few arenas of glibc, because each arena keeps freed memory."""
     _c("mallopt", _M_ARENA_MAX, ARENAS)
 
 
@@ -23,8 +23,8 @@ def return_free_memory() -> None:
 
 
 def enough_files(connections: int) -> int:
-    """How many of `connections` this process can have open, once its limit of open files has been
-    raised as far as it may be."""
+    """Raise the limit of open files as far as needed and allowed. Return how many of `connections`
+    this process can then have open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + SPARE_FILES
     if soft < wanted:
@@ -35,7 +35,7 @@ def enough_files(connections: int) -> int:
 
 
 def unconfirmed_bytes(sock: socket.socket) -> int:
-    """Bytes that were given to a TCP socket and that the other side has not confirmed."""
+    """Bytes in the send buffer of a TCP socket that the other side has not acknowledged."""
     answer = bytearray(4)
     with contextlib.suppress(OSError):
         fcntl.ioctl(sock, termios.TIOCOUTQ, answer)
@@ -43,6 +43,6 @@ def unconfirmed_bytes(sock: socket.socket) -> int:
 
 
 def _c(name: str, *arguments: int) -> None:
-    """Call the C library, where it has that."""
+    """Call a function of the C library, if it has that function."""
     if function := getattr(ctypes.CDLL(None), name, None):
         function(*arguments)

@@ -1,4 +1,4 @@
-"""Handles requests in the event loop, and limits what they take: seconds, bytes, memory."""
+"""Handles requests in the event loop, and limits their time and memory."""
 
 import contextlib
 import selectors
@@ -14,18 +14,23 @@ from app.server.refusals import Refusal, out_of_memory, premature_end, too_slow
 GRACE_SECONDS = 5.0
 HEAD_SECONDS = 10.0
 CLOSING_SECONDS = 2.0
-# A client that takes fewer bytes a second of a response, over `seconds`, is cut off.
+# Bytes a second: a client that takes a response more slowly over `seconds` is cut off.
 LEAST_RATE = 4_000
 RECEIVING = (State.HEAD, State.BODY)
 
 
 class Worker(EventLoop):
-    """A request has `seconds` from its first byte to be received, and GRACE_SECONDS more to be
-    answered. Sending the response has no such limit, but a client that takes nothing of it, or too
-    little, for `seconds` is cut off, by a reset: what it has is not whole.
+    """Receives requests, passes them to threads and sends responses, within limits.
 
-    All requests that are being received or answered and all responses that are being sent may hold
-    `buffer_bytes` together. Beyond that, the request that held the most for the longest is refused.
+    A request must be received within `seconds` of its first byte, and answered within GRACE_SECONDS
+    more. Sending the response has no limit of its own, but a client that takes less than LEAST_RATE
+    bytes a second over `seconds` is cut off with a reset, so that it sees an incomplete response.
+
+    All requests that are received or answered and all responses that are sent may hold
+    `buffer_bytes` together. Beyond that, the connection with the largest product of bytes and time
+    is cut off: a request with 503, a response with a reset.
+
+    docker/gunicorn.conf.py sets the class attributes from the settings.
     """
 
     seconds = 30.0
@@ -56,7 +61,7 @@ class Worker(EventLoop):
             raise premature_end()
 
     def _advance(self, conn: Connection) -> None:
-        """Go on with a request as far as it was received. Raises Refusal."""
+        """Advance the state of a request by what was received. Raises Refusal."""
         now = time.monotonic()
         if conn.state is State.IDLE and conn.inbox.size:
             conn.state, conn.since = State.HEAD, now
@@ -93,7 +98,7 @@ class Worker(EventLoop):
         self.method_queue.defer(self._finish, conn, keep, whole)
 
     def _finish(self, conn: Connection, keep: bool, whole: bool) -> None:
-        """Called by the loop when a thread is done with a request."""
+        """Called by the loop when a thread has answered a request."""
         conn.end_request()
         conn.keep = keep
         if conn.state is State.CLOSED:
@@ -106,7 +111,7 @@ class Worker(EventLoop):
     # Sending
 
     def _wake(self, conn: Connection) -> None:
-        """Called by a thread whose stream waits for its client."""
+        """Called by a thread that waits until the client takes more of a stream."""
         self.method_queue.defer(self._send_stream, conn)
 
     def _send_stream(self, conn: Connection) -> None:
@@ -115,7 +120,7 @@ class Worker(EventLoop):
             self._account(conn)
 
     def _progress(self, conn: Connection) -> None:
-        """Go on where the response was sent, or wait for the client to take more of it."""
+        """Wait until the client takes more of the response, or end it when all of it was sent."""
         if conn.outbox.closed:
             self._drop(conn)
         elif conn.state is State.WORKING and conn.request is not None:
@@ -141,7 +146,8 @@ class Worker(EventLoop):
         if not conn.refused and conn.nothing_follows:
             self._drop(conn)
             return
-        # Closed at once, unread input would have the client lose the response (RFC 9112, 9.6).
+        # If the socket were closed at once, unread input would reset the connection, and the client
+        # could lose the response (RFC 9112, 9.6).
         conn.state, conn.deadline = State.CLOSING, now + CLOSING_SECONDS
         conn.inbox.clear()
         with contextlib.suppress(OSError):
@@ -149,20 +155,20 @@ class Worker(EventLoop):
         self._watch(conn, selectors.EVENT_READ)
 
     def _measure(self, conn: Connection) -> None:
-        """From now on the client has `seconds` to take enough of the response."""
+        """Give the client `seconds` from now to take enough of the response."""
         conn.confirmed_before = conn.bytes_confirmed
         conn.deadline = time.monotonic() + self.seconds
 
     # Limits
 
     def _sweep(self, now: float) -> None:
-        """What is too slow ends, once a second."""
+        """End what is too slow; called once a second."""
         for conn in list(self._connections):
             if conn.state is State.CLOSED:
-                continue  # it made room for another just now
+                continue  # closed during this sweep to free memory
             streams = conn.state is State.WORKING and conn.outbox.streams
             if streams and (conn.confirmed_before is None or not conn.outbox.size):
-                self._measure(conn)  # it has begun, or the client waits for the application
+                self._measure(conn)  # the stream has begun, or the client waits for the application
             if now < conn.deadline:
                 continue
             if conn.took_at_least(LEAST_RATE * self.seconds):
@@ -174,7 +180,7 @@ class Worker(EventLoop):
                 self._drop(conn, reset=conn.state in (State.SENDING, State.WORKING))
 
     def _account(self, conn: Connection) -> None:
-        """Count what a connection holds, and make room where all together hold too much."""
+        """Count the bytes of a connection, and free memory when all together hold too many."""
         held = 0 if conn.state is State.CLOSED else conn.bytes_held
         self._held += held - conn.held
         self._freed += max(0, conn.held - held)

@@ -1,8 +1,7 @@
-"""Why the database cannot be used, in words for the operator.
+"""Explains to the operator why the database cannot be used.
 
-`explain` finds the cause of a driver's error, `sentence` says it together with the driver's own
-message, and `FaultLog` writes it to the log without repeating it for every request. Clients see
-none of this.
+`explain` finds the cause of a driver's error, `sentence` joins it with the driver's own message,
+and `FaultLog` logs it without repeating it for every request. Clients see none of this.
 """
 
 import logging
@@ -16,7 +15,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 60.0  # between two log lines of a cause that lasts
-RETURN_SECONDS = 5.0  # the same where the database worked in between
+RETURN_SECONDS = 5.0  # the same if the database worked in between
 LONGEST_MESSAGE = 300  # characters of the driver's message
 
 
@@ -118,7 +117,7 @@ _SQLSTATES = {
     "XX": OTHER,
     "08": UNREACHABLE,
 }
-# libpq gives no code where it could not connect, only a text.
+# libpq gives only a text, no code, when it cannot connect.
 _TEXTS = {
     "did not answer in time": UNRESPONSIVE,
     "password": PASSWORD,
@@ -140,8 +139,7 @@ _TEXTS = {
 
 
 def explain(error: BaseException) -> Cause | None:
-    """The cause of a driver's error; None where the statement or its values are at fault, and not
-    the database."""
+    """The cause of a driver's error; None when the fault is in the statement or its values."""
     if isinstance(error, sqlite3.Error):
         return _explain_sqlite(error)
     if sqlstate := getattr(error, "sqlstate", None):
@@ -164,7 +162,7 @@ def _explain_sqlite(error: sqlite3.Error) -> Cause | None:
 
 
 def sentence(cause: Cause, error: BaseException, password: str | None = None) -> str:
-    """The cause, what to do, and what the driver says: without SQL, its values or the password."""
+    """The cause, what to do, and the driver's message, without SQL, values and the password."""
     message = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
     message = " ".join(message.partition("\nLINE ")[0].split())
     if password:
@@ -175,25 +173,25 @@ def sentence(cause: Cause, error: BaseException, password: str | None = None) ->
 
 
 class FaultLog:
-    """Logs what is wrong with the database: an ERROR at each new cause, then one a minute with the
+    """Logs what is wrong with the database: an ERROR for each new cause, then one a minute with the
     number of failures since, and an INFO when the database works again.
 
-    A cause that was met while writing is over when something was written: where the disk is full,
-    reading goes on.
+    A failure of a write ends only with a successful write, because reads still succeed when the
+    disk is full.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._failing: set[bool] = set()  # `write` of the transactions that failed
+        self._failing: set[bool] = set()  # True: writes fail; False: reads fail
         self._logged: dict[Cause, float] = {}
         self._quiet_until: dict[Cause, float] = {}
         self._unsaid: dict[Cause, int] = {}
 
     def failed(self, cause: Cause, text: str, *, write: bool) -> None:
-        """`text`: the sentence for the operator."""
+        """Log a failure, or count it. `text` is the sentence for the operator."""
         now = time.monotonic()
         with self._lock:
-            # Some tables may be there: that one of them can be read does not end the cause.
+            # Some tables may exist, so a successful read does not end this cause.
             self._failing.add(write or cause is NOT_MIGRATED)
             if now < self._quiet_until.get(cause, -math.inf):
                 self._unsaid[cause] = self._unsaid.get(cause, 0) + 1
@@ -205,7 +203,7 @@ class FaultLog:
         log.error("%s%s", text, f"; {unsaid} more failures before" if unsaid else "", extra=extra)
 
     def worked(self, *, write: bool) -> None:
-        """Called after each transaction that ended well."""
+        """Note that a transaction succeeded; called after each one."""
         if not self._failing:  # read without the lock: almost every transaction ends here
             return
         with self._lock:

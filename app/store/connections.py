@@ -1,9 +1,9 @@
-"""What every connection and every transaction of our engine is told before it is used.
+"""Settings and time limits of every connection and every transaction of the engine.
 
-A transaction says by execution options what it is: READ or WRITE, and how long it waits for locks.
-The deadline of the request at hand, `flask.g.deadline`, limits everything else: waiting for a
-connection, waiting for locks, and the time of each query. Outside of requests there is no deadline,
-and only waiting for locks is limited.
+The execution options of a transaction say whether it is READ or WRITE and may limit how long it
+waits for locks. The deadline of the current request, `flask.g.deadline`, limits everything: waiting
+for a connection, waiting for locks, and each query. Outside of requests there is no deadline, and
+only the wait for locks is limited.
 """
 
 import math
@@ -15,7 +15,7 @@ from flask import current_app, g, has_app_context, has_request_context
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from app.deadline import NEVER, Deadline
+from app.deadline import NEVER, TOO_LATE, Deadline
 from app.errors import StoreUnavailable, TookTooLong
 from app.store import causes
 from app.store.causes import FaultLog
@@ -25,21 +25,20 @@ LOCK_SECONDS = "lock_seconds"
 COMMAND_LOCK_SECONDS = 30.0
 COMMAND_CONNECT_SECONDS = 10.0
 AWAY = "the database is away or not ready"
-TOO_LATE = "the request was not answered in time: try again"
-MEASURED_SECONDS = 0.05  # a lock is given up so much before or after the deadline
-STEPS_A_LOOK = 200_000  # of SQLite's virtual machine, some milliseconds
-CLEAN_UP_SECONDS = 0.5  # after a failed request, for the removal of what it left
-FEWEST_CONNECT_SECONDS = 2  # libpq waits no shorter
+TIMER_SECONDS = 0.05  # a lock timeout may end so long before the deadline
+STEPS_A_CHECK = 200_000  # of SQLite's virtual machine between two checks: some milliseconds
+CLEAN_UP_SECONDS = 0.5  # for a failed request to remove what it left
+LEAST_CONNECT_SECONDS = 2  # the shortest timeout of libpq
 
 
 def current_deadline() -> Deadline:
-    """The deadline of the request at hand; NEVER outside of requests."""
+    """The deadline of the current request; NEVER outside of requests."""
     deadline: Deadline = g.get("deadline", NEVER) if has_app_context() else NEVER
     return deadline
 
 
 def renew_deadline() -> None:
-    """Give the next part of a streamed answer the whole time of a request."""
+    """Give the next part of a streamed response the full time of a request."""
     if "deadline" in g:
         g.deadline = Deadline.after(current_app.extensions["settings"].request_seconds)
 
@@ -64,7 +63,7 @@ def fault_log() -> FaultLog:
 
 
 def prepare_engine(engine: Engine) -> None:
-    """Attach everything here to an engine of the service."""
+    """Install these settings and limits on an engine of the service."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -77,7 +76,7 @@ def prepare_engine(engine: Engine) -> None:
 
 
 def set_lock_timeout(connection: Any, seconds: float) -> None:
-    """Of a connection of sqlite3."""
+    """Set how long a connection of sqlite3 waits for locks."""
     connection.execute(f"PRAGMA busy_timeout = {math.ceil(max(seconds, 0) * 1000)}")
 
 
@@ -94,14 +93,14 @@ def _lock_seconds(connection: Connection | None = None) -> float:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver begins a transaction before writes only; `_begin_sqlite` does for reads too.
     connection.isolation_level = None
-    # First the lock timeout: switching to WAL itself needs a moment alone.
+    # The lock timeout comes first: switching to WAL needs a short exclusive lock.
     set_lock_timeout(connection, _lock_seconds())
     # Readers and one writer at a time do not block each other.
     connection.execute("PRAGMA journal_mode = WAL")
     # 201 means committed: NORMAL could lose the last commits when the power goes.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    # Overwrite what is erased with zeros.
+    # Overwrite erased data with zeros.
     connection.execute("PRAGMA secure_delete = ON")
 
 
@@ -110,13 +109,13 @@ def _begin_sqlite(connection: Connection) -> None:
     deadline.check()
     mode = connection.get_execution_options().get(MODE)
     driver: Any = connection.connection.dbapi_connection
-    # The connection comes from the pool: set what the transaction before may have set.
+    # The connection comes from the pool: replace what the previous transaction has set.
     set_lock_timeout(driver, _lock_seconds(connection))
     driver.execute(f"PRAGMA query_only = {int(mode == READ)}")
-    look = None if deadline is NEVER else lambda: deadline.left() <= 0
-    driver.set_progress_handler(look, STEPS_A_LOOK)
-    # A transaction that reads and then writes fails, without waiting, where another one wrote in
-    # between: so one that will write takes the write lock at once.
+    is_late = None if deadline is NEVER else lambda: deadline.left() <= 0
+    driver.set_progress_handler(is_late, STEPS_A_CHECK)
+    # A transaction that reads and then writes fails at once if another one wrote in between, so a
+    # transaction that writes takes the write lock when it begins.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == WRITE else "BEGIN")
 
 
@@ -129,7 +128,7 @@ def _connect_postgresql(_dialect: Any, _record: Any, args: Any, parameters: dict
     deadline = current_deadline()
     deadline.check()
     limit = float(parameters.get("connect_timeout", COMMAND_CONNECT_SECONDS))  # of the URL
-    seconds = max(FEWEST_CONNECT_SECONDS, int(min(limit, deadline.left())))
+    seconds = max(LEAST_CONNECT_SECONDS, int(min(limit, deadline.left())))
     parameters = {**parameters, "connect_timeout": seconds}
     connection = BoundedConnection.connect(*args, **parameters)
     connection.until = lambda: current_deadline().until
@@ -165,14 +164,14 @@ def _check_deadline(*_arguments: Any) -> None:
 
 
 def _translate_error(context: ExceptionContext) -> None:
-    """Turn what is wrong with the database into an error of the domain and tell the operator."""
+    """Raise an error of the domain for a driver's error, and tell the operator the cause."""
     error = context.original_exception
     if context.is_pre_ping or (cause := causes.explain(error)) is None:
-        return  # the pool is about to replace a connection that was cut, or the mistake is ours
+        return  # the pool replaces a connection that was cut, or the fault is in our statement
     options = context.connection.get_execution_options() if context.connection else {}
     if cause is causes.READ_ONLY and options.get(MODE) == READ:
         raise RuntimeError("a read transaction must not write") from error
-    late = current_deadline().left() < MEASURED_SECONDS
+    late = current_deadline().left() < TIMER_SECONDS
     if cause is causes.TOO_SLOW and late:
         raise TookTooLong(TOO_LATE) from error
     password = context.engine.url.password if context.engine else None

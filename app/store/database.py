@@ -1,4 +1,4 @@
-"""The database of the service: where it is, and the engine that connects to it."""
+"""Connects the application to its database: its URL, its file and its engine."""
 
 import os
 import threading
@@ -17,19 +17,18 @@ from app.store.wal import WalCleaner
 
 KEPT_CONNECTIONS = 4
 SPARE_CONNECTIONS = 1  # for the thread of WalCleaner
-POOL_SECONDS = 1.0  # for a connection of another thread, which nobody should need
+POOL_SECONDS = 1.0  # to wait for a free connection: never needed, see `init_database`
 SQLITE = "sqlite:///"
 
 _making = threading.Lock()
 
 
 def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -> None:
-    """Bind the tables and the migrations to `app`, with at most so many connections, of which a
-    few are kept open once they are needed. Connects to nothing yet.
+    """Bind the tables and the migrations to `app`. Connects to nothing yet.
 
-    `connections` must be the number of threads that use the database: then none waits for another
-    one's connection. Raises ValueError for a URL that is neither a SQLite file's nor PostgreSQL's,
-    and for a folder that cannot be made.
+    `connections` must be the number of threads that use the database, so that no thread waits for
+    a connection; up to KEPT_CONNECTIONS of them stay open. Raises ValueError for a URL that is
+    neither of a SQLite file nor of PostgreSQL, and for a folder that cannot be made.
     """
     app.config["SQLALCHEMY_DATABASE_URI"] = _database_url(url)
     kept = min(connections, KEPT_CONNECTIONS)
@@ -61,15 +60,15 @@ def _database_url(text: str) -> URL:
         path = text.removeprefix(SQLITE)
         if path in (text, "", ":memory:"):
             raise ValueError("a SQLite database is a file: sqlite:///<path>")
-        # The path as it stands: it may hold any of the characters that mean something in a URL.
-        # Relative to where the service is started, as a shell would read it.
+        # The path is taken literally: it may contain any character that has a meaning in a URL.
+        # A relative path starts at the folder in which the service is started.
         file = Path(path).resolve()
         _make_private_folder(file.parent)
         return URL.create("sqlite", database=str(file))
     try:
         url = make_url(text)
         float(str(url.query.get("connect_timeout", 0)))
-    except (ArgumentError, ValueError) as error:  # ValueError of what is no number
+    except (ArgumentError, ValueError) as error:  # ValueError: not a number
         raise ValueError("it is no database URL") from error
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValueError("it must be sqlite:///<path> or postgresql://…")
@@ -77,7 +76,7 @@ def _database_url(text: str) -> URL:
 
 
 def _make_private_folder(folder: Path) -> None:
-    """With all that is missing above it, for its owner only. One that is there stays as it is."""
+    """Make a missing folder, and missing folders above it, with mode 0700. Raises ValueError."""
     try:
         for path in (*reversed(folder.parents), folder):
             if not path.is_dir():
@@ -87,8 +86,8 @@ def _make_private_folder(folder: Path) -> None:
 
 
 def _make_private_file(_dialect: Any, _record: Any, args: list[str], _parameters: Any) -> None:
-    """Make a database file that its owner alone can read. SQLite gives its log the same mode."""
-    # O_EXCL, and one thread at a time: to close a file that SQLite has open in this process would
-    # end SQLite's locks on it (POSIX).
-    with _making, suppress(OSError):  # it is there, or SQLite itself says what is wrong
+    """Make a missing database file with mode 0600. SQLite gives its log the same mode."""
+    # O_EXCL, and one thread at a time: if this closed a file that SQLite has open in this process,
+    # SQLite would lose its locks on it (POSIX).
+    with _making, suppress(OSError):  # it exists, or SQLite itself reports the error
         os.close(os.open(args[0], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

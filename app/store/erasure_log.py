@@ -1,4 +1,4 @@
-"""Log which images were erased: their ids and nothing else."""
+"""Logs the ids of erased images."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ RUNS_A_LINE = 100
 
 
 def log_erased(ids: Sequence[int]) -> None:
-    """`ids` in ascending order."""
+    """Log erased images. `ids` must be in ascending order."""
     for text in _ranges(ids):
         log.info("images %s are erased", text)
 
 
 def _ranges(ids: Sequence[int]) -> Iterator[str]:
-    """Compress ascending `ids` to runs such as "3–7, 9", in texts of the length of a log line."""
+    """Compress ascending `ids` to runs such as "3–7, 9", up to RUNS_A_LINE runs per text."""
     runs: list[list[int]] = []
     for id_ in ids:
         if runs and runs[-1][1] == id_ - 1:

@@ -1,4 +1,4 @@
-"""Keep files and rows of kept images consistent, whatever fails in between.
+"""Keeps files and rows of kept images consistent, whatever fails in between.
 
 Every file is known to the database for as long as it exists: an image's row names it, or a row of
 `file_removals` schedules its removal.
@@ -28,8 +28,8 @@ from app.store.transactions import read_transaction, write_transaction
 
 log = logging.getLogger(__name__)
 
-# For a save between its two commits, and for the process that removes a file. Being slower is safe:
-# the save then fails, and a file is removed twice.
+# The time for a save between its two commits, and for the process that removes a file. Exceeding it
+# is safe: such a save fails, and two processes may remove the same file.
 LEASE = timedelta(seconds=60)
 REMOVED_AT_ONCE = 2_000
 LOOKED_UP_AT_ONCE = 500
@@ -37,8 +37,8 @@ LOOKED_UP_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A file whose image is about to be committed. `digest`: see PictureFolder.write. Its removal
-    is scheduled for `due_at`."""
+    """A file whose image is about to be committed. Its removal is scheduled for `due_at`. `digest`:
+    see PictureFolder.write."""
 
     name: str
     digest: str | None
@@ -74,8 +74,8 @@ def _schedule_new_name(due_at: datetime) -> str:
 
 @contextmanager
 def removed_on_error(file: KeptFile | None) -> Iterator[None]:
-    """Remove the file when the block raises. For use within the transaction, before its commit:
-    no look into the database is needed to know that the image is not stored."""
+    """Remove the file when the block raises. For use within the transaction: before the commit it
+    is certain that the image is not stored."""
     try:
         yield
     except BaseException:
@@ -85,14 +85,14 @@ def removed_on_error(file: KeptFile | None) -> Iterator[None]:
 
 
 def withdraw_removal(file: KeptFile) -> None:
-    """To be called in the transaction that inserts the image. Raises StoreUnavailable where the
-    removal was begun already, because saving took longer than the lease."""
+    """Withdraw the scheduled removal, in the transaction that inserts the image. Raises
+    StoreUnavailable when the removal has begun because saving took longer than the lease."""
     if not _withdraw(file.name, file.due_at):
         raise StoreUnavailable("saving took too long: the kept image was given up")
 
 
 def _withdraw(name: str, due_at: datetime) -> bool:
-    # Whoever begins to remove the file changes `due_at` first.
+    # A process that removes the file changes `due_at` first.
     scheduled = (FileRemovalRow.name == name, FileRemovalRow.due_at == due_at)
     withdrawn = delete(FileRemovalRow).where(*scheduled).returning(FileRemovalRow.name)
     return db.session.scalar(withdrawn) is not None
@@ -101,7 +101,7 @@ def _withdraw(name: str, due_at: datetime) -> bool:
 def _discard(name: str, due_at: datetime) -> None:
     try:
         with time_to_clean_up(), write_transaction():
-            # Where the commit's outcome is unknown, this tells it: a commit withdraws the removal.
+            # If the outcome of the commit is unknown, this decides: a commit withdraws the removal.
             if _withdraw(name, due_at) and not pictures().remove([name]):
                 raise StoreUnavailable("the file of a kept image cannot be removed")
     except EmotionError as error:
@@ -111,7 +111,7 @@ def _discard(name: str, due_at: datetime) -> None:
 def schedule_removals(image_ids: Mapping[str, int]) -> None:
     """Schedule the removal of erased images' files, given {name: id of the image}, in the
     transaction that deletes the images."""
-    due_at = datetime.now(UTC) + LEASE  # the erasing process comes first
+    due_at = datetime.now(UTC) + LEASE  # until then the erasing process removes them
     rows = [
         {"name": name, "image_id": image_id, "due_at": due_at}
         for name, image_id in image_ids.items()
@@ -121,7 +121,7 @@ def schedule_removals(image_ids: Mapping[str, int]) -> None:
 
 
 def is_being_erased(image_id: int) -> bool:
-    """Whether the image is erased and its file is not yet. To be called within a transaction."""
+    """Whether the image is erased and its file not yet removed. Call it within a transaction."""
     scheduled = select(FileRemovalRow.name).where(FileRemovalRow.image_id == image_id)
     return db.session.scalar(scheduled.limit(1)) is not None
 
@@ -148,7 +148,7 @@ def remove_due() -> int:
 
 
 def _remove(condition: ColumnElement[bool]) -> tuple[int, int]:
-    """Carry out scheduled removals; return how many were and were not."""
+    """Carry out scheduled removals; return the numbers of removed and of failed ones."""
     gone = failed = 0
     last = ""
     while True:
@@ -160,7 +160,7 @@ def _remove(condition: ColumnElement[bool]) -> tuple[int, int]:
             return gone, failed
         last = names[-1]
         with write_transaction():
-            # From here on a save that is still at work cannot withdraw the removal.
+            # From here on a save that is still in progress cannot withdraw the removal.
             leased = update(FileRemovalRow).values(due_at=datetime.now(UTC) + LEASE)
             leased = leased.where(FileRemovalRow.name.in_(names), condition)
             names = db.session.scalars(leased.returning(FileRemovalRow.name)).all()
@@ -174,19 +174,19 @@ def _forget(removed: set[str]) -> None:
     try:
         with write_transaction():
             db.session.execute(delete(FileRemovalRow).where(FileRemovalRow.name.in_(removed)))
-    except EmotionError as error:  # the files are gone, so trying again does no harm
-        log.warning("removals of files that are done stay scheduled: %s", error)
+    except EmotionError as error:  # the files are gone, so repeating the removal is harmless
+        log.warning("removals of files stay scheduled although they are done: %s", error)
 
 
 def remove_strays() -> int:
-    """Search the folder for this database's files that it does not know, as after a backup of the
-    database was restored, remove them, and return their number. Raises StoreUnavailable."""
+    """Remove files of this database that it does not know, and return their number. There are such
+    files after a backup of the database was restored. Raises StoreUnavailable."""
     with read_transaction():
         mark = db.session.scalars(select(StoreRow.mark)).one()
     found = pictures().marked(mark)
     removed = 0
     while names := list(islice(found, LOOKED_UP_AT_ONCE)):
-        # The names are looked up after they were found: a file is never older than its first row.
+        # Names are looked up after their files were found: the row is always older than the file.
         strays = set(names) - _known(names)
         gone = pictures().remove(strays)
         removed += len(gone)

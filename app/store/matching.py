@@ -123,8 +123,8 @@ def _conditions(
 
 
 def _equivalent_names(name: str | None) -> list[str] | None:
-    """The forms in which `name` may be stored. New names are in form C; older ones were stored as
-    the client sent them, which from macOS is form D. Most names have one form."""
+    """The forms in which `name` may be stored. New names are in form C. Older ones are stored as
+    clients sent them: clients on macOS send form D. Most names have a single form."""
     if name is None:
         return None
     forms = (normalized_name(name), unicodedata.normalize("NFD", name), name)

@@ -18,7 +18,7 @@ def downgrade(revision: str) -> None:
 
 def _config() -> Config:
     config = Config()
-    # Alembic takes % for the beginning of a variable.
+    # Alembic reads % as the beginning of a variable.
     folder = str(current_app.extensions["migrations"]).replace("%", "%%")
     config.set_main_option("script_location", folder)
     return config

@@ -1,4 +1,4 @@
-"""The folder of kept images: one file per image, plain or encrypted.
+"""Reads and writes the folder of kept images: one file per image, plain or encrypted.
 
 This module knows files only. app.store.kept_images knows which of them belong to stored images.
 """
@@ -31,8 +31,8 @@ _NAME = re.compile(r"[0-9a-f]{32}")
 
 
 def random_digits() -> str:
-    """20 hexadecimal digits, with which the name of a new file begins. It ends with the mark of its
-    database, 12 digits."""
+    """The first 20 hexadecimal digits of the name of a new file. The last 12 are the mark of its
+    database."""
     return secrets.token_hex(10)
 
 
@@ -73,11 +73,11 @@ class PictureFolder:
         return digest
 
     def read(self, name: str, digest: str | None) -> bytes:
-        """The image in a file. `digest` is what `write` returned: a plain file is served only if it
-        is unchanged, and where an encrypted file belongs a plain one is refused.
+        """Return the image in a file. `digest` is what `write` returned: a plain file must be
+        unchanged, and must not be in the place of an encrypted one.
 
-        Raises NotFound where there is no file, and StoreUnavailable where it cannot be read, is
-        not the file that was written, or needs another key.
+        Raises NotFound when there is no file, and StoreUnavailable when it cannot be read, is not
+        the file that was written, or needs another key.
         """
         try:
             data = _read_regular(self._path(name))
@@ -99,7 +99,7 @@ class PictureFolder:
             raise StoreUnavailable("the kept image cannot be decrypted with this key") from error
 
     def remove(self, names: Iterable[str]) -> set[str]:
-        """Remove files, durably, and return the names that are gone now. Failures are logged."""
+        """Remove files durably. Return the names of those that no longer exist; log failures."""
         gone: set[str] = set()
         for name in names:
             try:
@@ -118,10 +118,10 @@ class PictureFolder:
         return gone
 
     def marked(self, mark: str) -> Iterator[str]:
-        """Names of files that a database with this `mark` had written more than an hour ago.
+        """Yield the names of files that the database with this `mark` wrote more than an hour ago.
 
-        Everything else is skipped, since it may be the operator's: other names, symbolic links,
-        files in linked folders, and files of another owner.
+        Anything else may belong to the operator and is skipped: other names, symbolic links, files
+        in linked folders, and files of another owner.
         """
         until = time.time() - STRAY_SECONDS
         for folder in _entries(self._folder):
@@ -150,7 +150,7 @@ def pictures() -> PictureFolder:
 
 
 def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
-    """Entries of a folder, read one by one. A missing folder has none. Raises StoreUnavailable."""
+    """Yield the entries of a folder; a missing one has none. Raises StoreUnavailable."""
     try:
         with os.scandir(folder) as entries:
             yield from entries
@@ -161,7 +161,7 @@ def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
 
 
 def _read_regular(path: Path) -> bytes:
-    """Raises OSError for anything but a regular file; never waits for a named pipe."""
+    """Read a regular file. Raises OSError for anything else; never waits for a named pipe."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(file, "rb") as opened:
         if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -170,7 +170,7 @@ def _read_regular(path: Path) -> bytes:
 
 
 def _sync(folder: Path) -> None:
-    """Make changes of names in a folder durable."""
+    """Make additions and removals of files in a folder durable."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -60,8 +60,8 @@ def save(analysis: Analysis, retry: Retry | None = None, picture: bytes | None =
     """Commit an analysis, whole or not at all, and return it with its id. `picture`, the image's
     file, is kept beside it where the operator asked for that.
 
-    Raises AlreadyKept where `retry` is of a request whose analysis is stored already, KeyReused
-    where its key came with another request, and StoreUnavailable.
+    Raises AlreadyKept when the analysis of the same request is stored already, KeyReused when the
+    key of `retry` was used for another request, and StoreUnavailable.
     """
     with kept_file(picture) as file, write_transaction(), removed_on_error(file):
         image_id = insert_analysis(analysis, retry, file)
@@ -73,25 +73,26 @@ def save(analysis: Analysis, retry: Retry | None = None, picture: bytes | None =
 
 
 def clean_up() -> None:
-    """Do what earlier processes left to do, if the database answers. For the start of a worker."""
+    """Finish the work of processes that have ended, if the database answers. For the start of a
+    worker."""
     _tidy_up(remove_due, forget_old)
 
 
 def _tidy_up(*steps: Callable[[], object]) -> None:
-    """Do work that is due now and then. A failure is logged only: what the caller did is committed,
-    and the work is tried again later."""
+    """Do maintenance work. A failure is only logged: the caller's own work is committed already,
+    and the maintenance is tried again later."""
     try:
         for step in steps:
             step()
     except Exception as error:
-        log.warning("work that is due now and then failed, and is tried again later: %s", error)
+        log.warning("maintenance of the database failed and is tried again later: %s", error)
 
 
 def erase(image_id: int) -> None:
     """Erase an image and all that belongs to it, its file included.
 
-    Raises NotFound. Raises StoreUnavailable where the file cannot be removed; then the image is
-    erased, and calling this again tries to remove the file again.
+    Raises NotFound. Raises StoreUnavailable when the file cannot be removed; the image is erased
+    then, and calling this again tries to remove the file again.
     """
     with write_transaction():
         subtract([ImageRow.id == image_id])
@@ -107,7 +108,7 @@ def erase(image_id: int) -> None:
 def erase_matching(filters: Filters) -> int:
     """Erase all images that match, all or none of them, and return their number.
 
-    Raises StoreUnavailable as `erase` does, also for a file that an earlier erasure left.
+    Raises StoreUnavailable as `erase` does, also for a file that an earlier erasure did not remove.
     """
     with write_transaction():
         hold_mark()  # first, so that all that follows sees what it will erase
@@ -134,7 +135,7 @@ def _delete(conditions: Sequence[ColumnElement[bool]]) -> list[int]:
 
 
 def find(image_id: int) -> Analysis | None:
-    """The stored analysis, or None where there is no such image."""
+    """The stored analysis, or None if there is no image with this id."""
     with read_transaction():
         row = db.session.get(ImageRow, image_id, options=[_WHOLE_IMAGE])
     return None if row is None else _analysis(row)
@@ -148,8 +149,8 @@ def get(image_id: int) -> Analysis:
 
 
 def picture(image_id: int) -> bytes:
-    """The file of an image as the client sent it. Raises NotFound where there is no such image or
-    its file is not kept, and StoreUnavailable where the file cannot be served."""
+    """The file of an image as the client sent it. Raises NotFound when the image does not exist or
+    its file is not kept, and StoreUnavailable when the file cannot be served."""
     with read_transaction():
         row = db.session.execute(
             select(ImageRow.picture_file, ImageRow.picture_sha256).where(ImageRow.id == image_id)
@@ -217,13 +218,13 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
 def all_faces(filters: Filters, *, batch: int = 200) -> Iterator[FoundFace]:
     """Every face that matches, those of the newest image first, in constant memory.
 
-    Each page is a transaction that has ended before its faces are yielded, so a slow reader holds
-    back neither an erasure nor the clean-up of the database. Faces that are stored from the first
-    page to the last appear exactly once; faces that are saved or erased meanwhile may be missing.
+    Each page is a transaction of its own that ends before its faces are yielded, so a slow reader
+    does not delay erasures or maintenance. Faces that are stored during the whole iteration appear
+    exactly once; faces that are saved or erased meanwhile may be missing.
     """
     cursor = None
     while True:
-        renew_deadline()  # of each page: the whole may take longer than a request
+        renew_deadline()  # for each page: all pages may take longer than a request
         page = page_of_faces(filters, size=batch, cursor=cursor)
         yield from page.items
         if (cursor := page.next_cursor) is None:

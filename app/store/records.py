@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 def normalized_name(name: str) -> str:
-    """`name` in the form that names are stored in: Unicode normalization form C."""
+    """`name` in the form in which names are stored: Unicode normalization form C."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -1,8 +1,8 @@
 """Idempotency records: which image a request with an Idempotency-Key made.
 
-The record is written in the transaction that stores the image. All records of a key have the same
-fingerprint, that of the whole request: the first image to be stored claims the key for its request.
-A repeated request finds either the whole answer or nothing.
+The record is written in the transaction that stores the image. All records of a key have the
+fingerprint of one whole request: the first image that is stored claims the key for its request. A
+repeated request finds either the whole answer or nothing.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from app.store.tables import RetryRow, db
 from app.store.transactions import read_transaction, write_transaction
 
 KEPT = timedelta(days=1)
-LOCK_SECONDS = 0.1  # of forgetting, which the next one can do as well
+LOCK_SECONDS = 0.1  # to wait for locks in `forget_old`; a later call can do its work
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def remember(connection: Connection, retry: Retry, image_id: int) -> None:
     """Write the record in the transaction that stores the image, after the image's row. Raises
     AlreadyKept, or KeyReused where another request has claimed the key."""
     if connection.dialect.name == "postgresql":
-        # One request of a key at a time until its commit. SQLite has one writer at a time anyway.
+        # One transaction per key at a time, until its commit. SQLite has one writer at a time
+        # anyway.
         connection.execute(select(func.pg_advisory_xact_lock(_lock_number(retry))))
     now = datetime.now(UTC)
     of_key = (RetryRow.caller == retry.caller, RetryRow.key == retry.key)
@@ -82,7 +83,7 @@ def _key_reused() -> KeyReused:
 
 
 def _lock_number(retry: Retry) -> int:
-    """A signed 64-bit number per caller and key."""
+    """A signed 64-bit number for the caller and the key."""
     digest = hashlib.sha256(repr((retry.caller, retry.key)).encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
 

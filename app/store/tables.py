@@ -174,7 +174,7 @@ class MarkRow(Base):
 
 
 class StoreRow(Base):
-    """One row: the random mark by which the file names of kept images tell their database."""
+    """A single row with the random mark of this database, which names of kept files end with."""
 
     __tablename__ = "store"
 
@@ -182,8 +182,8 @@ class StoreRow(Base):
 
 
 class FileRemovalRow(Base):
-    """A file of a kept image that is to be removed from `due_at` on: that of the erased image
-    `image_id`, or one whose image was not committed in time. See app.store.kept_images."""
+    """A file of a kept image that will be removed from `due_at` on. `image_id` is its erased image,
+    or null if its image was not committed. See app.store.kept_images."""
 
     __tablename__ = "file_removals"
     __table_args__ = (Index(None, "due_at"),)

@@ -27,7 +27,7 @@ from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, Image
 from app.store.transactions import write_transaction
 
 MOST_AT_ONCE = 10_000
-LOCK_SECONDS = 0.1  # of adding; where it fails, a later request tries again
+LOCK_SECONDS = 0.1  # to wait for locks when adding; a later request tries again
 
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 

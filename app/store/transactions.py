@@ -1,7 +1,7 @@
-"""The two kinds of transactions, in which every query runs.
+"""The two kinds of transactions in which every query runs.
 
-Both end with their block: no connection and no snapshot is held while an answer is sent. The
-request's deadline limits both (see connections.py).
+Both end with their block, so no connection and no snapshot is held while a response is sent. The
+deadline of the request limits both (see connections.py).
 """
 
 from collections.abc import Iterator
@@ -42,10 +42,10 @@ def read_transaction() -> Iterator[None]:
 def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
     """Commit what the block did; whatever it raises, keep nothing of it.
 
-    Waits for locks until the request's deadline, or for `lock_seconds` where these are given. What
-    is not ready for COMMIT by the deadline is rolled back.
+    Waits for locks until the request's deadline, or for `lock_seconds` if given. A transaction that
+    is not ready for COMMIT at the deadline is rolled back.
 
-    Raises StoreUnavailable, TookTooLong after the deadline, and OutcomeUnknown where the connection
+    Raises StoreUnavailable, TookTooLong after the deadline, and OutcomeUnknown when the connection
     was lost during COMMIT.
     """
     options: dict[str, object] = {MODE: WRITE}
@@ -60,8 +60,9 @@ def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
         except StoreUnavailable as error:
             if error.connection_lost:
                 raise OutcomeUnknown(
-                    "the database was lost while it committed, so whether the request was kept is "
-                    "not known: send it again with the same Idempotency-Key, or look for it"
+                    "the connection to the database was lost during the commit, so the request may "
+                    "have been stored or not: send it again with the same Idempotency-Key, or look "
+                    "for its result"
                 ) from error
             raise
 
@@ -71,7 +72,7 @@ def _transaction(options: dict[str, object]) -> Iterator[None]:
     session = db.session()
     if session.info.get(_OPEN):
         raise RuntimeError("a transaction within another one")
-    session.rollback()  # of queries outside of transactions, as tests make them
+    session.rollback()  # ends queries outside of transactions, which tests make
     session.info[_OPEN] = True
     try:
         session.connection(execution_options=options)

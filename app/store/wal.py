@@ -1,10 +1,10 @@
-"""Removing what was erased from SQLite's write-ahead log.
+"""Removes erased rows from SQLite's write-ahead log.
 
-The log keeps erased pages as they were before, until it is copied into the database file (where
-SQLite overwrites what is erased) and emptied. That is tried right after an erasure. It fails while
-another connection reads an older state: then a thread of this process tries every second. A process
-may end before that, so every worker also tries at its start and now and then, and `retention run`
-does.
+The log keeps the old content of erased pages until it is copied into the database file, where
+SQLite overwrites erased data, and emptied. The service tries that right after an erasure. It fails
+while another connection reads an older state; then a thread of this process tries again every
+second. A process may end before it succeeds, so each worker also empties the log at its start and
+every IDLE_SECONDS, and so does `retention run`.
 """
 
 import logging
@@ -21,11 +21,11 @@ from app.store.connections import current_deadline, set_lock_timeout
 
 log = logging.getLogger(__name__)
 
-# How long readers are waited for. Nobody can write meanwhile, so it is short.
+# How long a try waits for readers. Writers must wait meanwhile, so it is short.
 FIRST_SECONDS = 0.25
 AGAIN_SECONDS = 0.05
 PAUSE_SECONDS = 1.0  # between two tries of an erasure of this process
-IDLE_SECONDS = 30.0  # the same for those of processes that have ended
+IDLE_SECONDS = 30.0  # between two tries for erasures of processes that have ended
 
 
 class WalCleaner:
@@ -36,8 +36,8 @@ class WalCleaner:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._erased = 0  # how many erasures there were
-        self._removed = 0  # how many of these are no longer in the log
+        self._erased = 0  # erasures of this process
+        self._removed = 0  # of these, erasures whose rows are no longer in the log
         self.on_change: Callable[[int], None] = lambda _pending: None
         self._engine = engine
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class WalCleaner:
         return self._erased - self._removed
 
     def start(self) -> None:
-        """Begin the background thread, which also removes what ended processes have left. Call it
+        """Start the background thread, which also removes what ended processes have left. Call it
         in each worker, after the fork."""
         with self._lock:
             if self._thread is None and self._engine.dialect.name == "sqlite":
@@ -58,8 +58,8 @@ class WalCleaner:
                 self._thread.start()
 
     def clean(self) -> bool:
-        """Empty the log after an erasure was committed, now or in the background; whether it is
-        empty now. Call it outside of transactions. Raises nothing."""
+        """Empty the log after an erasure was committed, now or else in the background. Return
+        whether it is empty now. Call it outside of transactions. Raises nothing."""
         if self._engine.dialect.name != "sqlite":
             return True
         with self._lock:
@@ -67,7 +67,9 @@ class WalCleaner:
         if self._empty(min(FIRST_SECONDS, current_deadline().left())):
             return True
         self.on_change(self.pending)
-        log.warning("erased rows are in the write-ahead log until nobody reads an older state")
+        log.warning(
+            "erased rows stay in the write-ahead log while a connection reads an older state"
+        )
         self.start()
         self._wake.set()
         return False
@@ -84,7 +86,7 @@ class WalCleaner:
             self._wake.clear()
 
     def _empty(self, lock_seconds: float) -> bool:
-        """Whether everything that was erased before this call is out of the log."""
+        """Try to empty the log. Return whether all rows erased before this call are out of it."""
         erased = self._erased
         with self._emptying:
             empty = not self._size() or self._checkpoint(lock_seconds)
@@ -96,7 +98,7 @@ class WalCleaner:
 
     def _checkpoint(self, lock_seconds: float) -> bool:
         try:
-            # Past SQLAlchemy, which would begin a transaction.
+            # Not through SQLAlchemy, which would begin a transaction.
             connection = self._engine.raw_connection()
             try:
                 set_lock_timeout(connection.driver_connection, lock_seconds)
@@ -110,7 +112,7 @@ class WalCleaner:
         return not busy
 
     def _size(self) -> int:
-        """Bytes of the log: 0 where it is empty or gone."""
+        """Bytes of the log; 0 if it is empty or does not exist."""
         try:
             return Path(f"{self._engine.url.database}-wal").stat().st_size
         except OSError:

@@ -1,19 +1,19 @@
-"""The sizes that HEVC and AV1 streams announce, read without decoding.
+"""Reads the sizes in the headers of HEVC and AV1 streams, without decoding.
 
-A HEIC or AVIF file states the size of an image beside the compressed stream, and the stream states
-it again. Decoders allocate memory for the stream's own size, so both must be known.
+A HEIC or AVIF file states the size of an image, and the compressed stream states it again. Decoders
+allocate memory for the size in the stream, so both must be checked.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MOST_UNITS = 10_000  # NAL units or OBUs of an item
+MOST_UNITS = 10_000  # NAL units or OBUs in an item
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSize:
-    """The largest width and height that a stream announces (0 if none), and its `pictures` and
-    `slices`, each of which may cost as much as the whole image."""
+    """The largest width and height in the headers of a stream (0 if none), and the numbers of its
+    coded pictures and slices. Each of these may take as long to decode as the whole image."""
 
     width: int = 0
     height: int = 0
@@ -30,7 +30,7 @@ class StreamSize:
 
 
 class Bits:
-    """Reads bits, most significant first. Raises ValueError behind the end."""
+    """Reads bits, most significant first. Raises ValueError after the end of the data."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "big")
@@ -58,12 +58,12 @@ class Bits:
 
 _SPS = 33
 _SLICES = range(32)
-_HEADER_BYTES = 512  # of a parameter set, as far as its size
+_HEADER_BYTES = 512  # enough of a parameter set to reach its size
 
 
 def hevc_configuration(body: bytes) -> tuple[StreamSize, int]:
-    """(what the parameter sets of a box hvcC announce, bytes of the length before each NAL unit in
-    the items). Raises ValueError."""
+    """Return the sizes in the parameter sets of a box hvcC, and the number of bytes of the length
+    field before each NAL unit of the items. Raises ValueError."""
     if len(body) < 23:
         raise ValueError("its hvcC box is too short")
     size, at = StreamSize(), 23
@@ -80,7 +80,7 @@ def hevc_configuration(body: bytes) -> tuple[StreamSize, int]:
 
 
 def hevc_item(data: bytes, length_bytes: int) -> StreamSize:
-    """What the NAL units of an item announce. Raises ValueError."""
+    """The sizes in the NAL units of an item. Raises ValueError."""
     size, at = StreamSize(), 0
     for _ in range(MOST_UNITS):
         if at + length_bytes > len(data):
@@ -98,7 +98,7 @@ def _nal_unit(data: bytes) -> StreamSize:
         first = data[2] >> 7  # first_slice_segment_in_pic_flag
         return StreamSize(pictures=first, slices=1)
     if kind == _SPS:
-        # Without the bytes that keep start codes out of the data.
+        # Without emulation prevention bytes, which keep start codes out of the data.
         return _sps(Bits(data[2:_HEADER_BYTES].replace(b"\0\0\3", b"\0\0")))
     return StreamSize()
 
@@ -122,12 +122,12 @@ def _sps(bits: Bits) -> StreamSize:
 # ---------------------------------------------------------------- AV1
 
 _SEQUENCE, _FRAME_HEADER, _FRAME = 1, 3, 6
-_SELECT = 2  # the frame header decides
+_SELECT = 2  # the value is in the frame header
 
 
 @dataclass(slots=True)
 class _Sequence:
-    """What of an AV1 sequence header a frame header needs to be read."""
+    """The fields of an AV1 sequence header that are needed to read a frame header."""
 
     reduced: bool
     width_bits: int
@@ -141,9 +141,10 @@ class _Sequence:
 
 
 def av1_stream(data: bytes) -> StreamSize:
-    """What the OBUs of an item or a box av1C announce. Raises ValueError.
+    """The sizes in the OBUs of an item or of a box av1C.
 
-    Raises it too for frames that announce a size of their own, which no still image needs.
+    Raises ValueError, also for frames with another size than the sequence, which no still image
+    has.
     """
     size = StreamSize()
     sequence: _Sequence | None = None
@@ -153,7 +154,7 @@ def av1_stream(data: bytes) -> StreamSize:
             size += announced
         elif kind in (_FRAME_HEADER, _FRAME):
             if sequence is None or _resizes(sequence, Bits(body[:64])):
-                raise ValueError("a frame of its stream has a size of its own")
+                raise ValueError("a frame has another size than its sequence")
             size += StreamSize(pictures=1, slices=1)
     return size
 
@@ -213,7 +214,7 @@ def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
 
 
 def _operating_points(bits: Bits) -> tuple[bool, bool, int]:
-    """Read the part of a sequence header about time: (decoder_model_info_present_flag,
+    """Read the timing fields of a sequence header. Return (decoder_model_info_present_flag,
     equal_picture_interval, bits of a presentation time)."""
     model = equal_interval = False
     delay_bits = presentation_bits = 0
@@ -238,7 +239,7 @@ def _operating_points(bits: Bits) -> tuple[bool, bool, int]:
 
 
 def _resizes(sequence: _Sequence, bits: Bits) -> bool:
-    """Whether a frame header announces another size than the sequence header."""
+    """Whether a frame header has another size than the sequence header."""
     if sequence.reduced or bits.flag():  # show_existing_frame
         return False
     kind, shown = bits.read(2), bits.flag()
@@ -246,7 +247,7 @@ def _resizes(sequence: _Sequence, bits: Bits) -> bool:
         bits.read(sequence.presentation_bits)
     if not shown:
         bits.read(1)
-    if kind == 3:  # a switch frame always does
+    if kind == 3:  # a switch frame always has one
         return True
     if not (kind == 0 and shown):
         bits.read(1)

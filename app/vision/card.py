@@ -213,8 +213,8 @@ def classifier_folders(models_dir: Path) -> list[Path]:
 
 
 def kind_of(kind: object) -> str:
-    """The kind of a model whose card says `kind`: a classifier unless it is another known one, so
-    that a broken card is listed, too."""
+    """The kind of a model whose card has `kind`. Unknown values count as a classifier, so that a
+    model with a broken card is listed too."""
     return kind if kind in (DETECTOR, SINGLE_SHOT) else CLASSIFIER
 
 
@@ -228,7 +228,7 @@ def _load(schema: Schema, document: Any) -> dict[str, Any]:
 
 
 def _shortened(messages: object) -> str:
-    """What a schema found, at a length that an answer and a line of the log can have."""
+    """The errors of a schema, cut to a length that fits into a response and a log line."""
     text = json.dumps(messages)
     return text if len(text) <= MAX_PROBLEM else f"{text[: MAX_PROBLEM - 1]}…"
 

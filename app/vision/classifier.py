@@ -70,8 +70,8 @@ class Classifier:
         box_scale: float = 1.0,
         deadline: Deadline = NEVER,
     ) -> list[dict[str, float]]:
-        """One {emotion: probability} for each box, in the card's order of labels. Raises what
-        `deadline` and `predict` raise."""
+        """One {emotion: probability} for each box, in the card's order of labels. Raises
+        TookTooLong and ModelUnavailable."""
         if not boxes:
             return []
         crops = self.preprocess(image_gray, boxes, box_scale=box_scale, deadline=deadline)

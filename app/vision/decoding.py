@@ -1,8 +1,8 @@
-"""Opens image files with Pillow's readers and says what is wrong with those that cannot be read.
+"""Opens image files with Pillow's readers and gives the reason when a file cannot be read.
 
 Pillow knows the size before it decodes and says when a file is cut short; OpenCV would return an
-image that is grey from the cut on. Each reader is called by itself: `Image.open` would try to load
-all plugins and drop the reason for which a file is refused.
+image that is grey from the cut on. The reader of the file's type is called directly: `Image.open`
+would load all plugins and lose the reason why a file is refused.
 """
 
 import io
@@ -33,13 +33,13 @@ from app.vision.heif import read_primary_image
 from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end
 from app.vision.structure import FrugalFile, check_jpeg, check_tiff, check_webp, exif_orientation
 
-# Compressed texts beside the pixels, which nothing here uses, must take little memory.
+# Limit the memory for compressed texts of a PNG, which the service does not use.
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
 # Pillow's warnings about damaged files contain numbers from the file, and Python keeps the text of
-# every warning for ever. Damage that matters is raised.
+# each new warning for ever. Damage that matters is raised as an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# One thread for each image: requests run side by side. Other images of a file are not needed.
+# One thread per image, because requests run in parallel. Other images in the file are not needed.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pillow_heif.options.DECODE_THREADS = 1
 pillow_heif.options.THUMBNAILS = False
@@ -71,7 +71,7 @@ _UPRIGHT = {
 }
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
-# What Pillow's readers raise on bytes that are no whole image (the errors have no common base).
+# What Pillow's readers raise for damaged or incomplete files (the errors have no common base).
 _DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -85,7 +85,7 @@ _DECODE_ERRORS = (
     struct.error,
     zlib.error,
 )
-# How Pillow's messages about features begin that a reader does not know.
+# The beginnings of Pillow's messages about features that it does not support.
 _UNSUPPORTED = re.compile(
     r"unsupported|cannot handle|unknown (pixel mode|data organization|filter|raw mode)"
     r"|not supported|conversion from .* not supported",
@@ -107,11 +107,12 @@ class OpenedImage:
 
 
 def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
-    """Raises the errors of `read_primary_image`; call within `translated_errors`."""
+    """Open a file without decoding its pixels. Call within `translated_errors`, which turns its
+    errors into those of the domain."""
     if kind in _ISO_MEDIA:
         primary = read_primary_image(data, kind, max_pixels)
         if kind == "AVIF":
-            # The still image of a file that is a sequence too.
+            # Let Pillow read the still image of a file that also holds a sequence.
             data = data[:8] + data[8:12].replace(b"avis", b"avif") + data[12:]
             return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data, primary.crop)
         return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data)
@@ -124,7 +125,7 @@ def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
 
 
 def _check_planes(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Refuse what Pillow reads wrongly: uncompressed planes of 16 bits, as if they had 8."""
+    """Refuse uncompressed 16-bit planes, which Pillow reads wrongly as 8-bit planes."""
     tags = image.tag_v2
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
     planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1
@@ -137,11 +138,11 @@ def _check_planes(image: TiffImagePlugin.TiffImageFile) -> None:
 def load_pixels(
     opened: OpenedImage, draft: tuple[str | None, tuple[int, int]]
 ) -> tuple[Image.Image, float]:
-    """The decoded image, not turned, and its pixels for one of the original's (at most 1).
+    """Return the decoded image, before it is turned upright, and its scale (at most 1).
 
-    `draft` is the mode and the least size that a JPEG may be reduced to. A JPEG without an end
-    marker is read if its scans are complete; one with an incomplete scan is refused.
-    Call within `translated_errors`.
+    `draft` is the mode of a JPEG and the smallest size to which it may be reduced. A JPEG without
+    an end marker is read if its scans are complete; one with an incomplete scan is refused. Call
+    within `translated_errors`.
     """
     image, width = opened.image, opened.image.size[0]
     if opened.kind == "JPEG" and not has_end(opened.data):
@@ -163,8 +164,8 @@ def _completed(data: bytes) -> bytes:
 
 
 def turned_upright(image: Image.Image, kind: str) -> tuple[Image.Image, bool]:
-    """The image as its EXIF orientation or else its XMP says, and whether width and height were
-    swapped."""
+    """Turn the image upright by its EXIF orientation, or else by its XMP. Return it and whether
+    width and height were swapped."""
     orientation = _orientation(image, kind)
     upright = image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
     return upright, orientation >= 5
@@ -199,10 +200,11 @@ def _reason(error: Exception) -> str:
 
 
 def _orientation(image: Image.Image, kind: str) -> int:
-    """The orientation of a decoded image, 1 if the file names none. Pillow turns a TIFF itself and
-    libheif a HEIF. An AVIF's, which is in its boxes, comes as EXIF; its real EXIF does not count.
+    """The orientation of a decoded image; 1 if the file has none.
 
-    Not by Pillow's own reader, which parses every tag and writes all of them again.
+    Pillow turns a TIFF itself, and libheif a HEIF. The orientation of an AVIF is in its boxes;
+    Pillow returns it as EXIF, in the place of the file's own EXIF. Pillow's EXIF reader is not
+    used, because it parses all tags and writes them again.
     """
     if kind in ("TIFF", "HEIF"):
         return 1
@@ -218,7 +220,8 @@ def _orientation(image: Image.Image, kind: str) -> int:
 
 
 def _hexadecimal(text: str) -> bytes:
-    """The EXIF that older ImageMagick wrote as text into a PNG: three lines, then hexadecimals."""
+    """The EXIF that old versions of ImageMagick write into a PNG as text: three lines, then
+    hexadecimal digits."""
     try:
         return bytes.fromhex("".join(text.split("\n")[3:]))
     except ValueError:

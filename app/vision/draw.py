@@ -18,10 +18,11 @@ COLORS_BGR = ((0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240), (167
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST = 0.35  # of FONT: letters of eight pixels, below which they cannot be read
-# Of reading a file of any type and of encoding a PNG, on a slow or busy machine.
+# The time to read a file of any type, or to encode a PNG, on a slow or busy machine.
 SECONDS_A_PIXEL = 1e-7
-# The size was judged when the image was analysed. A HEIC may have more pixels than it shows.
-JUDGED = 2**62
+# No limit: the size was checked when the image was analysed. The analysis has the size after a
+# crop, which may be smaller than that of the file.
+UNLIMITED = 2**62
 EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg"}
 
 Rectangle = tuple[int, ...]  # x1, y1, x2, y2
@@ -32,11 +33,11 @@ def annotated_picture(
 ) -> bytes:
     """The file of `annotate`'s picture, as image/png or image/jpeg; `data` is the analysed file.
 
-    Raises CannotDraw for sides that the file type does not know: JPEG ends at 65,500 pixels.
-    Raises TookTooLong, also where reading or encoding would begin too late to end in time: neither
-    can be stopped.
+    Raises CannotDraw for sides that the file type does not support: JPEG ends at 65,500 pixels.
+    Raises TookTooLong, also when there is too little time left to read or to encode: neither can be
+    stopped.
     """
-    file = ImageFile(data, max_pixels=JUDGED)
+    file = ImageFile(data, max_pixels=UNLIMITED)
     deadline.check(file.pixels * SECONDS_A_PIXEL)
     canvas = file.read(color=True).bgr  # drawn on in place: a copy would double the memory
     _draw(canvas, analysis, deadline)

@@ -29,7 +29,7 @@ from app.vision.types import Analysis, Wanted
 log = logging.getLogger(__name__)
 
 ALL_FACES = Wanted()
-WARM_WAIT_SECONDS = 0.5  # for each kind of models that are not the default
+WARM_WAIT_SECONDS = 0.5  # at the start, for the checks of each kind of models
 
 
 class Engine:
@@ -146,7 +146,7 @@ class Engine:
     def warm(self) -> None:
         """Load the defaults and run them once. A failure is kept for `problem`, not raised:
         the process lives on, serves what it can and says that it is not ready. Call it again
-        once the cause is mended. Models that take long to check do not hold up the start."""
+        once the cause is mended. Slow checks of other models do not delay the start."""
         self._folders.refresh()
         try:
             self.pipeline().warm()
@@ -174,7 +174,7 @@ class Engine:
         }
 
     def models(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
-        """Every model folder as it lay on the disk at most a second ago, by name. `wait` is that of
+        """Every model folder, by name, as it was on the disk at most a second ago. `wait`: see
         `ModelRegistry.statuses`."""
         statuses = [*self._classifiers.statuses(wait), *self._single_shots.statuses(wait)]
         return sorted(statuses, key=lambda status: status.name)

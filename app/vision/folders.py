@@ -1,7 +1,7 @@
-"""Reads model folders, whatever lies in them.
+"""Reads model folders safely, whatever they contain.
 
-A folder may hold anything: a card of a gigabyte, a pipe, JSON that is nested a million times. Every
-fault of a folder is InvalidCard, so that a broken folder disables itself and nothing else.
+A folder may contain anything: a card of a gigabyte, a pipe, JSON nested a million times. Every
+fault of a folder raises InvalidCard, so a broken folder disables its own model and nothing else.
 """
 
 import json
@@ -21,10 +21,10 @@ from app.errors import InvalidCard
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.onnx"
 MAX_CARD_BYTES = 200_000
-MAX_CARD_DEPTH = 20  # objects and arrays within each other
+MAX_CARD_DEPTH = 20  # levels of objects and arrays
 MAX_WEIGHTS_BYTES = 1_000_000_000
-MAX_FILES = 1_000  # of a folder
-LOOK_SECONDS = 1.0  # from one look at the models folder to the next
+MAX_FILES = 1_000  # of a folder that are watched for changes
+SCAN_SECONDS = 1.0  # between two scans of the models folder
 
 # Name, device, inode, size, and times of the last change of the content and of the file.
 FileState = tuple[str, int, int, int, int, int]
@@ -33,8 +33,8 @@ State = tuple[FileState, ...]
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A folder with a card as it was found. `state` changes when any of its files does. `kind` is
-    what its card says, or None for a card that cannot be read or names no kind."""
+    """A folder with a card, as it was found. `state` changes when any of its files changes. `kind`
+    comes from the card; it is None if the card cannot be read or has no kind."""
 
     path: Path
     name: str
@@ -43,35 +43,35 @@ class ModelFolder:
 
 
 class ModelFolders:
-    """The folders in the models folder. Thread-safe.
+    """The model folders in the models folder. Thread-safe.
 
-    The models folder is looked at once in LOOK_SECONDS at the most, however many clients ask. A
-    card is read again only when its folder has changed.
+    The models folder is scanned at most once in SCAN_SECONDS, for any number of clients. A card is
+    read again only when its folder has changed.
     """
 
     def __init__(self, models_dir: Path) -> None:
         self.models_dir = models_dir
         self._lock = threading.Lock()
         self._found: dict[str, ModelFolder] = {}
-        self._looked = -math.inf
+        self._scanned = -math.inf
 
     def all(self) -> list[ModelFolder]:
         """The folders, by name."""
         with self._lock:
-            if time.monotonic() - self._looked >= LOOK_SECONDS:
-                self._look()
+            if time.monotonic() - self._scanned >= SCAN_SECONDS:
+                self._scan()
             return list(self._found.values())
 
     def refresh(self) -> None:
-        """Look now."""
+        """Scan the models folder now."""
         with self._lock:
-            self._look()
+            self._scan()
 
     def state(self, name: str) -> State:
-        """The state of the folder of that name; empty where there is none."""
+        """The state of the folder with this name; empty if there is none."""
         return next((folder.state for folder in self.all() if folder.name == name), ())
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         found = {}
         for path in list_folders(self.models_dir):
             name, state = printable(path.name), folder_state(path)
@@ -80,11 +80,11 @@ class ModelFolders:
                 known = ModelFolder(path, name, state, read_kind(path))
             found[name] = known
         self._found = found
-        self._looked = time.monotonic()
+        self._scanned = time.monotonic()
 
 
 def list_folders(models_dir: Path) -> list[Path]:
-    """The folders in `models_dir` that have a card or may not be looked into, by name."""
+    """The folders in `models_dir` that have a card or cannot be entered, by name."""
     try:
         with os.scandir(models_dir) as entries:
             folders = [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
@@ -106,7 +106,7 @@ def _may_have_card(folder: Path) -> bool:
 
 
 def folder_state(folder: Path) -> State:
-    """What changes when a file of the folder is written or replaced."""
+    """A value that changes when a file of the folder is written or replaced."""
     names = {".", CARD_FILE, WEIGHTS_FILE}
     with suppress(OSError), os.scandir(folder) as entries:
         names |= {entry.name for entry in islice(entries, MAX_FILES)}
@@ -116,7 +116,7 @@ def folder_state(folder: Path) -> State:
 def _file_state(path: Path) -> FileState:
     try:
         found = path.stat()
-    except OSError as error:  # a link to nowhere, or it may not be looked at
+    except OSError as error:  # a broken link, or no permission
         return path.name, 0, 0, 0, 0, error.errno or 0
     return (
         path.name,
@@ -129,7 +129,7 @@ def _file_state(path: Path) -> FileState:
 
 
 def read_kind(folder: Path) -> object:
-    """The `kind` of a folder's card; None where the card cannot be read or names none."""
+    """The `kind` of a folder's card; None if the card cannot be read or has none."""
     try:
         document = read_document(folder)
     except InvalidCard:
@@ -167,8 +167,8 @@ def read_file(path: Path, max_bytes: int) -> bytes:
 
 
 def parse_document(data: bytes) -> Any:
-    """JSON in UTF-8, without numbers that are not finite, repeated keys and deep nesting, which
-    readers of the card could not all take. Raises ValueError."""
+    """Parse JSON in UTF-8. Raises ValueError, also for numbers that are not finite, repeated keys
+    and deep nesting, which not every reader of a card can handle."""
     try:
         document = json.loads(
             data.decode("utf-8"),
@@ -211,7 +211,7 @@ def _check_depth(document: Any) -> None:
 
 def _parts(value: Any) -> list[Any]:
     if isinstance(value, dict):
-        # A lone surrogate is JSON, but no text that can be stored or logged.
+        # A lone surrogate is valid JSON but cannot be stored or logged.
         _check_text("".join(value))
         return list(value.values())
     if isinstance(value, str):

@@ -1,9 +1,9 @@
-"""What a HEIC or AVIF file (ISO/IEC 23008-12) says of its primary image, read without decoding.
+"""Checks the primary image of a HEIC or AVIF file (ISO/IEC 23008-12) without decoding it.
 
-Both decoders read such files in C, and what they allocate depends on numbers in the file. This
-reader follows the boxes to the primary image, refuses what no camera and no program makes, and
-gives the size by which the file is judged. Other images of the file (thumbnails, bursts, depth,
-gain maps, sequences) are not looked at and not decoded.
+The decoders are C libraries that allocate as much memory as numbers in the file demand. This reader
+follows the boxes to the primary image, refuses what no camera and no program makes, and returns the
+size by which the file is judged. Other images of the file (thumbnails, bursts, depth maps, gain
+maps, sequences) are ignored.
 """
 
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from app.errors import ImageTooLarge, UnsupportedImageType
 from app.vision.bitstream import StreamSize, av1_stream, hevc_configuration, hevc_item
 from app.vision.iso_boxes import Numbers, boxes
 
-MOST_ITEMS = 1_000  # as libheif
+MOST_ITEMS = 1_000  # the same limit as libheif's
 MOST_REFERENCES = 10_000
-MOST_METADATA_BYTES = 2_000_000  # EXIF and XMP, as often as images refer to it
-MOST_PICTURES = 4  # in the stream of one item; layered images have up to four
+MOST_METADATA_BYTES = 2_000_000  # EXIF and XMP, counted once for each image that refers to it
+MOST_PICTURES = 4  # coded pictures in the stream of an item; layered images have up to four
 MOST_SLICES = 32  # of an item
-MARGIN = 64  # pixels by which a stream may be larger than its image: a coding block
-MOST_DECODED = 5  # times the image's pixels: four layers, and transparency
-LEAST_BUDGET = 4_000_000  # pixels that may be decoded for a tiny image
+MARGIN = 64  # pixels by which a stream may be larger than its image: one coding block
+MOST_DECODED = 5  # pixels decoded for one of the image's: four layers and transparency
+LEAST_BUDGET = 4_000_000  # pixels that may be decoded for any image
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 AVIF_BRANDS = {b"avif", b"avis"}
@@ -33,8 +33,8 @@ _ALPHA = (
 
 
 def heif_type(data: bytes) -> str | None:
-    """HEIF or AVIF by the brands of a file that starts with a box ftyp; None for other content,
-    videos included."""
+    """The type, HEIF or AVIF, of a file that starts with a box ftyp, by its brands; None for other
+    content, such as videos."""
     if data[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(data[:4], "big"), 1_024)
@@ -51,7 +51,8 @@ def heif_type(data: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class PrimaryImage:
-    """`size_wh` before it is turned; `crop` is (left, top, right, bottom) of a clean aperture."""
+    """`size_wh` is the size before it is turned; `crop` is (left, top, right, bottom) of a clean
+    aperture."""
 
     size_wh: tuple[int, int]
     crop: tuple[int, int, int, int] | None = None
@@ -64,9 +65,9 @@ class _Item:
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def body_of(self, kind: bytes) -> bytes:
-        """The content of the property of that kind; empty without one."""
+        """The content of the property of this kind; empty if there is none."""
         bodies = {body for name, body in self.properties if name == kind}
-        if len(bodies) > 1:  # readers differ in which one they take
+        if len(bodies) > 1:  # decoders differ in which one they use
             raise ValueError("an image of it has two properties of one kind")
         return next(iter(bodies), b"")
 
@@ -79,16 +80,16 @@ class _Item:
 
 
 def read_primary_image(data: bytes, kind: str, max_pixels: int) -> PrimaryImage:
-    """The primary image of a HEIF or AVIF file that is safe to decode.
+    """Return the primary image of a HEIF or AVIF file that is safe to decode.
 
-    Raises ImageTooLarge, judged by the file's and by the stream's size; UnsupportedImageType for
-    files without a still image and for codings that are not read; ValueError for damage.
+    Raises ImageTooLarge by the sizes in the file and in its streams, UnsupportedImageType for files
+    without a still image and for other codings, and ValueError for damage.
     """
     return HeifFile(data, kind, max_pixels).primary_image()
 
 
 class HeifFile:
-    """The items of a file and what they refer to. Raises as `read_primary_image`."""
+    """The items of a file and their references. Raises what `read_primary_image` raises."""
 
     def __init__(self, data: bytes, kind: str, max_pixels: int) -> None:
         self._data, self._kind, self._max_pixels = data, kind, max_pixels
@@ -158,7 +159,7 @@ class HeifFile:
                     raise ValueError(f"its items are in more than {MOST_REFERENCES:,} pieces")
             if number in self.items:
                 if self.items[number].extents:
-                    raise ValueError("an item of it is in two places")
+                    raise ValueError("an item of it has two locations")
                 self.items[number].extents = extents
 
     def _read_properties(self, body: bytes) -> None:
@@ -223,7 +224,7 @@ class HeifFile:
         return sum(costs[tile] for tile in tiles)
 
     def _tiles(self, number: int, item: _Item) -> list[int]:
-        """The items of a grid, row by row. Raises ValueError unless it is as large as stated."""
+        """The items of a grid, row by row. Raises ValueError if they do not fit its stated size."""
         grid = self.bytes_of(item, 12)
         wide = 4 if grid[1:2] and grid[1] & 1 else 2
         if len(grid) < 4 + 2 * wide:
@@ -264,8 +265,8 @@ class HeifFile:
     def _stream(self, item: _Item) -> StreamSize:
         data = self.bytes_of(item, len(self._data))
         if self._kind == "AVIF":
-            # Decoders read the box av1C without its first four bytes; a sequence header there would
-            # come before the item's.
+            # Decoders first read the box av1C, without its first four bytes, and then the item: a
+            # sequence header in the box comes first.
             return av1_stream(item.body_of(b"av1C")[4:] + data)
         size, length_bytes = hevc_configuration(item.body_of(b"hvcC"))
         return size + hevc_item(data, length_bytes)
@@ -299,9 +300,9 @@ class HeifFile:
         pieces = []
         for method, offset, stated in item.extents:
             if method > 1:
-                raise ValueError("an item of it is made of other items")
+                raise ValueError("an item of it is constructed from other items")
             source = self._idat if method == 1 else self._data
-            length = stated or len(source) - offset  # 0: all that follows
+            length = stated or len(source) - offset  # 0 means the rest
             if offset + length > len(source):
                 raise ValueError("the file ends before the image does")
             pieces.append(source[offset : offset + min(length, most)])
@@ -311,7 +312,7 @@ class HeifFile:
 
 
 def _crop(clap: bytes, width: int, height: int) -> tuple[int, int, int, int] | None:
-    """The pixels of a clean aperture, as (left, top, right, bottom); None without one."""
+    """A clean aperture as (left, top, right, bottom) in pixels; None if there is none."""
     if len(clap) < 32:
         return None
     values = [int.from_bytes(clap[at : at + 4], "big", signed=at >= 16) for at in range(0, 32, 4)]

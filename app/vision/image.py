@@ -53,15 +53,15 @@ class ImageFile:
     """An image file whose type and size are known and whose pixels are not decoded yet.
 
     Raises NoImage; UnsupportedImageType for a type or feature that is not supported; ImageTooLarge
-    for more than `max_pixels`, judged from the header; UndecodableImage for a header that makes no
-    sense. The messages name the reason.
+    for more than `max_pixels`, judged from the header; UndecodableImage for an invalid header. The
+    messages name the reason.
     """
 
     def __init__(self, data: bytes, *, max_pixels: int) -> None:
         self._kind = image_type(data)
         self._max_pixels = max_pixels
         if self._kind == "PNG" and len(data) >= _PNG_SIZE.stop:
-            # Pillow would read on to the pixels first; the header is enough.
+            # Pillow would first read as far as the pixels.
             self._check_size(*struct.unpack(">II", data[_PNG_SIZE]))
         with translated_errors(self._kind, max_pixels):
             self._opened = open_image(data, self._kind, max_pixels)

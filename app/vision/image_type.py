@@ -1,4 +1,4 @@
-"""The type of an image file by its first bytes, whatever a client's names and headers say."""
+"""Recognizes the type of an image file by its first bytes, not by its name or Content-Type."""
 
 from app.errors import NoImage, UnsupportedImageType
 from app.vision.heif import heif_type

@@ -1,15 +1,15 @@
-"""Boxes of ISO base media files (ISO/IEC 14496-12), of which HEIC and AVIF files are made."""
+"""Reads the boxes of ISO base media files (ISO/IEC 14496-12), such as HEIC and AVIF files."""
 
 from collections.abc import Iterator
 from typing import TypeVar
 
 Buffer = TypeVar("Buffer", bytes, memoryview)
 
-MOST_BOXES = 5_000  # of one level
+MOST_BOXES = 5_000  # on one level
 
 
 class Numbers:
-    """Reads big-endian numbers. Raises ValueError behind the end."""
+    """Reads big-endian numbers. Raises ValueError after the end of the data."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -27,7 +27,7 @@ class Numbers:
 
 
 def boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
-    """(type, content) of the boxes in `data`; the content is a piece of it."""
+    """Yield (type, content) of each box in `data`. Raises ValueError."""
     at = 0
     for _ in range(MOST_BOXES):
         if at + 8 > len(data):

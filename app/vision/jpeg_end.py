@@ -1,12 +1,11 @@
-"""JPEGs without an end marker, and JPEGs whose scan ends before the image does.
+"""Decides whether the scans of a JPEG are complete, with or without an end marker.
 
-Some cameras (Samsung's panoramas) write a trailer where the end marker belongs, and some programs
-write nothing. libjpeg then waits for more data, and Pillow calls the file truncated. On the other
-hand, libjpeg fills with grey what is missing between the end of the data and an end marker.
+Some cameras (Samsung's panoramas) write a trailer in the place of the end marker, and some programs
+write nothing. Pillow calls such files truncated even if their scans are complete. In the opposite
+case, an end marker follows a scan that was cut off: libjpeg fills the missing pixels with grey.
 
-In both cases the question is whether the scans are complete. The file is decoded twice, each time
-with other bytes behind the last scan: the pixels are the same only if none of them needed those
-bytes.
+To find out, the file is decoded twice, with different bytes after the last scan. The scans are
+complete if the pixels are the same, because then no pixel depends on these bytes.
 """
 
 import io
@@ -27,25 +26,25 @@ _ENTRY = 12  # bytes of an entry in Samsung's directory
 
 def has_end(data: bytes) -> bool:
     """Whether an end marker follows the scans."""
-    # Most files end with it, and searching for the next marker means looking at all pixels.
+    # Most files end with it. The search for markers would read all pixel data.
     return data.endswith(_END) or jpeg_scans(_without_samsung_trailer(data))[1]
 
 
 def completed_jpeg(data: bytes) -> bytes | None:
-    """`data` up to the end of its last scan, with an end marker; None if the scans are not
-    complete. Raises what Pillow raises."""
+    """Return `data` up to the end of its last scan, with an end marker, or None if the scans are
+    incomplete. Raises what Pillow raises."""
     scans, _ = jpeg_scans(_without_samsung_trailer(data))
     if not scans or not _are_refined(scans):
         return None
     body = data[: scans[-1].end].rstrip(b"\xff")
     first, second = (_decoded(body + padding + _END) for padding in _PADDINGS)
-    # Behind a missing restart marker libjpeg writes grey without reading on.
+    # After a missing restart marker libjpeg writes grey without reading further.
     grey = first.ends_in_grey and _RESTART.search(body) is not None
     return body + _END if first == second and not grey else None
 
 
 def ends_in_grey(image: Image.Image) -> bool:
-    """Whether the last pixels have the grey that libjpeg writes where data is missing."""
+    """Whether the last pixels have the grey that libjpeg writes for missing data."""
     width, height = image.size
     corner = image.crop((max(0, width - 2), max(0, height - 2), width, height))
     return corner.getextrema() in ((128, 128), ((128, 128),) * 3)
@@ -64,7 +63,7 @@ def _decoded(data: bytes) -> _Decoded:
 
 
 def _are_refined(scans: list[JpegScan]) -> bool:
-    """Whether the scans bring every coefficient to its last bit. A progressive JPEG that was cut
+    """Whether the scans contain all bits of every coefficient. A progressive JPEG that was cut off
     between two scans lacks some."""
     missing: dict[tuple[int, int], int] = {}
     for scan in scans:
@@ -80,7 +79,7 @@ def _are_refined(scans: list[JpegScan]) -> bool:
 
 
 def _without_samsung_trailer(data: bytes) -> bytes:
-    """`data` up to the blocks of Samsung's trailer, whose directory is last: SEFH … length SEFT."""
+    """Return `data` without Samsung's trailer: blocks, then a directory, SEFH … length SEFT."""
     if not data.endswith(_SAMSUNG_END):
         return data
     head = len(data) - 8 - int.from_bytes(data[-8:-4], "little")

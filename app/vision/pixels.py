@@ -1,4 +1,4 @@
-"""Arrays of pixels from images that Pillow has decoded: grey and BGR, 8 bits, on white."""
+"""Converts images that Pillow has decoded into arrays of 8-bit grey and BGR pixels."""
 
 import cv2
 import numpy as np
@@ -12,15 +12,15 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def as_uint8(image: cv2.typing.MatLike) -> NDArray[np.uint8]:
-    """For the type checker: OpenCV's stubs do not say that 8-bit pixels stay 8-bit."""
+    """Tell the type checker that 8-bit pixels stay 8-bit, which OpenCV's stubs do not say."""
     return np.asarray(image, dtype=np.uint8)
 
 
 def gray_and_bgr(
     image: Image.Image, kind: str, *, color: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """(gray, bgr) of a decoded image of any mode: (height, width) and (height, width, 3) uint8;
-    None for bgr without `color`. `kind` is the type of the file.
+    """Return (gray, bgr) of a decoded image of any mode: (height, width) and (height, width, 3)
+    uint8; bgr is None without `color`. `kind` is the type of the file.
 
     Deeper channels are scaled to 8 bits, transparent pixels are laid on white. Raises
     UnsupportedImageType for pixels that have no stated range or no known colour space.
@@ -34,14 +34,14 @@ def gray_and_bgr(
 
 
 def _rgb_array(image: Image.Image, kind: str) -> NDArray[np.uint8]:
-    """(height, width, 3). Converts strip by strip where that takes several steps, because each
-    step's result would be as large as the image."""
+    """(height, width, 3). A conversion of several steps is done strip by strip, because the result
+    of each step would be as large as the image."""
     if image.mode in ("F", "LAB"):
         what = "floating-point pixels" if image.mode == "F" else "the colour space CIELAB"
         raise UnsupportedImageType(f"the {kind} image has {what}, which is not supported")
     if kind == "BMP" and _is_transparent(image):
-        # Programs that write the newer headers often leave the alpha channel zero. Browsers show
-        # the colours then.
+        # Programs that write the newer headers often leave the alpha channel zero. Browsers then
+        # show the colours.
         image = image.convert("RGB")
     if image.mode == "RGB" and not image.has_transparency_data:
         return np.asarray(image)
@@ -63,7 +63,8 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _depth(image: Image.Image) -> tuple[int, bool]:
-    """(bits of a grey value, whether 0 is white). Pillow applies neither to deep grey TIFFs."""
+    """(bits of a grey value, whether 0 is white). Pillow ignores both in grey TIFFs of more than
+    8 bits."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 16, False
     tags = image.tag_v2
@@ -92,7 +93,7 @@ def _deep_gray(image: Image.Image, kind: str, bits: int, *, inverted: bool) -> N
 
 def _rgb_strip(image: Image.Image) -> NDArray[np.uint8]:
     if image.has_transparency_data:
-        if image.mode == "La":  # premultiplied, for which Pillow knows one conversion only
+        if image.mode == "La":  # premultiplied grey, which Pillow converts to LA only
             image = image.convert("LA")
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

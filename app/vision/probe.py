@@ -1,9 +1,9 @@
-"""Tries weights in a process of its own before this one loads them.
+"""Runs weights in a separate process before the service loads them.
 
-A graph can crash the process that loads it, count for ever or take all memory. The trial process
-has limits on time and memory, and its end harms nobody. The verdict is remembered by checksum, so
-that weights are tried once in a process. Weights of this project need no trial at the sizes that
-they were made for: they are as well known as its code.
+A graph can crash the process that runs it, run for ever or take all memory. The trial process has
+limits on time and memory, and its failure does not affect the service. The verdict is remembered by
+checksum, so each process of the service tries the same weights once. The weights of this project
+need no trial at the sizes that they were made for.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from app.errors import ModelUnavailable
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "app.vision.probe_process")
 CPU_SECONDS = 10
-# For a busy machine; less than the 30 seconds after which gunicorn ends a worker that is starting.
+# Enough for a busy machine, and less than gunicorn's 30 seconds for a worker to start.
 WALL_SECONDS = 25
 MEMORY_BYTES = 4_000_000_000
 MOST_VERDICTS = 1_000
-# SHA-256 of the weights in models/, and the sides in pixels that they are run at: a test compares.
+# SHA-256 of the weights in models/, and the sides in pixels at which they run. A test checks both.
 OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "3d29305f50a4d34f057f988d0d6f8b4c3c4a2491667cc48aa021e6689c8224d0": (48,),  # custom_net_5
     "3cf2302a867a6a71c25d159a233590412f74300b144d8d97d17e37142a98b1ee": (48,),  # custom_net_5_int8
@@ -35,14 +35,14 @@ OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "00169af2dcad2199861c32018f875114dd9e70c60046eeec3a1bf2d94cd66cd7": (64,),  # vgg13_8_int8
 }
 
-# Trials take memory, and many folders may be checked at a time.
+# Trials take memory, and many folders may be checked at the same time.
 _trials = threading.BoundedSemaphore(2)
 _verdicts: dict[tuple[str, str], str | None] = {}
 
 
 def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset[int]) -> None:
-    """Raise ModelUnavailable where `weights` do not run. `runtime` and `arguments` say how they are
-    run: see probe_process.py. `sizes` are the sides of the squares in pixels."""
+    """Raise ModelUnavailable if `weights` do not run. `runtime` and `arguments` say how to run
+    them: see probe_process.py. `sizes` are the sides of their square inputs in pixels."""
     digest = hashlib.sha256(weights).hexdigest()
     if sizes.issubset(OWN_WEIGHTS.get(digest, ())):
         return
@@ -60,8 +60,8 @@ def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset
 def _run(runtime: str, arguments: str, weights: bytes) -> str | None:
     """What is wrong with the weights, or None."""
     limits = json.dumps({"cpu_seconds": CPU_SECONDS, "memory_bytes": MEMORY_BYTES})
-    # Without the service's own environment, which holds secrets. NumPy's own threads are not used
-    # and reserve memory.
+    # The environment of the service holds secrets, so it is not passed on. NumPy's threads would
+    # reserve memory and are not needed.
     environment = {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     try:
         trial = subprocess.run(  # noqa: S603  # nosec B603

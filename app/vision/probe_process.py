@@ -1,8 +1,8 @@
-"""The process that probe.py starts: loads weights from its standard input and runs them once.
+"""The process that probe.py starts: reads weights from its standard input and runs them once.
 
     python -m app.vision.probe_process RUNTIME ARGUMENTS LIMITS < weights
 
-ARGUMENTS and LIMITS are JSON. It writes {"problem": null}, or what is wrong.
+ARGUMENTS and LIMITS are JSON. The output is {"problem": null}, or says what is wrong.
 """
 
 import json
@@ -28,14 +28,14 @@ def main(runtime: str, arguments: str, limits: str) -> None:
 
 def _limit(*, cpu_seconds: int, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # The hard limit, too: it kills what ignores the signal of the soft one.
+    # The hard limit kills a process that ignores the signal of the soft one.
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def _run_onnx(weights: bytes, shapes: Any) -> None:
-    """`shapes` lists pairs of the shape of an item and that of its answer."""
-    from app.vision.session import LocalSession  # noqa: PLC0415 - each runtime takes its time
+    """`shapes` lists pairs: the shape of an item, and the shape of its answer."""
+    from app.vision.session import LocalSession  # noqa: PLC0415 - imports take time
 
     LocalSession(weights, shapes={tuple(item): tuple(answer) for item, answer in shapes}, threads=1)
 

@@ -1,8 +1,8 @@
-"""The models of one kind in the models folder: which of them work, and each loaded once.
+"""The registry of the models of one kind: checks each model, and loads it once.
 
-A folder is checked when it is found and again when its files change. The check loads the model and
-runs it, see session.py. Each check has a thread of its own: a slow one delays neither the others
-nor, for more than WAIT_SECONDS, a client that asks for the list.
+A folder is checked when it is found, and again when its files change. The check loads the model and
+runs it: see session.py. Each check has its own thread, so a slow check does not delay other checks,
+and delays a client that lists the models by WAIT_SECONDS at most.
 """
 
 import logging
@@ -38,8 +38,8 @@ Model = TypeVar("Model", bound=Loadable)
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """A model folder: its card when it can be used, otherwise what is wrong with it. `default`
-    says whether it is what a request gets that names no model of this kind."""
+    """A model folder, with its card if the model can be used, otherwise with its problem.
+    `default`: whether requests that name no model of this kind get this one."""
 
     name: str
     kind: str
@@ -49,8 +49,10 @@ class ModelStatus:
 
 
 class LoadOnce(Generic[T]):
-    """Objects by name, each loaded once. A failure is remembered as long as the files that it came
-    from stay the same: what is broken costs nothing more. Thread-safe."""
+    """Objects by name, each loaded once. Thread-safe.
+
+    ModelUnavailable is remembered until the files change, so broken files are not loaded again.
+    """
 
     def __init__(self) -> None:
         self._loaded: dict[str, T] = {}
@@ -58,23 +60,23 @@ class LoadOnce(Generic[T]):
         self._locks: dict[str, threading.Lock] = {}
 
     def loaded(self, name: str) -> T | None:
-        """What was loaded under that name, without waiting for what is being loaded."""
+        """The loaded object of this name, or None. Does not wait for one that is being loaded."""
         return self._loaded.get(name)
 
     def failure(self, name: str, state: State) -> ModelUnavailable | None:
-        """Why files of that state could not be loaded, as far as is known."""
+        """The remembered error for files of this state, or None."""
         failed_state, error = self._failed.get(name, (None, None))
         return error if failed_state == state else None
 
     def load(self, name: str, state: State, load: Callable[[], T]) -> T:
-        """What is loaded under that name, or else what `load` returns. Raises ModelUnavailable."""
+        """Return the object of this name; call `load` if there is none. Raises ModelUnavailable."""
         with self._locks.setdefault(name, threading.Lock()):
             if name not in self._loaded:
                 self._loaded[name] = self._try(name, state, load)
             return self._loaded[name]
 
     def check(self, name: str, state: State, load: Callable[[], T]) -> T:
-        """What `load` returns, which is not kept. Raises ModelUnavailable."""
+        """Return what `load` returns, without keeping it. Raises ModelUnavailable."""
         with self._locks.setdefault(name, threading.Lock()):
             return self._try(name, state, load)
 
@@ -86,7 +88,7 @@ class LoadOnce(Generic[T]):
         except ModelUnavailable as error:
             self._failed[name] = state, error
             raise
-        except Exception as error:  # the folder's fault disables the folder and nothing else
+        except Exception as error:  # a fault of the folder disables its model only
             log.exception("loading %r failed", name)
             raise ModelUnavailable(f"{name!r} cannot be loaded; the log says why") from error
 
@@ -106,13 +108,13 @@ class ModelRegistry(Generic[Model]):
         self._running: dict[str, tuple[threading.Thread, float]] = {}
 
     def get(self, name: str | None) -> Model:
-        """The model of that name, the default where None. Raises UnknownModel, or ModelUnavailable
-        when its card or weights are broken or it is the default and missing, which is the
-        operator's mistake and not the client's."""
+        """Return the model of this name, or the default for None. Raises UnknownModel, and
+        ModelUnavailable if its card or weights are broken, or if it is the default and missing,
+        which is a mistake of the operator and not of the client."""
         name = self._default if name is None else name
         if (loaded := self._models.loaded(name)) is not None:
             return loaded
-        # Only names that were listed are ever joined to a path.
+        # Only names of folders that were found become part of a path.
         if (folder := self._find(name)) is None:
             self._folders.refresh()  # it may have been installed a moment ago
             folder = self._find(name)
@@ -128,8 +130,8 @@ class ModelRegistry(Generic[Model]):
         return model
 
     def statuses(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
-        """Every model as it lies on the disk. One whose check has not ended `wait` seconds after it
-        began has the problem BEING_CHECKED; None waits for all."""
+        """The status of every model on the disk. Waits for checks until `wait` seconds after they
+        began; an unfinished one has the problem BEING_CHECKED. None waits for all checks."""
         for checker, began in self._checkers():
             checker.join(None if wait is None else max(0.0, began + wait - time.monotonic()))
         return [self._status(folder) for folder in self._of_kind()]
@@ -146,8 +148,8 @@ class ModelRegistry(Generic[Model]):
         return state == folder.state or failure is not None
 
     def _checkers(self) -> list[tuple[threading.Thread, float]]:
-        """The threads that check what is not checked, one for each folder, so that none waits for
-        another, and when they began."""
+        """The threads that check unchecked folders, one for each folder, with the times when they
+        began."""
         with self._lock:
             unchecked = [folder for folder in self._of_kind() if not self._is_checked(folder)]
             for folder in unchecked:

@@ -116,7 +116,7 @@ class LocalSession:
 
 
 class OnnxSession(LocalSession):
-    """A session whose weights have been tried in another process before: see probe.py."""
+    """A session whose weights were first tried in another process: see probe.py."""
 
     def __init__(self, weights: bytes, *, shapes: Mapping[Shape, Shape], threads: int) -> None:
         sizes = frozenset(side for shape in shapes for side in shape if side > MOST_CHANNELS)
@@ -126,7 +126,7 @@ class OnnxSession(LocalSession):
 
 @contextmanager
 def _terminated_at(deadline: Deadline, options: onnxruntime.RunOptions) -> Iterator[None]:
-    """Let ONNX Runtime stop a run between two of its operators once the deadline has passed."""
+    """Make ONNX Runtime stop at the deadline, between two operators of the graph."""
     if deadline.left() == math.inf:
         yield
         return
@@ -141,7 +141,7 @@ def _terminated_at(deadline: Deadline, options: onnxruntime.RunOptions) -> Itera
 
 @contextmanager
 def naming(model: str) -> Iterator[None]:
-    """Put the model's name in front of what ModelUnavailable says."""
+    """Put the name of the model in front of the message of a ModelUnavailable."""
     try:
         yield
     except ModelUnavailable as error:

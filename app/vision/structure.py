@@ -1,11 +1,11 @@
 """Checks of a file's structure before Pillow decodes it.
 
-Pillow judges sizes before it decodes. Some small files are expensive in other ways: a progressive
-JPEG of 50 kB may go over 50 megapixels five thousand times, and a TIFF of 15 MB may have millions
-of strips, each an object in Python. No camera and no program makes what is refused here.
+Pillow checks sizes before it decodes. Some small files are expensive in other ways: a progressive
+JPEG of 50 kB may have five thousand scans of 50 megapixels, and a TIFF of 15 MB may have millions
+of strips, each an object in Python. No camera and no program makes the files that are refused here.
 
-The checks raise ValueError with the reason, or ImageTooLarge or UnsupportedImageType where they
-say so.
+The checks raise ValueError with the reason, and ImageTooLarge or UnsupportedImageType if their
+docstring says so.
 """
 
 import io
@@ -49,10 +49,10 @@ _OTHER_COMPRESSIONS = {
 
 
 class FrugalFile(io.BytesIO):
-    """A file in memory that can be read from so many times.
+    """A file in memory that can be read MOST_READS times.
 
-    Pillow's readers in Python take some bytes for each chunk, tag, comment or run of pixels, so
-    this bounds how long they work whatever the file says: 15,000 reads are about 40 ms.
+    Pillow's readers in Python read separately for each chunk, tag, comment or run of pixels, so
+    this limits the time that they take for any file: 15,000 reads take about 40 ms.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -68,11 +68,11 @@ class FrugalFile(io.BytesIO):
 
 # ---------------------------------------------------------------- JPEG
 
-# The next marker, past what is before it: pixels hold FF only before 00 or a restart (D0 to D7).
+# The next marker. In pixel data, FF is followed by 00 or by a restart marker (D0 to D7) only.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _SCAN, _END, _EXIF = 0xDA, 0xD9, 0xE1
 _BETWEEN_SCANS = {_SCAN, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE}  # tables, and comments
-# With no meaning in a JPEG, and a length that readers do not agree upon.
+# Markers without a meaning in a JPEG. Decoders disagree about their length.
 _RESERVED = {0x01, 0xC8, 0xD8, *range(0xF0, 0xFE)}
 
 
@@ -122,8 +122,8 @@ def _check_frame(marker: int, precision: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class JpegScan:
-    """The coefficients `first` to `last` of some components, down to bit `low_bit`; `end` is the
-    offset behind the scan's data."""
+    """A scan has the coefficients `first` to `last` of some components, down to bit `low_bit`.
+    `end` is the offset after its data."""
 
     components: bytes
     first: int
@@ -135,7 +135,7 @@ class JpegScan:
 def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
     """The scans of a JPEG that `check_jpeg` accepts, and whether an end marker follows them.
 
-    What follows a scan and is no further scan or table is taken for a trailer.
+    Anything after a scan that is not another scan or a table counts as a trailer.
     """
     at, scans = 2, list[JpegScan]()
     while found := _MARKER.search(data, at):
@@ -217,7 +217,7 @@ def check_tiff(data: bytes) -> None:
                     f"the TIFF image has the compression {name}: supported are "
                     f"{', '.join(dict.fromkeys(TIFF_COMPRESSIONS.values()))}"
                 )
-            # Of a tag that comes twice, readers may take either.
+            # If a tag is repeated, decoders may use either value.
             if tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT):
                 sizes[tag] = max(value, sizes.get(tag, 0))
     tile = sizes.get(_TILE_WIDTH, 0), sizes.get(_TILE_HEIGHT, 0)

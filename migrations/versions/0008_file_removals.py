@@ -1,9 +1,9 @@
-"""Removals of kept images' files that are scheduled, the mark of the database in their names, and
-the SHA-256 of files that are kept plain.
+"""Scheduled removals of kept images' files, the mark of the database in the names of new files, and
+the SHA-256 of plain files.
 
-Whether an existing file is plain is decided by the file, once, here: from now on a plain file in
-the place of an encrypted one is refused. Files that are missing count as encrypted, so that none
-can be put in their place.
+This migration reads each existing file once and records whether it is plain. From then on the
+service refuses a plain file in the place of an encrypted one. Missing files count as encrypted, so
+that no plain file can take their place.
 """
 
 import hashlib

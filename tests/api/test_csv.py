@@ -15,6 +15,7 @@ from sqlalchemy import text
 from app.api import csv_cells
 from app.api.csv_cells import FORMULA_STARTS, SEPARATORS, without_formulas
 from app.errors import StoreUnavailable
+from app.logs import RequestContext
 from app.store import queries
 from app.store.records import Filters
 from app.store.tables import db
@@ -167,6 +168,7 @@ def test_between_two_pages_the_export_holds_no_transaction(make_app):
 
 def test_an_export_that_breaks_off_is_logged_and_raises(make_app, caplog):
     app = make_app()
+    caplog.handler.addFilter(context := RequestContext())
     with app.app_context():
         for _ in range(3):
             queries.save(analysis(HAPPY))
@@ -187,7 +189,10 @@ def test_an_export_that_breaks_off_is_logged_and_raises(make_app, caplog):
             assert next(parts).startswith(b"image_id,")
             with pytest.raises(StoreUnavailable):
                 list(parts)
-    assert "request sought: the CSV export broke off after 1 faces" in caplog.text
+    caplog.handler.removeFilter(context)
+    (record,) = (it for it in caplog.records if "the CSV export broke off" in it.getMessage())
+    assert record.request_id == "sought"
+    assert "the CSV export broke off after 1 faces" in record.getMessage()
 
 
 @pytest.mark.weights

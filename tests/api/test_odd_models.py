@@ -185,7 +185,7 @@ def test_an_endless_run_is_stopped_and_the_thread_is_free(real_app, models_dir, 
 
 def test_asking_for_the_list_reads_no_weights_again(app, client, monkeypatch):
     client.get("/v1/models")
-    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     opened = counted(monkeypatch, os, "open")
     for path in ("/v1/models", "/v1/detectors", "/v1/pipelines", "/metrics"):
         for _ in range(3):
@@ -202,7 +202,7 @@ def test_the_folder_is_looked_at_once_a_second(app, client, monkeypatch):
 
 
 def test_replaced_files_are_noticed(app, client, models_dir, monkeypatch):
-    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     assert listed(app)["sound"]["ready"]
     weights = models_dir / "sound" / "model.onnx"
     before, stat = weights.read_bytes(), weights.stat()

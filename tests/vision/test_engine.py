@@ -256,7 +256,7 @@ def test_a_model_whose_weights_do_not_run_is_told_and_the_others_serve(
     document = json.loads((folder / "card.json").read_text())
     document["weights"]["sha256"] = hashlib.sha256(b"truncated").hexdigest()
     (folder / "card.json").write_text(json.dumps(document))
-    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     engine = make_engine()
     engine.warm()
     assert engine.problem is None

@@ -157,7 +157,7 @@ def test_folders_are_looked_at_once_a_second(tmp_path, monkeypatch):
     for _ in range(100):
         found.all()
     assert len(looks) == 1
-    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     found.all()
     assert len(looks) == 2
 

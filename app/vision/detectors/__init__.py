@@ -13,9 +13,9 @@ from app.vision.types import Detection
 
 class Detector(Protocol):
     """`min_face_share` is the smallest face that it looks for unless told otherwise, as a share of
-    the picture's longer side, and `max_pixels` is the largest image that it can search in time.
-    Boxes of detectors differ in what of a head they hold: `box_scale` is
-    the side of the square that a classifier's `crop_scale` refers to, over the longer side of this
+    the image's longer side. `max_pixels` is the largest image that it can search in the time of a
+    request. Detectors put their boxes around different parts of a head: `box_scale` is the side of
+    the square that a classifier's `crop_scale` refers to, divided by the longer side of this
     detector's boxes."""
 
     name: str
@@ -40,8 +40,7 @@ class Detector(Protocol):
         """Faces with boxes in the original's pixels, in no particular order. Must be safe to call
         from several threads at a time, and call `deadline.check` at least once a second.
 
-        Raises what `deadline` raises, TooMuchWork, and ModelUnavailable where a network fails on
-        this image.
+        Raises TookTooLong, TooMuchWork, and ModelUnavailable when a network fails on this image.
         """
 
 

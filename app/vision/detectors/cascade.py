@@ -1,9 +1,9 @@
 """OpenCV's cascade of boosted Haar features (Viola and Jones, CVPR 2001), searched in small steps.
 
 One call of OpenCV searches the whole image at every size and cannot be stopped. Here each call
-searches one strip at one size, which takes a fraction of a second whatever the image shows. Between
-the calls the deadline and the number of windows are checked. The windows are the same: see
-`_strips`. Only in an image of more than WIDEST pixels may a few be others.
+searches one strip at one size, which takes a fraction of a second for any image. The deadline and
+the number of windows are checked between the calls. The windows are the same as those of one call
+(see `_strips`), except for a few in images that are wider than WIDEST.
 """
 
 import threading
@@ -20,18 +20,18 @@ from app.errors import TooMuchWork
 
 CASCADE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
 WINDOW = 24  # pixels: the side of the smallest face that the cascade knows
-# A call takes up to 0.1 s for as many pixels of small faces, and OpenCV keeps 8 bytes for each.
+# Pixels of a strip. A call takes up to 0.1 s for them, and OpenCV keeps 8 bytes for each.
 STRIP_PIXELS = 200_000
-WIDEST = 16_384  # pixels of a strip
-# Of OpenCV: below this factor it searches every second row and column, from it on all of them.
+WIDEST = 16_384  # pixels: the largest width of a strip
+# Below this factor OpenCV searches every second row and column, from it on all of them.
 FINE_FACTOR = 2.0
-BLOCK = 32  # of OpenCV: windows side by side, of which it makes one block of work
+BLOCK = 32  # windows side by side that OpenCV searches as one block of work
 
 Window = tuple[int, int, int, int]  # x, y, width, height
 
 
 class Cascade:
-    """The cascade for many threads: OpenCV's keeps buffers of the image at work."""
+    """The cascade for many threads. Each thread has its own, because OpenCV's keeps buffers."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -39,9 +39,9 @@ class Cascade:
     def search(
         self, gray: NDArray[np.uint8], scale_factor: float, *, max_windows: int, deadline: Deadline
     ) -> list[Window]:
-        """Every window that passes, in an image (height, width), from the smallest size on.
+        """Every window of an image (height, width) that passes the cascade, smallest size first.
 
-        Raises TooMuchWork for more than `max_windows`, and what `deadline` raises.
+        Raises TooMuchWork for more than `max_windows`, and TookTooLong.
         """
         if not hasattr(self._local, "cascade"):
             self._local.cascade = cv2.CascadeClassifier(str(CASCADE))
@@ -79,11 +79,11 @@ def _scaled(gray: NDArray[np.uint8], factor: np.float32) -> NDArray[np.uint8]:
 def _strips(
     image: NDArray[np.uint8], *, fine: bool
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-    """Strips of `image` that hold all its windows, each window once, with their left and top.
+    """Yield (left, top, strip) so that each window of `image` is in exactly one strip.
 
-    OpenCV searches rows of windows from the top to the bottom, so strips of an even number of rows
-    of windows give the same. A row is only cut where it is wider than WIDEST: a window that the
-    first stage rejects makes OpenCV skip the next one.
+    OpenCV searches the rows of windows from top to bottom, so strips with an even number of rows of
+    windows give the same result. Only rows wider than WIDEST are cut: OpenCV skips the window after
+    one that the first stage rejects, so a cut may change which windows it skips.
     """
     height, width = image.shape
     rows, columns = height - WINDOW + 1, width - WINDOW + 1  # of windows
@@ -98,9 +98,9 @@ def _strips(
 def _tops(rows: int, columns: int, step: int, *, fine: bool) -> list[int]:
     """The first row of windows of each strip, and the row after the last.
 
-    Where OpenCV searches every second row and the number of rows is odd, it leaves out the last one
-    if its blocks of work end before. Here that row is then left out, too, or else searched in a
-    strip of three rows, where no block ends before.
+    When OpenCV searches every second row and the number of rows is odd, it leaves out the last row
+    if its blocks of work end before that row. This function gives the same result: it leaves out
+    the row in this case, and otherwise puts it into a strip of three rows.
     """
     if fine or rows % 2 == 0 or rows == 1:
         return [*range(0, rows, step), rows]
@@ -113,10 +113,10 @@ def _tops(rows: int, columns: int, step: int, *, fine: bool) -> list[int]:
 def _corners(
     cascade: cv2.CascadeClassifier, strip: NDArray[np.uint8], *, fine: bool
 ) -> NDArray[np.int64]:
-    """Left and top (n, 2) of the windows of WINDOW pixels in `strip` that pass.
+    """Left and top (n, 2) of the windows of WINDOW pixels in `strip` that pass the cascade.
 
-    To have OpenCV search every row, the strip is doubled and a window of twice the side is looked
-    for: OpenCV halves it again, which gives the very pixels of the strip.
+    To make OpenCV search every row, the strip is enlarged to twice its size and searched for
+    windows of twice the side. OpenCV then reduces it again to exactly the pixels of the strip.
     """
     if fine:
         strip = strip.repeat(2, axis=0).repeat(2, axis=1)

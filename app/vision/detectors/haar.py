@@ -1,4 +1,4 @@
-"""Detectors that search with OpenCV's cascade: see cascade.py."""
+"""The detectors that use OpenCV's cascade: see cascade.py."""
 
 import math
 from pathlib import Path
@@ -22,11 +22,11 @@ FACE = "face"  # the label of the checking network that counts
 MIN_SCORE = 0.5
 NMS_IOU = 0.3
 GROUP_EPS = 0.2  # how far sides may differ within a group, as a share: OpenCV's own value
-# Grouping compares every window with every other one: half a second for as many. A face has some
-# 18 windows at the scale factor 1.25 and some 40 at 1.1, so both allow for more than 300 faces.
+# Grouping compares each window with all others, which takes half a second for so many. A face has
+# about 18 windows at the scale factor 1.25 and about 40 at 1.1, so both limits allow 300 faces.
 MAX_WINDOWS = 6_000
 DEFAULT_MAX_WINDOWS = 16_000
-DEFAULT_MAX_PIXELS = 20_000_000  # searched in 10 to 20 s of CPU
+DEFAULT_MAX_PIXELS = 20_000_000  # 10 to 20 s of CPU
 
 
 def _grouped(windows: list[Window], *, more_than: int) -> list[Window]:

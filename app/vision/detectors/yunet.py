@@ -31,7 +31,7 @@ class YuNet:
     def __init__(self, weights: bytes, side: int) -> None:
         self._side = side
         self._weights = np.frombuffer(weights, np.uint8)
-        # OpenCV's networks keep the image at work: one for each thread.
+        # One network for each thread, because OpenCV's networks keep the current image.
         self._local = threading.local()
         self.rows(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
 
@@ -92,8 +92,8 @@ class YuNetDetector:
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """Faces with a score of at least MIN_SCORE. OpenCV cannot be stopped meanwhile, and takes
-        less than a second."""
+        """Faces with a score of at least MIN_SCORE. OpenCV takes less than a second and cannot be
+        stopped."""
         square, factor = letterbox(raster.bgr, self._size)
         deadline.check()
         with naming(self.name):

@@ -1,6 +1,7 @@
 """The command `emotions`.
 
-Exit status: 0 success, 1 something failed and was named, 2 the command line is wrong, 130 Ctrl-C.
+Exit status: 0 success, 1 something failed and was named, 2 the command line is wrong, 130 Ctrl-C
+(except `emotions watch`, which Ctrl-C ends with 0).
 """
 
 import contextlib
@@ -74,7 +75,8 @@ def main(context: click.Context, server: str, key: str | None, timeout: float) -
 
 
 def _let_a_second_interrupt_kill(context: click.Context) -> None:
-    """The first Ctrl-C lets the requests under way end, the second one ends the process at once."""
+    """Let the first Ctrl-C wait for the current requests, and the second end the process at
+    once."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
@@ -92,7 +94,7 @@ def _let_a_second_interrupt_kill(context: click.Context) -> None:
 
 
 def _discard_output() -> None:
-    """Let Python's last flush succeed where the output cannot be written, as on a full disk."""
+    """Let Python's last flush succeed when the output cannot be written, as on a full disk."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

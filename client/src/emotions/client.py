@@ -118,10 +118,10 @@ class EmotionClient:
         `width` and `height` of the result.
 
         `file_name` replaces the name of the file. `idempotency_key` is your own key for an image
-        that you may send again after this program ended; the service keeps keys for a day.
+        that you may send again after this program has ended; the service keeps keys for a day.
 
-        Raises EmotionError: UnreadablePicture where the image cannot be read, NotAnImage (also a
-        TypeError) for any other object, otherwise what the service answers.
+        Raises EmotionError: UnreadablePicture if the image cannot be read, NotAnImage (also a
+        TypeError) for any other object, and otherwise the error that the service reports.
         """
         reply = self._post(picture, file_name, options, store=store, key=idempotency_key)
         return self._read(reply, self._analysis)

@@ -1,4 +1,4 @@
-"""Where requests go and what they carry: the address, the API key, proxies and certificates."""
+"""Checks the address and the API key, and chooses proxies and certificates."""
 
 import ipaddress
 import os
@@ -10,7 +10,7 @@ from requests.utils import get_environ_proxies
 
 
 def checked_base_url(base_url: str) -> str:
-    """Return the address in the form in which requests sends it, without a slash at the end.
+    """Return the address as `requests` will use it, without a slash at the end.
 
     Raises ValueError. The message never repeats a password.
     """
@@ -23,7 +23,7 @@ def checked_base_url(base_url: str) -> str:
     if any(sign in base_url for sign in "?#\\"):
         raise ValueError(f"base_url must not contain a query or fragment, got {base_url!r}")
     try:
-        # Its own parser decides, so that no other reading of the host can bypass a check.
+        # The parser of requests decides: another parser might read the host differently.
         url = requests.Request("GET", base_url.strip()).prepare().url or ""
         _ = urlsplit(url).port
     except (requests.RequestException, ValueError) as error:
@@ -43,7 +43,7 @@ def checked_header_value(name: str, value: str) -> str:
 
 
 def is_this_machine(host: str) -> bool:
-    """Return whether a host name or address is of the machine that this program runs on."""
+    """Return whether a host name or address means the machine on which this program runs."""
     host = host.rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -59,7 +59,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def new_session(base_url: str, *, trust_env: bool) -> requests.Session:
-    """Return a session for one service, with the proxies and the CA bundle of the environment where
+    """Return a session for one service, with the proxies and the CA bundle of the environment if
     `trust_env` allows them."""
     session = requests.Session()
     # With its own trust_env, requests would replace the API key by a password of ~/.netrc and send

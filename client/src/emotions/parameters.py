@@ -1,11 +1,11 @@
-"""Options and filters as the text of a query or a form."""
+"""Converts options and filters to the text of a query or a form."""
 
 from datetime import datetime
 from typing import Any
 
 
 def given(**values: Any) -> dict[str, str]:
-    """Return those that are not None, as text. A time without a zone is local time."""
+    """Return the values that are not None, as text. A time without a zone is local time."""
     return {name: _text(value) for name, value in values.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Encode PIL images and arrays as image files that the service reads with the same pixels.
+"""Encodes PIL images and arrays as image files from which the service reads the same pixels.
 
 A PIL image is turned upright, reduced to 8-bit grey, RGB or RGBA, and written as PNG. An array is
 converted to such a PIL image first. Needs Pillow and NumPy.
@@ -14,8 +14,8 @@ from PIL import ExifTags, Image
 from emotions.errors import NotAnImage, UnreadablePicture
 
 MAX_PIXELS = 178_000_000  # the largest value of the service's EMOTION_MAX_PIXELS
-# The service's default EMOTION_MAX_IMAGE_BYTES. The PNG of a large photograph exceeds it although
-# the file that the photograph came from does not.
+# The service's default EMOTION_MAX_IMAGE_BYTES. The PNG of a large photograph may exceed it
+# although its original file does not.
 MAX_PNG_BYTES = 15_000_000
 JPEG_QUALITY = 95
 _UPRIGHT = {

@@ -36,7 +36,7 @@ from emotions.errors import EmotionError, KeyRefused, NotAllowed, ServiceAway
 from emotions.types import Analysis, Face, Mood
 
 PROGRESS_FROM = 3  # images
-FUTILE = (KeyRefused, NotAllowed, ServiceAway)  # the next image would fail as well
+FUTILE = (KeyRefused, NotAllowed, ServiceAway)  # every other image would fail as well
 
 
 @click.command()
@@ -114,10 +114,10 @@ def mood(
 
 
 class Run:
-    """Sends many images, and names those that failed when the `with` block ends.
+    """Sends many images, and lists those that failed when the `with` block ends.
 
-    It stops early where the next image would fail as well: the service is away, or the API key is
-    rejected. Raises Failed where nothing is to be sent or something failed.
+    It stops early if every other image would fail as well: the service is away, or the API key is
+    rejected. Raises Failed if there is nothing to send or something failed.
     """
 
     def __init__(self, client: EmotionClient, found: Found, asked: dict[str, Any]) -> None:
@@ -184,7 +184,7 @@ def _with_progress(outcomes: Iterator[Outcome[Path]], total: int) -> Iterator[Ou
 
 
 def _beside(path: Path, roots: Sequence[Path]) -> Path:
-    """Where the annotated copy goes: as the image lies below the folder that was named."""
+    """The path of the annotated copy: as that of the image within the folder that was named."""
     root = next((root for root in roots if root.is_dir() and root in path.parents), path.parent)
     relative = path.relative_to(root)
     return relative.with_name(f"{relative.name}.png")
@@ -200,7 +200,7 @@ def _save(client: EmotionClient, target: Path, path: Path, asked: dict[str, Any]
 # ---------------------------------------------------------------- columns
 
 Row = tuple[str, Analysis, Face | None, float | None]
-"""File, analysis, one of its faces or None where it has none, and the threshold asked for."""
+"""File, analysis, one of its faces or None if it has none, and the threshold of the command."""
 
 
 def _show(named: Iterator[tuple[str, Analysis]], form: str, threshold: float | None) -> None:
@@ -245,7 +245,7 @@ def _box(row: Row) -> str:
 
 
 def shown_emotion(face: Face, image: Analysis, threshold: float | None = None) -> str:
-    """Return the dominant emotion where it reaches the threshold (the image's own unless given),
+    """Return the dominant emotion if it reaches the threshold (that of the image unless given),
     otherwise an empty text."""
     limit = image.threshold if threshold is None else threshold
     return face.dominant if face.dominant in face.shown(limit) else ""

@@ -1,4 +1,4 @@
-"""`emotions models`, `detectors` and `pipelines`: what an analysis can be asked for."""
+"""`emotions models`, `detectors` and `pipelines`: the names that an analysis can use."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Find the images of files and folders, and count the files that are left out."""
+"""Finds the images in files and folders, and counts skipped files."""
 
 import os
 from collections import Counter
@@ -9,12 +9,12 @@ from pathlib import Path
 from emotions.sources import SUFFIXES
 from emotions.watch import STATE_NAME
 
-MOST_KINDS = 8  # that are named
+MOST_KINDS = 8  # suffixes of skipped files that are named
 
 
 @dataclass
 class Found:
-    """Images below the paths of a command, the number of skipped files by kind, and the folders
+    """The images in the paths of a command, the number of skipped files by suffix, and the folders
     that cannot be read, with the reason."""
 
     images: list[Path] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Found:
 
 
 def find_images(paths: Iterable[Path]) -> Found:
-    """Return files as they are named, and of folders the files with the suffix of an image."""
+    """Return the named files, and all files in the named folders with the suffix of an image."""
     found = Found()
     for path in paths:
         if path.is_dir():

@@ -53,7 +53,7 @@ def _print_faces(
     client: EmotionClient, images: Iterator[Analysis], filters: dict[str, Any]
 ) -> None:
     newest = list(islice(images, 1))
-    # Asked after the first image, so that no image that follows can have an emotion besides these.
+    # Requested after the newest image, so that it has all emotions of that image and of older ones.
     by_time = {name: filters[name] for name in ("since", "until", "model")}
     emotions = _emotions(client.summary("model", **by_time))
     head = ["image", "created_at", "file", "model", "model_version", "detector", "face", "emotion"]

@@ -75,7 +75,7 @@ def watch(
             looks += 1
             if once and looks > 1 and not events:
                 break
-            pause = pause if events else interval  # images that are for later hold up no others
+            pause = pause if events else interval  # images left for later do not delay others
             time.sleep(pause)
     except KeyboardInterrupt:
         end_interrupted_line()
