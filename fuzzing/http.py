@@ -22,7 +22,8 @@ LIMITS: dict[str, Any] = {
     "key_failure_limit": "",
 }
 
-# What gunicorn refuses before the application sees it: bad HTTP, and lines and headers too long.
+# What the server refuses before the application sees it: malformed HTTP, and too long lines and
+# headers.
 GUNICORNS = frozenset({400, 414, 417, 431})
 GUNICORNS_MOST_BYTES = 1_000
 

@@ -10,6 +10,7 @@ from app.deadline import Deadline
 from app.errors import ImageTooLarge, UnusableUrl
 from app.fetch import Fetcher
 from app.settings import Settings
+from app.store.connections import current_deadline
 from app.vision.engine import Engine
 from app.work_queue import Budget, WorkQueue
 
@@ -36,7 +37,7 @@ def large_bodies() -> Budget:
 
 def deadline() -> Deadline:
     """The time by which the current request must be answered."""
-    return cast(Deadline, g.deadline)
+    return current_deadline()
 
 
 def with_slot(view: View) -> View:
