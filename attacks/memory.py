@@ -11,7 +11,9 @@ from attacks.result import Result, counted
 from attacks.target import JSON, NO_ANSWER, PHOTO, Target, target, until
 
 PEAK_MB = 600
-CREATED = 201
+OK, CREATED, UNAVAILABLE = 200, 201, 503
+# Pixels a side: of a camera with 24 megapixels, and the most that is not drawn smaller.
+PHONE_SIDE, LARGEST_DRAWN_SIDE = 4_900, 3_160
 REFUSED = {400, 413, 422, 503}
 _BAR = f"peak of each worker below {PEAK_MB} MB"
 _BOUNDARY = b"attack"
@@ -27,7 +29,14 @@ def large_forms(quick: bool) -> Iterator[Result]:
         with ThreadPoolExecutor(forms) as pool:
             # 15 images of 14.93 MB
             statuses = list(pool.map(lambda _: _send_form(it, 15, 14_930_000), range(forms)))
-        yield _judged(f"{forms} forms of 224 MB at once", forms, it, counted(statuses), good=True)
+        yield _judged(
+            f"{forms} forms of 224 MB at once",
+            forms,
+            it,
+            counted(statuses),
+            good=CREATED in statuses and set(statuses) <= {CREATED, UNAVAILABLE},
+            bar=f"answered 201 or 503, one at least 201; {_BAR}",
+        )
     if quick:
         return
     with target() as it:
@@ -71,33 +80,40 @@ def large_json(quick: bool) -> Iterator[Result]:
 
 
 def unread_images(quick: bool) -> Iterator[Result]:
-    """49 megapixels of noise, to be sent back as PNG files of 135 MB that nobody reads."""
-    requests = 4 if quick else 8
-    body = images.noise()
-    head = (
-        b"POST /v1/images?store=false HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: image/png\r\n"
-        b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(body)
-    )
+    """Noise, to be sent back as large PNG files that nobody reads."""
+    for side in (images.SIDE,) if quick else (images.SIDE, PHONE_SIDE, LARGEST_DRAWN_SIDE):
+        yield _unread(images.noise(side), side, 4 if quick else 16)
+
+
+def _unread(body: bytes, side: int, requests: int) -> Result:
     with target() as it, contextlib.ExitStack() as stack:
+        head = it.head(
+            "POST",
+            "/v1/images?store=false",
+            "Accept: image/png",
+            "Content-Type: image/jpeg",
+            f"Content-Length: {len(body)}",
+        )
         connections = []
         for _ in range(requests):
             connection = stack.enter_context(socket.create_connection(it.address, timeout=30))
             with contextlib.suppress(OSError):  # it may answer before it has read the body
-                connection.sendall(head)
+                connection.sendall(head + b"\r\n")
                 connection.sendall(body)
             connections.append(connection)
         statuses: list[int] = []
-        for _ in until(20 if quick else 45):
+        for _ in until(45):
             statuses = [_status_so_far(connection) for connection in connections]
             if NO_ANSWER not in statuses:
                 time.sleep(2)  # the rest of the answers
                 break
-        yield _judged(
-            "annotated images of 135 MB that nobody reads",
+        return _judged(
+            f"annotated images of {side}² pixels of noise that nobody reads",
             requests,
             it,
             counted(statuses),
-            good=True,
+            good=set(statuses) <= {OK, UNAVAILABLE},
+            bar=f"answered 200 or 503; {_BAR}",
         )
 
 
@@ -124,15 +140,16 @@ def _send_form(it: Target, count: int, size: int) -> int:
     )
     image = PHOTO + bytes(size - len(PHOTO))
     length = count * (len(part) + size + 2) + len(_END)
-    head = (
-        b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        b"Content-Type: multipart/form-data; boundary=%s\r\nContent-Length: %d\r\n\r\n"
-        % (_BOUNDARY, length)
+    head = it.head(
+        "POST",
+        "/v1/images",
+        f"Content-Type: multipart/form-data; boundary={_BOUNDARY.decode()}",
+        f"Content-Length: {length}",
     )
     with socket.create_connection(it.address, timeout=60) as connection:
         # A refusal may come before everything is sent.
         with contextlib.suppress(OSError):
-            connection.sendall(head)
+            connection.sendall(head + b"\r\n")
             for _ in range(count):
                 connection.sendall(part)
                 connection.sendall(image)

@@ -12,7 +12,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from app.server.connection import Connection, State
 from app.server.log import KindsOnly, log_fault
 from app.server.refusals import Refusal
-from app.server.system import enough_files, limit_arenas, return_free_memory
+from app.server.system import enough_files, limit_kept_memory, return_free_memory
 
 SILENT_SECONDS = 5.0
 STOP_IDLE_SECONDS = 2.0
@@ -49,7 +49,7 @@ class EventLoop(ThreadWorker):
         self._accept_again = 0.0
 
     def init_process(self) -> None:
-        limit_arenas()
+        limit_kept_memory()
         self.worker_connections = enough_files(self.worker_connections)
         super().init_process()
 

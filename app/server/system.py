@@ -10,12 +10,17 @@ import termios
 
 SPARE_FILES = 100  # that are no connections: database, models, pipes
 ARENAS = 2
-_M_ARENA_MAX = -8  # of mallopt, malloc.h
+# Larger blocks are returned to the system when they are freed. By default glibc raises this limit
+# to 32 MB with the blocks it sees, and then keeps the pieces that Pillow makes of an image.
+RETURNED_BYTES = 8 * 2**20
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # of mallopt, malloc.h
 
 
-def limit_arenas() -> None:
-    """Have all threads share a few arenas of glibc: each keeps what large images took in it."""
+def limit_kept_memory() -> None:
+    """Have all threads share a few arenas of glibc, each of which keeps memory that large images
+    took, and keep no large blocks."""
     _c("mallopt", _M_ARENA_MAX, ARENAS)
+    _c("mallopt", _M_MMAP_THRESHOLD, RETURNED_BYTES)
 
 
 def return_free_memory() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import selectors
 import socket
 import time
+from collections.abc import Sequence
 
 from app.server.answering import answer
 from app.server.connection import CONTINUE, Connection, State
@@ -25,7 +26,8 @@ class Worker(EventLoop):
     little, for `seconds` is cut off, by a reset: what it has is not whole.
 
     All requests that are being received or answered and all responses that are being sent may hold
-    `buffer_bytes` together. Beyond that, the request that held the most for the longest is refused.
+    `buffer_bytes` together, and responses half of that. Beyond that, the connection that has held
+    the most for the longest is refused or cut off.
     """
 
     seconds = 30.0
@@ -122,10 +124,11 @@ class Worker(EventLoop):
             if not conn.outbox.size:
                 self._watch(conn, 0)
         elif conn.outbox.size:
+            self._watch(conn, selectors.EVENT_WRITE)
             if conn.state is not State.SENDING:
                 conn.state = State.SENDING
                 self._measure(conn)
-            self._watch(conn, selectors.EVENT_WRITE)
+                self._limit_unsent()
         else:
             self._sent(conn)
 
@@ -173,6 +176,14 @@ class Worker(EventLoop):
             else:
                 self._drop(conn, reset=conn.state in (State.SENDING, State.WORKING))
 
+    def _limit_unsent(self) -> None:
+        """Cut off clients that take their responses slowly where these hold half of the memory, so
+        that the other half is there for requests."""
+        sending = self._in_state(State.SENDING)
+        while sum(conn.outbox.size for conn in sending) > self.buffer_bytes / 2:
+            self._cut_off(_largest(sending))
+            sending = self._in_state(State.SENDING)
+
     def _account(self, conn: Connection) -> None:
         """Count what a connection holds, and make room where all together hold too much."""
         held = 0 if conn.state is State.CLOSED else conn.bytes_held
@@ -180,16 +191,24 @@ class Worker(EventLoop):
         self._freed += max(0, conn.held - held)
         grown, conn.held = held > conn.held, held
         while grown and self._held > self.buffer_bytes:
-            now = time.monotonic()
             candidates = self._in_state(State.SENDING, *RECEIVING)
             if not candidates:
                 return
-            largest = max(candidates, key=lambda one: one.held * (now - one.since))
+            largest = _largest(candidates)
             if not largest.held:
                 return
             if largest.state in RECEIVING:
                 self._refuse(largest, out_of_memory())
                 self._account(largest)
             else:
-                log_refusal("OutOfMemory", 503)
-                self._drop(largest, reset=True)
+                self._cut_off(largest)
+
+    def _cut_off(self, conn: Connection) -> None:
+        log_refusal("OutOfMemory", 503)
+        self._drop(conn, reset=True)
+
+
+def _largest(connections: Sequence[Connection]) -> Connection:
+    """The connection that has held the most for the longest."""
+    now = time.monotonic()
+    return max(connections, key=lambda one: one.bytes_held * (now - one.since))
