@@ -13,6 +13,7 @@ from app.vision.draw import annotated_picture
 from app.vision.engine import Engine
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis, Wanted
+from app.work_queue import Budget
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -86,25 +87,31 @@ def analyse_and_draw(
     options: Options,
     *,
     media_type: str,
+    drawing: Budget,
     do: Do = at_once,
-    reserve: Callable[[int], None] = lambda pixels: None,
     deadline: Deadline = NEVER,
 ) -> tuple[Analysis, bytes]:
-    """`analyse` and the file of the annotated picture, as image/png or image/jpeg.
+    """`analyse` and the file of the annotated image, as image/png or image/jpeg.
 
     The image is drawn before the analysis is stored, so a request that fails with CannotDraw stores
-    nothing. `reserve` is called with the number of pixels before the image is drawn; what it raises
-    ends the request.
+    nothing. `drawing` limits the pixels that are drawn at a time; an image with more pixels is
+    drawn alone, at a smaller size.
     """
     kept = _kept(picture)
     if kept and isinstance(picture, Link):
         raise _no_longer_there()
     here = _here(engine, picture, options)
     found = kept or do(lambda: _find(engine, here, options, deadline))
-    reserve(found.width * found.height)
-    drawn = do(
-        lambda: annotated_picture(here.data, found, media_type=media_type, deadline=deadline)
-    )
+    with drawing.taken(found.width * found.height, deadline=deadline):
+        drawn = do(
+            lambda: annotated_picture(
+                here.data,
+                found,
+                media_type=media_type,
+                most_pixels=drawing.limit,
+                deadline=deadline,
+            )
+        )
     stored = kept or _keep(found, here, options)
     if isinstance(picture, Link) and options.store and "store" not in stored.timings_ms:
         raise _no_longer_there()  # somebody else was quicker, and may have fetched another picture

@@ -115,8 +115,8 @@ class Settings:
     )
     max_drawn_pixels: int = _setting(
         "EMOTION_MAX_DRAWN_PIXELS",
-        25_000_000,
-        "pixels an image may have that is returned annotated",
+        10_000_000,
+        "pixels of an annotated image; larger images are returned smaller",
         at_least=1,
     )
     max_images: int = _setting("EMOTION_MAX_IMAGES", 16, "pictures a request may have", at_least=1)

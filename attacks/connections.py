@@ -16,13 +16,6 @@ HEALTH_SECONDS = 0.5
 P99_SECONDS = 1.0
 SLOWDOWN = 2.0
 
-_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-_BODY = (
-    b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\n"
-    b"Content-Length: 100000\r\n\r\n"
-)
-_HEADERS = b"GET /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
-
 
 def unread_answers(quick: bool) -> Iterator[Result]:
     """200 requests at a time whose responses are not read and whose sockets stay open."""
@@ -31,8 +24,9 @@ def unread_answers(quick: bool) -> Iterator[Result]:
         health: list[Answer] = []
         posts: list[Answer] = []
         waves = 1 if quick else 3
+        request = it.head("GET", "/healthz", "Connection: close") + b"\r\n"
         for _ in range(waves):
-            with _held(it, UNREAD, _REQUEST):
+            with _held(it, UNREAD, request):
                 for _ in range(6):
                     health.append(it.health())
                     posts.append(it.post(timeout=20))
@@ -104,7 +98,9 @@ class _Slow:
         self._address = it.address
         self._over = threading.Event()
         self._ready = threading.Event()
-        starts = [b""] * SILENT + [_BODY] * SLOW_BODIES + [_HEADERS] * SLOW_HEADERS
+        body = it.head("POST", "/v1/images", "Content-Type: image/jpeg", "Content-Length: 100000")
+        headers = it.head("GET", "/v1/images") + b"X-Slow: "
+        starts = [b""] * SILENT + [body + b"\r\n"] * SLOW_BODIES + [headers] * SLOW_HEADERS
         self._connections: list[tuple[bytes, socket.socket | None]] = [
             (start, None) for start in starts
         ]

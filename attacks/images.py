@@ -11,7 +11,7 @@ from app.settings import ROOT
 SIDE = 7000  # 49 megapixels: just within the default limit
 FACE = 28  # pixels: slightly more than the smallest face that the cascade finds
 WALLPAPER = 4984
-# At this quality the noise is a file of 5.5 MB. As an annotated PNG it has 135 MB.
+# At this quality the noise is a file of 5.5 MB. As a PNG it would have 135 MB.
 NOISE_QUALITY = 10
 
 

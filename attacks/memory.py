@@ -11,7 +11,9 @@ from attacks.result import Result, counted
 from attacks.target import JSON, NO_ANSWER, PHOTO, Target, target, until
 
 PEAK_MB = 600
-CREATED = 201
+OK, CREATED, UNAVAILABLE = 200, 201, 503
+# Pixels a side: a camera image of 24 megapixels, and the largest image that is not drawn smaller.
+PHONE_SIDE, LARGEST_DRAWN_SIDE = 4_900, 3_160
 REFUSED = {400, 413, 422, 503}
 _BAR = f"peak of each worker below {PEAK_MB} MB"
 _BOUNDARY = b"attack"
@@ -28,7 +30,14 @@ def large_forms(quick: bool) -> Iterator[Result]:
         with ThreadPoolExecutor(forms) as pool:
             # 15 images of 14.93 MB
             statuses = list(pool.map(lambda _: _send_form(it, 15, 14_930_000), range(forms)))
-        yield _judged(f"{forms} forms of 224 MB at once", forms, it, counted(statuses), good=True)
+        yield _judged(
+            f"{forms} forms of 224 MB at once",
+            forms,
+            it,
+            counted(statuses),
+            good=CREATED in statuses and set(statuses) <= {CREATED, UNAVAILABLE},
+            bar=f"answered 201 or 503, at least one 201; {_BAR}",
+        )
     if quick:
         return
     with target() as it:
@@ -72,33 +81,40 @@ def large_json(quick: bool) -> Iterator[Result]:
 
 
 def unread_images(quick: bool) -> Iterator[Result]:
-    """Images of 49 megapixels of noise, whose annotated PNG files of 135 MB are not read."""
-    requests = 4 if quick else 8
-    body = images.noise()
-    head = (
-        b"POST /v1/images?store=false HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: image/png\r\n"
-        b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(body)
-    )
+    """Images of noise, whose large annotated PNG files are not read."""
+    for side in (images.SIDE,) if quick else (images.SIDE, PHONE_SIDE, LARGEST_DRAWN_SIDE):
+        yield _unread(images.noise(side), side, 4 if quick else 16)
+
+
+def _unread(body: bytes, side: int, requests: int) -> Result:
     with target() as it, contextlib.ExitStack() as stack:
+        head = it.head(
+            "POST",
+            "/v1/images?store=false",
+            "Accept: image/png",
+            "Content-Type: image/jpeg",
+            f"Content-Length: {len(body)}",
+        )
         connections = []
         for _ in range(requests):
             connection = stack.enter_context(socket.create_connection(it.address, timeout=30))
             with contextlib.suppress(OSError):  # the service may answer before it reads the body
-                connection.sendall(head)
+                connection.sendall(head + b"\r\n")
                 connection.sendall(body)
             connections.append(connection)
         statuses: list[int] = []
-        for _ in until(20 if quick else 45):
+        for _ in until(45):
             statuses = [_status_so_far(connection) for connection in connections]
             if NO_ANSWER not in statuses:
                 time.sleep(2)  # the rest of the answers
                 break
-        yield _judged(
-            "annotated images of 135 MB that are not read",
+        return _judged(
+            f"annotated images of {side}² pixels of noise that are not read",
             requests,
             it,
             counted(statuses),
-            good=True,
+            good=set(statuses) <= {OK, UNAVAILABLE},
+            bar=f"answered 200 or 503; {_BAR}",
         )
 
 
@@ -125,15 +141,16 @@ def _send_form(it: Target, count: int, size: int) -> int:
     )
     image = PHOTO + bytes(size - len(PHOTO))
     length = count * (len(part) + size + 2) + len(_END)
-    head = (
-        b"POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        b"Content-Type: multipart/form-data; boundary=%s\r\nContent-Length: %d\r\n\r\n"
-        % (_BOUNDARY, length)
+    head = it.head(
+        "POST",
+        "/v1/images",
+        f"Content-Type: multipart/form-data; boundary={_BOUNDARY.decode()}",
+        f"Content-Length: {length}",
     )
     with socket.create_connection(it.address, timeout=60) as connection:
         # A refusal may come before everything is sent.
         with contextlib.suppress(OSError):
-            connection.sendall(head)
+            connection.sendall(head + b"\r\n")
             for _ in range(count):
                 connection.sendall(part)
                 connection.sendall(image)

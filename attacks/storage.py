@@ -135,8 +135,9 @@ def _slow_csv(it: Target) -> Iterator[None]:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(20)
         connection.connect(it.address)
-        connection.sendall(b"GET /v1/faces HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/csv\r\n\r\n")
-        connection.recv(1)
+        connection.sendall(it.head("GET", "/v1/faces", "Accept: text/csv") + b"\r\n")
+        if not connection.recv(64).startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError("the CSV was refused")
         it.rests(20)  # until the buffers are full
         yield
 

@@ -81,6 +81,13 @@ class Target:
             answer.status, time.perf_counter() - start, dict(answer.headers.items()), content
         )
 
+    def head(self, method: str, path: str, *headers: str) -> bytes:
+        """The first lines of a request to this service, for raw connections, without the empty line
+        that ends the head."""
+        host, port = self.address
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", *headers]
+        return "".join(f"{line}\r\n" for line in lines).encode()
+
     def health(self, timeout: float = 10.0) -> Answer:
         return self.ask("GET", "/healthz", timeout=timeout)
 

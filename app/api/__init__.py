@@ -5,7 +5,6 @@ from flask import Flask
 from app.api import docs, faces, health, images, legacy, metrics, models
 from app.api.access import init_access
 from app.api.blueprint import Api
-from app.api.current import init_current
 from app.api.headers import init_headers
 from app.api.log import init_log
 from app.api.metrics import init_metrics
@@ -40,7 +39,6 @@ def init_api(app: Flask, settings: Settings) -> None:
     init_metrics(app)
     init_log(app)
     init_streams(app)
-    init_current(app)
     init_headers(app, settings)  # first, since the others use the address that a proxy forwards
     init_access(app, settings)
     init_rates(app, settings)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import Flask, current_app, g
+from flask import current_app
 
 from app.deadline import Deadline
-from app.errors import ImageTooLarge, UnusableUrl
+from app.errors import UnusableUrl
 from app.fetch import Fetcher
 from app.settings import Settings
 from app.store.connections import current_deadline
@@ -57,28 +57,9 @@ def run_queued(work: Callable[[], T]) -> T:
     return work_queue().run(work, deadline=deadline())
 
 
-def reserve_canvas(pixels: int) -> None:
-    """Wait until an image of `pixels` pixels may be drawn, and reserve them until the request ends:
-    drawing takes many times the memory of the image.
-
-    Raises ImageTooLarge and TookTooLong.
-    """
-    budget = cast(Budget, current_app.extensions["drawing"])
-    if pixels > budget.limit:
-        raise ImageTooLarge(
-            f"the image has {pixels:,} pixels; an annotated image may have {budget.limit:,}: "
-            "ask for application/json"
-        )
-    g.canvas = budget.take(pixels, deadline=deadline())
-
-
-def init_current(app: Flask) -> None:
-    """Give back at the end of each request what it has reserved."""
-
-    @app.teardown_request
-    def give_back(_error: BaseException | None) -> None:
-        if taken := g.pop("canvas", 0):
-            cast(Budget, app.extensions["drawing"]).give(taken)
+def drawing() -> Budget:
+    """The budget of pixels that are drawn at a time: drawing takes many times their memory."""
+    return cast(Budget, current_app.extensions["drawing"])
 
 
 def fetch(url: str) -> bytes:

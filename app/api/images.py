@@ -19,7 +19,7 @@ from app.api.arguments import (
     PageRequest,
 )
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
-from app.api.current import deadline, engine, reserve_canvas, run_queued, settings, with_slot
+from app.api.current import deadline, drawing, engine, run_queued, settings, with_slot
 from app.api.documents import View, image_document, image_page_document, mood_document
 from app.api.metrics import observe
 from app.api.pictures import read_pictures
@@ -173,8 +173,8 @@ def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -
             picture,
             asked.options,
             media_type=accepted,
+            drawing=drawing(),
             do=run_queued,
-            reserve=reserve_canvas,
             deadline=deadline(),
         )
         response = Response(drawn, content_type=accepted)

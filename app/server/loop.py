@@ -12,7 +12,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from app.server.connection import Connection, State
 from app.server.log import KindsOnly, log_fault
 from app.server.refusals import Refusal
-from app.server.system import enough_files, limit_arenas, return_free_memory
+from app.server.system import enough_files, limit_kept_memory, return_free_memory
 
 SILENT_SECONDS = 5.0
 STOP_IDLE_SECONDS = 2.0
@@ -31,9 +31,9 @@ class EventLoop(ThreadWorker):
     When `worker_connections` are open, a new connection replaces the oldest ones: see EVICTED.
 
     glibc keeps freed memory in an arena of each thread, which adds up to a gigabyte after some
-    hundred large images. Here all threads share two arenas, and free memory is returned to the
-    system every TRIM_SECONDS and after TRIM_BYTES of requests. glibc's own limits would return it
-    after each image, which costs a tenth of the image's time.
+    hundred large images. Here all threads share two arenas, large blocks are returned to the system
+    when they are freed (see system.py), and other free memory every TRIM_SECONDS and after
+    TRIM_BYTES of requests. To return all of it after each image would take a tenth of its time.
     """
 
     _accepting: bool  # set by ThreadWorker
@@ -49,7 +49,7 @@ class EventLoop(ThreadWorker):
         self._accept_again = 0.0
 
     def init_process(self) -> None:
-        limit_arenas()
+        limit_kept_memory()
         self.worker_connections = enough_files(self.worker_connections)
         super().init_process()
 

@@ -10,12 +10,18 @@ import termios
 
 SPARE_FILES = 100  # open files besides connections: database, models, pipes
 ARENAS = 2
-_M_ARENA_MAX = -8  # a parameter of mallopt: see malloc.h
+# Larger blocks are returned to the system when they are freed. By default glibc raises this limit
+# up to 32 MB with the size of freed blocks, and then keeps the blocks in which Pillow stores an
+# image.
+RETURNED_BYTES = 8 * 2**20
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # parameters of mallopt: see malloc.h
 
 
-def limit_arenas() -> None:
-    """Let all threads share a few arenas of glibc, because each arena keeps freed memory."""
+def limit_kept_memory() -> None:
+    """Let all threads share a few arenas of glibc, because each arena keeps freed memory, and
+    return large blocks to the system at once."""
     _c("mallopt", _M_ARENA_MAX, ARENAS)
+    _c("mallopt", _M_MMAP_THRESHOLD, RETURNED_BYTES)
 
 
 def return_free_memory() -> None:

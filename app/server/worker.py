@@ -4,6 +4,7 @@ import contextlib
 import selectors
 import socket
 import time
+from collections.abc import Sequence
 
 from app.server.answering import answer
 from app.server.connection import CONTINUE, Connection, State
@@ -27,8 +28,8 @@ class Worker(EventLoop):
     bytes a second over `seconds` is cut off with a reset, so that it sees an incomplete response.
 
     All requests that are received or answered and all responses that are sent may hold
-    `buffer_bytes` together. Beyond that, the connection with the largest product of bytes and time
-    is cut off: a request with 503, a response with a reset.
+    `buffer_bytes` together, and the responses half of that. Beyond that, the connection with the
+    largest product of bytes and time is cut off: a request with 503, a response with a reset.
 
     docker/gunicorn.conf.py sets the class attributes from the settings.
     """
@@ -127,10 +128,11 @@ class Worker(EventLoop):
             if not conn.outbox.size:
                 self._watch(conn, 0)
         elif conn.outbox.size:
+            self._watch(conn, selectors.EVENT_WRITE)
             if conn.state is not State.SENDING:
                 conn.state = State.SENDING
                 self._measure(conn)
-            self._watch(conn, selectors.EVENT_WRITE)
+                self._limit_unsent()
         else:
             self._sent(conn)
 
@@ -179,6 +181,14 @@ class Worker(EventLoop):
             else:
                 self._drop(conn, reset=conn.state in (State.SENDING, State.WORKING))
 
+    def _limit_unsent(self) -> None:
+        """Cut off slow clients when unsent responses hold more than half of the memory, so that the
+        other half is free for requests."""
+        sending = self._in_state(State.SENDING)
+        while sum(conn.outbox.size for conn in sending) > self.buffer_bytes / 2:
+            self._cut_off(_largest(sending))
+            sending = self._in_state(State.SENDING)
+
     def _account(self, conn: Connection) -> None:
         """Count the bytes of a connection, and free memory when all together hold too many."""
         held = 0 if conn.state is State.CLOSED else conn.bytes_held
@@ -186,16 +196,24 @@ class Worker(EventLoop):
         self._freed += max(0, conn.held - held)
         grown, conn.held = held > conn.held, held
         while grown and self._held > self.buffer_bytes:
-            now = time.monotonic()
             candidates = self._in_state(State.SENDING, *RECEIVING)
             if not candidates:
                 return
-            largest = max(candidates, key=lambda one: one.held * (now - one.since))
+            largest = _largest(candidates)
             if not largest.held:
                 return
             if largest.state in RECEIVING:
                 self._refuse(largest, out_of_memory())
                 self._account(largest)
             else:
-                log_refusal("OutOfMemory", 503)
-                self._drop(largest, reset=True)
+                self._cut_off(largest)
+
+    def _cut_off(self, conn: Connection) -> None:
+        log_refusal("OutOfMemory", 503)
+        self._drop(conn, reset=True)
+
+
+def _largest(connections: Sequence[Connection]) -> Connection:
+    """The connection with the largest product of bytes and time."""
+    now = time.monotonic()
+    return max(connections, key=lambda one: one.bytes_held * (now - one.since))

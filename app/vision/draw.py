@@ -29,9 +29,15 @@ Rectangle = tuple[int, ...]  # x1, y1, x2, y2
 
 
 def annotated_picture(
-    data: bytes, analysis: Analysis, *, media_type: str, deadline: Deadline = NEVER
+    data: bytes,
+    analysis: Analysis,
+    *,
+    media_type: str,
+    most_pixels: int | None = None,
+    deadline: Deadline = NEVER,
 ) -> bytes:
-    """The file of `annotate`'s picture, as image/png or image/jpeg; `data` is the analysed file.
+    """The file of the annotated image, as image/png or image/jpeg; `data` is the analysed file. An
+    image with more than `most_pixels` is drawn smaller.
 
     Raises CannotDraw for sides that the file type does not support: JPEG ends at 65,500 pixels.
     Raises TookTooLong, also when there is too little time left to read or to encode: neither can be
@@ -39,9 +45,10 @@ def annotated_picture(
     """
     file = ImageFile(data, max_pixels=UNLIMITED)
     deadline.check(file.pixels * SECONDS_A_PIXEL)
-    canvas = file.read(color=True).bgr  # drawn on in place: a copy would double the memory
-    _draw(canvas, analysis, deadline)
-    deadline.check(file.pixels * SECONDS_A_PIXEL)
+    raster = file.read(color=True, most_pixels=most_pixels)
+    canvas = raster.bgr  # drawn on in place: a copy would double the memory
+    _draw(canvas, _scaled(analysis, raster.scale), deadline)
+    deadline.check(canvas.size * SECONDS_A_PIXEL)
     try:
         done, encoded = cv2.imencode(EXTENSIONS[media_type], canvas)
     except cv2.error:
@@ -50,6 +57,12 @@ def annotated_picture(
         raise CannotDraw(f"{analysis.width}x{analysis.height} pixels do not fit into {media_type}")
     del canvas
     return encoded.tobytes()
+
+
+def _scaled(analysis: Analysis, factor: float) -> Analysis:
+    """The analysis for an image with `factor` times as many pixels a side."""
+    faces = tuple(replace(face, box=face.box.scaled(factor)) for face in analysis.faces)
+    return replace(analysis, faces=faces)
 
 
 def annotate(

@@ -1,5 +1,6 @@
 """The one reader, cropper and resizer of images, shared by serving and training."""
 
+import math
 import struct
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from app.errors import ImageTooLarge
 from app.vision.decoding import load_pixels, open_image, translated_errors, turned_upright
 from app.vision.image_type import IMAGE_TYPES, image_type
-from app.vision.pixels import as_uint8, gray_and_bgr
+from app.vision.pixels import as_uint8, gray_and_bgr, reduced
 from app.vision.types import Box
 
 __all__ = [
@@ -69,16 +70,21 @@ class ImageFile:
         self.longer_side = max(self._opened.image.size)
         self.pixels = self._opened.image.width * self._opened.image.height
 
-    def read(self, *, scale: float = 1.0, color: bool = False) -> Raster:
+    def read(
+        self, *, scale: float = 1.0, color: bool = False, most_pixels: int | None = None
+    ) -> Raster:
         """Decode the pixels, which can be done once: the first frame of an animation, channels
         scaled to 8 bits, the EXIF orientation applied, transparent pixels laid on white.
 
         A JPEG is read at 1/2, 1/4 or 1/8 of its size if that is at least `scale`, which is cheaper,
-        as is leaving out its colours. Raises UndecodableImage (damaged or cut short) and
-        UnsupportedImageType (pixels of a kind that is not supported).
+        as is leaving out its colours. An image of any type with more than `most_pixels` is reduced
+        to that number. Raises UndecodableImage (damaged or cut short) and UnsupportedImageType
+        (pixels of a kind that is not supported).
         """
         with translated_errors(self._kind, self._max_pixels), self._opened.image as image:
             width, height = image.size
+            if most_pixels is not None:
+                scale = min(scale, math.sqrt(most_pixels / self.pixels))
             least = (max(1, int(width * scale)), max(1, int(height * scale)))
             draft = (None if color else "L", least)
             decoded, made = load_pixels(self._opened, draft)
@@ -87,6 +93,9 @@ class ImageFile:
             upright, swapped = turned_upright(decoded, self._kind)
             if swapped:
                 width, height = height, width
+            if most_pixels is not None:
+                small = reduced(upright, self._kind, most_pixels)
+                upright, made = small, made * small.width / upright.width
             gray, colors = gray_and_bgr(upright, self._kind, color=color)
         return Raster(gray, (width, height), made, colors)
 

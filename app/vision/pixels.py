@@ -1,5 +1,7 @@
 """Converts images that Pillow has decoded into arrays of 8-bit grey and BGR pixels."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,18 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 def as_uint8(image: cv2.typing.MatLike) -> NDArray[np.uint8]:
     """Tell the type checker that 8-bit pixels stay 8-bit, which OpenCV's stubs do not say."""
     return np.asarray(image, dtype=np.uint8)
+
+
+def reduced(image: Image.Image, kind: str, most_pixels: int) -> Image.Image:
+    """Reduce a decoded image to at most `most_pixels`. Call it before other conversions, each of
+    which makes a copy. `kind` is the type of the file. Raises UnsupportedImageType."""
+    factor = math.sqrt(most_pixels / (image.width * image.height))
+    if factor >= 1:
+        return image
+    if image.mode != "RGB" or image.has_transparency_data:
+        image = Image.fromarray(_rgb_array(image, kind))
+    size_wh = max(1, int(image.width * factor)), max(1, int(image.height * factor))
+    return image.resize(size_wh, Image.Resampling.BOX)
 
 
 def gray_and_bgr(

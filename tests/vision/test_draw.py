@@ -1,8 +1,10 @@
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.deadline import Deadline
 from app.errors import TookTooLong
@@ -68,6 +70,23 @@ def test_the_file_is_of_the_asked_type(media_type, signature):
     )
     assert made.startswith(signature)
     assert ImageFile(made, max_pixels=10_000).read(color=True).bgr.shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
+def test_a_larger_image_is_drawn_smaller_with_its_boxes(mode):
+    file = io.BytesIO()
+    Image.new("RGB", (400, 300)).convert(mode).save(file, "TIFF")
+    box = Box(100, 100, 200, 200)
+    made = annotated_picture(
+        file.getvalue(),
+        analysis(box, size=(400, 300)),
+        media_type="image/png",
+        most_pixels=30_000,
+    )
+    drawn = ImageFile(made, max_pixels=30_000).read(color=True).bgr
+    assert drawn.shape == (150, 200, 3)
+    rows, columns = np.nonzero(drawn[75:, :].any(axis=2))  # below the label
+    assert (columns.min(), columns.max(), rows.max()) == pytest.approx((50, 100, 25), abs=3)
 
 
 def faces_in_a_grid(columns, rows, side, gap, left=40, top=60):
