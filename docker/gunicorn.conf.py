@@ -29,6 +29,9 @@ Worker.body_bytes = _settings.max_body_bytes
 # Open connections of a worker; beyond that, the oldest ones are closed, idle ones first.
 worker_connections = 1000
 threads = _settings.request_threads
+# Before its first request a worker may try a model of somebody else, for 25 s, and wait for the
+# database. gunicorn ends workers that are silent for longer than this.
+timeout = 120
 # Whoever is being answered when the service is told to stop gets the answer.
 graceful_timeout = math.ceil(_settings.request_seconds + GRACE_SECONDS)
 # NumPy's own threads, one for each CPU of the host, are never used here: one crop is no matrix.

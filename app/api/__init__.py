@@ -38,10 +38,10 @@ def init_api(app: Flask, settings: Settings) -> None:
     init_problems(app)
     init_metrics(app)
     init_log(app)
-    init_streams(app)
     init_headers(app, settings)  # first, since the others use the address that a proxy forwards
     init_access(app, settings)
     init_rates(app, settings)
+    init_streams(app)
     api = Api(app)
     for name, schema in (
         ("Face", FaceSchema),

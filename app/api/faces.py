@@ -14,6 +14,7 @@ from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.csv_cells import without_formulas
 from app.api.documents import face_page_document, span_document, time_text
 from app.api.schemas import FacePageSchema, SummarySchema
+from app.errors import EmotionError
 from app.store import queries, summary
 from app.store.keys import Right
 from app.store.records import Filters, FoundFace
@@ -103,8 +104,9 @@ def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
         for found in queries.all_faces(filters):
             yield _csv_line(_csv_row(found, emotions))
             written += 1
-    except Exception as error:
-        log.error("the CSV export broke off after %d faces: %s", written, error)
+    except Exception as error:  # whose own text may quote values of the query
+        reason = error if isinstance(error, EmotionError) else type(error).__name__
+        log.error("the CSV export broke off after %d faces: %s", written, reason)
         raise
 
 

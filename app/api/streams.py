@@ -16,8 +16,8 @@ MOST_STREAMS = SPARE_THREADS // 2
 
 
 def init_streams(app: Flask) -> None:
-    """Call it after init_metrics and init_log, so that they see the refusals: functions that run
-    after a request run in reverse order."""
+    """Call it last: functions that run after a request run in reverse order, so that a refusal gets
+    the headers of all responses, and is counted and logged."""
     slots = threading.BoundedSemaphore(MOST_STREAMS)
 
     @app.after_request

@@ -8,11 +8,9 @@ from typing import Any, cast
 
 from gunicorn.http import wsgi
 
-from app.server.connection import Connection
+from app.server.connection import Connection, State
 from app.server.log import log_fault, log_refusal
-from app.server.refusals import Refusal
-
-_FAULT = Refusal(500, "ServerFault", "something went wrong; the log names the fault")
+from app.server.refusals import Refusal, server_fault
 
 
 def answer(
@@ -20,6 +18,8 @@ def answer(
 ) -> tuple[bool, bool]:
     """Answer the request. Return (whether the connection can be reused, whether the response is
     complete)."""
+    if conn.state is State.CLOSED:  # while the request waited for this thread
+        return False, False
     given = conn.outbox.given
     try:
         return _run(conn, application, cfg, stopping), True
@@ -31,7 +31,7 @@ def answer(
     except BaseException as error:
         log_fault(error)
         # After a part of the response was sent, only a reset shows that it is incomplete.
-        return False, conn.outbox.given == given and _send_refusal(conn, _FAULT)
+        return False, conn.outbox.given == given and _send_refusal(conn, server_fault())
 
 
 def _send_refusal(conn: Connection, refusal: Refusal) -> bool:

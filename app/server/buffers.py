@@ -102,13 +102,16 @@ class Inbox:
         return bytes(buffer[: self.readinto(memoryview(buffer))])
 
     def split(self, size: int) -> "Inbox":
-        """Move the first `size` bytes, which must have arrived, into another inbox."""
+        """Move the first `size` bytes, which must have arrived, into another inbox. Raises
+        ConnectionError if they are not here, because the connection was closed."""
         front = Inbox()
         while self._pieces and size >= front.size + len(self._pieces[0]):
             piece = self._pieces.popleft()
             front._pieces.append(piece)
             front.size += len(piece)
         self.size -= front.size
+        if front.size + self.size < size:
+            raise ConnectionError
         while front.size < size:
             front.add(self.recv(size - front.size))
         return front

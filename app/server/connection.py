@@ -12,15 +12,19 @@ from gunicorn.http.unreader import SocketUnreader
 
 from app.server.buffers import Body, Inbox, Outbox
 from app.server.chunks import ChunkScanner, TooMuchFraming
-from app.server.refusals import Refusal, premature_end, refusal_of, too_large
+from app.server.refusals import (
+    bad_percent,
+    premature_end,
+    refusal_of,
+    too_large,
+    too_long_head,
+    too_much_framing,
+)
 from app.server.system import unconfirmed_bytes
 
 HEAD_BYTES = 64 * 1024
 CHUNKED_STEP = 64 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TOO_LONG = Refusal(431, "LimitRequestHeaders", "the headers of the request are too long")
-_BAD_PERCENT = Refusal(400, "BadPercent", "% in the URL must be followed by two hexadecimal digits")
-_TOO_MUCH_FRAMING = Refusal(400, "TooMuchFraming", "the chunks of the body are too small")
 _DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
@@ -100,7 +104,7 @@ class Connection:
         try:
             request: Any = Request(cfg, self._unreader, self.client, self._requests)
         except (StopIteration, OSError) as error:  # gunicorn's NoMoreData is an OSError
-            raise _TOO_LONG if too_long else premature_end() from error
+            raise too_long_head() if too_long else premature_end() from error
         except Exception as error:
             raise refusal_of(error) from error
         self.inbox.put_back(self._unreader.take_buffered())
@@ -170,7 +174,7 @@ class Connection:
         try:
             self._scanner.feed(data)
         except TooMuchFraming:
-            raise _TOO_MUCH_FRAMING from None
+            raise too_much_framing() from None
         if self._scanner.data_bytes > self._limit:
             raise too_large(self._limit)
 
@@ -178,4 +182,4 @@ class Connection:
 def _check_percents(target: str) -> None:
     """Raise Refusal for a % without two hexadecimal digits (RFC 3986, section 2.1)."""
     if any(not _DIGITS.issuperset(part[:2]) or len(part) < 2 for part in target.split("%")[1:]):
-        raise _BAD_PERCENT
+        raise bad_percent()

@@ -157,8 +157,9 @@ class EventLoop(ThreadWorker):
         if conn.state is State.CLOSED:
             return
         self._watch(conn, 0)
+        if conn.state is not State.WORKING:  # a thread may read the inbox then
+            conn.inbox.clear()
         conn.state = State.CLOSED
-        conn.inbox.clear()
         conn.outbox.close(reset=reset)
         self._connections.pop(conn, None)
         self._account(conn)

@@ -70,6 +70,21 @@ def refusal_of(error: Exception) -> Refusal:
     return Refusal(400, type(error).__name__, "the request is malformed")
 
 
+# Functions, because an exception that is raised again keeps the frames of each time.
+
+
+def too_long_head() -> Refusal:
+    return Refusal(431, "LimitRequestHeaders", "the headers of the request are too long")
+
+
+def bad_percent() -> Refusal:
+    return Refusal(400, "BadPercent", "% in the URL must be followed by two hexadecimal digits")
+
+
+def too_much_framing() -> Refusal:
+    return Refusal(400, "TooMuchFraming", "the chunks of the body are too small")
+
+
 def too_large(limit: int) -> Refusal:
     return Refusal(413, "BodyTooLarge", f"the body has more than {limit:,} bytes")
 
@@ -80,6 +95,10 @@ def premature_end() -> Refusal:
 
 def too_slow() -> Refusal:
     return Refusal(408, "TooSlow", "the request was not received in time")
+
+
+def server_fault() -> Refusal:
+    return Refusal(500, "ServerFault", "something went wrong; the log names the fault")
 
 
 def out_of_memory() -> Refusal:

@@ -138,6 +138,7 @@ class Worker(EventLoop):
 
     def _sent(self, conn: Connection) -> None:
         conn.outbox.end_stream()
+        conn.confirmed_before = None
         now = time.monotonic()
         if conn.keep:
             conn.state, conn.since = State.IDLE, now

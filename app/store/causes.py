@@ -81,6 +81,10 @@ PRIVILEGE = Cause(
     "privilege",
     "the database user lacks a privilege: make it the owner of the database and its tables",
 )
+NO_CONNECTION = Cause(
+    "no free connection",
+    "all connections of the service are in use: report it, since each thread should have one",
+)
 OTHER = Cause("other", "the database failed: see the driver's message")
 
 # Beginnings of SQLite's result codes.

@@ -84,8 +84,11 @@ def _tidy_up(*steps: Callable[[], object]) -> None:
     try:
         for step in steps:
             step()
-    except Exception as error:
-        log.warning("maintenance of the database failed and is tried again later: %s", error)
+    except Exception as error:  # whose own text may quote values of the query
+        log.warning(
+            "maintenance of the database failed and is tried again later: %s",
+            error if isinstance(error, EmotionError) else type(error).__name__,
+        )
 
 
 def erase(image_id: int) -> None:

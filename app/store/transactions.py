@@ -7,9 +7,11 @@ deadline of the request limits both (see connections.py).
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flask import has_request_context
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from app.errors import OutcomeUnknown, StoreUnavailable
+from app.store.causes import NO_CONNECTION
 from app.store.connections import (
     AWAY,
     LOCK_SECONDS,
@@ -78,7 +80,9 @@ def _transaction(options: dict[str, object]) -> Iterator[None]:
         session.connection(execution_options=options)
         yield
     except NoFreeConnection as error:
-        raise StoreUnavailable(AWAY, for_operator="all connections are in use") from error
+        if has_request_context():
+            fault_log().failed(NO_CONNECTION, NO_CONNECTION.advice, write=options[MODE] == WRITE)
+        raise StoreUnavailable(AWAY, for_operator=NO_CONNECTION.advice) from error
     finally:
         session.info[_OPEN] = False
         session.close()

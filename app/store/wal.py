@@ -66,7 +66,7 @@ class WalCleaner:
             self._erased += 1
         if self._empty(min(FIRST_SECONDS, current_deadline().left())):
             return True
-        self.on_change(self.pending)
+        self._report()
         log.warning(
             "erased rows stay in the write-ahead log while a connection reads an older state"
         )
@@ -93,8 +93,14 @@ class WalCleaner:
         if empty:
             with self._lock:
                 self._removed = max(self._removed, erased)
-            self.on_change(self.pending)
+            self._report()
         return empty
+
+    def _report(self) -> None:
+        try:
+            self.on_change(self.pending)
+        except Exception as error:  # such as a metrics file on a full disk; the thread must go on
+            log.warning("the number of pending erasures was not reported: %s", error)
 
     def _checkpoint(self, lock_seconds: float) -> bool:
         try:

@@ -48,7 +48,7 @@ def annotated_picture(
     raster = file.read(color=True, most_pixels=most_pixels)
     canvas = raster.bgr  # drawn on in place: a copy would double the memory
     _draw(canvas, _scaled(analysis, raster.scale), deadline)
-    deadline.check(canvas.size * SECONDS_A_PIXEL)
+    deadline.check(canvas.shape[0] * canvas.shape[1] * SECONDS_A_PIXEL)
     try:
         done, encoded = cv2.imencode(EXTENSIONS[media_type], canvas)
     except cv2.error:

@@ -90,7 +90,9 @@ class LoadOnce(Generic[T]):
             raise
         except Exception as error:  # a fault of the folder disables its model only
             log.exception("loading %r failed", name)
-            raise ModelUnavailable(f"{name!r} cannot be loaded; the log says why") from error
+            failure = ModelUnavailable(f"{name!r} cannot be loaded; the log says why")
+            self._failed[name] = state, failure
+            raise failure from error
 
 
 class ModelRegistry(Generic[Model]):

@@ -5,10 +5,14 @@ import random
 import socket
 import struct
 import threading
+import traceback
 
 import pytest
 
+from app.server.answering import answer
 from app.server.buffers import LARGE_PIECE, STREAM_BYTES, Body, Inbox, Outbox
+from app.server.connection import Connection, State
+from app.server.refusals import Refusal, bad_percent
 
 
 @pytest.fixture
@@ -116,3 +120,30 @@ def test_a_stream_resets_the_connection_unless_it_is_whole():
         assert linger(sock) == (1, 0)
         outbox.end_stream()
         assert linger(sock)[0] == 0
+
+
+def test_a_body_of_a_connection_that_was_closed_ends_at_once():
+    inbox = Inbox()
+    inbox.add(memoryview(b"abc"))
+    inbox.clear()
+    with pytest.raises(ConnectionError):
+        inbox.split(3)
+
+
+def test_a_request_whose_connection_was_closed_meanwhile_is_not_answered():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        conn = Connection(ours, None, None, lambda _conn: None)
+        conn.state = State.CLOSED
+        assert answer(conn, None, None, stopping=False) == (False, False)
+        ours.close()
+
+
+def test_a_refusal_keeps_no_frames_of_earlier_ones():
+    def frames():
+        try:
+            raise bad_percent()
+        except Refusal as refusal:
+            return len(list(traceback.walk_tb(refusal.__traceback__)))
+
+    assert frames() == frames()

@@ -5,11 +5,12 @@ import os
 
 import pytest
 
-from app.errors import InvalidCard
+from app.errors import InvalidCard, ModelUnavailable
 from app.settings import ROOT
 from app.vision import folders
 from app.vision.card import read_card, read_weights
 from app.vision.folders import ModelFolders, list_folders, parse_document, read_document
+from app.vision.registry import LoadOnce
 from tests.conftest import card_document, write_model
 
 
@@ -201,3 +202,17 @@ def test_a_changed_target_of_a_link_changes_the_state(tmp_path):
     before = folders.folder_state(folder)
     (tmp_path / "weights").write_bytes(b"other weights")
     assert folders.folder_state(folder) != before
+
+
+def test_an_unexpected_failure_to_load_is_remembered_until_the_files_change():
+    models: LoadOnce[int] = LoadOnce()
+    loads = []
+
+    def load():
+        loads.append(1)
+        raise ZeroDivisionError
+
+    for state in ("a", "a", "b"):
+        with pytest.raises(ModelUnavailable, match="the log says why"):
+            models.load("odd", state, load)
+    assert len(loads) == 2
