@@ -9,6 +9,7 @@ from app.api.current import init_current
 from app.api.headers import init_headers
 from app.api.log import init_log
 from app.api.metrics import init_metrics
+from app.api.numbers import IdConverter
 from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
 from app.api.rates import init_rates
@@ -28,6 +29,7 @@ BLUEPRINTS = (images.blp, faces.blp, models.blp, legacy.blp, health.blp, metrics
 def init_api(app: Flask, settings: Settings) -> None:
     """Raises SettingError."""
     app.request_class = InMemoryRequest
+    app.url_map.converters["int"] = IdConverter
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the documented order of keys
     app.config |= {
         "API_TITLE": "Emotion recognition",

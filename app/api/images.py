@@ -79,7 +79,8 @@ class Images(MethodView):
         JSON with base64 or, where the operator allows hosts, with a `url` that the picture is
         fetched from. JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), HEIC/HEIF and AVIF are read.
         Options are query parameters, or fields of the form or the JSON, which
-        win. One picture is answered by its image object, several by
+        win. An option that is given twice in one of them is refused. A part that is empty and has
+        no file name is ignored. One picture is answered by its image object, several by
         `{"images": […], "errors": […]}`, where a picture that fails does not harm the others.
         `Accept: image/png` or `image/jpeg` returns the annotated picture instead. With
         `Idempotency-Key` a request can be sent again without keeping anything twice; a `url` is
