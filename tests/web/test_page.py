@@ -141,6 +141,24 @@ def test_the_threshold_is_applied_without_asking_again(open_page):
     assert asked == []
 
 
+def test_the_page_compares_rounded_probabilities_as_the_service_does(open_page):
+    page = open_page()
+    table = json.loads((ROOT / "tests" / "contracts" / "thresholds.json").read_text())["rows"]
+    shown = page.evaluate(
+        """async (rows) => {
+            const { rounded, shownEmotions } = await import(
+                new URL("assets/faces.js", document.baseURI));
+            return rows.map(([probability, threshold]) => {
+                const face = { emotions: { happiness: probability } };
+                const [first] = shownEmotions(face, threshold);
+                return first ? rounded(first[1]) : null;
+            });
+        }""",
+        table,
+    )
+    assert shown == [row[2] for row in table]
+
+
 def test_a_picture_is_dropped_or_pasted(open_page):
     page = open_page()
     data = b64encode(PHOTO.read_bytes()).decode()
