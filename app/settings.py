@@ -88,6 +88,11 @@ class Settings:
         "proxies in front, whose X-Forwarded-… headers are believed",
         at_most=10,
     )
+    root_path: str = _setting(
+        "EMOTION_ROOT_PATH",
+        "",
+        "path of a larger site that the service is reached below, as in `/emotion`",
+    )
     cors_origins: str = _setting(
         "EMOTION_CORS_ORIGINS",
         "",
