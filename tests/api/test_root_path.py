@@ -75,7 +75,7 @@ def test_without_a_root_path_links_are_relative(make_app, page):
 
 
 @pytest.mark.parametrize(
-    "path", ["/emotions", "/emotion2/healthz", "/Emotion/healthz", "/x/emotion"]
+    "path", ["/emotionhealthz", "/emotionv1/models", "/Emotion/healthz", "/x/emotion"]
 )
 def test_other_paths_are_taken_as_they_are(client, path):
     assert client.get(path).status_code == 404
