@@ -13,7 +13,7 @@ from app.api.numbers import IdConverter
 from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
 from app.api.rates import init_rates
-from app.api.schemas import FaceSchema, FullFaceSchema, ModelRefSchema
+from app.api.schemas import EMOTION, FaceSchema, FullFaceSchema, ModelRefSchema
 from app.api.streams import init_streams
 from app.settings import Settings
 
@@ -53,6 +53,7 @@ def init_api(app: Flask, settings: Settings) -> None:
         ("ModelRef", ModelRefSchema),
     ):
         api.spec.components.schema(name, schema=schema)
+    api.spec.components.schemas["Face"]["additionalProperties"] = EMOTION
     api.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)

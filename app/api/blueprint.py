@@ -50,6 +50,8 @@ class ApiBlueprint(flask_smorest.Blueprint):
         """Say which right a view needs, or PUBLIC: outermost, above all that else decorates it."""
 
         def mark(view: View) -> View:
+            resource, method = view.__qualname__.split(".")
+            view = self.doc(operationId=f"{method}{resource}")(view)
             if right != PUBLIC:
                 view = self.doc(security=[{"key": [str(right)]}])(view)
                 view = self.alt_response(401, "UNAUTHORIZED")(view)

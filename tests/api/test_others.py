@@ -107,7 +107,7 @@ def test_detectors_are_listed(client):
     detectors = {each["name"]: each for each in client.get("/v1/detectors").json["detectors"]}
     assert detectors["haar_default"]["ready"]
     assert detectors["stub"]["default"]
-    assert "Viola-Jones" in detectors["haar_default"]["description"]
+    assert "OpenCV" in detectors["haar_default"]["description"]
 
 
 def test_a_detector_without_its_weights_says_what_to_do(client):

@@ -12,13 +12,15 @@ from app.vision.types import Detection
 
 
 class Detector(Protocol):
-    """`min_face_share` is the smallest face that it looks for unless told otherwise, as a share of
-    the picture's longer side, and `max_pixels` is the largest image that it can search in time.
+    """`title` and `description` are for people who choose. `min_face_share` is the smallest face
+    that it looks for unless told otherwise, as a share of the picture's longer side, and
+    `max_pixels` is the largest image that it can search in time.
     Boxes of detectors differ in what of a head they hold: `box_scale` is
     the side of the square that a classifier's `crop_scale` refers to, over the longer side of this
     detector's boxes."""
 
     name: str
+    title: str
     description: str
     needs_color: bool
     min_face_share: float
