@@ -1,6 +1,7 @@
 """The service. Importing it imports neither Flask nor any model; `create_app` wires it."""
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -88,4 +89,25 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.register_blueprint(web.blp)
     init_root_path(app, settings.root_path)
     init_cli(app)
+    app.extensions["start_worker"] = partial(start_worker, app)
+    app.extensions["stop_worker"] = partial(stop_worker, app)
     return app
+
+
+def start_worker(app: "Flask") -> None:
+    """Prepare a worker process after its fork: load the default model, start the thread that
+    removes erased rows from SQLite's log, and finish what workers that were killed left undone."""
+    from app.store import queries
+
+    app.extensions["engine"].warm()
+    app.extensions["wal_cleaner"].start()
+    with app.app_context():
+        queries.clean_up()
+
+
+def stop_worker(app: "Flask") -> None:
+    """Close the connections to the database, so that SQLite removes its log with the last one."""
+    from app.store.tables import db
+
+    with app.app_context():
+        db.engine.dispose()

@@ -94,8 +94,8 @@ class Target:
         """
         before = self.cpu_seconds()
         answers = [self.post() for _ in range(_WARM_POSTS + count)]
-        if any(answer.status != http.client.CREATED for answer in answers):
-            raise RuntimeError("the service does not accept docs/astronaut.jpg")
+        if others := {answer.status for answer in answers} - {http.client.CREATED}:
+            raise RuntimeError(f"docs/astronaut.jpg was answered {sorted(others)}")
         return Normal(
             statistics.median(answer.seconds for answer in answers[_WARM_POSTS:]),
             (self.cpu_seconds() - before) / len(answers),

@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -28,7 +27,7 @@ MODEL = Path("models/custom_net_8")
 THRESHOLD = 0.5
 
 app = Flask(__name__)
-app.extensions["engine"] = SimpleNamespace(warm=lambda: None)  # it warms nothing
+app.extensions |= {"start_worker": lambda: None, "stop_worker": lambda: None}
 
 
 @app.get("/readyz")

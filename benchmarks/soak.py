@@ -25,7 +25,7 @@ import numpy as np
 import requests
 from PIL import Image
 
-from app.server.worker import TRIM_SECONDS
+from app.server.loop import TRIM_SECONDS
 from app.settings import ROOT
 from evaluation.markdown import table
 from tests.service import Service

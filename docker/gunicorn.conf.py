@@ -78,12 +78,9 @@ def on_exit(server):
 
 
 def post_worker_init(worker):
-    """Prepare a worker after the fork: load the default model, start the thread that removes erased
-    rows from SQLite's log, and finish what workers that were killed left undone."""
-    # Not before the fork: the master process needs no database engine.
-    from app.store import queries  # noqa: PLC0415
+    worker.wsgi.extensions["start_worker"]()
 
-    worker.wsgi.extensions["engine"].warm()
-    worker.wsgi.extensions["wal_cleaner"].start()
-    with worker.wsgi.app_context():
-        queries.clean_up()
+
+def worker_exit(server, worker):
+    if application := getattr(worker, "wsgi", None):  # which could not be loaded otherwise
+        application.extensions["stop_worker"]()

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from app import create_app
-from app.server.worker import TRIM_SECONDS
+from app.server.loop import TRIM_SECONDS
 from app.settings import Settings
 from app.store.migrate import upgrade
 from fuzzing import contract, decoder, http

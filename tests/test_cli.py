@@ -256,7 +256,7 @@ def test_files_are_analysed_without_a_server(make_app, tmp_path):
     done = run(args=["analyse", *mixed, "--no-store"])
     assert done.exit_code == 1
     assert json.loads(done.stdout)["id"] is None
-    assert "not a picture" in done.stderr
+    assert "not an image" in done.stderr
     assert done.stderr.endswith("Error: 1 of 2 files failed\n")
     done = run(args=["analyse", mixed[1], "--model", "no such model"])
     assert "unknown model" in done.stderr

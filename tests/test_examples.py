@@ -61,7 +61,7 @@ def test_curl_posts_reads_and_erases(environment):
 def test_curl_says_what_is_wrong(environment):
     done = run(environment, "examples/curl.sh", "README.md")
     assert done.returncode != 0
-    assert "not a picture of a served type" in done.stdout
+    assert "not an image of a supported type" in done.stdout
     assert environment["KEY"] not in done.stdout + done.stderr
 
 
@@ -69,7 +69,7 @@ def test_node_prints_a_line_for_each_face(environment):
     need(shutil.which("node"), "no Node: .ci/services installs it")
     done = run(environment, "node", "examples/client.mjs", PHOTO, "README.md", "nowhere.jpg")
     assert done.stdout == f"{PHOTO}: happiness 100 % at 178, 66\n"
-    assert "README.md: 415: the content is not a picture" in done.stderr
+    assert "README.md: 415: the content is not an image" in done.stderr
     assert "nowhere.jpg: ENOENT" in done.stderr
     assert done.returncode == 1
     assert stored(environment) == []

@@ -8,7 +8,6 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
 from unittest.mock import Mock
 
 import pytest
@@ -16,6 +15,7 @@ import requests
 
 from app.cpus import available_cpus
 from app.settings import ROOT
+from app.store.tables import db
 from tests.service import running_service
 
 pytestmark = pytest.mark.weights
@@ -78,14 +78,20 @@ def test_a_connection_is_kept_for_the_next_request(url):
     connection.close()
 
 
-def test_a_worker_warms_its_model_before_it_serves():
+def test_a_worker_is_prepared_before_it_serves_and_closes_its_connections(app):
     class Worker:
-        class wsgi:
-            extensions: ClassVar = {"engine": Mock(), "wal_cleaner": Mock()}
+        wsgi = app
 
-    runpy.run_path(str(ROOT / "docker" / "gunicorn.conf.py"))["post_worker_init"](Worker)
-    Worker.wsgi.extensions["engine"].warm.assert_called_once_with()
-    Worker.wsgi.extensions["wal_cleaner"].start.assert_called_once_with()
+    app.extensions["engine"] = Mock()
+    app.extensions["wal_cleaner"] = Mock()
+    hooks = runpy.run_path(str(ROOT / "docker" / "gunicorn.conf.py"))
+    hooks["post_worker_init"](Worker)
+    app.extensions["engine"].warm.assert_called_once_with()
+    app.extensions["wal_cleaner"].start.assert_called_once_with()
+    with app.app_context():
+        assert db.engine.pool.checkedin() == 1
+        hooks["worker_exit"](None, Worker)
+        assert db.engine.pool.checkedin() == 0
 
 
 @pytest.mark.parametrize(

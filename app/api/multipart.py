@@ -49,8 +49,8 @@ class StrictFormDataParser(FormDataParser):
             _, form, files = super().parse(observed, mimetype, content_length, options)  # type: ignore[arg-type]
         except (ValueError, RequestEntityTooLarge) as error:
             _refuse(error, boundary, observed.head)
-        if None in form or None in files:
-            raise MalformedInput("a part of the form has no name: pictures are named image")
+        if None in files:
+            raise MalformedInput("a file part of the form has no name: images are named image")
         return stream, form, files
 
 

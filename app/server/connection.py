@@ -52,6 +52,7 @@ class Connection:
         self.since = time.monotonic()  # the first byte of the request, or the last response
         self.request: Any = None  # gunicorn.http.message.Request
         self.keep = False
+        self.refused = False
         self.confirmed_before: int | None = None  # when its rate was last measured
         self._unreader = SocketUnreader(cast(socket.socket, self.inbox))
         self._requests = 0
@@ -70,6 +71,14 @@ class Connection:
         False while nothing is sent."""
         before = self.confirmed_before
         return before is not None and self.bytes_confirmed - before >= wanted
+
+    @property
+    def nothing_follows(self) -> bool:
+        """Whether nothing came after the request that was answered."""
+        try:
+            return not self.inbox.size and not self.sock.recv(1, socket.MSG_PEEK)
+        except OSError:  # nothing is here, or the client is gone
+            return True
 
     @property
     def bytes_held(self) -> int:

@@ -20,6 +20,8 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST = 0.35  # of FONT: letters of eight pixels, below which they cannot be read
 # Of reading a file of any type and of encoding a PNG, on a slow or busy machine.
 SECONDS_A_PIXEL = 1e-7
+# The size was judged when the image was analysed. A HEIC may have more pixels than it shows.
+JUDGED = 2**62
 EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg"}
 
 Rectangle = tuple[int, ...]  # x1, y1, x2, y2
@@ -34,12 +36,11 @@ def annotated_picture(
     Raises TookTooLong, also where reading or encoding would begin too late to end in time: neither
     can be stopped.
     """
-    pixels = analysis.width * analysis.height
-    file = ImageFile(data, max_pixels=pixels)
-    deadline.check(pixels * SECONDS_A_PIXEL)
+    file = ImageFile(data, max_pixels=JUDGED)
+    deadline.check(file.pixels * SECONDS_A_PIXEL)
     canvas = file.read(color=True).bgr  # drawn on in place: a copy would double the memory
     _draw(canvas, analysis, deadline)
-    deadline.check(pixels * SECONDS_A_PIXEL)
+    deadline.check(file.pixels * SECONDS_A_PIXEL)
     try:
         done, encoded = cv2.imencode(EXTENSIONS[media_type], canvas)
     except cv2.error:

@@ -6,16 +6,12 @@ gives the size by which the file is judged. Other images of the file (thumbnails
 gain maps, sequences) are not looked at and not decoded.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from app.errors import ImageTooLarge, UnsupportedImageType
 from app.vision.bitstream import StreamSize, av1_stream, hevc_configuration, hevc_item
+from app.vision.iso_boxes import Numbers, boxes
 
-Buffer = TypeVar("Buffer", bytes, memoryview)
-
-MOST_BOXES = 5_000  # of one level
 MOST_ITEMS = 1_000  # as libheif
 MOST_REFERENCES = 10_000
 MOST_METADATA_BYTES = 2_000_000  # EXIF and XMP, as often as images refer to it
@@ -100,7 +96,7 @@ class HeifFile:
         self._references: list[tuple[bytes, int, list[int]]] = []
         self.primary = 0
         self._idat = b""
-        metas = [body for name, body in _boxes(memoryview(data)) if name == b"meta"]
+        metas = [body for name, body in boxes(memoryview(data)) if name == b"meta"]
         if not metas:
             raise UnsupportedImageType(
                 f"the {kind} file has no still image: image sequences and videos are not supported"
@@ -112,9 +108,9 @@ class HeifFile:
     # ------------------------------------------------------------ boxes
 
     def _read_meta(self, meta: bytes) -> None:
-        boxes = [box for box in _boxes(meta) if box[0] in _META_BOXES]
-        found = dict(boxes)
-        if len(found) < len(boxes):
+        known = [box for box in boxes(meta) if box[0] in _META_BOXES]
+        found = dict(known)
+        if len(found) < len(known):
             raise ValueError("it has two boxes of one type")
         if found.get(b"hdlr", b"")[8:12] != b"pict":
             raise UnsupportedImageType(f"the {self._kind} file holds no image")
@@ -125,17 +121,17 @@ class HeifFile:
         self._idat = found.get(b"idat", b"")
         primary = found[b"pitm"]
         self.primary = int.from_bytes(primary[4:6] if primary[:1] == b"\0" else primary[4:8], "big")
-        self._read_items(_Numbers(found.get(b"iinf", b"")))
-        self._read_locations(_Numbers(found.get(b"iloc", b"")))
+        self._read_items(Numbers(found.get(b"iinf", b"")))
+        self._read_locations(Numbers(found.get(b"iloc", b"")))
         self._read_properties(found.get(b"iprp", b""))
         self._read_references(found.get(b"iref", b""))
 
-    def _read_items(self, numbers: "_Numbers") -> None:
+    def _read_items(self, numbers: Numbers) -> None:
         version, _ = numbers.take(1), numbers.take(3)
         count = numbers.take(2 if version == 0 else 4)
         if count > MOST_ITEMS:
             raise ValueError(f"it has more than {MOST_ITEMS:,} items")
-        for name, body in _boxes(numbers.rest()):
+        for name, body in boxes(numbers.rest()):
             if name == b"infe" and len(body) >= 12 and body[0] in (2, 3):
                 wide = 2 if body[0] == 2 else 4
                 number, at = int.from_bytes(body[4 : 4 + wide], "big"), 4 + wide + 2
@@ -143,7 +139,7 @@ class HeifFile:
                     raise ValueError(f"it has more than {MOST_ITEMS:,} items, or one twice")
                 self.items[number] = _Item(body[at : at + 4])
 
-    def _read_locations(self, numbers: "_Numbers") -> None:
+    def _read_locations(self, numbers: Numbers) -> None:
         version, _ = numbers.take(1), numbers.take(3)
         sizes = numbers.take(2)
         offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
@@ -166,14 +162,14 @@ class HeifFile:
                 self.items[number].extents = extents
 
     def _read_properties(self, body: bytes) -> None:
-        boxes = list(_boxes(body))
-        container = next((inner for name, inner in boxes if name == b"ipco"), b"")
-        properties = list(_boxes(container))
+        inside = list(boxes(body))
+        container = next((inner for name, inner in inside if name == b"ipco"), b"")
+        properties = list(boxes(container))
         left = MOST_REFERENCES
-        for name, inner in boxes:
+        for name, inner in inside:
             if name != b"ipma":
                 continue
-            numbers = _Numbers(inner)
+            numbers = Numbers(inner)
             version, flags = numbers.take(1), numbers.take(3)
             for _ in range(numbers.take(4)):
                 item = self.items.get(numbers.take(2 if version == 0 else 4))
@@ -187,8 +183,8 @@ class HeifFile:
     def _read_references(self, body: bytes) -> None:
         wide = 2 if body[:1] == b"\0" else 4
         left = MOST_REFERENCES
-        for name, inner in _boxes(body[4:]):
-            numbers = _Numbers(inner)
+        for name, inner in boxes(body[4:]):
+            numbers = Numbers(inner)
             source, count = numbers.take(wide), numbers.take(2)
             if (left := left - count) < 0:
                 raise ValueError(f"it has more than {MOST_REFERENCES:,} references")
@@ -312,41 +308,6 @@ class HeifFile:
             if (most := most - length) <= 0:
                 break
         return b"".join(pieces)
-
-
-class _Numbers:
-    """Reads big-endian numbers. Raises ValueError behind the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def take(self, size: int) -> int:
-        end = self._at + size
-        if end > len(self._data):
-            raise ValueError("a box of it is too short")
-        value = int.from_bytes(self._data[self._at : end], "big")
-        self._at = end
-        return value
-
-    def rest(self) -> bytes:
-        return self._data[self._at :]
-
-
-def _boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
-    """(type, content) of the boxes in `data`; the content is a piece of it."""
-    at = 0
-    for _ in range(MOST_BOXES):
-        if at + 8 > len(data):
-            return
-        size, name, head = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8]), 8
-        if size == 1:
-            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        size = size or len(data) - at
-        if size < head:
-            raise ValueError("a box of it is too short")
-        yield name, data[at + head : at + size]
-        at += size
-    raise ValueError(f"it has more than {MOST_BOXES:,} boxes")
 
 
 def _crop(clap: bytes, width: int, height: int) -> tuple[int, int, int, int] | None:

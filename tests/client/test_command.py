@@ -158,7 +158,7 @@ def test_a_folder_is_pushed_once(run, folder):
     (folder / "broken.jpg").write_bytes(b"no picture")
     done = run(*watched)
     assert done.exit_code == 1
-    assert "broken.jpg: the content is not a picture" in done.stderr
+    assert "broken.jpg: the content is not an image" in done.stderr
 
 
 def test_once_ends_though_the_service_fails_with_a_picture(scripted, folder):

@@ -40,7 +40,7 @@ def test_the_examples_run(service, tmp_path, monkeypatch, capsys):
     assert printed[1].count("failed: ") == 1
     assert "photo.jpg" in printed[2]
     assert Path("annotated.png").read_bytes().startswith(b"\x89PNG")
-    assert printed[3].startswith("the picture: the content is not a picture")
+    assert printed[3].startswith("the picture: the content is not an image")
 
 
 COMMANDS = re.findall(r"^emotions (.*)$", README, re.MULTILINE)

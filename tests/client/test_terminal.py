@@ -21,6 +21,7 @@ from tests.conftest import picture
 LONG = "a rather long name of a photograph from the summer holidays of the year 2026.jpg"
 FORMS = ["table", "json", "csv"]
 ONCE = ["--once", "--interval", "0.05"]
+BUFFERED = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 PAGE = {"images": [{**IMAGE, "file_name": LONG}], "next_cursor": None}
 
@@ -40,7 +41,7 @@ def piped(*arguments, **environment):
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
-        env=os.environ | environment,
+        env=BUFFERED | environment,
         timeout=SECONDS,
         check=False,
     )
@@ -137,6 +138,7 @@ def test_rows_appear_before_all_is_done(scripted, folder, form, command):
     process = subprocess.Popen(
         [*COMMAND, "--server", scripted.url, *map(str, asked), "--format", form],
         stdout=subprocess.PIPE,
+        env=BUFFERED,
     )
     try:
         lines = [process.stdout.readline() for _ in range(1 if form == "json" else 2)]
@@ -156,12 +158,40 @@ def test_a_pipe_that_is_closed_ends_it_quietly(scripted, tmp_path, form):
     done = subprocess.run(
         ["bash", "-c", command, "bash", *COMMAND, "--server", scripted.url, "analyse", tmp_path],
         capture_output=True,
+        env=BUFFERED,
         timeout=SECONDS,
         check=True,
     )
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == b""
     assert len(scripted.requests) < 30
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_output_that_cannot_be_written_is_said(scripted, form):
+    spans = [Answer(200, {"spans": []})] if form == "csv" else []
+    for target, status, said in (
+        (">/dev/full", 1, b"the output cannot be written: No space left on device\n"),
+        (">&-", 0, b""),
+    ):
+        scripted.answers = [Answer(200, PAGE), *spans]
+        done = subprocess.run(
+            [
+                "bash",
+                "-c",
+                f'"$@" --format {form} {target}',
+                "bash",
+                *COMMAND,
+                "--server",
+                scripted.url,
+                "history",
+            ],
+            capture_output=True,
+            env=BUFFERED,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (status, said)
 
 
 # ---------------------------------------------------------------- Ctrl-C

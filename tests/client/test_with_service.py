@@ -71,7 +71,7 @@ def test_the_annotated_picture_and_its_id(real):
 
 
 def test_what_the_service_refuses_is_said_in_its_words(real):
-    with pytest.raises(emotions.BadPicture, match="not a picture"):
+    with pytest.raises(emotions.BadPicture, match="not an image"):
         real.analyse(b"no picture")
     with pytest.raises(emotions.InvalidRequest, match="unknown model"):
         real.analyse(picture(), model="none")

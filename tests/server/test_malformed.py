@@ -16,7 +16,7 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
 def service(tmp_path_factory):
     """(URL, log file)."""
     folder = tmp_path_factory.mktemp("service")
-    with running_service(folder, EMOTION_WORKERS="1") as url:
+    with running_service(folder, EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true") as url:
         yield url, folder / "service.log"
 
 

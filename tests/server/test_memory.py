@@ -23,7 +23,9 @@ MOST_MEGABYTES = 600
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     """With the default settings, and one worker."""
-    service = Service(tmp_path_factory.mktemp("service"), EMOTION_WORKERS="1")
+    service = Service(
+        tmp_path_factory.mktemp("service"), EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true"
+    )
     try:
         service.start()
         yield service

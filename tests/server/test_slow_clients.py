@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.server.worker import GRACE_SECONDS, SILENT_SECONDS
+from app.server.loop import SILENT_SECONDS
+from app.server.worker import GRACE_SECONDS
 from app.settings import SPARE_THREADS
 from tests.server.raw import HEALTH, POST, connect, connected, read_all, seconds, status
 from tests.service import Service, running_service
@@ -29,6 +30,7 @@ def url(tmp_path_factory):
     with running_service(
         tmp_path_factory.mktemp("service"),
         EMOTION_WORKERS="1",
+        EMOTION_ALLOW_ANONYMOUS="true",
         EMOTION_MAX_IN_FLIGHT="1",
         EMOTION_REQUEST_SECONDS=str(SECONDS),
     ) as url:
@@ -38,7 +40,9 @@ def url(tmp_path_factory):
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory):
     """A service with the default time for a request."""
-    with running_service(tmp_path_factory.mktemp("service"), EMOTION_WORKERS="1") as url:
+    with running_service(
+        tmp_path_factory.mktemp("service"), EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true"
+    ) as url:
         yield url
 
 
@@ -67,6 +71,7 @@ def check_served(url, count=20):
     times = []
     for _ in range(count):
         times.append(seconds(lambda: requests.get(f"{url}/healthz", timeout=10).raise_for_status()))
+    assert max(times) < 3  # a busy machine; without room for it, a client waits for five seconds
     assert sorted(times)[-2] < 1
     answer = requests.post(f"{url}/v1/images", files={"image": PHOTO}, timeout=10)
     assert answer.status_code == 201
@@ -113,7 +118,7 @@ def test_more_silent_clients_than_connections_make_room(patient):
 
 
 def test_a_worker_with_few_files_makes_room_too(tmp_path):
-    service = Service(tmp_path, EMOTION_WORKERS="1")
+    service = Service(tmp_path, EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true")
     try:
         service.start()
         (worker,) = service.workers()
@@ -149,7 +154,12 @@ def test_who_reads_slowly_holds_no_thread(patient):
 
 
 def test_a_stop_answers_what_is_whole_and_waits_for_the_others_for_so_long(tmp_path):
-    service = Service(tmp_path, EMOTION_WORKERS="1", EMOTION_REQUEST_SECONDS=str(SECONDS))
+    service = Service(
+        tmp_path,
+        EMOTION_WORKERS="1",
+        EMOTION_ALLOW_ANONYMOUS="true",
+        EMOTION_REQUEST_SECONDS=str(SECONDS),
+    )
     service.start()
     whole = POST.replace(b"png", b"jpeg") + b"Content-Length: %d\r\n\r\n" % len(PHOTO)
     with (
@@ -170,7 +180,7 @@ def test_a_stop_answers_what_is_whole_and_waits_for_the_others_for_so_long(tmp_p
 
 
 def test_another_worker_takes_over_from_one_that_is_killed(tmp_path):
-    service = Service(tmp_path, EMOTION_WORKERS="1")
+    service = Service(tmp_path, EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true")
     service.start()
     try:
         with connected(service.url, 20, SLOW_BODY):

@@ -27,6 +27,7 @@ def service(tmp_path_factory):
         folder,
         application="tests.server.streaming:app",
         EMOTION_WORKERS="1",
+        EMOTION_ALLOW_ANONYMOUS="true",
         EMOTION_REQUEST_SECONDS=str(SECONDS),
     ) as url:
         yield url, folder / "service.log"

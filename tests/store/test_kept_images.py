@@ -165,17 +165,18 @@ def test_a_process_that_dies_before_the_commit_leaves_a_file_that_is_removed_soo
 
 @pytest.mark.parametrize("still_removing", [False, True])
 def test_a_save_that_is_slower_than_its_lease_fails_whole(folder, monkeypatch, still_removing):
-    real = queries.insert_analysis
+    real = PictureFolder.write
 
-    def slow(analysis, retry, file):
+    def slow(*arguments):
+        digest = real(*arguments)
         make_due()
         with monkeypatch.context() as patch:
             if still_removing:
                 patch.setattr(kept_images, "_forget", lambda _: None)
             assert kept_images.remove_due() == 1
-        return real(analysis, retry, file)
+        return digest
 
-    monkeypatch.setattr(queries, "insert_analysis", slow)
+    monkeypatch.setattr(PictureFolder, "write", slow)
     with pytest.raises(StoreUnavailable, match="too long"):
         save()
     assert (rows(), files(folder), scheduled()) == (0, [], int(still_removing))

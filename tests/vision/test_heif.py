@@ -11,10 +11,10 @@ from PIL import Image, ImageOps
 
 from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
 from app.settings import ROOT
-from app.vision import heif
 from app.vision.bitstream import av1_stream, hevc_configuration
 from app.vision.image import ImageFile
 from app.vision.image_type import image_type
+from app.vision.iso_boxes import MOST_BOXES
 from fuzzing.heif import (
     ALPHA,
     BRANDS,
@@ -127,6 +127,14 @@ def test_of_several_images_the_primary_one_is_read(kind, item):
     assert_corners(read(data), CORNERS)
     more = [WIDE.transpose(Image.Transpose.ROTATE_180)]
     assert_corners(read(saved(WIDE, kind, more)), CORNERS)
+
+
+def test_of_a_sequence_the_still_image_is_read():
+    data = saved(WIDE, "AVIF", [WIDE.transpose(Image.Transpose.ROTATE_180)])
+    assert data[8:12] == b"avis"
+    file = ImageFile(data, max_pixels=10_000)
+    assert file._opened.image.n_frames == 1  # the frames of the sequence are not even looked at
+    assert_corners(file.read(color=True), CORNERS)
 
 
 def test_tiles_are_joined():
@@ -337,7 +345,7 @@ def test_boxes_that_come_twice_are_refused(kind, item):
 def test_many_boxes_and_pieces_are_refused(kind, item):
     data = written(kind, [item])
     with pytest.raises(UndecodableImage, match="boxes"):
-        read(data + box(b"free") * heif.MOST_BOXES)
+        read(data + box(b"free") * MOST_BOXES)
 
 
 def test_streams_say_their_size(kind):

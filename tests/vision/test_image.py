@@ -79,6 +79,17 @@ def test_grey_pictures_of_any_depth(image, expected):
     assert (decode(encoded(image, "PNG"), max_pixels=LIMIT) == expected).all()
 
 
+def test_a_transparent_grey_of_16_bits_lies_on_white():
+    values = np.full((8, 8), 257 * 77, np.uint16)
+    values[:4] = 257 * 20 + 1
+    values[4, 0] = 257 * 20  # the same in 8 bits, and not transparent
+    data = encoded(Image.fromarray(values), "PNG", transparency=257 * 20 + 1)
+    image = decode(data, max_pixels=LIMIT)
+    assert (image[:4] == 255).all()
+    assert (image[4, 0] == 20).all()
+    assert (image[5:] == 77).all()
+
+
 @pytest.mark.parametrize("extension", [".png", ".tiff"])
 @pytest.mark.parametrize("pixel", [(30, 77, 200), (30, 77, 200, 255)], ids=["colour", "alpha"])
 def test_colours_of_16_bits_are_those_of_8(extension, pixel):

@@ -88,6 +88,15 @@ def test_an_end_marker_does_not_make_a_cut_scan_complete(kind, share, scale):
         read(whole[: int(len(whole) * share)].rstrip(b"\xff") + END, scale=scale)
 
 
+@pytest.mark.parametrize("kind", ["baseline", "grey", "4:4:4"])
+def test_a_samsung_trailer_does_not_stand_in_for_the_rest_of_a_scan(kind):
+    whole = jpeg(kind)
+    panorama = b"\0\0\x31\x0a" + b"panorama" * 5_000
+    with pytest.raises(UndecodableImage, match="scan ends before"):
+        read(whole[: int(len(whole) * 0.7)] + samsung_trailer(panorama))
+    assert read(whole[:-2] + samsung_trailer(panorama)).size_wh == PHOTO.size
+
+
 def test_an_image_that_is_grey_at_its_end_is_read():
     data = io.BytesIO()
     Image.new("RGB", (64, 64), (128, 128, 128)).save(data, "JPEG")

@@ -3,7 +3,10 @@
 Exit status: 0 success, 1 something failed and was named, 2 the command line is wrong, 130 Ctrl-C.
 """
 
+import contextlib
+import errno
 import io
+import os
 import signal
 import sys
 import threading
@@ -38,6 +41,11 @@ class Group(click.Group):
             raise Failed(sentence(error)) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # click ends quietly
+            _discard_output()
+            raise Failed(f"the output cannot be written: {sentence(error)}") from error
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,6 +89,12 @@ def _let_a_second_interrupt_kill(context: click.Context) -> None:
 
     signal.signal(signal.SIGINT, interrupt)
     context.call_on_close(restore)
+
+
+def _discard_output() -> None:
+    """Let Python's last flush succeed where the output cannot be written, as on a full disk."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 for command in (

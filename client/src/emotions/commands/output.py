@@ -5,11 +5,12 @@ control characters.
 """
 
 import csv
+import io
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import click
@@ -78,12 +79,13 @@ def print_json(document: Any) -> None:
 
 
 def print_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(head)
-    for row in rows:
+    """Print a header and a row per item, without formulas; on a terminal also without control
+    characters."""
+    for row in chain([head], rows):
         cells = [without_formulas(cell) if isinstance(cell, str) else cell for cell in row]
-        writer.writerow([safe(cell) for cell in cells] if out.is_terminal else cells)
-        sys.stdout.flush()
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow([safe(cell) for cell in cells] if out.is_terminal else cells)
+        click.echo(line.getvalue(), nl=False, color=True)  # with color, it removes no characters
 
 
 def analysis_document(image: Analysis) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""Boxes of ISO base media files (ISO/IEC 14496-12), of which HEIC and AVIF files are made."""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+Buffer = TypeVar("Buffer", bytes, memoryview)
+
+MOST_BOXES = 5_000  # of one level
+
+
+class Numbers:
+    """Reads big-endian numbers. Raises ValueError behind the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, size: int) -> int:
+        end = self._at + size
+        if end > len(self._data):
+            raise ValueError("a box of it is too short")
+        value = int.from_bytes(self._data[self._at : end], "big")
+        self._at = end
+        return value
+
+    def rest(self) -> bytes:
+        return self._data[self._at :]
+
+
+def boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
+    """(type, content) of the boxes in `data`; the content is a piece of it."""
+    at = 0
+    for _ in range(MOST_BOXES):
+        if at + 8 > len(data):
+            return
+        size, name, head = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8]), 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        size = size or len(data) - at
+        if size < head:
+            raise ValueError("a box of it is too short")
+        yield name, data[at + head : at + size]
+        at += size
+    raise ValueError(f"it has more than {MOST_BOXES:,} boxes")

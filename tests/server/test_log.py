@@ -1,0 +1,34 @@
+"""gunicorn's own messages hold nothing that a client sent."""
+
+import logging
+
+import pytest
+
+from app.server.log import KindsOnly
+
+SECRET = "emo_nobody-may-read-this"
+
+
+@pytest.fixture
+def log(caplog):
+    log = logging.getLogger("tests.server")
+    log.setLevel(logging.DEBUG)
+    log.addFilter(only := KindsOnly())
+    yield log, caplog
+    log.removeFilter(only)
+
+
+def test_faults_are_logged_by_their_kind_and_place(log):
+    log, caplog = log
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        log.exception("Error handling request %s", f"/{SECRET}")
+    log.warning(f"Invalid request from ip=203.0.113.9: {SECRET}")
+    log.debug("Ignored premature client disconnection. %s", SECRET)
+    log.info("Worker exiting (pid: %s)", 42)
+    assert SECRET not in caplog.text
+    assert "203.0.113.9" not in caplog.text
+    assert caplog.records[0].kind == "ValueError"
+    assert "test_log.py" in caplog.records[0].where
+    assert caplog.records[-1].getMessage() == "Worker exiting (pid: 42)"
