@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.service import running_service
 
 pytestmark = pytest.mark.weights
 HERE = Path(__file__).parent
+GUIDE = (ROOT / "docs" / "generated-clients.md").read_text("utf-8")
 PHOTO = str(ROOT / "docs" / "astronaut.jpg")
 
 
@@ -49,6 +51,12 @@ def run(*command, cwd, **environment):
     return done.stdout, done.stderr
 
 
+def in_guide(language, url):
+    """The program of the guide, which asks the service at `url`."""
+    (program,) = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    return program.replace("http://127.0.0.1:5000", url)
+
+
 def hold(printed):
     assert printed["threshold"] == 0.25
     for name in ("happiness", "fullHappiness"):
@@ -67,12 +75,19 @@ def test_a_typescript_client(url, document, tmp_path):
     for name in ("program.ts", "tsconfig.json", "package.json"):
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(packages)
+    given = (
+        'import { readFile } from "node:fs/promises";\n'
+        f"const file = new Blob([new Uint8Array(await readFile({PHOTO!r}))]);\n"
+    )
+    (tmp_path / "guide.ts").write_text(given + in_guide("ts", url))
     generator = packages / "openapi-typescript" / "bin" / "cli.js"
     said = run(node, generator, document, "-o", "api.ts", cwd=tmp_path)
     assert "warn" not in "".join(said).lower()
     run(node, packages / "typescript" / "bin" / "tsc", "-p", ".", cwd=tmp_path)
     printed, _ = run(node, "program.js", url, PHOTO, cwd=tmp_path)
     hold(json.loads(printed))
+    printed, _ = run(node, "guide.js", cwd=tmp_path)
+    assert re.search(r"happiness: (1|0\.99)\b", printed)
 
 
 def test_a_python_client(url, document, tmp_path):
@@ -93,3 +108,7 @@ def test_a_python_client(url, document, tmp_path):
     hold(answers)
     assert answers["kept"]
     assert answers["refused"] == [415, ["image"]]
+    (tmp_path / "photo.jpg").symlink_to(PHOTO)
+    (tmp_path / "guide.py").write_text(in_guide("python", url))
+    printed, _ = run(sys.executable, "-W", "error", "guide.py", cwd=tmp_path)
+    assert re.fullmatch(r"1 \{'happiness': (1\.0|0\.99)\}\n", printed)
