@@ -19,6 +19,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
     from app import web
     from app.api import init_api
+    from app.api.root_path import init_root_path
     from app.cli import init_cli
     from app.fetch import Fetcher, read_hosts
     from app.settings import ROOT, SettingError, Settings
@@ -86,6 +87,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     )
     init_api(app, settings)
     app.register_blueprint(web.blp)
+    init_root_path(app, settings.root_path)
     init_cli(app)
     app.extensions["start_worker"] = partial(start_worker, app)
     app.extensions["stop_worker"] = partial(stop_worker, app)

@@ -6,10 +6,12 @@ Read from the environment here and nowhere else. README.md lists them all; a tes
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_type_hints
+
+from app.plain_numbers import parse_decimal, parse_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -40,6 +42,12 @@ _HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _BOOLEANS = {"true": True, "false": False}
+_READERS: dict[type, Callable[[str], Any]] = {
+    bool: lambda text: _BOOLEANS[text.lower()],
+    int: parse_whole,
+    float: parse_decimal,
+}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a decimal number"}
 
 
 class SettingError(Exception):
@@ -79,6 +87,11 @@ class Settings:
         0,
         "proxies in front, whose X-Forwarded-… headers are believed",
         at_most=10,
+    )
+    root_path: str = _setting(
+        "EMOTION_ROOT_PATH",
+        "",
+        "path of a larger site that the service is reached below, as in `/emotion`",
     )
     cors_origins: str = _setting(
         "EMOTION_CORS_ORIGINS",
@@ -297,10 +310,9 @@ def _parse(env: str, text: str, kind: type, metadata: Mapping[str, Any]) -> Any:
             raise SettingError(f"{env}={text!r} is not one of {', '.join(choices)}")
         return text.lower()
     try:
-        value = _BOOLEANS[text.lower()] if kind is bool else kind(text)
+        value = _READERS.get(kind, kind)(text)
     except (ValueError, KeyError) as error:
-        what = "true or false" if kind is bool else f"of type {kind.__name__}"
-        raise SettingError(f"{env}={text!r} is not {what}") from error
+        raise SettingError(f"{env}={text!r} is not {_KINDS[kind]}") from error
     low, high = metadata["range"]
     # `not … <=` and not `>`: a NaN is in no range.
     if kind in (int, float) and not low <= value <= high:

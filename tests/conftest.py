@@ -84,6 +84,7 @@ class StubDetector:
     """
 
     name = "stub"
+    title = "Stub"
     description = "boxes for tests"
     needs_color = False
     min_face_share = 0.05

@@ -204,35 +204,108 @@ def test_pictures_reach_the_service_and_no_disk(nginx, tmp_path):
         service.stop()
 
 
-@pytest.mark.weights
-def test_the_api_works_below_a_path_of_a_larger_site(nginx, tmp_path):
-    for said in ("`location /emotion/`", "`proxy_pass http://127.0.0.1:5000/;`"):
-        assert said in PAGE
-    changes = {
-        "location / {": "location /emotion/ {",
-        "proxy_pass http://127.0.0.1:5000;": "proxy_pass http://127.0.0.1:5000/;",
-        'X-Forwarded-Prefix "";': "X-Forwarded-Prefix /emotion;",
-    }
-    service = Service(tmp_path, EMOTION_PROXIES="1", EMOTION_ALLOW_ANONYMOUS="true")
-    service.start()
-    try:
-        site = nginx(service.url, changes)
-        posted = [
-            site.session.post(
-                f"{site.url}/emotion/v1/images",
-                data=PHOTO,
-                headers={"Content-Type": "image/jpeg"},
-                timeout=60,
-            )
-            for _ in range(2)
-        ]
-        assert posted[0].headers["Location"] == "/emotion/v1/images/1"
-        page = site.session.get(f"{site.url}/emotion/v1/images?page_size=1", timeout=10)
-        following = urljoin(page.url, page.links["next"]["url"])
-        assert site.session.get(following, timeout=10).json()["images"][0]["id"] == 1
-        assert site.session.get(f"{site.url}/emotion/docs", timeout=10).status_code == 200
-    finally:
+LOCATION, ADDRESS = (
+    re.search(r"^```nginx-location\n(.*?)\n *proxy_pass (.*?);", PAGE, re.MULTILINE | re.DOTALL)
+).groups()
+# Browsers name the port, which is not 443 here.
+PORT = {f"{name} $host;": f"{name} $host:$server_port;" for name in ("_header Host", "-Host")}
+KEPT = PORT | {"location / {": LOCATION}
+REMOVED = KEPT | {f"proxy_pass {ADDRESS};": f"proxy_pass {ADDRESS}/;"}
+NAMED = REMOVED | {'X-Forwarded-Prefix "";': "X-Forwarded-Prefix /emotion;"}
+BELOW = {  # the rows of the page's table that have all links below the prefix
+    "keeps the prefix": (KEPT, {"EMOTION_ROOT_PATH": "/emotion"}),
+    "removes the prefix": (REMOVED, {"EMOTION_ROOT_PATH": "/emotion"}),
+    "removes the prefix and sends `X-Forwarded-Prefix: /emotion`": (NAMED, {}),
+}
+
+
+@pytest.fixture
+def below_a_path(nginx, tmp_path):
+    """Starts the site and the service as a row of the table says."""
+    started = []
+
+    def start(changes, settings):
+        service = Service(tmp_path, EMOTION_PROXIES="1", EMOTION_ALLOW_ANONYMOUS="true", **settings)
+        started.append(service)
+        service.start()
+        return nginx(service.url, changes)
+
+    yield start
+    for service in started:
         service.stop()
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("proxy", BELOW)
+def test_the_api_works_below_a_path_of_a_larger_site(below_a_path, proxy):
+    assert f"| {proxy} |" in PAGE
+    site = below_a_path(*BELOW[proxy])
+    posted = [
+        site.session.post(
+            f"{site.url}/emotion/v1/images",
+            data=PHOTO,
+            headers={"Content-Type": "image/jpeg"},
+            timeout=60,
+        )
+        for _ in range(2)
+    ]
+    assert posted[0].headers["Location"] == "/emotion/v1/images/1"
+    located = site.session.get(urljoin(posted[0].url, posted[0].headers["Location"]), timeout=10)
+    assert located.json()["id"] == 1
+    page = site.session.get(f"{site.url}/emotion/v1/images?page_size=1", timeout=10)
+    following = urljoin(page.url, page.links["next"]["url"])
+    assert site.session.get(following, timeout=10).json()["images"][0]["id"] == 1
+    document = site.session.get(f"{site.url}/emotion/openapi.json", timeout=10).json()
+    assert document["servers"] == [{"url": "/emotion"}]
+    assert site.session.get(f"{site.url}/v1/images", timeout=10).status_code == 404
+
+
+@pytest.mark.weights
+@pytest.mark.browser
+@pytest.mark.parametrize("proxy", BELOW)
+def test_the_pages_work_below_a_path_and_ask_for_nothing_beside_it(browser, below_a_path, proxy):
+    site = below_a_path(*BELOW[proxy])
+    context = browser.new_context(ignore_https_errors=True, viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    asked, complaints = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda it: it.type in ("error", "warning") and complaints.append(it.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{site.url}/emotion/")
+    page.locator("#file").set_input_files(ROOT / "docs" / "astronaut.jpg")
+    page.locator("#faces .card").wait_for()
+    page.locator("nav a[href='#history']").click()
+    page.locator("#rows tr", has_text="astronaut.jpg").first.wait_for()
+    page.locator("#summary-moods .happiness").first.wait_for()
+    page.get_by_role("link", name="API").click()
+    page.wait_for_selector(".opblock-summary")
+    assert page.url == f"{site.url}/emotion/docs"
+    page.locator(".opblock-get", has_text="/v1/detectors").first.click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    answer = page.locator(".live-responses-table .highlight-code").first
+    answer.wait_for()
+    assert '"haar"' in answer.inner_text()
+    page.goto(f"{site.url}/emotion")  # nginx adds the slash
+    page.locator("#pipeline option").first.wait_for(state="attached")
+    context.close()
+    assert complaints == []
+    assert len(asked) > 20
+    below = (f"{site.url}/emotion/", f"blob:{site.url}/", "data:")
+    assert [url for url in asked if not url.startswith(below)] == [f"{site.url}/emotion"]
+
+
+@pytest.mark.weights
+@pytest.mark.browser
+def test_the_page_works_where_the_proxy_says_nothing_of_the_prefix(browser, below_a_path):
+    assert "| removes the prefix and says nothing |" in PAGE
+    site = below_a_path(REMOVED, {})
+    context = browser.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    page.goto(f"{site.url}/emotion/")
+    page.locator("#file").set_input_files(ROOT / "docs" / "astronaut.jpg")
+    page.locator("#faces .card").wait_for()
+    context.close()
 
 
 BARE = """

@@ -8,10 +8,11 @@ from app.api.blueprint import Api
 from app.api.headers import init_headers
 from app.api.log import init_log
 from app.api.metrics import init_metrics
+from app.api.numbers import IdConverter
 from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
 from app.api.rates import init_rates
-from app.api.schemas import FaceSchema, FullFaceSchema, ModelRefSchema
+from app.api.schemas import EMOTION, FaceSchema, FullFaceSchema, ModelRefSchema
 from app.api.streams import init_streams
 from app.settings import Settings
 
@@ -27,6 +28,7 @@ BLUEPRINTS = (images.blp, faces.blp, models.blp, legacy.blp, health.blp, metrics
 def init_api(app: Flask, settings: Settings) -> None:
     """Raises SettingError."""
     app.request_class = InMemoryRequest
+    app.url_map.converters["int"] = IdConverter
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the documented order of keys
     app.config |= {
         "API_TITLE": "Emotion recognition",
@@ -49,6 +51,7 @@ def init_api(app: Flask, settings: Settings) -> None:
         ("ModelRef", ModelRefSchema),
     ):
         api.spec.components.schema(name, schema=schema)
+    api.spec.components.schemas["Face"]["additionalProperties"] = EMOTION
     api.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)

@@ -20,6 +20,7 @@ from app.analyse import Options
 from app.api.current import settings
 from app.api.documents import View
 from app.api.file_names import replace_unsafe
+from app.api.numbers import DecimalNumber, WholeNumber
 from app.store.records import LONGEST_FILE_NAME, Filters, normalized_name
 from app.vision.mood import AGGREGATORS, DEFAULT
 from app.vision.types import Wanted
@@ -89,7 +90,7 @@ class AnalyseRequest:
 
 
 class AnalyseArguments(Arguments):
-    threshold = fields.Float(
+    threshold = DecimalNumber(
         load_default=lambda: settings().threshold,
         validate=PROBABILITY,
         metadata={"description": "probability from which on an emotion is shown"},
@@ -99,7 +100,7 @@ class AnalyseArguments(Arguments):
         validate=NAME, metadata={"description": "one of the pipeline's, see `GET /v1/models`"}
     )
     detector = fields.String(validate=NAME, metadata={"description": "see `GET /v1/detectors`"})
-    min_face_px = fields.Float(
+    min_face_px = DecimalNumber(
         validate=validate.Range(1, BIGGEST_INT),
         metadata={
             "description": "longer side of the smallest face that is looked for, in pixels of the "
@@ -107,12 +108,12 @@ class AnalyseArguments(Arguments):
             "it is not given. What is larger is found faster"
         },
     )
-    min_confidence = fields.Float(
+    min_confidence = DecimalNumber(
         load_default=0.0,
         validate=PROBABILITY,
         metadata={"description": "least `detection_score` of a face that is kept"},
     )
-    max_faces = fields.Integer(
+    max_faces = WholeNumber(
         validate=validate.Range(1, BIGGEST_INT),
         metadata={"description": "how many faces are kept, the largest first"},
     )
@@ -142,7 +143,7 @@ class AnalyseArguments(Arguments):
 
 
 class ViewArguments(Arguments):
-    threshold = fields.Float(
+    threshold = DecimalNumber(
         validate=PROBABILITY,
         metadata={"description": "applied to what is stored, in place of each image's own"},
     )
@@ -170,12 +171,12 @@ class MoodArguments(Arguments):
         validate=validate.OneOf(list(AGGREGATORS)),
         metadata={"description": "how the faces' distributions become one"},
     )
-    min_face_px = fields.Float(
+    min_face_px = DecimalNumber(
         load_default=0.0,
         validate=validate.Range(0, BIGGEST_INT),
         metadata={"description": "leaves out faces whose longer side has fewer pixels"},
     )
-    min_confidence = fields.Float(
+    min_confidence = DecimalNumber(
         load_default=0.0,
         validate=PROBABILITY,
         metadata={
@@ -193,7 +194,7 @@ class FilterArguments(Arguments):
     emotion = fields.String(
         validate=[NAME, PRINTABLE], metadata={"description": "a face's most probable emotion"}
     )
-    min_probability = fields.Float(
+    min_probability = DecimalNumber(
         validate=PROBABILITY,
         metadata={"description": "of `emotion`, or of any where that is not given"},
     )
@@ -201,7 +202,7 @@ class FilterArguments(Arguments):
     model = fields.String(validate=[NAME, PRINTABLE])
     since = UtcTime(metadata={"description": "RFC 3339 with a time zone, inclusive"})
     until = UtcTime(metadata={"description": "RFC 3339 with a time zone, exclusive"})
-    min_faces = fields.Integer(validate=validate.Range(0, BIGGEST_INT))
+    min_faces = WholeNumber(validate=validate.Range(0, BIGGEST_INT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class PageRequest:
 
 
 class PageArguments(FilterArguments, ViewArguments):
-    page_size = fields.Integer(load_default=50, validate=validate.Range(1, 200))
+    page_size = WholeNumber(load_default=50, validate=validate.Range(1, 200))
     cursor = fields.String(
         validate=validate.Length(1, 200),
         metadata={"description": "`next_cursor` of the page before"},
@@ -276,7 +277,7 @@ class LegacyArguments(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    threshold = fields.Float(load_default=lambda: settings().threshold, validate=PROBABILITY)
+    threshold = DecimalNumber(load_default=lambda: settings().threshold, validate=PROBABILITY)
     file_name = fields.String(validate=LONG_NAME)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import flask_smorest
-from flask import Response, after_this_request, request
+from flask import Response, after_this_request, jsonify, request
 from werkzeug.exceptions import NotAcceptable
 
 from app.api.access import PUBLIC, View, needs
@@ -37,7 +37,7 @@ def link_to_next(cursor: str | None) -> dict[str, str]:
     if cursor is None:
         return {}
     arguments = request.args.to_dict() | {"cursor": cursor}
-    return {"Link": f'<{request.root_path}{request.path}?{urlencode(arguments)}>; rel="next"'}
+    return {"Link": f'<{request.script_root}{request.path}?{urlencode(arguments)}>; rel="next"'}
 
 
 class ApiBlueprint(flask_smorest.Blueprint):
@@ -50,6 +50,8 @@ class ApiBlueprint(flask_smorest.Blueprint):
         """Say which right a view needs, or PUBLIC: outermost, above all that else decorates it."""
 
         def mark(view: View) -> View:
+            resource, method = view.__qualname__.split(".")
+            view = self.doc(operationId=f"{method}{resource}")(view)
             if right != PUBLIC:
                 view = self.doc(security=[{"key": [str(right)]}])(view)
                 view = self.alt_response(401, "UNAUTHORIZED")(view)
@@ -76,6 +78,11 @@ class Api(flask_smorest.Api):
 
     def _register_error_handlers(self) -> None:
         """None: problems.py has the one handler for every error."""
+
+    def _openapi_json(self) -> Response:
+        # A proxy may say by a header below which path this request came.
+        servers = [{"url": request.script_root or "/"}]
+        return jsonify(self.spec.to_dict() | {"servers": servers})
 
     def _register_responses(self) -> None:
         self.DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM_JSON

@@ -6,7 +6,9 @@ import flask_swagger_ui
 from flask import Blueprint, Response, render_template, send_from_directory
 
 from app.api.access import PUBLIC, needs
+from app.api.root_path import link_base
 
+ASSETS = Path(__file__).parent / "assets"
 DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 
 blp = Blueprint("docs", __name__, template_folder="templates")
@@ -16,13 +18,13 @@ blp = Blueprint("docs", __name__, template_folder="templates")
 @needs(PUBLIC)
 def page() -> str:
     # Our own page around it, since the package's holds an inline script.
-    return render_template("docs.html")
+    return render_template("docs.html", base=link_base())
 
 
 @blp.get("/docs/start.js")
 @needs(PUBLIC)
 def start() -> Response:
-    return Response(render_template("docs.js"), content_type="text/javascript; charset=utf-8")
+    return send_from_directory(ASSETS, "docs.js")
 
 
 @blp.get("/docs/assets/<path:file_name>")

@@ -90,9 +90,9 @@ def _host(text: str) -> str:
     return text.lower()
 
 
-def _prefix(text: str) -> str:
-    """A path without a slash at its end. No segment may be `..`, or empty: in a link, `//` would
-    begin the name of a host. Raises ValueError."""
+def parse_prefix(text: str) -> str:
+    """Return a path without a slash at its end. No segment begins with a dot, so there is no `..`,
+    and none is empty: in a link, `//` would begin the name of a host. Raises ValueError."""
     if not _PREFIX.fullmatch(text):
         raise ValueError(text)
     return text.rstrip("/")
@@ -102,5 +102,5 @@ CHECKS: dict[str, tuple[Callable[[str], str], str]] = {
     "X-Forwarded-For": (_address, "an IP address"),
     "X-Forwarded-Proto": (_scheme, "http or https"),
     "X-Forwarded-Host": (_host, "a host name or IP address, with or without a port"),
-    "X-Forwarded-Prefix": (_prefix, "a path such as /emotion, of letters, digits and .-_~"),
+    "X-Forwarded-Prefix": (parse_prefix, "a path such as /emotion, of letters, digits and .-_~"),
 }

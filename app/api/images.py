@@ -33,6 +33,7 @@ from app.api.schemas import (
     MoodSchema,
     MultipartBody,
     UrlBody,
+    binary,
 )
 from app.errors import KeyReused
 from app.store import queries
@@ -45,16 +46,17 @@ blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and 
 
 BIGGEST_ID = 2**63 - 1
 PICTURE_TYPES = ("image/png", "image/jpeg")
-BINARY: dict[str, object] = {}  # OpenAPI 3.1: bytes have no schema
 BODIES = {
     "multipart/form-data": {"schema": MultipartBody},
     "application/json": {"schema": {"oneOf": [JsonBody, UrlBody]}},
-    "image/*": BINARY,
+    # Stands for image/…, too: generators of clients warn of a type with an asterisk.
+    "application/octet-stream": binary("application/octet-stream"),
 }
 ANSWERS = {
     "application/json": {"schema": {"oneOf": [ImageSchema, BatchSchema]}},
-    **dict.fromkeys(PICTURE_TYPES, BINARY),
+    **{media_type: binary(media_type) for media_type in PICTURE_TYPES},
 }
+KEPT = {media_type: binary(media_type) for media_type in ("application/octet-stream", "image/*")}
 
 
 @blp.route("")
@@ -75,11 +77,13 @@ class Images(MethodView):
     def post(self, asked: AnalyseRequest) -> Response:
         """Analyse pictures and keep the answers
 
-        Send `multipart/form-data` with one or more files named `image`, a raw `image/*` body, or
-        JSON with base64 or, where the operator allows hosts, with a `url` that the picture is
-        fetched from. JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), HEIC/HEIF and AVIF are read.
+        Send `multipart/form-data` with one or more files named `image`, a raw body of the type
+        `image/…` or `application/octet-stream`, or JSON with base64 or, where the operator allows
+        hosts, with a `url` that the picture is fetched from. JPEG, PNG, WebP, BMP, TIFF, GIF (first
+        frame), HEIC/HEIF and AVIF are read.
         Options are query parameters, or fields of the form or the JSON, which
-        win. One picture is answered by its image object, several by
+        win. An option that is given twice in one of them is refused. A part that is empty and has
+        no file name is ignored. One picture is answered by its image object, several by
         `{"images": […], "errors": […]}`, where a picture that fails does not harm the others.
         `Accept: image/png` or `image/jpeg` returns the annotated picture instead. With
         `Idempotency-Key` a request can be sent again without keeping anything twice; a `url` is
@@ -135,7 +139,9 @@ class KeptPicture(MethodView):
     @blp.needs(Right.READ)
     @with_slot
     @blp.doc(
-        responses={"200": {"description": "The file as it came", "content": {"image/*": BINARY}}}
+        responses={
+            "200": {"description": "The file as it came, of a type image/…", "content": KEPT}
+        }
     )
     @blp.alt_response(404, "NOT_FOUND")
     def get(self, image_id: int) -> Response:

@@ -8,8 +8,10 @@ from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.api.schemas import DetectorsSchema, ModelsSchema, PipelinesSchema
+from app.vision.card import SINGLE_SHOT
 from app.vision.detectors import DETECTORS
 from app.vision.pipelines import PIPELINES
+from app.vision.registry import ModelStatus
 
 blp = ApiBlueprint("models", url_prefix="/v1", description="What can be asked for")
 
@@ -24,6 +26,8 @@ class Models(MethodView):
         for status in engine().models():
             model = {
                 "name": status.name,
+                "title": status.name.replace("_", " ").capitalize(),
+                "description": _description(status),
                 "kind": status.kind,
                 "ready": status.card is not None,
                 "default": status.default,
@@ -48,6 +52,7 @@ class Detectors(MethodView):
                 "name": name,
                 "ready": problem is None,
                 "default": name == engine().default_detector,
+                "title": DETECTORS[name].title,
                 "description": DETECTORS[name].description,
                 "min_face_share": DETECTORS[name].min_face_share,
             }
@@ -66,9 +71,18 @@ class Pipelines(MethodView):
                 {
                     "name": made.name,
                     "default": made.name == engine().default_pipeline,
+                    "title": made.title,
                     "description": made.description,
                     "models": made.model_kind,
                 }
                 for made in PIPELINES.values()
             ]
         }
+
+
+def _description(status: ModelStatus) -> str:
+    if status.card is None:
+        return "This model cannot be used at present."
+    labels = status.card.labels
+    does = "Finds faces and names" if status.kind == SINGLE_SHOT else "Names"
+    return f"{does} {len(labels)} emotions: {', '.join(labels)}."

@@ -8,12 +8,15 @@ import base64
 import binascii
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
 
 from flask import Request
+from marshmallow import ValidationError
 from webargs.flaskparser import FlaskParser
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.utils import cached_property
 
@@ -57,11 +60,15 @@ class InMemoryRequest(Request):
 class OptionsParser(FlaskParser):
     """Adds the location `options`: the query, and the fields of a form or JSON body, which win.
 
-    Unknown arguments are left to the schemas, which refuse them.
+    An argument that the query or the form gives twice is refused, for one of its values would be
+    lost in silence. Unknown arguments are left to the schemas, which refuse them.
     """
 
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": None}
     __location_map__ = FlaskParser.__location_map__ | {"options": "load_options"}
+
+    def load_querystring(self, req: Request, schema: Any) -> dict[str, str]:
+        return _single_values(req.args)
 
     def load_json(self, req: Request, schema: Any) -> dict[str, Any]:
         check_content_encoding(req)
@@ -70,10 +77,21 @@ class OptionsParser(FlaskParser):
     def load_options(self, req: Request, schema: Any) -> dict[str, Any]:
         check_content_encoding(req)
         if req.is_json:
-            fields, pictures = read_json(req), {"image", "url"}
+            fields = {k: v for k, v in read_json(req).items() if k not in ("image", "url")}
         else:
-            fields, pictures = req.form.to_dict() if req.mimetype == FORM else {}, {"image"}
-        return req.args.to_dict() | {key: fields[key] for key in fields if key not in pictures}
+            form = req.form if req.mimetype == FORM else MultiDict[str, str]()
+            fields = _single_values(form, but="image")
+        return _single_values(req.args) | fields
+
+
+def _single_values(values: MultiDict[str, str], *, but: str | None = None) -> dict[str, Any]:
+    """The value of each name except `but`. Raises ValidationError for names with several."""
+    wanted = {name: texts for name, texts in values.lists() if name != but}
+    if repeated := {name: len(texts) for name, texts in wanted.items() if len(texts) > 1}:
+        raise ValidationError(
+            {name: [f"is given {count} times: give it once"] for name, count in repeated.items()}
+        )
+    return {name: text for name, (text,) in wanted.items()}
 
 
 def read_pictures(
@@ -150,7 +168,10 @@ def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
 
 
 def read_json(request: Request) -> dict[str, Any]:
-    """The JSON object of the body, parsed once. Raises MalformedInput."""
+    """The JSON object of the body, parsed once.
+
+    Raises MalformedInput, and marshmallow's ValidationError for a name that comes twice.
+    """
     return cast(InMemoryRequest, request).document
 
 
@@ -158,7 +179,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
     if sum(map(body.count, (b"[", b"{", b",", b":"))) > MOST_STRUCTURE:
         raise MalformedInput("the JSON body has more lists, objects and fields than any request")
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_pairs_hook=_object_of)
     except (ValueError, RecursionError) as error:
         raise MalformedInput("the body is not valid JSON") from error
     if not isinstance(document, dict):
@@ -174,6 +195,17 @@ def _parsed(body: bytes) -> dict[str, Any]:
     if isinstance(image, str) and not image.isascii():  # such text may take four times the memory
         raise MalformedInput("image is not valid base64")
     return document
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValidationError for a name that comes twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        raise ValidationError(
+            {name: [f"is given {n} times: give it once"] for name, n in counts.items() if n > 1}
+        )
+    return found
 
 
 def _whole_body(request: Request) -> bytes:
@@ -193,13 +225,17 @@ def _from_form(request: Request, file_name: str | None) -> list[Picture]:
     if others := sorted(request.files.keys() - {"image"}):
         raise MalformedInput(f"unknown file part {others[0]!r}: pictures are named image")
     parts = request.files.getlist("image")
-    if not parts and "image" in request.form:
+    if any(request.form.getlist("image")) or (not parts and "image" in request.form):
         raise NoImage("image must be a file part: with curl, -F image=@photo.jpg")
     if not parts:
         raise NoImage("the form has no file part named image")
     pictures = []
     for part in parts:
+        name = name_of_part(part)
         data = cast(io.BytesIO, part.stream).getvalue()  # does not copy
-        pictures.append(Picture(data, stored_name(name_of_part(part) or file_name)))
+        if data or name:  # a browser sends an empty part where no file was chosen
+            pictures.append(Picture(data, stored_name(name or file_name)))
         part.close()
+    if not pictures:
+        raise NoImage("the form has no file: its parts named image are empty and have no name")
     return pictures

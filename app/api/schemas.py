@@ -11,12 +11,22 @@ from app.fetch import MAX_URL
 
 BASE64 = {"format": "byte", "description": "base64 of a picture file, or a data URI with it"}
 FULL_ONLY = {"description": "`view=full` only"}
+TITLE = {"description": "name for people, in a few words"}
+DESCRIPTION = {"description": "a sentence or two for people who choose"}
+# Of a face in the documented form: every key beside those of the schema is an emotion.
+EMOTION = {"type": "number", "minimum": 0, "maximum": 1}
 
 
 def either(usual: str | dict[str, str], full: str) -> dict[str, Any]:
     """Says in the OpenAPI document that `view` chooses between two forms."""
     forms = [form if isinstance(form, dict) else _reference(form) for form in (usual, full)]
     return {"oneOf": forms, "description": f"{full} with `view=full`"}
+
+
+def binary(media_type: str) -> dict[str, Any]:
+    """What the OpenAPI document says of a body of bytes. OpenAPI 3.1 has `contentMediaType`; most
+    generators of clients know `format` of 3.0."""
+    return {"schema": {"type": "string", "format": "binary", "contentMediaType": media_type}}
 
 
 def _reference(name: str) -> dict[str, str]:
@@ -266,6 +276,8 @@ class SummarySchema(Schema):
 
 class ModelSchema(Schema):
     name = fields.String(required=True)
+    title = fields.String(required=True, metadata=TITLE)
+    description = fields.String(required=True, metadata=DESCRIPTION)
     kind = fields.String(
         required=True, metadata={"description": "which pipelines take it", "example": "classifier"}
     )
@@ -283,7 +295,8 @@ class DetectorSchema(Schema):
     name = fields.String(required=True)
     ready = fields.Boolean(required=True)
     default = fields.Boolean(required=True)
-    description = fields.String(required=True)
+    title = fields.String(required=True, metadata=TITLE)
+    description = fields.String(required=True, metadata=DESCRIPTION)
     problem = fields.String(metadata={"description": "why it is not ready"})
     min_face_share = fields.Float(
         required=True,
@@ -301,7 +314,8 @@ class DetectorsSchema(Schema):
 class PipelineSchema(Schema):
     name = fields.String(required=True)
     default = fields.Boolean(required=True)
-    description = fields.String(required=True)
+    title = fields.String(required=True, metadata=TITLE)
+    description = fields.String(required=True, metadata=DESCRIPTION)
     models = fields.String(
         required=True, metadata={"description": "the kind of the models that it takes"}
     )

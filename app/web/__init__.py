@@ -2,9 +2,17 @@
 
 from pathlib import Path
 
-from flask import Blueprint, Response, send_from_directory
+from flask import (
+    Blueprint,
+    Response,
+    make_response,
+    render_template,
+    request,
+    send_from_directory,
+)
 
 from app.api.access import PUBLIC, needs
+from app.api.root_path import link_base
 
 ASSETS = Path(__file__).parent / "assets"
 # Stricter than that of the other answers: no style but that of a file, pictures that were chosen.
@@ -21,19 +29,25 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-blp = Blueprint("web", __name__)
+blp = Blueprint("web", __name__, template_folder="templates")
 
 
 @blp.get("/")
 @needs(PUBLIC)  # it holds nobody's data; what it asks for needs a key as from anybody
 def page() -> Response:
-    return asset("index.html")
+    response = make_response(render_template("index.html", base=link_base()))
+    response.add_etag()
+    response.make_conditional(request)
+    return _secured(response)
 
 
 @blp.get("/assets/<path:file_name>")
 @needs(PUBLIC)
 def asset(file_name: str) -> Response:
-    response = send_from_directory(ASSETS, file_name, max_age=0)
+    return _secured(send_from_directory(ASSETS, file_name, max_age=0))
+
+
+def _secured(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Cache-Control"] = "no-cache"  # asked each time whether it is still the newest
     return response

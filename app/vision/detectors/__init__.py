@@ -12,13 +12,14 @@ from app.vision.types import Detection
 
 
 class Detector(Protocol):
-    """`min_face_share` is the smallest face that it looks for unless told otherwise, as a share of
-    the image's longer side. `max_pixels` is the largest image that it can search in the time of a
-    request. Detectors put their boxes around different parts of a head: `box_scale` is the side of
-    the square that a classifier's `crop_scale` refers to, divided by the longer side of this
-    detector's boxes."""
+    """`title` and `description` are for people who choose. `min_face_share` is the smallest face
+    that it looks for unless told otherwise, as a share of the image's longer side. `max_pixels` is
+    the largest image that it can search in the time of a request. Detectors put their boxes around
+    different parts of a head: `box_scale` is the side of the square that a classifier's
+    `crop_scale` refers to, divided by the longer side of this detector's boxes."""
 
     name: str
+    title: str
     description: str
     needs_color: bool
     min_face_share: float

@@ -74,9 +74,10 @@ class HaarDetector:
     """
 
     name = "haar"
+    title = "Haar cascade with verification"
     description = (
-        "Viola-Jones cascade (OpenCV's frontal face), its finds checked by a small network; faces "
-        "from 5 % of the longer side"
+        "OpenCV's cascade for upright frontal faces; a small network rejects false detections. "
+        "Looks for faces from 5 % of the longer side of the image."
     )
     needs_color = False
     min_face_share = 0.05
@@ -127,9 +128,10 @@ class HaarDefaultDetector:
     score."""
 
     name = "haar_default"
+    title = "Haar cascade with OpenCV's defaults"
     description = (
-        "Viola-Jones cascade (OpenCV's frontal face), default parameters on every pixel; images of "
-        "up to 20 megapixels"
+        "OpenCV's cascade for upright frontal faces with its default parameters, at full "
+        "resolution. For images of up to 20 megapixels."
     )
     needs_color = False
     min_face_share = 0.0

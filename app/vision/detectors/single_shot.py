@@ -15,9 +15,8 @@ class SingleShotDetector:
     """What its expression tower says is not looked at: the classifier sees more of each face."""
 
     name = "single_shot"
-    description = (
-        "a small convolutional network trained by this project: faces of any pose, also masked ones"
-    )
+    title = "One-pass network"
+    description = "A small network trained by this project. Finds faces in any pose and with masks."
     needs_color = True
     min_face_share = 0.05
     max_pixels: float = math.inf

@@ -66,7 +66,8 @@ class YuNetDetector:
     """Faces from 10 pixels on in an image that is fitted into the square that the weights take."""
 
     name = "yunet"
-    description = "YuNet (OpenCV's FaceDetectorYN), with weights that the operator installs"
+    title = "YuNet"
+    description = "OpenCV's YuNet network. The operator installs its weights."
     needs_color = True
     min_face_share = 0.05
     max_pixels: float = math.inf

@@ -29,6 +29,7 @@ class Pipeline(Protocol):
     `model_kind` is of which kind the cards of its models are."""
 
     name: str
+    title: str
     description: str
     model_kind: str
 

@@ -20,7 +20,8 @@ MIN_FACE_SHARE = 0.05  # of the picture's longer side, unless told otherwise
 
 class SingleShot:
     name = SINGLE_SHOT
-    description = "one small network finds the faces and names their emotions in one pass"
+    title = "One-pass network"
+    description = "One small network finds the faces and names their emotions in one pass."
     model_kind = SINGLE_SHOT
     detector_name = SINGLE_SHOT
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 class TwoStage:
     name = "two_stage"
-    description = "a detector finds the faces, a classifier names the emotions of their crops"
+    title = "Detector and classifier"
+    description = "A detector finds the faces, then a classifier names the emotions of each."
     model_kind = CLASSIFIER
 
     def __init__(self, detector: Detector, classifier: Classifier, wanted: Wanted) -> None:

@@ -7,9 +7,11 @@ import { applyToBox, applyToCard, box, card } from "./faces.js";
 import * as mood from "./mood.js";
 
 const $ = (id) => document.getElementById(id);
-const SHOWABLE = /^image\/(jpeg|png|webp|bmp|gif)$/;
+// Browsers do not know the type of every file that the service reads.
+const IMAGE_NAME = /\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]s?|hif|avif)$/i;
+const isImage = ({ type, name }) => type.startsWith("image/") || (!type && IMAGE_NAME.test(name));
 
-let shown = null; // {file, name, image}: what is on the page
+let shown = null; // {file, name, image, url, drawn}: what is on the page
 let running = null; // AbortController of the request under way
 
 export function start() {
@@ -19,11 +21,12 @@ export function start() {
   });
   takeDrops();
   document.addEventListener("paste", (event) => {
-    const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
+    const file = [...event.clipboardData.files].find(isImage);
     if (file) analyseFile(file);
   });
   $("camera").addEventListener("click", useCamera);
   $("threshold").addEventListener("input", applyThreshold);
+  $("threshold").addEventListener("change", drawAgain);
   $("download").addEventListener("click", download);
   mood.start(anotherMood);
   for (const list of [$("faces"), $("picture")]) {
@@ -94,7 +97,8 @@ async function analyseFile(file, name = file.name) {
   try {
     await fill();
     const response = await analyse(file, name, options(), { signal: mine.signal });
-    await show({ file, name, image: await read(response) });
+    const image = await read(response);
+    show({ file, name, image, ...(await visible(file, name, image, mine.signal)) });
   } catch (error) {
     if (error.name === "AbortError") return; // another picture came
     $("result").hidden = true;
@@ -111,12 +115,19 @@ export function say(error) {
   $("problem").textContent = error?.message ?? "";
 }
 
-async function show(what) {
+function show(what) {
   if (shown) URL.revokeObjectURL(shown.url);
-  shown = { ...what, url: URL.createObjectURL(await visible(what)) };
-  const { image, url } = shown;
+  shown = what;
+  const { image, url, drawn } = shown;
   const threshold = Number($("threshold").value);
-  const picture = element("img", { src: url, alt: `The picture ${image.file_name}` });
+  const alt = `The picture ${image.file_name}`;
+  const picture = url ? element("img", { src: url, alt }) : element("div", { className: "sketch" });
+  picture.style.setProperty("--ratio", image.width / image.height);
+  $("picture").classList.toggle("drawn", drawn && Boolean(url));
+  $("picture-note").hidden = !drawn;
+  $("picture-note").textContent = url
+    ? "This browser cannot show the file: the service has drawn it."
+    : `This browser cannot show the file. ${what.reason}`;
   $("picture").replaceChildren(picture, ...image.faces.map((face) => box(face, image, threshold)));
   $("faces").replaceChildren(...image.faces.map((face) => card(face, threshold)));
   $("faces").classList.toggle("several", image.faces.length > 2);
@@ -141,11 +152,47 @@ async function show(what) {
 
 const count = (faces) => (faces === 1 ? "1 face" : `${faces || "no"} faces`);
 
-// What browsers cannot show, the service can draw.
-async function visible({ file, name }) {
-  if (SHOWABLE.test(file.type)) return file;
+// Where the browser does not show the image in the size that the service sees, because it does not
+// know the format, for instance, the service's annotated image is shown.
+async function visible(file, name, image, signal) {
+  const url = URL.createObjectURL(file);
+  const tried = element("img", { src: url });
+  try {
+    await tried.decode();
+    if (tried.naturalWidth === image.width && tried.naturalHeight === image.height) {
+      return { url, drawn: false };
+    }
+  } catch {
+    // It is no image to this browser.
+  }
+  URL.revokeObjectURL(url);
+  try {
+    return { url: await drawnBy(file, name, signal), drawn: true };
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    return { url: null, drawn: true, reason: error.message };
+  }
+}
+
+async function drawnBy(file, name, signal) {
   const again = { ...options(), store: "false" };
-  return (await analyse(file, name, again, { accept: "image/png" })).blob();
+  const response = await analyse(file, name, again, { accept: "image/jpeg", signal });
+  return URL.createObjectURL(await response.blob());
+}
+
+// The service draws the emotions that reach the threshold.
+async function drawAgain() {
+  const before = shown;
+  if (!before?.drawn || !before.url) return;
+  try {
+    const url = await drawnBy(before.file, before.name);
+    if (shown !== before) return void URL.revokeObjectURL(url);
+    URL.revokeObjectURL(before.url);
+    before.url = url;
+    $("picture").querySelector("img").src = url;
+  } catch (error) {
+    say(error);
+  }
 }
 
 // Of what is stored the service knows the faces; other pictures it has to see again.

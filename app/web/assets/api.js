@@ -1,5 +1,7 @@
 // Everything that the page asks of the service goes through here.
 
+// The service may be below a path of a larger site, and this file is in its folder assets/.
+const BASE = new URL("..", import.meta.url).href.replace(/\/$/, "");
 const KEY = "emotion-key"; // in sessionStorage: of this tab, gone with it
 const TRIES = 4;
 const NO_KEY = "Whoever runs it can make one for you.";
@@ -58,7 +60,7 @@ async function send(path, { method, body, headers, signal, patience }) {
   if (patience) ends.push(AbortSignal.timeout(1000 * patience));
   const until = AbortSignal.any(ends);
   try {
-    return await fetch(path, { method, body, headers: all, signal: until, cache: "no-store" });
+    return await fetch(BASE + path, { method, body, headers: all, signal: until, cache: "no-store" });
   } catch (error) {
     throw brokenOff(error);
   }

@@ -47,8 +47,8 @@ async function offer() {
 function offerIn(select, things) {
   const options = things.map((each) => {
     const made = element("option", { value: each.name, selected: each.default });
-    made.append(each.name.replaceAll("_", " "));
-    made.title = each.description ?? "";
+    made.append(each.title);
+    made.title = each.description;
     return made;
   });
   select.replaceChildren(...options);

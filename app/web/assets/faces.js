@@ -6,20 +6,29 @@ export const EMOTIONS = [
   "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
 ];
 
-/** Emotions of a face that reach `threshold`, the likeliest first. As everywhere in the service,
- * a probability is compared when it is rounded to two decimals. */
+// Where toFixed rounds up and the service, like Python, to the even digit. Other ties end evenly.
+const TIES = { 0.125: 0.12, 0.625: 0.62 };
+
+/** A probability rounded to two decimals as the service rounds it. */
+export const rounded = (probability) => TIES[probability] ?? Number(probability.toFixed(2));
+
+/** Emotions of a face that reach `threshold`, the likeliest first: those that the service shows.
+ * The rounded probability is compared with the exact threshold. */
 export function shownEmotions(face, threshold) {
   return Object.entries(face.emotions)
-    .filter(([, probability]) => Math.round(100 * probability) >= Math.round(100 * threshold))
+    .filter(([, probability]) => rounded(probability) >= threshold)
     .sort(([, a], [, b]) => b - a);
 }
 
-export const percent = (share) => `${Math.round(100 * share)} %`;
+export const percent = (share) => `${Math.round(100 * rounded(share))} %`;
+
+// A threshold may have more decimals than two.
+const exactPercent = (threshold) => `${Number((100 * threshold).toPrecision(12))} %`;
 
 /** What a face shows, in words. */
 export function inWords(face, threshold) {
   const shown = shownEmotions(face, threshold);
-  if (!shown.length) return `nothing from ${percent(threshold)} on`;
+  if (!shown.length) return `nothing from ${exactPercent(threshold)} on`;
   return shown.map(([emotion, probability]) => `${emotion} ${percent(probability)}`).join(", ");
 }
 

@@ -149,8 +149,12 @@ async function showPicture(image, sketch) {
   try {
     const url = URL.createObjectURL(await (await ask(`/v1/images/${image.id}/picture`)).blob());
     const picture = element("img", { src: url, alt: "" });
-    picture.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
-    sketch.prepend(picture);
+    try {
+      await picture.decode(); // which fails for formats that this browser does not know
+      sketch.prepend(picture);
+    } finally {
+      URL.revokeObjectURL(url);
+    }
   } catch {
     // The sketch does without.
   }

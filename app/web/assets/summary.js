@@ -115,7 +115,7 @@ function showMoods(found) {
     const [from, to] = [share(startOf(each)), share(startOf(each) + LENGTH[scale.by])];
     const part = element("i", { className: each.mood.mood });
     part.title = `${inWords(startOf(each))}: ${each.mood.mood}, ` +
-      `the faces agree by ${Math.round(100 * each.mood.agreement)} %`;
+      `the faces agree by ${percent(each.mood.agreement)}`;
     part.style.left = `${100 * from}%`;
     part.style.width = `${Math.max(85 * (to - from), 0.1)}%`;
     strip.append(part);

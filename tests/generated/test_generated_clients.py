@@ -1,0 +1,114 @@
+"""Clients that generators make of the OpenAPI document, without a warning, ask the real service."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import requests
+
+from app.settings import ROOT
+from tests.conftest import need
+from tests.service import running_service
+
+pytestmark = pytest.mark.weights
+HERE = Path(__file__).parent
+GUIDE = (ROOT / "docs" / "generated-clients.md").read_text("utf-8")
+PHOTO = str(ROOT / "docs" / "astronaut.jpg")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    keep = {"EMOTION_KEEP_PICTURES": "true", "EMOTION_PICTURES_DIR": str(folder / "pictures")}
+    with running_service(folder, **keep) as url:
+        yield url
+
+
+@pytest.fixture
+def document(url, tmp_path):
+    path = tmp_path / "openapi.json"
+    path.write_bytes(requests.get(f"{url}/openapi.json", timeout=10).content)
+    return path
+
+
+def run(*command, cwd, **environment):
+    done = subprocess.run(
+        [str(each) for each in command],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+def in_guide(language, url):
+    """The program of the guide, which asks the service at `url`."""
+    (program,) = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    return program.replace("http://127.0.0.1:5000", url)
+
+
+def hold(printed):
+    assert printed["threshold"] == 0.25
+    for name in ("happiness", "fullHappiness"):
+        assert printed[name] == [pytest.approx(1, abs=0.01)]
+    assert printed["batch"] == [1, [[1, 415]]]
+    assert (printed["listed"], printed["more"]) == (1, True)
+    assert printed["problem"] == [404, "urn:emotion:problem:not-found"]
+    assert printed["titles"] == ["Detector and classifier", "One-pass network"]
+
+
+def test_a_typescript_client(url, document, tmp_path):
+    node = shutil.which("node")
+    need(node, "no Node: .ci/services installs it")
+    packages = HERE / "node_modules"
+    need(packages.is_dir(), "no tests/generated/node_modules: .ci/services installs them")
+    for name in ("program.ts", "tsconfig.json", "package.json"):
+        shutil.copy(HERE / name, tmp_path)
+    (tmp_path / "node_modules").symlink_to(packages)
+    given = (
+        'import { readFile } from "node:fs/promises";\n'
+        f"const file = new Blob([new Uint8Array(await readFile({PHOTO!r}))]);\n"
+    )
+    (tmp_path / "guide.ts").write_text(given + in_guide("ts", url))
+    generator = packages / "openapi-typescript" / "bin" / "cli.js"
+    said = run(node, generator, document, "-o", "api.ts", cwd=tmp_path)
+    assert "warn" not in "".join(said).lower()
+    run(node, packages / "typescript" / "bin" / "tsc", "-p", ".", cwd=tmp_path)
+    printed, _ = run(node, "program.js", url, PHOTO, cwd=tmp_path)
+    hold(json.loads(printed))
+    printed, _ = run(node, "guide.js", cwd=tmp_path)
+    assert re.search(r"happiness: (1|0\.99)\b", printed)
+
+
+def test_a_python_client(url, document, tmp_path):
+    need(find_spec("openapi_python_client"), "no openapi-python-client: make installs it for tests")
+    package = tmp_path / "emotion_api"
+    run(
+        *(sys.executable, "-m", "openapi_python_client", "generate", "--path", document),
+        *("--output-path", package, "--meta", "none", "--fail-on-warning"),
+        cwd=tmp_path,
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # where it looks for ruff
+    )
+    printed, _ = run(
+        *(sys.executable, "-W", "error", HERE / "program.py", url, PHOTO),
+        cwd=tmp_path,
+        PYTHONPATH=str(tmp_path),
+    )
+    answers = json.loads(printed)
+    hold(answers)
+    assert answers["kept"]
+    assert answers["refused"] == [415, ["image"]]
+    (tmp_path / "photo.jpg").symlink_to(PHOTO)
+    (tmp_path / "guide.py").write_text(in_guide("python", url))
+    printed, _ = run(sys.executable, "-W", "error", "guide.py", cwd=tmp_path)
+    assert re.fullmatch(r"1 \{'happiness': (1\.0|0\.99)\}\n", printed)
