@@ -6,17 +6,17 @@ from typing import Protocol, Self
 from app.deadline import NEVER, Deadline
 from app.vision.detectors.haar import HaarDefaultDetector, HaarDetector
 from app.vision.detectors.single_shot import SingleShotDetector
+from app.vision.detectors.whole_image import WholeImageDetector
 from app.vision.detectors.yunet import YuNetDetector
 from app.vision.image import Raster
 from app.vision.types import Detection
 
 
 class Detector(Protocol):
-    """`min_face_share` is the smallest face that it looks for unless told otherwise, as a share of
-    the picture's longer side, and `max_pixels` is the largest image that it can search in time.
-    Boxes of detectors differ in what of a head they hold: `box_scale` is
-    the side of the square that a classifier's `crop_scale` refers to, over the longer side of this
-    detector's boxes."""
+    """`min_face_share` sets the smallest face that it looks for by default, as
+    `default_min_face_px` says. `max_pixels` is the largest image that it can search in time.
+    Detectors draw boxes of different extent around a face: `box_scale` is the side of the square
+    that a classifier's `crop_scale` refers to, over the longer side of this detector's boxes."""
 
     name: str
     description: str
@@ -26,9 +26,11 @@ class Detector(Protocol):
     box_scale: float
 
     @classmethod
-    def load(cls, models_dir: Path) -> Self:
-        """One that is ready. Raises ModelUnavailable where its weights are not in `models_dir` or
-        cannot be used."""
+    def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
+        """Load one that is ready. `threads` are those of ONNX Runtime, where it uses that.
+
+        Raises ModelUnavailable where its weights are not in `models_dir` or cannot be used.
+        """
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
         """The pixels that it needs for one of the original's, in a picture of that longer side, to
@@ -45,7 +47,18 @@ class Detector(Protocol):
         """
 
 
+def default_min_face_px(share: float, width: int, height: int) -> float:
+    """The smallest face that is looked for by default, in pixels of an image of that size.
+
+    It is `share` of the longer side, or twice that share of the shorter side where that is less: in
+    wide and tall images, faces are small compared with the longer side.
+    """
+    return share * min(max(width, height), 2 * min(width, height))
+
+
 DETECTORS: dict[str, type[Detector]] = {
     made.name: made
-    for made in (HaarDetector, HaarDefaultDetector, SingleShotDetector, YuNetDetector)
-}
+    for made in (
+        HaarDetector, HaarDefaultDetector, SingleShotDetector, YuNetDetector, WholeImageDetector,
+    )
+}  # fmt: skip
