@@ -144,9 +144,10 @@ def correlation(
     """Pearson's r of two variables (n,) and its 95 % interval, bootstrap over cases."""
     generator = np.random.default_rng(0)
     draws = generator.integers(0, len(first), (DRAWS, len(first)))
-    values = [np.corrcoef(first[draw], second[draw])[0, 1] for draw in draws]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(np.corrcoef(first, second)[0, 1]), float(low), float(high)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a draw of one value has none
+        values = [np.corrcoef(first[draw], second[draw])[0, 1] for draw in draws]
+        low, high = np.nanpercentile(values, [2.5, 97.5])
+        return float(np.corrcoef(first, second)[0, 1]), float(low), float(high)
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

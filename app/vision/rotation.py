@@ -34,15 +34,6 @@ class Found(Generic[Item]):
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
-class TurnedRaster(Generic[Item]):
-    """An image turned by `rotation` degrees clockwise, and the faces that were found in it."""
-
-    rotation: int
-    raster: Raster
-    found: list[Found[Item]]
-
-
 def turned(raster: Raster, rotation: int) -> Raster:
     """The image turned by 0, 90, 180 or 270 degrees clockwise."""
     if rotation == 0:
@@ -51,6 +42,11 @@ def turned(raster: Raster, rotation: int) -> Raster:
     size_wh = (width, height) if rotation == 180 else (height, width)
     colors = None if raster.colors is None else _turned(raster.colors, rotation)
     return Raster(_turned(raster.gray, rotation), size_wh, raster.scale, colors)
+
+
+def turned_gray(raster: Raster, rotation: int) -> NDArray[np.uint8]:
+    """The grey pixels of the turned image."""
+    return _turned(raster.gray, rotation) if rotation else raster.gray
 
 
 def _turned(pixels: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
@@ -73,13 +69,11 @@ def turned_back(box: Box, rotation: int, size_wh: tuple[int, int]) -> Box:
 
 def search_turned(
     raster: Raster, rotation: int, find: Callable[[Raster], list[tuple[Detection, Item]]]
-) -> TurnedRaster[Item]:
+) -> list[Found[Item]]:
     """What `find` finds in the turned image."""
-    image = turned(raster, rotation)
-    found = [
+    return [
         Found(
             Detection(turned_back(each.box, rotation, raster.size_wh), each.score), each.box, item
         )
-        for each, item in find(image)
+        for each, item in find(turned(raster, rotation))
     ]
-    return TurnedRaster(rotation, image, found)

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.settings import ROOT
-from app.vision.detectors import DETECTORS, default_min_face_px
+from app.vision import tiles as tiling
+from app.vision.detectors import DETECTORS, MAX_ASPECT, default_min_face_px
 from app.vision.engine import Engine
 from app.vision.image import Raster
-from app.vision.tiles import MAX_ASPECT, MOST_TILES, cut, search, searched_side
+from app.vision.tiles import MOST_TILES, cut, search, searched_side
 from app.vision.types import Box, Detection, Wanted
 
 SIDES = st.integers(1, 60_000)
@@ -47,7 +48,7 @@ def test_the_default_is_five_percent_of_the_longer_side_and_less_in_long_images(
     longer, shorter = max(width, height), min(width, height)
     smallest = default_min_face_px(0.05, width, height)
     assert smallest <= 0.05 * longer  # never more than it was
-    assert smallest <= 0.1 * shorter
+    assert smallest <= 0.1 * max(shorter, longer / MAX_ASPECT)
     if longer <= 2 * shorter:
         assert smallest == 0.05 * longer
 
@@ -100,6 +101,15 @@ def raster(width, height):
     return Raster(np.zeros((height, width), np.uint8), (width, height))
 
 
+def test_a_strip_of_any_length_takes_a_bounded_time():
+    """The cascade searches so many pixels by default: of a strip no more than of MAX_ASPECT
+    squares."""
+    for aspect in (1, 2, 5, 50, 500, 5000):
+        width, height = 100 * aspect, 100
+        scale = min(1.0, 24 / default_min_face_px(0.05, width, height))
+        assert scale**2 * width * height <= 240**2 * MAX_ASPECT
+
+
 @given(st.integers(1, 3000), st.integers(1, 90), st.booleans(), st.sampled_from([64, 320]))
 def test_tiles_cover_the_image_and_hold_every_face_whole(length, breadth, is_wide, square):
     size_wh = (length, breadth) if is_wide else (breadth, length)
@@ -109,9 +119,9 @@ def test_tiles_cover_the_image_and_hold_every_face_whole(length, breadth, is_wid
     assert tiles[-1].end == max(size_wh)
     for before, after in pairwise(tiles):
         assert before.end - after.start >= min(breadth, square // 2) - 2
-    if max(size_wh) <= max(MAX_ASPECT * min(size_wh), square):
+    if max(size_wh) <= max(tiling.MAX_ASPECT * min(size_wh), square):
         assert len(tiles) == 1
-    assert searched_side(*size_wh) <= MAX_ASPECT * min(size_wh)
+    assert searched_side(*size_wh) <= tiling.MAX_ASPECT * min(size_wh)
 
 
 @pytest.mark.parametrize("is_wide", [True, False])

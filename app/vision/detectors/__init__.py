@@ -11,6 +11,8 @@ from app.vision.detectors.yunet import YuNetDetector
 from app.vision.image import Raster
 from app.vision.types import Detection
 
+MAX_ASPECT = 50  # longer over shorter side, from which on smaller faces are not looked for
+
 
 class Detector(Protocol):
     """`min_face_share` sets the smallest face that it looks for by default, as
@@ -51,9 +53,11 @@ def default_min_face_px(share: float, width: int, height: int) -> float:
     """The smallest face that is looked for by default, in pixels of an image of that size.
 
     It is `share` of the longer side, or twice that share of the shorter side where that is less: in
-    wide and tall images, faces are small compared with the longer side.
+    wide and tall images, faces are small compared with the longer side. The shorter side counts as
+    at least a MAX_ASPECT-th of the longer one, which bounds the time that a long strip takes.
     """
-    return share * min(max(width, height), 2 * min(width, height))
+    longer, shorter = max(width, height), min(width, height)
+    return share * min(longer, 2 * max(shorter, longer / MAX_ASPECT))
 
 
 DETECTORS: dict[str, type[Detector]] = {

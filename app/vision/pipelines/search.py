@@ -29,11 +29,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Search(Generic[Item]):
-    """The wanted faces of an image that was turned by `rotation` degrees clockwise; `raster` is the
-    turned image."""
+    """The wanted faces of an image that was turned by `rotation` degrees clockwise. The turned
+    image is not kept: it may take as much memory as the image itself."""
 
     rotation: int
-    raster: Raster
     kept: list[Found[Item]]
     dropped: Counter[str]
 
@@ -68,8 +67,8 @@ def search(
     def turn(rotation: int) -> Search[Item]:
         deadline.check()
         found = search_turned(raster, rotation, find)
-        kept, dropped = choose(found.found, min_face_px, wanted, detection=_detection)
-        return Search(rotation, found.raster, kept, dropped)
+        kept, dropped = choose(found, min_face_px, wanted, detection=_detection)
+        return Search(rotation, kept, dropped)
 
     best = turn(0)
     if best.kept or wanted.rotate != AUTO:

@@ -11,6 +11,7 @@ from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
 from app.vision.image import ImageFile, Raster
 from app.vision.pipelines.search import Answer, search, smallest_face
+from app.vision.rotation import turned_gray
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
 from app.vision.types import Detection, Face, ModelRef, Wanted
@@ -68,7 +69,7 @@ class TwoStage:
             )
         with stopwatch("classify"):
             emotions = self.classifier.classify(
-                searched.raster.gray,
+                turned_gray(raster, searched.rotation),
                 [each.turned_box.scaled(raster.scale) for each in searched.kept],
                 box_scale=self.detector.box_scale,
                 deadline=deadline,
