@@ -1,10 +1,13 @@
 """`rotate=auto`: images that lie on their side, without EXIF that says so."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from app.deadline import NEVER, Deadline
 from app.errors import TookTooLong
@@ -236,6 +239,16 @@ def test_the_turn_is_told_and_stored(client):
     (listed,) = client.get("/v1/images?view=full").json["images"]
     assert listed["rotation"] == 90
     assert "rotation" not in client.get(answer.location).json
+
+
+def test_the_turn_is_that_of_the_image_which_exif_turned_upright(client):
+    exif = Image.Exif()
+    exif[274] = 6
+    data = io.BytesIO()
+    Image.new("RGB", (60, 100)).save(data, "JPEG", exif=exif)
+    document = post(client, image=upload(data.getvalue(), "a.jpg"), rotate="auto").json
+    assert (document["width"], document["height"], document["rotation"]) == (100, 60, 90)
+    assert document["faces"][0]["box"] == {"x1": 0, "y1": 40, "x2": 20, "y2": 60}
 
 
 @pytest.mark.parametrize("fields", [{}, {"rotate": "none"}])

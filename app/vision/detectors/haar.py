@@ -75,8 +75,8 @@ class HaarDetector:
 
     name = "haar"
     description = (
-        "Viola-Jones cascade (OpenCV's frontal face), its finds checked by a small network; faces "
-        "from 5 % of the longer side"
+        "Viola-Jones cascade (OpenCV's frontal face), its finds checked by a small network; "
+        "upright frontal faces"
     )
     needs_color = False
     min_face_share = 0.05
