@@ -16,7 +16,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--custom-compile-command 'make lock' --output-file requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot evaluate-mood evaluate-formats speed bench bench-growth faults soak fuzz attack lock lock-upgrade screenshots train-env clean
+.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot evaluate-mood evaluate-valence evaluate-shapes evaluate-formats speed bench bench-growth faults soak fuzz attack lock lock-upgrade screenshots train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -72,6 +72,12 @@ evaluate-single-shot: .venv/.evaluate ## measure the one-pass network beside det
 
 evaluate-mood: .venv/.evaluate ## measure how often a group's mood is right, by aggregator and filter; writes docs/mood.md
 	$(BIN)/python -m evaluation.mood --data $(DATA) --write
+
+evaluate-valence: .venv/.runtime ## compare valence and arousal of faces with ratings of images; writes docs/valence.md
+	$(BIN)/python -m evaluation.valence --data $(DATA) --write
+
+evaluate-shapes: .venv/.runtime ## measure detectors on wide, tall and turned images; writes its part of docs/detectors.md
+	$(BIN)/python -m evaluation.shapes --data $(DATA) --write
 
 evaluate-formats: .venv/.dev ## compare the image reader with OpenCV and ImageMagick; writes docs/image-formats.md
 	$(BIN)/python -m evaluation.formats --write

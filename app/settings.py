@@ -216,10 +216,18 @@ class Settings:
         choices=LOG_LEVELS,
     )
     onnx_threads: int = _setting(
-        "EMOTION_ONNX_THREADS", 1, "threads of ONNX Runtime in a worker", at_least=1, at_most=64
+        "EMOTION_ONNX_THREADS",
+        1,
+        "threads of ONNX Runtime in a worker, for each network",
+        at_least=1,
+        at_most=64,
     )
     opencv_threads: int = _setting(
-        "EMOTION_OPENCV_THREADS", 1, "threads of OpenCV in a worker", at_least=1, at_most=64
+        "EMOTION_OPENCV_THREADS",
+        1,
+        "threads of OpenCV in a worker, for `yunet` too",
+        at_least=1,
+        at_most=64,
     )
 
     @property

@@ -28,9 +28,11 @@ import numpy as np
 from app.errors import ModelUnavailable
 from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.classifier import Classifier
-from app.vision.detectors import DETECTORS, Detector
+from app.vision.detectors import DETECTORS, Detector, default_min_face_px
+from app.vision.detectors.whole_image import WholeImageDetector
 from app.vision.folders import CARD_FILE, read_document
 from app.vision.image import ImageFile
+from app.vision.tiles import searched_side
 from app.vision.types import Detection
 from evaluation.boxes import BoxScores, score_boxes, tally
 from evaluation.field import (
@@ -43,7 +45,7 @@ from evaluation.field import (
     right_by_expression,
     served_scale,
 )
-from evaluation.markdown import percent, renew, table
+from evaluation.markdown import block, percent, renew, table
 from training.data.photos import (
     MarkedFace,
     Photograph,
@@ -81,7 +83,8 @@ find faces): the share whose main face is found (IoU at least 0.4), and found *a
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A detector and the smallest face that it is asked for, as a share of the longer side."""
+    """A detector and the smallest face that it is asked for, as a share of the longer side (or of
+    twice the shorter side, see `default_min_face_px`)."""
 
     detector: str
     min_face_share: float
@@ -117,9 +120,11 @@ class Search:
 
 
 def ready(models_dir: Path) -> list[str]:
-    """The detectors whose weights are there; of the others it is said what they lack."""
+    """The detectors that search and whose weights are there. What the others lack is printed."""
     names = []
     for name, made in DETECTORS.items():
+        if made is WholeImageDetector:
+            continue
         try:
             made.load(models_dir)
             names.append(name)
@@ -142,8 +147,9 @@ def search(
             detector = detectors[setting.detector]
             start = time.perf_counter()
             file = ImageFile(data, max_pixels=MAX_PIXELS)
-            min_face_px = setting.min_face_share * file.longer_side
-            scale = min(1.0, detector.scale_for(file.longer_side, min_face_px))
+            width, height = file.width, file.height
+            min_face_px = default_min_face_px(setting.min_face_share, width, height)
+            scale = min(1.0, detector.scale_for(searched_side(width, height), min_face_px))
             raster = file.read(scale=scale, color=detector.needs_color)
             detections = detector.detect(raster, min_face_px)
             took = 1000 * (time.perf_counter() - start)
@@ -409,7 +415,9 @@ def main() -> None:
     text = report(searches, classifier, whole, arguments.split)
     print(text)
     if arguments.write:
-        PAGE.write_text(text, "utf-8")
+        # evaluation.shapes writes the block.
+        shapes = block(PAGE.read_text("utf-8"), "shapes") if PAGE.exists() else ""
+        PAGE.write_text(f"{text}\n{shapes}\n" if shapes else text, "utf-8")
         plot(searches, PICTURE)
         blocks = {"detectors": short(searches, whole)}
         README.write_text(renew(README.read_text("utf-8"), blocks), "utf-8")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from app.errors import ModelUnavailable
 from app.vision.card import ClassifierCard, classifier_folders, write_card
 from app.vision.classifier import Classifier
-from app.vision.detectors import DETECTORS
+from app.vision.detectors import DETECTORS, default_min_face_px
 from app.vision.image import ImageFile, Raster, crop_face
 from app.vision.types import Box
 from training.data.photos import PhotosError, Portrait, iou, read_portraits
@@ -57,7 +57,7 @@ def main_boxes(
     detector = DETECTORS[source].load(models_dir)
     boxes: list[Box | None] = []
     for portrait, raster in zip(portraits, rasters, strict=True):
-        min_face_px = detector.min_face_share * max(raster.size_wh)
+        min_face_px = default_min_face_px(detector.min_face_share, *raster.size_wh)
         found = [detection.box for detection in detector.detect(raster, min_face_px)]
         best = max(found, key=lambda box: iou(box, portrait.box), default=None)
         hit = best is not None and iou(best, portrait.box) >= MATCH_IOU

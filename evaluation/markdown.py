@@ -13,6 +13,13 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
+def block(text: str, name: str) -> str:
+    """What `renew` would replace, with its marks; empty where `text` has no such block."""
+    _, start, rest = text.partition(f"<!-- {name} -->")
+    inside, end, _ = rest.partition(f"<!-- /{name} -->")
+    return f"{start}{inside}{end}" if end else ""
+
+
 def renew(text: str, blocks: Mapping[str, str]) -> str:
     """`text` with each block between `<!-- name -->` and `<!-- /name -->` replaced; a block that it
     does not have is left out."""

@@ -27,13 +27,14 @@ IDS: tuple[str, ...] = (
 )  # fmt: skip
 OPTIONS = (
     "threshold", "pipeline", "model", "detector", "min_face_px", "min_confidence", "max_faces",
-    "file_name", "view", "store", "emotion", "min_probability", "since", "until", "min_faces",
-    "page_size", "cursor", "by", "mood", "aggregator", "filters", "image", "", "no such option",
-    "__class__", "a.b[0]",
+    "rotate", "file_name", "view", "store", "emotion", "min_probability", "since", "until",
+    "min_faces", "page_size", "cursor", "by", "mood", "aggregator", "filters", "image", "",
+    "no such option", "__class__", "a.b[0]",
 )  # fmt: skip
 GOOD_TO_ANALYSE = {
     "threshold": "0.3", "pipeline": "two_stage", "detector": "single_shot", "min_face_px": "20",
     "file_name": "a.jpg", "view": "full", "store": "false", "max_faces": "3", "mood": "quality",
+    "rotate": "auto",
 }  # fmt: skip
 GOOD_TO_READ = {
     "file_name": "a.jpg", "emotion": "happiness", "min_probability": "0.3", "min_faces": "1",
@@ -43,7 +44,7 @@ TEXTS = (
     "", " ", "\0", "a\0b", "\r\nX: y", "\x1b[31m", "\u202e", "\uffff", "\U0001f600" * 50, "a" * 300,
     "a" * 5000, "../../etc/passwd", "' OR 1=1 --", "%s%n{}", "null", "None", "NaN", "-inf", "1e309",
     "-0", "0", "1", "0.5", "1.0000001", "9" * 5000, str(2**31), str(2**63), str(-(2**63) - 1),
-    "0x10", "vote",
+    "0x10", "vote", "none", "auto",
     "\uff11", "1_000", "true", "False", "t", "full", "day", "model", "haar", "yunet", "single_shot",
     "custom_net_8", "vgg13_8_int8", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00",
     "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00+99:99", "2026-02-30T00:00:00Z",

@@ -92,7 +92,7 @@ class StubDetector:
     box_scale = 1.0
 
     @classmethod
-    def load(cls, models_dir: Path) -> "StubDetector":
+    def load(cls, models_dir: Path, *, threads: int = 1) -> "StubDetector":
         return cls()
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:

@@ -23,6 +23,7 @@ from app.api.file_names import replace_unsafe
 from app.api.numbers import DecimalNumber, WholeNumber
 from app.store.records import LONGEST_FILE_NAME, Filters, normalized_name
 from app.vision.mood import AGGREGATORS, DEFAULT
+from app.vision.rotation import NONE, ROTATE
 from app.vision.types import Wanted
 
 PROBABILITY = validate.Range(0, 1)
@@ -104,8 +105,9 @@ class AnalyseArguments(Arguments):
         validate=validate.Range(1, BIGGEST_INT),
         metadata={
             "description": "longer side of the smallest face that is looked for, in pixels of the "
-            "picture; a share of the picture's longer side, which `GET /v1/detectors` names, where "
-            "it is not given. What is larger is found faster"
+            "image. Default: the detector's `min_face_share` of `GET /v1/detectors`, as a share of "
+            "the image's longer side, or twice that share of the shorter side where that is less. "
+            "A larger value is faster"
         },
     )
     min_confidence = DecimalNumber(
@@ -116,6 +118,15 @@ class AnalyseArguments(Arguments):
     max_faces = WholeNumber(
         validate=validate.Range(1, BIGGEST_INT),
         metadata={"description": "how many faces are kept, the largest first"},
+    )
+    rotate = fields.String(
+        load_default=NONE,
+        validate=validate.OneOf(ROTATE),
+        metadata={
+            "description": "`auto` turns an image without any face by 90, 180 and 270 degrees and "
+            "keeps the turn with the largest sum of detection scores. `view=full` says in "
+            "`rotation` which one. Boxes are in pixels of the image as it was sent"
+        },
     )
     file_name = fields.String(
         validate=LONG_NAME,

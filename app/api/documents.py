@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.store.records import FoundFace, Page, Span
+from app.vision.circumplex import Affect, affect_of, mean_affect
 from app.vision.mood import Mood, OverallMood, mood_of
 from app.vision.types import Analysis, Face
 
@@ -42,6 +43,7 @@ def image_document(analysis: Analysis, view: View) -> dict[str, Any]:
             },
             "width": analysis.width,
             "height": analysis.height,
+            "rotation": analysis.rotation,
             "dropped": dict(analysis.dropped),
             "timings_ms": dict(analysis.timings_ms),
         }
@@ -63,12 +65,18 @@ def face_document(number: int, face: Face, threshold: float, *, full: bool) -> d
             "detection_score": face.detection_score,
             "dominant": face.dominant,
             "emotions": dict(face.probabilities),
+            **affect_document(affect_of(face.probabilities)),
         }
     return {
         "face_id": number,
         **face.shown(threshold),
         "bbox": [str(round(value)) for value in face.box.xyxy],
     }
+
+
+def affect_document(affect: Affect | None) -> dict[str, float | None]:
+    """Valence and arousal; null where they are not known."""
+    return {"valence": None, "arousal": None} if affect is None else affect._asdict()
 
 
 def mood_document(mood: Mood) -> dict[str, Any]:
@@ -116,6 +124,7 @@ def span_document(span: Span, mood: OverallMood | None = None) -> dict[str, Any]
             emotion: {"faces": span.dominant.get(emotion, 0), "mean_probability": round(mean, 4)}
             for emotion, mean in span.mean_probability.items()
         },
+        **affect_document(_rounded(mean_affect(span.sums.values()))),
     }
     if mood is not None:
         document["mood"] = {
@@ -127,6 +136,11 @@ def span_document(span: Span, mood: OverallMood | None = None) -> dict[str, Any]
             "shares": dict(mood.shares),
         }
     return document
+
+
+def _rounded(affect: Affect | None) -> Affect | None:
+    # 0.0 is added so that none is -0.0.
+    return affect and Affect(*(round(value, 4) + 0.0 for value in affect))
 
 
 def time_text(analysis: Analysis) -> str:

@@ -12,13 +12,19 @@ from flask.views import MethodView
 from app.api.arguments import PageArguments, PageRequest, SummaryArguments, SummaryRequest
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.csv_cells import without_formulas
-from app.api.documents import face_page_document, span_document, time_text
+from app.api.documents import (
+    affect_document,
+    face_page_document,
+    span_document,
+    time_text,
+)
 from app.api.schemas import FacePageSchema, SummarySchema
 from app.errors import EmotionError
 from app.store import queries, summary
 from app.store.keys import Right
 from app.store.records import Filters, FoundFace
 from app.timeline import moods_by_span
+from app.vision.circumplex import affect_of
 from app.vision.mood import OverallMood
 
 log = logging.getLogger(__name__)
@@ -42,6 +48,8 @@ CSV_COLUMNS = (
     "y2",
     "detection_score",
     "dominant",
+    "valence",
+    "arousal",
 )
 
 
@@ -55,10 +63,11 @@ class Faces(MethodView):
         """Faces across images, those of the newest first
 
         Takes the filters of `GET /v1/images`. `Accept: text/csv` streams all that match, without
-        pages, with a column for the probability of each emotion. A face that is stored during the
-        whole export is in it exactly once. The export is complete when the last chunk of the
-        chunked encoding has arrived; after an error the connection is closed without it. Text
-        that a spreadsheet could take for a formula has an apostrophe before it.
+        pages, with columns for valence and arousal and for the probability of each emotion. A
+        face that is stored during the whole export is in it exactly once. The export is complete
+        when the last chunk of the chunked encoding has arrived; after an error the connection is
+        closed without it. Text that a spreadsheet could take for a formula has an apostrophe
+        before it.
         """
         if negotiate("application/json", "text/csv") == "text/csv":
             # Asked here and not in the stream: a database that is away is still a 503.
@@ -80,6 +89,10 @@ class Summary(MethodView):
         `since`, `until` and `model` images are looked at one by one, at most 20,000 of them, and
         there are at most 10,000 spans: what asks for more is answered by 422, and `since` and
         `until` help.
+
+        `valence` and `arousal` are the means over the faces of the span, see `GET /v1/faces`; null
+        without any face that has them. The `valence` of a `mood` is another thing: how much of
+        the mood's distribution is positive, neutral and negative.
 
         `mood` adds to each span the mean of the moods of its images that have one, each of which
         counts alike; with a filter on faces, images are whole all the same. It looks at no more
@@ -122,6 +135,7 @@ def _csv_row(found: FoundFace, emotions: list[str]) -> list[Any]:
         *face.box.xyxy,
         face.detection_score,
         face.dominant,
+        *affect_document(affect_of(face.probabilities)).values(),
         *(face.probabilities.get(emotion) for emotion in emotions),
     ]
 

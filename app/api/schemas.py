@@ -17,6 +17,17 @@ DESCRIPTION = {"description": "a sentence or two for people who choose"}
 EMOTION = {"type": "number", "minimum": 0, "maximum": 1}
 
 
+VALENCE = {
+    "minimum": -1,
+    "maximum": 1,
+    "description": "how pleasant the expression is: the expectation of published coordinates of "
+    "the emotions (Russell and Mehrabian 1977) over the distribution; null where the model knows "
+    "an emotion without coordinates",
+}
+AROUSAL = {**VALENCE, "description": "how excited the expression is; otherwise as `valence`"}
+MEAN = {"minimum": -1, "maximum": 1, "description": "mean over the faces; null without any"}
+
+
 def either(usual: str | dict[str, str], full: str) -> dict[str, Any]:
     """Says in the OpenAPI document that `view` chooses between two forms."""
     forms = [form if isinstance(form, dict) else _reference(form) for form in (usual, full)]
@@ -105,6 +116,8 @@ class FullFaceSchema(Schema):
     )
     dominant = fields.String(required=True)
     emotions = fields.Dict(fields.String(), fields.Float(), required=True)
+    valence = fields.Float(required=True, allow_none=True, metadata=VALENCE)
+    arousal = fields.Float(required=True, allow_none=True, metadata=AROUSAL)
 
 
 class ModelRefSchema(Schema):
@@ -166,7 +179,8 @@ class CommonMoodSchema(Schema):
         required=True,
         metadata={
             "description": "the distribution's sums: happiness is positive; neutral and surprise "
-            "are neutral; sadness, anger, disgust, fear and contempt negative; others are left out",
+            "are neutral; sadness, anger, disgust, fear and contempt negative; others are left "
+            "out. Not the `valence` of a face, which is one number",
             "example": {"positive": 0.7, "neutral": 0.2, "negative": 0.1},
         },
     )
@@ -212,6 +226,14 @@ class ImageSchema(Schema):
             "description": "`view=full` only: faces that were found and not kept, by the option "
             "that they do not fulfil",
             "example": {"min_face_px": 2, "min_confidence": 0, "max_faces": 0},
+        },
+    )
+    rotation = fields.Integer(
+        validate=validate.OneOf([0, 90, 180, 270]),
+        metadata={
+            "description": "`view=full` only: by how many degrees clockwise the image was turned "
+            "to find its faces, which `rotate=auto` may do. Boxes are in pixels of the image that "
+            "was not turned"
         },
     )
     timings_ms = fields.Dict(
@@ -266,6 +288,8 @@ class SpanSchema(Schema):
     images = fields.Integer(required=True)
     faces = fields.Integer(required=True)
     emotions = fields.Dict(fields.String(), fields.Nested(SpanEmotionSchema), required=True)
+    valence = fields.Float(required=True, allow_none=True, metadata=MEAN)
+    arousal = fields.Float(required=True, allow_none=True, metadata=MEAN)
     mood = fields.Nested(SpanMoodSchema, metadata={"description": "with `mood` only"})
 
 
@@ -301,8 +325,9 @@ class DetectorSchema(Schema):
     min_face_share = fields.Float(
         required=True,
         metadata={
-            "description": "of the picture's longer side: the smallest face that it looks for "
-            "unless `min_face_px` is given"
+            "description": "sets the smallest face that it looks for unless `min_face_px` is "
+            "given: this share of the image's longer side, or twice this share of the shorter side "
+            "where that is less"
         },
     )
 

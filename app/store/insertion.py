@@ -28,6 +28,7 @@ def insert_analysis(analysis: Analysis, retry: Retry | None, file: KeptFile | No
             "detector": analysis.detector,
             "dropped": dict(analysis.dropped),
             "timings_ms": dict(analysis.timings_ms),
+            "rotation": analysis.rotation,
             "picture_file": file and file.name,
             "picture_sha256": file and file.digest,
         },

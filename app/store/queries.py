@@ -288,6 +288,7 @@ def _image(row: ImageRow, faces: tuple[Face, ...]) -> Analysis:
         detector=row.detector,
         dropped=row.dropped,
         timings_ms=row.timings_ms,
+        rotation=row.rotation,
     )
 
 

@@ -1,7 +1,7 @@
 """What queries take and give, beside the Analysis itself."""
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -60,10 +60,12 @@ class Page(Generic[Item]):
 @dataclass(frozen=True, slots=True)
 class Span:
     """Counts of one hour, day or model. `dominant` counts faces by their most probable emotion,
-    `mean_probability` is over all faces whose model knows the emotion."""
+    `mean_probability` is over all faces whose model knows the emotion. `sums` are the sums of the
+    faces' probabilities, by model and emotion."""
 
     span: str
     images: int
     faces: int
     dominant: dict[str, int]
     mean_probability: dict[str, float]
+    sums: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -47,11 +47,14 @@ class _Sums:
     dominant: Counter[str] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
     probability: dict[str, float] = field(default_factory=dict)
+    by_model: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, emotion: str, known: int, dominant: int, probability: float) -> None:
+    def add(self, model: str, emotion: str, known: int, dominant: int, probability: float) -> None:
         self.known[emotion] += int(known)
         self.dominant[emotion] += int(dominant)
         self.probability[emotion] = self.probability.get(emotion, 0.0) + probability
+        sums = self.by_model.setdefault(model, {})
+        sums[emotion] = sums.get(emotion, 0.0) + probability
 
 
 def summarise(filters: Filters, *, by: str) -> list[Span]:
@@ -125,6 +128,7 @@ def _span(name: str, sums: _Sums) -> Span:
             emotion: min(max(sums.probability[emotion] / sums.known[emotion], 0.0), 1.0)
             for emotion in emotions
         },
+        sums.by_model,
     )
 
 
@@ -139,10 +143,11 @@ def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
     _refuse_too_many(spans)
     row = HourEmotionRow
     name, conditions = _of_hours(row, filters, by)
-    found = select(name, row.emotion, *map(func.sum, (row.faces, row.dominant, row.probability)))
-    found = found.where(*conditions).group_by(name, row.emotion)
-    for sums in db.session.execute(found):
-        spans.setdefault(sums[0], _Sums()).add(*sums[1:])
+    sums = map(func.sum, (row.faces, row.dominant, row.probability))
+    found = select(name, row.model_name, row.emotion, *sums)
+    found = found.where(*conditions).group_by(name, row.model_name, row.emotion)
+    for span, *values in db.session.execute(found):
+        spans.setdefault(span, _Sums()).add(*values)
 
 
 def _of_hours(
@@ -188,7 +193,7 @@ def _add_images(spans: dict[str, _Sums], images: Conditions, faces: Conditions, 
         made = spans.setdefault(span, _Sums())
         made.images += count
         made.faces += of_faces
-    for row in db.session.execute(emotion_sums([name], [*images, *faces])):
+    for row in db.session.execute(emotion_sums([name, model], [*images, *faces])):
         spans.setdefault(row[0], _Sums()).add(*row[1:])
 
 

@@ -93,6 +93,8 @@ class ImageRow(Base):
         JSON().with_variant(JSONB(), "postgresql"), server_default="{}"
     )
     timings_ms: Mapped[dict[str, float]] = mapped_column(JSON)
+    # Degrees clockwise by which the image was turned to find its faces.
+    rotation: Mapped[int] = mapped_column(server_default="0")
     # The file of a kept image, and its SHA-256 where it is plain. An encrypted file has none: the
     # encryption detects changes itself.
     picture_file: Mapped[str | None] = mapped_column(String(32))

@@ -17,6 +17,7 @@ from app.errors import (
 from app.vision.card import CLASSIFIER, SINGLE_SHOT
 from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
+from app.vision.detectors.single_shot import SingleShotDetector
 from app.vision.folders import ModelFolders
 from app.vision.image import ImageFile
 from app.vision.pipelines import PIPELINES, Pipeline
@@ -60,6 +61,7 @@ class Engine:
         self._single_shots = ModelRegistry(
             self._folders, SINGLE_SHOT, SingleShotNet, default=SINGLE_SHOT, threads=onnx_threads
         )
+        self._onnx_threads = onnx_threads
         self._max_image_bytes = max_image_bytes
         self._max_pixels = max_pixels
         self._max_faces = max_faces
@@ -92,18 +94,19 @@ class Engine:
         chosen = self.pipeline(pipeline, model, detector, wanted)
         stopwatch = Stopwatch()
         file = ImageFile(data, max_pixels=self._max_pixels)
-        raster, faces, dropped = chosen.run(file, stopwatch, deadline)
-        width, height = raster.size_wh
+        answer = chosen.run(file, stopwatch, deadline)
+        width, height = answer.size_wh
         return Analysis(
             file_name=file_name,
             threshold=threshold,
             width=width,
             height=height,
-            faces=faces,
+            faces=answer.faces,
             model=chosen.model,
             detector=chosen.detector_name,
-            dropped=dropped,
+            dropped=answer.dropped,
             timings_ms=stopwatch.timings_ms,
+            rotation=answer.rotation,
         )
 
     def pipeline(
@@ -138,10 +141,16 @@ class Engine:
             return loaded
         if name not in DETECTORS:
             raise UnknownDetector(name, DETECTORS)
-        models_dir = self._folders.models_dir
         return self._detectors.load(
-            name, self._folders.state(name), lambda: DETECTORS[name].load(models_dir)
+            name, self._folders.state(name), lambda: self._load_detector(name)
         )
+
+    def _load_detector(self, name: str) -> Detector:
+        made, models_dir = DETECTORS[name], self._folders.models_dir
+        if made is SingleShotDetector:  # the pipeline of that name has the same network
+            SingleShotDetector.folder(models_dir)
+            return SingleShotDetector(self.single_shot(name))
+        return made.load(models_dir, threads=self._onnx_threads)
 
     def warm(self) -> None:
         """Load the defaults and run them once. A failure is kept for `problem`, not raised:

@@ -25,6 +25,7 @@ __all__ = [
     "shrink",
 ]
 
+MAX_PADDED = 16  # times as many pixels as the image has in a crop that is padded at full size
 _PNG_SIZE = slice(16, 24)  # width and height, big-endian, in the first chunk of every PNG
 
 
@@ -67,6 +68,7 @@ class ImageFile:
         with translated_errors(self._kind, max_pixels):
             self._opened = open_image(data, self._kind, max_pixels)
         self._check_size(*self._opened.image.size)
+        self.width, self.height = self._opened.image.size  # before it is turned upright
         self.longer_side = max(self._opened.image.size)
         self.pixels = self._opened.image.width * self._opened.image.height
 
@@ -144,7 +146,7 @@ def crop_face(
     A square around the box's centre whose side is `scale` times the box's longer side; what lies
     outside the image repeats its edge. Shrinks by area (no aliasing), enlarges linearly.
 
-    Raises ValueError when no part of the square lies in the picture.
+    Raises ValueError when no part of the square lies in the image.
     """
     height, width = image_gray.shape
     side = max(1, round(max(box.width, box.height) * scale))
@@ -154,14 +156,25 @@ def crop_face(
     if left >= width or top >= height or right <= 0 or bottom <= 0:
         raise ValueError(f"box {box.xyxy} lies outside the {width}x{height} image")
     inside = image_gray[max(top, 0) : bottom, max(left, 0) : right]
-    square = cv2.copyMakeBorder(
-        inside,
-        max(-top, 0),
-        max(bottom - height, 0),
-        max(-left, 0),
-        max(right - width, 0),
-        cv2.BORDER_REPLICATE,
-    )
+    margins = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    if side * side > MAX_PADDED * inside.size:
+        return _padded_small(inside, margins, size=size, side=side)
+    square = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE)
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     resized = cv2.resize(square, (size, size), interpolation=interpolation)
     return np.asarray(resized, dtype=np.uint8)
+
+
+def _padded_small(
+    inside: NDArray[np.uint8], margins: tuple[int, int, int, int], *, size: int, side: int
+) -> NDArray[np.uint8]:
+    """The same crop to within a pixel, shrunk before it is padded: for a strip of a few pixels in
+    width, the padded square would need very much memory."""
+    height, width = (max(1, round(length * size / side)) for length in inside.shape)
+    small = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)
+    top, left = (min(round(margins[index] * size / side), size - 1) for index in (0, 2))
+    top, left = min(top, size - height), min(left, size - width)
+    padded = cv2.copyMakeBorder(
+        small, top, size - height - top, left, size - width - left, cv2.BORDER_REPLICATE
+    )
+    return np.asarray(padded, dtype=np.uint8)

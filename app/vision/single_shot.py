@@ -13,6 +13,7 @@ from app.vision.cells import ANSWERS, find, grid
 from app.vision.classifier import Session, softmax
 from app.vision.image import Raster, letterbox
 from app.vision.session import OnnxSession, naming
+from app.vision.tiles import search
 from app.vision.types import Box, Detection
 
 SMALLEST_FACE = 14.0  # pixels in the square, from which on most faces are found
@@ -84,6 +85,15 @@ class SingleShotNet:
     def find(self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER) -> list[Found]:
         """Faces with boxes in the original's pixels, and {emotion: probability} of each, the surest
         first. `min_face_px` chooses the size of the square; smaller faces may be found too."""
+        return search(
+            raster,
+            self.card.input_size,
+            lambda tile: self._find(tile, min_face_px, deadline),
+            nms_iou=NMS_IOU,
+        )
+
+    def _find(self, raster: Raster, min_face_px: float, deadline: Deadline) -> list[Found]:
+        """What one square shows."""
         width, height = raster.size_wh
         size = self.size_for(max(width, height), min_face_px)
         square, factor = self.preprocess(raster.bgr, size)

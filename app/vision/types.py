@@ -72,11 +72,16 @@ class Detection:
 class Wanted:
     """Which faces are wanted: from `min_face_px` pixels of the original on, the longer side of the
     box (None: from the detector's own share of the picture on); with a detection score of at least
-    `min_confidence`, where the detector gives any; and of those the `max_faces` largest."""
+    `min_confidence`, where the detector gives any; and of those the `max_faces` largest.
+
+    With `rotate` "auto" instead of "none", an image without such a face is turned: see
+    app.vision.pipelines.search.
+    """
 
     min_face_px: float | None = None
     min_confidence: float = 0.0
     max_faces: int = sys.maxsize
+    rotate: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,8 @@ class Analysis:
     `faces` are ordered largest first and a client counts them from 1. `threshold` is the one its
     sender asked to look with. `id` is None until the store has committed it. `dropped` counts what
     was found and filtered out, by the name of the filter. `timings_ms` holds milliseconds by stage.
+    `rotation` is by how many degrees clockwise the image was turned to find the faces; boxes are
+    those of the image that was not turned.
     """
 
     file_name: str
@@ -137,6 +144,7 @@ class Analysis:
     detector: str
     dropped: Mapping[str, int] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    rotation: int = 0
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None
 

@@ -32,6 +32,23 @@ def test_an_analysis_is_typed_and_members_of_the_future_are_passed_over(client):
     assert face.shown(0.5) == {"anger": 0.7}
 
 
+def test_members_that_an_older_service_lacks_have_their_defaults():
+    found = emotions.Analysis.read(IMAGE)
+    assert (found.rotation, found.faces[0].valence, found.faces[0].arousal) == (0, None, None)
+    span = emotions.Span.read({"span": "2026", "images": 1, "faces": 1, "emotions": {}})
+    assert (span.valence, span.arousal) == (None, None)
+
+
+def test_rotation_valence_and_arousal_are_read():
+    face = IMAGE["faces"][0] | {"valence": -0.5, "arousal": 0.25}
+    found = emotions.Analysis.read(IMAGE | {"rotation": 270, "faces": [face]})
+    assert found.rotation == 270
+    assert (found.faces[0].valence, found.faces[0].arousal) == (-0.5, 0.25)
+    document = {"span": "2026", "images": 1, "faces": 1, "emotions": {}}
+    span = emotions.Span.read(document | {"valence": 0.5, "arousal": None})
+    assert (span.valence, span.arousal) == (0.5, None)
+
+
 VALUES = [0, 0.0, 0.004, 0.005, 0.00500001, 0.015, 0.125, 0.49, 0.4949999, 0.495, 0.4950001, 0.496]
 VALUES += [0.5, 0.5049999, 0.505, 0.5050001, 0.51, 0.985, 0.994, 0.995, 0.9950001, 1, 1.0]
 VALUES += [number / 1000 for number in range(1001)]

@@ -51,7 +51,7 @@ def test_the_migrated_tables_are_those_of_the_code(empty_database_app):
 
 
 def test_readiness_knows_the_revision(empty_database_app):
-    assert "None, not 0008" in queries.revision_problem()
+    assert "None, not 0009" in queries.revision_problem()
     upgrade()
     assert queries.revision_problem() is None
 

@@ -49,6 +49,9 @@ def assert_same(filters=None):
             assert (one.span, one.images, one.faces) == (other.span, other.images, other.faces)
             assert one.dominant == other.dominant
             assert one.mean_probability == pytest.approx(other.mean_probability)
+            assert one.sums.keys() == other.sums.keys()
+            for model, sums in one.sums.items():
+                assert sums == pytest.approx(other.sums[model])
 
 
 @pytest.mark.parametrize("added", [0, 15, 30])

@@ -199,7 +199,7 @@ def test_an_unknown_model_is_answered_with_those_that_are_known(make_engine, nam
 
 def test_an_unknown_detector_likewise(make_engine):
     with pytest.raises(
-        UnknownDetector, match="known: haar, haar_default, single_shot, stub, yunet"
+        UnknownDetector, match="known: haar, haar_default, none, single_shot, stub, yunet"
     ):
         make_engine().detector("nope")
 

@@ -66,7 +66,7 @@ def test_a_letterbox_shrinks_and_never_enlarges():
     assert square.sum() == 200 * 30 * 40 * 3
 
 
-@pytest.mark.parametrize("size_wh", [(64, 64), (50, 30), (640, 480), (333, 1000), (4000, 640)])
+@pytest.mark.parametrize("size_wh", [(64, 64), (50, 30), (640, 480), (333, 1000), (2500, 640)])
 def test_boxes_come_back_in_the_pictures_pixels(size_wh):
     width, height = size_wh
     ((detection, _),) = net(somebody()).find(raster(width, height), 1.0)

@@ -6,17 +6,20 @@ from typing import Protocol, Self
 from app.deadline import NEVER, Deadline
 from app.vision.detectors.haar import HaarDefaultDetector, HaarDetector
 from app.vision.detectors.single_shot import SingleShotDetector
+from app.vision.detectors.whole_image import WholeImageDetector
 from app.vision.detectors.yunet import YuNetDetector
 from app.vision.image import Raster
 from app.vision.types import Detection
 
+MAX_ASPECT = 50  # longer over shorter side, from which on smaller faces are not looked for
+
 
 class Detector(Protocol):
-    """`title` and `description` are for people who choose. `min_face_share` is the smallest face
-    that it looks for unless told otherwise, as a share of the image's longer side. `max_pixels` is
-    the largest image that it can search in the time of a request. Detectors put their boxes around
-    different parts of a head: `box_scale` is the side of the square that a classifier's
-    `crop_scale` refers to, divided by the longer side of this detector's boxes."""
+    """`title` and `description` are for people who choose. `min_face_share` sets the smallest face
+    that it looks for by default, as `default_min_face_px` says. `max_pixels` is the largest image
+    that it can search in the time of a request. Detectors put their boxes around different parts of
+    a head: `box_scale` is the side of the square that a classifier's `crop_scale` refers to,
+    divided by the longer side of this detector's boxes."""
 
     name: str
     title: str
@@ -27,9 +30,11 @@ class Detector(Protocol):
     box_scale: float
 
     @classmethod
-    def load(cls, models_dir: Path) -> Self:
-        """One that is ready. Raises ModelUnavailable where its weights are not in `models_dir` or
-        cannot be used."""
+    def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
+        """Load one that is ready. `threads` are those of ONNX Runtime, where it uses that.
+
+        Raises ModelUnavailable where its weights are not in `models_dir` or cannot be used.
+        """
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
         """The pixels that it needs for one of the original's, in a picture of that longer side, to
@@ -45,7 +50,20 @@ class Detector(Protocol):
         """
 
 
+def default_min_face_px(share: float, width: int, height: int) -> float:
+    """The smallest face that is looked for by default, in pixels of an image of that size.
+
+    It is `share` of the longer side, or twice that share of the shorter side where that is less: in
+    wide and tall images, faces are small compared with the longer side. The shorter side counts as
+    at least a MAX_ASPECT-th of the longer one, which bounds the time that a long strip takes.
+    """
+    longer, shorter = max(width, height), min(width, height)
+    return share * min(longer, 2 * max(shorter, longer / MAX_ASPECT))
+
+
 DETECTORS: dict[str, type[Detector]] = {
     made.name: made
-    for made in (HaarDetector, HaarDefaultDetector, SingleShotDetector, YuNetDetector)
-}
+    for made in (
+        HaarDetector, HaarDefaultDetector, SingleShotDetector, YuNetDetector, WholeImageDetector,
+    )
+}  # fmt: skip

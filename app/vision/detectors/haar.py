@@ -76,8 +76,7 @@ class HaarDetector:
     name = "haar"
     title = "Haar cascade with verification"
     description = (
-        "OpenCV's cascade for upright frontal faces; a small network rejects false detections. "
-        "Looks for faces from 5 % of the longer side of the image."
+        "OpenCV's cascade for upright frontal faces; a small network rejects false detections."
     )
     needs_color = False
     min_face_share = 0.05
@@ -89,13 +88,13 @@ class HaarDetector:
         self._check = check
 
     @classmethod
-    def load(cls, models_dir: Path) -> Self:
+    def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
         """Raises ModelUnavailable where the network is not there or cannot be used."""
         advice = (
             f"copies the folder {cls.name} of this project's models, or sets "
             "EMOTION_DETECTOR=haar_default"
         )
-        check = Classifier.load(detector_folder(models_dir, cls.name, advice))
+        check = Classifier.load(detector_folder(models_dir, cls.name, advice), threads=threads)
         if FACE not in check.card.labels:
             raise ModelUnavailable(f"the card of {cls.name!r} knows no label {FACE!r}")
         return cls(check)
@@ -142,7 +141,7 @@ class HaarDefaultDetector:
         self._cascade = Cascade()
 
     @classmethod
-    def load(cls, models_dir: Path) -> Self:
+    def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
         return cls()
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:

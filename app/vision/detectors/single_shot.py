@@ -23,19 +23,27 @@ class SingleShotDetector:
     box_scale = 0.92
 
     def __init__(self, net: SingleShotNet) -> None:
-        self._net = net
+        self.net = net
 
     @classmethod
-    def load(cls, models_dir: Path) -> Self:
-        """Raises ModelUnavailable where the network is not there or cannot be used."""
+    def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
+        """Load a network of its own: the engine shares the pipeline's instead.
+
+        Raises ModelUnavailable where the network is not there or cannot be used.
+        """
+        return cls(SingleShotNet.load(cls.folder(models_dir), threads=threads))
+
+    @classmethod
+    def folder(cls, models_dir: Path) -> Path:
+        """The folder of the network. Raises ModelUnavailable where there is none."""
         advice = f"copies the folder {cls.name} of this project's models"
-        return cls(SingleShotNet.load(detector_folder(models_dir, cls.name, advice)))
+        return detector_folder(models_dir, cls.name, advice)
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
-        return self._net.size_for(longer_side, min_face_px) / longer_side
+        return self.net.size_for(longer_side, min_face_px) / longer_side
 
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
         """Faces with a score of at least single_shot.MIN_SCORE."""
-        return [detection for detection, _ in self._net.find(raster, min_face_px, deadline)]
+        return [detection for detection, _ in self.net.find(raster, min_face_px, deadline)]

@@ -18,6 +18,7 @@ from app.vision.card import Card, detector_folder, read_detector_card, read_weig
 from app.vision.image import Raster, letterbox
 from app.vision.probe import try_out
 from app.vision.session import naming
+from app.vision.tiles import search
 from app.vision.types import Box, Detection
 
 MIN_SCORE = 0.5
@@ -80,8 +81,11 @@ class YuNetDetector:
         self._net = YuNet(weights, self._size)
 
     @classmethod
-    def load(cls, models_dir: Path) -> Self:
-        """Raises ModelUnavailable where the weights are not installed or cannot be used."""
+    def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
+        """Ignores `threads`: OpenCV runs this network with the threads of `cv2.setNumThreads`.
+
+        Raises ModelUnavailable where the weights are not installed or cannot be used.
+        """
         advice = "installs them with flask --app wsgi models install PATH --card CARD"
         folder = detector_folder(models_dir, cls.name, advice)
         card = read_detector_card(folder)
@@ -93,13 +97,18 @@ class YuNetDetector:
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """Faces with a score of at least MIN_SCORE. OpenCV takes less than a second and cannot be
-        stopped."""
+        """Faces with a score of at least MIN_SCORE. OpenCV cannot be stopped during a tile, which
+        takes less than a second."""
+        found = search(raster, self._size, lambda tile: self._find(tile, deadline), nms_iou=NMS_IOU)
+        return [detection for detection, _ in found]
+
+    def _find(self, raster: Raster, deadline: Deadline) -> list[tuple[Detection, None]]:
         square, factor = letterbox(raster.bgr, self._size)
         deadline.check()
         with naming(self.name):
             rows = self._net.rows(square)
-        return [_detection(row, factor * raster.scale) for row in rows if (row[2:4] > 0).all()]
+        scale = factor * raster.scale
+        return [(_detection(row, scale), None) for row in rows if (row[2:4] > 0).all()]
 
 
 def _detection(row: NDArray[np.float64], scale: float) -> Detection:

@@ -1,18 +1,18 @@
 """From a picture file to its faces. To add a pipeline: a class with this protocol and a line in
 PIPELINES."""
 
-from collections import Counter
 from typing import Protocol, Self
 
 from app.deadline import Deadline
 from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
-from app.vision.image import ImageFile, Raster
+from app.vision.image import ImageFile
+from app.vision.pipelines.search import Answer
 from app.vision.pipelines.single_shot import SingleShot
 from app.vision.pipelines.two_stage import TwoStage
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import Face, ModelRef, Wanted
+from app.vision.types import ModelRef, Wanted
 
 
 class Parts(Protocol):
@@ -43,11 +43,8 @@ class Pipeline(Protocol):
     def of(cls, parts: Parts, model: str | None, detector: str | None, wanted: Wanted) -> Self:
         """Made of these parts. Raises what `parts` do, and UnfitDetector."""
 
-    def run(
-        self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline
-    ) -> tuple[Raster, tuple[Face, ...], Counter[str]]:
-        """What was read of the file, the wanted faces, largest first, and how many others were
-        found, by the name of the wish that they do not fulfil.
+    def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> Answer:
+        """Read the file, find the wanted faces and classify their emotions.
 
         Raises what `ImageFile.read` and `deadline` raise, TooMuchWork, and ModelUnavailable where a
         network fails on this image.

@@ -1,21 +1,21 @@
 """Find the faces and name their emotions in one pass of one network."""
 
-from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from app.deadline import Deadline
 from app.errors import UnfitDetector
 from app.vision.card import SINGLE_SHOT
-from app.vision.image import ImageFile, Raster
-from app.vision.pipelines.choice import choose
+from app.vision.image import ImageFile
+from app.vision.pipelines.search import Answer, search, smallest_face
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
+from app.vision.tiles import searched_side
 from app.vision.types import Face, ModelRef, Wanted
 
 if TYPE_CHECKING:
     from app.vision.pipelines import Parts
 
-MIN_FACE_SHARE = 0.05  # of the picture's longer side, unless told otherwise
+MIN_FACE_SHARE = 0.05  # see app.vision.detectors.default_min_face_px
 
 
 class SingleShot:
@@ -42,22 +42,26 @@ class SingleShot:
     def model(self) -> ModelRef:
         return self._net.card.ref
 
-    def run(
-        self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline
-    ) -> tuple[Raster, tuple[Face, ...], Counter[str]]:
-        min_face_px = self._wanted.min_face_px
-        if min_face_px is None:
-            min_face_px = MIN_FACE_SHARE * file.longer_side
+    def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> Answer:
+        min_face_px = smallest_face(file, self._wanted, MIN_FACE_SHARE)
+        side = searched_side(file.width, file.height)
         deadline.check()
         with stopwatch("decode"):
-            size = self._net.size_for(file.longer_side, min_face_px)
-            raster = file.read(scale=min(1.0, size / file.longer_side), color=True)
+            size = self._net.size_for(side, min_face_px)
+            raster = file.read(scale=min(1.0, size / side), color=True)
         deadline.check()
         with stopwatch("detect"):
-            found = self._net.find(raster, min_face_px, deadline)
-            kept, dropped = choose(found, min_face_px, self._wanted, detection=lambda each: each[0])
-        faces = tuple(Face(each.box, emotions, each.score) for each, emotions in kept)
-        return raster, faces, dropped
+            searched = search(
+                raster,
+                min_face_px,
+                self._wanted,
+                deadline,
+                lambda image: self._net.find(image, min_face_px, deadline),
+            )
+        faces = tuple(
+            Face(each.detection.box, each.item, each.detection.score) for each in searched.kept
+        )
+        return Answer(raster.size_wh, faces, searched.dropped, searched.rotation)
 
     def warm(self) -> None:
         self._net.warm()

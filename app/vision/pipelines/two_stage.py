@@ -1,6 +1,5 @@
 """Find the faces, then name their emotions: a detector in front of a classifier."""
 
-from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -11,8 +10,10 @@ from app.vision.card import CLASSIFIER
 from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
 from app.vision.image import ImageFile, Raster
-from app.vision.pipelines.choice import choose
+from app.vision.pipelines.search import Answer, search, smallest_face
+from app.vision.rotation import turned_gray
 from app.vision.stopwatch import Stopwatch
+from app.vision.tiles import searched_side
 from app.vision.types import Detection, Face, ModelRef, Wanted
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ class TwoStage:
     def detector_name(self) -> str:
         return self.detector.name
 
-    def run(
-        self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline
-    ) -> tuple[Raster, tuple[Face, ...], Counter[str]]:
+    def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> Answer:
         """All faces go through the classifier as one batch."""
         if file.pixels > self.detector.max_pixels:
             raise TooMuchWork(
@@ -52,29 +51,35 @@ class TwoStage:
                 f"{self.detector.max_pixels:,} pixels and this one has {file.pixels:,}: send a "
                 "smaller image or name another detector"
             )
-        min_face_px = self._wanted.min_face_px
-        if min_face_px is None:
-            min_face_px = self.detector.min_face_share * file.longer_side
+        min_face_px = smallest_face(file, self._wanted, self.detector.min_face_share)
+        side = searched_side(file.width, file.height)
         deadline.check()
         with stopwatch("decode"):
             raster = file.read(
-                scale=min(1.0, self._scale_for(file.longer_side, min_face_px)),
+                scale=min(1.0, self._scale_for(side, min_face_px)),
                 color=self.detector.needs_color,
             )
         deadline.check()
         with stopwatch("detect"):
-            found = self.detector.detect(raster, min_face_px, deadline)
-            kept, dropped = choose(found, min_face_px, self._wanted, detection=_itself)
+            searched = search(
+                raster,
+                min_face_px,
+                self._wanted,
+                deadline,
+                lambda image: _alone(self.detector.detect(image, min_face_px, deadline)),
+            )
         with stopwatch("classify"):
-            boxes = [each.box.scaled(raster.scale) for each in kept]
             emotions = self.classifier.classify(
-                raster.gray, boxes, box_scale=self.detector.box_scale, deadline=deadline
+                turned_gray(raster, searched.rotation),
+                [each.turned_box.scaled(raster.scale) for each in searched.kept],
+                box_scale=self.detector.box_scale,
+                deadline=deadline,
             )
         faces = tuple(
-            Face(each.box, probabilities, each.score)
-            for each, probabilities in zip(kept, emotions, strict=True)
+            Face(each.detection.box, probabilities, each.detection.score)
+            for each, probabilities in zip(searched.kept, emotions, strict=True)
         )
-        return raster, faces, dropped
+        return Answer(raster.size_wh, faces, searched.dropped, searched.rotation)
 
     def warm(self) -> None:
         size = self.classifier.card.input_size
@@ -84,14 +89,15 @@ class TwoStage:
         self.detector.detect(raster, min_face_px=size)
         self.classifier.predict(blank[np.newaxis, :size, :size, 0])
 
-    def _scale_for(self, longer_side: int, min_face_px: float) -> float:
+    def _scale_for(self, side: int, min_face_px: float) -> float:
         """The pixels for one of the original's that the smallest wanted face needs, to be found
-        and to fill the classifier's crop."""
+        and to fill the classifier's crop. `side` is that of `searched_side`."""
         card = self.classifier.card
         crop_px = min_face_px * self.detector.box_scale * card.crop_scale
         classifier_scale = card.input_size / crop_px if crop_px else 1.0
-        return max(self.detector.scale_for(longer_side, min_face_px), classifier_scale)
+        return max(self.detector.scale_for(side, min_face_px), classifier_scale)
 
 
-def _itself(detection: Detection) -> Detection:
-    return detection
+def _alone(detections: list[Detection]) -> list[tuple[Detection, None]]:
+    """Detections of which nothing else is known."""
+    return [(each, None) for each in detections]

@@ -11,8 +11,12 @@ Document = Mapping[str, Any]
 
 
 class Options(TypedDict, total=False):
-    """How a picture is analysed; the service's own defaults hold for what is left out or None.
-    `mood`: the aggregator by which the answer says the mood of the group, as `quality`."""
+    """How an image is analysed. The service's defaults apply to options that are left out or None.
+
+    `detector="none"` takes the whole image as one face. `rotate="auto"` turns an image in which no
+    face is found, for images that lie on their side. `mood` is the aggregator for the mood of the
+    group, such as `quality`.
+    """
 
     threshold: float | None
     pipeline: str | None
@@ -21,6 +25,7 @@ class Options(TypedDict, total=False):
     min_face_px: float | None
     min_confidence: float | None
     max_faces: int | None
+    rotate: str | None
     mood: str | None
 
 
@@ -41,13 +46,17 @@ class Filters(TypedDict, total=False):
 class Face:
     """`box_xyxy` is in pixels of the upright picture, `emotions` the probability of each emotion
     that the model knows, `face_id` counts from 1 within the picture. `detection_score` is the
-    probability that it is a face, None where the detector gives none."""
+    probability that it is a face, None where the detector gives none. `valence` and `arousal` are
+    from -1 to 1: how pleasant and how excited the expression is, None for a model with emotions
+    that have no published coordinates."""
 
     face_id: int
     box_xyxy: tuple[float, float, float, float]
     dominant: str
     emotions: Mapping[str, float]
     detection_score: float | None = None
+    valence: float | None = None
+    arousal: float | None = None
 
     def shown(self, threshold: float) -> dict[str, float]:
         """Return the emotions whose probability, rounded to 2 decimals, is at least `threshold`,
@@ -65,13 +74,17 @@ class Face:
             dominant=document["dominant"],
             emotions=dict(document["emotions"]),
             detection_score=document.get("detection_score"),
+            valence=document.get("valence"),
+            arousal=document.get("arousal"),
         )
 
 
 @dataclass(frozen=True)
 class Mood:
-    """The mood of the group in one picture: None, with nothing in the mappings, where no face is
-    usable. `weights` are by `face_id`, `left_out` says of each other face why it does not count."""
+    """The mood of the group in one image: None, with nothing in the mappings, where no face is
+    usable. `weights` are by `face_id`, `left_out` says of each other face why it does not count.
+    `valence` sums the distribution into "positive", "neutral" and "negative"; the `valence` of a
+    face is another thing."""
 
     aggregator: str
     mood: str | None
@@ -98,8 +111,9 @@ class Mood:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One picture and what was found in it. `id` is None where it was not stored, `group` the mood
-    of its group where that was asked for."""
+    """One image and what was found in it. `id` is None where it was not stored, `group` is the mood
+    of its group where that was asked for. `rotation` is by how many degrees clockwise the image was
+    turned to find the faces; boxes are those of the image that was not turned."""
 
     id: int | None
     file_name: str
@@ -114,6 +128,7 @@ class Analysis:
     dropped: Mapping[str, int]
     timings_ms: Mapping[str, float]
     group: Mood | None = None
+    rotation: int = 0
     _ask_mood: Callable[..., Mood] | None = field(default=None, repr=False, compare=False)
 
     def mood(
@@ -144,6 +159,7 @@ class Analysis:
             dropped=dict(document.get("dropped", {})),
             timings_ms=dict(document.get("timings_ms", {})),
             group=Mood.read(document["mood"]) if document.get("mood") else None,
+            rotation=document.get("rotation", 0),
             _ask_mood=ask_mood,
         )
 
@@ -186,12 +202,14 @@ class SpanEmotion:
 
 @dataclass(frozen=True)
 class Span:
-    """One hour, day or model of a summary."""
+    """One hour, day or model of a summary. `valence` and `arousal` are the means over its faces."""
 
     span: str
     images: int
     faces: int
     emotions: Mapping[str, SpanEmotion]
+    valence: float | None = None
+    arousal: float | None = None
 
     @classmethod
     def read(cls, document: Document) -> Span:
@@ -203,6 +221,8 @@ class Span:
                 name: SpanEmotion(its["faces"], its["mean_probability"])
                 for name, its in document["emotions"].items()
             },
+            valence=document.get("valence"),
+            arousal=document.get("arousal"),
         )
 
 
@@ -233,7 +253,8 @@ class Model:
 @dataclass(frozen=True)
 class Detector:
     """A face detector that requests can name. `min_face_share`: the smallest face that it looks
-    for by default, as a share of the image's longer side. `problem` says why it is not ready."""
+    for by default, as a share of the image's longer side; in images more than twice as long as
+    wide, twice that share of the shorter side. `problem` says why it is not ready."""
 
     name: str
     ready: bool

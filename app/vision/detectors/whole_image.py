@@ -1,0 +1,44 @@
+"""`detector=none`: the image is the crop of one face already."""
+
+import math
+from pathlib import Path
+from typing import Self
+
+from app.deadline import NEVER, Deadline
+from app.vision.image import Raster
+from app.vision.types import Box, Detection
+
+
+class WholeImageDetector:
+    """Takes the whole image as one face, whatever it shows, and gives no score.
+
+    `box_scale` makes the classifier's crop about as large as the image: the models of this project
+    have a `crop_scale` of 1.05 to 1.1. A crop with sides of different lengths is completed to a
+    square by repeating its edges.
+    """
+
+    name = "none"
+    title = "The whole image"
+    description = (
+        "no detection: the image is the crop of one face already, which is classified whole; no "
+        "score"
+    )
+    needs_color = False
+    min_face_share = 1.0
+    max_pixels: float = math.inf
+    box_scale = 0.91
+
+    @classmethod
+    def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
+        return cls()
+
+    def scale_for(self, longer_side: int, min_face_px: float) -> float:
+        return 0.0
+
+    def detect(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[Detection]:
+        """One face, whose box is the whole image."""
+        deadline.check()
+        width, height = raster.size_wh
+        return [Detection(Box(0.0, 0.0, float(width), float(height)))]

@@ -1,0 +1,84 @@
+"""Search an image for the wanted faces, the same way for every pipeline."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from app.deadline import Deadline
+from app.vision.detectors import default_min_face_px
+from app.vision.image import ImageFile, Raster
+from app.vision.pipelines.choice import choose
+from app.vision.rotation import AUTO, TURNS, Found, search_turned
+from app.vision.types import Detection, Face, Wanted
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a pipeline found in one image: its upright size, the wanted faces, largest first, how
+    many others were found, by the option that dropped them, and by how many degrees clockwise the
+    image was turned to find them."""
+
+    size_wh: tuple[int, int]
+    faces: tuple[Face, ...]
+    dropped: Counter[str]
+    rotation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Generic[Item]):
+    """The wanted faces of an image that was turned by `rotation` degrees clockwise. The turned
+    image is not kept: it may take as much memory as the image itself."""
+
+    rotation: int
+    kept: list[Found[Item]]
+    dropped: Counter[str]
+
+    @property
+    def evidence(self) -> float:
+        """The sum of the detection scores. A face without a score counts 1."""
+        scores = [each.detection.score for each in self.kept]
+        return sum(1.0 if score is None else score for score in scores)
+
+
+def smallest_face(file: ImageFile, wanted: Wanted, share: float) -> float:
+    """The pixels of the smallest wanted face: by default those of a detector's share."""
+    if wanted.min_face_px is not None:
+        return wanted.min_face_px
+    return default_min_face_px(share, file.width, file.height)
+
+
+def search(
+    raster: Raster,
+    min_face_px: float,
+    wanted: Wanted,
+    deadline: Deadline,
+    find: Callable[[Raster], list[tuple[Detection, Item]]],
+) -> Search[Item]:
+    """The wanted faces that `find` finds.
+
+    With `rotate=auto`, an image without any wanted face is turned by 90, 180 and 270 degrees. The
+    turn with the most evidence counts; of equal ones the first. Raises what `find` and `deadline`
+    raise.
+    """
+
+    def turn(rotation: int) -> Search[Item]:
+        deadline.check()
+        found = search_turned(raster, rotation, find)
+        kept, dropped = choose(found, min_face_px, wanted, detection=_detection)
+        return Search(rotation, kept, dropped)
+
+    best = turn(0)
+    if best.kept or wanted.rotate != AUTO:
+        return best
+    for rotation in TURNS:
+        turned = turn(rotation)
+        if turned.evidence > best.evidence:
+            best = turned
+    return best
+
+
+def _detection(found: Found[Item]) -> Detection:
+    return found.detection

@@ -1,0 +1,115 @@
+"""Cuts long images into tiles for networks that take a square.
+
+A network sees the whole image shrunk into its square. In an image that is many times as long as
+wide, faces would become too small to be found. Tiles overlap by the shorter side, so that every
+face lies whole in one of them.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from app.vision.image import Raster
+from app.vision.types import Box, Detection
+
+MAX_ASPECT = 4  # longer over shorter side of an image that is searched as a whole
+MOST_TILES = 12  # bounds the cost of an image; tiles of longer images are longer
+EDGE = 0.02  # of the shorter side: a box that comes so near to a cut may be a part of a face
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of an image that spans its shorter side. `start` and `end` are in pixels of the
+    original along the longer side, of `length` in total."""
+
+    raster: Raster
+    start: float
+    end: float
+    length: float
+    is_wide: bool
+
+    def in_image(self, box: Box) -> Box:
+        """`box` of this tile in pixels of the whole image."""
+        dx, dy = (self.start, 0.0) if self.is_wide else (0.0, self.start)
+        return Box(box.x1 + dx, box.y1 + dy, box.x2 + dx, box.y2 + dy)
+
+    def is_cut(self, box: Box) -> bool:
+        """Whether `box`, in pixels of the whole image, reaches a side at which this tile was cut
+        out."""
+        low, high = (box.x1, box.x2) if self.is_wide else (box.y1, box.y2)
+        margin = EDGE * min(self.raster.size_wh)
+        return (self.start > 0 and low <= self.start + margin) or (
+            self.end < self.length and high >= self.end - margin
+        )
+
+
+def searched_side(width: int, height: int) -> int:
+    """The longer side of what a network searches at a time, in pixels of the original."""
+    return min(max(width, height), MAX_ASPECT * min(width, height))
+
+
+def cut(raster: Raster, square: int) -> list[Tile]:
+    """The tiles of an image for a network that takes squares of up to `square` pixels; one tile for
+    an image that is no longer than MAX_ASPECT times as wide, or fits into the square."""
+    height, width = raster.gray.shape
+    is_wide = width >= height
+    length, breadth = max(width, height), min(width, height)
+    total = float(max(raster.size_wh))
+    limit = max(MAX_ASPECT * breadth, square)
+    if length <= limit:
+        return [Tile(raster, 0.0, total, total, is_wide)]
+    overlap = min(breadth, limit // 2)
+    count = min(MOST_TILES, math.ceil((length - overlap) / (limit - overlap)))
+    side = math.ceil((length + (count - 1) * overlap) / count)
+    starts = np.linspace(0, length - side, count).round().astype(int).tolist()
+    return [_tile(raster, start, start + side, is_wide) for start in starts]
+
+
+def _tile(raster: Raster, start: int, end: int, is_wide: bool) -> Tile:
+    """`start` and `end` are in pixels of `raster`."""
+    part = np.s_[:, start:end] if is_wide else np.s_[start:end]
+    width, height = raster.size_wh
+    total = max(raster.size_wh)
+    to_original = total / max(raster.gray.shape)
+    low, high = start * to_original, min(total, end * to_original)
+    side = math.ceil(high - low)
+    colors = None if raster.colors is None else raster.colors[part]
+    tile = Raster(
+        raster.gray[part], (side, height) if is_wide else (width, side), raster.scale, colors
+    )
+    return Tile(tile, low, high, float(total), is_wide)
+
+
+def search(
+    raster: Raster,
+    square: int,
+    find: Callable[[Raster], list[tuple[Detection, Item]]],
+    *,
+    nms_iou: float,
+) -> list[tuple[Detection, Item]]:
+    """What `find` finds in the tiles of an image, with boxes in pixels of the whole original. Of
+    boxes that overlap by more than `nms_iou`, the one with the highest score is returned."""
+    tiles = cut(raster, square)
+    if len(tiles) == 1:
+        return find(raster)
+    width, height = raster.size_wh
+    found = []
+    for tile in tiles:
+        for detection, item in find(tile.raster):
+            box = tile.in_image(detection.box)
+            if not tile.is_cut(box) and box.x1 < width and box.y1 < height:
+                inside = Box(box.x1, box.y1, min(box.x2, width), min(box.y2, height))
+                found.append((Detection(inside, detection.score), item))
+    kept = cv2.dnn.NMSBoxes(
+        [(each.box.x1, each.box.y1, each.box.width, each.box.height) for each, _ in found],
+        [each.score or 0.0 for each, _ in found],
+        0.0,
+        nms_iou,
+    )
+    return [found[index] for index in kept]

@@ -1,0 +1,15 @@
+"""The turn that an image needed for its faces to be found. No image was turned before."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    op.add_column("images", sa.Column("rotation", sa.Integer(), nullable=False, server_default="0"))
+
+
+def downgrade() -> None:
+    op.drop_column("images", "rotation")

@@ -1,0 +1,122 @@
+"""Valence and arousal of faces in the full form, CSV and summaries."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from app.store import queries
+from app.store.tallies import add_saved
+from app.vision.circumplex import affect_of
+from app.vision.types import Face
+from tests.conftest import LABELS, picture, upload, write_model
+from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, analysis
+
+CSV = {"Accept": "text/csv"}
+FACES = (HAPPY, ANGRY, CALM)
+
+
+def foreign(model="moods", **probabilities):
+    """An image of one face by a model whose emotions have no coordinates."""
+    face = Face(HAPPY.box, probabilities)
+    return analysis(face, model=replace(MODEL, name=model))
+
+
+def valences(faces):
+    return [affect_of(face.probabilities).valence for face in faces]
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def test_the_full_form_has_them_and_the_documented_one_does_not(client):
+    data = {"image": upload(picture(50, gray=250)), "view": "full"}
+    answer = client.post("/v1/images", data=data)
+    (face,) = answer.json["faces"]
+    expected = affect_of(face["emotions"])
+    assert (face["valence"], face["arousal"]) == pytest.approx(expected)
+    assert face["valence"] > 0.7
+    assert client.get(answer.location + "?view=full").json["faces"] == [face]
+    (found,) = client.get("/v1/faces?view=full").json["faces"]
+    assert found["face"] == face
+    for query in ("", "?threshold=0"):
+        (usual,) = client.get(answer.location + query).json["faces"]
+        assert usual.keys() <= {"face_id", "bbox", *LABELS}
+        assert "valence" not in json.dumps(client.get("/v1/images" + query).json)
+
+
+def test_a_model_with_unknown_emotions_has_none(client, models_dir):
+    write_model(models_dir, "other", ("happiness", "boredom"))
+    data = {"image": upload(picture()), "view": "full", "model": "other"}
+    (face,) = client.post("/v1/images", data=data).json["faces"]
+    assert (face["valence"], face["arousal"]) == (None, None)
+
+
+def test_csv_has_a_column_for_each(client, app):
+    with app.app_context():
+        queries.save(analysis(HAPPY, ANGRY))
+        queries.save(foreign(boredom=0.75, happiness=0.25))
+    text = client.get("/v1/faces", headers=CSV).get_data(as_text=True)
+    head = text.splitlines()[0].split(",")
+    assert head[head.index("dominant") + 1 :][:2] == ["valence", "arousal"]
+    rows = {row["dominant"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert (rows["boredom"]["valence"], rows["boredom"]["arousal"]) == ("", "")
+    for face in (HAPPY, ANGRY):
+        row = rows[face.dominant]
+        affect = affect_of(face.probabilities)
+        assert float(row["valence"]) == pytest.approx(affect.valence)
+        assert float(row["arousal"]) == pytest.approx(affect.arousal)
+        assert float(row["happiness"]) == face.probabilities["happiness"]
+
+
+@pytest.mark.parametrize("is_added", [True, False])
+def test_summaries_have_the_mean_over_faces(client, app, is_added):
+    with app.app_context():
+        queries.save(analysis(*FACES))
+        queries.save(analysis(HAPPY, minutes=61, model=replace(MODEL, name="other")))
+        queries.save(foreign(boredom=1.0))
+        if is_added:
+            assert add_saved() == 3
+    (day,) = client.get("/v1/summary").json["spans"]
+    # The face of the model with unknown emotions is counted, and has no part in the means.
+    assert day["faces"] == 5
+    assert day["valence"] == pytest.approx(mean(valences([*FACES, HAPPY])), abs=1e-4)
+    noon, later = client.get("/v1/summary?by=hour").json["spans"]
+    assert noon["valence"] == pytest.approx(mean(valences(FACES)), abs=1e-4)
+    assert later["valence"] == pytest.approx(valences([HAPPY])[0], abs=1e-4)
+    models = {span["span"]: span for span in client.get("/v1/summary?by=model").json["spans"]}
+    assert (models["moods"]["valence"], models["moods"]["arousal"]) == (None, None)
+    assert models["other"]["valence"] == later["valence"]
+    # With a filter on faces, one by one: of the faces that match.
+    (angry,) = client.get("/v1/summary?emotion=anger").json["spans"]
+    assert angry["valence"] == pytest.approx(valences([ANGRY])[0], abs=1e-4)
+
+
+def test_the_mean_follows_an_erasure(client, app):
+    with app.app_context():
+        first = queries.save(analysis(HAPPY))
+        queries.save(analysis(ANGRY, CALM))
+        add_saved()
+    client.delete(f"/v1/images/{first.id}")
+    (day,) = client.get("/v1/summary").json["spans"]
+    assert day["valence"] == pytest.approx(mean(valences([ANGRY, CALM])), abs=1e-4)
+
+
+def test_a_span_without_faces_has_none(client, app):
+    with app.app_context():
+        queries.save(analysis())
+    (day,) = client.get("/v1/summary").json["spans"]
+    assert (day["valence"], day["arousal"]) == (None, None)
+
+
+def test_the_valence_of_a_mood_stays_three_shares(client, app):
+    with app.app_context():
+        stored = queries.save(analysis(*FACES))
+    mood = client.get(f"/v1/images/{stored.id}/mood").json
+    assert set(mood["valence"]) == {"positive", "neutral", "negative"}
+    (day,) = client.get("/v1/summary?mood=mean").json["spans"]
+    assert set(day["mood"]["valence"]) == {"positive", "neutral", "negative"}
+    assert isinstance(day["valence"], float)

@@ -1,0 +1,74 @@
+"""Valence and arousal from the probabilities of emotions."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.vision.circumplex import COORDINATES, Affect, affect_of, mean_affect
+from app.vision.mood import VALENCE
+from tests.conftest import LABELS
+
+
+@st.composite
+def distributions(draw, labels=LABELS):
+    values = draw(st.lists(st.floats(0.001, 1), min_size=len(labels), max_size=len(labels)))
+    return {label: value / sum(values) for label, value in zip(labels, values, strict=True)}
+
+
+def test_every_emotion_of_the_models_has_the_published_coordinates():
+    """Russell and Mehrabian 1977, table 4."""
+    assert set(COORDINATES) == set(LABELS) == set(VALENCE)
+    assert COORDINATES["happiness"] == (0.81, 0.51)
+    assert COORDINATES["anger"] == (-0.51, 0.59)
+    assert COORDINATES["sadness"] == (-0.63, -0.27)
+    assert COORDINATES["surprise"] == (0.40, 0.67)
+    assert COORDINATES["disgust"] == (-0.60, 0.35)
+    assert COORDINATES["fear"] == (-0.64, 0.60)
+    assert COORDINATES["contempt"] == (-0.23, 0.31)
+    assert COORDINATES["neutral"] == (0, 0)
+
+
+@pytest.mark.parametrize("emotion", LABELS)
+def test_a_sure_face_has_the_coordinates_of_its_emotion(emotion):
+    sure = dict.fromkeys(LABELS, 0.0) | {emotion: 1.0}
+    assert affect_of(sure) == pytest.approx(COORDINATES[emotion])
+
+
+def test_a_mixed_face_has_the_expectation():
+    affect = affect_of({"happiness": 0.5, "anger": 0.25, "neutral": 0.25})
+    assert affect == pytest.approx((0.5 * 0.81 - 0.25 * 0.51, 0.5 * 0.51 + 0.25 * 0.59))
+
+
+def test_models_of_five_classes_have_it_too_and_unknown_emotions_do_not():
+    assert affect_of(dict.fromkeys(LABELS[:5], 0.2)) is not None
+    assert affect_of({"happiness": 0.9, "boredom": 0.1}) is None
+    assert affect_of({"face": 0.9, "other": 0.1}) is None
+    assert affect_of({"happiness": 0.9, "boredom": 0.0, "anger": 0.1}) is None
+
+
+@given(distributions())
+def test_it_is_within_the_range_of_the_coordinates(probabilities):
+    affect = affect_of(probabilities)
+    assert -0.64 <= affect.valence <= 0.81
+    assert -0.27 <= affect.arousal <= 0.67
+
+
+@given(st.lists(distributions(), min_size=1, max_size=5), st.lists(distributions(LABELS[:5])))
+def test_the_mean_over_faces_follows_from_the_sums_of_their_model(eights, fives):
+    def sums(faces, labels):
+        return {label: sum(face[label] for face in faces) for label in labels}
+
+    every = [affect_of(face) for face in (*eights, *fives)]
+    mean = mean_affect([sums(eights, LABELS), sums(fives, LABELS[:5]), {"boredom": 3.0}])
+    for axis in (0, 1):
+        expected = sum(affect[axis] for affect in every) / len(every)
+        assert mean[axis] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("sums", [[], [{}], [{"boredom": 2.0}], [{"anger": -1e-12, "fear": 1e-13}]])
+def test_there_is_no_mean_without_faces(sums):
+    assert mean_affect(sums) is None
+
+
+def test_sums_that_miss_by_the_last_digit_stay_in_the_range():
+    assert mean_affect([{"happiness": 1.0 + 1e-12, "anger": -1e-12}]) <= Affect(1, 1)

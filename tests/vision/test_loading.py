@@ -1,0 +1,119 @@
+"""Networks of detectors: loaded once in a process, with the threads of the settings."""
+
+import threading
+
+import pytest
+
+from app.errors import ModelUnavailable
+from app.vision import classifier, folders, single_shot
+from app.vision.detectors import DETECTORS
+from app.vision.engine import Engine
+from tests.conftest import StubDetector, StubSession, picture, write_model
+from tests.graphs import write_single_shot
+from tests.vision.test_single_shot import SIDE, somebody
+
+
+@pytest.fixture
+def sessions(monkeypatch):
+    """The threads of every ONNX Runtime session that is made."""
+    made = []
+
+    class Counted(StubSession):
+        def __init__(self, weights, *, shapes, threads):
+            made.append(threads)
+            super().__init__(weights, shapes=shapes, threads=threads)
+
+    monkeypatch.setattr(classifier, "OnnxSession", Counted)
+    real = single_shot.OnnxSession
+
+    def counted(weights, *, shapes, threads):
+        made.append(threads)
+        return real(weights, shapes=shapes, threads=threads)
+
+    monkeypatch.setattr(single_shot, "OnnxSession", counted)
+    return made
+
+
+@pytest.fixture
+def engine(models_dir):
+    write_single_shot(models_dir / "single_shot", somebody(), side=SIDE)
+    write_model(models_dir, "haar", ("face", "other"))
+    return Engine(
+        models_dir,
+        model="stub_8",
+        detector="haar",
+        max_image_bytes=100_000,
+        max_pixels=1_000_000,
+        max_faces=5,
+        onnx_threads=3,
+    )
+
+
+@pytest.mark.parametrize("detector_first", [True, False])
+def test_the_detector_and_the_pipeline_have_one_network(engine, sessions, detector_first):
+    if detector_first:
+        detector, net = engine.detector("single_shot"), engine.single_shot(None)
+    else:
+        net, detector = engine.single_shot("single_shot"), engine.detector("single_shot")
+    assert detector.net is net
+    assert detector.net._session is net._session
+    assert engine.detector("single_shot") is detector
+    assert sessions == [3]
+    engine.analyse(picture(), file_name="a", threshold=0.5, pipeline="single_shot")
+    engine.detectors()
+    assert sessions.count(3) == len(sessions) == 2  # that of haar besides
+
+
+def test_it_is_loaded_once_by_many_threads(engine, sessions):
+    nets = []
+    asked = [
+        lambda: nets.append(engine.detector("single_shot").net),
+        lambda: nets.append(engine.single_shot(None)),
+    ]
+    threads = [threading.Thread(target=asked[index % 2]) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(nets) == 8
+    assert len(set(map(id, nets))) == 1
+    assert sessions == [3]
+
+
+def test_the_checking_network_of_haar_has_the_threads_of_the_settings(engine, sessions):
+    engine.detector("haar")
+    assert sessions == [3]
+
+
+def test_every_detector_is_told_the_threads(engine, monkeypatch):
+    told = []
+
+    class Told(StubDetector):
+        @classmethod
+        def load(cls, models_dir, *, threads=1):
+            told.append(threads)
+            return cls()
+
+    for name in DETECTORS.keys() - {"single_shot"}:
+        monkeypatch.setitem(DETECTORS, name, Told)
+        engine.detector(name)
+    assert told == [3] * (len(DETECTORS) - 1)
+
+
+def test_a_missing_network_is_said_with_what_to_do(engine, models_dir):
+    (models_dir / "single_shot" / "card.json").unlink()
+    with pytest.raises(ModelUnavailable, match="the operator copies the folder single_shot"):
+        engine.detector("single_shot")
+
+
+def test_a_broken_network_is_loaded_again_once_it_is_repaired(engine, models_dir, monkeypatch):
+    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
+    weights = models_dir / "single_shot" / "model.onnx"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(ModelUnavailable, match="checksum"):
+        engine.detector("single_shot")
+    with pytest.raises(ModelUnavailable, match="checksum"):
+        engine.single_shot(None)
+    weights.write_bytes(whole)
+    assert engine.detector("single_shot").net is engine.single_shot(None)
