@@ -20,6 +20,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app import web
     from app.api import init_api
     from app.api.root_path import init_root_path
+    from app.budget import Budget
     from app.cli import init_cli
     from app.fetch import Fetcher, read_hosts
     from app.settings import ROOT, SettingError, Settings
@@ -28,7 +29,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.vision.detectors import DETECTORS
     from app.vision.engine import Engine
     from app.vision.pipelines import PIPELINES
-    from app.work_queue import Budget, WorkQueue
+    from app.work_queue import WorkQueue
 
     settings = settings or Settings.from_environment(os.environ)
     if settings.detector not in DETECTORS:
@@ -60,11 +61,13 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         onnx_threads=settings.onnx_threads,
         opencv_threads=settings.opencv_threads,
     )
-    app.extensions["work_queue"] = WorkQueue(
-        concurrency=settings.worker_threads, capacity=settings.max_in_flight
-    )
-    app.extensions["large_bodies"] = Budget(settings.max_body_bytes)
-    app.extensions["drawing"] = Budget(settings.max_drawn_pixels)
+    app.extensions |= {
+        "work_queue": WorkQueue(
+            concurrency=settings.worker_threads, capacity=settings.max_in_flight
+        ),
+        "large_bodies": Budget(settings.max_body_bytes),
+        "drawing": Budget(settings.max_drawn_pixels),
+    }
     try:
         init_database(
             app,

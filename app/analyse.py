@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from app.budget import Budget
 from app.deadline import NEVER, Deadline
 from app.errors import CannotDraw
 from app.store import queries, retries
@@ -13,7 +14,6 @@ from app.vision.draw import annotated_picture
 from app.vision.engine import Engine
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis, Wanted
-from app.work_queue import Budget
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

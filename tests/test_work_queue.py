@@ -4,9 +4,10 @@ import threading
 
 import pytest
 
+from app.budget import Budget
 from app.deadline import Deadline
 from app.errors import Busy, TookTooLong
-from app.work_queue import Budget, WorkQueue
+from app.work_queue import WorkQueue
 
 
 def soon(seconds=10.0):

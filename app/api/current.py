@@ -6,13 +6,14 @@ from typing import Any, TypeVar, cast
 
 from flask import current_app
 
+from app.budget import Budget
 from app.deadline import Deadline
 from app.errors import UnusableUrl
 from app.fetch import Fetcher
 from app.settings import Settings
 from app.store.connections import current_deadline
 from app.vision.engine import Engine
-from app.work_queue import Budget, WorkQueue
+from app.work_queue import WorkQueue
 
 T = TypeVar("T")
 View = TypeVar("View", bound=Callable[..., Any])

@@ -26,6 +26,7 @@ def init_log(app: Flask) -> None:
                 "method": request.method if route else None,
                 "route": route,
                 "status": response.status_code,
+                "problem": g.get("problem"),
                 "milliseconds": round(1000 * (time.perf_counter() - g.began), 1),
                 "faces": g.get("faces"),
             },

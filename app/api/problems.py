@@ -96,6 +96,7 @@ def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
     """The problem document of an error, which is counted by its reason."""
     reason = type(error).__name__
     REFUSED.labels(reason).inc()
+    g.problem = reason
     if isinstance(error, EmotionError):
         words = re.findall("[A-Z][a-z]+", reason)
         document = {

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from app.store.causes import FaultLog
 from app.store.connections import prepare_engine
+from app.store.files import make_private_folder
 from app.store.tables import db
 from app.store.wal import WalCleaner
 
@@ -63,7 +64,12 @@ def _database_url(text: str) -> URL:
         # The path is taken literally: it may contain any character that has a meaning in a URL.
         # A relative path starts at the folder in which the service is started.
         file = Path(path).resolve()
-        _make_private_folder(file.parent)
+        try:
+            make_private_folder(file.parent)
+        except OSError as error:
+            raise ValueError(
+                f"the folder {file.parent} cannot be made: {error.strerror}"
+            ) from error
         return URL.create("sqlite", database=str(file))
     try:
         url = make_url(text)
@@ -73,16 +79,6 @@ def _database_url(text: str) -> URL:
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValueError("it must be sqlite:///<path> or postgresql://…")
     return url.set(drivername="postgresql+psycopg")
-
-
-def _make_private_folder(folder: Path) -> None:
-    """Make a missing folder, and missing folders above it, with mode 0700. Raises ValueError."""
-    try:
-        for path in (*reversed(folder.parents), folder):
-            if not path.is_dir():
-                path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
 def _make_private_file(_dialect: Any, _record: Any, args: list[str], _parameters: Any) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from app.errors import NotFound, StoreUnavailable
+from app.store.files import make_private_folder
 
 if TYPE_CHECKING:
     from app.store.cipher import Cipher
@@ -58,7 +59,7 @@ class PictureFolder:
             digest = hashlib.sha256(data).hexdigest()
         path = self._path(name)
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path.parent)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(file, "wb") as out:
                 out.write(data)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 
+from app.budget import Budget
 from app.deadline import NEVER, Deadline
 from app.errors import (
     EmotionError,
@@ -64,6 +65,7 @@ class Engine:
         self._onnx_threads = onnx_threads
         self._max_image_bytes = max_image_bytes
         self._max_pixels = max_pixels
+        self._pixels = Budget(max_pixels)  # of the images that are analysed at the same time
         self._max_faces = max_faces
         cv2.setNumThreads(opencv_threads)  # of the whole process; OpenCV knows no smaller scope
         self._detectors: LoadOnce[Detector] = LoadOnce()
@@ -84,7 +86,8 @@ class Engine:
     ) -> Analysis:
         """The whole answer for one picture file; nothing is stored.
 
-        Raises the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
+        Images that have more than `max_pixels` together are analysed one after the other. Raises
+        the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
         """
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
@@ -94,7 +97,9 @@ class Engine:
         chosen = self.pipeline(pipeline, model, detector, wanted)
         stopwatch = Stopwatch()
         file = ImageFile(data, max_pixels=self._max_pixels)
-        answer = chosen.run(file, stopwatch, deadline)
+        # Decoding takes up to 17 bytes a pixel: two of the largest images would take 2 GB at once.
+        with self._pixels.taken(file.pixels, deadline=deadline):
+            answer = chosen.run(file, stopwatch, deadline)
         width, height = answer.size_wh
         return Analysis(
             file_name=file_name,

@@ -155,13 +155,15 @@ def test_a_wrong_key_is_refused_even_where_none_is_needed(client):
     assert ask(client, "GET /v1/images", "emo_a_b").status_code == 401
 
 
-def test_a_revoked_key_holds_no_more_from_the_next_request_on(app, client):
+def test_a_revoked_key_holds_no_more_from_the_next_request_on(app, client, caplog):
     key = make_key(app, Right.READ)
     assert ask(client, "GET /v1/images", key).status_code == 200
     with app.app_context():
         keys.revoke(key.split("_")[1])
     answer = ask(client, "GET /v1/images", key)
     assert (answer.status_code, answer.json["detail"]) == (401, "the key has been revoked")
+    (shown,) = [it for it in caplog.records if getattr(it, "event", "") == "ended_key_shown"]
+    assert (shown.key_id, shown.end) == (key.split("_")[1], "revoked")
     assert ask(client, "GET /v1/images").status_code == 401  # and the door stays shut
 
 

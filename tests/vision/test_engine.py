@@ -290,3 +290,40 @@ def test_models_are_listed_with_what_is_wrong(make_engine, models_dir):
     assert listed["broken"].card is None
     assert "labels" in listed["broken"].problem
     assert listed["stub_8"].problem is None
+
+
+def test_images_with_more_pixels_together_than_allowed_are_analysed_one_after_the_other(
+    make_engine, monkeypatch
+):
+    most = running = 0
+    lock = threading.Lock()
+    second = threading.Event()
+
+    class Counting(StubDetector):
+        def detect(self, raster, min_face_px, deadline=NEVER):
+            nonlocal most, running
+            with lock:
+                running += 1
+                most = max(most, running)
+            second.wait(0.2)
+            with lock:
+                running -= 1
+            return []
+
+    monkeypatch.setitem(DETECTORS, "stub", Counting)
+
+    def together(side):
+        nonlocal most
+        most = 0
+        engine = make_engine(max_pixels=10_000)
+        threads = [
+            threading.Thread(target=analyse, args=(engine, picture(side, side))) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return most
+
+    assert together(90) == 1
+    assert together(20) > 1

@@ -1,0 +1,48 @@
+"""A limited amount, such as bytes or pixels, that jobs of different sizes share."""
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.deadline import TOO_LATE, Deadline
+from app.errors import TookTooLong
+
+
+class Budget:
+    """A limited amount, such as bytes of memory, that jobs of different sizes share."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._left = limit
+        self._changed = threading.Condition()
+
+    def take(self, amount: int, *, deadline: Deadline) -> int:
+        """Wait until `amount` is free, and take it. More than `limit` counts as `limit`, so that
+        such a job runs alone. Return the amount to `give` back.
+
+        Raises TookTooLong at the deadline.
+        """
+        amount = min(amount, self.limit)
+        with self._changed:
+            left = deadline.left()
+            seconds = None if math.isinf(left) else max(0.0, left)
+            if not self._changed.wait_for(lambda: self._left >= amount, timeout=seconds):
+                raise TookTooLong(TOO_LATE)
+            self._left -= amount
+        return amount
+
+    def give(self, amount: int) -> None:
+        """Return an amount that `take` returned."""
+        with self._changed:
+            self._left += amount
+            self._changed.notify_all()
+
+    @contextmanager
+    def taken(self, amount: int, *, deadline: Deadline) -> Iterator[None]:
+        """`take` and, afterwards, `give`."""
+        amount = self.take(amount, deadline=deadline)
+        try:
+            yield
+        finally:
+            self.give(amount)
