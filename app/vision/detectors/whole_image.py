@@ -20,8 +20,7 @@ class WholeImageDetector:
     name = "none"
     title = "The whole image"
     description = (
-        "no detection: the image is the crop of one face already, which is classified whole; no "
-        "score"
+        "No detection: takes the whole image as the crop of one face. Gives no detection score."
     )
     needs_color = False
     min_face_share = 1.0
