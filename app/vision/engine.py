@@ -152,7 +152,7 @@ class Engine:
 
     def _load_detector(self, name: str) -> Detector:
         made, models_dir = DETECTORS[name], self._folders.models_dir
-        if made is SingleShotDetector:  # the pipeline of that name has the same network
+        if made is SingleShotDetector:  # shares the network of the pipeline
             SingleShotDetector.folder(models_dir)
             return SingleShotDetector(self.single_shot(name))
         return made.load(models_dir, threads=self._onnx_threads)
