@@ -87,7 +87,7 @@ class Engine:
         """The whole answer for one picture file; nothing is stored.
 
         Images that have more than `max_pixels` together are analysed one after the other. Raises
-        the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
+        TookTooLong and the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
         """
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
