@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from flask import Flask, request
-from werkzeug.http import parse_list_header
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.api.origin import parse_authority
@@ -53,10 +52,12 @@ class CheckedForwarding:
     ) -> Iterable[bytes]:
         for name, (check, allowed) in CHECKS.items():
             key = f"HTTP_{name.upper().replace('-', '_')}"
-            if not (text := environ.pop(key, "").strip()):
+            if (text := environ.pop(key, None)) is None:
                 continue
             try:
-                values = [check(each) for each in parse_list_header(text)[-self._proxies :]]
+                # An empty value counts: without it another one would be taken for the proxy's.
+                given = [each.strip().strip('"') for each in text.split(",")][-self._proxies :]
+                values = [check(each) for each in given]
             except ValueError:
                 environ[PROBLEM] = f"{name} must be {allowed}: a proxy sent another value"
             else:

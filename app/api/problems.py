@@ -65,6 +65,7 @@ MOST_CHARACTERS_OF_DETAIL = 1_000
 
 # What a client may call its request; anything else is replaced, so that logs stay one line each.
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_KEY = re.compile(r"emo_[0-9a-f]{12}_")  # a client's mistake, which must not be logged
 
 
 class FieldErrorSchema(Schema):
@@ -178,7 +179,8 @@ def init_problems(app: Flask) -> None:
         g.began = request.environ.get("emotion.began", time.perf_counter())
         g.deadline = Deadline(g.began + settings().request_seconds)
         given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        usable = _REQUEST_ID.fullmatch(given) and not _KEY.search(given)
+        g.request_id = given if usable else uuid.uuid4().hex
 
     @app.after_request
     def return_request_id(response: Response) -> Response:

@@ -60,10 +60,12 @@ def init_rates(app: Flask, settings: Settings) -> None:
     )
     try:
         limiter.init_app(app)
-    except limits.errors.ConfigurationError as error:  # without the URL: it may hold a password
+    except (limits.errors.ConfigurationError, ValueError):
+        # Without the URL and without its error: both may hold a password.
         raise SettingError(
-            "EMOTION_RATE_LIMIT_URL must be memory:// or redis://host:port"
-        ) from error
+            "EMOTION_RATE_LIMIT_URL must be memory:// or redis://host:port, with / and @ in a "
+            "password written as %2F and %40"
+        ) from None
     app.register_error_handler(RateLimitExceeded, _refuse)
 
     @app.after_request

@@ -17,6 +17,8 @@ HEAD_SECONDS = 10.0
 CLOSING_SECONDS = 2.0
 # Bytes a second: a client that takes a response more slowly over `seconds` is cut off.
 LEAST_RATE = 4_000
+# Of `buffer_bytes`, for responses.
+UNSENT_SHARE = 0.4
 RECEIVING = (State.HEAD, State.BODY)
 
 
@@ -28,8 +30,9 @@ class Worker(EventLoop):
     bytes a second over `seconds` is cut off with a reset, so that it sees an incomplete response.
 
     All requests that are received or answered and all responses that are sent may hold
-    `buffer_bytes` together, and the responses half of that. Beyond that, the connection with the
-    largest product of bytes and time is cut off: a request with 503, a response with a reset.
+    `buffer_bytes` together, and the responses UNSENT_SHARE of that. Beyond that, the connection
+    with the largest product of bytes and time is cut off: a request with 503, a response with a
+    reset.
 
     docker/gunicorn.conf.py sets the class attributes from the settings.
     """
@@ -183,10 +186,10 @@ class Worker(EventLoop):
                 self._drop(conn, reset=conn.state in (State.SENDING, State.WORKING))
 
     def _limit_unsent(self) -> None:
-        """Cut off slow clients when unsent responses hold more than half of the memory, so that the
-        other half is free for requests."""
+        """Cut off slow clients when unsent responses hold more than their share, so that the
+        rest is free for requests."""
         sending = self._in_state(State.SENDING)
-        while sum(conn.outbox.size for conn in sending) > self.buffer_bytes / 2:
+        while sum(conn.outbox.size for conn in sending) > UNSENT_SHARE * self.buffer_bytes:
             self._cut_off(_largest(sending))
             sending = self._in_state(State.SENDING)
 

@@ -81,6 +81,11 @@ PRIVILEGE = Cause(
     "privilege",
     "the database user lacks a privilege: make it the owner of the database and its tables",
 )
+FILE_REPLACED = Cause(
+    "file replaced",
+    "the database file was removed or replaced while the service runs: restart the service, after "
+    "putting the file back",
+)
 NO_CONNECTION = Cause(
     "no free connection",
     "all connections of the service are in use: report it, since each thread should have one",

@@ -7,6 +7,7 @@ only the wait for locks is limited.
 """
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from app.store.causes import FaultLog
 
 MODE, READ, WRITE = "transaction_mode", "read", "write"
 LOCK_SECONDS = "lock_seconds"
+FILE = "file"  # (path, identity) of the open SQLite file, in the info of a pooled connection
 COMMAND_LOCK_SECONDS = 30.0
 COMMAND_CONNECT_SECONDS = 10.0
 AWAY = "the database is away or not ready"
@@ -90,7 +92,9 @@ def _lock_seconds(connection: Connection | None = None) -> float:
 # ---------------------------------------------------------------- SQLite
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    record.info[FILE] = path, _identity(path)
     # The driver begins a transaction before writes only; `_begin_sqlite` does for reads too.
     connection.isolation_level = None
     # The lock timeout comes first: switching to WAL needs a short exclusive lock.
@@ -104,9 +108,31 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA secure_delete = ON")
 
 
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of a file; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - called for each transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _refuse_replaced_file(connection: Connection) -> None:
+    """SQLite would go on writing to a file that was removed or replaced, which nobody can read
+    afterwards. Raises StoreUnavailable."""
+    path, opened = connection.connection.info[FILE]
+    if _identity(path) == opened:
+        return
+    connection.invalidate()
+    if has_request_context():
+        fault_log().failed(causes.FILE_REPLACED, causes.FILE_REPLACED.advice, write=True)
+    raise StoreUnavailable(AWAY, for_operator=causes.FILE_REPLACED.advice)
+
+
 def _begin_sqlite(connection: Connection) -> None:
     deadline = current_deadline()
     deadline.check()
+    _refuse_replaced_file(connection)
     mode = connection.get_execution_options().get(MODE)
     driver: Any = connection.connection.dbapi_connection
     # The connection comes from the pool: replace what the previous transaction has set.

@@ -78,7 +78,21 @@ def _database_url(text: str) -> URL:
         raise ValueError("it is no database URL") from error
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValueError("it must be sqlite:///<path> or postgresql://…")
+    if "@" in (url.host or ""):
+        raise ValueError("an @ in the user or the password must be written as %40")
+    _check_options(url)
     return url.set(drivername="postgresql+psycopg")
+
+
+def _check_options(url: URL) -> None:
+    """Raises ValueError for an option of the URL that PostgreSQL does not know."""
+    from psycopg import Error, conninfo  # noqa: PLC0415 - not with SQLite
+
+    for name, value in url.normalized_query.items():
+        try:
+            conninfo.make_conninfo("", **{name: value[-1]})
+        except Error as error:
+            raise ValueError(f"PostgreSQL does not know the option {name!r}") from error
 
 
 def _make_private_file(_dialect: Any, _record: Any, args: list[str], _parameters: Any) -> None:

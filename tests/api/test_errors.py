@@ -252,7 +252,7 @@ def test_a_request_keeps_the_id_it_came_with(client, sent):
     assert answer.json["request_id"] == sent
 
 
-@pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "<script>", "é"])
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "<script>", "é", "emo_0123456789ab_x"])
 def test_a_strange_request_id_is_replaced(client, sent):
     answer = client.get("/v1/images/5", headers={"X-Request-ID": sent})
     assert answer.json["request_id"] != sent

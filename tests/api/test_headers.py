@@ -97,7 +97,16 @@ HEADERS = ("For", "Proto", "Host", "Prefix")
 WRONG = {
     "For": [
         *("unknown", "_hidden", "evil.example", "1.2.3", "1.2.3.4.5", "fe80::1%lo", "1.2.3.4/8"),
-        *("unix:", "1.2.3.4:x", "[1.2.3.4", "127.0.0.1 evil", "<script>", "1.2.3.4:123456"),
+        *(
+            "",
+            "6.6.6.6, ",
+            "unix:",
+            "1.2.3.4:x",
+            "[1.2.3.4",
+            "127.0.0.1 evil",
+            "<script>",
+            "1.2.3.4:123456",
+        ),
     ],
     "Proto": ["javascript", "ftp", "https:", "https://", "http\u00e4", "//"],
     "Host": [

@@ -310,6 +310,10 @@ def test_without_a_limit_nothing_is_counted(client):
             {"rate_limit": "5/hour", "rate_limit_url": "ftp://x"},
             "EMOTION_RATE_LIMIT_URL must be",
         ),
+        (
+            {"rate_limit": "5/hour", "rate_limit_url": "redis://:Sup/ersecret@127.0.0.1:6379/0"},
+            "EMOTION_RATE_LIMIT_URL must be(?!.*Sup)",
+        ),
     ],
 )
 def test_a_limit_that_means_nothing_stops_the_start(make_app, changes, message):

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from app import create_app
+from app.errors import StoreUnavailable
 from app.settings import ROOT, SettingError, Settings
 from app.start import check_access_policy
 from app.store import queries
@@ -193,3 +194,36 @@ def test_a_migration_that_fails_changes_nothing(tmp_path):
         upgrade()
         assert queries.revision_problem() is None
         db.engine.dispose()
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+def test_a_file_that_is_removed_or_replaced_while_serving_takes_nothing_more(tmp_path, how):
+    path = tmp_path / "emotion.db"
+    app = create_app(Settings(database_url=f"sqlite:///{path}"))
+    with app.app_context():
+        upgrade()
+        queries.save(analysis(HAPPY))
+        if how == "removed":
+            path.unlink()
+        elif how == "moved":
+            path.rename(tmp_path / "away.db")
+        else:
+            shutil.copy(path, tmp_path / "copy.db")
+            (tmp_path / "copy.db").replace(path)
+        with pytest.raises(StoreUnavailable) as refused:
+            queries.save(analysis(HAPPY))
+        assert "removed or replaced" in refused.value.for_operator
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://user:s3cr@tTAIL@127.0.0.1/x", "%40"),
+        ("postgresql://user:pw@127.0.0.1/x?nonsense=TAIL", "nonsense"),
+    ],
+)
+def test_a_mistake_in_a_url_is_named_without_its_secrets(url, says):
+    with pytest.raises(SettingError) as refused:
+        create_app(Settings(database_url=url))
+    assert says in str(refused.value)
+    assert "TAIL" not in str(refused.value)

@@ -255,15 +255,23 @@ def test_an_avif_is_shown_by_the_browser_itself(open_page, tmp_path):
 
 
 def test_what_the_service_cannot_draw_either_still_shows_its_faces(open_page, tmp_path):
-    with running_service(tmp_path, EMOTION_MAX_DRAWN_PIXELS="100000") as url:
-        page = open_page(url=url, forgive="status of 413")
-        choose(page, heic(tmp_path / "photo.heic"))
-        assert page.locator("#faces .card").count() == 1
-        assert page.locator("#picture .sketch").bounding_box()["width"] > 100
-        assert page.locator("#picture .box").is_visible()
-        assert "100,000" in page.locator("#picture-note").inner_text()
-        assert page.locator("#problem").is_hidden()
-        in_both_schemes(page, "page-blank")
+    page = open_page(forgive="status of 406")
+    problem = {"title": "Cannot draw", "status": 406, "detail": "too long a side for this type"}
+
+    def refuse_to_draw(route):
+        if "image/" in route.request.headers.get("accept", ""):
+            route.fulfill(status=406, json=problem, content_type="application/problem+json")
+        else:
+            route.fallback()
+
+    page.route("**/v1/images*", refuse_to_draw)
+    choose(page, heic(tmp_path / "photo.heic"))
+    assert page.locator("#faces .card").count() == 1
+    assert page.locator("#picture .sketch").bounding_box()["width"] > 100
+    assert page.locator("#picture .box").is_visible()
+    assert "too long a side" in page.locator("#picture-note").inner_text()
+    assert page.locator("#problem").is_hidden()
+    in_both_schemes(page, "page-blank")
 
 
 def test_an_image_that_the_browser_sees_in_another_size_is_drawn_by_the_service(
