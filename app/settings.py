@@ -128,7 +128,7 @@ class Settings:
     )
     max_drawn_pixels: int = _setting(
         "EMOTION_MAX_DRAWN_PIXELS",
-        12_500_000,
+        10_000_000,
         "pixels of an annotated image; larger images are returned smaller",
         at_least=1,
     )

@@ -13,7 +13,7 @@ from attacks.target import JSON, NO_ANSWER, PHOTO, Target, target, until
 PEAK_MB = 600
 OK, CREATED, UNAVAILABLE = 200, 201, 503
 # Pixels a side: a camera image of 24 megapixels, and the largest image that is not drawn smaller.
-PHONE_SIDE, LARGEST_DRAWN_SIDE = 4_900, 3_530
+PHONE_SIDE, LARGEST_DRAWN_SIDE = 4_900, 3_160
 REFUSED = {400, 413, 422, 503}
 _BAR = f"peak of each worker below {PEAK_MB} MB"
 _BOUNDARY = b"attack"
