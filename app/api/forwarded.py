@@ -56,7 +56,7 @@ class CheckedForwarding:
             if not (text := environ.pop(key, "").strip()):
                 continue
             try:
-                values = [check(each) for each in parse_list_header(text)[-self._proxies :]]
+                values = [check(each) for each in _listed(text)[-self._proxies :]]
             except ValueError:
                 environ[PROBLEM] = f"{name} must be {allowed}: a proxy sent another value"
             else:
@@ -65,6 +65,14 @@ class CheckedForwarding:
             for name in CHECKS:
                 environ.pop(f"HTTP_{name.upper().replace('-', '_')}", None)
         return self._application(environ, start_response)
+
+
+def _listed(text: str) -> list[str]:
+    """Raises ValueError for a quote without an end, which Werkzeug reads as an empty list."""
+    values = parse_list_header(text)
+    if not values and text.strip(", \t"):
+        raise ValueError(text)
+    return values
 
 
 def _address(text: str) -> str:
