@@ -1,4 +1,4 @@
-"""A limited amount, such as bytes or pixels, that jobs of different sizes share."""
+"""Limits what jobs of different sizes use together, such as bytes of memory or pixels."""
 
 import math
 import threading

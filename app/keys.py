@@ -92,7 +92,7 @@ class KeyVerifier:
                 key = self._verify(key, key_id, secret, digest, address)
         if end := key.end(datetime.now(UTC)):
             log.warning(
-                "a key that has ended was shown",
+                "a revoked or expired key was shown",
                 extra={"event": "ended_key_shown", "key_id": key.id, "end": end},
             )
             raise WrongKey(f"the key has {'been ' if end == 'revoked' else ''}{end}")

@@ -1,21 +1,21 @@
-"""The one spelling of numbers in requests and settings: ASCII decimal numbers.
+"""Reads the numbers of requests and settings, which must be ASCII decimal numbers.
 
-Python's `float` and `int` also read underscores, surrounding spaces, a plus sign and the digits of
-other scripts, so a typing mistake such as `1_0e-1` would pass as a number.
+Python's `float` and `int` also accept underscores, surrounding spaces, a plus sign and digits of
+other scripts, so a typing mistake such as `1_0e-1` would count as a number.
 """
 
 import re
 
-# The valid floating-point number of HTML, which <input type="number"> sends. JSON's numbers are a
-# part of it.
+# The "valid floating-point number" of HTML, which <input type="number"> sends. Every number of JSON
+# is one.
 _DECIMAL = re.compile(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"-?[0-9]+")
 
 
 def parse_decimal(text: str) -> float:
-    """The number of a text such as 0.25, .25, -3 or 2.5e-1. Infinite where it exceeds every float.
+    """The number of a text such as 0.25, .25, -3 or 2.5e-1.
 
-    Raises ValueError.
+    It is infinite if it is too large for a float. Raises ValueError.
     """
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"{text!r} is not a decimal number")

@@ -91,7 +91,7 @@ class Settings:
     root_path: str = _setting(
         "EMOTION_ROOT_PATH",
         "",
-        "path of a larger site that the service is reached below, as in `/emotion`",
+        "path of a larger site below which the service is reached, as in `/emotion`",
     )
     cors_origins: str = _setting(
         "EMOTION_CORS_ORIGINS",

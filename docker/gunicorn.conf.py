@@ -29,7 +29,7 @@ Worker.body_bytes = _settings.max_body_bytes
 # Open connections of a worker; beyond that, the oldest ones are closed, idle ones first.
 worker_connections = 1000
 threads = _settings.request_threads
-# Before its first request a worker may try a model of somebody else, for 25 s, and wait for the
+# Before its first request a worker may try an installed model, for up to 25 s, and wait for the
 # database. gunicorn ends workers that are silent for longer than this.
 timeout = 120
 # Whoever is being answered when the service is told to stop gets the answer.
@@ -85,7 +85,6 @@ def post_worker_init(worker):
 
 
 def worker_exit(server, worker):
-    if application := getattr(
-        worker, "wsgi", None
-    ):  # missing if the application could not be loaded
+    # A worker that could not load the application has no attribute `wsgi`.
+    if application := getattr(worker, "wsgi", None):
         application.extensions["stop_worker"]()

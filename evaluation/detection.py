@@ -120,7 +120,8 @@ class Search:
 
 
 def ready(models_dir: Path) -> list[str]:
-    """The detectors that search and whose weights are there. What the others lack is printed."""
+    """The detectors that search and whose weights exist. Prints the reason for each that cannot be
+    used."""
     names = []
     for name, made in DETECTORS.items():
         if made is WholeImageDetector:
@@ -415,7 +416,7 @@ def main() -> None:
     text = report(searches, classifier, whole, arguments.split)
     print(text)
     if arguments.write:
-        # evaluation.shapes writes the block.
+        # Keep the block that evaluation.shapes writes.
         shapes = block(PAGE.read_text("utf-8"), "shapes") if PAGE.exists() else ""
         PAGE.write_text(f"{text}\n{shapes}\n" if shapes else text, "utf-8")
         plot(searches, PICTURE)

@@ -14,7 +14,7 @@ def percent(share: float | None) -> str:
 
 
 def block(text: str, name: str) -> str:
-    """What `renew` would replace, with its marks; empty where `text` has no such block."""
+    """The block that `renew` would replace, with its marks; empty if `text` has none."""
     _, start, rest = text.partition(f"<!-- {name} -->")
     inside, end, _ = rest.partition(f"<!-- /{name} -->")
     return f"{start}{inside}{end}" if end else ""

@@ -1,12 +1,12 @@
-"""How many faces are found in wide and tall images, and in images that lie on their side.
+"""Measures detectors on wide and tall images, and on images that lie on their side.
 
     python -m evaluation.shapes --data ../shared/data
     python -m evaluation.shapes --write        # its part of docs/detectors.md
 
-Wide and tall images are made of the validation photographs: put side by side at a height of 512
-pixels, or on top of each other at that width. "Before" is the former rule: faces from 5 % of the
-longer side on, and the whole image in one square for networks. Both rules take turns on every
-image, so that a busy neighbour slows both alike.
+Wide images are validation photographs side by side at a height of 512 pixels, and tall images are
+photographs on top of each other at a width of 512 pixels. "Before" is the former rule: faces from
+5 % of the longer side on, and the whole image in one square for networks. Both rules are measured
+in turn on every image, so that other load on the machine slows both equally.
 """
 
 import argparse
@@ -45,21 +45,21 @@ _HEAD = """\
 
 Made by `make evaluate-shapes`. The smallest face is by default 5 % of the longer side, or 10 % of
 the shorter side where that is less, which is the case in images more than twice as long as wide.
-Images more than four times as long as wide are searched in up to {tiles} overlapping tiles by the
-networks, whose input is a square. "Before" is 5 % of the longer side in every image, without tiles.
+The input of networks is a square, so they search images more than four times as long as wide in up
+to {tiles} overlapping tiles. "Before" is 5 % of the longer side in every image, without tiles.
 
-The validation photographs as they are, and in rows and columns of them with a shorter side of
-{side} pixels. Counted are bare faces of at least {pixels} pixels and {share:.0f} % of the shorter
-side, at IoU {iou}. A false box is one without a face. Milliseconds are those of reading a JPEG and
-finding the faces, one thread.
+The images are the validation photographs as they are, and rows and columns of them with a shorter
+side of {side} pixels. Counted are bare faces of at least {pixels} pixels and {share:.0f} % of the
+shorter side, at IoU {iou}. A false box is a box without a face. Milliseconds are those of reading a
+JPEG and finding the faces, one thread.
 """
 _TURNED = """\
 ## Images that lie on their side
 
-`rotate=auto` on the {photographs} photographs of `natural` and `groups` with a face, each turned in
-three ways: those in which the detector finds a face upright. How often the turn is undone, how
-often another turn has more evidence, and how often something is found in the image as it lies, so
-that nothing is turned.
+The {photographs} photographs of `natural` and `groups` with a face, turned by 90, 180 and 270
+degrees and analysed with `rotate=auto`. Photographs in which the detector finds no face upright are
+left out. "Undone": the image is turned upright. "Another turn": another turn has a larger sum of
+detection scores. "Not turned": something is found in the image as it lies, or nothing in any turn.
 """
 
 
@@ -79,7 +79,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Result:
-    """What one rule made of one example."""
+    """The result of one rule for one example."""
 
     tally: Tally
     milliseconds: float
@@ -91,9 +91,9 @@ def as_example(photograph: Photograph) -> Example:
 
 
 def rows_of(photographs: Sequence[Photograph], aspect: int, *, is_wide: bool) -> Iterator[Example]:
-    """Images of SIDE pixels by `aspect` times as many, of photographs in their order. Photographs
-    are shrunk or enlarged to SIDE; the last one is cut, and a face that is cut need not be found.
-    """
+    """Images with a shorter side of SIDE pixels and a longer side of `aspect` times that, made of
+    photographs in their order. Each photograph is resized to SIDE. The last one of an image is cut;
+    a face that is cut does not have to be found."""
     parts: list[NDArray[np.uint8]] = []
     faces: list[MarkedFace] = []
     length = 0
@@ -139,14 +139,14 @@ def _without_tiles() -> Iterator[None]:
 
 
 def served(detector: Detector, data: bytes) -> list[Detection]:
-    """What a request gets that names no smallest face."""
+    """The faces for a request without `min_face_px`."""
     file = ImageFile(data, max_pixels=MAX_PIXELS)
     smallest = default_min_face_px(detector.min_face_share, file.width, file.height)
     return _found(detector, file, smallest)
 
 
 def former(detector: Detector, data: bytes) -> list[Detection]:
-    """What a request got before."""
+    """The faces for such a request by the former rule."""
     file = ImageFile(data, max_pixels=MAX_PIXELS)
     with _without_tiles():
         return _found(detector, file, FORMER_SHARE * file.longer_side)
@@ -177,7 +177,7 @@ def measured(
 
 
 def wide_and_tall(detectors: dict[str, Detector], photographs: Sequence[Photograph]) -> str:
-    """A row for each shape, detector and rule."""
+    """A table with a row per shape, detector and rule."""
     shapes = {
         "as they are": [as_example(each) for each in photographs],
         "5:1": list(rows_of(photographs, 5, is_wide=True)),
@@ -205,7 +205,7 @@ def wide_and_tall(detectors: dict[str, Detector], photographs: Sequence[Photogra
 
 
 def turns(names: Sequence[str], photographs: Sequence[Photograph], models_dir: Path) -> str:
-    """A row a detector."""
+    """A table with a row per detector."""
     engine = served_engine(models_dir)
     auto = Wanted(rotate="auto")
     rows = []

@@ -1,11 +1,12 @@
-"""What the valence and arousal of faces are worth: ratings of images, and labelled faces.
+"""Compares the valence and arousal of faces with ratings of images and with labels of faces.
 
     python -m evaluation.valence --data ../shared/data
     python -m evaluation.valence --write        # docs/valence.md
 
-OASIS has images with valence and arousal from 1 to 7, the means over about 100 raters each. They
-say what a viewer feels, not what a face shows. The image's value is the mean over its faces,
-weighted by the area of their boxes. ExpW's validation faces have labels that two readers agree on.
+OASIS has images with ratings of valence and arousal from 1 to 7, the means over about 100 people.
+They say what a viewer feels, not what a face shows. The value of an image is the mean over its
+faces, weighted by the areas of their boxes. ExpW's validation faces are used if two readers agree
+on their label.
 """
 
 import argparse
@@ -36,12 +37,12 @@ _HEAD = """\
 
 Made by `make evaluate-valence`; do not edit. `valence` (unpleasant to pleasant) and `arousal` (calm
 to excited) of a face are from −1 to 1: the mean of the coordinates below, weighted by the
-probabilities of the emotions. They follow from the stored distribution, so they are known of
-images from before this version too. In `GET /v1/summary` they are means over faces. A model with an
-emotion that is not in the table has none (null).
+probabilities of the emotions. They are computed from the stored distribution, so images that were
+stored before this version have them too. In `GET /v1/summary` they are means over faces. Faces of a
+model with an emotion that is not in the table have none (null).
 
-The `valence` of a group's [mood](mood.md) is another thing: the shares of the mood's distribution
-that are positive, neutral and negative.
+The `valence` of a group's [mood](mood.md) is different: the shares of the mood's distribution that
+are positive, neutral and negative.
 
 {coordinates}
 
@@ -62,15 +63,16 @@ its faces, weighted by their areas. Intervals are 95 %, bootstrap over images: o
 shows no relation.
 """
 _SIGNS = """\
-By the most probable emotion of the image's faces together: how often valence and the rating, minus
-its middle of {middle:.0f}, have the same sign. Neutral faces have a valence near 0, whose sign says
-little.
+The rows are images by the most probable emotion of their faces together. "Same sign" is the share
+of images in which valence and the rating minus {middle:.0f}, the middle of its scale, have the
+same sign. Neutral faces have a valence near 0, whose sign says little.
 """
 _EXPW = """\
 ## Labelled faces
 
 Of {faces} faces of ExpW's validation split, {found} are found. The labels were made by two readers
-that agree; both are vision-language models, not people.
+that agree; both are vision-language models, not people. The last two columns are the coordinates of
+the label.
 """
 
 
@@ -144,20 +146,21 @@ def correlation(
     """Pearson's r of two variables (n,) and its 95 % interval, bootstrap over cases."""
     generator = np.random.default_rng(0)
     draws = generator.integers(0, len(first), (DRAWS, len(first)))
-    with np.errstate(invalid="ignore", divide="ignore"):  # a draw of one value has none
+    # A draw of equal values has no correlation.
+    with np.errstate(invalid="ignore", divide="ignore"):
         values = [np.corrcoef(first[draw], second[draw])[0, 1] for draw in draws]
         low, high = np.nanpercentile(values, [2.5, 97.5])
         return float(np.corrcoef(first, second)[0, 1]), float(low), float(high)
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The ranks (n,) of values, equal ones sharing theirs: for Spearman's correlation."""
+    """The ranks (n,) of values, for Spearman's correlation. Equal values have the same rank."""
     _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts + 1) / 2)[index], dtype=np.float64)
 
 
 def correlations(rated: Sequence[Rated]) -> str:
-    """A row for all images and for those of persons, and for valence and arousal."""
+    """A table with rows for all images and for those of persons, for valence and for arousal."""
     rows = []
     for name, chosen in (
         ("all with a face", list(rated)),
@@ -174,7 +177,7 @@ def correlations(rated: Sequence[Rated]) -> str:
 
 
 def signs(rated: Sequence[Rated]) -> str:
-    """A row an emotion: means, and how often valence and rating have the same sign."""
+    """A table with a row per emotion: means, and how often valence and rating agree in sign."""
     rows = []
     for emotion in COORDINATES:
         chosen = [each for each in rated if each.dominant == emotion]
@@ -194,19 +197,16 @@ def signs(rated: Sequence[Rated]) -> str:
 
 
 def means_by_label(labelled: dict[str, list[Face]]) -> str:
-    """A row a label: mean valence and arousal of its faces beside the label's coordinates."""
+    """A table with a row per label: the means of its faces, and the coordinates of the label."""
     rows = []
     for label, coordinates in COORDINATES.items():
-        affects = [affect for face in labelled.get(label, []) if (affect := _known(face))]
+        faces = labelled.get(label, [])
+        affects = [affect for face in faces if (affect := affect_of(face.probabilities))]
         if affects:
             valence, arousal = np.mean(affects, axis=0)
             rows.append([label, str(len(affects)), *map(_signed, (valence, arousal, *coordinates))])
-    head = ["label", "faces", "valence", "arousal", "its own valence", "its own arousal"]
-    return table(head, rows)
-
-
-def _known(face: Face) -> tuple[float, float] | None:
-    return affect_of(face.probabilities)
+    head = ["label", "faces", "mean valence", "mean arousal"]
+    return table([*head, "valence of the label", "arousal of the label"], rows)
 
 
 def _signed(value: float) -> str:
@@ -214,7 +214,7 @@ def _signed(value: float) -> str:
 
 
 def report(rated: Sequence[Rated], images: int, labelled: dict[str, list[Face]], faces: int) -> str:
-    """docs/valence.md."""
+    """The text of docs/valence.md."""
     coordinates = [[name, *map(_signed, its)] for name, its in COORDINATES.items()]
     found = sum(map(len, labelled.values()))
     return "\n".join(

@@ -103,8 +103,8 @@ def hold(
         left_out: list[CheckFunction] = [negative_data_rejection] if lost else []
         names = case.body if isinstance(case.body, dict) else ()
         if not all(name and name.isprintable() for name in names):
-            # A member of JSON may have any name. The name of a part of a form is in a header, where
-            # control characters end a line or a word.
+            # JSON allows any name. The name of a form part is in a header, where control characters
+            # are not allowed.
             left_out.append(positive_data_acceptance)
         case.validate_response(response, headers=headers, excluded_checks=left_out)
 

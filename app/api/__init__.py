@@ -40,7 +40,7 @@ def init_api(app: Flask, settings: Settings) -> None:
     init_problems(app)
     init_metrics(app)
     init_log(app)
-    init_headers(app, settings)  # first, since the others use the address that a proxy forwards
+    init_headers(app, settings)  # before access and rates: they use forwarded addresses
     init_access(app, settings)
     init_rates(app, settings)
     init_streams(app)

@@ -123,9 +123,9 @@ class AnalyseArguments(Arguments):
         load_default=NONE,
         validate=validate.OneOf(ROTATE),
         metadata={
-            "description": "`auto` turns an image without any face by 90, 180 and 270 degrees and "
-            "keeps the turn with the largest sum of detection scores. `view=full` says in "
-            "`rotation` which one. Boxes are in pixels of the image as it was sent"
+            "description": "`auto` turns an image in which no face is found by 90, 180 and 270 "
+            "degrees and uses the turn with the largest sum of detection scores. `rotation` of "
+            "`view=full` is that turn. Boxes are in pixels of the image before the turn"
         },
     )
     file_name = fields.String(

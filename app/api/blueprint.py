@@ -80,7 +80,7 @@ class Api(flask_smorest.Api):
         """None: problems.py has the one handler for every error."""
 
     def _openapi_json(self) -> Response:
-        # A proxy may say by a header below which path this request came.
+        # For each request, because a proxy may name the path of the service in a header.
         servers = [{"url": request.script_root or "/"}]
         return jsonify(self.spec.to_dict() | {"servers": servers})
 

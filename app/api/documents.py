@@ -75,7 +75,7 @@ def face_document(number: int, face: Face, threshold: float, *, full: bool) -> d
 
 
 def affect_document(affect: Affect | None) -> dict[str, float | None]:
-    """Valence and arousal; null where they are not known."""
+    """Valence and arousal, or null for both without `affect`."""
     return {"valence": None, "arousal": None} if affect is None else affect._asdict()
 
 
@@ -139,7 +139,7 @@ def span_document(span: Span, mood: OverallMood | None = None) -> dict[str, Any]
 
 
 def _rounded(affect: Affect | None) -> Affect | None:
-    # 0.0 is added so that none is -0.0.
+    # Adding 0.0 turns -0.0 into 0.0.
     return affect and Affect(*(round(value, 4) + 0.0 for value in affect))
 
 

@@ -90,9 +90,9 @@ class Summary(MethodView):
         there are at most 10,000 spans: what asks for more is answered by 422, and `since` and
         `until` help.
 
-        `valence` and `arousal` are the means over the faces of the span, see `GET /v1/faces`; null
-        without any face that has them. The `valence` of a `mood` is another thing: how much of
-        the mood's distribution is positive, neutral and negative.
+        `valence` and `arousal` are the means over the faces of the span that have them; null if
+        there are none. The `valence` of a `mood` is different: it says how much of the mood's
+        distribution is positive, neutral and negative.
 
         `mood` adds to each span the mean of the moods of its images that have one, each of which
         counts alike; with a filter on faces, images are whole all the same. It looks at no more
@@ -117,7 +117,7 @@ def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
         for found in queries.all_faces(filters):
             yield _csv_line(_csv_row(found, emotions))
             written += 1
-    except Exception as error:  # whose own text may quote values of the query
+    except Exception as error:  # the message of a driver's error may quote values of the query
         reason = error if isinstance(error, EmotionError) else type(error).__name__
         log.error("the CSV export broke off after %d faces: %s", written, reason)
         raise

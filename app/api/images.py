@@ -49,13 +49,14 @@ PICTURE_TYPES = ("image/png", "image/jpeg")
 BODIES = {
     "multipart/form-data": {"schema": MultipartBody},
     "application/json": {"schema": {"oneOf": [JsonBody, UrlBody]}},
-    # Stands for image/…, too: generators of clients warn of a type with an asterisk.
+    # Also stands for image/*: generators of clients warn about types with an asterisk.
     "application/octet-stream": binary("application/octet-stream"),
 }
 ANSWERS = {
     "application/json": {"schema": {"oneOf": [ImageSchema, BatchSchema]}},
     **{media_type: binary(media_type) for media_type in PICTURE_TYPES},
 }
+# The answer has a type image/…; generators of clients need one without an asterisk as well.
 KEPT = {media_type: binary(media_type) for media_type in ("application/octet-stream", "image/*")}
 
 
@@ -81,10 +82,12 @@ class Images(MethodView):
         `image/…` or `application/octet-stream`, or JSON with base64 or, where the operator allows
         hosts, with a `url` that the picture is fetched from. JPEG, PNG, WebP, BMP, TIFF, GIF (first
         frame), HEIC/HEIF and AVIF are read.
-        Options are query parameters, or fields of the form or the JSON, which
-        win. An option that is given twice in one of them is refused. A part that is empty and has
-        no file name is ignored. One picture is answered by its image object, several by
-        `{"images": […], "errors": […]}`, where a picture that fails does not harm the others.
+
+        Options are query parameters, or fields of the form or the JSON; if both give an option, the
+        field counts. An option that the query, the form or the JSON gives twice is refused. A file
+        part that is empty and has no file name is ignored. One image is answered by its image
+        object, several by `{"images": […], "errors": […]}`, where an image that fails does not
+        harm the others.
         `Accept: image/png` or `image/jpeg` returns the annotated picture instead. With
         `Idempotency-Key` a request can be sent again without keeping anything twice; a `url` is
         then not fetched again.

@@ -28,7 +28,7 @@ class DecimalNumber(fields.Float):
 
 
 class WholeNumber(fields.Integer):
-    """A JSON number such as 3.0 is whole, 3.5 is refused and never cut to 3."""
+    """Accepts JSON numbers such as 3.0. Refuses 3.5 instead of cutting it to 3."""
 
     default_error_messages = {
         "invalid": "must be a whole number such as 10",
@@ -46,6 +46,6 @@ class WholeNumber(fields.Integer):
 
 
 class IdConverter(IntegerConverter):
-    """Of ASCII digits: Werkzeug's own also takes those of other scripts."""
+    """Accepts ASCII digits only. Werkzeug's converter also accepts digits of other scripts."""
 
     regex = r"[0-9]+"

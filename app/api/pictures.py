@@ -61,8 +61,8 @@ class InMemoryRequest(Request):
 class OptionsParser(FlaskParser):
     """Adds the location `options`: the query, and the fields of a form or JSON body, which win.
 
-    An argument that the query or the form gives twice is refused, for one of its values would be
-    lost in silence. Unknown arguments are left to the schemas, which refuse them.
+    An argument that the query or the form gives twice is refused: otherwise one of its values would
+    be ignored silently. Unknown arguments are left to the schemas, which refuse them.
     """
 
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": None}
@@ -81,7 +81,7 @@ class OptionsParser(FlaskParser):
             fields = {k: v for k, v in read_json(req).items() if k not in ("image", "url")}
         else:
             form = req.form if req.mimetype == FORM else MultiDict[str, str]()
-            fields = _single_values(form, but="image")
+            fields = _single_values(form, leave_out="image")
         return _single_values(_query(req)) | fields
 
 
@@ -94,14 +94,15 @@ def _query(request: Request) -> MultiDict[str, str]:
     return request.args
 
 
-def _single_values(values: MultiDict[str, str], *, but: str | None = None) -> dict[str, Any]:
-    """The value of each name except `but`. Raises ValidationError for names with several."""
-    wanted = {name: texts for name, texts in values.lists() if name != but}
-    if repeated := {name: len(texts) for name, texts in wanted.items() if len(texts) > 1}:
+def _single_values(values: MultiDict[str, str], *, leave_out: str | None = None) -> dict[str, str]:
+    """The value of each name except `leave_out`. Raises ValidationError for a name with several
+    values."""
+    found = {name: texts for name, texts in values.lists() if name != leave_out}
+    if repeated := {name: len(texts) for name, texts in found.items() if len(texts) > 1}:
         raise ValidationError(
             {name: [f"is given {count} times: give it once"] for name, count in repeated.items()}
         )
-    return {name: text for name, (text,) in wanted.items()}
+    return {name: text for name, (text,) in found.items()}
 
 
 def read_pictures(
@@ -209,7 +210,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValidationError for a name that comes twice."""
+    """The object with these members. Raises ValidationError for a name that comes twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         counts = Counter(name for name, _ in pairs)
@@ -244,7 +245,7 @@ def _from_form(request: Request, file_name: str | None) -> list[Picture]:
     for part in parts:
         name = name_of_part(part)
         data = cast(io.BytesIO, part.stream).getvalue()  # does not copy
-        if data or name:  # a browser sends an empty part where no file was chosen
+        if data or name:  # browsers send an empty part if no file was chosen
             pictures.append(Picture(data, stored_name(name or file_name)))
         part.close()
     if not pictures:

@@ -1,8 +1,8 @@
-"""EMOTION_ROOT_PATH: the service as a part of a larger site, below a path of it.
+"""EMOTION_ROOT_PATH: serves the service below a path of a larger site.
 
-A proxy may pass paths on as they are or remove the root path. Both are understood: a path that
-begins with the root path loses it, any other path is taken as it is. Links begin with the root
-path in both cases, unless a proxy that is believed names another one by X-Forwarded-Prefix.
+A proxy in front may keep or remove the root path. Both work: the root path is removed from paths
+that begin with it, and other paths are not changed. Links begin with the root path in both cases,
+unless a trusted proxy names another path in X-Forwarded-Prefix.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def init_root_path(app: Flask, text: str) -> None:
-    """After all routes and init_forwarded. Raises SettingError."""
+    """Call it after init_forwarded and after all routes are registered. Raises SettingError."""
     try:
         root = parse_prefix(text)
     except ValueError as error:
@@ -49,11 +49,11 @@ class RootPath:
         path = environ.get("PATH_INFO", "")
         if path == self._root or path.startswith(f"{self._root}/"):
             environ["PATH_INFO"] = path[len(self._root) :]
-        environ["SCRIPT_NAME"] = self._root  # ProxyFix comes later and may replace it
+        environ["SCRIPT_NAME"] = self._root  # ProxyFix runs later and may replace it
         return self._application(environ, start_response)
 
 
 def link_base() -> str:
-    """What the addresses of a page's files begin with: the root path and a slash, or nothing, which
-    makes them relative to the page, where no root path is known."""
+    """The beginning of the links in a page: the root path with a slash. Empty if no root path is
+    known, so that links are relative to the page."""
     return f"{request.script_root}/" if request.script_root else ""

@@ -11,21 +11,23 @@ from app.fetch import MAX_URL
 
 BASE64 = {"format": "byte", "description": "base64 of a picture file, or a data URI with it"}
 FULL_ONLY = {"description": "`view=full` only"}
-TITLE = {"description": "name for people, in a few words"}
-DESCRIPTION = {"description": "a sentence or two for people who choose"}
-# Of a face in the documented form: every key beside those of the schema is an emotion.
+TITLE = {"description": "short name to show to people"}
+DESCRIPTION = {"description": "one or two sentences that help people to choose"}
+# The other keys of a face in the documented form: each is an emotion with its probability.
 EMOTION = {"type": "number", "minimum": 0, "maximum": 1}
-
-
 VALENCE = {
     "minimum": -1,
     "maximum": 1,
-    "description": "how pleasant the expression is: the expectation of published coordinates of "
-    "the emotions (Russell and Mehrabian 1977) over the distribution; null where the model knows "
-    "an emotion without coordinates",
+    "description": "how pleasant the expression is: the mean of published coordinates of the "
+    "emotions (Russell and Mehrabian 1977), weighted by their probabilities; null if the model "
+    "knows an emotion without coordinates",
 }
 AROUSAL = {**VALENCE, "description": "how excited the expression is; otherwise as `valence`"}
-MEAN = {"minimum": -1, "maximum": 1, "description": "mean over the faces; null without any"}
+MEAN = {
+    "minimum": -1,
+    "maximum": 1,
+    "description": "mean over the faces that have it; null if there are none",
+}
 
 
 def either(usual: str | dict[str, str], full: str) -> dict[str, Any]:
@@ -35,8 +37,8 @@ def either(usual: str | dict[str, str], full: str) -> dict[str, Any]:
 
 
 def binary(media_type: str) -> dict[str, Any]:
-    """What the OpenAPI document says of a body of bytes. OpenAPI 3.1 has `contentMediaType`; most
-    generators of clients know `format` of 3.0."""
+    """The OpenAPI schema of a body of bytes. `contentMediaType` is that of OpenAPI 3.1; most
+    generators of clients only know `format` of 3.0."""
     return {"schema": {"type": "string", "format": "binary", "contentMediaType": media_type}}
 
 
@@ -231,9 +233,8 @@ class ImageSchema(Schema):
     rotation = fields.Integer(
         validate=validate.OneOf([0, 90, 180, 270]),
         metadata={
-            "description": "`view=full` only: by how many degrees clockwise the image was turned "
-            "to find its faces, which `rotate=auto` may do. Boxes are in pixels of the image that "
-            "was not turned"
+            "description": "`view=full` only: degrees clockwise by which `rotate=auto` turned the "
+            "image to find its faces. Boxes are in pixels of the image before the turn"
         },
     )
     timings_ms = fields.Dict(

@@ -84,7 +84,7 @@ def _tidy_up(*steps: Callable[[], object]) -> None:
     try:
         for step in steps:
             step()
-    except Exception as error:  # whose own text may quote values of the query
+    except Exception as error:  # the message of a driver's error may quote values of the query
         log.warning(
             "maintenance of the database failed and is tried again later: %s",
             error if isinstance(error, EmotionError) else type(error).__name__,

@@ -1,7 +1,7 @@
 """Valence and arousal of faces, from the probabilities of their emotions.
 
-Not to be confused with the `valence` of a group's mood, which sums a distribution by three groups
-of emotions: see app.vision.mood.
+The `valence` of a group's mood is different: the sums of the positive, neutral and negative
+emotions. See app.vision.mood.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,9 @@ class Affect(NamedTuple):
 
 # Mean ratings of pleasure and arousal of the terms happy, surprised, sad, angry, disgust, fearful
 # and contempt: J. A. Russell and A. Mehrabian (1977), "Evidence for a three-factor theory of
-# emotions", Journal of Research in Personality 11, 273-294, table 4. They rated no "neutral". It is
-# the origin of the circumplex here (Russell 1980, "A circumplex model of affect", Journal of
-# Personality and Social Psychology 39, 1161-1178).
+# emotions", Journal of Research in Personality 11, 273-294, table 4. They did not rate "neutral",
+# which is the origin here, as in the circumplex of Russell (1980), "A circumplex model of affect",
+# Journal of Personality and Social Psychology 39, 1161-1178.
 COORDINATES = {
     "neutral": Affect(0.0, 0.0),
     "happiness": Affect(0.81, 0.51),
@@ -33,22 +33,22 @@ COORDINATES = {
 
 
 def affect_of(probabilities: Mapping[str, float]) -> Affect | None:
-    """The expectation of COORDINATES over a distribution. None where it has an emotion without
-    coordinates."""
+    """The mean of COORDINATES, weighted by the probabilities of the emotions. None if one of the
+    emotions has no coordinates."""
     return mean_affect([probabilities])
 
 
 def mean_affect(sums: Iterable[Mapping[str, float]]) -> Affect | None:
-    """The mean of `affect_of` over many faces, from the sums of their probabilities for each model.
+    """The mean of `affect_of` over many faces, given the sums of their probabilities by model.
 
-    Faces of a model that has an emotion without coordinates are left out. None without any others.
+    Faces of a model that has an emotion without coordinates are left out. None if no face is left.
     """
-    known = [its for its in sums if its.keys() <= COORDINATES.keys()]
-    faces = sum(value for its in known for value in its.values())  # those of a face sum to 1
-    if faces < 0.5:  # none: what was added and subtracted may miss by the last digit
+    known = [model for model in sums if model.keys() <= COORDINATES.keys()]
+    faces = sum(value for model in known for value in model.values())  # each face sums to 1
+    if faces < 0.5:  # no face: the sums may differ from 0 by rounding errors
         return None
     valence, arousal = (
-        sum(value * COORDINATES[emotion][axis] for its in known for emotion, value in its.items())
+        sum(value * COORDINATES[name][axis] for model in known for name, value in model.items())
         / faces
         for axis in (0, 1)
     )

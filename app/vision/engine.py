@@ -87,7 +87,7 @@ class Engine:
         """The whole answer for one picture file; nothing is stored.
 
         Images that have more than `max_pixels` together are analysed one after the other. Raises
-        the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
+        TookTooLong and the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
         """
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
@@ -152,7 +152,7 @@ class Engine:
 
     def _load_detector(self, name: str) -> Detector:
         made, models_dir = DETECTORS[name], self._folders.models_dir
-        if made is SingleShotDetector:  # the pipeline of that name has the same network
+        if made is SingleShotDetector:  # shares the network of the pipeline
             SingleShotDetector.folder(models_dir)
             return SingleShotDetector(self.single_shot(name))
         return made.load(models_dir, threads=self._onnx_threads)

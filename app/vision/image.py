@@ -25,7 +25,7 @@ __all__ = [
     "shrink",
 ]
 
-MAX_PADDED = 16  # times as many pixels as the image has in a crop that is padded at full size
+MAX_PADDED = 16  # pixels of a crop that is padded at full size, for each pixel in the image
 _PNG_SIZE = slice(16, 24)  # width and height, big-endian, in the first chunk of every PNG
 
 
@@ -168,8 +168,8 @@ def crop_face(
 def _padded_small(
     inside: NDArray[np.uint8], margins: tuple[int, int, int, int], *, size: int, side: int
 ) -> NDArray[np.uint8]:
-    """The same crop to within a pixel, shrunk before it is padded: for a strip of a few pixels in
-    width, the padded square would need very much memory."""
+    """Shrink the part inside the image, then pad it. The crop is the same to within a pixel. For a
+    strip that is a few pixels wide, a padded square of full size would need too much memory."""
     height, width = (max(1, round(length * size / side)) for length in inside.shape)
     small = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)
     top, left = (min(round(margins[index] * size / side), size - 1) for index in (0, 2))

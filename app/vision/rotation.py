@@ -1,4 +1,4 @@
-"""Turns images that lie on their side, and boxes back into the pixels of the original."""
+"""Turns images that lie on their side, and turns boxes back into the pixels of the original."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[Item]):
-    """A face with its detection in pixels of the original, its box in the turned image, and what
-    else is known of it."""
+    """A face: its detection in pixels of the original, its box in the turned image, and `item`,
+    anything else that was found about it."""
 
     detection: Detection
     turned_box: Box
@@ -54,8 +54,8 @@ def _turned(pixels: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
 
 
 def turned_back(box: Box, rotation: int, size_wh: tuple[int, int]) -> Box:
-    """`box` of the image that was turned by `rotation`, in pixels of the original, which has the
-    size `size_wh`."""
+    """Convert a box of an image that was turned by `rotation` into pixels of the original, which
+    has the size `size_wh`."""
     width, height = size_wh
     x1, y1, x2, y2 = box.xyxy
     if rotation == 90:
@@ -70,7 +70,7 @@ def turned_back(box: Box, rotation: int, size_wh: tuple[int, int]) -> Box:
 def search_turned(
     raster: Raster, rotation: int, find: Callable[[Raster], list[tuple[Detection, Item]]]
 ) -> list[Found[Item]]:
-    """What `find` finds in the turned image."""
+    """Turn the image by `rotation` and return the faces that `find` finds in it."""
     return [
         Found(
             Detection(turned_back(each.box, rotation, raster.size_wh), each.score), each.box, item

@@ -93,7 +93,7 @@ class SingleShotNet:
         )
 
     def _find(self, raster: Raster, min_face_px: float, deadline: Deadline) -> list[Found]:
-        """What one square shows."""
+        """The faces of an image or a tile, which is searched as one square."""
         width, height = raster.size_wh
         size = self.size_for(max(width, height), min_face_px)
         square, factor = self.preprocess(raster.bgr, size)

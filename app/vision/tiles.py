@@ -1,8 +1,8 @@
 """Cuts long images into tiles for networks that take a square.
 
-A network sees the whole image shrunk into its square. In an image that is many times as long as
-wide, faces would become too small to be found. Tiles overlap by the shorter side, so that every
-face lies whole in one of them.
+A network gets the whole image, shrunk to its square. In an image that is many times as long as
+wide, faces would become too small to be found. Tiles overlap by the shorter side, so that each face
+is completely in at least one of them.
 """
 
 import math
@@ -17,16 +17,16 @@ from app.vision.image import Raster
 from app.vision.types import Box, Detection
 
 MAX_ASPECT = 4  # longer over shorter side of an image that is searched as a whole
-MOST_TILES = 12  # bounds the cost of an image; tiles of longer images are longer
-EDGE = 0.02  # of the shorter side: a box that comes so near to a cut may be a part of a face
+MOST_TILES = 12  # limits the cost; an image that would need more tiles gets longer tiles
+EDGE = 0.02  # of the shorter side: a box this close to a cut may be only a part of a face
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of an image that spans its shorter side. `start` and `end` are in pixels of the
-    original along the longer side, of `length` in total."""
+    """A part of an image: its whole shorter side, and its longer side from `start` to `end`. These
+    are in pixels of the original, whose longer side is `length`."""
 
     raster: Raster
     start: float
@@ -35,13 +35,12 @@ class Tile:
     is_wide: bool
 
     def in_image(self, box: Box) -> Box:
-        """`box` of this tile in pixels of the whole image."""
+        """Convert a box of this tile into pixels of the whole image."""
         dx, dy = (self.start, 0.0) if self.is_wide else (0.0, self.start)
         return Box(box.x1 + dx, box.y1 + dy, box.x2 + dx, box.y2 + dy)
 
     def is_cut(self, box: Box) -> bool:
-        """Whether `box`, in pixels of the whole image, reaches a side at which this tile was cut
-        out."""
+        """Whether `box`, in pixels of the whole image, reaches an edge where this tile was cut."""
         low, high = (box.x1, box.x2) if self.is_wide else (box.y1, box.y2)
         margin = EDGE * min(self.raster.size_wh)
         return (self.start > 0 and low <= self.start + margin) or (
@@ -50,13 +49,13 @@ class Tile:
 
 
 def searched_side(width: int, height: int) -> int:
-    """The longer side of what a network searches at a time, in pixels of the original."""
+    """The longer side of the part that a network searches at once, in pixels of the original."""
     return min(max(width, height), MAX_ASPECT * min(width, height))
 
 
 def cut(raster: Raster, square: int) -> list[Tile]:
-    """The tiles of an image for a network that takes squares of up to `square` pixels; one tile for
-    an image that is no longer than MAX_ASPECT times as wide, or fits into the square."""
+    """The tiles of an image for a network that takes squares of up to `square` pixels. An image
+    that is at most MAX_ASPECT times as long as wide, or that fits into the square, is one tile."""
     height, width = raster.gray.shape
     is_wide = width >= height
     length, breadth = max(width, height), min(width, height)
@@ -93,8 +92,8 @@ def search(
     *,
     nms_iou: float,
 ) -> list[tuple[Detection, Item]]:
-    """What `find` finds in the tiles of an image, with boxes in pixels of the whole original. Of
-    boxes that overlap by more than `nms_iou`, the one with the highest score is returned."""
+    """The faces that `find` finds in the tiles of an image, with boxes in pixels of the original.
+    Of boxes that overlap by more than `nms_iou`, the one with the highest score is returned."""
     tiles = cut(raster, square)
     if len(tiles) == 1:
         return find(raster)

@@ -71,7 +71,7 @@ class Detection:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which faces are wanted: from `min_face_px` pixels of the original on, the longer side of the
-    box (None: from the detector's own share of the picture on); with a detection score of at least
+    box (None: see app.vision.detectors.default_min_face_px); with a detection score of at least
     `min_confidence`, where the detector gives any; and of those the `max_faces` largest.
 
     With `rotate` "auto" instead of "none", an image without such a face is turned: see
@@ -131,8 +131,8 @@ class Analysis:
     `faces` are ordered largest first and a client counts them from 1. `threshold` is the one its
     sender asked to look with. `id` is None until the store has committed it. `dropped` counts what
     was found and filtered out, by the name of the filter. `timings_ms` holds milliseconds by stage.
-    `rotation` is by how many degrees clockwise the image was turned to find the faces; boxes are
-    those of the image that was not turned.
+    `rotation` is by how many degrees clockwise the image was turned to find the faces; boxes are in
+    pixels of the image before the turn.
     """
 
     file_name: str

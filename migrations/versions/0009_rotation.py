@@ -1,4 +1,4 @@
-"""The turn that an image needed for its faces to be found. No image was turned before."""
+"""Store by how many degrees an image was turned to find its faces: 0 for all older images."""
 
 import sqlalchemy as sa
 from alembic import op

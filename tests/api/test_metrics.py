@@ -209,7 +209,15 @@ def test_several_workers_count_together_and_log_json(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "service.log").read_text().splitlines()]
     posts = [line for line in lines if line["message"] == "request" and line["method"] == "POST"]
     assert [line["faces"] for line in posts] == [1] * 6
-    assert posts[0].keys() >= {"time", "level", "request_id", "route", "status", "problem", "milliseconds"}
+    assert posts[0].keys() >= {
+        "time",
+        "level",
+        "request_id",
+        "route",
+        "status",
+        "problem",
+        "milliseconds",
+    }
     assert "secret" not in (tmp_path / "service.log").read_text()
 
 

@@ -107,7 +107,7 @@ def test_a_missing_network_is_said_with_what_to_do(engine, models_dir):
 
 
 def test_a_broken_network_is_loaded_again_once_it_is_repaired(engine, models_dir, monkeypatch):
-    monkeypatch.setattr(folders, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     weights = models_dir / "single_shot" / "model.onnx"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])

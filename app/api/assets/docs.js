@@ -1,5 +1,5 @@
 SwaggerUIBundle({
-  // Below the path of a larger site the document is beside this page, too.
+  // The address is relative, so that it is also right below a path of a larger site.
   url: new URL("../openapi.json", document.currentScript.src).href,
   dom_id: "#swagger-ui",
   deepLinking: true,

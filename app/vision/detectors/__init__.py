@@ -11,12 +11,12 @@ from app.vision.detectors.yunet import YuNetDetector
 from app.vision.image import Raster
 from app.vision.types import Detection
 
-MAX_ASPECT = 50  # longer over shorter side, from which on smaller faces are not looked for
+MAX_ASPECT = 50  # longer over shorter side; see `default_min_face_px`
 
 
 class Detector(Protocol):
-    """`title` and `description` are for people who choose. `min_face_share` sets the smallest face
-    that it looks for by default, as `default_min_face_px` says. `max_pixels` is the largest image
+    """`title` and `description` help people to choose. `min_face_share` sets the smallest face
+    that it looks for by default: see `default_min_face_px`. `max_pixels` is the largest image
     that it can search in the time of a request. Detectors put their boxes around different parts of
     a head: `box_scale` is the side of the square that a classifier's `crop_scale` refers to,
     divided by the longer side of this detector's boxes."""
@@ -31,7 +31,7 @@ class Detector(Protocol):
 
     @classmethod
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
-        """Load one that is ready. `threads` are those of ONNX Runtime, where it uses that.
+        """Load a detector that is ready. `threads` is for detectors that use ONNX Runtime.
 
         Raises ModelUnavailable where its weights are not in `models_dir` or cannot be used.
         """
@@ -55,7 +55,7 @@ def default_min_face_px(share: float, width: int, height: int) -> float:
 
     It is `share` of the longer side, or twice that share of the shorter side where that is less: in
     wide and tall images, faces are small compared with the longer side. The shorter side counts as
-    at least a MAX_ASPECT-th of the longer one, which bounds the time that a long strip takes.
+    at least 1/MAX_ASPECT of the longer side, which limits the time for a long strip.
     """
     longer, shorter = max(width, height), min(width, height)
     return share * min(longer, 2 * max(shorter, longer / MAX_ASPECT))

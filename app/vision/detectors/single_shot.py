@@ -27,7 +27,7 @@ class SingleShotDetector:
 
     @classmethod
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
-        """Load a network of its own: the engine shares the pipeline's instead.
+        """Load the detector with its own network. The engine uses the network of the pipeline.
 
         Raises ModelUnavailable where the network is not there or cannot be used.
         """
@@ -35,7 +35,7 @@ class SingleShotDetector:
 
     @classmethod
     def folder(cls, models_dir: Path) -> Path:
-        """The folder of the network. Raises ModelUnavailable where there is none."""
+        """The folder of the network. Raises ModelUnavailable if there is none."""
         advice = f"copies the folder {cls.name} of this project's models"
         return detector_folder(models_dir, cls.name, advice)
 

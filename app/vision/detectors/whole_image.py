@@ -1,4 +1,4 @@
-"""`detector=none`: the image is the crop of one face already."""
+"""`detector=none`, for images that are already the crop of one face."""
 
 import math
 from pathlib import Path
@@ -13,15 +13,15 @@ class WholeImageDetector:
     """Takes the whole image as one face, whatever it shows, and gives no score.
 
     `box_scale` makes the classifier's crop about as large as the image: the models of this project
-    have a `crop_scale` of 1.05 to 1.1. A crop with sides of different lengths is completed to a
-    square by repeating its edges.
+    have a `crop_scale` of 1.05 to 1.1. An image that is not square is padded to a square by
+    repeating its edges.
     """
 
     name = "none"
     title = "The whole image"
     description = (
-        "no detection: the image is the crop of one face already, which is classified whole; no "
-        "score"
+        "No detection, for images that are the crop of one face: the whole image is classified. "
+        "The face has no score."
     )
     needs_color = False
     min_face_share = 1.0

@@ -1,4 +1,4 @@
-"""Search an image for the wanted faces, the same way for every pipeline."""
+"""Searches an image for the wanted faces, in the same way for every pipeline."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,9 +17,12 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a pipeline found in one image: its upright size, the wanted faces, largest first, how
-    many others were found, by the option that dropped them, and by how many degrees clockwise the
-    image was turned to find them."""
+    """The result of a pipeline for one image.
+
+    `size_wh` is the size of the upright image. `faces` are the wanted faces, largest first.
+    `dropped` counts the other faces, by the option that dropped them. `rotation` is by how many
+    degrees clockwise the image was turned to find the faces.
+    """
 
     size_wh: tuple[int, int]
     faces: tuple[Face, ...]
@@ -44,7 +47,7 @@ class Search(Generic[Item]):
 
 
 def smallest_face(file: ImageFile, wanted: Wanted, share: float) -> float:
-    """The pixels of the smallest wanted face: by default those of a detector's share."""
+    """The smallest wanted face, in pixels. `share` is the detector's default."""
     if wanted.min_face_px is not None:
         return wanted.min_face_px
     return default_min_face_px(share, file.width, file.height)
@@ -59,9 +62,9 @@ def search(
 ) -> Search[Item]:
     """The wanted faces that `find` finds.
 
-    With `rotate=auto`, an image without any wanted face is turned by 90, 180 and 270 degrees. The
-    turn with the most evidence counts; of equal ones the first. Raises what `find` and `deadline`
-    raise.
+    With `rotate=auto`, an image without a wanted face is turned by 90, 180 and 270 degrees, and the
+    turn with the most evidence is used; if several have the same, the first. Raises TookTooLong and
+    what `find` raises.
     """
 
     def turn(rotation: int) -> Search[Item]:

@@ -91,7 +91,7 @@ class TwoStage:
 
     def _scale_for(self, side: int, min_face_px: float) -> float:
         """The pixels for one of the original's that the smallest wanted face needs, to be found
-        and to fill the classifier's crop. `side` is that of `searched_side`."""
+        and to fill the classifier's crop. `side` comes from `searched_side`."""
         card = self.classifier.card
         crop_px = min_face_px * self.detector.box_scale * card.crop_scale
         classifier_scale = card.input_size / crop_px if crop_px else 1.0
@@ -99,5 +99,5 @@ class TwoStage:
 
 
 def _alone(detections: list[Detection]) -> list[tuple[Detection, None]]:
-    """Detections of which nothing else is known."""
+    """Detections in the form of `search`, without anything else about each face."""
     return [(each, None) for each in detections]

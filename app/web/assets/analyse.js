@@ -7,7 +7,7 @@ import { applyToBox, applyToCard, box, card } from "./faces.js";
 import * as mood from "./mood.js";
 
 const $ = (id) => document.getElementById(id);
-// Browsers do not know the type of every file that the service reads.
+// Browsers give some files that the service reads no type.
 const IMAGE_NAME = /\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]s?|hif|avif)$/i;
 const isImage = ({ type, name }) => type.startsWith("image/") || (!type && IMAGE_NAME.test(name));
 
@@ -152,8 +152,8 @@ function show(what) {
 
 const count = (faces) => (faces === 1 ? "1 face" : `${faces || "no"} faces`);
 
-// Where the browser does not show the image in the size that the service sees, because it does not
-// know the format, for instance, the service's annotated image is shown.
+// The file itself, if the browser shows it in the size that the service has found. Otherwise, for
+// example for an unknown format, the annotated image of the service.
 async function visible(file, name, image, signal) {
   const url = URL.createObjectURL(file);
   const tried = element("img", { src: url });
@@ -163,7 +163,7 @@ async function visible(file, name, image, signal) {
       return { url, drawn: false };
     }
   } catch {
-    // It is no image to this browser.
+    // This browser cannot decode it.
   }
   URL.revokeObjectURL(url);
   try {
@@ -180,7 +180,7 @@ async function drawnBy(file, name, signal) {
   return URL.createObjectURL(await response.blob());
 }
 
-// The service draws the emotions that reach the threshold.
+// An annotated image shows the emotions that reach the threshold, so a new threshold needs a new one.
 async function drawAgain() {
   const before = shown;
   if (!before?.drawn || !before.url) return;

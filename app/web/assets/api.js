@@ -1,6 +1,6 @@
 // Everything that the page asks of the service goes through here.
 
-// The service may be below a path of a larger site, and this file is in its folder assets/.
+// The address of the service, which may be below a path of a larger site. This file is in assets/.
 const BASE = new URL("..", import.meta.url).href.replace(/\/$/, "");
 const KEY = "emotion-key"; // in sessionStorage: of this tab, gone with it
 const TRIES = 4;

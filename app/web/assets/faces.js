@@ -6,7 +6,7 @@ export const EMOTIONS = [
   "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
 ];
 
-// Where toFixed rounds up and the service, like Python, to the even digit. Other ties end evenly.
+// toFixed rounds a tie up; the service, like Python, rounds it to the even digit. They differ here only.
 const TIES = { 0.125: 0.12, 0.625: 0.62 };
 
 /** A probability rounded to two decimals as the service rounds it. */

@@ -46,8 +46,8 @@ class Filters(TypedDict, total=False):
 class Face:
     """`box_xyxy` is in pixels of the upright picture, `emotions` the probability of each emotion
     that the model knows, `face_id` counts from 1 within the picture. `detection_score` is the
-    probability that it is a face, None where the detector gives none. `valence` and `arousal` are
-    from -1 to 1: how pleasant and how excited the expression is, None for a model with emotions
+    probability that it is a face, None where the detector gives none. `valence` and `arousal` say
+    how pleasant and how excited the expression is, from -1 to 1; None for a model with emotions
     that have no published coordinates."""
 
     face_id: int
@@ -83,8 +83,8 @@ class Face:
 class Mood:
     """The mood of the group in one image: None, with nothing in the mappings, where no face is
     usable. `weights` are by `face_id`, `left_out` says of each other face why it does not count.
-    `valence` sums the distribution into "positive", "neutral" and "negative"; the `valence` of a
-    face is another thing."""
+    `valence` has the sums of the "positive", "neutral" and "negative" emotions; the `valence` of a
+    face is one number."""
 
     aggregator: str
     mood: str | None
@@ -113,7 +113,7 @@ class Mood:
 class Analysis:
     """One image and what was found in it. `id` is None where it was not stored, `group` is the mood
     of its group where that was asked for. `rotation` is by how many degrees clockwise the image was
-    turned to find the faces; boxes are those of the image that was not turned."""
+    turned to find the faces; boxes are in pixels of the image before the turn."""
 
     id: int | None
     file_name: str
