@@ -22,6 +22,8 @@ _SEPARATOR = re.compile(r"[/\\]")
 
 # One parameter of a Content-Disposition header, its value not unescaped.
 _PARAMETER = re.compile(r""";\s*([^\s=;"]+)\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^;"]*))""", re.DOTALL)
+# An extended value without a text: only a charset and a language. Werkzeug returns it unchanged.
+_EMPTY_EXTENDED = re.compile(r"([\w-]*'[\w-]*')?\s*", re.ASCII)
 # Older Windows clients send a path with single backslashes; other clients escape each backslash
 # with a second one. A backslash before a quote is always an escape: Windows allows no quotes in
 # names.
@@ -58,10 +60,12 @@ def name_of_part(part: FileStorage) -> str | None:
     header = part.headers.get("Content-Disposition", "")
     found = {match[1].lower(): match for match in _PARAMETER.finditer(header)}
     # filename*, with a charset or in pieces (RFC 2231), is preferred (RFC 6266). It has no escapes.
-    if extended := "".join(found[key][0] for key in found if key.startswith("filename*")):
-        return parse_options_header(f"form-data{extended}")[1].get("filename")
+    extended = [found[key] for key in found if key.startswith("filename*")]
+    if not _EMPTY_EXTENDED.fullmatch("".join(each[2] or each[3] or "" for each in extended)):
+        parameters = "".join(each[0] for each in extended)
+        return parse_options_header(f"form-data{parameters}")[1].get("filename")
     if "filename" not in found:
-        return part.filename
+        return None if extended else part.filename
     quoted, plain = found["filename"].group(2, 3)
     raw = plain.rstrip() if quoted is None else quoted
     last = _RAW_SEPARATOR.split(raw)[-1]

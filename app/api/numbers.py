@@ -24,7 +24,7 @@ class DecimalNumber(fields.Float):
                 value = parse_decimal(value)
             except ValueError as error:
                 raise self.make_error("invalid", input=value) from error
-        return super()._deserialize(value, *args, **kwargs)
+        return super()._deserialize(value, *args, **kwargs) + 0.0  # makes -0.0 a plain zero
 
 
 class WholeNumber(fields.Integer):

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
+from urllib.parse import unquote_to_bytes
 
 from flask import Request
 from marshmallow import ValidationError
@@ -68,7 +69,7 @@ class OptionsParser(FlaskParser):
     __location_map__ = FlaskParser.__location_map__ | {"options": "load_options"}
 
     def load_querystring(self, req: Request, schema: Any) -> dict[str, str]:
-        return _single_values(req.args)
+        return _single_values(_query(req))
 
     def load_json(self, req: Request, schema: Any) -> dict[str, Any]:
         check_content_encoding(req)
@@ -81,7 +82,16 @@ class OptionsParser(FlaskParser):
         else:
             form = req.form if req.mimetype == FORM else MultiDict[str, str]()
             fields = _single_values(form, leave_out="image")
-        return _single_values(req.args) | fields
+        return _single_values(_query(req)) | fields
+
+
+def _query(request: Request) -> MultiDict[str, str]:
+    """Raises MalformedInput for a query that is not UTF-8: Werkzeug would keep its escapes."""
+    try:
+        unquote_to_bytes(request.query_string).decode()
+    except UnicodeDecodeError as error:
+        raise MalformedInput("the query is not UTF-8: send its values as UTF-8") from error
+    return request.args
 
 
 def _single_values(values: MultiDict[str, str], *, leave_out: str | None = None) -> dict[str, str]:
@@ -138,12 +148,13 @@ def picture_from_json(request: Request, file_name: str | None) -> Picture:
     if not isinstance(text, str):
         raise MalformedInput("image must be a string of base64")
     header, comma, _ = text[:200].partition(",")
-    if text.startswith("data:") and not (comma and header.endswith(";base64")):
+    is_data_uri = text[:5].lower() == "data:"
+    if is_data_uri and not (comma and header.lower().endswith(";base64")):
         raise MalformedInput("a data URI must be data:<type>;base64,<data>")
     with _parsing(request):
         # Line breaks are part of the base64 of MIME; anything else foreign is an error.
         encoded = text.encode("ascii", "replace").translate(None, b" \t\r\n\f\v")
-        start = encoded.index(b",") + 1 if text.startswith("data:") else 0
+        start = encoded.index(b",") + 1 if is_data_uri else 0
         try:
             data = base64.b64decode(encoded[start:], validate=True)
         except (binascii.Error, ValueError) as error:

@@ -30,8 +30,9 @@ from PIL import (
 
 from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
 from app.vision.heif import read_primary_image
-from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end
+from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end, is_cut_before_end
 from app.vision.structure import FrugalFile, check_jpeg, check_tiff, check_webp, exif_orientation
+from app.vision.tiff_pages import full_resolution_first
 
 # Limit the memory for compressed texts of a PNG, which the service does not use.
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
@@ -56,8 +57,13 @@ READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
     "HEIF": pillow_heif.HeifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
+_CUT = "its scan ends before the image does"
+_PNG_BITS = 24  # offset of the bits of a channel
 _ISO_MEDIA = ("HEIF", "AVIF")
 _CHECKS = {"JPEG": check_jpeg, "TIFF": check_tiff, "WEBP": check_webp}
+
+# Those that are not supported.
+_SAMPLE_FORMATS = {2: "signed values", 3: "floating-point pixels"}
 
 # How to turn an image upright, by its EXIF orientation.
 _UPRIGHT = {
@@ -69,7 +75,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+# As an attribute, tiff:Orientation="6", or an element, <tiff:Orientation>6</tiff:Orientation>.
+_XMP_ORIENTATION = re.compile(
+    rb"""tiff:Orientation(?:\s{0,20}=\s{0,20}["']|\s{0,20}>)\s{0,20}([1-8])\s{0,20}["'<]"""
+)
 
 # What Pillow's readers raise for damaged or incomplete files (the errors have no common base).
 _DECODE_ERRORS = (
@@ -116,12 +125,27 @@ def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
             data = data[:8] + data[8:12].replace(b"avis", b"avif") + data[12:]
             return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data, primary.crop)
         return OpenedImage(READERS[kind](io.BytesIO(data)), kind, data)
+    if kind == "TIFF":
+        data = full_resolution_first(data)
     if check := _CHECKS.get(kind):
         check(data)
     image = READERS[kind](FrugalFile(data))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _check_samples(image)
         _check_planes(image)
     return OpenedImage(image, kind, data)
+
+
+def _check_samples(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Refuse values whose range is not stated: Pillow would read most of them as black."""
+    tags = image.tag_v2
+    for sample in tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)):
+        if what := _SAMPLE_FORMATS.get(sample):
+            raise UnsupportedImageType(f"the TIFF image has {what}, which are not supported")
+    if (bits := max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))) > 16:
+        raise UnsupportedImageType(
+            f"the TIFF image has values of {bits} bits: at most 16 are supported"
+        )
 
 
 def _check_planes(image: TiffImagePlugin.TiffImageFile) -> None:
@@ -149,8 +173,10 @@ def load_pixels(
         image = READERS["JPEG"](FrugalFile(_completed(opened.data)))
     drafted = image.draft(*draft)
     image.load()
-    if opened.kind == "JPEG" and ends_in_grey(image):
-        _completed(opened.data)
+    if opened.kind == "JPEG" and ends_in_grey(image) and is_cut_before_end(opened.data):
+        raise ValueError(_CUT)
+    if opened.kind == "PNG":
+        _reduce_transparent_color(image, opened.data)
     return image.crop(opened.crop) if opened.crop else image, (
         drafted[1][2] / width if drafted else 1.0
     )
@@ -159,8 +185,16 @@ def load_pixels(
 def _completed(data: bytes) -> bytes:
     """A JPEG with an end marker. Raises ValueError if its scans are not complete."""
     if (completed := completed_jpeg(data)) is None:
-        raise ValueError("its scan ends before the image does")
+        raise ValueError(_CUT)
     return completed
+
+
+def _reduce_transparent_color(image: Image.Image, data: bytes) -> None:
+    """Give the transparent colour of a PNG the 8 bits that Pillow has reduced the pixels to."""
+    key = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(key, tuple):
+        shift = 8 if data[_PNG_BITS] == 16 else 0
+        image.info["transparency"] = tuple(value >> shift & 0xFF for value in key)
 
 
 def turned_upright(image: Image.Image, kind: str) -> tuple[Image.Image, bool]:

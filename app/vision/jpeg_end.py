@@ -5,19 +5,23 @@ write nothing. Pillow calls such files truncated even if their scans are complet
 case, an end marker follows a scan that was cut off: libjpeg fills the missing pixels with grey.
 
 To find out, the file is decoded twice, with different bytes after the last scan. The scans are
-complete if the pixels are the same, because then no pixel depends on these bytes.
+complete if the pixels are the same, because then no pixel depends on these bytes. If the last scan
+has restart markers, their number must be right too: after a missing one libjpeg reads no further.
 """
 
 import io
+import math
 import re
+import struct
 import zlib
 from dataclasses import dataclass
 
 from PIL import Image, JpegImagePlugin
 
-from app.vision.structure import JpegScan, jpeg_scans
+from app.vision.structure import JpegScan, jpeg_frame, jpeg_scans
 
 _END = b"\xff\xd9"
+_ARITHMETIC = (0xC9, 0xCA)
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _PADDINGS = (bytes(64), b"\x55" * 64)
 _SAMSUNG_END, _SAMSUNG_HEAD = b"SEFT", b"SEFH"
@@ -37,17 +41,51 @@ def completed_jpeg(data: bytes) -> bytes | None:
     if not scans or not _are_refined(scans):
         return None
     body = data[: scans[-1].end].rstrip(b"\xff")
-    first, second = (_decoded(body + padding + _END) for padding in _PADDINGS)
-    # After a missing restart marker libjpeg writes grey without reading further.
-    grey = first.ends_in_grey and _RESTART.search(body) is not None
-    return body + _END if first == second and not grey else None
+    return body + _END if _is_complete(body, scans[-1]) else None
+
+
+def is_cut_before_end(data: bytes) -> bool:
+    """Whether the last scan of a JPEG that has an end marker and ends in grey was cut off. False
+    when this cannot be told. Raises what Pillow raises."""
+    scans, _ = jpeg_scans(_without_samsung_trailer(data))
+    # Arithmetic coding leaves out zeros at its end, so the pixels may depend on what follows.
+    if not scans or jpeg_frame(data)[0] in _ARITHMETIC:
+        return False
+    return not _is_complete(data[: scans[-1].end].rstrip(b"\xff"), scans[-1])
 
 
 def ends_in_grey(image: Image.Image) -> bool:
     """Whether the last pixels have the grey that libjpeg writes for missing data."""
     width, height = image.size
     corner = image.crop((max(0, width - 2), max(0, height - 2), width, height))
+    if image.mode == "CMYK":  # which may be stored inverted: 255 - 128 is 127
+        return all(band.getextrema() in ((127, 127), (128, 128)) for band in corner.split())
     return corner.getextrema() in ((128, 128), ((128, 128),) * 3)
+
+
+def _is_complete(body: bytes, last: JpegScan) -> bool:
+    """`body` ends where the scan `last` ends. Raises what Pillow raises."""
+    first, second = (_decoded(body + padding + _END) for padding in _PADDINGS)
+    if first != second:
+        return False
+    return not (first.ends_in_grey and _lacks_restarts(body, last))
+
+
+def _lacks_restarts(body: bytes, scan: JpegScan) -> bool:
+    """Whether a scan has fewer restart markers than its size and its interval need."""
+    if not scan.restart_interval:
+        return False
+    _, frame = jpeg_frame(body)
+    height, width = struct.unpack(">HH", frame[1:5])
+    sampling = {frame[at]: divmod(frame[at + 1], 16) for at in range(6, 6 + 3 * frame[5], 3)}
+    most_x, most_y = (max(factors) for factors in zip(*sampling.values(), strict=True))
+    if len(scan.components) == 1:  # blocks of this component, without those that pad an MCU
+        x, y = sampling[scan.components[0]]
+        width, height = math.ceil(width * x / most_x), math.ceil(height * y / most_y)
+        most_x = most_y = 1
+    mcus = math.ceil(width / (8 * most_x)) * math.ceil(height / (8 * most_y))
+    needed: int = (mcus - 1) // scan.restart_interval
+    return len(_RESTART.findall(body, scan.start)) < needed
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def gray_and_bgr(
     uint8; bgr is None without `color`. `kind` is the type of the file.
 
     Deeper channels are scaled to 8 bits, transparent pixels are laid on white. Raises
-    UnsupportedImageType for pixels that have no stated range or no known colour space.
+    UnsupportedImageType for CIELAB.
     """
     if image.mode == "L" and not image.has_transparency_data:
         gray = np.array(image)
@@ -50,9 +50,10 @@ def gray_and_bgr(
 def _rgb_array(image: Image.Image, kind: str) -> NDArray[np.uint8]:
     """(height, width, 3). A conversion of several steps is done strip by strip, because the result
     of each step would be as large as the image."""
-    if image.mode in ("F", "LAB"):
-        what = "floating-point pixels" if image.mode == "F" else "the colour space CIELAB"
-        raise UnsupportedImageType(f"the {kind} image has {what}, which is not supported")
+    if image.mode == "LAB":
+        raise UnsupportedImageType(
+            f"the {kind} image has the colour space CIELAB, which is not supported"
+        )
     if kind == "BMP" and _is_transparent(image):
         # Programs that write the newer headers often leave the alpha channel zero. Browsers then
         # show the colours.
@@ -66,7 +67,7 @@ def _rgb_array(image: Image.Image, kind: str) -> NDArray[np.uint8]:
         bottom = min(top + _STRIP, height)
         strip = image.crop((0, top, width, bottom))
         if image.mode.startswith("I"):
-            rgb[top:bottom] = _deep_gray(strip, kind, bits, inverted=inverted)[..., None]
+            rgb[top:bottom] = _deep_gray(strip, bits, inverted=inverted)[..., None]
         else:
             rgb[top:bottom] = _rgb_strip(strip)
     return rgb
@@ -83,17 +84,13 @@ def _depth(image: Image.Image) -> tuple[int, bool]:
         return 16, False
     tags = image.tag_v2
     (bits, *_) = tags.get(_TIFF_BITS, (16,))
-    return min(bits, 16), tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return bits, tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
-def _deep_gray(image: Image.Image, kind: str, bits: int, *, inverted: bool) -> NDArray[np.uint8]:
+def _deep_gray(image: Image.Image, bits: int, *, inverted: bool) -> NDArray[np.uint8]:
     """8-bit values of grey pixels with 9 to 16 bits; transparent ones white."""
     values = np.asarray(image, dtype=np.int64)
     most = 2**bits - 1
-    if values.min() < 0 or values.max() > most:
-        raise UnsupportedImageType(
-            f"the {kind} image has grey values outside 0 to {most}, which is not supported"
-        )
     key = image.info.get("transparency")  # the grey value that a PNG makes transparent
     transparent = values == key if isinstance(key, int) else None
     if inverted:

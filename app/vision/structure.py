@@ -71,11 +71,10 @@ class FrugalFile(io.BytesIO):
 # The next marker. In pixel data, FF is followed by 00 or by a restart marker (D0 to D7) only.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _SCAN, _END, _EXIF = 0xDA, 0xD9, 0xE1
-_BETWEEN_SCANS = {_SCAN, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE}  # tables, and comments
+_RESTART_INTERVAL = 0xDD
+_BETWEEN_SCANS = {_SCAN, 0xC4, 0xCC, 0xDB, 0xDC, _RESTART_INTERVAL, 0xFE}  # tables, and comments
 # Markers without a meaning in a JPEG. Decoders disagree about their length.
 _RESERVED = {0x01, 0xC8, 0xD8, *range(0xF0, 0xFE)}
-
-
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _READ_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive; C9, CA arithmetic
 
@@ -123,13 +122,16 @@ def _check_frame(marker: int, precision: bytes) -> None:
 @dataclass(frozen=True, slots=True)
 class JpegScan:
     """A scan has the coefficients `first` to `last` of some components, down to bit `low_bit`.
-    `end` is the offset after its data."""
+    Its data begins at `start` and ends before `end`. `restart_interval` is the number of MCUs
+    between two restart markers, 0 without them."""
 
     components: bytes
     first: int
     last: int
     low_bit: int
+    start: int
     end: int
+    restart_interval: int
 
 
 def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
@@ -137,7 +139,7 @@ def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
 
     Anything after a scan that is not another scan or a table counts as a trailer.
     """
-    at, scans = 2, list[JpegScan]()
+    at, scans, interval = 2, list[JpegScan](), 0
     while found := _MARKER.search(data, at):
         marker, at = found[1][0], found.end()
         length = int.from_bytes(data[at : at + 2], "big")
@@ -147,6 +149,8 @@ def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
             break
         body = data[at + 2 : at + length]
         at += length
+        if marker == _RESTART_INTERVAL:
+            interval = int.from_bytes(body[:2], "big")
         if marker == _SCAN:
             if len(body) < 4 or len(body) < 4 + 2 * body[0]:
                 break
@@ -154,10 +158,25 @@ def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
             components = body[1 : 1 + 2 * body[0] : 2]
             first, last, bits = body[1 + 2 * body[0] :][:3]
             end = after.start() if after else len(data)
-            scans.append(JpegScan(components, first, last, bits & 15, end))
+            scans.append(JpegScan(components, first, last, bits & 15, at, end, interval))
             if len(scans) > MOST_SCANS:
                 break
     return scans, False
+
+
+def jpeg_frame(data: bytes) -> tuple[int, bytes]:
+    """The marker of the frame header of a JPEG that `check_jpeg` accepts, and its content; (0, b"")
+    if there is none."""
+    at = 2
+    while found := _MARKER.search(data, at):
+        marker, at = found[1][0], found.end()
+        length = int.from_bytes(data[at : at + 2], "big")
+        if marker in _FRAMES:
+            return marker, data[at + 2 : at + length]
+        if marker in (_SCAN, _END):
+            break
+        at += length
+    return 0, b""
 
 
 # ---------------------------------------------------------------- WebP
@@ -204,7 +223,7 @@ def check_tiff(data: bytes) -> None:
         if directory in seen:
             continue
         seen.add(directory)
-        entries = _entries(data, directory, order, big=big, most=left)
+        entries = tiff_entries(data, directory, order, big=big, most=left)
         left -= len(entries)
         for tag, kind, count, value in entries:
             if kind not in _TEXT and count > MOST_NUMBERS:
@@ -228,7 +247,7 @@ def check_tiff(data: bytes) -> None:
         )
 
 
-def _entries(
+def tiff_entries(
     data: bytes, at: int, order: Order, *, big: bool, most: int
 ) -> list[tuple[int, int, int, int]]:
     """(tag, type, count, its first number or where its values are) of a directory. Those that the
@@ -255,7 +274,7 @@ def _entries(
 
 # ---------------------------------------------------------------- EXIF
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _SHORT = 0x0112, 3
 
 
 def exif_orientation(exif: bytes) -> int | None:
@@ -266,10 +285,15 @@ def exif_orientation(exif: bytes) -> int | None:
         return None
     order: Order = "little" if block[:2] == b"II" else "big"
     try:
-        entries = _entries(
+        entries = tiff_entries(
             block, int.from_bytes(block[4:8], order), order, big=False, most=MOST_TAGS
         )
     except ValueError:
         return None
-    values = [value for tag, _, count, value in entries if tag == _ORIENTATION and count == 1]
-    return values[0] if values and 1 <= values[0] <= 8 else None
+    for tag, kind, count, value in entries:
+        if tag != _ORIENTATION or (count != 1 and (kind, count) != (_SHORT, 2)):
+            continue
+        # Some programs write two numbers. The first is in the lower bytes of the file.
+        first = value if count == 1 else value & 0xFFFF if order == "little" else value >> 16
+        return first if 1 <= first <= 8 else None
+    return None

@@ -18,6 +18,15 @@ WHOLE = part() + b"--x--\r\n"
 LATIN = b'Content-Disposition: form-data; name="image"; filename="\xe9t\xe9.png"'
 NAMELESS = b'Content-Disposition: form-data; filename="a.png"'
 FORM = "multipart/form-data; boundary=x"
+
+
+def form_with(name, headers=b""):
+    """A form with an image and a field file_name."""
+    head = b'Content-Disposition: form-data; name="file_name"' + headers
+    image = part(head=b'Content-Disposition: form-data; name="image"; filename=""')
+    return part(name, head) + image + b"--x--\r\n"
+
+
 BROKEN = {
     "no boundary": (WHOLE, "multipart/form-data", "has no boundary"),
     "empty boundary": (WHOLE, "multipart/form-data; boundary=", "has no boundary"),
@@ -31,7 +40,14 @@ BROKEN = {
         "multipart/form-data; boundary=y",
         "does not begin with the boundary",
     ),
-    "boundary not ASCII": (WHOLE, "multipart/form-data; boundary=\xe9", "has no boundary"),
+    "boundary not ASCII": (WHOLE, "multipart/form-data; boundary=\xe9", "is not ASCII"),
+    "boundary not ASCII, quoted": (WHOLE, 'multipart/form-data; boundary="x\xe9"', "is not ASCII"),
+    "beginning of a boundary": (
+        WHOLE.replace(b"--x", b"--xx"),
+        FORM,
+        "does not begin with the boundary",
+    ),
+    "cut in the boundary's line": (b"--x", FORM, "before its closing boundary"),
     "raw picture as form": (PICTURE, FORM, "does not begin with the boundary"),
     "Latin-1 name": (part(head=LATIN) + b"--x--\r\n", FORM, "not UTF-8"),
     "no end": (part(), FORM, "before its closing boundary"),
@@ -41,6 +57,18 @@ BROKEN = {
     "empty": (b"", FORM, "no file part named image"),
     "no disposition": (part(head=b"X: y") + b"--x--\r\n", FORM, "no Content-Disposition"),
     "no name": (part(head=NAMELESS) + b"--x--\r\n", FORM, "has no name"),
+    "empty name": (
+        part(head=NAMELESS.replace(b"; ", b'; name=""; ', 1)) + b"--x--\r\n",
+        FORM,
+        "has no name",
+    ),
+    "field without a name": (
+        part() + part(b"0.5", b"Content-Disposition: form-data") + b"--x--\r\n",
+        FORM,
+        "has no name",
+    ),
+    "Latin-1 field": (form_with(b"\xe9t\xe9.jpg"), FORM, "is not UTF-8"),
+    "UTF-8 field, cut": (form_with("é".encode()[:1]), FORM, "is not UTF-8"),
     "no name, and others": (
         part(head=NAMELESS) + part(head=NAMELESS.replace(b"; ", b'; name="b"; ', 1)) + b"--x--\r\n",
         FORM,
@@ -92,3 +120,71 @@ def test_identity_is_no_compression(client):
     headers = {"Content-Encoding": "identity"}
     answer = client.post("/v1/images", data=PICTURE, content_type="image/png", headers=headers)
     assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Content-Transfer-Encoding: base64",
+        "content-transfer-encoding: Quoted-Printable",
+        "Content-Encoding: gzip",
+    ],
+)
+@pytest.mark.parametrize("which", ["image", "file_name"])
+def test_an_encoded_part_is_refused_as_such(client, header, which):
+    head = b"\r\n" + header.encode()
+    if which == "image":
+        disposition = b'Content-Disposition: form-data; name="image"; filename="a.png"'
+        data = part(head=disposition + head) + b"--x--\r\n"
+    else:
+        data = form_with(b"a.png", head)
+    answer = client.post("/v1/images", data=data, content_type=FORM)
+    assert answer.status_code == 415
+    assert answer.content_type == "application/problem+json"
+    assert header.split(": ")[1].lower() in answer.json["detail"]
+    assert client.get("/v1/images").json["images"] == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Content-Transfer-Encoding: binary",
+        "Content-Transfer-Encoding: 8BIT",
+        "Content-Transfer-Encoding: 7bit",
+        "Content-Encoding: identity",
+    ],
+)
+def test_a_part_that_is_not_encoded_is_read(client, header):
+    disposition = b'Content-Disposition: form-data; name="image"; filename="a.png"\r\n'
+    data = part(head=disposition + header.encode()) + b"--x--\r\n"
+    assert client.post("/v1/images", data=data, content_type=FORM).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("été\ufffd.png".encode(), b""),
+        ("été\ufffd.png".encode(), b"\r\nContent-Type: text/plain; charset=UTF-8"),
+        (b"\xe9t\xe9.png", b"\r\nContent-Type: text/plain; charset=iso-8859-1"),
+    ],
+)
+def test_a_field_is_read_in_its_charset(client, name, headers):
+    answer = client.post("/v1/images", data=form_with(name, headers), content_type=FORM)
+    assert answer.status_code == 201
+    assert answer.json["file_name"].startswith("été")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/images?file_name=%E9t%E9.jpg"),
+        ("GET", "/v1/images?file_name=%E9t%E9.jpg"),
+        ("DELETE", "/v1/images?file_name=%C3"),
+        ("GET", "/v1/summary?%E9=1"),
+    ],
+)
+def test_a_query_that_is_not_utf_8_is_refused(client, method, path):
+    answer = client.open(path, method=method, data=PICTURE, content_type="image/png")
+    assert answer.status_code == 400
+    assert "not UTF-8" in answer.json["detail"]
+    assert client.get("/v1/images").json["images"] == []

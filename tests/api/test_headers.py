@@ -210,3 +210,11 @@ def test_below_a_path_that_a_proxy_names_links_lead_there(make_app):
         assert answer.location == f"/emotion/v1/images/{answer.json['id']}"
     link = client.get("/v1/images?page_size=1", headers=below).headers["Link"]
     assert link.startswith("</emotion/v1/images?page_size=1&cursor=")
+
+
+@pytest.mark.parametrize("prefix", ['/"x', '"/x', '/a, "/b', "/a b", "//host"])
+def test_a_prefix_that_is_no_path_is_refused(make_app, prefix):
+    client = make_app(proxies=1, allow_anonymous=True).test_client()
+    answer = client.get("/v1/images", headers={"X-Forwarded-Prefix": prefix})
+    assert answer.status_code == 400
+    assert "X-Forwarded-Prefix must be" in answer.json["detail"]

@@ -127,6 +127,27 @@ def test_decimal_numbers_are_read(client, text):
     assert raw(client, f"?threshold={text}").json["threshold"] == float(text)
 
 
+@pytest.mark.parametrize("text", ["-0", "-0.0", "-0e5"])
+def test_minus_zero_is_zero(client, text):
+    assert '"threshold":0.0' in raw(client, f"?threshold={text}").text.replace(" ", "")
+    answer = client.post("/v1/images", json={"image": b64(), "threshold": -0.0})
+    assert '"threshold":0.0' in answer.text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "scheme", ["data:image/png;base64,", "DATA:image/png;BASE64,", "Data:;base64,"]
+)
+def test_the_scheme_of_a_data_uri_has_any_case(client, scheme):
+    assert client.post("/v1/images", json={"image": scheme + b64()}).status_code == 201
+
+
+@pytest.mark.parametrize("start", ["DATA:image/png,", "Data:image/png;base64"])
+def test_a_data_uri_without_base64_is_refused_in_any_case(client, start):
+    answer = client.post("/v1/images", json={"image": start})
+    assert answer.status_code == 400
+    assert "data URI" in answer.json["detail"]
+
+
 @pytest.mark.parametrize("value", ["3", 3, 3.0, "003"])
 def test_whole_numbers_are_read(client, value):
     body = json.dumps({"image": b64(), "max_faces": value})

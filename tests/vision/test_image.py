@@ -12,6 +12,7 @@ from PIL import Image
 from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImageType
 from app.vision.image import ImageFile, crop_face, shrink
 from app.vision.types import Box
+from fuzzing.pictures import png_chunk
 from tests.conftest import picture
 
 LIMIT = 1_000_000
@@ -297,3 +298,48 @@ def test_a_box_outside_the_picture_is_an_error():
 def test_shrinking_averages_and_does_not_alias():
     stripes = np.tile(np.array([0, 255], np.uint8), (96, 48))
     assert np.abs(crop_face(stripes, Box(0, 0, 96, 96), size=48).astype(int) - 127).max() <= 1
+
+
+XMP = {
+    "double quotes": '<x tiff:Orientation="6"/>',
+    "single quotes": "<x tiff:Orientation='6'/>",
+    "spaces": "<x tiff:Orientation = '6' />",
+    "line break": '<x tiff:Orientation=\n"6"/>',
+    "element": "<x><tiff:Orientation>6</tiff:Orientation></x>",
+    "element, spaces": "<x><tiff:Orientation >\n 6 </tiff:Orientation></x>",
+}
+
+
+@pytest.mark.parametrize("spelling", XMP)
+def test_every_spelling_of_an_orientation_in_xmp_is_read(spelling):
+    data = encoded(Image.new("RGB", (8, 16)), "JPEG", xmp=XMP[spelling].encode())
+    assert decode(data, max_pixels=LIMIT).shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize("text", ["tiff:Orientation='9'", "tiff:Orientation='66'", "Orientation=6"])
+def test_an_orientation_in_xmp_that_is_none_is_ignored(text):
+    data = encoded(Image.new("RGB", (8, 16)), "JPEG", xmp=f"<x {text}/>".encode())
+    assert decode(data, max_pixels=LIMIT).shape == (16, 8, 3)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_first_of_two_orientations_in_exif_is_read(order):
+    block = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, 1)
+    block += struct.pack(order + "HHIHHI", 0x0112, 3, 2, 6, 1, 0)
+    for kind in ("JPEG", "PNG", "WEBP"):
+        data = encoded(Image.new("RGB", (8, 16)), kind, exif=b"Exif\0\0" + block)
+        assert decode(data, max_pixels=LIMIT).shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_transparent_colour_of_a_png_lies_on_white(bits):
+    key = np.array([0x1234, 0x1256, 0x1278]) if bits == 16 else np.array([0x12, 0x34, 0x56])
+    values = np.full((8, 8, 3), 77 << (bits - 8), np.int64)
+    values[:4] = key
+    rows = b"".join(b"\0" + row.astype(">u2" if bits == 16 else "u1").tobytes() for row in values)
+    chunks = png_chunk(b"tRNS", struct.pack(">3H", *key))
+    chunks += png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, bits, 2, 0, 0, 0))
+    image = decode(b"\x89PNG\r\n\x1a\n" + header + chunks, max_pixels=LIMIT)
+    assert (image[:4] == 255).all()
+    assert (image[4:] == 77).all()

@@ -10,6 +10,7 @@ from PIL import Image
 from app.errors import UndecodableImage
 from app.settings import ROOT
 from app.vision.image import ImageFile
+from app.vision.jpeg_end import is_cut_before_end
 
 PHOTO = Image.open(ROOT / "docs" / "astronaut.jpg").resize((200, 150))
 KINDS = {
@@ -78,8 +79,8 @@ def test_a_scan_that_is_cut_off_is_refused(kind, trailer, share, scale):
         read(whole[: int(len(whole) * share)] + TRAILERS[trailer], scale=scale)
 
 
-@pytest.mark.parametrize("kind", ["baseline", "4:4:4", "restarts", "grey"])
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kind", ["baseline", "4:4:4", "restarts", "grey", "CMYK"])
+@pytest.mark.parametrize("share", [0.25, 0.3, 0.6, 0.9])
 @pytest.mark.parametrize("scale", [1.0, 0.125])
 def test_an_end_marker_does_not_make_a_cut_scan_complete(kind, share, scale):
     """libjpeg fills what is missing with grey."""
@@ -102,6 +103,59 @@ def test_an_image_that_is_grey_at_its_end_is_read():
     Image.new("RGB", (64, 64), (128, 128, 128)).save(data, "JPEG")
     assert (read(data.getvalue(), color=True).bgr == 128).all()
     assert (read(data.getvalue()[:-2], color=True).bgr == 128).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("restarts", [{"restart_marker_rows": 1}, {"restart_marker_blocks": 4}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"quality": 95}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}],
+)
+@pytest.mark.parametrize("side", [300, 256, 301])
+def test_an_image_with_restart_markers_that_is_grey_at_its_end_is_read(
+    mode, restarts, options, side
+):
+    image = Image.new("RGB", (side, side), (128, 128, 128))
+    image.paste(PHOTO, (20, 20))
+    data = io.BytesIO()
+    corner = {"RGB": (128,) * 3, "L": 128, "CMYK": (127,) * 4}[mode]
+    image = image.convert(mode)
+    image.paste(corner, (0, 200, side, side))
+    image.save(data, "JPEG", **restarts, **options)
+    whole = data.getvalue()
+    for scale in (1.0, 0.25):
+        with Image.open(io.BytesIO(whole)) as expected:
+            assert read(whole, scale=scale, color=True).size_wh == expected.size
+    assert read(whole[:-2]).size_wh == (side, side)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_a_scan_cut_at_a_restart_marker_is_refused(mode, subsampling):
+    """Before the marker, the data up to the cut are complete, whatever follows."""
+    data = io.BytesIO()
+    image = PHOTO.convert(mode)
+    image.save(data, "JPEG", restart_marker_blocks=4, subsampling=subsampling)
+    whole = data.getvalue()
+    scan = whole.index(b"\xff\xda")
+    markers = [
+        at
+        for at in range(scan, len(whole) - 1)
+        if whole[at] == 255 and 0xD0 <= whole[at + 1] <= 0xD7
+    ]
+    assert len(markers) > 10
+    for at in (markers[0], markers[len(markers) // 2], markers[-1]):
+        for cut in (at, at + 2):
+            with pytest.raises(UndecodableImage, match="scan ends before"):
+                read(whole[:cut] + END)
+
+
+@pytest.mark.parametrize("arithmetic", [0xC9, 0xCA])
+def test_arithmetic_coding_whose_end_cannot_be_told_is_not_refused(arithmetic):
+    """An arithmetic coder leaves out zeros at its end."""
+    data = bytearray(jpeg("baseline"))
+    data[data.index(b"\xff\xc0") + 1] = arithmetic
+    assert not is_cut_before_end(bytes(data))
 
 
 def test_a_progressive_file_cut_between_two_scans_is_refused():

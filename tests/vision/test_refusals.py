@@ -58,10 +58,20 @@ UNSUPPORTED = {
     "TIFF other": (gray_tiff((259, 3, 1, 12345)), "12345"),
     "TIFF floats": (encoded(Image.new("F", (8, 8)), "TIFF"), "floating-point"),
     "TIFF 24 bits": (gray_tiff((258, 3, 1, 24), data=bytes(192)), "unknown pixel mode"),
-    "TIFF 32 bits": (encoded(Image.new("I", (8, 8), 70_000), "TIFF"), "outside 0 to 65535"),
-    "TIFF signed": (
-        gray_tiff((258, 3, 1, 16), (339, 3, 1, 2), data=b"\xff\xff" * 64),
-        "outside 0 to 65535",
+    "TIFF 32 bits": (encoded(Image.new("I", (8, 8), 70_000), "TIFF"), "signed values"),
+    "TIFF signed, 8 bits": (gray_tiff((339, 3, 1, 2)), "signed values"),
+    "TIFF signed, 16 bits": (
+        gray_tiff((258, 3, 1, 16), (339, 3, 1, 2), data=b"\x40\0" * 64),
+        "signed values",
+    ),
+    "TIFF signed, 32 bits": (
+        gray_tiff((258, 3, 1, 32), (339, 3, 1, 2), data=b"\x40\0\0\0" * 64),
+        "signed values",
+    ),
+    "TIFF unsigned, 32 bits": (gray_tiff((258, 3, 1, 32), data=b"\x40\0\0\0" * 64), "32 bits"),
+    "TIFF complex": (
+        gray_tiff((258, 3, 1, 32), (339, 3, 1, 5), data=bytes(256)),
+        "unknown pixel mode",
     ),
     "TIFF Lab": (encoded(Image.new("LAB", (8, 8)), "TIFF"), "CIELAB"),
     "JPEG 12 bits": (jpeg_with(0xC1, 12), "12 bits"),

@@ -127,7 +127,11 @@ def test_a_jpeg_of_much_exif_is_refused():
         (tiff([(0x0112, 4, 1, 3)]), 3),  # some write a long
         (tiff([(0x0112, 3, 1, 9)]), None),
         (tiff([(0x0112, 3, 1, 0)]), None),
-        (tiff([(0x0112, 3, 2, 6)]), None),
+        (tiff([(0x0112, 3, 2, 6)]), 6),
+        (tiff([(0x0112, 3, 2, 6 | 8 << 16)]), 6),
+        (b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x02\0\x05\0\x08\0\0\0\0", 5),
+        (tiff([(0x0112, 3, 3, 6)]), None),  # an offset
+        (tiff([(0x0112, 4, 2, 6)]), None),  # an offset
         (tiff([(0x0112, 3, 1, 6)])[:-8], None),
     ],
 )
