@@ -62,7 +62,7 @@ def test_the_document_is_kept_to(small_app, capsys):
     for what in (
         r"GET /v1/images: 20 requests: \d+ × 200",
         r"POST /v1/images: 20 requests: \d+ × 201",
-        r"DELETE /v1/images/{image_id}: \d+ requests: 1 × 204",
+        r"DELETE /v1/images/{image_id}: \d+ requests: [1-9]\d* × 204",
         r"GET /metrics: \d+ requests: \d+ × 200, \d+ × 401",
     ):
         assert re.search(what, said), said
