@@ -56,7 +56,7 @@ class CheckedForwarding:
                 continue
             try:
                 # An empty value counts: without it another one would be taken for the proxy's.
-                given = [each.strip().strip('"') for each in text.split(",")][-self._proxies :]
+                given = [_unquoted(each.strip()) for each in text.split(",")][-self._proxies :]
                 values = [check(each) for each in given]
             except ValueError:
                 environ[PROBLEM] = f"{name} must be {allowed}: a proxy sent another value"
@@ -66,6 +66,10 @@ class CheckedForwarding:
             for name in CHECKS:
                 environ.pop(f"HTTP_{name.upper().replace('-', '_')}", None)
         return self._application(environ, start_response)
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 def _address(text: str) -> str:
