@@ -23,6 +23,10 @@ NEEDS_ROOT = {"full", "stopped"}
 NOTICED_BY = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "503"}
 
 
+# So few posts may all be answered between two kills, or by workers that were not killed.
+ATTEMPTS = 4
+
+
 @pytest.mark.weights
 @pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_accepted_is_lost(fault):
@@ -30,16 +34,20 @@ def test_nothing_accepted_is_lost(fault):
         need(os.geteuid() == 0 and shutil.which("runuser"), "only root may stop and fill things")
     if fault == "stopped":
         need(Path("/usr/lib/postgresql").is_dir(), "no PostgreSQL of Debian's")
-    outcome, verdict, _ = run(fault, POSTS)
-    assert verdict.well, verdict
-    assert verdict.stored == len(outcome.accepted) == POSTS
-    assert set(outcome.seen) <= {"201", "503", CLOSED}
-    assert outcome.seen[NOTICED_BY[fault]], "it broke nothing"
-    assert outcome.given_up == []
-    assert outcome.ready["200"]
-    assert set(outcome.ready) <= {"200", "503", CLOSED}
-    if fault == "stopped":
-        assert outcome.ready["503"]
+    noticed = 0
+    for _ in range(ATTEMPTS):
+        outcome, verdict, _ = run(fault, POSTS)
+        assert verdict.well, verdict
+        assert verdict.stored == len(outcome.accepted) == POSTS
+        assert set(outcome.seen) <= {"201", "503", CLOSED}
+        assert outcome.given_up == []
+        assert outcome.ready["200"]
+        assert set(outcome.ready) <= {"200", "503", CLOSED}
+        if fault == "stopped":
+            assert outcome.ready["503"]
+        if noticed := outcome.seen[NOTICED_BY[fault]]:
+            break
+    assert noticed, "it broke nothing"
 
 
 @pytest.fixture
