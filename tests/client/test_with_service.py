@@ -113,7 +113,7 @@ def test_a_face_shows_what_the_service_shows(real):
     ("name", "stored"),
     [
         ("a%22b.jpg", "a%22b.jpg"), ('a"b.jpg', 'a"b.jpg'), ("x\ny.jpg", "x\ufffdy.jpg"),
-        ("x%0Ay.jpg", "x%0Ay.jpg"), ("a\\b.jpg", "a\ufffdb.jpg"), 
+        ("x%0Ay.jpg", "x%0Ay.jpg"), ("a\\b.jpg", "a\ufffdb.jpg"),
         ("\x7f\x85.jpg", "\ufffd\ufffd.jpg"),
         ("100%.jpg", "100%.jpg"), ("a;b='c'*.jpg", "a;b='c'*.jpg"), ("\u00e4 \U0001f600.jpg",) * 2,
         ("\ud800.jpg", "\ufffd.jpg"), ("\U0001f600" * 255, "\U0001f600" * 255),
