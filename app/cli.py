@@ -13,6 +13,7 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
 from app.analyse import Options, Picture, analyse
+from app.cli_numbers import DecimalNumber, WholeNumber
 from app.errors import EmotionError
 from app.keys import issue, revoke
 from app.logs import logging_to_stderr
@@ -127,7 +128,7 @@ def install_model(weights: Path, card: Path) -> None:
     type=click.Choice([str(right) for right in Right]),
     help="may be given several times; admin includes the others",
 )
-@click.option("--days", type=click.IntRange(min=1, max=36_500), help="until it expires; else never")
+@click.option("--days", type=WholeNumber(min=1, max=36_500), help="until it expires; else never")
 @audited
 def create_key(name: str, rights: tuple[str, ...], days: int | None) -> None:
     """Make a key for NAME and show it, once."""
@@ -210,7 +211,7 @@ def _erase_old(settings: Settings, *, kept_images: bool) -> None:
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
-@click.option("--threshold", type=click.FloatRange(0, 1), help="of the emotions that are shown")
+@click.option("--threshold", type=DecimalNumber(0, 1), help="of the emotions that are shown")
 @click.option("--pipeline")
 @click.option("--model")
 @click.option("--detector")

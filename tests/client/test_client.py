@@ -257,7 +257,10 @@ def test_a_file_is_sent_as_it_is(scripted, client, ways, way):
     client.analyse(sent)
     (request,) = scripted.requests
     assert PICTURE in request.body
-    assert f'filename="{name}"'.encode() in request.body
+    if name.isascii():
+        assert f'filename="{name}"\r\n'.encode() in request.body
+    else:
+        assert b"filename=\"_ photo.png\"; filename*=UTF-8''%C3%A4%20photo.png" in request.body
 
 
 @pytest.mark.parametrize("way", ["image", "array", "grey"])
@@ -279,7 +282,7 @@ def test_a_file_name_that_is_no_text_is_sent_with_a_replacement(scripted, client
         client.analyse(file)
     client.analyse(PICTURE, file_name=path)
     for request in scripted.requests:
-        assert 'filename="\N{REPLACEMENT CHARACTER}.png"'.encode() in request.body
+        assert b"filename=\"_.png\"; filename*=UTF-8''%EF%BF%BD.png\r\n" in request.body
 
 
 @pytest.mark.parametrize("key", ["", "  ", "ä", "a\nb"])

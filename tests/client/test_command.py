@@ -149,10 +149,12 @@ def test_a_folder_is_pushed_once(run, folder):
     done = run(*watched)
     assert done.exit_code == 0
     assert "a b.jpg: happiness" in done.stdout
-    first, last = done.stderr.splitlines()
+    first, skipped, last = done.stderr.splitlines()
     assert first.startswith(f"watching {folder} and its subfolders, until all images are sent")
+    assert skipped.startswith("hidden files and files without one of these suffixes are skipped: ")
+    assert ".heic" in skipped
     assert last == "2 sent, 0 given up"
-    first, last = run(*watched).stderr.splitlines()
+    first, _, last = run(*watched).stderr.splitlines()
     assert first.endswith("; 2 images sent before")
     assert last == "0 sent, 0 given up"
     (folder / "broken.jpg").write_bytes(b"no picture")
@@ -166,13 +168,13 @@ def test_once_ends_though_the_service_fails_with_a_picture(scripted, folder):
     watched = ["watch", str(folder), "--once", "--interval", "0.05", "--workers", "1"]
     done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
     assert done.exit_code == 1
-    assert done.stderr.splitlines()[1:] == [
+    assert done.stderr.splitlines()[2:] == [
         "it broke; trying again",
         "0 sent, 0 given up, 2 left for later",
     ]
     scripted.answers = [Answer(201, IMAGE)]
     done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
-    assert (done.exit_code, done.stderr.splitlines()[1:]) == (0, ["2 sent, 0 given up"])
+    assert (done.exit_code, done.stderr.splitlines()[2:]) == (0, ["2 sent, 0 given up"])
     assert len(set(scripted.keys())) == 2
 
 
@@ -319,3 +321,95 @@ def test_live_says_what_it_needs(run, monkeypatch):
     monkeypatch.delitem(sys.modules, "cv2")
     done = run("live", "--camera", 99)
     assert "camera 99 cannot be opened" in done.stderr
+
+
+# ---------------------------------------------------------------- messages
+
+
+@pytest.fixture
+def ask(scripted):
+    return lambda *arguments: CliRunner().invoke(
+        main, ["--server", scripted.url, *map(str, arguments)]
+    )
+
+
+def test_hidden_files_and_folders_are_skipped_and_counted(ask, scripted, tmp_path):
+    (tmp_path / ".git").mkdir()
+    for name in ("a.png", ".b.png", ".notes", ".git/c.png", f"{STATE_NAME}-wal"):
+        (tmp_path / name).write_bytes(picture())
+    done = ask("analyse", tmp_path, "--format", "json")
+    assert (done.exit_code, len(scripted.requests)) == (0, 1)
+    assert done.stderr == "skipped 3 hidden files or folders\n"
+    done = ask("analyse", tmp_path / ".b.png", tmp_path / ".git", "--format", "json")
+    assert (done.exit_code, done.stderr, len(scripted.requests)) == (0, "", 3)
+
+
+def wrong(field, name="unknown-model"):
+    answer = problem(422, name, f"unknown {field}")
+    answer.body["errors"] = [{"field": field, "message": "unknown"}]
+    return answer
+
+
+@pytest.mark.parametrize("field", ["model", "detector", "pipeline", "threshold", "mood"])
+def test_a_wrong_option_is_said_once(ask, scripted, tmp_path, field):
+    for number in range(30):
+        (tmp_path / f"{number}.png").write_bytes(picture())
+    scripted.answers = [wrong(field)]
+    done = ask("analyse", tmp_path)
+    assert done.exit_code == 1
+    assert done.stderr.count(f"unknown {field}") == 1
+    assert done.stderr.endswith("1 of 30 images failed, 29 were not tried\n")
+
+
+@pytest.mark.parametrize(("field", "name"), [("image", "about"), ("detector", "too-much-work")])
+def test_what_one_image_causes_stops_no_other(ask, scripted, tmp_path, field, name):
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_bytes(picture())
+    scripted.answers = [wrong(field, name)]
+    assert ask("analyse", tmp_path).stderr.endswith("5 of 5 images failed\n")
+
+
+def test_watching_ends_at_a_wrong_option_and_gives_up_no_image(ask, scripted, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(picture())
+    watched = ["watch", tmp_path, "--once", "--interval", "0.05", "--workers", "1"]
+    scripted.answers = [wrong("model")]
+    done = ask(*watched)
+    assert (done.exit_code, len(scripted.requests)) == (1, 1)
+    assert done.stderr.splitlines()[2:] == ["0 sent, 0 given up", "stopped: unknown model"]
+    scripted.answers = [Answer(201, IMAGE)]
+    assert ask(*watched).stderr.endswith("3 sent, 0 given up\n")
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+@pytest.mark.parametrize("answer", [problem(403, "missing-right"), Answer(200, {"images": 1})])
+def test_an_error_of_history_comes_without_a_head(ask, scripted, form, answer):
+    scripted.answers = [answer]
+    done = ask("history", "--format", form)
+    assert (done.exit_code, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("command", ["history", "summary", "models"])
+def test_a_wrong_path_is_said_with_the_option_for_it(run, service, command):
+    done = CliRunner().invoke(main, ["--server", f"{service}/wrong", command])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "--server" in done.stderr
+    assert "EMOTIONS_SERVER" in done.stderr
+
+
+def test_an_image_that_is_not_stored_is_not_the_address(run):
+    assert "--server" not in run("delete", 10**9).stderr
+
+
+def test_what_is_not_the_service_is_said_with_the_option(ask, scripted):
+    for answer in (Answer(404, b"<h1>no"), Answer(301, b"", {"Location": "http://x/"})):
+        scripted.answers = [answer]
+        assert "--server" in ask("models").stderr
+
+
+def test_credentials_in_the_address_are_said_in_the_words_of_the_command():
+    done = CliRunner().invoke(main, ["--server", "http://me:secret@127.0.0.1", "models"])
+    assert done.exit_code == 2
+    assert "pass the API key as --key" in done.stderr
+    for word in ("api_key", "base_url", "secret"):
+        assert word not in done.output

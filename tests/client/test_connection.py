@@ -1,9 +1,12 @@
 """What the environment may change about a request, and what it may not."""
 
+import socket
+from ipaddress import ip_address
+
 import emotions
 import pytest
 from emotions import EmotionClient
-from emotions.connection import is_this_machine, new_session
+from emotions.connection import environment_proxies, is_this_machine
 
 from tests.client.conftest import IMAGE, Answer, Scripted
 from tests.conftest import picture
@@ -18,6 +21,26 @@ def no_environment(monkeypatch):
     for name in (*PROXY_VARIABLES, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def resolved(monkeypatch):
+    """The addresses of names by a resolver of the test, and the names that were asked for. A name
+    without an address cannot be resolved."""
+    addresses, asked = {"localhost": ["127.0.0.1"]}, []
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host, *more, **named):
+        if host[0] in ":0123456789":
+            return resolve(host, *more, **named)
+        asked.append(host)
+        if host not in addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "not known")
+        return [it for address in addresses[host] for it in resolve(address, *more, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "gethostname", lambda: "Workstation")
+    return addresses, asked
 
 
 @pytest.fixture
@@ -60,6 +83,68 @@ def test_which_hosts_are_this_machine(host, local):
     assert is_this_machine(host) is local
 
 
+NAMES = [
+    ("workstation", ["127.0.1.1"], True),
+    ("workstation", ["127.0.0.1", "::1"], True),
+    ("WORKSTATION.", ["127.0.0.1"], True),
+    ("workstation.example.org", ["127.0.1.1"], True),
+    ("dev.example.org", ["127.0.0.1"], True),
+    ("dev.example.org", ["127.0.0.1", "192.0.2.1"], False),
+    ("workstation", ["127.0.0.1", "192.0.2.1"], False),
+    ("workstation", ["192.0.2.1"], False),
+    ("workstation", [], False),
+    ("workstation", None, False),
+    ("other", ["192.0.2.1"], False),
+    ("a" * 70 + ".example", None, False),
+]
+
+
+@pytest.mark.parametrize(("host", "addresses", "local"), NAMES)
+def test_a_name_is_this_machine_if_all_its_addresses_are(resolved, host, addresses, local):
+    if addresses is not None:
+        resolved[0][host.rstrip(".").lower()] = addresses
+    assert is_this_machine(host) is local
+
+
+@pytest.mark.parametrize(("host", "local"), [("workstation", True), ("other", False)])
+def test_an_address_of_an_interface_is_this_machine_under_its_own_name(
+    resolved, monkeypatch, host, local
+):
+    monkeypatch.setattr("emotions.connection._is_loopback", lambda it: not ip_address(it))
+    resolved[0][host] = ["127.0.0.1"]  # stands for another address that can be bound
+    assert is_this_machine(host) is local
+
+
+@pytest.mark.parametrize("host", ["workstation", "dev.example.org"])
+def test_a_name_is_resolved_once_for_the_proxy_and_only_if_there_is_one(
+    scripted, another, monkeypatch, resolved, host
+):
+    addresses, _ = resolved
+    addresses[host] = ["127.0.0.1"]
+    url = scripted.url.replace("127.0.0.1", host)
+    counted = []
+    monkeypatch.setattr(
+        "emotions.connection.is_this_machine", lambda it: counted.append(it) or is_this_machine(it)
+    )
+    with EmotionClient(url, retries=0) as client:
+        client.analyse(PICTURE)
+    assert counted == []
+    monkeypatch.setenv("HTTP_PROXY", another.url)
+    with EmotionClient(url, retries=0) as client:
+        assert len(list(client.analyse_many([PICTURE] * 8, workers=4))) == 8
+    assert (counted, another.requests) == ([host], [])
+    assert len(scripted.requests) == 9
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost.localdomain", "localhost6", "ip6-localhost", "127.0.0.1", "[::1]", "127.1"]
+)
+def test_names_of_localhost_and_addresses_are_not_resolved(resolved, monkeypatch, host):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
+    assert environment_proxies(f"http://{host}:5000") == {}
+    assert resolved[1] == []
+
+
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
 def test_other_hosts_are_asked_by_the_proxy_of_the_environment(another, monkeypatch, variable):
     if variable == "HTTP_PROXY":
@@ -80,22 +165,22 @@ def test_https_goes_through_the_proxy_as_a_tunnel(another, monkeypatch):
         client.analyse(PICTURE)
     # What the proxy sees of it is a CONNECT, which this server does not know, and no key.
     assert another.requests == []
-    assert new_session("https://service.example", trust_env=True).proxies["https"] == another.url
+    assert environment_proxies("https://service.example")["https"] == another.url
 
 
 @pytest.mark.parametrize("name", ["service.example", ".example", "*", "x.org, example"])
 def test_no_proxy_is_honoured(another, monkeypatch, name):
     monkeypatch.setenv("HTTP_PROXY", another.url)
     monkeypatch.setenv("NO_PROXY", name)
-    assert not new_session(ELSEWHERE, trust_env=True).proxies
+    assert not environment_proxies(ELSEWHERE)
     monkeypatch.setenv("NO_PROXY", "another.example")
-    assert new_session(ELSEWHERE, trust_env=True).proxies["http"] == another.url
+    assert environment_proxies(ELSEWHERE)["http"] == another.url
 
 
 def test_without_trust_the_environment_changes_nothing(another, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", another.url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle")
-    session = new_session(ELSEWHERE, trust_env=False)
+    session = EmotionClient(ELSEWHERE, trust_env=False)._transport._session()
     assert (session.proxies, session.verify, session.trust_env) == ({}, True, False)
     client = EmotionClient("http://no-such-host.invalid", retries=0, trust_env=False)
     with client, pytest.raises(emotions.ServiceAway, match="does not answer"):
@@ -125,7 +210,7 @@ def test_a_proxy_of_another_kind_is_said_in_a_sentence(monkeypatch):
 def test_the_ca_bundle_of_the_environment_is_used_for_every_host(monkeypatch, variable):
     monkeypatch.setenv(variable, "/some/bundle.pem")
     for url in ("https://127.0.0.1", "https://service.example"):
-        assert new_session(url, trust_env=True).verify == "/some/bundle.pem"
+        assert EmotionClient(url)._transport._session().verify == "/some/bundle.pem"
 
 
 def test_a_ca_bundle_that_is_missing_is_said_in_a_sentence(monkeypatch):

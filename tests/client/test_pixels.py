@@ -397,3 +397,25 @@ def test_without_pillow_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(emotions.NotAnImage, match=r"emotions-client\[images\]"):
         read_picture(RGB)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1, 255])
+@pytest.mark.parametrize("beyond", [1e-7, 9e-4])
+def test_the_rounding_of_resampled_floats_is_clipped(kind, scale, beyond):
+    exact = np.zeros((20, 30, 3), kind)
+    exact[:, 10:] = scale
+    rounded = exact.copy()
+    rounded[0, 0], rounded[0, 10] = -beyond, scale + beyond
+    assert np.array_equal(sent(rounded), sent(exact))
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+@pytest.mark.parametrize("beyond", [2e-3, 0.5])
+@pytest.mark.parametrize("is_below", [True, False])
+def test_floats_beyond_rounding_are_refused(scale, beyond, is_below):
+    array = np.zeros((20, 30, 3))
+    array[:, 10:] = scale
+    array[0, 0] = -beyond if is_below else scale + beyond
+    with pytest.raises(emotions.UnreadablePicture, match="scale and clip them"):
+        pixels.encode(array)

@@ -14,7 +14,13 @@ from tests.client.conftest import FACE, IMAGE, Answer
 
 # ---------------------------------------------------------------- what is stored
 
-JOY = {**FACE, "dominant": "joy", "emotions": {"joy": 0.9, "calm": 0.1}}
+JOY = {
+    **FACE,
+    "valence": 0.5,
+    "arousal": -0.25,
+    "dominant": "joy",
+    "emotions": {"joy": 0.9, "calm": 0.1},
+}
 SPANS = [
     {
         "span": name, "images": 3, "faces": 4,
@@ -41,6 +47,10 @@ def test_history_as_csv_has_all_emotions_of_all_models(scripted):
     assert (rows[0]["model"], rows[0]["model_version"]) == ("net", "1.0")
     assert [rows[0][name] for name in ("anger", "neutral", "joy", "calm")] == ["0.7", "0.3", "", ""]
     assert [rows[2][name] for name in ("anger", "neutral", "joy", "calm")] == ["", "", "0.9", "0.1"]
+    assert list(rows[0])[-2:] == ["valence", "arousal"]
+    assert [(row["valence"], row["arousal"]) for row in rows] == [
+        ("", ""), ("", ""), ("0.5", "-0.25"), ("", ""),
+    ]  # fmt: skip
     summary = scripted.requests[1].path
     assert "by=model" in summary
     assert "since=2026" in summary
@@ -89,6 +99,18 @@ def test_the_filters_of_erasing_are_those_of_the_service():
 
     names = {option.name for option in main.commands["delete"].params}
     assert names - {"ids", "yes"} == FilterArguments().fields.keys()
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_a_summary_ends_with_the_means_of_valence_and_arousal(scripted, form):
+    spans = [{**SPANS[0], "valence": 0.125, "arousal": -0.5}, {**SPANS[0], "valence": None}]
+    scripted.answers = [Answer(200, {"spans": spans})]
+    done = CliRunner().invoke(main, ["--server", scripted.url, "summary", "--format", form])
+    separator = "," if form == "csv" else None
+    head, first, second = (line.split(separator) for line in done.stdout.splitlines())
+    assert head == ["day", "images", "faces", "anger", "neutral", "valence", "arousal"]
+    assert first[-2:] == ["0.12", "-0.5"]
+    assert second[-2:] == (["", ""] if form == "csv" else ["2", "2"])
 
 
 # ---------------------------------------------------------------- what can be asked for

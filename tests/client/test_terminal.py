@@ -95,7 +95,7 @@ def test_a_summary_that_does_not_fit_names_the_counts(scripted, columns):
     assert max(map(len, lines)) <= columns
     text = " ".join(" ".join(lines[1:]).split())
     if columns == 120:
-        assert lines[0].split() == ["day", "images", "faces", *labels]
+        assert lines[0].split() == ["day", "images", "faces", *labels, "valence"]  # as fits
         assert text == "2026-05-04 9 28 0 1 2 3 4 5 6 7"
     else:
         assert text.startswith("2026-05-04 9 28 contempt 7, fear 6, ")
@@ -401,3 +401,14 @@ def test_a_face_without_a_box_in_its_place(scripted, folder):
     scripted.answers = [Answer(201, {**IMAGE, "faces": [FACE] * 3})]
     done = piped("--server", scripted.url, "analyse", folder / "a.png", "--format", "csv")
     assert len(done.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_a_missing_value_of_csv_is_empty(scripted, folder, on_terminal):
+    scripted.answers = [Answer(201, {**IMAGE, "id": None})]
+    asked = ["--server", scripted.url, "analyse", folder / "a.png", "--no-store", "--format", "csv"]
+    if on_terminal:
+        lines = plain(Terminal(*asked, columns=200).end()[1])
+    else:
+        lines = piped(*asked).stdout.decode().splitlines()
+    assert lines[1].split(",")[1:3] == ["", "1"]

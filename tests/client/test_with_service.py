@@ -107,3 +107,23 @@ def test_a_face_shows_what_the_service_shows(real):
             emotions_shown = {key: shown[key] for key in shown.keys() - {"face_id", "bbox"}}
             assert face.shown(threshold) == emotions_shown
     real.delete(found.id)
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("a%22b.jpg", "a%22b.jpg"), ('a"b.jpg', 'a"b.jpg'), ("x\ny.jpg", "x\ufffdy.jpg"),
+        ("x%0Ay.jpg", "x%0Ay.jpg"), ("a\\b.jpg", "a\ufffdb.jpg"),
+        ("\x7f\x85.jpg", "\ufffd\ufffd.jpg"),
+        ("100%.jpg", "100%.jpg"), ("a;b='c'*.jpg", "a;b='c'*.jpg"), ("\u00e4 \U0001f600.jpg",) * 2,
+        ("\ud800.jpg", "\ufffd.jpg"), ("\U0001f600" * 255, "\U0001f600" * 255),
+    ],
+)  # fmt: skip
+def test_a_file_name_is_stored_as_it_is_and_found_again(real, name, stored):
+    found = real.analyse(picture(), file_name=name)
+    assert found.file_name == stored
+    for asked in {name, stored}:
+        assert found.id in {image.id for image in real.images(file_name=asked)}
+        assert sum(span.images for span in real.summary("day", file_name=asked)) >= 1
+    assert real.delete_matching(file_name=name) >= 1
+    assert list(real.images(file_name=stored)) == []

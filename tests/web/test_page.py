@@ -233,7 +233,15 @@ def test_images_that_the_browser_cannot_show_are_drawn_by_the_service(open_page,
     until(page, "document.querySelector('#picture img').naturalWidth === 512")
     assert page.locator("#faces .card").count() == 1
     assert "the service has drawn it" in page.locator("#picture-note").inner_text()
-    assert page.locator("#picture .box span").is_hidden()
+    # Nothing is drawn upon boxes and labels of the service, also where one points at a face.
+    for point in (lambda: None, page.locator("#picture .box").hover, page.locator(".card").focus):
+        point()
+        assert page.locator("#picture .box span").is_hidden()
+        assert page.locator("#picture .box").evaluate(
+            "it => [getComputedStyle(it).borderTopColor, getComputedStyle(it).boxShadow,"
+            " getComputedStyle(it, '::after').display]"
+        ) == ["rgba(0, 0, 0, 0)", "none", "none"]
+    assert page.locator("#picture .box.marked").count() == 1
     in_both_schemes(page, f"page-{path.suffix[1:].lower()}")
     with page.expect_response(is_drawn) as again:
         page.locator("#threshold").press("End")

@@ -24,12 +24,15 @@ from emotions.client import EmotionClient
 from emotions.commands.analyse import analyse, mood
 from emotions.commands.choices import detectors, models, pipelines
 from emotions.commands.live import live
+from emotions.commands.numbers import Decimal
 from emotions.commands.output import Failed, sentence
 from emotions.commands.stored import delete, history, summary
 from emotions.commands.watching import watch
+from emotions.connection import checked_base_url, checked_header_value
 from emotions.errors import EmotionError
 
 INTERRUPTED = 130  # as shells report it
+LONGEST_WAIT = 86_400  # seconds
 
 
 class Group(click.Group):
@@ -55,8 +58,8 @@ class Group(click.Group):
     show_envvar=True, help="address of the service",
 )  # fmt: skip
 @click.option("--key", envvar="EMOTIONS_KEY", show_envvar=True, help="API key")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
-              help="seconds to wait for an answer")  # fmt: skip
+@click.option("--timeout", type=Decimal(0, LONGEST_WAIT, min_open=True), default=60.0,
+              show_default=True, help="seconds to wait for an answer")  # fmt: skip
 @click.version_option(package_name="emotions-client")
 @click.pass_context
 def main(context: click.Context, server: str, key: str | None, timeout: float) -> None:
@@ -67,10 +70,14 @@ def main(context: click.Context, server: str, key: str | None, timeout: float) -
             stream.reconfigure(errors="backslashreplace")
     _let_a_second_interrupt_kill(context)
     try:
-        client = EmotionClient(server, key, timeout=(5.0, timeout))
+        checked_base_url(server, name="the address", key_name="--key")
     except ValueError as error:
-        hint = "--key" if "api_key" in str(error) and "base_url" not in str(error) else "--server"
-        raise click.BadParameter(str(error), param_hint=hint) from error
+        raise click.BadParameter(str(error), param_hint="--server") from error
+    try:
+        key = checked_header_value("the API key", key) if key else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--key") from error
+    client = EmotionClient(server, key, timeout=(5.0, timeout))
     context.obj = context.with_resource(client)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 from emotions.connection import checked_header_value
 from emotions.errors import BadReply, EmotionError, NotFound
 from emotions.parameters import given
-from emotions.sources import read_picture, sendable_name
+from emotions.sources import read_picture, sendable_name, storable_name
 from emotions.transport import Reply, Transport
 from emotions.types import (
     Analysis,
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Source = TypeVar("Source")
 AHEAD = 2  # pictures that are read and sent for each worker before the first answer is taken
+
+
+def _given(filters: Filters) -> dict[str, str]:
+    texts = given(**filters)
+    if "file_name" in texts:
+        texts["file_name"] = storable_name(texts["file_name"])
+    return texts
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ class EmotionClient:
 
     `trust_env`: whether the environment may choose the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY,
     NO_PROXY) and the CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE). A service on this
-    machine (localhost, 127.0.0.0/8, ::1) is always asked without a proxy. Passwords in ~/.netrc are
+    machine (localhost, 127.0.0.0/8, ::1, a name that resolves to loopback addresses only, the
+    machine's own name) is always asked without a proxy. Passwords in ~/.netrc are
     never used, and redirects are never followed.
 
     Raises ValueError for a base_url or api_key that cannot be used. Every method raises
@@ -117,8 +125,10 @@ class EmotionClient:
         Boxes are in pixels of the upright image, for files as well as for PIL images. Its size is
         `width` and `height` of the result.
 
-        `file_name` replaces the name of the file. `idempotency_key` is your own key for an image
-        that you may send again after this program has ended; the service keeps keys for a day.
+        `file_name` replaces the name of the file. Control characters and backslashes of names are
+        stored as U+FFFD; `images(file_name=...)` finds them by either. `idempotency_key` is your
+        own key for an image that you may send again after this program has ended; the service keeps
+        keys for a day.
 
         Raises EmotionError: UnreadablePicture if the image cannot be read, NotAnImage (also a
         TypeError) for any other object, and otherwise the error that the service reports.
@@ -191,15 +201,15 @@ class EmotionClient:
 
     def images(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[Analysis]:
         """Stored images that match, newest first, page by page as they are asked for."""
-        return self._pages("images", given(**filters), page_size, self._analysis)
+        return self._pages("images", _given(filters), page_size, self._analysis)
 
     def faces(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[FoundFace]:
         """Faces across images that match, those of the newest image first."""
-        return self._pages("faces", given(**filters), page_size, FoundFace.read)
+        return self._pages("faces", _given(filters), page_size, FoundFace.read)
 
     def summary(self, by: str = "day", **filters: Unpack[Filters]) -> list[Span]:
         """Counts and means by `hour`, `day` (UTC) or `model`."""
-        reply = self._get("/v1/summary", given(by=by, **filters))
+        reply = self._get("/v1/summary", {"by": by, **_given(filters)})
         return self._read(reply, lambda it: [Span.read(span) for span in it["spans"]])
 
     def mood(
@@ -245,7 +255,7 @@ class EmotionClient:
 
     def delete_matching(self, **filters: Unpack[Filters]) -> int:
         """Erase all stored images that match, and say how many. One filter at least is needed."""
-        reply = self._transport.send("DELETE", "/v1/images", params=given(**filters))
+        reply = self._transport.send("DELETE", "/v1/images", params=_given(filters))
         return self._read(reply, lambda it: int(it["erased"]))
 
     # ---------------------------------------------------------------- inside

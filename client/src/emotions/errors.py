@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+_OPTIONS = frozenset(
+    {"threshold", "pipeline", "model", "detector", "min_face_px", "min_confidence", "max_faces"}
+    | {"rotate", "mood", "store", "view"}
+)
+
 
 class EmotionError(Exception):
     """Base of all errors; the message is a sentence for people. `tries` says how often the request
@@ -56,7 +61,17 @@ class TooLarge(Problem):
 
 
 class InvalidRequest(Problem):
-    """An option or a filter that the service does not know or take."""
+    """An option or a filter that the service does not know or take.
+
+    `concerns_every_image`: whether every other image would be refused for the same reason, as with
+    an unknown model.
+    """
+
+    @property
+    def concerns_every_image(self) -> bool:
+        # TooMuchWork also has the field `detector`, but depends on the size of the image.
+        is_own = self.type.rpartition(":")[2] == "too-much-work"
+        return not is_own and any(error.get("field") in _OPTIONS for error in self.errors)
 
 
 class KeyRefused(Problem):
@@ -68,7 +83,14 @@ class NotAllowed(Problem):
 
 
 class NotFound(Problem):
-    """Nothing is stored under that id."""
+    """Nothing is stored under that id, or the service does not know the path.
+
+    `is_unknown_path`: whether it is the path, as where `base_url` has a wrong one.
+    """
+
+    @property
+    def is_unknown_path(self) -> bool:
+        return self.type == "about:blank"
 
 
 class Conflict(Problem):

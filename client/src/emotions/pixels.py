@@ -29,6 +29,8 @@ _UPRIGHT = {
 }
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _MAX_8_BIT, _MAX_16_BIT = 255, 65_535
+# How far the rounding of resampled floats may exceed the range.
+ROUNDING = 1e-3
 _OVERSHOOT = 2.0  # floats in (1, 2] are a 0..1 image with overshoot, not a 0..255 image
 
 
@@ -38,7 +40,8 @@ def encode(picture: Any) -> tuple[str, bytes]:
     PIL images: the current frame, turned as its EXIF orientation says. Arrays: (height, width),
     (height, width, channels) or (channels, height, width) with 1 (grey), 2 (grey and alpha), 3
     (RGB) or 4 (RGBA) channels, as bool, integers in 0..255, uint16 in 0..65535 (in 0..255 where no
-    value is larger), or floats in 0..1 or 0..255. PNG; above 15 MB, JPEG of quality 95.
+    value is larger), or floats in 0..1 or 0..255, clipped where they exceed the range by 0.001 at
+    most. PNG; above 15 MB, JPEG of quality 95.
 
     Raises UnreadablePicture where the pixels cannot be read or have no clear meaning, and
     NotAnImage for other objects.
@@ -161,12 +164,16 @@ def _floats_to_uint8(pixels: NDArray[Any], what: str) -> NDArray[np.uint8]:
     if not np.isfinite(pixels).all():
         raise UnreadablePicture(f"{what} contains NaN or infinite values")
     lowest, highest = float(pixels.min()), float(pixels.max())
+    unit = 1 if highest <= 1 + ROUNDING else _MAX_8_BIT
+    if lowest >= -ROUNDING and highest <= unit + ROUNDING:
+        pixels = pixels.clip(0, unit)
+        lowest, highest = max(0.0, lowest), min(float(unit), highest)
     if lowest < 0 or highest > _MAX_8_BIT or 1 < highest <= _OVERSHOOT:
         raise UnreadablePicture(
             f"{what} contains floats from {lowest:g} to {highest:g}: "
             "scale and clip them to 0 to 1 or to 0 to 255"
         )
-    scale = _MAX_8_BIT if highest <= 1 else 1
+    scale = _MAX_8_BIT // unit
     return np.rint(pixels.astype(np.float64) * scale).astype(np.uint8)
 
 

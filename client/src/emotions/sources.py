@@ -1,6 +1,7 @@
 """Turn what a caller passes as an image into a file name and the bytes of an image file."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -29,6 +30,7 @@ SUFFIXES = frozenset(
     | {".heic", ".heif", ".hif", ".avif"}
 )
 UNNAMED = "picture"
+_UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202d\u202e\\\\]")
 
 
 def read_picture(picture: "Picture") -> tuple[str, bytes]:
@@ -50,8 +52,19 @@ def read_picture(picture: "Picture") -> tuple[str, bytes]:
 
 
 def sendable_name(path: str | os.PathLike[str]) -> str:
-    """Return the last part of a path as valid text: a file system may hold names that are not."""
-    return os.fsencode(Path(path).name).decode("utf-8", "replace")
+    """Return the last part of a path as the service will store it. Bytes that are not text become
+    U+FFFD: a file system may hold such names."""
+    return storable_name(Path(path).name)
+
+
+def storable_name(name: str) -> str:
+    """Return the name as the service stores it, which is also how its filters find it.
+
+    The service stores U+FFFD for control characters and others that displays do not handle safely
+    (see app/api/file_names.py). The client also sends it for a backslash: the service takes that
+    for a separator of folders, as on Windows, and would store only the text after it.
+    """
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", name)
 
 
 def _read_path(path: str | os.PathLike[str]) -> tuple[str, bytes]:

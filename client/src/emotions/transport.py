@@ -11,8 +11,14 @@ from typing import Any
 
 import requests
 
-from emotions.connection import checked_base_url, checked_header_value, new_session
+from emotions.connection import (
+    checked_base_url,
+    checked_header_value,
+    environment_proxies,
+    new_session,
+)
 from emotions.errors import BadReply, EmotionError, ServiceAway, TimedOut, problem
+from emotions.multipart import encode_form
 
 PROBLEM_JSON = "application/problem+json"
 AGAIN = frozenset({429, 503})
@@ -48,8 +54,13 @@ class Transport:
     longer one ends the attempts.
 
     `trust_env`: see EmotionClient. The client never reads ~/.netrc, never follows a redirect, and
-    sends requests to this machine without a proxy. Raises ValueError for a `base_url` or an
-    `api_key` that cannot be used.
+    sends requests to this machine without a proxy. These mean this machine: a loopback address, a
+    name such as `localhost`, a name that resolves to loopback addresses only, and the machine's own
+    name if it resolves to its own addresses only. A name is resolved before the first request, once
+    per client, and only if the environment sets a proxy for it. A name that cannot be resolved
+    means another machine.
+
+    Raises ValueError for a `base_url` or an `api_key` that cannot be used.
     """
 
     def __init__(
@@ -72,6 +83,7 @@ class Transport:
         self._own = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
+        self._proxies: dict[str, str] | None = None
 
     def send(
         self,
@@ -79,11 +91,15 @@ class Transport:
         path: str,
         *,
         params: Mapping[str, Any] | None = None,
-        data: Mapping[str, Any] | None = None,
+        data: Mapping[str, str] | None = None,
         files: Mapping[str, tuple[str, bytes]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """The reply, if it is a success. Raises EmotionError."""
+        body: Any = data
+        headers = {**self._headers, **(headers or {})}
+        if files is not None:
+            body, headers["Content-Type"] = encode_form(data or {}, files)
         for tries in range(1, self._retries + 2):
             last = tries > self._retries
             try:
@@ -91,9 +107,8 @@ class Transport:
                     method,
                     f"{self.base_url}{path}",
                     params=params,
-                    data=data,
-                    files=files,  # bytes, not files: they can be sent again
-                    headers={**self._headers, **(headers or {})},
+                    data=body,
+                    headers=headers,
                     timeout=self._timeout,
                     # A redirected POST would become a GET, and could carry images elsewhere.
                     allow_redirects=False,
@@ -121,8 +136,11 @@ class Transport:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._own, "session", None)
         if session is None:
-            session = self._own.session = new_session(self.base_url, trust_env=self._trust_env)
             with self._lock:
+                if self._proxies is None:
+                    self._proxies = environment_proxies(self.base_url) if self._trust_env else {}
+                session = new_session(self._proxies, trust_env=self._trust_env)
+                self._own.session = session
                 self._sessions.append(session)
         return session
 

@@ -192,7 +192,9 @@ class Watch:
         except Conflict:
             return Event(job.name)  # it was kept when it was sent with other options
         except EmotionError as error:
-            return Event(job.name, error=error, given_up=isinstance(error, HOPELESS))
+            is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
+            is_hopeless = isinstance(error, HOPELESS) and not is_option
+            return Event(job.name, error=error, given_up=is_hopeless)
         return Event(job.name, analysis=analysis)
 
     def _write_down(self, job: _Job, event: Event) -> None:

@@ -32,7 +32,7 @@ from emotions.commands.output import (
     say,
     sentence,
 )
-from emotions.errors import EmotionError, KeyRefused, NotAllowed, ServiceAway
+from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed, ServiceAway
 from emotions.types import Analysis, Face, Mood
 
 PROGRESS_FROM = 3  # images
@@ -56,7 +56,7 @@ def analyse(
     form: str,
     **asked: Any,
 ) -> None:
-    """Analyse images, and all images below folders.
+    """Analyse images, and all images below folders except hidden ones.
 
     An image that fails does not stop the others. Failed images are listed at the end.
     """
@@ -116,8 +116,8 @@ def mood(
 class Run:
     """Sends many images, and lists those that failed when the `with` block ends.
 
-    It stops early if every other image would fail as well: the service is away, or the API key is
-    rejected. Raises Failed if there is nothing to send or something failed.
+    It stops early if every other image would fail as well: the service is away, the API key is
+    rejected, or an option is wrong. Raises Failed if there is nothing to send or something failed.
     """
 
     def __init__(self, client: EmotionClient, found: Found, asked: dict[str, Any]) -> None:
@@ -126,6 +126,8 @@ class Run:
         self._unreadable = len(found.unreadable)
         if found.skipped:
             say(found.skipped_in_words())
+        if found.hidden:
+            say(found.hidden_in_words())
         if not found.images and not found.unreadable:
             raise Failed("no images found")
         self._outcomes = client.analyse_many(found.images, **asked)
@@ -140,7 +142,7 @@ class Run:
                     yield outcome.source, outcome.analysis
                     continue
                 self.failed.append((outcome.source, sentence(outcome.error)))
-                if isinstance(outcome.error, FUTILE):
+                if _is_futile(outcome.error):
                     return
 
     def __enter__(self) -> Self:
@@ -167,6 +169,11 @@ class Run:
             folders = f", {self._unreadable} folders cannot be read" if self._unreadable else ""
             images = len(self.failed) - self._unreadable
             raise Failed(f"{images} of {total} images failed{others}{folders}")
+
+
+def _is_futile(error: EmotionError | None) -> bool:
+    is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
+    return is_option or isinstance(error, FUTILE)
 
 
 def _with_progress(outcomes: Iterator[Outcome[Path]], total: int) -> Iterator[Outcome[Path]]:

@@ -3,13 +3,22 @@
 import click
 
 from emotions.client import EmotionClient
+from emotions.commands.numbers import Decimal, Whole
 from emotions.commands.output import Failed
+
+LARGEST_CAMERA = 2**31 - 1  # of OpenCV's int
 
 
 @click.command()
-@click.option("--camera", type=int, default=0, show_default=True, help="number of the camera")
+@click.option(
+    "--camera",
+    type=Whole(0, LARGEST_CAMERA),
+    default=0,
+    show_default=True,
+    help="number of the camera",
+)
 @click.option("--pipeline", default="single_shot", show_default=True)
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.option("--threshold", type=Decimal(0, 1), default=0.5, show_default=True)
 @click.pass_obj
 def live(client: EmotionClient, camera: int, pipeline: str, threshold: float) -> None:
     """Show the camera with boxes in a window. The key q ends it. Nothing is stored."""

@@ -8,9 +8,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 import click
@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emotions.csv_cells import without_formulas
-from emotions.errors import KeyRefused
+from emotions.errors import BadReply, KeyRefused, NotFound
 from emotions.types import Analysis
 
 Item = TypeVar("Item")
@@ -62,9 +62,12 @@ def end_interrupted_line() -> None:
 
 
 def sentence(error: object) -> str:
-    """Return what went wrong, and for a rejected API key how to pass another one."""
+    """Return what went wrong, and the option that helps: --key for a rejected API key, --server
+    for an address at which something else answers."""
     if isinstance(error, KeyRefused):
         return f"{error} (pass the API key with --key or in the variable EMOTIONS_KEY)"
+    if isinstance(error, BadReply) or (isinstance(error, NotFound) and error.is_unknown_path):
+        return f"{error} (check the address and its path: --server or the variable EMOTIONS_SERVER)"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
@@ -81,11 +84,19 @@ def print_json(document: Any) -> None:
 def print_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a header and a row per item, without formulas; on a terminal also without control
     characters."""
-    for row in chain([head], rows):
-        cells = [without_formulas(cell) if isinstance(cell, str) else cell for cell in row]
+    for row in _begun(head, rows):
+        cells = ["" if it is None else without_formulas(it) if isinstance(it, str) else it
+                 for it in row]  # fmt: skip
         line = io.StringIO(newline="")
         csv.writer(line).writerow([safe(cell) for cell in cells] if out.is_terminal else cells)
         click.echo(line.getvalue(), nl=False, color=True)  # with color, it removes no characters
+
+
+def _begun(head: Item, rows: Iterable[Item]) -> Iterator[Item]:
+    """The head and the rows. Waits for the first row, so that nothing is printed if that fails."""
+    remaining = iter(rows)
+    first = list(islice(remaining, 1))
+    return chain([head], first, remaining)
 
 
 def analysis_document(image: Analysis) -> dict[str, Any]:
@@ -119,10 +130,11 @@ def print_table(columns: Sequence[Column[Item]], items: Iterable[Item]) -> None:
     for column in widths:
         if column.width is not None:
             widths[column] = column.width
-    print_line(widths, [column.name for column in widths], style="" if out.no_color else "bold")
-    for item in items:
-        values = [column.value(item) for column in widths]
-        print_line(widths, ["" if value is None else safe(value) for value in values], style="")
+    head: Sequence[Any] = [column.name for column in widths]
+    style = "" if out.no_color else "bold"
+    for values in _begun(head, ([column.value(item) for column in widths] for item in items)):
+        print_line(widths, ["" if value is None else safe(value) for value in values], style=style)
+        style = ""
 
 
 def _widths(columns: Sequence[Column[Item]], total: int) -> dict[Column[Item], int]:

@@ -10,6 +10,7 @@ import click
 
 from emotions.client import EmotionClient
 from emotions.commands.analyse import shown_emotion
+from emotions.commands.numbers import Whole
 from emotions.commands.options import FILTERS, FORMAT, options
 from emotions.commands.output import (
     GAP,
@@ -30,7 +31,7 @@ LARGEST_PAGE = 100  # images
 
 @click.command()
 @options(*FILTERS)
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True,
+@click.option("--limit", type=Whole(1), default=20, show_default=True,
               help="number of images")  # fmt: skip
 @FORMAT
 @click.pass_obj
@@ -57,7 +58,7 @@ def _print_faces(
     by_time = {name: filters[name] for name in ("since", "until", "model")}
     emotions = _emotions(client.summary("model", **by_time))
     head = ["image", "created_at", "file", "model", "model_version", "detector", "face", "emotion"]
-    head += ["probability", "x1", "y1", "x2", "y2", *emotions]
+    head += ["probability", "x1", "y1", "x2", "y2", *emotions, "valence", "arousal"]
     rows = (
         _face_row(image, face, emotions)
         for image in chain(newest, images)
@@ -70,10 +71,10 @@ def _face_row(image: Analysis, face: Face | None, emotions: Sequence[str]) -> li
     row = [image.id, image.created_at.isoformat(), image.file_name]
     row += [image.model, image.model_version, image.detector]
     if face is None:
-        return [*row, "none", *[""] * (6 + len(emotions))]
+        return [*row, "none", *[""] * (8 + len(emotions))]
     row += [face.face_id, shown_emotion(face, image), f"{face.emotions[face.dominant]:.2f}"]
     row += [round(value) for value in face.box_xyxy]
-    return [*row, *(face.emotions.get(name, "") for name in emotions)]
+    return [*row, *map(face.emotions.get, emotions), face.valence, face.arousal]
 
 
 def _emotions(spans: Iterable[Span]) -> list[str]:
@@ -115,17 +116,18 @@ def summary(client: EmotionClient, /, by: str, form: str, **filters: Any) -> Non
         Column("images", lambda span: span.images, 8, is_number=True),
         Column("faces", lambda span: span.faces, 8, is_number=True),
     ]
-    matrix = columns + [_count(name) for name in emotions]
+    means = [_mean("valence"), _mean("arousal")]
+    matrix = columns + [_count(name) for name in emotions] + means
     if form == "json":
         for span in spans:
             print_json(asdict(span))
     elif form == "csv":
         head = [column.name for column in matrix]
         print_csv(head, ([column.value(span) for column in matrix] for span in spans))
-    elif not out.is_terminal or sum((it.width or 0) + GAP for it in matrix) <= out.width + GAP:
+    elif not out.is_terminal or _narrowest(matrix) <= out.width:
         print_table(matrix, spans)
     else:
-        print_table([*columns, Column("emotions", _counts_in_words)], spans)
+        print_table([*columns, Column("emotions", _counts_in_words), *means], spans)
 
 
 def _count(emotion: str) -> Column[Span]:
@@ -135,13 +137,26 @@ def _count(emotion: str) -> Column[Span]:
     return Column(emotion, faces, max(5, len(emotion)), is_number=True)
 
 
+def _narrowest(columns: Sequence[Column[Span]]) -> int:
+    """The width of a table without its optional columns."""
+    return sum((it.width or 0) + GAP for it in columns if not it.optional) - GAP
+
+
+def _mean(name: str) -> Column[Span]:
+    def mean(span: Span) -> float | None:
+        value: float | None = getattr(span, name)
+        return None if value is None else round(value, 2)
+
+    return Column(name, mean, 7, optional=True, is_number=True)
+
+
 def _counts_in_words(span: Span) -> str:
     counts = sorted(span.emotions.items(), key=lambda it: -it[1].faces)
     return ", ".join(f"{name} {count.faces}" for name, count in counts if count.faces)
 
 
 @click.command()
-@click.argument("ids", nargs=-1, type=click.IntRange(1))
+@click.argument("ids", nargs=-1, type=Whole(1))
 @options(*FILTERS)
 @click.option("--yes", is_flag=True, help="do not ask before all matching images are erased")
 @click.pass_obj

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from emotions.client import EmotionClient
+from emotions.commands.numbers import Decimal
 from emotions.commands.options import ANALYSIS, options
 from emotions.commands.output import (
     Failed,
@@ -19,9 +20,11 @@ from emotions.commands.output import (
     say,
     sentence,
 )
-from emotions.errors import KeyRefused, NotAllowed
+from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed
+from emotions.sources import SUFFIXES
 from emotions.watch import FAILED, SENT, Event, Watch
 
+LONGEST_INTERVAL = 86_400  # seconds
 LONGEST_PAUSE = 30.0  # seconds between two looks while the service is away
 
 
@@ -30,7 +33,7 @@ LONGEST_PAUSE = 30.0  # seconds between two looks while the service is away
 @options(*ANALYSIS)
 @click.option("--state", type=click.Path(path_type=Path, dir_okay=False),
               help="file that records what was sent; in FOLDER unless given")  # fmt: skip
-@click.option("--interval", type=click.FloatRange(0.05), default=1.0, show_default=True,
+@click.option("--interval", type=Decimal(0.05, LONGEST_INTERVAL), default=1.0, show_default=True,
               help="seconds between two looks")  # fmt: skip
 @click.option("--once", is_flag=True,
               help="end when every image was sent or is left for later")  # fmt: skip
@@ -58,19 +61,21 @@ def watch(
     before = seen.count(SENT), seen.count(FAILED)
     how = "until all images are sent" if once else f"every {interval:g} s; Ctrl-C ends"
     say(f"watching {folder.absolute()} and its subfolders, {how}; {before[0]} images sent before")
+    suffixes = ", ".join(sorted(SUFFIXES))
+    say(f"hidden files and files without one of these suffixes are skipped: {suffixes}")
     trouble, pause, looks = "", interval, 0
     try:
         while True:
             events = 0
             for event in seen.look(client, **asked):
                 events += 1
+                if _is_final(event.error):
+                    raise Failed(f"stopped: {sentence(event.error)}")
                 why = sentence(event.error) if event.error and not event.given_up else ""
                 if why and why != trouble:
                     say(f"{why}; trying again", style="yellow")
                 trouble = why
                 pause = min(2 * pause, LONGEST_PAUSE) if why else interval
-                if isinstance(event.error, KeyRefused | NotAllowed):
-                    raise Failed(f"stopped: {sentence(event.error)}")
                 _report(event, as_json=as_json)
             looks += 1
             if once and looks > 1 and not events:
@@ -88,6 +93,12 @@ def watch(
         say(f"{sent} sent, {failed} given up" + (f", {left} left for later" if left else ""))
     if once and (failed or left):
         raise click.exceptions.Exit(1)
+
+
+def _is_final(error: EmotionError | None) -> bool:
+    """Whether every image is refused for the same reason."""
+    is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
+    return is_option or isinstance(error, KeyRefused | NotAllowed)
 
 
 def _report(event: Event, *, as_json: bool) -> None:

@@ -1,0 +1,31 @@
+"""The spelling of numbers on the command line: ASCII decimal numbers, as in requests.
+
+Python's `float` and `int` also read underscores, surrounding spaces, a plus sign and the digits of
+other scripts. `emotions delete 1_0` would erase image 10.
+
+The service has the same code in app/plain_numbers.py; a test compares the two.
+"""
+
+import re
+
+# The valid floating-point number of HTML, which <input type="number"> sends. JSON's numbers are a
+# part of it.
+_DECIMAL = re.compile(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"-?[0-9]+")
+
+
+def parse_decimal(text: str) -> float:
+    """The number of a text such as 0.25, .25, -3 or 2.5e-1. Infinite where it exceeds every float.
+
+    Raises ValueError.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text!r} is not a decimal number")
+    return float(text)
+
+
+def parse_whole(text: str) -> int:
+    """The number of a text such as 10 or -3. Raises ValueError."""
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
