@@ -8,16 +8,16 @@ The service has the same code in app/plain_numbers.py; a test compares the two.
 
 import re
 
-# The valid floating-point number of HTML, which <input type="number"> sends. JSON's numbers are a
-# part of it.
+# The "valid floating-point number" of HTML, which <input type="number"> sends. Every number of JSON
+# is one.
 _DECIMAL = re.compile(r"-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"-?[0-9]+")
 
 
 def parse_decimal(text: str) -> float:
-    """The number of a text such as 0.25, .25, -3 or 2.5e-1. Infinite where it exceeds every float.
+    """The number of a text such as 0.25, .25, -3 or 2.5e-1.
 
-    Raises ValueError.
+    It is infinite if it is too large for a float. Raises ValueError.
     """
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"{text!r} is not a decimal number")
