@@ -25,7 +25,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.fetch import Fetcher, read_hosts
     from app.settings import ROOT, SettingError, Settings
     from app.store.database import init_database
-    from app.store.pictures import PictureFolder
+    from app.store.image_folder import ImageFolder
     from app.vision.detectors import DETECTORS
     from app.vision.engine import Engine
     from app.vision.pipelines import PIPELINES
@@ -85,7 +85,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
             cipher = Cipher(settings.pictures_key)
         except ValueError as error:  # without the key
             raise SettingError(f"EMOTION_PICTURES_KEY: {error}") from error
-    app.extensions["pictures"] = PictureFolder(
+    app.extensions["pictures"] = ImageFolder(
         settings.pictures_dir, keeps=settings.keep_pictures, cipher=cipher
     )
     init_api(app, settings)

@@ -8,12 +8,12 @@ from typing import Protocol, TypeVar
 from app.budget import Budget
 from app.deadline import NEVER, Deadline
 from app.errors import CannotDraw
-from app.store import queries, retries
-from app.store.retries import AlreadyKept, Retry
-from app.vision.draw import annotated_picture
+from app.store import idempotency, queries
+from app.store.idempotency import AlreadyStored, IdempotentRequest
+from app.vision.draw import annotated_image
 from app.vision.engine import Engine
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import Analysis, Wanted
+from app.vision.types import Analysis, DetectionOptions
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Picture:
 
     data: bytes
     file_name: str
-    retry: Retry | None = None
+    retry: IdempotentRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Link:
     url: str
     file_name: str
     fetch: Callable[[str], bytes]
-    retry: Retry | None = None
+    retry: IdempotentRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Options:
     pipeline: str | None = None
     model: str | None = None
     detector: str | None = None
-    wanted: Wanted = Wanted()
+    wanted: DetectionOptions = DetectionOptions()
     store: bool = True
 
 
@@ -104,7 +104,7 @@ def analyse_and_draw(
     found = kept or do(lambda: _find(engine, here, options, deadline))
     with drawing.taken(found.width * found.height, deadline=deadline):
         drawn = do(
-            lambda: annotated_picture(
+            lambda: annotated_image(
                 here.data,
                 found,
                 media_type=media_type,
@@ -148,7 +148,7 @@ def _find(engine: Engine, picture: Picture, options: Options, deadline: Deadline
 
 def _kept(picture: Picture | Link) -> Analysis | None:
     """The analysis that the same request stored before, unless it was erased. Raises KeyReused."""
-    image_id = picture.retry and retries.image_id(picture.retry)
+    image_id = picture.retry and idempotency.image_id(picture.retry)
     return queries.find(image_id) if image_id else None
 
 
@@ -159,7 +159,7 @@ def _keep(analysis: Analysis, picture: Picture, options: Options) -> Analysis:
     with stopwatch("store"):
         try:
             stored = queries.save(analysis, picture.retry, picture.data)
-        except AlreadyKept:
+        except AlreadyStored:
             return _kept(picture) or _keep(analysis, picture, options)
     log.info("image stored", extra={"event": "image_stored", "image_id": stored.id})
     return replace(stored, timings_ms={**stored.timings_ms, **stopwatch.timings_ms})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.deadline import TOO_LATE, Deadline
-from app.errors import TookTooLong
+from app.errors import DeadlineExceeded
 
 
 class Budget:
@@ -21,14 +21,14 @@ class Budget:
         """Wait until `amount` is free, and take it. More than `limit` counts as `limit`, so that
         such a job runs alone. Return the amount to `give` back.
 
-        Raises TookTooLong at the deadline.
+        Raises DeadlineExceeded at the deadline.
         """
         amount = min(amount, self.limit)
         with self._changed:
             left = deadline.left()
             seconds = None if math.isinf(left) else max(0.0, left)
             if not self._changed.wait_for(lambda: self._left >= amount, timeout=seconds):
-                raise TookTooLong(TOO_LATE)
+                raise DeadlineExceeded(TOO_LATE)
             self._left -= amount
         return amount
 

@@ -21,10 +21,10 @@ from app.settings import Settings
 from app.store import keys as stored_keys
 from app.store import queries
 from app.store.database import wal_cleaner
+from app.store.idempotency import forget_old
 from app.store.kept_images import remove_due, remove_strays
 from app.store.keys import Right
 from app.store.records import LONGEST_FILE_NAME, Filters
-from app.store.retries import forget_old
 from app.vision.engine import Engine
 from app.vision.install import install
 

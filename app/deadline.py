@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-from app.errors import TookTooLong
+from app.errors import DeadlineExceeded
 
 TOO_LATE = "the request was not answered in time: try again"
 
@@ -31,12 +31,12 @@ class Deadline:
         return self.until - time.perf_counter()
 
     def check(self, seconds: float = 0.0) -> None:
-        """Raise TookTooLong when no more than `seconds` are left.
+        """Raise DeadlineExceeded when no more than `seconds` are left.
 
         Before work that cannot be stopped, `seconds` is the time that it takes.
         """
         if self.left() <= seconds:
-            raise TookTooLong(TOO_LATE)
+            raise DeadlineExceeded(TOO_LATE)
 
 
 NEVER = Deadline(math.inf)

@@ -161,7 +161,7 @@ class Busy(EmotionError):
     """All places for requests with pictures are taken."""
 
 
-class TookTooLong(EmotionError):
+class DeadlineExceeded(EmotionError):
     """A request was not done in the time that a request may take. Nothing of it was kept."""
 
 

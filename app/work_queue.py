@@ -1,8 +1,8 @@
 """Bounded queue for CPU-heavy requests.
 
 A worker process runs `concurrency` jobs at a time and lets `capacity` requests in. A request beyond
-that is rejected with `Busy` (503). A request that misses its deadline gets `TookTooLong` (503);
-work that has not started by then is cancelled.
+that is rejected with `Busy` (503). A request that misses its deadline gets `DeadlineExceeded`
+(503); work that has not started by then is cancelled.
 """
 
 import threading
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from app.deadline import TOO_LATE, Deadline
-from app.errors import Busy, TookTooLong
+from app.errors import Busy, DeadlineExceeded
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class WorkQueue:
     def run(self, work: Callable[[], T], *, deadline: Deadline) -> T:
         """Return or raise what `work` returns or raises, if it ends by the deadline.
 
-        Raises TookTooLong. Work that has started is not stopped here: it must check the same
+        Raises DeadlineExceeded. Work that has started is not stopped here: it must check the same
         deadline itself, and it must have no side effects.
         """
         deadline.check()
@@ -50,5 +50,5 @@ class WorkQueue:
         done, _ = wait([future], timeout=deadline.left())
         # `cancel` fails for work that runs and for work that ended just after the wait.
         if not done and (future.cancel() or not future.done()):
-            raise TookTooLong(TOO_LATE)
+            raise DeadlineExceeded(TOO_LATE)
         return future.result()

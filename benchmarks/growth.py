@@ -29,8 +29,8 @@ from app import create_app
 from app.settings import Settings
 from app.store.cursor import encode_cursor
 from app.store.migrate import upgrade
+from app.store.rollups import add_saved
 from app.store.tables import db
-from app.store.tallies import add_saved
 from evaluation.markdown import table
 
 SIZES = (10_000, 100_000, 1_000_000)

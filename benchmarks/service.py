@@ -34,7 +34,7 @@ from app import create_app
 from app.cpus import available_cpus
 from app.settings import Settings
 from app.vision.engine import Engine
-from benchmarks.pictures import MEGAPIXELS, example_pictures, photographs
+from benchmarks.images import MEGAPIXELS, example_images, photographs
 from evaluation.markdown import table
 from tests.service import running_service
 from training.data.photos import PhotosError
@@ -206,7 +206,7 @@ def main() -> None:
             f"{megapixels:g} megapixels": photographs(arguments.data, megapixels)
             for megapixels in arguments.megapixels
         }
-        sets["examples"] = example_pictures(arguments.data)
+        sets["examples"] = example_images(arguments.data)
     except (PhotosError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
     # Nobody is turned away, even if all come to one worker.

@@ -77,10 +77,10 @@ class BoxScores:
     calibration_error: float
 
 
-def score_boxes(tallies: Sequence[Tally]) -> BoxScores:
+def score_boxes(rollups: Sequence[Tally]) -> BoxScores:
     """Figures over photographs, with 95 % bootstrap intervals that draw whole photographs."""
     table = np.array(
-        [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in tallies]
+        [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in rollups]
     ).reshape(-1, 3)
     hits, false, missed = (int(value) for value in table.sum(axis=0))
     with np.errstate(invalid="ignore"):
@@ -97,16 +97,16 @@ def score_boxes(tallies: Sequence[Tally]) -> BoxScores:
         f1=f1,
         precision_interval=bootstrap_ratios(table[:, 0], table[:, 0] + table[:, 1]),
         recall_interval=bootstrap_ratios(table[:, 0], table[:, 0] + table[:, 2]),
-        average_precision=average_precision(tallies),
-        calibration_error=_calibration_error(tallies),
+        average_precision=average_precision(rollups),
+        calibration_error=_calibration_error(rollups),
     )
 
 
-def average_precision(tallies: Sequence[Tally]) -> float:
+def average_precision(rollups: Sequence[Tally]) -> float:
     """Area under the precision-recall curve, precision made monotonous (Everingham et al. 2010,
     "The PASCAL VOC challenge", section 4.2, with all points instead of eleven)."""
-    faces = sum(len(each.found) for each in tallies)
-    hits, scores = _joined(tallies)
+    faces = sum(len(each.found) for each in rollups)
+    hits, scores = _joined(rollups)
     if np.isnan(scores).any() or not faces:
         return float("nan")
     ordered = hits[np.argsort(-scores, kind="stable")]
@@ -115,16 +115,16 @@ def average_precision(tallies: Sequence[Tally]) -> float:
     return float((highest * ordered).sum() / faces)
 
 
-def _calibration_error(tallies: Sequence[Tally]) -> float:
-    hits, scores = _joined(tallies)
+def _calibration_error(rollups: Sequence[Tally]) -> float:
+    hits, scores = _joined(rollups)
     if np.isnan(scores).any() or not len(hits):
         return float("nan")
     return expected_calibration_error(scores, hits)
 
 
-def _joined(tallies: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def _joined(rollups: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Hits and scores of all detections that count."""
     return (
-        np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in tallies)]),
-        np.concatenate([np.zeros(0), *(each.scores for each in tallies)]),
+        np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in rollups)]),
+        np.concatenate([np.zeros(0), *(each.scores for each in rollups)]),
     )

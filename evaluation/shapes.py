@@ -25,7 +25,7 @@ from app.errors import ModelUnavailable
 from app.vision import tiles
 from app.vision.detectors import DETECTORS, Detector, default_min_face_px
 from app.vision.image import ImageFile, resized
-from app.vision.types import Box, Detection, Wanted
+from app.vision.types import Box, Detection, DetectionOptions
 from evaluation.boxes import Tally, score_boxes, tally
 from evaluation.detection import BARE, COLLECTIONS, PAGE, ready
 from evaluation.field import MAX_PIXELS
@@ -207,7 +207,7 @@ def wide_and_tall(detectors: dict[str, Detector], photographs: Sequence[Photogra
 def turns(names: Sequence[str], photographs: Sequence[Photograph], models_dir: Path) -> str:
     """A table with a row per detector."""
     engine = served_engine(models_dir)
-    auto = Wanted(rotate="auto")
+    auto = DetectionOptions(rotate="auto")
     rows = []
     for name in names:
         undone = wrong = as_it_lies = tried = 0

@@ -26,7 +26,7 @@ from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.folders import read_document
 from app.vision.image import ImageFile
 from app.vision.single_shot import SingleShotNet
-from benchmarks.pictures import photographs as enlarged
+from benchmarks.images import photographs as enlarged
 from evaluation import plots
 from evaluation.detection import ready
 from evaluation.expressions import (

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.vision.card import SINGLE_SHOT
 from app.vision.engine import Engine
-from app.vision.types import Analysis, Wanted
+from app.vision.types import Analysis, DetectionOptions
 from evaluation.boxes import BoxScores, score_boxes, tally
 from evaluation.expressions import Shot
 from evaluation.field import MAX_PIXELS
@@ -43,7 +43,9 @@ class System:
     any_size: bool = False
 
     def analyse(self, engine: Engine, data: bytes) -> Analysis:
-        wanted = Wanted(min_face_px=EVERYTHING_PX) if self.any_size else Wanted()
+        wanted = (
+            DetectionOptions(min_face_px=EVERYTHING_PX) if self.any_size else DetectionOptions()
+        )
         options: dict[str, Any] = dict(self.options)
         return engine.analyse(data, file_name="picture", threshold=0.0, wanted=wanted, **options)
 
@@ -109,11 +111,11 @@ def found_faces(
 ) -> BoxScores:
     """Figures for one row of FACES; other faces count neither for nor against."""
     collections, counts = FACES[what]
-    tallies = []
+    rollups = []
     for shot, photograph in zip(found, photographs, strict=True):
         if photograph.path.parts[-2] in collections:
             longer_side = float(max(shot.analysis.width, shot.analysis.height))
-            tallies.append(
+            rollups.append(
                 tally(
                     shot.detections,
                     photograph.faces,
@@ -121,7 +123,7 @@ def found_faces(
                     counts=partial(_counted, counts=counts, longer_side=longer_side),
                 )
             )
-    return score_boxes(tallies)
+    return score_boxes(rollups)
 
 
 def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:

@@ -24,7 +24,7 @@ from PIL import Image
 from app.settings import ROOT, Settings
 from evaluation.markdown import table
 from fuzzing.heif import Item, box, coded, grid, size_property, written
-from fuzzing.pictures import png, png_chunk, run_length_bmp, tiff
+from fuzzing.image_files import png, png_chunk, run_length_bmp, tiff
 
 LIMIT_BYTES = Settings().max_image_bytes
 LIMIT_PIXELS = Settings().max_pixels

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from fuzzing.pictures import damaged, good_pictures
+from fuzzing.image_files import damaged, good_images
 from fuzzing.report import Finding
 
 MOST_PROBLEM_BYTES = 65_536  # most of them have a few hundred
@@ -140,7 +140,7 @@ def _option(chance: random.Random, good: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _picture(chance: random.Random) -> bytes:
-    return chance.choice(good_pictures()) if chance.random() < 0.3 else damaged(chance)
+    return chance.choice(good_images()) if chance.random() < 0.3 else damaged(chance)
 
 
 def _body(chance: random.Random) -> tuple[bytes, str]:

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from app.keys import issue
 from app.store.keys import Right
-from fuzzing.pictures import PHOTOGRAPH, good_pictures
+from fuzzing.image_files import PHOTOGRAPH, good_images
 
 # All of schemathesis' checks are made. One is told what OpenAPI cannot say: which models and
 # cursors there are and that an erasure needs one filter of several (422), how many pictures the
@@ -35,7 +35,7 @@ CHECKS = {
     "positive_data_acceptance": {"expected-statuses": ["2XX", 401, 403, 404, 409, 413, 422]},
 }
 
-pictures = strategies.sampled_from(good_pictures())
+pictures = strategies.sampled_from(good_images())
 schemathesis.openapi.format("binary", pictures)
 schemathesis.openapi.format("byte", pictures.map(lambda data: base64.b64encode(data).decode()))
 schemathesis.openapi.media_type("application/octet-stream", pictures)

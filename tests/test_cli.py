@@ -13,9 +13,9 @@ from sqlalchemy import select, update
 from app import create_app
 from app.settings import Settings
 from app.store import queries
+from app.store.idempotency import IdempotentRequest
 from app.store.migrate import upgrade
-from app.store.retries import Retry
-from app.store.tables import FileRemovalRow, RetryRow, db
+from app.store.tables import FileRemovalRow, IdempotencyRow, db
 from app.vision import folders
 from tests.conftest import card_document, picture
 from tests.graphs import write_graph
@@ -177,18 +177,18 @@ def test_retention_removes_strays_and_leaves_the_operators_files(
 def test_retention_finishes_erasures_and_forgets_old_records_also_when_results_stay(make_app):
     app = make_app()
     with app.app_context():
-        records = [Retry("", key, 0, "f" * 64) for key in ("old", "young")]
+        records = [IdempotentRequest("", key, 0, "f" * 64) for key in ("old", "young")]
         for record in records:
             queries.save(analysis(HAPPY), record)
         day = timedelta(days=1, seconds=1)
-        aged = update(RetryRow).where(RetryRow.key == "old")
+        aged = update(IdempotencyRow).where(IdempotencyRow.key == "old")
         db.session.execute(aged.values(created_at=datetime.now(UTC) - day))
         db.session.add(FileRemovalRow(name="0" * 32, image_id=7, due_at=datetime.now(UTC) + day))
         db.session.commit()
     done = app.test_cli_runner().invoke(args=["retention", "run"])
     assert done.output.startswith("removed 1 files")
     with app.app_context():
-        assert db.session.scalars(select(RetryRow.key)).all() == ["young"]
+        assert db.session.scalars(select(IdempotencyRow.key)).all() == ["young"]
         assert db.session.scalars(select(FileRemovalRow.name)).all() == []
 
 

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from app.deadline import NEVER, Deadline
-from app.errors import TookTooLong
+from app.errors import DeadlineExceeded
 
 
 def test_a_deadline_in_the_future_lets_work_go_on():
@@ -17,7 +17,7 @@ def test_a_deadline_in_the_future_lets_work_go_on():
 def test_a_deadline_that_has_passed_stops_work(seconds):
     deadline = Deadline(time.perf_counter() + seconds)
     assert deadline.left() <= 0
-    with pytest.raises(TookTooLong, match="in time"):
+    with pytest.raises(DeadlineExceeded, match="in time"):
         deadline.check()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.budget import Budget
 from app.deadline import Deadline
-from app.errors import Busy, TookTooLong
+from app.errors import Busy, DeadlineExceeded
 from app.work_queue import WorkQueue
 
 
@@ -79,10 +79,10 @@ def test_what_still_waits_when_its_time_is_over_is_never_done():
         go.wait(10)
         done.append("long")
 
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         queue.run(long, deadline=soon(0.05))
     assert started.is_set()
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         queue.run(lambda: done.append("waits"), deadline=soon(0.05))
     go.set()
     queue.run(lambda: done.append("next"), deadline=soon())
@@ -106,20 +106,20 @@ def test_work_that_ends_just_after_the_wait_counts(monkeypatch):
 
 def test_what_is_late_before_it_begins_is_not_begun():
     queue = WorkQueue(concurrency=1, capacity=1)
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         queue.run(lambda: pytest.fail("it was begun"), deadline=soon(0))
 
 
 def test_a_budget_is_shared_by_jobs_of_different_sizes():
     budget = Budget(10)
     parts = [budget.take(amount, deadline=soon()) for amount in (4, 6)]
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         budget.take(1, deadline=soon(0.01))
     for part in parts:
         budget.give(part)
     with pytest.raises(ZeroDivisionError), budget.taken(10, deadline=soon()):
         raise ZeroDivisionError
-    with budget.taken(1_000, deadline=soon()), pytest.raises(TookTooLong):
+    with budget.taken(1_000, deadline=soon()), pytest.raises(DeadlineExceeded):
         budget.take(1, deadline=soon(0.01))  # a job above the limit runs alone
     budget.give(budget.take(10, deadline=soon()))
 

@@ -9,9 +9,9 @@ from app.api.headers import init_headers
 from app.api.log import init_log
 from app.api.metrics import init_metrics
 from app.api.numbers import IdConverter
-from app.api.pictures import InMemoryRequest
 from app.api.problems import init_problems
 from app.api.rates import init_rates
+from app.api.request_images import InMemoryRequest
 from app.api.schemas import EMOTION, FaceSchema, FullFaceSchema, ModelRefSchema
 from app.api.streams import init_streams
 from app.settings import Settings

@@ -24,7 +24,7 @@ from app.api.numbers import DecimalNumber, WholeNumber
 from app.store.records import LONGEST_FILE_NAME, Filters, normalized_name
 from app.vision.mood import AGGREGATORS, DEFAULT
 from app.vision.rotation import NONE, ROTATE
-from app.vision.types import Wanted
+from app.vision.types import DetectionOptions
 
 PROBABILITY = validate.Range(0, 1)
 BIGGEST_INT = 2**31 - 1
@@ -146,7 +146,9 @@ class AnalyseArguments(Arguments):
             pipeline=data.get("pipeline"),
             model=data.get("model"),
             detector=data.get("detector"),
-            wanted=Wanted(**{name: data[name] for name in Wanted.__slots__ if name in data}),
+            wanted=DetectionOptions(
+                **{name: data[name] for name in DetectionOptions.__slots__ if name in data}
+            ),
             store=data["store"],
         )
         view = View(full="view" in data, mood=data.get("mood"))

@@ -9,8 +9,8 @@ from flask import Response, after_this_request, jsonify, request
 from werkzeug.exceptions import NotAcceptable
 
 from app.api.access import PUBLIC, View, needs
-from app.api.pictures import OptionsParser
 from app.api.problems import PROBLEM_JSON, ProblemSchema
+from app.api.request_images import OptionsParser
 from app.store.keys import Right
 
 

@@ -54,7 +54,7 @@ def with_slot(view: View) -> View:
 
 
 def run_queued(work: Callable[[], T]) -> T:
-    """Run `work` in the work queue; return or raise what it does. Raises TookTooLong."""
+    """Run `work` in the work queue; return or raise what it does. Raises DeadlineExceeded."""
     return work_queue().run(work, deadline=deadline())
 
 

@@ -7,7 +7,7 @@ from flask.views import MethodView
 from werkzeug.exceptions import NotAcceptable
 
 from app.analyse import Link, Picture, analyse, analyse_and_draw
-from app.api import retries
+from app.api import idempotency
 from app.api.arguments import (
     AnalyseArguments,
     AnalyseRequest,
@@ -22,8 +22,8 @@ from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.current import deadline, drawing, engine, run_queued, settings, with_slot
 from app.api.documents import View, image_document, image_page_document, mood_document
 from app.api.metrics import observe
-from app.api.pictures import read_pictures
 from app.api.problems import as_problem, problem, problem_response
+from app.api.request_images import read_images
 from app.api.schemas import (
     BatchSchema,
     ErasureSchema,
@@ -65,7 +65,7 @@ class Images(MethodView):
     @blp.needs(Right.ANALYSE)
     @with_slot
     @blp.doc(
-        parameters=[retries.PARAMETER],
+        parameters=[idempotency.PARAMETER],
         requestBody={"required": True, "content": BODIES},
         responses={
             "201": {"description": "Analysed and committed", "content": ANSWERS},
@@ -93,10 +93,8 @@ class Images(MethodView):
         then not fetched again.
         """
         accepted = negotiate("application/json", *PICTURE_TYPES)
-        pictures = read_pictures(
-            request, max_images=settings().max_images, file_name=asked.file_name
-        )
-        pictures = retries.with_retries(pictures, asked.options)
+        pictures = read_images(request, max_images=settings().max_images, file_name=asked.file_name)
+        pictures = idempotency.with_idempotency(pictures, asked.options)
         if len(pictures) > 1:
             return _answer_several(pictures, asked, accepted)
         return _answer_one(pictures[0], asked, accepted)

@@ -10,9 +10,9 @@ from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
 from app.api.current import deadline, engine, run_queued, with_slot
 from app.api.documents import View, image_document
+from app.api.idempotency import PARAMETER, with_idempotency
 from app.api.metrics import observe
-from app.api.pictures import picture_from_json
-from app.api.retries import PARAMETER, with_retries
+from app.api.request_images import image_from_json
 from app.api.schemas import LegacyBody, LegacySchema
 from app.store.keys import Right
 
@@ -35,9 +35,9 @@ class Index(MethodView):
         The answer is the original `{"message": "image received"}` and, beside it, the image
         object of `POST /v1/images`. `Accept` is not looked at: that client asks for text.
         """
-        picture = picture_from_json(request, asked.get("file_name"))
+        picture = image_from_json(request, asked.get("file_name"))
         options = Options(asked["threshold"])
-        (picture,) = with_retries([picture], options)
+        (picture,) = with_idempotency([picture], options)
         analysis = analyse(engine(), picture, options, do=run_queued, deadline=deadline())
         observe(analysis)
         return {"message": "image received", **image_document(analysis, View())}

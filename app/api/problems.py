@@ -46,7 +46,7 @@ STATUS: dict[type[EmotionError], int] = {
     errors.TooManyRequests: 429,
     errors.FetchFailed: 502,
     errors.Busy: 503,
-    errors.TookTooLong: 503,
+    errors.DeadlineExceeded: 503,
     errors.ModelUnavailable: 503,
     errors.InvalidCard: 503,
     errors.StoreUnavailable: 503,
@@ -55,7 +55,7 @@ STATUS: dict[type[EmotionError], int] = {
 }
 REFUSED = Counter("emotion_refused", "Pictures and requests that were refused.", ["reason"])
 RETRY_AFTER_SECONDS = 5  # of what a person must mend, or a database that starts anew
-BUSY, BUSY_SECONDS = (errors.Busy, errors.TookTooLong), 1
+BUSY, BUSY_SECONDS = (errors.Busy, errors.DeadlineExceeded), 1
 PROBLEM_JSON = "application/problem+json"
 
 # An answer does not grow with what is wrong: a body may hold a million names that nobody knows.

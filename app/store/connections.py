@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from app.deadline import NEVER, TOO_LATE, Deadline
-from app.errors import StoreUnavailable, TookTooLong
+from app.errors import DeadlineExceeded, StoreUnavailable
 from app.store import causes
 from app.store.causes import FaultLog
 
@@ -199,14 +199,14 @@ def _translate_error(context: ExceptionContext) -> None:
         raise RuntimeError("a read transaction must not write") from error
     late = current_deadline().left() < TIMER_SECONDS
     if cause is causes.TOO_SLOW and late:
-        raise TookTooLong(TOO_LATE) from error
+        raise DeadlineExceeded(TOO_LATE) from error
     password = context.engine.url.password if context.engine else None
     said = causes.sentence(cause, error, str(password) if password else None)
     gave_up_early = cause is causes.LOCKED and LOCK_SECONDS in options
     if has_request_context() and not gave_up_early:  # commands print the sentence themselves
         fault_log().failed(cause, said, write=options.get(MODE) == WRITE)
     if late and not context.is_disconnect:
-        raise TookTooLong(TOO_LATE) from error
+        raise DeadlineExceeded(TOO_LATE) from error
     raise StoreUnavailable(
         AWAY, for_operator=said, connection_lost=context.is_disconnect
     ) from error

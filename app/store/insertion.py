@@ -2,14 +2,16 @@
 
 from sqlalchemy import insert
 
+from app.store.idempotency import IdempotentRequest, remember
 from app.store.kept_images import KeptFile, withdraw_removal
-from app.store.retries import Retry, remember
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.vision.types import Analysis
 
 
-def insert_analysis(analysis: Analysis, retry: Retry | None, file: KeptFile | None) -> int:
-    """Insert an analysis in the current transaction and return its id. Raises AlreadyKept,
+def insert_analysis(
+    analysis: Analysis, retry: IdempotentRequest | None, file: KeptFile | None
+) -> int:
+    """Insert an analysis in the current transaction and return its id. Raises AlreadyStored,
     KeyReused and StoreUnavailable; see `remember` and `withdraw_removal`."""
     # Core statements: inserts of the ORM take 1.5 times as long.
     connection = db.session.connection()

@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, delete, insert, literal, select, update
 
 from app.errors import EmotionError, StoreUnavailable
 from app.store.connections import time_to_clean_up
-from app.store.pictures import pictures, random_digits
+from app.store.image_folder import image_folder, random_digits
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, UtcDateTime, db
 from app.store.transactions import read_transaction, write_transaction
 
@@ -38,7 +38,7 @@ LOOKED_UP_AT_ONCE = 500
 @dataclass(frozen=True, slots=True)
 class KeptFile:
     """A file whose image is about to be committed. Its removal is scheduled for `due_at`. `digest`:
-    see PictureFolder.write."""
+    see ImageFolder.write."""
 
     name: str
     digest: str | None
@@ -52,14 +52,14 @@ def kept_file(data: bytes | None) -> Iterator[KeptFile | None]:
     The block's transaction must call `withdraw_removal`. When the block raises, the file is removed
     unless the transaction was committed after all. Raises StoreUnavailable.
     """
-    if data is None or not pictures().keeps:
+    if data is None or not image_folder().keeps:
         yield None
         return
     due_at = datetime.now(UTC) + LEASE
     with write_transaction():
         name = _schedule_new_name(due_at)
     try:
-        yield KeptFile(name, pictures().write(name, data), due_at)
+        yield KeptFile(name, image_folder().write(name, data), due_at)
     except BaseException:
         _discard(name, due_at)
         raise
@@ -80,7 +80,7 @@ def removed_on_error(file: KeptFile | None) -> Iterator[None]:
         yield
     except BaseException:
         if file:
-            pictures().remove([file.name])
+            image_folder().remove([file.name])
         raise
 
 
@@ -102,7 +102,7 @@ def _discard(name: str, due_at: datetime) -> None:
     try:
         with time_to_clean_up(), write_transaction():
             # If the outcome of the commit is unknown, this decides: a commit withdraws the removal.
-            if _withdraw(name, due_at) and not pictures().remove([name]):
+            if _withdraw(name, due_at) and not image_folder().remove([name]):
                 raise StoreUnavailable("the file of a kept image cannot be removed")
     except EmotionError as error:
         log.warning("the file of an image that was not stored will be removed later: %s", error)
@@ -164,7 +164,7 @@ def _remove(condition: ColumnElement[bool]) -> tuple[int, int]:
             leased = update(FileRemovalRow).values(due_at=datetime.now(UTC) + LEASE)
             leased = leased.where(FileRemovalRow.name.in_(names), condition)
             names = db.session.scalars(leased.returning(FileRemovalRow.name)).all()
-        removed = pictures().remove(names)
+        removed = image_folder().remove(names)
         gone += len(removed)
         failed += len(names) - len(removed)
         _forget(removed)
@@ -183,12 +183,12 @@ def remove_strays() -> int:
     files after a backup of the database was restored. Raises StoreUnavailable."""
     with read_transaction():
         mark = db.session.scalars(select(StoreRow.mark)).one()
-    found = pictures().marked(mark)
+    found = image_folder().marked(mark)
     removed = 0
     while names := list(islice(found, LOOKED_UP_AT_ONCE)):
         # Names are looked up after their files were found: the row is always older than the file.
         strays = set(names) - _known(names)
-        gone = pictures().remove(strays)
+        gone = image_folder().remove(strays)
         removed += len(gone)
         if gone != strays:
             raise StoreUnavailable("a kept image that belongs to no result cannot be removed")

@@ -37,7 +37,7 @@ def image_conditions(filters: Filters, *, at_hand: bool = False) -> list[ColumnE
         if _few(found):
             conditions.append(ImageRow.id.in_(found))
         else:
-            conditions.append(on_the_walk(ImageRow.face_count) >= filters.min_faces)
+            conditions.append(without_index(ImageRow.face_count) >= filters.min_faces)
     return conditions
 
 
@@ -91,7 +91,7 @@ def _tested(filters: Filters) -> list[ColumnElement[bool]]:
         return _of_dominant(filters, at_hand=True)
     # As a value and not as EXISTS, which PostgreSQL might make a join with all emotions of.
     probability = select(EmotionRow.probability).where(
-        EmotionRow.face_id == FaceRow.id, on_the_walk(EmotionRow.emotion) == filters.emotion
+        EmotionRow.face_id == FaceRow.id, without_index(EmotionRow.emotion) == filters.emotion
     )
     return [probability.correlate(FaceRow).scalar_subquery() >= filters.min_probability]
 
@@ -116,7 +116,7 @@ def _conditions(
     asked: Iterable[tuple[Any, Callable[[Any, Any], Any], Any]], *, at_hand: bool
 ) -> list[ColumnElement[bool]]:
     return [
-        compare(on_the_walk(column) if at_hand else column, value)
+        compare(without_index(column) if at_hand else column, value)
         for column, compare, value in asked
         if value is not None
     ]
@@ -140,7 +140,7 @@ def _few(found: Select[Any]) -> bool:
     return (db.session.scalar(seen) or 0) <= FEW
 
 
-def on_the_walk(column: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
+def without_index(column: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
     """The column as an expression that no index serves: databases, SQLite above all, would take the
     index for this condition and then sort, or look through it anew for every face."""
     return func.coalesce(column, column)

@@ -28,6 +28,8 @@ from app.store.cursor import decode_cursor, encode_cursor
 from app.store.database import wal_cleaner
 from app.store.erasure_log import log_erased
 from app.store.faces import faces_of
+from app.store.idempotency import IdempotentRequest, forget_old
+from app.store.image_folder import image_folder
 from app.store.insertion import insert_analysis
 from app.store.kept_images import (
     is_being_erased,
@@ -38,11 +40,9 @@ from app.store.kept_images import (
     schedule_removals,
 )
 from app.store.matching import face_conditions, image_conditions, matching_images
-from app.store.pictures import pictures
 from app.store.records import Filters, FoundFace, Page
-from app.store.retries import Retry, forget_old
+from app.store.rollups import add_saved, lock_watermark, subtract
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
-from app.store.tallies import add_saved, hold_mark, subtract
 from app.store.transactions import read_transaction, write_transaction
 from app.vision.types import Analysis, Box, Face, ModelRef
 
@@ -56,11 +56,13 @@ _WHOLE_IMAGE = selectinload(ImageRow.faces).selectinload(FaceRow.emotions)
 # ---------------------------------------------------------------- write
 
 
-def save(analysis: Analysis, retry: Retry | None = None, picture: bytes | None = None) -> Analysis:
+def save(
+    analysis: Analysis, retry: IdempotentRequest | None = None, picture: bytes | None = None
+) -> Analysis:
     """Commit an analysis, whole or not at all, and return it with its id. `picture`, the image's
     file, is kept beside it where the operator asked for that.
 
-    Raises AlreadyKept when the analysis of the same request is stored already, KeyReused when the
+    Raises AlreadyStored when the analysis of the same request is stored already, KeyReused when the
     key of `retry` was used for another request, and StoreUnavailable.
     """
     with kept_file(picture) as file, write_transaction(), removed_on_error(file):
@@ -114,7 +116,7 @@ def erase_matching(filters: Filters) -> int:
     Raises StoreUnavailable as `erase` does, also for a file that an earlier erasure did not remove.
     """
     with write_transaction():
-        hold_mark()  # first, so that all that follows sees what it will erase
+        lock_watermark()  # first, so that all that follows sees what it will erase
         conditions = matching_images(filters)
         subtract(conditions)
         erased = _delete(conditions)
@@ -163,7 +165,7 @@ def picture(image_id: int) -> bytes:
     if row.picture_file is None:
         raise NotFound(f"the picture of image {image_id} is not kept")
     try:
-        return pictures().read(row.picture_file, row.picture_sha256)
+        return image_folder().read(row.picture_file, row.picture_sha256)
     except EmotionError as error:
         log.error("the file of image %d is not served: %s", image_id, error)
         raise

@@ -14,11 +14,11 @@ from app.store.matching import (
     found_images,
     image_conditions,
     matching_images,
-    on_the_walk,
+    without_index,
 )
 from app.store.records import Filters, Span
+from app.store.rollups import emotion_sums, mark, whole_hours
 from app.store.tables import FaceRow, HourEmotionRow, HourRow, ImageRow, db
-from app.store.tallies import emotion_sums, mark, whole_hours
 from app.store.transactions import read_transaction
 from app.vision.types import Face
 
@@ -88,11 +88,13 @@ def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face
 
     Raises TooWideSpan where there are more than MOST_IMAGES_READ, or more than MOST_FACES_READ.
     """
-    name = on_the_walk(ImageRow.model_name) if by == "model" else _written(ImageRow.created_at, by)
+    name = (
+        without_index(ImageRow.model_name) if by == "model" else _written(ImageRow.created_at, by)
+    )
     found: Any = select(ImageRow.id, name, ImageRow.face_count)
     found = found.order_by(ImageRow.created_at.desc(), ImageRow.id.desc())
     with read_transaction():
-        conditions = [*matching_images(filters), on_the_walk(ImageRow.face_count) > 0]
+        conditions = [*matching_images(filters), without_index(ImageRow.face_count) > 0]
         found = found.where(*conditions).limit(MOST_IMAGES_READ + 1)
         images = db.session.execute(found).all()
         of_faces = sum(image.face_count for image in images)
@@ -184,10 +186,10 @@ def _beside_hours(filters: Filters) -> list[Conditions]:
 
 def _add_images(spans: dict[str, _Sums], images: Conditions, faces: Conditions, by: str) -> None:
     """Those that match, one by one."""
-    model = on_the_walk(ImageRow.model_name)
+    model = without_index(ImageRow.model_name)
     name = model if by == "model" else _written(ImageRow.created_at, by)
     counted = select(name, func.count(ImageRow.id.distinct()), func.count(FaceRow.id))
-    of_image = FaceRow.image_id == on_the_walk(ImageRow.id)
+    of_image = FaceRow.image_id == without_index(ImageRow.id)
     counted = counted.join(FaceRow, of_image, isouter=not faces)
     for span, count, of_faces in db.session.execute(counted.where(*images, *faces).group_by(name)):
         made = spans.setdefault(span, _Sums())

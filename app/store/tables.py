@@ -1,6 +1,6 @@
 """The tables. One row for each face and emotion, so that 5, 8 or 26 classes fit alike and any
 threshold can be applied later. Pictures themselves are files, if they are kept at all: see
-app.store.pictures."""
+app.store.image_folder."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -144,7 +144,7 @@ class EmotionRow(Base):
 
 
 class HourRow(Base):
-    """Sums over images, by the hour they were made in: see app.store.tallies."""
+    """Sums over images, by the hour they were made in: see app.store.rollups."""
 
     __tablename__ = "hours"
 
@@ -167,7 +167,7 @@ class HourEmotionRow(Base):
     probability: Mapped[float]
 
 
-class MarkRow(Base):
+class WatermarkRow(Base):
     """One row: the id up to which images are in the sums."""
 
     __tablename__ = "mark"
@@ -195,8 +195,8 @@ class FileRemovalRow(Base):
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class RetryRow(Base):
-    """What a request with an Idempotency-Key made: see app.store.retries."""
+class IdempotencyRow(Base):
+    """What a request with an Idempotency-Key made: see app.store.idempotency."""
 
     __tablename__ = "retries"
     __table_args__ = (Index(None, "created_at"), Index(None, "image_id"))

@@ -31,7 +31,7 @@ def read_transaction() -> Iterator[None]:
     """One state of the database for all queries of the block: an image that is erased meanwhile is
     seen whole or not at all. Writing raises RuntimeError.
 
-    Raises StoreUnavailable, and TookTooLong after the request's deadline.
+    Raises StoreUnavailable, and DeadlineExceeded after the request's deadline.
     """
     options: dict[str, object] = {MODE: READ}
     if db.engine.dialect.name == "postgresql":  # SQLite's transactions are snapshots anyway
@@ -47,8 +47,8 @@ def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
     Waits for locks until the request's deadline, or for `lock_seconds` if given. A transaction that
     is not ready for COMMIT at the deadline is rolled back.
 
-    Raises StoreUnavailable, TookTooLong after the deadline, and OutcomeUnknown when the connection
-    was lost during COMMIT.
+    Raises StoreUnavailable, DeadlineExceeded after the deadline, and OutcomeUnknown when the
+    connection was lost during COMMIT.
     """
     options: dict[str, object] = {MODE: WRITE}
     if lock_seconds is not None:

@@ -71,7 +71,7 @@ class Classifier:
         deadline: Deadline = NEVER,
     ) -> list[dict[str, float]]:
         """One {emotion: probability} for each box, in the card's order of labels. Raises
-        TookTooLong and ModelUnavailable."""
+        DeadlineExceeded and ModelUnavailable."""
         if not boxes:
             return []
         crops = self.preprocess(image_gray, boxes, box_scale=box_scale, deadline=deadline)

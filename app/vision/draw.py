@@ -28,7 +28,7 @@ EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg"}
 Rectangle = tuple[int, ...]  # x1, y1, x2, y2
 
 
-def annotated_picture(
+def annotated_image(
     data: bytes,
     analysis: Analysis,
     *,
@@ -40,8 +40,8 @@ def annotated_picture(
     image with more than `most_pixels` is drawn smaller.
 
     Raises CannotDraw for sides that the file type does not support: JPEG ends at 65,500 pixels.
-    Raises TookTooLong, also when there is too little time left to read or to encode: neither can be
-    stopped.
+    Raises DeadlineExceeded, also when there is too little time left to read or to encode: neither
+    can be stopped.
     """
     file = ImageFile(data, max_pixels=UNLIMITED)
     deadline.check(file.pixels * SECONDS_A_PIXEL)
@@ -69,7 +69,7 @@ def annotate(
     image_bgr: NDArray[np.uint8], analysis: Analysis, deadline: Deadline = NEVER
 ) -> NDArray[np.uint8]:
     """A copy of the upright picture with what `analysis.threshold` shows drawn into it. Raises
-    TookTooLong."""
+    DeadlineExceeded."""
     canvas = image_bgr.copy()
     _draw(canvas, analysis, deadline)
     return canvas

@@ -26,11 +26,11 @@ from app.vision.pipelines.two_stage import TwoStage
 from app.vision.registry import BEING_CHECKED, WAIT_SECONDS, LoadOnce, ModelRegistry, ModelStatus
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import Analysis, Wanted
+from app.vision.types import Analysis, DetectionOptions
 
 log = logging.getLogger(__name__)
 
-ALL_FACES = Wanted()
+ALL_FACES = DetectionOptions()
 WARM_WAIT_SECONDS = 0.5  # at the start, for the checks of each kind of models
 
 
@@ -81,13 +81,14 @@ class Engine:
         pipeline: str | None = None,
         model: str | None = None,
         detector: str | None = None,
-        wanted: Wanted = ALL_FACES,
+        wanted: DetectionOptions = ALL_FACES,
         deadline: Deadline = NEVER,
     ) -> Analysis:
         """The whole answer for one picture file; nothing is stored.
 
         Images that have more than `max_pixels` together are analysed one after the other. Raises
-        TookTooLong and the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and ImageTooLarge.
+        DeadlineExceeded and the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and
+        ImageTooLarge.
         """
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
@@ -119,7 +120,7 @@ class Engine:
         name: str | None = None,
         model: str | None = None,
         detector: str | None = None,
-        wanted: Wanted = ALL_FACES,
+        wanted: DetectionOptions = ALL_FACES,
     ) -> Pipeline:
         """The pipeline of that name with these parts, the defaults where None.
 

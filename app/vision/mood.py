@@ -346,8 +346,8 @@ def _sureness(distributions: Array) -> Array:
         return np.ones(distributions.shape[:-1])
     logarithms = np.log(np.where(distributions > 0, distributions, 1))
     entropies = -(distributions * logarithms).sum(axis=-1)
-    sureness: Array = np.clip(1 - entropies / np.log(classes), 0, 1)
-    return sureness
+    certainty: Array = np.clip(1 - entropies / np.log(classes), 0, 1)
+    return certainty
 
 
 def _valence(distribution: Mapping[str, float]) -> dict[str, float]:

@@ -81,8 +81,8 @@ class LocalSession:
     def run(self, items: NDArray[np.uint8], deadline: Deadline = NEVER) -> NDArray[np.float32]:
         """Answers (n, …) float32 for `items` (n, …) uint8, n at least 1.
 
-        Raises TookTooLong soon after the deadline, and ModelUnavailable when the graph fails on
-        these items or answers with another shape than expected, NaN or infinity.
+        Raises DeadlineExceeded soon after the deadline, and ModelUnavailable when the graph fails
+        on these items or answers with another shape than expected, NaN or infinity.
         """
         chunks = [
             self._run_batch(items[start : start + MAX_BATCH], deadline)

@@ -69,7 +69,7 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DetectionOptions:
     """Which faces are wanted: from `min_face_px` pixels of the original on, the longer side of the
     box (None: see app.vision.detectors.default_min_face_px); with a detection score of at least
     `min_confidence`, where the detector gives any; and of those the `max_faces` largest.

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 from sqlalchemy import func, select
 
-from app.store.tables import ImageRow, RetryRow, db
+from app.store.tables import IdempotencyRow, ImageRow, db
 from tests.api.test_errors import assert_problem
 from tests.conftest import picture
 from tests.upstream import to, whole
@@ -128,7 +128,7 @@ def test_what_gives_no_picture_is_a_problem_and_leaves_nothing(
     assert_problem(said, status)
     assert [error["field"] for error in said.json["errors"]] == [field]
     assert "secret" not in said.text
-    assert (stored(app), stored(app, RetryRow)) == (0, 0)
+    assert (stored(app), stored(app, IdempotencyRow)) == (0, 0)
 
 
 def test_a_host_that_drips_is_a_504(app, client, internet, secure):
@@ -220,11 +220,13 @@ def test_a_retry_is_not_drawn_into_another_picture(app, client, secure):
 
 
 def test_nor_is_the_answer_of_a_quicker_retry(app, client, secure, monkeypatch):
-    from app.store import retries
+    from app.store import idempotency
 
     first = post(client, headers=KEY)
-    real, looked = retries.image_id, count()
-    monkeypatch.setattr(retries, "image_id", lambda retry: (next(looked) and real(retry)) or None)
+    real, looked = idempotency.image_id, count()
+    monkeypatch.setattr(
+        idempotency, "image_id", lambda retry: (next(looked) and real(retry)) or None
+    )
     assert_problem(post(client, headers=KEY | {"Accept": "image/png"}), 406)
     assert post(client, headers=KEY).json == first.json
     assert stored(app) == 1

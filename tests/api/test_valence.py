@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.store import queries
-from app.store.tallies import add_saved
+from app.store.rollups import add_saved
 from app.vision.circumplex import affect_of
 from app.vision.types import Face
 from tests.conftest import LABELS, picture, upload, write_model

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from emotions import EmotionClient, ServiceError, TimedOut, TookTooLong
+from emotions import DeadlineExceeded, EmotionClient, ServiceError, TimedOut
 from emotions.types import Analysis
 from emotions.watch import FAILED, SENT, STATE_NAME, Watch
 
@@ -134,7 +134,7 @@ def test_a_bad_picture_is_given_up_and_stops_no_other(scripted, impatient, make_
     assert look(make_watch(), impatient, times=3) == []  # also not after a restart
 
 
-@pytest.mark.parametrize("error", [ServiceError(500, {}), TookTooLong(503, {}), TimedOut()])
+@pytest.mark.parametrize("error", [ServiceError(500, {}), DeadlineExceeded(503, {}), TimedOut()])
 def test_a_picture_that_the_service_fails_with_lets_the_others_pass(
     make_watch, folder, monkeypatch, error
 ):

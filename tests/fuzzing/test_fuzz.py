@@ -10,7 +10,7 @@ from schemathesis.core.failures import FailureGroup
 from app.errors import UndecodableImage
 from fuzzing import contract, decoder, http
 from fuzzing.calls import Call, call_number, check_answer
-from fuzzing.pictures import good_pictures, pieces
+from fuzzing.image_files import good_images, pieces
 from fuzzing.report import Finding, Report
 
 # Pillow's remarks, which pytest would make errors; the service leaves them out.
@@ -23,7 +23,7 @@ def small_app(make_app):
 
 
 def test_what_is_damaged_was_good():
-    for data in good_pictures():
+    for data in good_images():
         assert decoder.read(data, scale=1.0, color=True) == "read"
         assert all(length > 0 and at + length <= len(data) for at, length in pieces(data))
 

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from app.errors import NotFound, StoreUnavailable
+from app.store import image_folder as folder_module
 from app.store import insertion, kept_images, queries
-from app.store import pictures as folder_module
 from app.store.cipher import Cipher
+from app.store.idempotency import AlreadyStored, IdempotentRequest
+from app.store.image_folder import ENCRYPTED, ImageFolder
 from app.store.migrate import downgrade, upgrade
-from app.store.pictures import ENCRYPTED, PictureFolder
 from app.store.records import Filters
-from app.store.retries import AlreadyKept, Retry
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, db
 from tests.store.test_pictures import IMAGE, KEY, files, new_name
 from tests.store.test_queries import ANGRY, HAPPY, analysis
@@ -26,7 +26,7 @@ from tests.store.test_queries import ANGRY, HAPPY, analysis
 def folder(empty_database_app, tmp_path):
     """The folder of an application that keeps images, encrypted, on each database."""
     upgrade()
-    kept = PictureFolder(tmp_path / "pictures", keeps=True, cipher=Cipher(KEY))
+    kept = ImageFolder(tmp_path / "pictures", keeps=True, cipher=Cipher(KEY))
     empty_database_app.extensions["pictures"] = kept
     return tmp_path / "pictures"
 
@@ -76,7 +76,7 @@ def fail_at(monkeypatch, owner, name, *, after=False, error=StoreUnavailable, on
 @pytest.mark.parametrize("key", ["", KEY], ids=["plain", "encrypted"])
 def test_saving_keeps_the_file_and_schedules_nothing(folder, app, key):
     if not key:
-        app.extensions["pictures"] = PictureFolder(folder, keeps=True)
+        app.extensions["pictures"] = ImageFolder(folder, keeps=True)
     saved = save()
     assert queries.picture(saved.id) == IMAGE
     assert (len(files(folder)), scheduled()) == (1, 0)
@@ -147,7 +147,7 @@ def test_a_process_that_dies_before_the_commit_leaves_a_file_that_is_removed_soo
     saved = save()
     with monkeypatch.context() as patch:
         fail_at(patch, queries, "insert_analysis", error=KeyboardInterrupt)
-        patch.setattr(PictureFolder, "remove", lambda *_: set())  # the process is gone
+        patch.setattr(ImageFolder, "remove", lambda *_: set())  # the process is gone
         patch.setattr(kept_images, "_discard", lambda *_: None)
         with pytest.raises(KeyboardInterrupt):
             save()
@@ -165,7 +165,7 @@ def test_a_process_that_dies_before_the_commit_leaves_a_file_that_is_removed_soo
 
 @pytest.mark.parametrize("still_removing", [False, True])
 def test_a_save_that_is_slower_than_its_lease_fails_whole(folder, monkeypatch, still_removing):
-    real = PictureFolder.write
+    real = ImageFolder.write
 
     def slow(*arguments):
         digest = real(*arguments)
@@ -176,16 +176,16 @@ def test_a_save_that_is_slower_than_its_lease_fails_whole(folder, monkeypatch, s
             assert kept_images.remove_due() == 1
         return digest
 
-    monkeypatch.setattr(PictureFolder, "write", slow)
+    monkeypatch.setattr(ImageFolder, "write", slow)
     with pytest.raises(StoreUnavailable, match="too long"):
         save()
     assert (rows(), files(folder), scheduled()) == (0, [], int(still_removing))
 
 
 def test_a_repeated_request_leaves_no_second_file(folder):
-    retry = Retry("", "key", 0, "f" * 64)
+    retry = IdempotentRequest("", "key", 0, "f" * 64)
     save(retry=retry)
-    with pytest.raises(AlreadyKept):
+    with pytest.raises(AlreadyStored):
         save(retry=retry)
     assert (rows(), len(files(folder)), scheduled()) == (1, 1, 0)
 
@@ -403,5 +403,5 @@ def test_older_rows_know_from_their_files_whether_they_are_plain(empty_database_
         "b" * 32: None,
         "c" * 32: None,
     }
-    app.extensions["pictures"] = PictureFolder(tmp_path, keeps=False)
+    app.extensions["pictures"] = ImageFolder(tmp_path, keeps=False)
     assert queries.picture(1) == IMAGE

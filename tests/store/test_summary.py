@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import insert, select
 
 from app.errors import StoreUnavailable, TooWideSpan
-from app.store import queries, summary, tallies
+from app.store import queries, rollups, summary
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
+from app.store.rollups import add_saved
 from app.store.tables import ImageRow, db
-from app.store.tallies import add_saved
 from app.store.transactions import write_transaction
 from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, NOON, analysis
 
@@ -81,7 +81,7 @@ def test_the_sums_are_used():
     save_some(10)
     assert add_saved() == 10
     with write_transaction():
-        tallies.db.session.execute(tallies.update(tallies.HourRow).values(images=1000))
+        rollups.db.session.execute(rollups.update(rollups.HourRow).values(images=1000))
     assert summary.summarise(Filters(), by="day")[0].images >= 1000
 
 
@@ -161,7 +161,7 @@ def test_a_failure_to_add_keeps_what_is_saved(monkeypatch, caplog):
 
 
 def test_many_are_added_in_batches(monkeypatch):
-    monkeypatch.setattr(tallies, "MOST_AT_ONCE", 4)
+    monkeypatch.setattr(rollups, "MOST_AT_ONCE", 4)
     save_some(10)
     assert [add_saved() for _ in range(4)] == [4, 4, 2, 0]
     assert_same()
@@ -178,8 +178,8 @@ def test_erasing_takes_from_the_sums_what_was_in_them():
     assert_same()
     queries.erase_matching(Filters(min_faces=0))
     assert summary.summarise(Filters(), by="hour") == []
-    assert tallies.db.session.query(tallies.HourRow).count() == 0
-    assert tallies.db.session.query(tallies.HourEmotionRow).count() == 0
+    assert rollups.db.session.query(rollups.HourRow).count() == 0
+    assert rollups.db.session.query(rollups.HourEmotionRow).count() == 0
 
 
 def test_an_unknown_id_takes_nothing():
@@ -193,7 +193,7 @@ def test_an_unknown_id_takes_nothing():
 def test_saving_adds_from_time_to_time(monkeypatch):
     monkeypatch.setattr(queries, "SUMS_EVERY", 4)
     save_some(9)
-    assert tallies.mark() == 8
+    assert rollups.mark() == 8
     assert_same()
 
 
@@ -201,7 +201,7 @@ def test_images_from_before_the_sums_are_in_them():
     save_some(12)
     downgrade(revision="0003")
     upgrade()
-    assert tallies.mark() == 12
+    assert rollups.mark() == 12
     assert_same()
 
 

@@ -10,7 +10,7 @@ from flask import g
 from sqlalchemy import func, select, text
 
 from app.deadline import Deadline
-from app.errors import NotFound, OutcomeUnknown, StoreUnavailable, TookTooLong
+from app.errors import DeadlineExceeded, NotFound, OutcomeUnknown, StoreUnavailable
 from app.keys import issue
 from app.store import keys, queries
 from app.store.connections import renew_deadline
@@ -122,7 +122,7 @@ def test_a_lock_on_everything_ends_every_request_in_time(app, what):
 
 def test_what_is_ready_too_late_is_rolled_back(app):
     with app.app_context():
-        with deadline(0.2), pytest.raises(TookTooLong), write_transaction():
+        with deadline(0.2), pytest.raises(DeadlineExceeded), write_transaction():
             db.session.execute(ImageRow.__table__.delete())
             time.sleep(0.3)
         assert queries.get(1)
@@ -132,13 +132,13 @@ def test_a_long_query_is_ended(app):
     long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     with app.app_context():
         for begin in (read_transaction, write_transaction):
-            with deadline(0.3), pytest.raises(TookTooLong), begin():
+            with deadline(0.3), pytest.raises(DeadlineExceeded), begin():
                 db.session.execute(text(long))
         assert queries.get(1)  # by the same connection, which is as before
 
 
 def test_many_short_queries_are_ended(app):
-    with app.app_context(), deadline(0.3), pytest.raises(TookTooLong), read_transaction():
+    with app.app_context(), deadline(0.3), pytest.raises(DeadlineExceeded), read_transaction():
         while True:
             db.session.scalar(text("SELECT 1"))
 
@@ -146,7 +146,7 @@ def test_many_short_queries_are_ended(app):
 def test_after_the_deadline_no_transaction_begins(app):
     with app.app_context(), deadline(-1):
         for begin in (read_transaction, write_transaction):
-            with pytest.raises(TookTooLong), begin():
+            with pytest.raises(DeadlineExceeded), begin():
                 pytest.fail("it began")
 
 

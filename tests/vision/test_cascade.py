@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from app.deadline import NEVER, Deadline
-from app.errors import TookTooLong, TooMuchWork
+from app.errors import DeadlineExceeded, TooMuchWork
 from app.settings import ROOT
 from app.vision.detectors import DETECTORS, cascade
 from app.vision.image import Raster
@@ -22,7 +22,7 @@ class Expiring(Deadline):
     def check(self, seconds=0.0):
         type(self).checks += 1
         if self.checks >= self.last:
-            raise TookTooLong("now")
+            raise DeadlineExceeded("now")
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_it_stops_at_the_deadline(monkeypatch):
     monkeypatch.setattr(
         cascade, "_corners", lambda _, strip, fine: seen.append(1) or np.empty((0, 2))
     )
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         cascade.Cascade().search(
             np.zeros((2000, 2000), np.uint8), 1.1, max_windows=1, deadline=Expiring(0)
         )
@@ -120,7 +120,7 @@ def test_every_detector_stops_at_the_deadline(name):
     """yunet has no weights here."""
     detector = DETECTORS[name].load(ROOT / "models")
     blank = np.zeros((600, 600, 3), np.uint8)
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         detector.detect(Raster(blank[:, :, 0], (600, 600), colors=blank), 24, Deadline(0))
 
 

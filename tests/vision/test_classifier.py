@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.deadline import Deadline
-from app.errors import TookTooLong
+from app.errors import DeadlineExceeded
 from app.vision.card import parse_card
 from app.vision.classifier import Classifier
 from app.vision.types import Box
@@ -50,5 +50,5 @@ def test_the_cards_crop_is_cut():
 
 def test_no_face_is_cropped_after_the_deadline(monkeypatch):
     monkeypatch.setattr("app.vision.classifier.crop_face", None)
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         stub_classifier().classify(GRAY, [Box(0, 0, 9, 9)] * 200, deadline=Deadline(0))

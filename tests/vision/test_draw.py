@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from app.deadline import Deadline
-from app.errors import TookTooLong
+from app.errors import DeadlineExceeded
 from app.settings import ROOT
-from app.vision.draw import annotate, annotated_picture
+from app.vision.draw import annotate, annotated_image
 from app.vision.image import ImageFile
 from app.vision.types import Analysis, Box, Face, ModelRef
 from tests.conftest import picture
@@ -65,7 +65,7 @@ def test_no_face_leaves_the_picture_as_it_is():
     ("media_type", "signature"), [("image/png", b"\x89PNG"), ("image/jpeg", b"\xff\xd8\xff")]
 )
 def test_the_file_is_of_the_asked_type(media_type, signature):
-    made = annotated_picture(
+    made = annotated_image(
         picture(80, 60), analysis(Box(5, 5, 45, 45), size=(80, 60)), media_type=media_type
     )
     assert made.startswith(signature)
@@ -77,7 +77,7 @@ def test_a_larger_image_is_drawn_smaller_with_its_boxes(mode):
     file = io.BytesIO()
     Image.new("RGB", (400, 300)).convert(mode).save(file, "TIFF")
     box = Box(100, 100, 200, 200)
-    made = annotated_picture(
+    made = annotated_image(
         file.getvalue(),
         analysis(box, size=(400, 300)),
         media_type="image/png",
@@ -201,9 +201,7 @@ def test_scenes_look_as_they_did(name):
 
 
 def test_drawing_stops_at_the_deadline():
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         annotate(np.zeros((50, 50, 3), np.uint8), analysis(Box(1, 1, 9, 9)), Deadline(0))
-    with pytest.raises(TookTooLong):
-        annotated_picture(
-            picture(200, 200), analysis(), media_type="image/png", deadline=Deadline(0)
-        )
+    with pytest.raises(DeadlineExceeded):
+        annotated_image(picture(200, 200), analysis(), media_type="image/png", deadline=Deadline(0))

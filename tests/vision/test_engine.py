@@ -13,7 +13,7 @@ from app.errors import ImageTooLarge, InvalidCard, ModelUnavailable, UnknownDete
 from app.vision import classifier, folders
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
-from app.vision.types import Box, Detection, Wanted
+from app.vision.types import Box, Detection, DetectionOptions
 from tests.conftest import StubDetector, StubSession, picture, write_model
 
 
@@ -92,7 +92,7 @@ class Scored(StubDetector):
 )
 def test_only_the_faces_that_are_wanted(make_engine, monkeypatch, wishes, sides, dropped):
     monkeypatch.setitem(DETECTORS, "stub", Scored)
-    found = analyse(make_engine(), picture(100, 60), wanted=Wanted(**wishes))
+    found = analyse(make_engine(), picture(100, 60), wanted=DetectionOptions(**wishes))
     assert [face.box.width for face in found.faces] == sides
     assert found.dropped == {"min_face_px": 0, "min_confidence": 0, "max_faces": 0} | dropped
 
@@ -104,7 +104,10 @@ def test_a_detectors_own_share_of_the_picture_is_the_smallest_face(make_engine, 
     monkeypatch.setitem(DETECTORS, "stub", Large)
     found = analyse(make_engine(), picture(100, 60))
     assert found.dropped["min_face_px"] == 1
-    assert len(analyse(make_engine(), picture(100, 60), wanted=Wanted(min_face_px=1)).faces) == 4
+    assert (
+        len(analyse(make_engine(), picture(100, 60), wanted=DetectionOptions(min_face_px=1)).faces)
+        == 4
+    )
 
 
 def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monkeypatch):
@@ -126,7 +129,7 @@ def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monke
     half.save(data, "JPEG")
     monkeypatch.setitem(DETECTORS, "stub", Half)
     engine = make_engine(max_pixels=2_000_000)
-    found = analyse(engine, data.getvalue(), wanted=Wanted(min_face_px=400))
+    found = analyse(engine, data.getvalue(), wanted=DetectionOptions(min_face_px=400))
     assert seen == [((150, 200), 0.125, 400)]
     assert (found.width, found.height) == (1600, 1200)
     assert found.faces[0].box.xyxy == (800, 0, 1600, 800)

@@ -30,7 +30,7 @@ from fuzzing.heif import (
     turn,
     written,
 )  # fmt: skip
-from fuzzing.pictures import tiff
+from fuzzing.image_files import tiff
 
 KINDS = ["HEIF", "AVIF"]
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)

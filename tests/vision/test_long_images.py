@@ -14,7 +14,7 @@ from app.vision.detectors import DETECTORS, MAX_ASPECT, default_min_face_px
 from app.vision.engine import Engine
 from app.vision.image import Raster
 from app.vision.tiles import MOST_TILES, cut, search, searched_side
-from app.vision.types import Box, Detection, Wanted
+from app.vision.types import Box, Detection, DetectionOptions
 
 SIDES = st.integers(1, 60_000)
 
@@ -83,7 +83,7 @@ def test_a_face_of_95_pixels_is_found_in_a_wide_or_tall_image(
 def test_what_a_limit_removes_is_counted(engine, astronaut_bgr, pipeline):
     data = canvas(astronaut_bgr, 2560, 512, at=(512, 0))
     detector = "single_shot" if pipeline == "two_stage" else None
-    wanted = Wanted(min_face_px=150)
+    wanted = DetectionOptions(min_face_px=150)
     found = analyse(engine, data, pipeline=pipeline, detector=detector, wanted=wanted)
     assert found.faces == ()
     assert found.dropped["min_face_px"] >= 1
@@ -92,7 +92,9 @@ def test_what_a_limit_removes_is_counted(engine, astronaut_bgr, pipeline):
 @pytest.mark.parametrize("left", range(900, 1500, 75))
 def test_a_face_at_the_seam_of_two_tiles_is_one_face(engine, astronaut_bgr, left):
     data = canvas(astronaut_bgr, 5120, 512, at=(left, 0))
-    found = analyse(engine, data, pipeline="single_shot", wanted=Wanted(min_confidence=0.6))
+    found = analyse(
+        engine, data, pipeline="single_shot", wanted=DetectionOptions(min_confidence=0.6)
+    )
     assert len(found.faces) == 1
     assert 75 < found.faces[0].box.longer_side < 150
 

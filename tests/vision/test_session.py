@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto
 
 from app.deadline import Deadline
-from app.errors import ModelUnavailable, TookTooLong
+from app.errors import DeadlineExceeded, ModelUnavailable
 from app.vision.session import OnnxSession
 from tests.graphs import (
     SIDE,
@@ -73,12 +73,12 @@ def test_a_run_stops_at_the_deadline():
     """The graph ends for the noise that it is tried on, and never for a dark crop."""
     never_ends = session(endless_graph(while_darker_than=10)).run
     assert never_ends(items(0, 20)).shape == (2, 8)
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         never_ends(items(0, 5), Deadline.after(0.5))
 
 
 def test_a_run_after_the_deadline_is_not_begun():
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         session(graph().SerializeToString()).run(items(1), Deadline(0))
 
 

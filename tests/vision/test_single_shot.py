@@ -13,7 +13,7 @@ from app.vision.image import Raster, letterbox
 from app.vision.install import install
 from app.vision.pipelines import PIPELINES
 from app.vision.single_shot import SingleShotNet
-from app.vision.types import Wanted
+from app.vision.types import DetectionOptions
 from tests.conftest import LABELS, picture
 from tests.graphs import single_shot_document, single_shot_graph, write_single_shot
 
@@ -227,7 +227,7 @@ def test_the_same_analysis_comes_out(engine):
     ],
 )
 def test_wishes_hold_for_it_too(engine, wish, dropped):
-    found = analyse(engine, picture(64, 64), wanted=Wanted(**wish))
+    found = analyse(engine, picture(64, 64), wanted=DetectionOptions(**wish))
     assert found.faces == ()
     assert found.dropped[dropped] == 1
 
@@ -269,7 +269,7 @@ def test_a_thousand_candidates_are_bounded(models_dir):
         max_pixels=10**6,
         max_faces=200,
     )
-    found = analyse(engine, picture(640, 640), wanted=Wanted(min_face_px=1))
+    found = analyse(engine, picture(640, 640), wanted=DetectionOptions(min_face_px=1))
     assert len(found.faces) == 200
     assert found.dropped["max_faces"] == 800
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from app.deadline import Deadline
-from app.errors import TookTooLong
+from app.errors import DeadlineExceeded
 from app.settings import ROOT
 from app.vision.classifier import Classifier
 from app.vision.detectors.whole_image import WholeImageDetector
@@ -105,7 +105,7 @@ def test_an_operator_can_make_it_the_default(make_app):
 
 def test_a_deadline_that_has_passed_ends_it():
     image = Raster(np.zeros((5, 5), np.uint8), (5, 5))
-    with pytest.raises(TookTooLong):
+    with pytest.raises(DeadlineExceeded):
         WholeImageDetector().detect(image, 1, Deadline.after(-1))
 
 

@@ -124,7 +124,7 @@ class Scenes:
         predict = predictor(run.average)
         found = detections(predict, self.photographs, LARGE_SIDE, self.head.find)
         return {
-            "validation_ap": average_precision(tallies(found, self.photographs)),
+            "validation_ap": average_precision(rollups(found, self.photographs)),
             "validation_portraits": _share_right(self.named(predict, self.portraits)),
             "validation_named": _share_right(self.named(predict, self.validation_scenes)),
         }
@@ -200,7 +200,7 @@ def detections(
     return everything
 
 
-def tallies(found: Sequence[list[Found]], photographs: Sequence[Picture]) -> list[Tally]:
+def rollups(found: Sequence[list[Found]], photographs: Sequence[Picture]) -> list[Tally]:
     """Which finds are sure faces of at least SMALLEST pixels."""
     return [
         tally(

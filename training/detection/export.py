@@ -15,7 +15,7 @@ from app.vision.image import letterbox
 from app.vision.single_shot import SingleShotNet
 from training.calibration import fit_logistic, fit_temperature
 from training.config import TrainingError
-from training.detection.data import Predict, Scenes, detections, predictor, tallies
+from training.detection.data import Predict, Scenes, detections, predictor, rollups
 from training.onnx_files import write_any_side
 from training.votes import LABELS
 
@@ -93,7 +93,7 @@ def fit_score(served: Predict, data: Scenes) -> tuple[float, float]:
     hits: list[NDArray[np.bool_]] = []
     for side in SIDES:
         found = detections(served, data.photographs, side, data.head.find)
-        for each in tallies(found, data.photographs):
+        for each in rollups(found, data.photographs):
             scores = each.scores.clip(max=SUREST)  # many votes make it 1 to the last bit
             logits.append(np.log(scores / (1 - scores)))
             hits.append(each.hits)

@@ -46,7 +46,8 @@ class Detector(Protocol):
         """Faces with boxes in the original's pixels, in no particular order. Must be safe to call
         from several threads at a time, and call `deadline.check` at least once a second.
 
-        Raises TookTooLong, TooMuchWork, and ModelUnavailable when a network fails on this image.
+        Raises DeadlineExceeded, TooMuchWork, and ModelUnavailable when a network fails on this
+        image.
         """
 
 

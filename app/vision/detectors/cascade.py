@@ -41,7 +41,7 @@ class Cascade:
     ) -> list[Window]:
         """Every window of an image (height, width) that passes the cascade, smallest size first.
 
-        Raises TooMuchWork for more than `max_windows`, and TookTooLong.
+        Raises TooMuchWork for more than `max_windows`, and DeadlineExceeded.
         """
         if not hasattr(self._local, "cascade"):
             self._local.cascade = cv2.CascadeClassifier(str(CASCADE))

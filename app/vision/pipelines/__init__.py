@@ -12,7 +12,7 @@ from app.vision.pipelines.single_shot import SingleShot
 from app.vision.pipelines.two_stage import TwoStage
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import ModelRef, Wanted
+from app.vision.types import DetectionOptions, ModelRef
 
 
 class Parts(Protocol):
@@ -40,7 +40,9 @@ class Pipeline(Protocol):
     def detector_name(self) -> str: ...
 
     @classmethod
-    def of(cls, parts: Parts, model: str | None, detector: str | None, wanted: Wanted) -> Self:
+    def of(
+        cls, parts: Parts, model: str | None, detector: str | None, wanted: DetectionOptions
+    ) -> Self:
         """Made of these parts. Raises what `parts` do, and UnfitDetector."""
 
     def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> Answer:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from app.vision.types import Detection, Wanted
+from app.vision.types import Detection, DetectionOptions
 
 Found = TypeVar("Found")
 
@@ -12,7 +12,7 @@ Found = TypeVar("Found")
 def choose(
     found: Iterable[Found],
     min_face_px: float,
-    wanted: Wanted,
+    wanted: DetectionOptions,
     *,
     detection: Callable[[Found], Detection],
 ) -> tuple[list[Found], Counter[str]]:

@@ -10,7 +10,7 @@ from app.vision.detectors import default_min_face_px
 from app.vision.image import ImageFile, Raster
 from app.vision.pipelines.choice import choose
 from app.vision.rotation import AUTO, TURNS, Found, search_turned
-from app.vision.types import Detection, Face, Wanted
+from app.vision.types import Detection, DetectionOptions, Face
 
 Item = TypeVar("Item")
 
@@ -46,7 +46,7 @@ class Search(Generic[Item]):
         return sum(1.0 if score is None else score for score in scores)
 
 
-def smallest_face(file: ImageFile, wanted: Wanted, share: float) -> float:
+def smallest_face(file: ImageFile, wanted: DetectionOptions, share: float) -> float:
     """The smallest wanted face, in pixels. `share` is the detector's default."""
     if wanted.min_face_px is not None:
         return wanted.min_face_px
@@ -56,15 +56,15 @@ def smallest_face(file: ImageFile, wanted: Wanted, share: float) -> float:
 def search(
     raster: Raster,
     min_face_px: float,
-    wanted: Wanted,
+    wanted: DetectionOptions,
     deadline: Deadline,
     find: Callable[[Raster], list[tuple[Detection, Item]]],
 ) -> Search[Item]:
     """The wanted faces that `find` finds.
 
     With `rotate=auto`, an image without a wanted face is turned by 90, 180 and 270 degrees, and the
-    turn with the most evidence is used; if several have the same, the first. Raises TookTooLong and
-    what `find` raises.
+    turn with the most evidence is used; if several have the same, the first. Raises
+    DeadlineExceeded and what `find` raises.
     """
 
     def turn(rotation: int) -> Search[Item]:

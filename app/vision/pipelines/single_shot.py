@@ -10,7 +10,7 @@ from app.vision.pipelines.search import Answer, search, smallest_face
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
-from app.vision.types import Face, ModelRef, Wanted
+from app.vision.types import DetectionOptions, Face, ModelRef
 
 if TYPE_CHECKING:
     from app.vision.pipelines import Parts
@@ -25,12 +25,14 @@ class SingleShot:
     model_kind = SINGLE_SHOT
     detector_name = SINGLE_SHOT
 
-    def __init__(self, net: SingleShotNet, wanted: Wanted) -> None:
+    def __init__(self, net: SingleShotNet, wanted: DetectionOptions) -> None:
         self._net = net
         self._wanted = wanted
 
     @classmethod
-    def of(cls, parts: "Parts", model: str | None, detector: str | None, wanted: Wanted) -> Self:
+    def of(
+        cls, parts: "Parts", model: str | None, detector: str | None, wanted: DetectionOptions
+    ) -> Self:
         """Raises UnfitDetector where another detector than the network itself is named."""
         if detector not in (None, cls.detector_name):
             raise UnfitDetector(

@@ -14,7 +14,7 @@ from app.vision.pipelines.search import Answer, search, smallest_face
 from app.vision.rotation import turned_gray
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
-from app.vision.types import Detection, Face, ModelRef, Wanted
+from app.vision.types import Detection, DetectionOptions, Face, ModelRef
 
 if TYPE_CHECKING:
     from app.vision.pipelines import Parts
@@ -26,13 +26,17 @@ class TwoStage:
     description = "A detector finds the faces, then a classifier names the emotions of each."
     model_kind = CLASSIFIER
 
-    def __init__(self, detector: Detector, classifier: Classifier, wanted: Wanted) -> None:
+    def __init__(
+        self, detector: Detector, classifier: Classifier, wanted: DetectionOptions
+    ) -> None:
         self.detector = detector
         self.classifier = classifier
         self._wanted = wanted
 
     @classmethod
-    def of(cls, parts: "Parts", model: str | None, detector: str | None, wanted: Wanted) -> Self:
+    def of(
+        cls, parts: "Parts", model: str | None, detector: str | None, wanted: DetectionOptions
+    ) -> Self:
         return cls(parts.detector(detector), parts.classifier(model), wanted)
 
     @property

@@ -12,6 +12,7 @@ from emotions.errors import (
     BadPicture,
     BadReply,
     Conflict,
+    DeadlineExceeded,
     EmotionError,
     FetchFailed,
     InvalidRequest,
@@ -25,7 +26,6 @@ from emotions.errors import (
     ServiceBusy,
     ServiceError,
     TimedOut,
-    TookTooLong,
     TooLarge,
     UnreadablePicture,
 )
@@ -50,6 +50,7 @@ __all__ = [
     "BadPicture",
     "BadReply",
     "Conflict",
+    "DeadlineExceeded",
     "Detector",
     "EmotionClient",
     "EmotionError",
@@ -76,6 +77,5 @@ __all__ = [
     "SpanEmotion",
     "TimedOut",
     "TooLarge",
-    "TookTooLong",
     "UnreadablePicture",
 ]

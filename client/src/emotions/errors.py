@@ -109,7 +109,7 @@ class ServiceBusy(Problem):
     """The service, its model or its database is not ready; it stayed so over all retries."""
 
 
-class TookTooLong(ServiceBusy):
+class DeadlineExceeded(ServiceBusy):
     """The service did not get done with this picture in its time; it stayed so over all retries."""
 
 
@@ -123,7 +123,7 @@ _BY_TYPE: dict[str, type[Problem]] = {
     "undecodable-image": BadPicture,
     "fetch-failed": FetchFailed,
     "fetch-timed-out": FetchFailed,
-    "took-too-long": TookTooLong,
+    "took-too-long": DeadlineExceeded,
 }
 _BY_STATUS: dict[int, type[Problem]] = {
     401: KeyRefused,

@@ -25,11 +25,11 @@ from emotions.client import EmotionClient
 from emotions.errors import (
     BadPicture,
     Conflict,
+    DeadlineExceeded,
     EmotionError,
     InvalidRequest,
     ServiceError,
     TimedOut,
-    TookTooLong,
     TooLarge,
 )
 from emotions.sources import SUFFIXES, sendable_name
@@ -39,7 +39,7 @@ STATE_NAME = ".emotions-watch.sqlite"
 # What no other try will mend; anything else is tried again at the next look, but what may be the
 # picture's own doing later and later, so that it does not hold up the others for ever.
 HOPELESS = (BadPicture, TooLarge, InvalidRequest)
-PERHAPS_ITS_OWN = (ServiceError, TimedOut, TookTooLong)
+PERHAPS_ITS_OWN = (ServiceError, TimedOut, DeadlineExceeded)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
 PENDING, SENT, FAILED = "pending", "sent", "failed"
 

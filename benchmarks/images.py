@@ -15,7 +15,7 @@ NOISE = 4.0  # grey levels: a camera's grain, without which an enlarged picture 
 QUALITY = 90
 
 
-def example_pictures(data: Path) -> list[bytes]:
+def example_images(data: Path) -> list[bytes]:
     return [(data / "seed-examples" / name).read_bytes() for name in EXAMPLES]
 
 

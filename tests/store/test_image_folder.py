@@ -10,9 +10,9 @@ import pytest
 from app import create_app
 from app.errors import NotFound, StoreUnavailable
 from app.settings import SettingError, Settings
-from app.store import pictures as module
+from app.store import image_folder as module
 from app.store.cipher import Cipher
-from app.store.pictures import PictureFolder, random_digits
+from app.store.image_folder import ImageFolder, random_digits
 
 KEY, OTHER_KEY = (b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 IMAGE = b"\xff\xd8\xff" + bytes(range(256)) * 50
@@ -20,7 +20,7 @@ MARK, OTHER_MARK = "0123456789ab", "ba9876543210"
 
 
 def folder_with(path, key=""):
-    return PictureFolder(path, keeps=True, cipher=Cipher(key) if key else None)
+    return ImageFolder(path, keeps=True, cipher=Cipher(key) if key else None)
 
 
 def new_name(mark):

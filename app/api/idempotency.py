@@ -11,7 +11,7 @@ from flask import g, request
 
 from app.analyse import Link, Options, Picture
 from app.errors import MalformedInput
-from app.store.retries import Retry
+from app.store.idempotency import IdempotentRequest
 
 HEADER = "Idempotency-Key"
 _TEXT = r"[\x20\x21\x23-\x7e]{1,255}"
@@ -29,7 +29,7 @@ _KEY = re.compile(_PATTERN)
 Sent = TypeVar("Sent", Picture, Link, Picture | Link)
 
 
-def with_retries(pictures: Sequence[Sent], options: Options) -> list[Sent]:
+def with_idempotency(pictures: Sequence[Sent], options: Options) -> list[Sent]:
     """The pictures, marked such that sending them again keeps nothing twice, if the client asks for
     that and anything is kept at all. Raises MalformedInput for a header that is no key."""
     given = request.headers.get(HEADER)
@@ -50,6 +50,8 @@ def with_retries(pictures: Sequence[Sent], options: Options) -> list[Sent]:
             asked.update(picture.data)
     caller = g.key.id if g.key else ""
     return [
-        replace(picture, retry=Retry(caller, given.strip('"'), position, asked.hexdigest()))
+        replace(
+            picture, retry=IdempotentRequest(caller, given.strip('"'), position, asked.hexdigest())
+        )
         for position, picture in enumerate(pictures)
     ]

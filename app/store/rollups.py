@@ -22,8 +22,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.store.matching import on_the_walk
-from app.store.tables import EmotionRow, FaceRow, HourEmotionRow, HourRow, ImageRow, MarkRow, db
+from app.store.matching import without_index
+from app.store.tables import (
+    EmotionRow,
+    FaceRow,
+    HourEmotionRow,
+    HourRow,
+    ImageRow,
+    WatermarkRow,
+    db,
+)
 from app.store.transactions import write_transaction
 
 MOST_AT_ONCE = 10_000
@@ -34,12 +42,14 @@ _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.ins
 
 def mark() -> int:
     """The id up to which images are in the sums. To be called within a transaction."""
-    return db.session.scalars(select(MarkRow.image_id)).one()
+    return db.session.scalars(select(WatermarkRow.image_id)).one()
 
 
-def hold_mark() -> int:
+def lock_watermark() -> int:
     """The same, and nobody else may add or subtract until the transaction ends."""
-    held = update(MarkRow).values(image_id=MarkRow.image_id).returning(MarkRow.image_id)
+    held = (
+        update(WatermarkRow).values(image_id=WatermarkRow.image_id).returning(WatermarkRow.image_id)
+    )
     return db.session.scalars(held).one()
 
 
@@ -50,13 +60,13 @@ def add_saved() -> int:
     """
     settled = _settled()
     with write_transaction(lock_seconds=LOCK_SECONDS):
-        low = hold_mark()
+        low = lock_watermark()
         above = select(ImageRow.id).where(ImageRow.id > low, ImageRow.id <= settled)
         batch = above.order_by(ImageRow.id).limit(MOST_AT_ONCE).subquery()
         if (high := db.session.scalar(select(func.max(batch.c.id)))) is None:
             return 0
         _count([ImageRow.id > low, ImageRow.id <= high], sign=1)
-        db.session.execute(update(MarkRow).values(image_id=high))
+        db.session.execute(update(WatermarkRow).values(image_id=high))
     return int(high - low)
 
 
@@ -74,13 +84,13 @@ def subtract(conditions: Sequence[ColumnElement[bool]]) -> None:
     """Take out of the sums what of the matching images is in them; they are erased next, in the
     same transaction."""
     # The conditions find the images, however many are below the mark.
-    _count([on_the_walk(ImageRow.id) <= hold_mark(), *conditions], sign=-1)
+    _count([without_index(ImageRow.id) <= lock_watermark(), *conditions], sign=-1)
     db.session.execute(delete(HourRow).where(HourRow.images <= 0))
     db.session.execute(delete(HourEmotionRow).where(HourEmotionRow.faces <= 0))
 
 
 def _count(conditions: Sequence[ColumnElement[bool]], *, sign: int) -> None:
-    keys = [_start_of_hour(ImageRow.created_at).label("hour"), on_the_walk(ImageRow.model_name)]
+    keys = [_start_of_hour(ImageRow.created_at).label("hour"), without_index(ImageRow.model_name)]
     images = (
         select(*keys, sign * func.count(), sign * func.sum(ImageRow.face_count))
         .where(*conditions)
@@ -111,8 +121,8 @@ def emotion_sums(
             sign * func.sum(EmotionRow.probability),
         )
         .select_from(ImageRow)
-        .join(FaceRow, FaceRow.image_id == on_the_walk(ImageRow.id))
-        .join(EmotionRow, EmotionRow.face_id == on_the_walk(FaceRow.id))
+        .join(FaceRow, FaceRow.image_id == without_index(ImageRow.id))
+        .join(EmotionRow, EmotionRow.face_id == without_index(FaceRow.id))
         .where(*conditions)
         .group_by(*keys, EmotionRow.emotion)
     )

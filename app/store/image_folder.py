@@ -37,7 +37,7 @@ def random_digits() -> str:
     return secrets.token_hex(10)
 
 
-class PictureFolder:
+class ImageFolder:
     """Files with random names, in folders named after their first two digits.
 
     Nothing is created on the disk before the first image is kept. With a `cipher` new files are
@@ -145,9 +145,9 @@ class PictureFolder:
         return self._folder / name[:2] / name
 
 
-def pictures() -> PictureFolder:
+def image_folder() -> ImageFolder:
     """The folder of the current application."""
-    return cast(PictureFolder, current_app.extensions["pictures"])
+    return cast(ImageFolder, current_app.extensions["pictures"])
 
 
 def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:

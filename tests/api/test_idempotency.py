@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.keys import issue
-from app.store import insertion, queries, retries
+from app.store import idempotency, insertion, queries
 from app.store.keys import Right
 from app.store.migrate import upgrade
-from app.store.tables import EmotionRow, FaceRow, ImageRow, RetryRow, db
+from app.store.tables import EmotionRow, FaceRow, IdempotencyRow, ImageRow, db
 from tests.conftest import picture, upload
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
@@ -108,7 +108,7 @@ def test_what_failed_can_be_sent_again(app, client, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(insertion, "remember", lambda *_: 1 / 0)
         assert post(client).status_code == 500
-    assert (count(app), count(app, RetryRow)) == (0, 0)
+    assert (count(app), count(app, IdempotencyRow)) == (0, 0)
     assert post(client).status_code == 201
     assert count(app) == 1
 
@@ -116,17 +116,17 @@ def test_what_failed_can_be_sent_again(app, client, monkeypatch):
 def test_the_first_to_commit_wins(app, client, monkeypatch):
     """Both have looked and found nothing; one commits before the other."""
     first = post(client)
-    real, looked = retries.image_id, []
+    real, looked = idempotency.image_id, []
 
     def looks_too_early(retry):
         looked.append(retry)
         return None if len(looked) == 1 else real(retry)
 
-    monkeypatch.setattr(retries, "image_id", looks_too_early)
+    monkeypatch.setattr(idempotency, "image_id", looks_too_early)
     again = post(client)
     assert len(looked) == 2
     assert (again.status_code, again.json["id"]) == (201, first.json["id"])
-    assert [count(app, row) for row in (ImageRow, FaceRow, RetryRow)] == [1, 2, 1]
+    assert [count(app, row) for row in (ImageRow, FaceRow, IdempotencyRow)] == [1, 2, 1]
 
 
 def test_many_at_once_keep_one(app):
@@ -189,7 +189,9 @@ def test_of_two_requests_at_once_under_one_key_one_wins_whole(each_app, batches)
         (lost,) = (answer for answer in answers if answer.status_code == 409)
         assert lost.json["type"] == "urn:emotion:problem:key-reused"
         with each_app.app_context():
-            query = select(RetryRow.fingerprint).where(RetryRow.key == headers["Idempotency-Key"])
+            query = select(IdempotencyRow.fingerprint).where(
+                IdempotencyRow.key == headers["Idempotency-Key"]
+            )
             assert len(set(db.session.scalars(query))) == 1
             db.session.remove()
 
@@ -197,7 +199,7 @@ def test_of_two_requests_at_once_under_one_key_one_wins_whole(each_app, batches)
 def test_the_loser_is_told_409_whatever_its_first_image_is(app, client, monkeypatch):
     """It has looked before the winner committed."""
     assert post(client, GOOD, BAD).status_code == 201
-    monkeypatch.setattr(retries, "image_id", lambda _: None)
+    monkeypatch.setattr(idempotency, "image_id", lambda _: None)
     for datas in ([BAD, GOOD], [GOOD, GOOD], [OTHER]):
         assert post(client, *datas).status_code == 409
     assert count(app) == 1
@@ -238,7 +240,7 @@ def test_an_image_that_is_erased_between_two_looks_is_analysed_again(
     app, client, monkeypatch, accept
 ):
     first = post(client)
-    real = retries.image_id
+    real = idempotency.image_id
 
     def erased_after(retry):
         found = real(retry)
@@ -246,7 +248,7 @@ def test_an_image_that_is_erased_between_two_looks_is_analysed_again(
             queries.erase(found)
         return found
 
-    monkeypatch.setattr(retries, "image_id", erased_after)
+    monkeypatch.setattr(idempotency, "image_id", erased_after)
     again = post(client, headers=KEY | {"Accept": accept})
     assert again.status_code == 201
     assert again.headers["Location"] != first.headers["Location"]
@@ -257,7 +259,7 @@ def test_an_expired_record_is_not_replayed_though_nobody_has_removed_it(app, cli
     first = post(client, GOOD, OTHER)
     with app.app_context():
         old = datetime.now(UTC) - timedelta(days=1, seconds=1)
-        db.session.execute(update(RetryRow).values(created_at=old))
+        db.session.execute(update(IdempotencyRow).values(created_at=old))
         db.session.commit()
     again = post(client, GOOD, OTHER)
     assert again.status_code == 201
@@ -284,12 +286,12 @@ def test_after_a_day_the_key_is_free(app, client):
     first = post(client)
     with app.app_context():
         old = datetime.now(UTC) - timedelta(days=1, seconds=1)
-        db.session.execute(update(RetryRow).values(created_at=old))
+        db.session.execute(update(IdempotencyRow).values(created_at=old))
         db.session.commit()
     other = post(client, threshold="0.1")
     assert other.status_code == 201
     assert other.json["id"] != first.json["id"]
-    assert count(app, RetryRow) == 1
+    assert count(app, IdempotencyRow) == 1
 
 
 def test_old_records_are_forgotten_in_passing(app, client, monkeypatch):
@@ -297,19 +299,19 @@ def test_old_records_are_forgotten_in_passing(app, client, monkeypatch):
     post(client, headers={"Idempotency-Key": "young"})
     with app.app_context():
         old = datetime.now(UTC) - timedelta(days=1, seconds=1)
-        its = update(RetryRow).where(RetryRow.key != "young")
+        its = update(IdempotencyRow).where(IdempotencyRow.key != "young")
         db.session.execute(its.values(created_at=old))
         db.session.commit()
     monkeypatch.setattr(queries, "SUMS_EVERY", 1)
     post(client, headers={})
     with app.app_context():
-        assert db.session.scalars(select(RetryRow.key)).all() == ["young"]
+        assert db.session.scalars(select(IdempotencyRow.key)).all() == ["young"]
 
 
 def test_erasing_an_image_erases_the_record(app, client):
     first = post(client)
     client.delete(first.headers["Location"])
-    assert count(app, RetryRow) == 0
+    assert count(app, IdempotencyRow) == 0
     assert post(client).json["id"] != first.json["id"]
 
 
@@ -326,7 +328,7 @@ def test_the_keys_of_others_are_others(app, client):
 def test_what_is_not_stored_is_not_remembered(app, client):
     assert post(client, store="false").status_code == 200
     assert post(client, store="false", threshold="0.1").status_code == 200
-    assert (count(app), count(app, RetryRow)) == (0, 0)
+    assert (count(app), count(app, IdempotencyRow)) == (0, 0)
 
 
 def test_the_original_clients_call_knows_it_too(app, client):

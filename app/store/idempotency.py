@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, delete, func, insert, select
 
 from app.errors import KeyReused
-from app.store.tables import RetryRow, db
+from app.store.tables import IdempotencyRow, db
 from app.store.transactions import read_transaction, write_transaction
 
 KEPT = timedelta(days=1)
@@ -20,7 +20,7 @@ LOCK_SECONDS = 0.1  # to wait for locks in `forget_old`; a later call can do its
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class IdempotentRequest:
     """One picture of a request that may come again: the caller's id, "" for who has none, the
     `key` that the client gave the request, the picture's `position` in it, and a hash of all that
     the request asks."""
@@ -31,18 +31,20 @@ class Retry:
     fingerprint: str
 
 
-class AlreadyKept(Exception):
+class AlreadyStored(Exception):
     """The same request was stored meanwhile."""
 
 
-def image_id(retry: Retry) -> int | None:
+def image_id(retry: IdempotentRequest) -> int | None:
     """The image that this request made before, None where it made none. Raises KeyReused."""
     with read_transaction():
         rows = db.session.execute(
-            select(RetryRow.position, RetryRow.image_id, RetryRow.fingerprint).where(
-                RetryRow.caller == retry.caller,
-                RetryRow.key == retry.key,
-                RetryRow.created_at > datetime.now(UTC) - KEPT,
+            select(
+                IdempotencyRow.position, IdempotencyRow.image_id, IdempotencyRow.fingerprint
+            ).where(
+                IdempotencyRow.caller == retry.caller,
+                IdempotencyRow.key == retry.key,
+                IdempotencyRow.created_at > datetime.now(UTC) - KEPT,
             )
         ).all()
     if any(row.fingerprint != retry.fingerprint for row in rows):
@@ -50,24 +52,26 @@ def image_id(retry: Retry) -> int | None:
     return next((row.image_id for row in rows if row.position == retry.position), None)
 
 
-def remember(connection: Connection, retry: Retry, image_id: int) -> None:
+def remember(connection: Connection, retry: IdempotentRequest, image_id: int) -> None:
     """Write the record in the transaction that stores the image, after the image's row. Raises
-    AlreadyKept, or KeyReused where another request has claimed the key."""
+    AlreadyStored, or KeyReused where another request has claimed the key."""
     if connection.dialect.name == "postgresql":
         # One transaction per key at a time, until its commit. SQLite has one writer at a time
         # anyway.
         connection.execute(select(func.pg_advisory_xact_lock(_lock_number(retry))))
     now = datetime.now(UTC)
-    of_key = (RetryRow.caller == retry.caller, RetryRow.key == retry.key)
-    connection.execute(delete(RetryRow).where(*of_key, RetryRow.created_at <= now - KEPT))
-    query = select(RetryRow.position, RetryRow.fingerprint).where(*of_key)
+    of_key = (IdempotencyRow.caller == retry.caller, IdempotencyRow.key == retry.key)
+    connection.execute(
+        delete(IdempotencyRow).where(*of_key, IdempotencyRow.created_at <= now - KEPT)
+    )
+    query = select(IdempotencyRow.position, IdempotencyRow.fingerprint).where(*of_key)
     rows = connection.execute(query).all()
     if any(row.fingerprint != retry.fingerprint for row in rows):
         raise _key_reused()
     if any(row.position == retry.position for row in rows):
-        raise AlreadyKept
+        raise AlreadyStored
     connection.execute(
-        insert(RetryRow).values(
+        insert(IdempotencyRow).values(
             caller=retry.caller,
             key=retry.key,
             position=retry.position,
@@ -82,7 +86,7 @@ def _key_reused() -> KeyReused:
     return KeyReused("this Idempotency-Key came with another request before")
 
 
-def _lock_number(retry: Retry) -> int:
+def _lock_number(retry: IdempotentRequest) -> int:
     """A signed 64-bit number for the caller and the key."""
     digest = hashlib.sha256(repr((retry.caller, retry.key)).encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
@@ -91,4 +95,6 @@ def _lock_number(retry: Retry) -> int:
 def forget_old() -> None:
     """Delete the records that are too old to be replayed."""
     with write_transaction(lock_seconds=LOCK_SECONDS):
-        db.session.execute(delete(RetryRow).where(RetryRow.created_at <= datetime.now(UTC) - KEPT))
+        db.session.execute(
+            delete(IdempotencyRow).where(IdempotencyRow.created_at <= datetime.now(UTC) - KEPT)
+        )

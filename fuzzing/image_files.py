@@ -31,7 +31,7 @@ Piece = tuple[int, int]  # offset and length in bytes
 
 
 @cache
-def good_pictures() -> tuple[bytes, ...]:
+def good_images() -> tuple[bytes, ...]:
     """Small pictures of every type, mode and compression that is read, drawn here, and pieces of a
     photograph."""
     across, down = np.meshgrid(np.arange(48), np.arange(32))
@@ -247,7 +247,7 @@ def _gif_blocks(data: bytes) -> list[Piece]:
 
 def damaged(chance: random.Random) -> bytes:
     """A good picture with one to four things done to it."""
-    data = chance.choice(good_pictures())
+    data = chance.choice(good_images())
     for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 4))):
         damage: Damage = chance.choice(DAMAGES)
         data = damage(data, chance) or b"\0"
@@ -303,11 +303,11 @@ def _put_in(data: bytes, chance: random.Random) -> bytes:
 
 
 def _join(data: bytes, chance: random.Random) -> bytes:
-    return data + chance.choice(good_pictures())
+    return data + chance.choice(good_images())
 
 
 def _splice(data: bytes, chance: random.Random) -> bytes:
-    other = chance.choice(good_pictures())
+    other = chance.choice(good_images())
     return data[: chance.randrange(len(data))] + other[chance.randrange(len(other)) :]
 
 
@@ -350,7 +350,7 @@ def _swap_pieces(data: bytes, chance: random.Random) -> bytes:
 
 def _borrow_piece(data: bytes, chance: random.Random) -> bytes:
     """A chunk of another file, most often of another type."""
-    other = chance.choice(good_pictures())
+    other = chance.choice(good_images())
     at, length = chance.choice(pieces(other))
     places = pieces(data) or [(chance.randrange(len(data)), 0)]
     here, _ = chance.choice(places)

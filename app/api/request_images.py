@@ -105,7 +105,7 @@ def _single_values(values: MultiDict[str, str], *, leave_out: str | None = None)
     return {name: text for name, (text,) in found.items()}
 
 
-def read_pictures(
+def read_images(
     request: Request, *, max_images: int, file_name: str | None
 ) -> list[Picture | Link]:
     """The pictures of a multipart form, a raw image body or a JSON body, as they were sent; of
@@ -121,7 +121,7 @@ def read_pictures(
         if "url" in read_json(request):
             pictures = [_link_from_json(read_json(request), file_name)]
         else:
-            pictures = [picture_from_json(request, file_name)]
+            pictures = [image_from_json(request, file_name)]
     elif request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
         with _parsing(request):
             pictures = [Picture(_whole_body(request), stored_name(file_name))]
@@ -137,7 +137,7 @@ def read_pictures(
     return pictures
 
 
-def picture_from_json(request: Request, file_name: str | None) -> Picture:
+def image_from_json(request: Request, file_name: str | None) -> Picture:
     """The image of `{"image": base64 or data URI}`. Removes its text from the document.
 
     Raises NoImage or MalformedInput.
@@ -226,7 +226,7 @@ def _whole_body(request: Request) -> bytes:
 
 @contextmanager
 def _parsing(request: Request) -> Iterator[None]:
-    """Wait until a large body may be parsed. Raises TookTooLong."""
+    """Wait until a large body may be parsed. Raises DeadlineExceeded."""
     size = request.content_length or request.max_content_length or 0
     large = size > LARGE_BYTES
     with large_bodies().taken(size, deadline=deadline()) if large else nullcontext():
