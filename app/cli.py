@@ -243,7 +243,7 @@ def analyse_files(
             click.echo(f"{path}: {_failure(error).message}", err=True)
             continue
         faces = [
-            {"face_id": number, "box_xyxy": face.box.xyxy, "emotions": face.shown(shown)}
+            {"face_id": number, "box_xyxy": face.box.xyxy, "emotions": face.emotions.rounded(shown)}
             for number, face in enumerate(found.faces, start=1)
         ]
         click.echo(json.dumps({"file": name, "id": found.id, "faces": faces}))

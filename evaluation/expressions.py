@@ -40,7 +40,7 @@ class Shot:
             Detection(
                 face.box,
                 (1.0 if face.detection_score is None else face.detection_score)
-                * face.probabilities[emotion],
+                * face.emotions[emotion],
             )
             for face in self.analysis.faces
         ]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.vision.mood import mood_of
-from app.vision.types import Box, Face
+from app.vision.types import Box, Face, Scores
 from evaluation.expressions import Shot, Truth
 from training.data.damage import without_colors
 from training.data.pasting import free_corner, paste, tinted
@@ -203,7 +203,7 @@ def perfect(scenes: Sequence[Scene], aggregator: str) -> NDArray[np.float64]:
     right = []
     for made in scenes:
         faces = [
-            Face(box, {label: float(label == shows) for label in LABELS}, 1.0)
+            Face(box, Scores({label: float(label == shows) for label in LABELS}), 1.0)
             for box, shows in made.truth.faces
         ]
         right.append(mood_of(faces, aggregator).mood == made.mood)

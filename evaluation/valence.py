@@ -90,8 +90,8 @@ def affect_of_image(faces: Sequence[Face]) -> tuple[tuple[float, float], str]:
     """Valence and arousal over the faces of an image, weighted by area, and the emotion that is
     the most probable of their distributions together. Raises ValueError without faces."""
     areas = np.array([face.box.area for face in faces])
-    labels = list(faces[0].probabilities)
-    rows = np.array([[face.probabilities[label] for label in labels] for face in faces])
+    labels = list(faces[0].emotions)
+    rows = np.array([[face.emotions[label] for label in labels] for face in faces])
     together = areas @ rows / areas.sum()
     affect = affect_of(dict(zip(labels, together.tolist(), strict=True)))
     if affect is None:
@@ -201,7 +201,7 @@ def means_by_label(labelled: dict[str, list[Face]]) -> str:
     rows = []
     for label, coordinates in COORDINATES.items():
         faces = labelled.get(label, [])
-        affects = [affect for face in faces if (affect := affect_of(face.probabilities))]
+        affects = [affect for face in faces if (affect := affect_of(face.emotions))]
         if affects:
             valence, arousal = np.mean(affects, axis=0)
             rows.append([label, str(len(affects)), *map(_signed, (valence, arousal, *coordinates))])

@@ -12,13 +12,13 @@ from app.settings import Settings
 from app.store import queries
 from app.store.migrate import upgrade
 from app.store.tables import db
-from app.vision.types import Box, Face
+from app.vision.types import Box, Face, Scores
 from benchmarks.faults import CLOSED, FAULTS, Outcome, judge, run
 from tests.conftest import LABELS, need
 from tests.store.test_queries import analysis
 
 POSTS = 48
-FACE = Face(Box(1, 2, 30, 40), dict.fromkeys(LABELS, 1 / 8), 0.9)
+FACE = Face(Box(1, 2, 30, 40), Scores(dict.fromkeys(LABELS, 1 / 8)), 0.9)
 NEEDS_ROOT = {"full", "stopped"}
 NOTICED_BY = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "503"}
 

@@ -64,12 +64,12 @@ def face_document(number: int, face: Face, threshold: float, *, full: bool) -> d
             "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
             "detection_score": face.detection_score,
             "dominant": face.dominant,
-            "emotions": dict(face.probabilities),
-            **affect_document(affect_of(face.probabilities)),
+            "emotions": dict(face.emotions),
+            **affect_document(affect_of(face.emotions)),
         }
     return {
         "face_id": number,
-        **face.shown(threshold),
+        **face.emotions.rounded(threshold),
         "bbox": [str(round(value)) for value in face.box.xyxy],
     }
 

@@ -135,8 +135,8 @@ def _csv_row(found: FoundFace, emotions: list[str]) -> list[Any]:
         *face.box.xyxy,
         face.detection_score,
         face.dominant,
-        *affect_document(affect_of(face.probabilities)).values(),
-        *(face.probabilities.get(emotion) for emotion in emotions),
+        *affect_document(affect_of(face.emotions)).values(),
+        *(face.emotions.get(emotion) for emotion in emotions),
     ]
 
 

@@ -7,7 +7,7 @@ from operator import itemgetter
 from sqlalchemy import select
 
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
-from app.vision.types import Box, Face
+from app.vision.types import Box, Face, Scores
 
 _IMAGE, _FACE, _EMOTION = (row.__table__ for row in (ImageRow, FaceRow, EmotionRow))
 _OF_FACE = [_FACE.c[name] for name in ("number", "x1", "y1", "x2", "y2", "detection_score")]
@@ -27,5 +27,7 @@ def faces_of(image_ids: Sequence[int]) -> Iterator[tuple[int, list[Face]]]:
         faces = []
         for (_, number, *corners, score), emotions in groupby(its, itemgetter(slice(7))):
             if number is not None:  # as it is where an image has no face
-                faces.append(Face(Box(*corners), dict(map(itemgetter(7, 8), emotions)), score))
+                faces.append(
+                    Face(Box(*corners), Scores(dict(map(itemgetter(7, 8), emotions))), score)
+                )
         yield image_id, faces

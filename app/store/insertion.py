@@ -52,7 +52,7 @@ def insert_analysis(
                     "y2": face.box.y2,
                     "detection_score": face.detection_score,
                     "dominant": face.dominant,
-                    "dominant_probability": face.probabilities[face.dominant],
+                    "dominant_probability": face.emotions[face.dominant],
                 }
                 for number, face in enumerate(analysis.faces, start=1)
             ],
@@ -67,7 +67,7 @@ def insert_analysis(
                     "probability": probability,
                 }
                 for face_id, face in zip(face_ids, analysis.faces, strict=True)
-                for position, (emotion, probability) in enumerate(face.probabilities.items())
+                for position, (emotion, probability) in enumerate(face.emotions.items())
             ],
         )
     return image_id

@@ -44,7 +44,7 @@ from app.store.records import Filters, FoundFace, Page
 from app.store.rollups import add_saved, lock_watermark, subtract
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.store.transactions import read_transaction, write_transaction
-from app.vision.types import Analysis, Box, Face, ModelRef
+from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 
 log = logging.getLogger(__name__)
 
@@ -297,6 +297,6 @@ def _image(row: ImageRow, faces: tuple[Face, ...]) -> Analysis:
 def _face(row: FaceRow) -> Face:
     return Face(
         box=Box(row.x1, row.y1, row.x2, row.y2),
-        probabilities={emotion.emotion: emotion.probability for emotion in row.emotions},
+        emotions=Scores({each.emotion: each.probability for each in row.emotions}),
         detection_score=row.detection_score,
     )

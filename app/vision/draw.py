@@ -114,7 +114,7 @@ class _Label:
 
 
 def _lines(number: int, face: Face, threshold: float) -> list[str]:
-    emotions = sorted(face.shown(threshold).items(), key=lambda item: -item[1])
+    emotions = sorted(face.emotions.rounded(threshold).items(), key=lambda item: -item[1])
     return [f"{name} {value:.0%}" for name, value in emotions] or [f"face {number}"]
 
 

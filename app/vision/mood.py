@@ -52,8 +52,8 @@ class Group:
     @classmethod
     def of(cls, faces: Sequence[Face]) -> "Group":
         """Faces of one picture, and so of one model."""
-        labels = tuple(faces[0].probabilities)
-        rows = np.array([[face.probabilities[label] for label in labels] for face in faces])
+        labels = tuple(faces[0].emotions)
+        rows = np.array([[face.emotions[label] for label in labels] for face in faces])
         return cls(
             labels,
             rows / rows.sum(axis=1, keepdims=True),

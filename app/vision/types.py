@@ -7,10 +7,11 @@ origin at its top left corner, x to the right and y downwards. A box reaches fro
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
+
+SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +85,119 @@ class DetectionOptions:
     rotate: str = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Face:
-    """One face and the whole distribution over its model's emotions, which sums to 1.
+class Scores(Mapping[str, float]):
+    """The score of each label of a model, in [0, 1], in the order of the model's labels.
 
-    Raises ValueError when `probabilities` is empty, not finite or does not sum to 1.
+    `exclusive` scores are a distribution over labels that exclude each other, such as the emotions
+    of FER+: they sum to 1, and at most one is above 0.5. Other scores are independent of each
+    other, such as the categories of EMOTIC: several or none of the labels can apply.
+
+    Immutable. Raises ValueError when there are no scores, when one is outside [0, 1] or not finite,
+    and when exclusive scores do not sum to 1 within SUM_TOLERANCE.
     """
 
-    box: Box
-    probabilities: Mapping[str, float]
-    detection_score: float | None = None
+    __slots__ = ("_scores", "exclusive")
 
-    def __post_init__(self) -> None:
-        values = self.probabilities.values()
+    def __init__(self, scores: Mapping[str, float], *, exclusive: bool = True) -> None:
+        values = scores.values()
         if not values or not all(0 <= value <= 1 for value in values):
-            raise ValueError(f"probabilities must be in [0, 1], got {dict(self.probabilities)}")
-        if abs(math.fsum(values) - 1) > 1e-3:
-            raise ValueError(f"probabilities must sum to 1, got {math.fsum(values)}")
-        object.__setattr__(self, "probabilities", MappingProxyType(dict(self.probabilities)))
+            raise ValueError(f"scores must be in [0, 1], got {dict(scores)}")
+        if exclusive and abs(math.fsum(values) - 1) > SUM_TOLERANCE:
+            raise ValueError(f"exclusive scores must sum to 1, got {math.fsum(values)}")
+        self._scores = dict(scores)
+        self.exclusive = exclusive
+
+    def __getitem__(self, label: str) -> float:
+        return self._scores[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scores)
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def __repr__(self) -> str:
+        return f"Scores({self._scores}, exclusive={self.exclusive})"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Scores):
+            return self.exclusive == other.exclusive and self._scores == other._scores
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def highest(self) -> str:
+        """The label with the highest score; of equal scores, the first."""
+        return max(self._scores, key=self._scores.__getitem__)
+
+    def rounded(self, threshold: float) -> dict[str, float]:
+        """The scores, rounded to 2 decimals, whose rounded value reaches `threshold`. Nobody sees
+        a figure below the threshold that they asked for."""
+        rounded = {label: round(score, 2) for label, score in self._scores.items()}
+        return {label: score for label, score in rounded.items() if score >= threshold}
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face and the scores of its emotions. `track_id` is the same for one face in all frames of a
+    video; None for a still image."""
+
+    box: Box
+    emotions: Scores
+    detection_score: float | None = None
+    track_id: int | None = None
 
     @property
     def dominant(self) -> str:
-        """The most probable emotion; the first in the model's order where two are equal."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
+        """The emotion with the highest score."""
+        return self.emotions.highest
 
-    def shown(self, threshold: float) -> dict[str, float]:
-        """The emotions that a threshold lets through, rounded to 2 decimals. The rounded value
-        decides, so nobody sees a figure below the threshold they asked for."""
-        rounded = {emotion: round(value, 2) for emotion, value in self.probabilities.items()}
-        return {emotion: value for emotion, value in rounded.items() if value >= threshold}
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """Continuous dimensions of emotion, each from 1 to 10 (the scale of EMOTIC, Kosti et al. 2019).
+
+    Raises ValueError when one is outside the scale or not finite.
+    """
+
+    valence: float
+    arousal: float
+    dominance: float
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not 1 <= getattr(self, name) <= 10:
+                raise ValueError(f"{name} must be from 1 to 10, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A whole person: independent scores of emotion categories, and dimensions.
+
+    `face` is the index of the person's face in `Analysis.faces`, from 0; None without a face.
+    """
+
+    box: Box
+    categories: Scores
+    dimensions: Dimensions
+    detection_score: float | None = None
+    face: int | None = None
+    track_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The place of an image in a video or stream. `index` counts the analysed frames of the job
+    from 0, `position_ms` is the time since its start in milliseconds."""
+
+    job_id: str
+    position_ms: int
+    index: int
+
+    def __post_init__(self) -> None:
+        if self.position_ms < 0 or self.index < 0:
+            raise ValueError(f"a frame cannot be before the start, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +213,9 @@ class ModelRef:
 class Analysis:
     """What was found in one picture, in full: a threshold is a way of looking at it.
 
-    `faces` are ordered largest first and a client counts them from 1. `threshold` is the one its
+    `faces` are ordered largest first and a client counts them from 1. `persons` are ordered
+    likewise, and empty for pipelines that look at faces only. `frame` is None for an image that
+    is no frame of a video or stream. `threshold` is the one its
     sender asked to look with. `id` is None until the store has committed it. `dropped` counts what
     was found and filtered out, by the name of the filter. `timings_ms` holds milliseconds by stage.
     `rotation` is by how many degrees clockwise the image was turned to find the faces; boxes are in
@@ -145,6 +232,8 @@ class Analysis:
     dropped: Mapping[str, int] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     rotation: int = 0
+    persons: tuple[Person, ...] = ()
+    frame: Frame | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None
 
@@ -153,5 +242,7 @@ class Analysis:
             raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
         if self.width < 1 or self.height < 1:
             raise ValueError(f"picture must have a size, got {self.width}x{self.height}")
+        if any(each.face is not None and each.face >= len(self.faces) for each in self.persons):
+            raise ValueError("a person names a face that the analysis does not have")
         if self.created_at.tzinfo is None:
             raise ValueError("created_at must be aware of its time zone")

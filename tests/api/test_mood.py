@@ -11,7 +11,7 @@ from app.store import queries, summary
 from app.store.keys import Right
 from app.store.tables import db
 from app.vision.mood import AGGREGATORS, DEFAULT
-from app.vision.types import Analysis, Box, Face, ModelRef
+from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from tests.conftest import LABELS, picture, upload
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ EMPTY = picture(20, 20)
 def face(x=0.0, size=10.0, score=0.9, labels=LABELS, **shares):
     rest = (1 - sum(shares.values())) / (len(labels) - len(shares))
     named = {label: shares.get(label, rest) for label in labels}
-    return Face(Box(x, 0, x + size, size), named, score)
+    return Face(Box(x, 0, x + size, size), Scores(named), score)
 
 
 HAPPY = face(happiness=0.93)

@@ -10,7 +10,7 @@ import pytest
 from app.store import queries
 from app.store.rollups import add_saved
 from app.vision.circumplex import affect_of
-from app.vision.types import Face
+from app.vision.types import Face, Scores
 from tests.conftest import LABELS, picture, upload, write_model
 from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, analysis
 
@@ -20,12 +20,12 @@ FACES = (HAPPY, ANGRY, CALM)
 
 def foreign(model="moods", **probabilities):
     """An image of one face by a model whose emotions have no coordinates."""
-    face = Face(HAPPY.box, probabilities)
+    face = Face(HAPPY.box, Scores(probabilities))
     return analysis(face, model=replace(MODEL, name=model))
 
 
 def valences(faces):
-    return [affect_of(face.probabilities).valence for face in faces]
+    return [affect_of(face.emotions).valence for face in faces]
 
 
 def mean(values):
@@ -66,10 +66,10 @@ def test_csv_has_a_column_for_each(client, app):
     assert (rows["boredom"]["valence"], rows["boredom"]["arousal"]) == ("", "")
     for face in (HAPPY, ANGRY):
         row = rows[face.dominant]
-        affect = affect_of(face.probabilities)
+        affect = affect_of(face.emotions)
         assert float(row["valence"]) == pytest.approx(affect.valence)
         assert float(row["arousal"]) == pytest.approx(affect.arousal)
-        assert float(row["happiness"]) == face.probabilities["happiness"]
+        assert float(row["happiness"]) == face.emotions["happiness"]
 
 
 @pytest.mark.parametrize("is_added", [True, False])

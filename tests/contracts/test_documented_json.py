@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.api.documents import View, image_document, image_page_document
 from app.store.records import Page
-from app.vision.types import Analysis, Box, Face, ModelRef
+from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from tests.conftest import picture, upload
 
 # tests/web/ holds the page against the same table.
@@ -23,9 +23,8 @@ REST = {"surprise": 0.0, "anger": 0.0, "disgust": 0.0, "fear": 0.0, "contempt": 
 
 def face(box, **probabilities):
     rest = 1 - sum(probabilities.values())
-    return Face(
-        Box(*box), {"neutral": rest, "happiness": 0.0, "sadness": 0.0} | probabilities | REST
-    )
+    scores = {"neutral": rest, "happiness": 0.0, "sadness": 0.0} | probabilities | REST
+    return Face(Box(*box), Scores(scores))
 
 
 def analysis(*faces):
@@ -62,8 +61,8 @@ def test_keys_beside_the_documented_ones_are_only_in_the_image():
 
 @pytest.mark.parametrize(("probability", "threshold", "shown"), THRESHOLDS)
 def test_the_rounded_value_is_compared(probability, threshold, shown):
-    made = Face(Box(0, 0, 1, 1), {"joy": probability, "calm": 1 - probability})
-    assert made.shown(threshold).get("joy") == shown
+    made = Face(Box(0, 0, 1, 1), Scores({"joy": probability, "calm": 1 - probability}))
+    assert made.emotions.rounded(threshold).get("joy") == shown
     document = image_document(replace(analysis(made), threshold=threshold), View())
     assert document["faces"][0].get("joy") == shown
 
@@ -76,11 +75,11 @@ def test_the_client_compares_alike(probability, threshold, shown):
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_no_client_ever_sees_a_value_below_its_threshold(probability, threshold):
-    made = Face(Box(0, 0, 1, 1), {"joy": probability, "calm": 1 - probability})
-    shown = made.shown(threshold)
+    made = Face(Box(0, 0, 1, 1), Scores({"joy": probability, "calm": 1 - probability}))
+    shown = made.emotions.rounded(threshold)
     assert all(value >= threshold for value in shown.values())
-    hidden = made.probabilities.keys() - shown.keys()
-    assert all(round(made.probabilities[name], 2) < threshold for name in hidden)
+    hidden = made.emotions.keys() - shown.keys()
+    assert all(round(made.emotions[name], 2) < threshold for name in hidden)
 
 
 @given(st.tuples(*[st.floats(-50, 5000)] * 2), st.tuples(*[st.floats(1, 900)] * 2))

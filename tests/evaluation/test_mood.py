@@ -8,7 +8,7 @@ import pytest
 
 from app.settings import ROOT
 from app.vision.mood import AGGREGATORS
-from app.vision.types import Analysis, Box, Face, ModelRef
+from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from evaluation import mood
 from evaluation.expressions import Shot, Truth, expressions
 from evaluation.moods import (
@@ -35,7 +35,7 @@ ALL = Filter("all")
 
 def face(box, score=0.9, **shares):
     rest = (1 - sum(shares.values())) / (len(LABELS) - len(shares))
-    return Face(box, {label: shares.get(label, rest) for label in LABELS}, score)
+    return Face(box, Scores({label: shares.get(label, rest) for label in LABELS}), score)
 
 
 def shot(*faces):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.settings import ROOT
-from app.vision.types import Analysis, Box, Face, ModelRef
+from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from evaluation import expressions, single_shot
 from evaluation.expressions import (
     EndToEnd,
@@ -29,7 +29,7 @@ LEFT, RIGHT, FAR = Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(80, 80, 90, 90)
 
 def face(box, score=0.9, **shares):
     rest = (1 - sum(shares.values())) / (len(LABELS) - len(shares))
-    return Face(box, {label: shares.get(label, rest) for label in LABELS}, score)
+    return Face(box, Scores({label: shares.get(label, rest) for label in LABELS}), score)
 
 
 def shot(*faces, size=(100, 100), ms=10.0, decode=4.0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.settings import ROOT
-from app.vision.types import Box, Face
+from app.vision.types import Box, Face, Scores
 from evaluation import valence
 from evaluation.valence import (
     Rated,
@@ -22,7 +22,7 @@ PHOTO = ROOT / "docs" / "astronaut.jpg"
 
 
 def face(side, **probabilities):
-    return Face(Box(0, 0, side, side), {"happiness": 0.0, "anger": 0.0} | probabilities)
+    return Face(Box(0, 0, side, side), Scores({"happiness": 0.0, "anger": 0.0} | probabilities))
 
 
 def test_large_faces_count_more_by_their_area():
@@ -30,7 +30,7 @@ def test_large_faces_count_more_by_their_area():
     assert affect == pytest.approx((0.8 * 0.81 - 0.2 * 0.51, 0.8 * 0.51 + 0.2 * 0.59))
     assert dominant == "happiness"
     with pytest.raises(ValueError, match="without coordinates"):
-        affect_of_image([Face(Box(0, 0, 1, 1), {"boredom": 1.0})])
+        affect_of_image([Face(Box(0, 0, 1, 1), Scores({"boredom": 1.0}))])
 
 
 def test_equal_values_share_their_rank():

@@ -11,7 +11,7 @@ from app.store import matching, queries, summary
 from app.store.migrate import upgrade
 from app.store.records import Filters
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
-from app.vision.types import Analysis, Box, Face, ModelRef
+from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 
 MODEL = ModelRef("net_8", "1.0", "0" * 64)
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -19,7 +19,7 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 def face(x=10.0, **probabilities):
     rest = 1 - sum(probabilities.values())
-    return Face(Box(x, 20.25, x + 30, 50.5), {"neutral": rest, **probabilities}, 0.5)
+    return Face(Box(x, 20.25, x + 30, 50.5), Scores({"neutral": rest, **probabilities}), 0.5)
 
 
 HAPPY = face(happiness=0.9)
@@ -72,7 +72,7 @@ def test_what_is_saved_comes_back_whole():
     assert saved == replace(given, id=saved.id)
     db.session.expunge_all()
     assert queries.get(saved.id) == saved
-    assert list(queries.get(saved.id).faces[1].probabilities) == ["neutral", "happiness", "anger"]
+    assert list(queries.get(saved.id).faces[1].emotions) == ["neutral", "happiness", "anger"]
 
 
 def test_a_picture_without_faces_is_kept_too():

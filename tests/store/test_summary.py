@@ -213,8 +213,8 @@ def test_the_faces_of_each_image_come_whole_with_its_span(monkeypatch):
     hours = {f"2026-05-04T{12 + hour}:00:00Z": faces for hour, faces in enumerate(saved) if faces}
     read = {span: tuple(its) for span, its in summary.faces_by_span(Filters(), by="hour")}
     assert read == hours
-    assert [list(face.probabilities) for face in read["2026-05-04T12:00:00Z"]] == [
-        list(face.probabilities) for face in saved[0]
+    assert [list(face.emotions) for face in read["2026-05-04T12:00:00Z"]] == [
+        list(face.emotions) for face in saved[0]
     ]
     days = [span for span, _ in summary.faces_by_span(Filters(), by="day")]
     assert days == ["2026-05-04"] * 4

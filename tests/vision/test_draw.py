@@ -11,12 +11,12 @@ from app.errors import DeadlineExceeded
 from app.settings import ROOT
 from app.vision.draw import annotate, annotated_image
 from app.vision.image import ImageFile
-from app.vision.types import Analysis, Box, Face, ModelRef
+from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from tests.conftest import picture
 
 
 def analysis(*boxes, size=(200, 200), threshold=0.2):
-    faces = tuple(Face(box, {"neutral": 0.1, "happiness": 0.9}) for box in boxes)
+    faces = tuple(Face(box, Scores({"neutral": 0.1, "happiness": 0.9})) for box in boxes)
     return Analysis("a.png", threshold, *size, faces, ModelRef("m", "1", "0" * 64), "haar")
 
 

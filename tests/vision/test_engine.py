@@ -47,7 +47,7 @@ def test_an_analysis_says_all_there_is_to_say(make_engine):
     assert list(found.timings_ms) == ["decode", "detect", "classify"]
     face = found.faces[0]
     assert face.dominant == "happiness"
-    assert len(face.probabilities) == 8
+    assert len(face.emotions) == 8
     assert face.detection_score == 0.75
 
 
@@ -133,7 +133,7 @@ def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monke
     assert seen == [((150, 200), 0.125, 400)]
     assert (found.width, found.height) == (1600, 1200)
     assert found.faces[0].box.xyxy == (800, 0, 1600, 800)
-    assert found.faces[0].probabilities["happiness"] > 0.99  # bright: the right half was cropped
+    assert found.faces[0].emotions["happiness"] > 0.99  # bright: the right half was cropped
 
 
 def test_nothing_is_loaded_before_it_is_asked_for(make_engine, models_dir):
@@ -189,7 +189,7 @@ def test_models_serve_while_another_one_is_being_loaded(make_engine, monkeypatch
 
 def test_the_named_model_is_used(make_engine):
     found = analyse(make_engine(), picture(), model="stub_5")
-    assert list(found.faces[0].probabilities) == [
+    assert list(found.faces[0].emotions) == [
         "neutral", "happiness", "surprise", "sadness", "anger",
     ]  # fmt: skip
 

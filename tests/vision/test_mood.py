@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.vision.mood import AGGREGATORS, DEFAULT, Group, Mood, Moods, OverallMood, mood_of
-from app.vision.types import Box, Face
+from app.vision.types import Box, Face, Scores
 
 LABELS = ("neutral", "happiness", "anger")
 EIGHT = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -16,7 +16,7 @@ EIGHT = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fea
 
 def face(*probabilities, x=0.0, size=10.0, score=None, labels=LABELS):
     named = dict(zip(labels, probabilities, strict=True))
-    return Face(Box(x, 0, x + size, size), named, score)
+    return Face(Box(x, 0, x + size, size), Scores(named), score)
 
 
 # Sides 10, 40 and 20. Means .3, .4, .3.
@@ -195,7 +195,7 @@ def test_who_is_left_out_is_listed_with_the_reason():
         (2, "min_face_px"),
         (4, "min_confidence"),
     ]
-    assert dict(mood.distribution) == pytest.approx(dict(GLAD.probabilities))
+    assert dict(mood.distribution) == pytest.approx(dict(GLAD.emotions))
 
 
 def test_what_just_reaches_a_filter_passes():
@@ -204,7 +204,7 @@ def test_what_just_reaches_a_filter_passes():
 
 
 def test_the_larger_side_decides():
-    tall = Face(Box(0, 0, 10, 30), GLAD.probabilities)
+    tall = Face(Box(0, 0, 10, 30), GLAD.emotions)
     assert mood_of([tall], min_face_px=30).mood == "happiness"
 
 
@@ -277,7 +277,7 @@ def test_the_order_of_the_faces_does_not_matter(aggregator, faces, chance):
 def test_one_face_is_its_own_group(aggregator, faces):
     mood = mood_of(faces[:1], aggregator)
     assert [each.weight for each in mood.faces] == pytest.approx([1])
-    own = faces[0].probabilities
+    own = faces[0].emotions
     assert own[mood.mood] == pytest.approx(max(own.values()))
     if aggregator == "vote":
         assert mood.distribution == {label: float(label == mood.mood) for label in own}

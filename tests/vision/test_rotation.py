@@ -181,9 +181,7 @@ def test_a_photograph_that_lies_on_its_side(real, astronaut_bgr, options, rotati
     assert (found.height, found.width) == lying.shape[:2]
     expected, face = upright.faces[0], found.faces[0]
     assert face.dominant == expected.dominant == "happiness"
-    assert face.probabilities["happiness"] == pytest.approx(
-        expected.probabilities["happiness"], abs=0.02
-    )
+    assert face.emotions["happiness"] == pytest.approx(expected.emotions["happiness"], abs=0.02)
     assert turned_point(face.box, rotation, lying.shape) == pytest.approx(
         middle(expected.box), abs=3
     )

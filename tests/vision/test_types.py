@@ -4,9 +4,20 @@ from datetime import datetime
 
 import pytest
 
-from app.vision.types import Analysis, Box, Detection, Face, ModelRef
+from app.vision.types import (
+    Analysis,
+    Box,
+    Detection,
+    Dimensions,
+    Face,
+    Frame,
+    ModelRef,
+    Person,
+    Scores,
+)
 
 BOX = Box(1, 2, 11, 22)
+MIDDLE = Dimensions(5.0, 5.0, 5.0)
 
 
 def test_a_box_measures_its_sides_up_to_the_exclusive_corner():
@@ -38,22 +49,54 @@ def test_a_detection_score_is_a_probability(score):
     "probabilities",
     [{}, {"a": 0.5}, {"a": 1.2, "b": -0.2}, {"a": math.nan, "b": 1.0}, {"a": 0.7, "b": 0.7}],
 )
-def test_a_face_holds_a_distribution(probabilities):
-    with pytest.raises(ValueError, match="probabilities"):
-        Face(BOX, probabilities)
+def test_exclusive_scores_are_a_distribution(probabilities):
+    with pytest.raises(ValueError, match="scores"):
+        Scores(probabilities)
 
 
-def test_equal_emotions_are_decided_by_the_models_order():
-    assert Face(BOX, {"b": 0.4, "a": 0.4, "c": 0.2}).dominant == "b"
+@pytest.mark.parametrize("values", [{}, {"a": 1.2}, {"a": -0.1}, {"a": math.nan}])
+def test_independent_scores_are_from_0_to_1(values):
+    with pytest.raises(ValueError, match="scores"):
+        Scores(values, exclusive=False)
+
+
+def test_independent_scores_need_not_sum_to_1():
+    scores = Scores({"Peace": 0.9, "Doubt/Confusion": 0.8, "Anger": 0.006}, exclusive=False)
+    assert scores.highest == "Peace"
+    assert scores.rounded(0.5) == {"Peace": 0.9, "Doubt/Confusion": 0.8}
+    assert scores.rounded(0.01) == {"Peace": 0.9, "Doubt/Confusion": 0.8, "Anger": 0.01}
+
+
+def test_exclusive_and_independent_scores_differ():
+    same = {"a": 0.5, "b": 0.5}
+    assert Scores(same) == Scores(same)
+    assert Scores(same) != Scores(same, exclusive=False)
+
+
+def test_of_equal_emotions_the_first_of_the_model_is_dominant():
+    assert Face(BOX, Scores({"b": 0.4, "a": 0.4, "c": 0.2})).dominant == "b"
+
+
+@pytest.mark.parametrize("value", [0.9, 10.1, math.nan])
+@pytest.mark.parametrize("name", ["valence", "arousal", "dominance"])
+def test_dimensions_are_from_1_to_10(name, value):
+    with pytest.raises(ValueError, match=name):
+        Dimensions(**{"valence": 5.0, "arousal": 5.0, "dominance": 5.0} | {name: value})
+
+
+@pytest.mark.parametrize(("position_ms", "index"), [(-1, 0), (0, -1)])
+def test_a_frame_is_not_before_the_start(position_ms, index):
+    with pytest.raises(ValueError, match="start"):
+        Frame("job", position_ms, index)
 
 
 def test_a_face_cannot_be_changed_afterwards():
     given = {"a": 0.25, "b": 0.75}
-    face = Face(BOX, given)
+    face = Face(BOX, Scores(given))
     given["a"] = 0.9
-    assert face.probabilities["a"] == 0.25
+    assert face.emotions["a"] == 0.25
     with pytest.raises(TypeError):
-        face.probabilities["a"] = 0.5
+        face.emotions["a"] = 0.5
     with pytest.raises(FrozenInstanceError):
         face.box = Box(0, 0, 1, 1)
 
@@ -65,6 +108,7 @@ def test_a_face_cannot_be_changed_afterwards():
         {"threshold": math.nan},
         {"width": 0},
         {"created_at": datetime(2026, 1, 1)},
+        {"persons": (Person(BOX, Scores({"Peace": 0.9}, exclusive=False), MIDDLE, face=0),)},
     ],
 )
 def test_an_analysis_is_validated(wrong):
@@ -78,5 +122,6 @@ def test_an_analysis_is_validated(wrong):
         "detector": "haar",
     }
     Analysis(**right)
-    with pytest.raises(ValueError, match=next(iter(wrong)) if "width" not in wrong else "size"):
+    (name,) = wrong
+    with pytest.raises(ValueError, match={"width": "size", "persons": "face"}.get(name, name)):
         Analysis(**right | wrong)

@@ -10,7 +10,7 @@ from app.vision.pipelines.search import Answer, search, smallest_face
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
-from app.vision.types import DetectionOptions, Face, ModelRef
+from app.vision.types import DetectionOptions, Face, ModelRef, Scores
 
 if TYPE_CHECKING:
     from app.vision.pipelines import Parts
@@ -61,7 +61,8 @@ class SingleShot:
                 lambda image: self._net.find(image, min_face_px, deadline),
             )
         faces = tuple(
-            Face(each.detection.box, each.item, each.detection.score) for each in searched.kept
+            Face(each.detection.box, Scores(each.item), each.detection.score)
+            for each in searched.kept
         )
         return Answer(raster.size_wh, faces, searched.dropped, searched.rotation)
 

@@ -14,7 +14,7 @@ from app.vision.pipelines.search import Answer, search, smallest_face
 from app.vision.rotation import turned_gray
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
-from app.vision.types import Detection, DetectionOptions, Face, ModelRef
+from app.vision.types import Detection, DetectionOptions, Face, ModelRef, Scores
 
 if TYPE_CHECKING:
     from app.vision.pipelines import Parts
@@ -80,8 +80,8 @@ class TwoStage:
                 deadline=deadline,
             )
         faces = tuple(
-            Face(each.detection.box, probabilities, each.detection.score)
-            for each, probabilities in zip(searched.kept, emotions, strict=True)
+            Face(each.detection.box, Scores(scores), each.detection.score)
+            for each, scores in zip(searched.kept, emotions, strict=True)
         )
         return Answer(raster.size_wh, faces, searched.dropped, searched.rotation)
 
