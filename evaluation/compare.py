@@ -1,4 +1,4 @@
-"""docs/models.md, the table of networks and a page of each, and README's figures, from the cards.
+"""Write docs/models.md and the tables of README.md and docs/accuracy.md from the model cards.
 
     python -m evaluation.compare
 
@@ -17,9 +17,9 @@ from evaluation.calibration import THRESHOLDS
 from evaluation.markdown import percent, renew, table
 
 PAGE = Path("docs/models.md")
-README = Path("README.md")
-DEFAULT = "custom_net_8"  # whose thresholds README explains
-README_THRESHOLD = "0.5"
+SUMMARIES = (Path("README.md"), Path("docs/accuracy.md"))
+DEFAULT = "custom_net_8"  # the model of the block "threshold"
+SUMMARY_THRESHOLD = "0.5"
 UNSEEN = f"{MAIN}, unseen"
 FIGURES = ("training", "evaluation", "calibration", "field", "speed")
 _HEAD = """\
@@ -158,8 +158,8 @@ def _accuracy(scores: dict[str, Any]) -> str:
     return f"{percent(scores['accuracy'])} ({percent(low)}–{percent(high)})"
 
 
-def readme(text: str, cards: list[ClassifierCard]) -> str:
-    """`text` with its figures renewed."""
+def summary(text: str, cards: list[ClassifierCard]) -> str:
+    """Return `text` with its blocks "models" and "threshold" replaced."""
     default = next((card for card in cards if card.name == DEFAULT), None)
     blocks = {"models": _short_comparison(cards)}
     if default:
@@ -190,10 +190,10 @@ def _short_comparison(cards: list[ClassifierCard]) -> str:
 
 def _threshold(card: ClassifierCard) -> str:
     calibration = card.document["calibration"]
-    shown = calibration["share_right_of_faces_shown_at_threshold"][README_THRESHOLD]
+    shown = calibration["share_right_of_faces_shown_at_threshold"][SUMMARY_THRESHOLD]
     by_label = {label: shown[label] or {"share": None, "faces": 0} for label in card.labels}
     rows = [[label, percent(at["share"]), f"{at['faces']}"] for label, at in by_label.items()]
-    head = [f"shown as, with `threshold={README_THRESHOLD}`", "share that is", "of so many faces"]
+    head = [f"shown as, with `threshold={SUMMARY_THRESHOLD}`", "share that is", "of so many faces"]
     lines = [
         f"Expected calibration error on held-out folds, 15 bins: "
         f"{calibration['expected_calibration_error_held_out']:.3f}. Chance alone leaves "
@@ -219,8 +219,9 @@ def main() -> None:
     if not whole:
         raise SystemExit("error: no card has all the figures that the page shows")
     PAGE.write_text(page(whole), "utf-8")
-    README.write_text(readme(README.read_text("utf-8"), whole), "utf-8")
-    print(f"wrote {PAGE} and the figures of {README}")
+    for path in SUMMARIES:
+        path.write_text(summary(path.read_text("utf-8"), whole), "utf-8")
+    print(f"wrote {PAGE} and the tables of {' and '.join(map(str, SUMMARIES))}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How many faces detectors find, how many are none, and what that costs.
 
     python -m evaluation.detection --data ../shared/data
-    python -m evaluation.detection --write        # docs/detectors.md, its picture, README's row
+    python -m evaluation.detection --write        # docs/detectors.md, its chart, docs/accuracy.md
 
 Measured is what is served: the file is read as small as the detector allows and searched for faces
 from a smallest size on. Photographs are `crowds` (faces marked by people, bare and masked),
@@ -62,7 +62,8 @@ SMALLEST_SHARE = 0.05
 SIZES = ((0.05, 0.1), (0.1, 0.2), (0.2, 1.01))  # of the longer side
 BARE, MASKED = "bare", "masked"
 MIN_IOUS = (0.5, 0.4)
-PAGE, PICTURE, README = Path("docs/detectors.md"), Path("docs/detectors.png"), Path("README.md")
+PAGE, PICTURE = Path("docs/detectors.md"), Path("docs/detectors.png")
+SUMMARY = Path("docs/accuracy.md")
 _HEAD = """\
 # Finding faces
 
@@ -313,7 +314,7 @@ def counts(searches: dict[Setting, list[Search]]) -> str:
 
 
 def short(searches: dict[Setting, list[Search]], whole: dict[str, EndToEnd]) -> str:
-    """README's table: each detector as it is unless told otherwise."""
+    """The table of docs/accuracy.md: each detector with its defaults."""
     head = ["detector", "faces found", "boxes that are faces", "false boxes where none is"]
     head += ["found *and* named right", "ms a picture"]
     rows = []
@@ -390,7 +391,7 @@ def main() -> None:
     parser.add_argument("--model", default="custom_net_8", help="names what is found")
     parser.add_argument("--detectors", choices=sorted(DETECTORS), nargs="+", help="all ready ones")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
-    parser.add_argument("--write", action="store_true", help=f"{PAGE}, its picture, {README}'s row")
+    parser.add_argument("--write", action="store_true", help=f"{PAGE}, its chart, {SUMMARY}")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     detectors = arguments.detectors or ready(arguments.models_dir)
@@ -421,7 +422,7 @@ def main() -> None:
         PAGE.write_text(f"{text}\n{shapes}\n" if shapes else text, "utf-8")
         plot(searches, PICTURE)
         blocks = {"detectors": short(searches, whole)}
-        README.write_text(renew(README.read_text("utf-8"), blocks), "utf-8")
+        SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), blocks), "utf-8")
         for setting, found in searches.items():
             folder = arguments.models_dir / setting.detector
             if not setting.is_default or not (folder / CARD_FILE).exists():

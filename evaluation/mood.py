@@ -1,7 +1,7 @@
 """How often the mood of a group is right, by every aggregator and filter.
 
     python -m evaluation.mood --data ../shared/data
-    python -m evaluation.mood --write        # docs/mood.md, its picture, README's table
+    python -m evaluation.mood --write        # docs/mood.md, its chart, the table of docs/accuracy.md
 
 Scenes are made of held-out faces with known labels (FER+'s validation split, lfw-expressions'),
 pasted on photographs without any: 2 to 20 of them, 12 to 200 pixels large, a part of them blurred
@@ -73,7 +73,7 @@ FILTERS = (
     Filter("≥ 24 px, score ≥ .7", min_face_px=24, min_confidence=0.7),
 )
 IOUS = (0.5, 0.4)
-PAGE, PICTURE, README = Path("docs/mood.md"), Path("docs/mood.png"), Path("README.md")
+PAGE, PICTURE, SUMMARY = Path("docs/mood.md"), Path("docs/mood.png"), Path("docs/accuracy.md")
 TOGETHER = "together"
 
 Found = dict[System, list[Shot]]
@@ -223,7 +223,7 @@ def pooling_milliseconds(found: Found) -> float:
 
 
 def short(given: Everything, scenes: Sequence[Scene]) -> str:
-    """README's table: all systems together."""
+    """The table of docs/accuracy.md: the mean over all systems."""
     shares = by_tiny_share(scenes)
     head = ["aggregator", "moods named right", *(f"tiny faces: {name}" for name in shares)]
     ordered = sorted(AGGREGATORS, key=lambda each: -together(given, each).mean())
@@ -410,7 +410,7 @@ def main() -> None:
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--detectors", nargs="+", help=f"of {DETECTORS} all that are ready")
     parser.add_argument("--scenes", type=int, default=SCENES)
-    parser.add_argument("--write", action="store_true", help=f"{PAGE}, its picture, {README}")
+    parser.add_argument("--write", action="store_true", help=f"{PAGE}, its chart, {SUMMARY}")
     arguments = parser.parse_args()
     engine = served_engine(arguments.models_dir)
     usable = ready(arguments.models_dir)
@@ -437,7 +437,8 @@ def main() -> None:
     print(text)
     if arguments.write:
         PAGE.write_text(text, "utf-8")
-        README.write_text(renew(README.read_text("utf-8"), {"mood": short(given, scenes)}), "utf-8")
+        blocks = {"mood": short(given, scenes)}
+        SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), blocks), "utf-8")
         plot(given, scenes, PICTURE)
 
 

@@ -1,7 +1,7 @@
 """The one-pass network beside detectors with a classifier behind them: faces, expressions, costs.
 
     python -m evaluation.single_shot --data ../shared/data
-    python -m evaluation.single_shot --write     # docs/single-shot.md, its pictures, README, card
+    python -m evaluation.single_shot --write     # docs/single-shot.md, its charts, the table of docs/accuracy.md, the card
 
 Measured is what is served: every picture goes through app.vision.engine, the systems by turns.
 Photographs are those of `crowds` (faces marked by people) and `natural`, portraits those of
@@ -71,7 +71,7 @@ from training.votes import LABELS
 ROUNDS = 15
 MEGAPIXELS = 1.0
 STAGE_PHOTOGRAPHS = 20
-PAGE, README = Path("docs/single-shot.md"), Path("README.md")
+PAGE, SUMMARY = Path("docs/single-shot.md"), Path("docs/accuracy.md")
 TRADE = Path("docs/single-shot.png")
 PORTRAITS_CONFUSION = Path("docs/single-shot-portraits.png")
 SCENES_CONFUSION = Path("docs/single-shot-scenes.png")
@@ -181,7 +181,7 @@ def short(
     named: dict[System, EndToEnd],
     cost: dict[System, Cost],
 ) -> str:
-    """README's table: each system as it is unless told otherwise."""
+    """The table of docs/accuracy.md: each system with its defaults."""
     head = ["", "faces found", "boxes that are faces", "false boxes where none is"]
     head += ["portraits found *and* named right", "ms for a megapixel"]
     rows = []
@@ -361,7 +361,7 @@ def main() -> None:
     if arguments.write:
         PAGE.write_text(text, "utf-8")
         block = short(on_photographs, photographs, named, costs(on_large))
-        README.write_text(renew(README.read_text("utf-8"), {"single_shot": block}), "utf-8")
+        SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), {"single_shot": block}), "utf-8")
         plot(on_photographs, photographs, TRADE)
         alone = usual[-1]
         for path, results in ((PORTRAITS_CONFUSION, real), (SCENES_CONFUSION, made)):

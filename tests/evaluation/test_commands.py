@@ -34,7 +34,8 @@ def test_data_that_is_not_there_is_named(monkeypatch, tmp_path, module):
 
 def test_a_model_without_figures_is_left_out_of_the_page(monkeypatch, tmp_path, capsys):
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text("all <!-- models -->old<!-- /models --> ours")
+    for path in compare.SUMMARIES:
+        (tmp_path / path).write_text("all <!-- models -->old<!-- /models --> ours")
     monkeypatch.chdir(tmp_path)
     mine = write_model(tmp_path / "models", "mine")
     with pytest.raises(SystemExit, match="no card has all the figures"):
@@ -44,7 +45,8 @@ def test_a_model_without_figures_is_left_out_of_the_page(monkeypatch, tmp_path, 
     text = (tmp_path / "docs" / "models.md").read_text()
     assert f"## {OURS.name}\n" in text
     assert "mine" not in text
-    figures = (tmp_path / "README.md").read_text()
-    assert figures.startswith("all <!-- models -->\n| model |")
-    assert f"| `{OURS.name}` | 8 |" in figures
-    assert figures.endswith("<!-- /models --> ours")
+    for path in compare.SUMMARIES:
+        figures = (tmp_path / path).read_text()
+        assert figures.startswith("all <!-- models -->\n| model |")
+        assert f"| `{OURS.name}` | 8 |" in figures
+        assert figures.endswith("<!-- /models --> ours")

@@ -86,14 +86,14 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setattr(field, "FEWEST_PICTURES", 1)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text("all <!-- detectors -->old<!-- /detectors --> ours")
+    (tmp_path / "docs" / "accuracy.md").write_text("all <!-- detectors -->old<!-- /detectors --> ours")
     shutil.copytree(ROOT / "models" / "custom_net_8", tmp_path / "models" / "custom_net_8")
     (tmp_path / "models" / "corner").mkdir()
     (tmp_path / "models" / "corner" / "card.json").write_text('{"name": "corner"}')
     return tmp_path
 
 
-def test_it_writes_a_page_a_picture_and_the_readmes_row(workplace, monkeypatch):
+def test_it_writes_a_page_a_chart_and_the_row_of_the_summary(workplace, monkeypatch):
     options = ["--data", "data", "--detectors", "corner", "--shares", "0.05", "--write"]
     monkeypatch.setattr(sys, "argv", ["command", *options])
     detection.main()
@@ -111,9 +111,9 @@ def test_it_writes_a_page_a_picture_and_the_readmes_row(workplace, monkeypatch):
     assert card["name"] == "corner"
     assert (card["evaluation"]["pictures"], card["evaluation"]["faces"]) == (3, 2)
     assert (card["evaluation"]["recall"], card["evaluation"]["precision"]) == (0.5, 0.3333)
-    readme = (workplace / "README.md").read_text()
-    assert "| `corner` | 50.0 % | 33.3 % | 2 |" in readme
-    assert readme.endswith("<!-- /detectors --> ours")
+    summary = (workplace / "docs" / "accuracy.md").read_text()
+    assert "| `corner` | 50.0 % | 33.3 % | 2 |" in summary
+    assert summary.endswith("<!-- /detectors --> ours")
 
 
 def test_detectors_without_weights_are_left_out_and_named(tmp_path, capsys):

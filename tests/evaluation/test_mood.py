@@ -182,7 +182,7 @@ def test_systems_together_are_their_mean_and_the_best_is_named():
 
 def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, capsys):
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text("<!-- mood --><!-- /mood -->")
+    (tmp_path / "docs" / "accuracy.md").write_text("<!-- mood --><!-- /mood -->")
     monkeypatch.chdir(tmp_path)
     arguments = ["--data", str(shared), "--models-dir", str(ROOT / "models")]
     arguments += ["--detectors", "single_shot", "--scenes", "9", "--write"]
@@ -197,7 +197,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     assert "nan" not in text
     assert "{" not in text
     assert (tmp_path / "docs" / "mood.png").stat().st_size > 5_000
-    block = (tmp_path / "README.md").read_text()
+    block = (tmp_path / "docs" / "accuracy.md").read_text()
     assert all(f"| `{name}`" in block for name in AGGREGATORS)
     (sum_row,) = [line for line in block.splitlines() if line.startswith("| `sum`")]
     (mean_row,) = [line for line in block.splitlines() if line.startswith("| `mean`")]

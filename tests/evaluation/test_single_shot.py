@@ -202,7 +202,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     monkeypatch.setattr(single_shot, "MEGAPIXELS", 0.3)
     (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "README.md").write_text("<!-- single_shot --><!-- /single_shot -->")
+    (tmp_path / "docs" / "accuracy.md").write_text("<!-- single_shot --><!-- /single_shot -->")
     arguments = ["--data", str(tmp_path / "data"), "--models-dir", str(models), "--write"]
     monkeypatch.setattr("sys.argv", ["single_shot", *arguments])
     single_shot.main()
@@ -211,7 +211,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     assert "| single_shot alone, any size |" in text
     for picture in ("single-shot", "single-shot-portraits", "single-shot-scenes"):
         assert (tmp_path / "docs" / f"{picture}.png").stat().st_size > 5_000
-    assert "| single_shot alone |" in (tmp_path / "README.md").read_text()
+    assert "| single_shot alone |" in (tmp_path / "docs" / "accuracy.md").read_text()
     card = single_shot.read_document(models / "single_shot")
     assert card["evaluation"]["portraits"] > 5
     assert card["evaluation"]["main_face_found"] > 0.9
