@@ -298,7 +298,7 @@ def test_the_pages_work_below_a_path_and_ask_for_nothing_beside_it(browser, belo
 @pytest.mark.weights
 @pytest.mark.browser
 def test_the_page_works_where_the_proxy_says_nothing_of_the_prefix(browser, below_a_path):
-    assert "| removes the prefix and says nothing |" in PAGE
+    assert "| removes the prefix and sends no header |" in PAGE
     site = below_a_path(REMOVED, {})
     context = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
