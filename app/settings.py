@@ -1,6 +1,7 @@
 """Every setting of the service: name, type, default and help in one table, the fields below.
 
-Read from the environment here and nowhere else. README.md lists them all; a test compares.
+Read from the environment here and nowhere else. docs/configuration.md lists
+them all; a test compares.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """How often the mood of a group is right, by every aggregator and filter.
 
     python -m evaluation.mood --data ../shared/data
-    python -m evaluation.mood --write        # docs/mood.md, its chart, the table of docs/accuracy.md
+    python -m evaluation.mood --write        # docs/mood.md, its chart, docs/accuracy.md
 
 Scenes are made of held-out faces with known labels (FER+'s validation split, lfw-expressions'),
 pasted on photographs without any: 2 to 20 of them, 12 to 200 pixels large, a part of them blurred

@@ -1,7 +1,7 @@
 """The one-pass network beside detectors with a classifier behind them: faces, expressions, costs.
 
     python -m evaluation.single_shot --data ../shared/data
-    python -m evaluation.single_shot --write     # docs/single-shot.md, its charts, the table of docs/accuracy.md, the card
+    python -m evaluation.single_shot --write  # docs/single-shot.md, charts, docs/accuracy.md, card
 
 Measured is what is served: every picture goes through app.vision.engine, the systems by turns.
 Photographs are those of `crowds` (faces marked by people) and `natural`, portraits those of

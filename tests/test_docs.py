@@ -1,4 +1,4 @@
-"""The documentation agrees with the code: settings, endpoints, errors, commands, paths and links."""
+"""The documentation agrees with the code: settings, endpoints, errors, paths and links."""
 
 import dataclasses
 import re
@@ -13,7 +13,12 @@ from app.vision.pipelines import PIPELINES
 
 DOCS = ROOT / "docs"
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "client/README.md", ROOT / "examples/README.md"]
+    [
+        *ROOT.glob("*.md"),
+        *DOCS.rglob("*.md"),
+        ROOT / "client/README.md",
+        ROOT / "examples/README.md",
+    ]
 )
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
@@ -73,7 +78,9 @@ def test_the_readme_is_short():
 
 
 def test_every_setting_is_documented_with_its_default():
-    rows = re.findall(r"^\| `([A-Z_]+)` \| `([^`]*)` \|", read("docs/configuration.md"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| `([^`]*)` \|", read("docs/configuration.md"), re.MULTILINE
+    )
     documented = dict(rows)
     assert len(documented) == len(rows)
     assert documented == {

@@ -86,7 +86,9 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setattr(field, "FEWEST_PICTURES", 1)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "accuracy.md").write_text("all <!-- detectors -->old<!-- /detectors --> ours")
+    (tmp_path / "docs" / "accuracy.md").write_text(
+        "all <!-- detectors -->old<!-- /detectors --> ours"
+    )
     shutil.copytree(ROOT / "models" / "custom_net_8", tmp_path / "models" / "custom_net_8")
     (tmp_path / "models" / "corner").mkdir()
     (tmp_path / "models" / "corner" / "card.json").write_text('{"name": "corner"}')
