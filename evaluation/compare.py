@@ -169,7 +169,7 @@ def summary(text: str, cards: list[ClassifierCard]) -> str:
 
 def _short_comparison(cards: list[ClassifierCard]) -> str:
     head = ["model", "emotions", "size", "accuracy (95 % interval)", "macro recall"]
-    head += ["in the field", "ms a face"]
+    head += ["accuracy on portraits", "ms per face"]
     rows = []
     for card in cards:
         document = card.document
@@ -193,11 +193,11 @@ def _threshold(card: ClassifierCard) -> str:
     shown = calibration["share_right_of_faces_shown_at_threshold"][SUMMARY_THRESHOLD]
     by_label = {label: shown[label] or {"share": None, "faces": 0} for label in card.labels}
     rows = [[label, percent(at["share"]), f"{at['faces']}"] for label, at in by_label.items()]
-    head = [f"shown as, with `threshold={SUMMARY_THRESHOLD}`", "share that is", "of so many faces"]
+    head = [f"emotion, `threshold={SUMMARY_THRESHOLD}`", "precision", "faces"]
     lines = [
         f"Expected calibration error on held-out folds, 15 bins: "
-        f"{calibration['expected_calibration_error_held_out']:.3f}. Chance alone leaves "
-        f"{calibration['by_chance_alone']:.3f} on so many pictures.",
+        f"{calibration['expected_calibration_error_held_out']:.3f}. A perfectly calibrated model "
+        f"would have {calibration['by_chance_alone']:.3f} on a sample of this size.",
         "",
         table(head, rows),
     ]

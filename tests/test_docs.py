@@ -132,6 +132,13 @@ def test_every_choice_of_an_option_is_documented(page, heading, names):
     assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(names)
 
 
+@pytest.mark.parametrize("name", ["models", "threshold", "detectors", "single_shot", "mood"])
+def test_the_page_of_accuracy_has_the_block_of_every_evaluation(name):
+    """An evaluation command replaces its block and skips a page without it."""
+    text = read("docs/accuracy.md")
+    assert len(re.findall(rf"<!-- {name} -->[^<]*\n\| [^<]*<!-- /{name} -->", text)) == 1
+
+
 def test_every_pipeline_is_documented():
     assert all(f"`{name}`" in read("docs/face-detection.md") for name in PIPELINES)
 
@@ -149,7 +156,8 @@ def test_every_command_of_make_is_documented_and_exists():
 @pytest.mark.parametrize("page", ["docs/architecture.md", "docs/extending.md", "CONTRIBUTING.md"])
 def test_every_path_and_table_that_a_contributor_reads_exists(page):
     text = read(page)
-    folders = "app|attacks|benchmarks|client|docker|evaluation|fuzzing|migrations|tests|training"
+    folders = "app|attacks|benchmarks|client|docker|evaluation|fuzzing|migrations"
+    folders += "|testbed|tests|training"
     paths = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
     for name, path in re.findall(r"`(\w+)` in `([\w./-]+\.\w+)`", text):

@@ -139,4 +139,4 @@ def test_docs_and_readme_have_the_figures_of_the_cards():
     for text in (readme, accuracy):
         assert summary(text, cards) == text
         assert all(f"| `{card.name}` |" in text for card in cards)
-    assert "| shown as, with `threshold=0.5` |" in accuracy
+    assert "| emotion, `threshold=0.5` |" in accuracy
