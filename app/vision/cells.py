@@ -12,6 +12,8 @@ LARGEST_LOG = 6.0  # of a side over its stride: more than any picture has
 MOST_CANDIDATES = 1000  # the surest; more are never one picture's faces
 LEAST_LOGIT = -3.0  # of a cell that is heard at all
 SAME_FACE_IOU = 0.6  # of boxes that speak of one face
+COARSEST_STRIDE = STRIDES[-1]  # sides of squares are multiples of it
+Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @lru_cache(maxsize=8)
@@ -37,10 +39,8 @@ def decode(
     return np.concatenate([middle - half, middle + half], axis=1)
 
 
-def find(
-    answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Boxes xyxy (n, 4) in pixels of the square picture, logits that they hold a face (n,) and of
+def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float) -> Found:
+    """Boxes xyxy (n, 4) in pixels of the square image, logits that they hold a face (n,) and of
     the classes (n, classes), the surest first.
 
     `answers` (cells, 5 + classes) are t_x, t_y, t_w, t_h, objectness and classes of the cells of

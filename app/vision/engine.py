@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -16,15 +17,14 @@ from app.errors import (
     UnknownPipeline,
 )
 from app.vision.card import CLASSIFIER, SINGLE_SHOT
-from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
 from app.vision.detectors.single_shot import SingleShotDetector
 from app.vision.folders import ModelFolders
 from app.vision.image import ImageFile
+from app.vision.kinds import KINDS
 from app.vision.pipelines import PIPELINES, Pipeline
 from app.vision.pipelines.two_stage import TwoStage
 from app.vision.registry import BEING_CHECKED, WAIT_SECONDS, LoadOnce, ModelRegistry, ModelStatus
-from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis, DetectionOptions
 
@@ -56,12 +56,17 @@ class Engine:
         self.default_detector = detector
         self.default_pipeline = pipeline
         self._folders = ModelFolders(models_dir)
-        self._classifiers = ModelRegistry(
-            self._folders, CLASSIFIER, Classifier, default=model, threads=onnx_threads
-        )
-        self._single_shots = ModelRegistry(
-            self._folders, SINGLE_SHOT, SingleShotNet, default=SINGLE_SHOT, threads=onnx_threads
-        )
+        # The default model of other kinds has the name of its kind.
+        self._registries = {
+            kind.name: ModelRegistry(
+                self._folders,
+                kind,
+                default=model if kind.name == CLASSIFIER else kind.name,
+                threads=onnx_threads,
+            )
+            for kind in KINDS.values()
+            if kind.requested
+        }
         self._onnx_threads = onnx_threads
         self._max_image_bytes = max_image_bytes
         self._max_pixels = max_pixels
@@ -132,13 +137,10 @@ class Engine:
         wanted = replace(wanted, max_faces=min(wanted.max_faces, self._max_faces))
         return PIPELINES[name].of(self, model, detector, wanted)
 
-    def classifier(self, name: str | None) -> Classifier:
-        """Raises what `ModelRegistry.get` raises."""
-        return self._classifiers.get(name)
-
-    def single_shot(self, name: str | None) -> SingleShotNet:
-        """Raises what `ModelRegistry.get` raises."""
-        return self._single_shots.get(name)
+    def model(self, kind: str, name: str | None = None) -> Any:
+        """The model of this name, the default of its kind for None: what the loader of the kind
+        returns. Raises what `ModelRegistry.get` raises."""
+        return self._registries[kind].get(name)
 
     def detector(self, name: str | None) -> Detector:
         """Raises UnknownDetector, or ModelUnavailable where its weights are missing or broken."""
@@ -155,7 +157,7 @@ class Engine:
         made, models_dir = DETECTORS[name], self._folders.models_dir
         if made is SingleShotDetector:  # shares the network of the pipeline
             SingleShotDetector.folder(models_dir)
-            return SingleShotDetector(self.single_shot(name))
+            return SingleShotDetector(self.model(SINGLE_SHOT, name))
         return made.load(models_dir, threads=self._onnx_threads)
 
     def warm(self) -> None:
@@ -191,7 +193,7 @@ class Engine:
     def models(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
         """Every model folder, by name, as it was on the disk at most a second ago. `wait`: see
         `ModelRegistry.statuses`."""
-        statuses = [*self._classifiers.statuses(wait), *self._single_shots.statuses(wait)]
+        statuses = [each for one in self._registries.values() for each in one.statuses(wait)]
         return sorted(statuses, key=lambda status: status.name)
 
     def detectors(self) -> dict[str, str | None]:

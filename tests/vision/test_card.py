@@ -3,12 +3,13 @@ import json
 import pytest
 
 from app.errors import InvalidCard
-from app.vision.card import parse_card, read_card, read_weights
+from app.vision.card import read_weights
+from app.vision.classifier import ClassifierCard
 from tests.conftest import card_document, write_model
 
 
 def test_a_card_says_what_serving_needs():
-    card = parse_card(card_document("net", ("calm", "joy")))
+    card = ClassifierCard.parse(card_document("net", ("calm", "joy")))
     assert (card.name, card.labels, card.input_size) == ("net", ("calm", "joy"), 48)
     assert card.ref.version == "0.1"
 
@@ -41,7 +42,7 @@ def test_a_wrong_field_is_named(path, value, complaint):
         place = place[key]
     place[path[-1]] = value
     with pytest.raises(InvalidCard, match=complaint):
-        parse_card(document)
+        ClassifierCard.parse(document)
 
 
 @pytest.mark.parametrize("field", sorted(card_document("net")))
@@ -49,35 +50,35 @@ def test_every_field_is_needed(field):
     document = card_document("net")
     del document[field]
     with pytest.raises(InvalidCard, match=field):
-        parse_card(document)
+        ClassifierCard.parse(document)
 
 
 @pytest.mark.parametrize("document", [[], "card", None])
 def test_a_card_is_an_object(document):
     with pytest.raises(InvalidCard, match="object"):
-        parse_card(document)
+        ClassifierCard.parse(document)
 
 
 def test_a_card_may_say_more():
-    assert parse_card(card_document("net") | {"poem": "…"}).document["poem"] == "…"
+    assert ClassifierCard.parse(card_document("net") | {"poem": "…"}).document["poem"] == "…"
 
 
 def test_the_folder_and_its_card_agree(tmp_path):
     write_model(tmp_path, "net").rename(tmp_path / "other")
     with pytest.raises(InvalidCard, match="'other' holds the card of 'net'"):
-        read_card(tmp_path / "other")
+        ClassifierCard.read(tmp_path / "other")
 
 
 @pytest.mark.parametrize("text", ["", "{", "\xff"])
 def test_a_card_that_is_no_json_is_refused(tmp_path, text):
     (write_model(tmp_path, "net") / "card.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(InvalidCard, match=r"no readable card\.json"):
-        read_card(tmp_path / "net")
+        ClassifierCard.read(tmp_path / "net")
 
 
 def test_weights_must_be_those_of_the_card(tmp_path):
     folder = write_model(tmp_path, "net")
-    card = read_card(folder)
+    card = ClassifierCard.read(folder)
     assert read_weights(folder, card) == b"stub"
     (folder / "model.onnx").write_bytes(b"others")
     with pytest.raises(InvalidCard, match="checksum"):
@@ -91,5 +92,5 @@ def test_errors_do_not_show_paths(tmp_path):
     folder = write_model(tmp_path, "net")
     (folder / "card.json").write_text(json.dumps(card_document("net") | {"labels": []}))
     with pytest.raises(InvalidCard) as caught:
-        read_card(folder)
+        ClassifierCard.read(folder)
     assert str(tmp_path) not in str(caught.value)

@@ -3,8 +3,7 @@ import pytest
 
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded
-from app.vision.card import parse_card
-from app.vision.classifier import Classifier
+from app.vision.classifier import Classifier, ClassifierCard
 from app.vision.types import Box
 from tests.conftest import StubSession, card_document
 
@@ -12,8 +11,8 @@ GRAY = np.full((100, 100), 200, np.uint8)
 
 
 def stub_classifier(**changes):
-    card = parse_card(card_document("net") | changes)
-    return Classifier(card, StubSession(b"", shapes={(1, 48, 48): (8,)}, threads=1))
+    card = ClassifierCard.parse(card_document("net") | changes)
+    return Classifier(card, StubSession(b"", signatures=[card.signature], threads=1))
 
 
 def test_all_faces_of_a_picture_are_one_batch():

@@ -11,6 +11,7 @@ from PIL import Image
 from app.deadline import NEVER
 from app.errors import ImageTooLarge, InvalidCard, ModelUnavailable, UnknownDetector, UnknownModel
 from app.vision import classifier, folders
+from app.vision.card import CLASSIFIER
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
 from app.vision.types import Box, Detection, DetectionOptions
@@ -197,7 +198,7 @@ def test_the_named_model_is_used(make_engine):
 @pytest.mark.parametrize("name", ["nope", "", "..", "../models/stub_8", "stub_8/"])
 def test_an_unknown_model_is_answered_with_those_that_are_known(make_engine, name):
     with pytest.raises(UnknownModel, match="known: stub_5, stub_8"):
-        make_engine().classifier(name)
+        make_engine().model(CLASSIFIER, name)
 
 
 def test_an_unknown_detector_likewise(make_engine):

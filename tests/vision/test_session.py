@@ -7,6 +7,7 @@ from onnx import TensorProto
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded, ModelUnavailable
 from app.vision.session import OnnxSession
+from app.vision.tensors import single
 from tests.graphs import (
     SIDE,
     endless_graph,
@@ -17,13 +18,17 @@ from tests.graphs import (
 )
 
 
-def session(weights, **changes):
-    return OnnxSession(weights, **{"shapes": {(1, SIDE, SIDE): (8,)}, "threads": 1} | changes)
+def session(weights):
+    return OnnxSession(weights, signatures=[single((1, SIDE, SIDE), (8,))], threads=1)
+
+
+def run(made, crops, *deadline):
+    return made.run({"input": crops}, *deadline)["output"]
 
 
 def test_logits_come_back_for_each_crop():
     crops = np.stack([np.full((1, SIDE, SIDE), gray, np.uint8) for gray in (0, 100, 200)])
-    logits = session(graph().SerializeToString()).run(crops)
+    logits = run(session(graph().SerializeToString()), crops)
     assert logits.shape == (3, 8)
     assert np.allclose(logits[:, 1], [0, 100 * SIDE**2 * 1e-4, 200 * SIDE**2 * 1e-4], rtol=1e-4)
 
@@ -71,29 +76,29 @@ def items(*grays):
 
 def test_a_run_stops_at_the_deadline():
     """The graph ends for the noise that it is tried on, and never for a dark crop."""
-    never_ends = session(endless_graph(while_darker_than=10)).run
-    assert never_ends(items(0, 20)).shape == (2, 8)
+    never_ends = session(endless_graph(while_darker_than=10))
+    assert run(never_ends, items(0, 20)).shape == (2, 8)
     with pytest.raises(DeadlineExceeded):
-        never_ends(items(0, 5), Deadline.after(0.5))
+        run(never_ends, items(0, 5), Deadline.after(0.5))
 
 
 def test_a_run_after_the_deadline_is_not_begun():
     with pytest.raises(DeadlineExceeded):
-        session(graph().SerializeToString()).run(items(1), Deadline(0))
+        run(session(graph().SerializeToString()), items(1), Deadline(0))
 
 
 def test_an_answer_that_is_no_number_is_refused_at_each_run():
     """The graph is sound for the noise that it is tried on."""
     made = session(nan_when_black_graph())
-    assert np.isfinite(made.run(items(0, 1))).all()
+    assert np.isfinite(run(made, items(0, 1))).all()
     with pytest.raises(ModelUnavailable, match="NaN or infinity"):
-        made.run(items(0))
+        run(made, items(0))
 
 
 def test_an_answer_of_another_shape_is_refused_at_each_run():
     """It is right for the two items that it is tried on."""
     made = session(pairs_only_graph())
-    assert made.run(items(1, 2)).shape == (2, 8)
+    assert run(made, items(1, 2)).shape == (2, 8)
     for others in (items(1, 2, 3), items(*range(5))):
         with pytest.raises(ModelUnavailable, match=r"expected float32 of \(\d, 8\)"):
-            made.run(others)
+            run(made, others)

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidCard, ModelUnavailable, UnfitDetector, UnknownModel, UnknownPipeline
-from app.vision.card import parse_single_shot_card
 from app.vision.cells import grid
 from app.vision.engine import Engine
 from app.vision.image import Raster, letterbox
 from app.vision.install import install
 from app.vision.pipelines import PIPELINES
-from app.vision.single_shot import SingleShotNet
+from app.vision.single_shot import SingleShotCard, SingleShotNet
 from app.vision.types import DetectionOptions
 from tests.conftest import LABELS, picture
 from tests.graphs import single_shot_document, single_shot_graph, write_single_shot
@@ -39,14 +38,15 @@ class Answering:
     def __init__(self, answers):
         self.answers, self.squares = answers, []
 
-    def run(self, items, deadline):
-        self.squares.append(items)
-        return np.stack([self.answers] * len(items))
+    def run(self, inputs, deadline):
+        (squares,) = inputs.values()
+        self.squares.append(squares)
+        return {"output": np.stack([self.answers] * len(squares))}
 
 
 def net(answers, **changes):
     document = single_shot_document("net") | changes
-    return SingleShotNet(parse_single_shot_card(document), Answering(answers))
+    return SingleShotNet(SingleShotCard.parse(document), Answering(answers))
 
 
 def raster(width, height, *, scale=1.0, original=None):
@@ -141,7 +141,7 @@ def test_a_square_of_the_chosen_size_is_what_the_network_gets():
 )
 def test_a_card_that_makes_no_sense_is_refused(change, complaint):
     with pytest.raises(InvalidCard, match=complaint):
-        parse_single_shot_card(single_shot_document("net") | change)
+        SingleShotCard.parse(single_shot_document("net") | change)
 
 
 def broken(**changes):

@@ -1,16 +1,14 @@
 """From a picture file to its faces. To add a pipeline: a class with this protocol and a line in
 PIPELINES."""
 
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from app.deadline import Deadline
-from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
 from app.vision.image import ImageFile
 from app.vision.pipelines.search import Answer
 from app.vision.pipelines.single_shot import SingleShot
 from app.vision.pipelines.two_stage import TwoStage
-from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import DetectionOptions, ModelRef
 
@@ -19,9 +17,8 @@ class Parts(Protocol):
     """What pipelines are made of: the part of that name, the default one where None. They raise
     UnknownModel, UnknownDetector or ModelUnavailable."""
 
-    def classifier(self, name: str | None) -> Classifier: ...
+    def model(self, kind: str, name: str | None) -> Any: ...
     def detector(self, name: str | None) -> Detector: ...
-    def single_shot(self, name: str | None) -> SingleShotNet: ...
 
 
 class Pipeline(Protocol):

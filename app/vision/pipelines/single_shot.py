@@ -10,7 +10,7 @@ from app.vision.pipelines.search import Answer, search, smallest_face
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
-from app.vision.types import DetectionOptions, Face, ModelRef, Scores
+from app.vision.types import DetectionOptions, Face, ModelRef
 
 if TYPE_CHECKING:
     from app.vision.pipelines import Parts
@@ -38,7 +38,7 @@ class SingleShot:
             raise UnfitDetector(
                 f"the pipeline {cls.name!r} finds the faces itself: leave out detector, or pipeline"
             )
-        return cls(parts.single_shot(model), wanted)
+        return cls(parts.model(cls.model_kind, model), wanted)
 
     @property
     def model(self) -> ModelRef:
@@ -61,8 +61,7 @@ class SingleShot:
                 lambda image: self._net.find(image, min_face_px, deadline),
             )
         faces = tuple(
-            Face(each.detection.box, Scores(each.item), each.detection.score)
-            for each in searched.kept
+            Face(each.detection.box, each.item, each.detection.score) for each in searched.kept
         )
         return Answer(raster.size_wh, faces, searched.dropped, searched.rotation)
 

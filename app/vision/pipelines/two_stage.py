@@ -14,7 +14,7 @@ from app.vision.pipelines.search import Answer, search, smallest_face
 from app.vision.rotation import turned_gray
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
-from app.vision.types import Detection, DetectionOptions, Face, ModelRef, Scores
+from app.vision.types import Detection, DetectionOptions, Face, ModelRef
 
 if TYPE_CHECKING:
     from app.vision.pipelines import Parts
@@ -37,7 +37,7 @@ class TwoStage:
     def of(
         cls, parts: "Parts", model: str | None, detector: str | None, wanted: DetectionOptions
     ) -> Self:
-        return cls(parts.detector(detector), parts.classifier(model), wanted)
+        return cls(parts.detector(detector), parts.model(cls.model_kind, model), wanted)
 
     @property
     def model(self) -> ModelRef:
@@ -80,7 +80,7 @@ class TwoStage:
                 deadline=deadline,
             )
         faces = tuple(
-            Face(each.detection.box, Scores(scores), each.detection.score)
+            Face(each.detection.box, scores, each.detection.score)
             for each, scores in zip(searched.kept, emotions, strict=True)
         )
         return Answer(raster.size_wh, faces, searched.dropped, searched.rotation)

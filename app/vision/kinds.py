@@ -1,0 +1,68 @@
+"""The kinds of models: what a card of each kind holds, and how its weights are loaded.
+
+To add a kind: a class of cards, a loader, and an entry in KINDS. The installer, the registry,
+`GET /v1/models` and the evaluation use this table.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.errors import InvalidCard
+from app.vision.card import CLASSIFIER, DETECTOR, SINGLE_SHOT, Card, DetectorCard
+from app.vision.classifier import Classifier, ClassifierCard
+from app.vision.detectors import DETECTORS, Detector
+from app.vision.folders import list_folders, read_kind
+from app.vision.single_shot import SingleShotCard, SingleShotNet
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`load(folder, threads=…)` loads a model that is ready, and raises InvalidCard or
+    ModelUnavailable. The model has its card as `card`.
+
+    `description` tells people what a model of this kind does; it may refer to the model's {labels}
+    and their {count}. Requests name models of a kind that is `requested`; its cards are ModelCards.
+    Other kinds belong to other parts of the service.
+    """
+
+    name: str
+    description: str
+    card: type[Card]
+    load: Callable[..., Any]
+    requested: bool = True
+
+
+def _load_detector(folder: Path, *, threads: int = 1) -> Detector:
+    if folder.name not in DETECTORS:
+        raise InvalidCard(f"no detector is called {folder.name!r}; known: {', '.join(DETECTORS)}")
+    return DETECTORS[folder.name].load(folder.parent, threads=threads)
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(CLASSIFIER, "Names {count} emotions: {labels}.", ClassifierCard, Classifier.load),
+        Kind(
+            SINGLE_SHOT,
+            "Finds faces and names {count} emotions: {labels}.",
+            SingleShotCard,
+            SingleShotNet.load,
+        ),
+        Kind(DETECTOR, "Finds faces.", DetectorCard, _load_detector, requested=False),
+    )
+}
+
+
+def kind_of(kind: object) -> Kind:
+    """The kind of a model whose card has `kind`. A card without a known kind counts as that of a
+    classifier, so that a model with a broken card is listed too."""
+    return KINDS.get(kind if isinstance(kind, str) else CLASSIFIER, KINDS[CLASSIFIER])
+
+
+def model_folders(models_dir: Path, kind: str = CLASSIFIER) -> list[Path]:
+    """The folders in `models_dir` that hold models of this kind, by name."""
+    return [
+        folder for folder in list_folders(models_dir) if kind_of(read_kind(folder)).name == kind
+    ]
