@@ -115,14 +115,14 @@ def _distinct_names(named: list[Any]) -> None:
     distinct([each.name for each in named])
 
 
-def tensor_list(**options: Any) -> fields.List:
+def tensor_list(**options: Any) -> fields.List[Any]:
     """The field of `inputs` or `outputs`: a list of Tensor."""
     return fields.List(
         fields.Nested(TensorSchema), validate=[validate.Length(1, 8), _distinct_names], **options
     )
 
 
-def label_list(*rules: Callable[[str], object]) -> fields.List:
+def label_list(*rules: Callable[[str], object]) -> fields.List[Any]:
     """The field of `labels`. Each label obeys all `rules`."""
     return fields.List(
         fields.String(validate=[*rules]),

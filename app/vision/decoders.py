@@ -79,7 +79,7 @@ class _Yolov3Schema(PartSchema):
 DECODERS: dict[str, type[Schema]] = {"cells": _CellsSchema, "yolov3": _Yolov3Schema}
 
 
-class DecoderField(fields.Field):
+class DecoderField(fields.Field[Decoder]):
     """The field `decoder` of a card: an object whose `name` is a key of DECODERS."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **_: Any) -> Decoder:

@@ -51,7 +51,7 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
             made.mkdir()
             (made / WEIGHTS_FILE).write_bytes(weights)
             write_card(made, document)
-            kind.load(made)
+            kind.loader.load(made)
             made.rename(folder)
     except OSError as error:
         raise ModelUnavailable(f"the model cannot be installed: {_reason(error)}") from error

@@ -4,10 +4,9 @@ To add a kind: a class of cards, a loader, and an entry in KINDS. The installer,
 `GET /v1/models` and the evaluation use this table.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from app.errors import InvalidCard
 from app.vision.card import CLASSIFIER, DETECTOR, SINGLE_SHOT, Card, DetectorCard
@@ -17,10 +16,18 @@ from app.vision.folders import list_folders, read_kind
 from app.vision.single_shot import SingleShotCard, SingleShotNet
 
 
+class Loader(Protocol):
+    def load(self, folder: Path, *, threads: int = 1) -> Any:
+        """Load a model that is ready. `threads` is for ONNX Runtime. Models of a kind that is
+        `requested` have their card as `card`.
+
+        Raises InvalidCard or ModelUnavailable.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`load(folder, threads=…)` loads a model that is ready, and raises InvalidCard or
-    ModelUnavailable. The model has its card as `card`.
+    """A kind of models. `loader` is the class of the models, if the class has a method `load`.
 
     `description` tells people what a model of this kind does; it may refer to the model's {labels}
     and their {count}. Requests name models of a kind that is `requested`; its cards are ModelCards.
@@ -30,27 +37,31 @@ class Kind:
     name: str
     description: str
     card: type[Card]
-    load: Callable[..., Any]
+    loader: Loader
     requested: bool = True
 
 
-def _load_detector(folder: Path, *, threads: int = 1) -> Detector:
-    if folder.name not in DETECTORS:
-        raise InvalidCard(f"no detector is called {folder.name!r}; known: {', '.join(DETECTORS)}")
-    return DETECTORS[folder.name].load(folder.parent, threads=threads)
+class _DetectorLoader:
+    """Loads the weights of a detector with the detector of that name."""
+
+    def load(self, folder: Path, *, threads: int = 1) -> Detector:
+        name = folder.name
+        if name not in DETECTORS:
+            raise InvalidCard(f"no detector is called {name!r}; known: {', '.join(DETECTORS)}")
+        return DETECTORS[name].load(folder.parent, threads=threads)
 
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind(CLASSIFIER, "Names {count} emotions: {labels}.", ClassifierCard, Classifier.load),
+        Kind(CLASSIFIER, "Names {count} emotions: {labels}.", ClassifierCard, Classifier),
         Kind(
             SINGLE_SHOT,
             "Finds faces and names {count} emotions: {labels}.",
             SingleShotCard,
-            SingleShotNet.load,
+            SingleShotNet,
         ),
-        Kind(DETECTOR, "Finds faces.", DetectorCard, _load_detector, requested=False),
+        Kind(DETECTOR, "Finds faces.", DetectorCard, _DetectorLoader(), requested=False),
     )
 }
 

@@ -116,7 +116,7 @@ class ModelRegistry:
             raise UnknownModel(name, [each.name for each in self._of_kind()])
         path = folder.path
         model = self._models.load(
-            name, folder.state, lambda: self._kind.load(path, threads=self._threads)
+            name, folder.state, lambda: self._kind.loader.load(path, threads=self._threads)
         )
         self._cards.setdefault(name, (folder.state, model.card))
         return model
@@ -159,7 +159,7 @@ class ModelRegistry:
             model = self._models.check(
                 folder.name,
                 folder.state,
-                lambda: self._kind.load(folder.path, threads=self._threads),
+                lambda: self._kind.loader.load(folder.path, threads=self._threads),
             )
         except ModelUnavailable as error:
             log.error("model %r cannot be used: %s", folder.name, error)

@@ -59,6 +59,61 @@ def test_a_card_is_an_object(document):
         ClassifierCard.parse(document)
 
 
+def long_form(**changes):
+    """A card that names its tensors instead of giving the size of its input only."""
+    document = card_document("net")
+    del document["input"]
+    return document | {
+        "inputs": [{"name": "crops", "dtype": "uint8", "shape": ["n", 1, 48, 48]}],
+        "outputs": [{"name": "logits", "dtype": "float32", "shape": ["n", 8], "what": "logits"}],
+    } | changes  # fmt: skip
+
+
+def test_the_short_form_means_one_input_and_one_output_of_any_name():
+    short = ClassifierCard.parse(card_document("net")).signature
+    long = ClassifierCard.parse(long_form())
+    assert (short.named, long.signature.named) == (False, True)
+    assert long.input_size == 48
+    for ours, theirs in zip(
+        (*short.inputs, *short.outputs), (*long.signature.inputs, *long.signature.outputs),
+        strict=True,
+    ):  # fmt: skip
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    assert [each.name for each in long.signature.inputs] == ["crops"]
+
+
+CROPS, LOGITS = long_form()["inputs"][0], long_form()["outputs"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"input": {"size": 48}}, "beside inputs and outputs"),
+        ({"inputs": [CROPS, CROPS | {"name": "more"}]}, "must be one tensor"),
+        ({"outputs": [LOGITS, LOGITS | {"name": "more"}]}, "must be one tensor"),
+        ({"inputs": [CROPS | {"shape": ["n", 3, 48, 48]}]}, r"uint8 of shape .*1, 48, 48"),
+        ({"inputs": [CROPS | {"shape": ["n", 1, 64, 48]}]}, r"uint8 of shape .*1, 48, 48"),
+        ({"inputs": [CROPS | {"shape": ["n"]}]}, "uint8 of shape"),
+        ({"inputs": [CROPS | {"dtype": "float32"}]}, "uint8 of shape"),
+        ({"outputs": [LOGITS | {"shape": ["n", 7]}]}, r"float32 of shape .*8\]"),
+        ({"exclusive": "sometimes"}, "exclusive"),
+        ({"thresholds": [0.5] * 7}, "one number for each label"),
+        ({"thresholds": [-0.5] * 8}, "thresholds"),
+    ],
+)
+def test_what_a_long_card_says_must_fit_together(changes, complaint):
+    with pytest.raises(InvalidCard, match=complaint):
+        ClassifierCard.parse(long_form(**changes))
+
+
+def test_labels_are_exclusive_unless_the_card_says_otherwise():
+    assert ClassifierCard.parse(card_document("net")).exclusive
+    assert ClassifierCard.parse(card_document("net")).thresholds is None
+    said = {"exclusive": False, "thresholds": [0.5] * 8}
+    card = ClassifierCard.parse(card_document("net") | said)
+    assert (card.exclusive, card.thresholds) == (False, (0.5,) * 8)
+
+
 def test_a_card_may_say_more():
     assert ClassifierCard.parse(card_document("net") | {"poem": "…"}).document["poem"] == "…"
 
