@@ -21,8 +21,8 @@ from app.vision.tensors import Signature, single
 from app.vision.tiles import search
 from app.vision.types import Box, Detection, Scores
 
-SMALLEST_FACE = 14.0  # pixels in the square, from which on most faces are found
-MIN_SCORE = 0.3  # where F1 is best on validation photographs
+SMALLEST_FACE = 14.0  # pixels in the square; most faces of this size are found
+MIN_SCORE = 0.3  # has the best F1 on validation photographs
 NMS_IOU = 0.45
 Found = tuple[Detection, Scores]
 
@@ -96,7 +96,7 @@ class SingleShotNet:
         self.card = card
         ((self._input,), (self._output,)) = card.signatures[0].inputs, card.signatures[0].outputs
         self._session = session
-        # The score from which on a box counts, as the network says it.
+        # MIN_SCORE as a logit of the network.
         odds = np.log(MIN_SCORE / (1 - MIN_SCORE))
         self._min_logit = float((odds - card.score_bias) / card.score_scale)
 
@@ -110,8 +110,8 @@ class SingleShotNet:
         return cls(card, session)
 
     def size_for(self, longer_side: int, min_face_px: float) -> int:
-        """The smallest square in which faces of `min_face_px` pixels are large enough, of a picture
-        of that longer side; the largest where they never are."""
+        """The smallest square in which faces of `min_face_px` pixels are large enough, for an image
+        with this longer side; the largest square if there is none."""
         for size in self.card.input_sizes:
             if min_face_px * min(1.0, size / longer_side) >= SMALLEST_FACE:
                 return size
@@ -120,8 +120,8 @@ class SingleShotNet:
     def preprocess(
         self, image_bgr: NDArray[np.uint8], size: int
     ) -> tuple[NDArray[np.uint8], float]:
-        """The square (size, size, 3) uint8 that the network takes, and its pixels for one of the
-        picture's."""
+        """The square (size, size, 3) uint8 that the network takes, and its scale: pixels of the
+        square per pixel of the image."""
         return letterbox(image_bgr, size)
 
     def predict(

@@ -48,8 +48,9 @@ class Yolov3Decoder:
     def find(
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
     ) -> Found:
-        """See app.vision.cells.find. Boxes do not vote for each other here: YOLOv3 learns each face
-        in one row, and the rows beside it learn neither to be nor not to be sure."""
+        """See app.vision.cells.find. Boxes do not vote for each other: in the training of YOLOv3,
+        rows whose boxes overlap a face are ignored except for one row per face, so their logits
+        mean nothing."""
         chosen = candidates(answers, min_logit)
         rows = answers[chosen]
         corners, strides, anchors = _rows(self.scales, side)

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import ModelUnavailable
 from app.vision import classifier, folders, single_shot
-from app.vision.card import SINGLE_SHOT
+from app.vision.card import CLASSIFIER, SINGLE_SHOT
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
 from tests.conftest import StubDetector, StubSession, picture, write_model
@@ -84,6 +84,12 @@ def test_it_is_loaded_once_by_many_threads(engine, sessions):
 def test_the_checking_network_of_haar_has_the_threads_of_the_settings(engine, sessions):
     engine.detector("haar")
     assert sessions == [3]
+
+
+def test_models_are_checked_and_used_with_the_threads_of_the_settings(engine, sessions):
+    engine.models(wait=None)
+    engine.model(CLASSIFIER)
+    assert sessions == [3] * 5  # a check of each folder, and the default classifier
 
 
 def test_every_detector_is_told_the_threads(engine, monkeypatch):
