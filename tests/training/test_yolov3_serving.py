@@ -29,6 +29,7 @@ SIDES = (96, 128)
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory):
     """A network of random weights in PyTorch, and installed from its exported file."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net = YoloV3Tiny(classes=8).eval()
@@ -51,7 +52,8 @@ def nets(tmp_path_factory):
     del card["weights"]
     (folder / "card.json").write_text(json.dumps(card))
     install(folder / "tiny.onnx", folder / "card.json", folder / "models")
-    return net, SingleShotNet.load(folder / "models" / "tiny")
+    yield net, SingleShotNet.load(folder / "models" / "tiny")
+    torch.set_num_threads(threads)  # other tests have results that depend on it
 
 
 @pytest.fixture(params=SIDES)
