@@ -6,7 +6,6 @@ that it needs is in this file.
 
 import json
 from collections import Counter
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,9 +18,10 @@ from app.vision.category_card import CategoryCard
 from app.vision.install import install
 from app.vision.kinds import KINDS, Kind, kind_of, model_folders
 from app.vision.pipelines import PIPELINES
+from app.vision.pipelines.result import PipelineResult
 from app.vision.session import OnnxSession
 from app.vision.types import Box, Dimensions, Person, Scores
-from tests.conftest import picture, upload
+from tests.conftest import analysis_request, picture, upload
 from tests.graphs import two_branch_graph
 
 CATEGORIES = (
@@ -76,14 +76,13 @@ class Context:
     title = "Context"
     description = "Persons in their surroundings."
     detector_name = "left_half"
-    found: tuple[Person, ...] = ()
 
     def __init__(self, net):
         self._net = net
 
     @classmethod
-    def of(cls, parts, *_):
-        return cls(parts.model(cls.model_kind, None))
+    def of(cls, parts, options):
+        return cls(parts.model(cls.model_kind, options.model))
 
     @property
     def model(self):
@@ -96,10 +95,7 @@ class Context:
         persons = tuple(
             Person(Box(*box), *scored) for scored in self._net.score(raster.bgr, [box], deadline)
         )
-        Context.found = persons
-        return SimpleNamespace(
-            size_wh=raster.size_wh, faces=(), persons=persons, dropped=Counter(), rotation=0
-        )
+        return PipelineResult(raster.size_wh, (), Counter(), 0, persons=persons)
 
     def warm(self):
         pass
@@ -157,7 +153,8 @@ def image(left, right, size=64):
 def test_a_model_of_a_new_kind_is_installed_listed_and_run(put, models_dir, make_app):
     card = put()
     assert isinstance(card, CategoryCard)
-    client = make_app().test_client()
+    app = make_app()
+    client = app.test_client()
     listed = {model["name"]: model for model in client.get("/v1/models").json["models"]}
     assert listed["context"] | {"card": None} == {
         "name": "context",
@@ -172,7 +169,9 @@ def test_a_model_of_a_new_kind_is_installed_listed_and_run(put, models_dir, make
     answer = client.post("/v1/images", data={"image": upload(image(255, 0)), "pipeline": "context"})
     assert answer.status_code == 201
     assert (answer.json["model"], answer.json["detector"]) == ("context", "left_half")
-    (person,) = Context.found
+    engine = app.extensions["engine"]
+    analysis = engine.analyse(analysis_request(image(255, 0), pipeline="context"))
+    (person,) = analysis.persons
     assert tuple(person.categories) == CATEGORIES
     assert not person.categories.exclusive
     # The body is white, and the scene is white and black: its mean is 127.5.
