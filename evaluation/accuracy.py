@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.card import classifier_folders, write_card
+from app.vision.card import write_card
 from app.vision.classifier import Classifier
+from app.vision.kinds import model_folders
 from evaluation import plots
 from evaluation.calibration import (
     FOLDS,
@@ -180,7 +181,7 @@ def card_sections(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
+    parser.add_argument("models", type=Path, nargs="*", default=model_folders(Path("models")))
     parser.add_argument("--data", type=Path, default=Path("../shared/data/ferplus"))
     parser.add_argument("--split", choices=SPLITS, default="valid")
     parser.add_argument("--write", action="store_true", help="put figures and pictures beside it")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ModelUnavailable
-from app.vision.card import ClassifierCard, classifier_folders, read_card
+from app.vision.classifier import ClassifierCard
+from app.vision.kinds import model_folders
 from evaluation.accuracy import CONFUSION_PICTURE, MAIN, RELIABILITY_PICTURE
 from evaluation.calibration import THRESHOLDS
 from evaluation.markdown import percent, renew, table
@@ -206,10 +207,10 @@ def _threshold(card: ClassifierCard) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
+    parser.add_argument("models", type=Path, nargs="*", default=model_folders(Path("models")))
     arguments = parser.parse_args()
     try:
-        cards = [read_card(folder) for folder in arguments.models]
+        cards = [ClassifierCard.read(folder) for folder in arguments.models]
     except ModelUnavailable as error:
         raise SystemExit(f"error: {error}") from error
     for card in cards:

@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.mood import AGGREGATORS, DEFAULT, mood_of
+from app.vision import card
+from app.vision.aggregators import AGGREGATORS, DEFAULT
+from app.vision.mood import mood_of
 from evaluation.detection import ready
 from evaluation.expressions import NO_FACE, Expressions, Shot, expressions
 from evaluation.markdown import percent, renew, table
@@ -421,7 +423,7 @@ def main() -> None:
         scenes = [scene(cast, number) for number in range(arguments.scenes)]
         found = shots(engine, asked, (each.file for each in scenes))
         of_small = gains(
-            engine.classifier(CLASSIFIER),
+            engine.model(card.CLASSIFIER, CLASSIFIER),
             read_split(arguments.data / FERPLUS, "valid", size=CROP_SIDE),
             read_portraits(arguments.data / PHOTOS, split="val"),
         )

@@ -322,7 +322,7 @@ def main() -> None:
         on_photographs = shots(engine, asked, (each.path.read_bytes() for each in photographs))
         on_portraits = shots(engine, usual, (each.path.read_bytes() for each in portraits))
         on_scenes = shots(engine, usual, (data for data, _ in scenes))
-        stage_table = stages(engine.single_shot(None), photographs, ROUNDS)
+        stage_table = stages(engine.model(SINGLE_SHOT), photographs, ROUNDS)
         on_large = shots(engine, usual, (data for _ in range(ROUNDS) for data in files))
     except (PhotosError, DataError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import ModelUnavailable
-from app.vision.card import classifier_folders, read_card, write_card
-from app.vision.classifier import Classifier
+from app.vision.card import write_card
+from app.vision.classifier import Classifier, ClassifierCard
+from app.vision.kinds import model_folders
 
 BATCHES = (1, 32)
 ROUNDS = 40
@@ -108,7 +109,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
+    parser.add_argument("models", type=Path, nargs="*", default=model_folders(Path("models")))
     parser.add_argument("--write", action="store_true", help="put the figures on the cards")
     arguments = parser.parse_args()
     try:
@@ -126,7 +127,7 @@ def main() -> None:
         print(f"{name:<22}{single:>18}{many:>18}{speed.load_ms:>9.0f}{speed.resident_mb:>7.0f}")
     if arguments.write:
         for folder in arguments.models:
-            card = read_card(folder)
+            card = ClassifierCard.read(folder)
             figures = {key: round(value, 3) for key, value in asdict(speeds[card.name]).items()}
             section = figures | {"threads": 1, "machine": machine(), "command": "make speed"}
             write_card(folder, card.document | {"speed": section})

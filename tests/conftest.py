@@ -27,6 +27,9 @@ from app.store.tables import db
 from app.vision import classifier
 from app.vision.detectors import DETECTORS
 from app.vision.image import Raster
+from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
+from app.vision.session import Arrays
+from app.vision.tensors import Signature
 from app.vision.types import Box, Detection
 from tests.upstream import Internet, open_internet
 
@@ -65,16 +68,17 @@ def shared() -> Path:
 class StubSession:
     """Stands for ONNX Runtime: the brighter a crop, the happier (label 1), else neutral (0)."""
 
-    def __init__(self, weights: bytes, *, shapes: dict, threads: int) -> None:
-        ((self.outputs,),) = shapes.values()
+    def __init__(self, weights: bytes, *, signatures: list[Signature], threads: int) -> None:
+        ((self.output,),) = (each.outputs for each in signatures)
         self.batches: list[int] = []
 
-    def run(self, crops: np.ndarray, deadline: Deadline) -> np.ndarray:
+    def run(self, inputs: Arrays, deadline: Deadline) -> dict[str, np.ndarray]:
+        (crops,) = inputs.values()
         assert crops.dtype == np.uint8
         self.batches.append(len(crops))
-        logits = np.zeros((len(crops), self.outputs), np.float32)
+        logits = np.zeros((len(crops), *self.output.shape), np.float32)
         logits[:, 1] = (crops.mean(axis=(1, 2, 3)) - 128) / 16
-        return logits
+        return {self.output.name: logits}
 
 
 class StubDetector:
@@ -189,6 +193,13 @@ def picture(
     data = io.BytesIO()
     Image.new("RGB", (width, height), (gray, gray, gray)).save(data, kind, **options)
     return data.getvalue()
+
+
+def analysis_request(data: bytes, **options: object) -> AnalysisRequest[ImageData]:
+    """A request to analyse an image file. Keyword arguments are its options."""
+    return AnalysisRequest(
+        ImageData(data, "a.png"), AnalysisOptions(**{"threshold": 0.5} | options)
+    )
 
 
 def multipart_body(data: bytes) -> dict:

@@ -10,16 +10,14 @@ import pytest
 from importlinter.cli import lint_imports
 
 from app.settings import ROOT
-from app.vision.card import (
-    classifier_folders,
-    read_card,
-    read_single_shot_card,
-    read_weights,
-)
+from app.vision.card import read_weights
+from app.vision.classifier import ClassifierCard
+from app.vision.kinds import model_folders
+from app.vision.single_shot import SingleShotCard
 from evaluation.compare import FIGURES
 from tests.conftest import need
 
-MODELS = classifier_folders(ROOT / "models")
+MODELS = model_folders(ROOT / "models")
 NOT_IN_OPENAPI = {
     "/",
     "/assets/<path:file_name>",
@@ -50,7 +48,7 @@ def test_there_is_a_model():
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
 def test_every_card_is_valid_and_fits_its_weights(folder):
-    card = read_card(folder)
+    card = ClassifierCard.read(folder)
     weights = read_weights(folder, card)
     document = json.loads((folder / "card.json").read_text())
     assert document["weights"]["bytes"] == len(weights)
@@ -63,7 +61,7 @@ def test_every_card_is_valid_and_fits_its_weights(folder):
 
 def test_the_one_pass_card_is_valid_and_fits_its_weights():
     folder = ROOT / "models" / "single_shot"
-    card = read_single_shot_card(folder)
+    card = SingleShotCard.read(folder)
     weights = read_weights(folder, card)
     document = card.document
     assert document["weights"]["bytes"] == len(weights) < 2_000_000

@@ -129,7 +129,7 @@ def span_document(span: Span, mood: OverallMood | None = None) -> dict[str, Any]
     if mood is not None:
         document["mood"] = {
             "mood": mood.mood,
-            "images": mood.pictures,
+            "images": mood.images,
             "distribution": dict(mood.distribution),
             "agreement": mood.agreement,
             "valence": dict(mood.valence),

@@ -1,22 +1,22 @@
 """/v1/images: analyse pictures, ask for results again, erase them."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from flask import Response, jsonify, request, url_for
 from flask.views import MethodView
 from werkzeug.exceptions import NotAcceptable
 
-from app.analyse import Link, Picture, analyse, analyse_and_draw
+from app.analyse import analyse, analyse_and_draw
 from app.api import idempotency
 from app.api.arguments import (
     AnalyseArguments,
-    AnalyseRequest,
     ErasureArguments,
     ImageArguments,
     ImagePageArguments,
     MoodArguments,
     MoodRequest,
     PageRequest,
+    PostedOptions,
 )
 from app.api.blueprint import ApiBlueprint, link_to_next, negotiate
 from app.api.current import deadline, drawing, engine, run_queued, settings, with_slot
@@ -37,12 +37,16 @@ from app.api.schemas import (
 )
 from app.errors import KeyReused
 from app.store import queries
+from app.store.idempotency import IdempotentRequest
 from app.store.keys import Right
 from app.store.records import Filters
 from app.vision.image import image_type
 from app.vision.mood import mood_of
+from app.vision.request import AnalysisOptions, AnalysisRequest, AnyImage
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Pictures and their faces")
+
+Analyses: TypeAlias = list[tuple[AnalysisRequest[AnyImage], IdempotentRequest | None]]
 
 BIGGEST_ID = 2**63 - 1
 PICTURE_TYPES = ("image/png", "image/jpeg")
@@ -75,7 +79,7 @@ class Images(MethodView):
     @blp.alt_response(502, "BAD_GATEWAY")
     @blp.alt_response(504, "GATEWAY_TIMEOUT")
     @blp.arguments(AnalyseArguments, location="options")
-    def post(self, asked: AnalyseRequest) -> Response:
+    def post(self, asked: PostedOptions) -> Response:
         """Analyse pictures and keep the answers
 
         Send `multipart/form-data` with one or more files named `image`, a raw body of the type
@@ -93,11 +97,13 @@ class Images(MethodView):
         then not fetched again.
         """
         accepted = negotiate("application/json", *PICTURE_TYPES)
-        pictures = read_images(request, max_images=settings().max_images, file_name=asked.file_name)
-        pictures = idempotency.with_idempotency(pictures, asked.options)
-        if len(pictures) > 1:
-            return _answer_several(pictures, asked, accepted)
-        return _answer_one(pictures[0], asked, accepted)
+        analyses = _analyses(
+            read_images(request, max_images=settings().max_images, file_name=asked.file_name),
+            asked.options,
+        )
+        if len(analyses) > 1:
+            return _answer_several(analyses, asked, accepted)
+        return _answer_one(*analyses[0], asked, accepted)
 
     @blp.needs(Right.READ)
     @blp.arguments(ImagePageArguments, location="query")
@@ -159,10 +165,11 @@ class ImageMood(MethodView):
     def get(self, asked: MoodRequest, image_id: int) -> Any:
         """The mood of the group in one stored image
 
-        From what is stored of its faces, so aggregator and filters can be others at every call.
-        Where no face passes the filters, `mood` is null and `distribution` empty. Of equally
-        probable emotions the one with the larger mean over the faces is the mood, then the first in
-        the model's order.
+        It is computed from the stored faces, so each request can choose an aggregator and filters.
+        If no face is used, `mood` is null and `distribution` empty. Faces whose scores are not
+        exclusive, which means that they do not sum to 1, are left out with the reason
+        `not_exclusive`. Of equally probable emotions, the mood is the one with the larger mean over
+        the faces, then the first in the model's order.
         """
         mood = mood_of(
             queries.faces(image_id),
@@ -173,48 +180,64 @@ class ImageMood(MethodView):
         return mood_document(mood)
 
 
-def _answer_one(picture: Picture | Link, asked: AnalyseRequest, accepted: str) -> Response:
+def _analyses(images: list[AnyImage], options: AnalysisOptions) -> Analyses:
+    """A request for each image, with what identifies it when the client repeats it."""
+    requests = [AnalysisRequest(image, options) for image in images]
+    return list(zip(requests, idempotency.idempotent_requests(requests), strict=True))
+
+
+def _answer_one(
+    analysis_request: AnalysisRequest[AnyImage],
+    idempotent: IdempotentRequest | None,
+    asked: PostedOptions,
+    accepted: str,
+) -> Response:
     if accepted in PICTURE_TYPES:
-        analysis, drawn = analyse_and_draw(
+        analysis, created, drawn = analyse_and_draw(
             engine(),
-            picture,
-            asked.options,
+            analysis_request,
             media_type=accepted,
             drawing=drawing(),
-            do=run_queued,
+            idempotent=idempotent,
+            run=run_queued,
             deadline=deadline(),
         )
         response = Response(drawn, content_type=accepted)
     else:
-        analysis = analyse(engine(), picture, asked.options, do=run_queued, deadline=deadline())
+        analysis, created = analyse(
+            engine(), analysis_request, idempotent=idempotent, run=run_queued, deadline=deadline()
+        )
         response = jsonify(image_document(analysis, asked.view))
-    observe(analysis)
+    observe(analysis, created=created)
     if asked.options.store:
         response.status_code = 201
         response.location = url_for("images.Image", image_id=analysis.id)
     return response
 
 
-def _answer_several(
-    pictures: list[Picture | Link], asked: AnalyseRequest, accepted: str
-) -> Response:
-    """Every picture on its own: each good one is committed, each bad one reported."""
+def _answer_several(analyses: Analyses, asked: PostedOptions, accepted: str) -> Response:
+    """Analyse each image separately: an image that fails does not affect the others."""
     if accepted in PICTURE_TYPES:
-        raise NotAcceptable("several pictures are answered as application/json only")
-    # A name that is wrong for all of them is the request's mistake, not that of each picture.
-    options = asked.options
-    engine().pipeline(options.pipeline, options.model, options.detector)
+        raise NotAcceptable("several images are answered as application/json only")
+    engine().pipeline(asked.options)  # a wrong name is an error of the request, not of each image
     images, errors = [], []
-    for index in range(len(pictures)):
-        picture = pictures.pop(0)  # so that its memory is freed before the next one is analysed
+    for index in range(len(analyses)):
+        # Removed from the list so that its memory is freed before the next one is analysed.
+        analysis_request, idempotent = analyses.pop(0)
         try:
-            analysis = analyse(engine(), picture, asked.options, do=run_queued, deadline=deadline())
+            analysis, created = analyse(
+                engine(),
+                analysis_request,
+                idempotent=idempotent,
+                run=run_queued,
+                deadline=deadline(),
+            )
         except KeyReused:  # another request has claimed the key, so nothing of this one is stored
             raise
-        except Exception as error:  # whatever it is, the client must learn what was kept
-            errors.append((index, picture.file_name, as_problem(error)))
+        except Exception as error:  # the client must learn what was stored, whatever the error
+            errors.append((index, analysis_request.image.file_name, as_problem(error)))
         else:
-            observe(analysis)
+            observe(analysis, created=created)
             images.append(image_document(analysis, asked.view))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]

@@ -8,8 +8,8 @@ from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
 from app.api.schemas import DetectorsSchema, ModelsSchema, PipelinesSchema
-from app.vision.card import SINGLE_SHOT
 from app.vision.detectors import DETECTORS
+from app.vision.kinds import KINDS
 from app.vision.pipelines import PIPELINES
 from app.vision.registry import ModelStatus
 
@@ -65,7 +65,7 @@ class Pipelines(MethodView):
     @blp.needs(PUBLIC)
     @blp.response(200, PipelinesSchema)
     def get(self) -> Any:
-        """Ways from a picture to its faces and their emotions"""
+        """Ways from an image to its faces and their emotions"""
         return {
             "pipelines": [
                 {
@@ -84,5 +84,4 @@ def _description(status: ModelStatus) -> str:
     if status.card is None:
         return "This model cannot be used at present."
     labels = status.card.labels
-    does = "Finds faces and names" if status.kind == SINGLE_SHOT else "Names"
-    return f"{does} {len(labels)} emotions: {', '.join(labels)}."
+    return KINDS[status.kind].description.format(count=len(labels), labels=", ".join(labels))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT
-from app.vision.card import classifier_folders, read_card
-from app.vision.classifier import Classifier
+from app.vision.classifier import Classifier, ClassifierCard
+from app.vision.kinds import model_folders
 from evaluation.accuracy import MAIN, card_sections, evaluate, table
 from evaluation.compare import PAGE, SUMMARIES, lacking, page, summary
 from tests.conftest import picture
@@ -82,7 +82,7 @@ def test_data_of_other_classes_is_said(brightness, tmp_path):
         evaluate(brightness, tmp_path, "test")
 
 
-MODELS = classifier_folders(ROOT / "models")
+MODELS = model_folders(ROOT / "models")
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda path: path.name)
@@ -132,7 +132,7 @@ def test_no_emotion_is_always_the_answer(measured):
 
 
 def test_docs_and_readme_have_the_figures_of_the_cards():
-    cards = [read_card(folder) for folder in MODELS]
+    cards = [ClassifierCard.read(folder) for folder in MODELS]
     assert not any(lacking(card) for card in cards)
     assert (ROOT / PAGE).read_text("utf-8") == page(cards)
     readme, accuracy = ((ROOT / path).read_text("utf-8") for path in SUMMARIES)

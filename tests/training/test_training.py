@@ -28,8 +28,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from app.vision.card import read_card
-from app.vision.classifier import Classifier
+from app.vision.classifier import Classifier, ClassifierCard
 from training.augment import augment
 from training.calibration import fit_prior_shift, fit_temperature
 from training.config import Config, TrainingError, read_config
@@ -234,7 +233,7 @@ def test_the_exported_models_answer_as_pytorch_does(workplace):
     expected = logits_of(run.average.module, crops)
     served = {}
     for folder, precision in zip(folders, ("fp32", "int8"), strict=True):
-        card = read_card(folder)
+        card = ClassifierCard.read(folder)
         assert card.labels == LABELS
         assert card.document["weights"]["precision"] == precision
         assert card.document["training"]["pictures"] == 64
@@ -428,7 +427,7 @@ def test_an_export_can_shift_the_priors(workplace, monkeypatch):
     plain = logits_of(run.average.module, crops)
     moved = Classifier.load(folder).predict(crops) - plain
     assert np.allclose(moved, -0.5 * run.data.targets.mean(dim=0).clamp_min(1e-6).log(), atol=1e-3)
-    assert read_card(folder).document["training"]["prior_shift"] == 0.5
+    assert ClassifierCard.read(folder).document["training"]["prior_shift"] == 0.5
 
 
 def test_augmentation_is_bounded_seeded_and_different_for_each():
