@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.documents import View, image_document, image_page_document
+from app.api.documents import ImagePageSchema, image_document
+from app.api.view import ShownPage, View
 from app.store.records import Page
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from tests.conftest import picture, upload
@@ -45,7 +46,7 @@ def test_the_documented_example_comes_out_byte_for_byte():
         face((207, 157, 290, 240), sadness=0.5249),
         face((104, 22, 195, 113), happiness=0.3, sadness=0.3),
     )
-    document = image_page_document(Page([found], None), View())
+    document = ImagePageSchema().dump(ShownPage(Page([found], None), View()))
     (image,) = document["images"]
     documented = {key: image[key] for key in ("file_name", "threshold", "faces")}
     assert json.dumps({"images": [documented]}) == json.dumps(DOCUMENTED)
