@@ -59,7 +59,6 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         max_pixels=settings.max_pixels,
         max_faces=settings.max_faces,
         onnx_threads=settings.onnx_threads,
-        opencv_threads=settings.opencv_threads,
     )
     app.extensions |= {
         "work_queue": WorkQueue(
@@ -98,10 +97,14 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
 
 def start_worker(app: "Flask") -> None:
-    """Prepare a worker process after its fork: load the default model, start the thread that
-    removes erased rows from SQLite's log, and finish what killed workers left undone."""
+    """Prepare a worker process after its fork: set the number of OpenCV's threads, load the
+    default model, start the thread that removes erased rows from SQLite's log, and finish what
+    killed workers left undone."""
+    import cv2
+
     from app.store import queries
 
+    cv2.setNumThreads(app.extensions["settings"].opencv_threads)  # of the whole process
     app.extensions["engine"].warm()
     app.extensions["wal_cleaner"].start()
     with app.app_context():

@@ -28,12 +28,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from app import create_app
 from app.cpus import available_cpus
 from app.settings import Settings
 from app.vision.engine import Engine
+from app.vision.request import AnalysisRequest, ImageData
 from benchmarks.images import MEGAPIXELS, example_images, photographs
 from evaluation.markdown import table
 from tests.service import running_service
@@ -144,14 +146,16 @@ class Limit:
 
 
 def _analyse_on_demand(pipe: Connection) -> None:
-    engine: Engine = create_app(Settings()).extensions["engine"]
+    settings = Settings()
+    cv2.setNumThreads(settings.opencv_threads)
+    engine: Engine = create_app(settings).extensions["engine"]
     engine.warm()
     with contextlib.suppress(EOFError):  # the benchmark has ended
         while True:
             pictures, seconds = pipe.recv()
             done, start = 0, time.perf_counter()
             for picture in itertools.cycle(pictures):
-                engine.analyse(picture, file_name="a.jpg", threshold=0.5)
+                engine.analyse(AnalysisRequest(ImageData(picture, "a.jpg")))
                 done += 1
                 took = time.perf_counter() - start
                 if took >= seconds and done >= FEWEST // 2:

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.mood import AGGREGATORS, DEFAULT, mood_of
+from app.vision.aggregators import AGGREGATORS, DEFAULT
+from app.vision.mood import mood_of
 from evaluation.detection import ready
 from evaluation.expressions import NO_FACE, Expressions, Shot, expressions
 from evaluation.markdown import percent, renew, table

@@ -27,6 +27,7 @@ from app.store.tables import db
 from app.vision import classifier
 from app.vision.detectors import DETECTORS
 from app.vision.image import Raster
+from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Box, Detection
 from tests.upstream import Internet, open_internet
 
@@ -189,6 +190,13 @@ def picture(
     data = io.BytesIO()
     Image.new("RGB", (width, height), (gray, gray, gray)).save(data, kind, **options)
     return data.getvalue()
+
+
+def analysis_request(data: bytes, **options: object) -> AnalysisRequest[ImageData]:
+    """A request to analyse an image file. Keyword arguments are its options."""
+    return AnalysisRequest(
+        ImageData(data, "a.png"), AnalysisOptions(**{"threshold": 0.5} | options)
+    )
 
 
 def multipart_body(data: bytes) -> dict:

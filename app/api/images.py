@@ -1,22 +1,23 @@
 """/v1/images: analyse images, read the stored results, erase them."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from flask import Response, jsonify, request, url_for
 from flask.views import MethodView
 
-from app.analyse import Link, Picture, analyse, analyse_and_draw
+from app.analyse import analyse, analyse_and_draw
 from app.api import idempotency
 from app.api.arguments import (
     AnalyseArguments,
-    AnalyseRequest,
     ErasureArguments,
     ImageArguments,
     ImagePageArguments,
     MoodArguments,
     MoodRequest,
     PageRequest,
+    PostedOptions,
 )
 from app.api.blueprint import ApiBlueprint, link_to_next
 from app.api.bodies import JsonBody, MultipartBody, UrlBody, binary
@@ -38,10 +39,12 @@ from app.api.request_images import read_images
 from app.api.view import ShownPage, View
 from app.errors import KeyReused
 from app.store import queries
+from app.store.idempotency import IdempotentRequest
 from app.store.keys import Right
 from app.store.records import Filters
 from app.vision.image import image_type
 from app.vision.mood import mood_of
+from app.vision.request import AnalysisOptions, AnalysisRequest, AnyImage
 from app.vision.types import Analysis
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Images and their faces")
@@ -56,36 +59,48 @@ BODIES = {
 # The answer has the type image/… of the file. Generators of clients need one without an asterisk.
 KEPT = {media_type: binary(media_type) for media_type in ("application/octet-stream", "image/*")}
 
-Answer = Callable[[Picture | Link, AnalyseRequest], tuple[Analysis, Response]]
+Analyses: TypeAlias = list[tuple[AnalysisRequest[AnyImage], IdempotentRequest | None]]
+Answer = Callable[
+    [AnalysisRequest[AnyImage], IdempotentRequest | None, View], tuple[Analysis, bool, Response]
+]
+"""Analyses an image. Returns the analysis, whether it was made now, and the response."""
 
 
-def _as_json(picture: Picture | Link, asked: AnalyseRequest) -> tuple[Analysis, Response]:
-    analysis = analyse(engine(), picture, asked.options, do=run_queued, deadline=deadline())
-    return analysis, jsonify(image_document(analysis, asked.view))
+def _as_json(
+    analysis_request: AnalysisRequest[AnyImage], idempotent: IdempotentRequest | None, view: View
+) -> tuple[Analysis, bool, Response]:
+    analysis, created = analyse(
+        engine(), analysis_request, idempotent=idempotent, run=run_queued, deadline=deadline()
+    )
+    return analysis, created, jsonify(image_document(analysis, view))
 
 
-def _drawn(media_type: str) -> Format[Answer]:
+def _as_drawing(
+    media_type: str,
+    analysis_request: AnalysisRequest[AnyImage],
+    idempotent: IdempotentRequest | None,
+    _view: View,
+) -> tuple[Analysis, bool, Response]:
+    analysis, created, drawn = analyse_and_draw(
+        engine(),
+        analysis_request,
+        media_type=media_type,
+        drawing=drawing(),
+        idempotent=idempotent,
+        run=run_queued,
+        deadline=deadline(),
+    )
+    return analysis, created, Response(drawn, content_type=media_type)
+
+
+def _drawing(media_type: str) -> Format[Answer]:
     """The annotated image."""
-
-    def make(picture: Picture | Link, asked: AnalyseRequest) -> tuple[Analysis, Response]:
-        analysis, data = analyse_and_draw(
-            engine(),
-            picture,
-            asked.options,
-            media_type=media_type,
-            drawing=drawing(),
-            do=run_queued,
-            deadline=deadline(),
-        )
-        return analysis, Response(data, content_type=media_type)
-
-    return Format(media_type, binary(media_type), make)
+    return Format(media_type, binary(media_type), partial(_as_drawing, media_type))
 
 
 FORMATS: Formats[Answer] = Formats(
     Format(JSON, {"schema": {"oneOf": [ImageSchema, BatchSchema]}}, _as_json),
-    _drawn("image/png"),
-    _drawn("image/jpeg"),
+    *map(_drawing, ("image/png", "image/jpeg")),
 )
 
 
@@ -107,7 +122,7 @@ class Images(MethodView):
     @blp.alt_response(502, "BAD_GATEWAY")
     @blp.alt_response(504, "GATEWAY_TIMEOUT")
     @blp.arguments(AnalyseArguments, location="options")
-    def post(self, asked: AnalyseRequest) -> Response:
+    def post(self, asked: PostedOptions) -> Response:
         """Analyse images and store the results
 
         Send `multipart/form-data` with one or more files named `image`, a raw body of the type
@@ -125,11 +140,13 @@ class Images(MethodView):
         then not fetched again.
         """
         accepted = FORMATS.negotiate()
-        pictures = read_images(request, max_images=settings().max_images, file_name=asked.file_name)
-        pictures = idempotency.with_idempotency(pictures, asked.options)
-        if len(pictures) > 1:
-            return SEVERAL.negotiate().make(pictures, asked)
-        return _answer_one(pictures[0], asked, accepted)
+        analyses = _analyses(
+            read_images(request, max_images=settings().max_images, file_name=asked.file_name),
+            asked.options,
+        )
+        if len(analyses) > 1:
+            return SEVERAL.negotiate().make(analyses, asked)
+        return _answer_one(*analyses[0], asked, accepted)
 
     @blp.needs(Right.READ)
     @blp.arguments(ImagePageArguments, location="query")
@@ -204,33 +221,47 @@ class ImageMood(MethodView):
         )
 
 
+def _analyses(images: list[AnyImage], options: AnalysisOptions) -> Analyses:
+    """A request for each image, with what identifies it when the client repeats it."""
+    requests = [AnalysisRequest(image, options) for image in images]
+    return list(zip(requests, idempotency.idempotent_requests(requests), strict=True))
+
+
 def _answer_one(
-    picture: Picture | Link, asked: AnalyseRequest, accepted: Format[Answer]
+    analysis_request: AnalysisRequest[AnyImage],
+    idempotent: IdempotentRequest | None,
+    asked: PostedOptions,
+    accepted: Format[Answer],
 ) -> Response:
-    analysis, response = accepted.make(picture, asked)
-    observe(analysis)
+    analysis, created, response = accepted.make(analysis_request, idempotent, asked.view)
+    observe(analysis, created=created)
     if asked.options.store:
         response.status_code = 201
         response.location = url_for("images.Image", image_id=analysis.id)
     return response
 
 
-def _answer_several(pictures: list[Picture | Link], asked: AnalyseRequest) -> Response:
-    """Analyse each image on its own: store the good ones, report the others."""
-    # A wrong name is an error of the request, not of each image.
-    options = asked.options
-    engine().pipeline(options.pipeline, options.model, options.detector)
+def _answer_several(analyses: Analyses, asked: PostedOptions) -> Response:
+    """Analyse each image separately: an image that fails does not affect the others."""
+    engine().pipeline(asked.options)  # a wrong name is an error of the request, not of each image
     images, errors = [], []
-    for index in range(len(pictures)):
-        picture = pictures.pop(0)  # frees its memory before the next one is analysed
+    for index in range(len(analyses)):
+        # Removed from the list so that its memory is freed before the next one is analysed.
+        analysis_request, idempotent = analyses.pop(0)
         try:
-            analysis = analyse(engine(), picture, asked.options, do=run_queued, deadline=deadline())
-        except KeyReused:  # another request has used the key, so nothing of this one is stored
+            analysis, created = analyse(
+                engine(),
+                analysis_request,
+                idempotent=idempotent,
+                run=run_queued,
+                deadline=deadline(),
+            )
+        except KeyReused:  # another request has claimed the key, so nothing of this one is stored
             raise
-        except Exception as error:  # the client must learn which images were stored
-            errors.append((index, picture.file_name, as_problem(error)))
+        except Exception as error:  # the client must learn what was stored, whatever the error
+            errors.append((index, analysis_request.image.file_name, as_problem(error)))
         else:
-            observe(analysis)
+            observe(analysis, created=created)
             images.append(ShownImage(analysis, asked.view))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]

@@ -5,17 +5,18 @@ from typing import Any
 from flask import request
 from flask.views import MethodView
 
-from app.analyse import Options, analyse
+from app.analyse import analyse
 from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
 from app.api.bodies import LegacyBody
 from app.api.current import deadline, engine, run_queued, with_slot
 from app.api.documents import LegacySchema, ShownImage
-from app.api.idempotency import PARAMETER, with_idempotency
+from app.api.idempotency import PARAMETER, idempotent_requests
 from app.api.metrics import observe
 from app.api.request_images import image_from_json
 from app.api.view import View
 from app.store.keys import Right
+from app.vision.request import AnalysisOptions, AnalysisRequest
 
 blp = ApiBlueprint("legacy", description="The original client's call")
 
@@ -36,9 +37,11 @@ class Index(MethodView):
         The answer is the image object of `POST /v1/images` with the original
         `"message": "image received"`. `Accept` is ignored, because that client asks for text.
         """
-        picture = image_from_json(request, asked.get("file_name"))
-        options = Options(asked["threshold"])
-        (picture,) = with_idempotency([picture], options)
-        analysis = analyse(engine(), picture, options, do=run_queued, deadline=deadline())
-        observe(analysis)
+        image = image_from_json(request, asked.get("file_name"))
+        analysis_request = AnalysisRequest(image, AnalysisOptions(threshold=asked["threshold"]))
+        (idempotent,) = idempotent_requests([analysis_request])
+        analysis, created = analyse(
+            engine(), analysis_request, idempotent=idempotent, run=run_queued, deadline=deadline()
+        )
+        observe(analysis, created=created)
         return ShownImage(analysis, View())

@@ -121,11 +121,12 @@ def init_metrics(flask_app: Flask) -> None:
             IN_FLIGHT.dec()
 
 
-def observe(analysis: Analysis) -> None:
-    """Count a picture that was analysed for this request, and what was found in it."""
+def observe(analysis: Analysis, *, created: bool) -> None:
+    """Count an image and its faces. `created` is False for a stored analysis that answers a
+    repeated request: its faces are only logged."""
     g.faces = g.get("faces", 0) + len(analysis.faces)
-    if analysis.id is not None and "store" not in analysis.timings_ms:
-        return  # a retry, answered by what was kept
+    if not created:
+        return
     names = analysis.model.name, analysis.detector
     IMAGES.labels(*names).inc()
     FACES.labels(*names).inc(len(analysis.faces))

@@ -57,17 +57,25 @@ def test_without_the_header_everything_is_new(app, client):
         {"threshold": "0.1"},
         {"model": "stub_5"},
         {"query": "?max_faces=1"},
+        {"rotate": "auto"},
         {"datas": [picture(100, gray=10)]},
         {"datas": [picture(100), picture(100)]},
         {"names": ["other.png"]},
     ],
-    ids=["threshold", "model", "option", "pixels", "number", "name"],
+    ids=["threshold", "model", "option", "detection", "pixels", "number", "name"],
 )
 def test_the_same_key_with_another_request_is_refused(app, client, other):
     post(client, threshold="0.3")
     answer = post(client, *other.pop("datas", ()), **({"threshold": "0.3"} | other))
     assert answer.status_code == 409
     assert answer.json["type"] == "urn:emotion:problem:key-reused"
+    assert count(app) == 1
+
+
+def test_a_default_that_is_given_is_the_same_request(app, client):
+    first = post(client)
+    again = post(client, rotate="none", min_confidence="0", store="true", threshold="0.5")
+    assert (again.status_code, again.json["id"]) == (201, first.json["id"])
     assert count(app) == 1
 
 

@@ -10,7 +10,7 @@ from app.keys import issue
 from app.store import queries, summary
 from app.store.keys import Right
 from app.store.tables import db
-from app.vision.mood import AGGREGATORS, DEFAULT
+from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from tests.conftest import LABELS, picture, upload
 

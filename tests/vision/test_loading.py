@@ -8,7 +8,7 @@ from app.errors import ModelUnavailable
 from app.vision import classifier, folders, single_shot
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
-from tests.conftest import StubDetector, StubSession, picture, write_model
+from tests.conftest import StubDetector, StubSession, analysis_request, picture, write_model
 from tests.graphs import write_single_shot
 from tests.vision.test_single_shot import SIDE, somebody
 
@@ -59,7 +59,7 @@ def test_the_detector_and_the_pipeline_have_one_network(engine, sessions, detect
     assert detector.net._session is net._session
     assert engine.detector("single_shot") is detector
     assert sessions == [3]
-    engine.analyse(picture(), file_name="a", threshold=0.5, pipeline="single_shot")
+    engine.analyse(analysis_request(picture(), pipeline="single_shot"))
     engine.detectors()
     assert sessions.count(3) == len(sessions) == 2  # that of haar besides
 
