@@ -52,6 +52,27 @@ def test_the_documented_example_comes_out_byte_for_byte():
     assert json.dumps({"images": [documented]}) == json.dumps(DOCUMENTED)
 
 
+def test_the_full_form_has_its_keys_in_one_order_everywhere(client):
+    data = {"image": upload(picture(100, gray=250)), "view": "full", "mood": "mean"}
+    posted = client.post("/v1/images", data=data)
+    read = client.get(f"{posted.location}?view=full&mood=mean")
+    (listed,) = client.get("/v1/images?view=full&mood=mean").json["images"]
+    assert (
+        list(posted.json)
+        == list(read.json)
+        == list(listed)
+        == [
+            *("id", "file_name", "threshold", "created_at", "model", "detector", "width", "height"),
+            *("dropped", "rotation", "timings_ms", "faces", "mood"),
+        ]
+    )
+    assert list(posted.json["faces"][0]) == [
+        *("face_id", "box", "detection_score", "dominant", "emotions", "valence", "arousal")
+    ]
+    assert list(posted.json["model"]) == ["name", "version", "sha256"]
+    assert list(posted.json["mood"]) == list(read.json["mood"])
+
+
 def test_keys_beside_the_documented_ones_are_only_in_the_image():
     document = image_document(replace(analysis(), id=7), View())
     assert list(document) == [
@@ -112,8 +133,12 @@ def test_answers_are_what_the_openapi_document_says(client, document):
         validate(document, client.get(f"/v1/images{query}"), "/v1/images")
         validate(document, client.get(f"/v1/images/1{query}"), "/v1/images/{image_id}")
         validate(document, client.get(f"/v1/faces{query}"), "/v1/faces")
-    for path in ("/v1/summary", "/v1/models", "/v1/detectors", "/healthz", "/readyz"):
+    for path in (
+        *("/v1/summary", "/v1/models", "/v1/detectors", "/v1/pipelines", "/v1/aggregators"),
+        *("/healthz", "/readyz"),
+    ):
         validate(document, client.get(path), path)
+    validate(document, client.get("/v1/summary?mood=mean"), "/v1/summary")
 
 
 def test_problems_are_what_the_openapi_document_says(client, document):
