@@ -40,9 +40,6 @@ class ShownFace:
     def affect(self) -> Affect | None:
         return affect_of(self.face.emotions)
 
-    def of_affect(self, name: str) -> float | None:
-        return getattr(self.affect, name, None)
-
 
 class ShownFound:
     """A face across images."""
@@ -101,11 +98,11 @@ class FullFaceSchema(Shape):
     )
     valence = member(
         fields.Float(required=True, allow_none=True, metadata=VALENCE),
-        lambda it: it.of_affect("valence"),
+        lambda it: it.affect and it.affect.valence,
     )
     arousal = member(
         fields.Float(required=True, allow_none=True, metadata=AROUSAL),
-        lambda it: it.of_affect("arousal"),
+        lambda it: it.affect and it.affect.arousal,
     )
 
 

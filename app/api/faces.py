@@ -3,7 +3,8 @@
 import csv
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from flask import Response, stream_with_context
@@ -25,6 +26,8 @@ from app.timeline import moods_by_span
 from app.vision.mood import OverallMood
 
 log = logging.getLogger(__name__)
+
+MOST_CELLS = 256  # escaped texts that an export remembers
 
 blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces across images")
 
@@ -100,11 +103,13 @@ def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
     """Yield a header, and a line for each face that matches. An error in between is logged and
     raised again, so that the server closes the connection without the last chunk."""
     table = Table(FaceRowSchema, emotions)
-    yield _csv_line(table.names)
+    escape = lru_cache(MOST_CELLS)(without_formulas)  # texts repeat from row to row
+    view = View()
+    yield _csv_line(table.names, escape)
     written = 0
     try:
         for found in queries.all_faces(filters):
-            yield _csv_line(table.row(ShownFound(found, View())))
+            yield _csv_line(table.row(ShownFound(found, view)), escape)
             written += 1
     except Exception as error:  # the message of a driver's error may quote values of the query
         reason = error if isinstance(error, EmotionError) else type(error).__name__
@@ -112,9 +117,9 @@ def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
         raise
 
 
-def _csv_line(values: list[Any]) -> str:
+def _csv_line(values: list[Any], escape: Callable[[str], str]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(
-        [without_formulas(value) if isinstance(value, str) else value for value in values]
+        [escape(value) if isinstance(value, str) else value for value in values]
     )
     return line.getvalue()

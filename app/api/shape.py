@@ -6,8 +6,7 @@ serialisation. A field reads the attribute of its own name unless `member` gives
 """
 
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
@@ -64,56 +63,38 @@ class Table:
 
     def __init__(self, shape: type[Shape], keys: list[str]) -> None:
         self._keys = keys
-        self._plan = _plan(shape)
-        self.names = [*_names(self._plan), *keys]
+        self.names: list[str] = []
+        # Each reader has the number of the object that it reads: the item is 0, the nested objects
+        # follow in their order.
+        self._nested: list[tuple[int, Reader]] = []
+        self._cells: list[tuple[int, Reader]] = []
+        self._mappings: list[tuple[int, Reader]] = []
+        self._add(shape, 0)
+        self.names += keys * len(self._mappings)
 
     def row(self, item: Any) -> list[Any]:
         """The cells of an item, in the order of `names`."""
-        cells: list[Any] = []
-        last: list[Any] = []
-        self._fill(self._plan, item, cells, last)
-        return cells + last
+        objects = [item]
+        for outer, read in self._nested:
+            objects.append(read(objects[outer]))
+        cells = [read(objects[number]) for number, read in self._cells]
+        for number, read in self._mappings:
+            cells.extend(map(read(objects[number]).get, self._keys))
+        return cells
 
-    def _fill(self, plan: list["_Column"], item: Any, cells: list[Any], last: list[Any]) -> None:
-        for column in plan:
-            value = column.read(item)
-            if column.inner is not None:
-                self._fill(column.inner, value, cells, last)
-            elif column.is_mapping:
-                last.extend(map(value.get, self._keys))
+    def _add(self, shape: type[Shape], number: int) -> None:
+        for name, field in shape._declared_fields.items():
+            reader = number, _read(name, field)
+            if field.metadata.get(_JSON_ONLY):
+                continue
+            if inner := _shape_in(field):
+                self._nested.append(reader)
+                self._add(inner, len(self._nested))
+            elif isinstance(field, fields.Dict):
+                self._mappings.append(reader)
             else:
-                cells.append(value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A field in a table. `inner` are the columns of a nested object."""
-
-    name: str
-    read: Reader
-    inner: "list[_Column] | None"
-    is_mapping: bool
-
-
-def _plan(shape: type[Shape]) -> list[_Column]:
-    return [
-        _Column(
-            name,
-            _read(name, field),
-            _plan(inner) if (inner := _shape_in(field)) else None,
-            isinstance(field, fields.Dict),
-        )
-        for name, field in shape._declared_fields.items()
-        if not field.metadata.get(_JSON_ONLY)
-    ]
-
-
-def _names(plan: list[_Column]) -> Iterator[str]:
-    for column in plan:
-        if column.inner is not None:
-            yield from _names(column.inner)
-        elif not column.is_mapping:
-            yield column.name
+                self._cells.append(reader)
+                self.names.append(name)
 
 
 def _read(name: str, field: fields.Field[Any]) -> Reader:

@@ -2,9 +2,11 @@
 
 import csv
 import shutil
+import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from app.settings import ROOT
 from tests.graphs import write_graph_model
@@ -25,7 +27,18 @@ def feelings(tmp_path_factory):
     shutil.copytree(ROOT / "models", folder / "models")
     write_graph_model(folder / "models" / "feelings", FEELINGS)
     with running_service(folder, EMOTION_MODELS_DIR=str(folder / "models")) as url:
+        wait_until_ready(url, "feelings")
         yield url
+
+
+def wait_until_ready(url, name):
+    for _ in range(60):
+        models = requests.get(f"{url}/v1/models", timeout=30).json()["models"]
+        (model,) = (each for each in models if each["name"] == name)
+        if model["ready"]:
+            return
+        time.sleep(1)
+    raise AssertionError(model["problem"])
 
 
 def choose_feelings(page):
