@@ -17,9 +17,9 @@ from marshmallow import (
 )
 
 from app.api.current import settings
-from app.api.documents import View
 from app.api.file_names import replace_unsafe
 from app.api.numbers import DecimalNumber, WholeNumber
+from app.api.view import View
 from app.store.records import LONGEST_FILE_NAME, Filters, normalized_name
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.request import AnalysisOptions

@@ -35,6 +35,7 @@ class Pipeline(Protocol):
     title: str
     description: str
     model_kind: str
+    takes_detector: bool  # whether a request can choose the detector
 
     @property
     def model(self) -> ModelRef: ...

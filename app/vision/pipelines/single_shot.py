@@ -25,6 +25,7 @@ class SingleShot:
     title = "One-pass network"
     description = "One small network finds the faces and names their emotions in one pass."
     model_kind = SINGLE_SHOT
+    takes_detector = False
     detector_name = SINGLE_SHOT
 
     def __init__(self, net: SingleShotNet, detection: DetectionOptions) -> None:

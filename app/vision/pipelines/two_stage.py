@@ -27,6 +27,7 @@ class TwoStage:
     title = "Detector and classifier"
     description = "A detector finds the faces, then a classifier names the emotions of each."
     model_kind = CLASSIFIER
+    takes_detector = True
 
     def __init__(
         self, detector: Detector, classifier: Classifier, detection: DetectionOptions
