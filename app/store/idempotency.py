@@ -1,8 +1,8 @@
-"""Idempotency records: which image a request with an Idempotency-Key made.
+"""Idempotency records: the image that a request with an Idempotency-Key stored.
 
 The record is written in the transaction that stores the image. All records of a key have the
 fingerprint of one whole request: the first image that is stored claims the key for its request. A
-repeated request finds either the whole answer or nothing.
+replay finds either the whole answer or nothing.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ LOCK_SECONDS = 0.1  # to wait for locks in `forget_old`; a later call can do its
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """One picture of a request that may come again: the caller's id, "" for who has none, the
-    `key` that the client gave the request, the picture's `position` in it, and a hash of all that
-    the request asks."""
+    """One image of a request with an Idempotency-Key. `caller` is the id of the API key, "" without
+    one. `position` is the place of the image in the request. `fingerprint` is a hash of the whole
+    request."""
 
     caller: str
     key: str
@@ -32,11 +32,11 @@ class IdempotentRequest:
 
 
 class AlreadyStored(Exception):
-    """The same request was stored meanwhile."""
+    """The same request was stored in the meantime."""
 
 
 def image_id(retry: IdempotentRequest) -> int | None:
-    """The image that this request made before, None where it made none. Raises KeyReused."""
+    """The image that the same request stored before, or None. Raises KeyReused."""
     with read_transaction():
         rows = db.session.execute(
             select(
@@ -53,11 +53,10 @@ def image_id(retry: IdempotentRequest) -> int | None:
 
 
 def remember(connection: Connection, retry: IdempotentRequest, image_id: int) -> None:
-    """Write the record in the transaction that stores the image, after the image's row. Raises
-    AlreadyStored, or KeyReused where another request has claimed the key."""
+    """Write the record in the transaction that stores the image, after the row of the image. Raises
+    AlreadyStored, and KeyReused when another request has claimed the key."""
     if connection.dialect.name == "postgresql":
-        # One transaction per key at a time, until its commit. SQLite has one writer at a time
-        # anyway.
+        # One transaction per key at a time, until its commit. SQLite has one writer at a time.
         connection.execute(select(func.pg_advisory_xact_lock(_lock_number(retry))))
     now = datetime.now(UTC)
     of_key = (IdempotencyRow.caller == retry.caller, IdempotencyRow.key == retry.key)
@@ -83,7 +82,7 @@ def remember(connection: Connection, retry: IdempotentRequest, image_id: int) ->
 
 
 def _key_reused() -> KeyReused:
-    return KeyReused("this Idempotency-Key came with another request before")
+    return KeyReused("this Idempotency-Key was used for another request")
 
 
 def _lock_number(retry: IdempotentRequest) -> int:
@@ -93,7 +92,7 @@ def _lock_number(retry: IdempotentRequest) -> int:
 
 
 def forget_old() -> None:
-    """Delete the records that are too old to be replayed."""
+    """Delete the records that are too old for a replay."""
     with write_transaction(lock_seconds=LOCK_SECONDS):
         db.session.execute(
             delete(IdempotencyRow).where(IdempotencyRow.created_at <= datetime.now(UTC) - KEPT)
