@@ -18,7 +18,7 @@ from app.store.image_folder import ENCRYPTED, ImageFolder
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, db
-from tests.store.test_pictures import IMAGE, KEY, files, new_name
+from tests.store.test_image_folder import IMAGE, KEY, files, new_name
 from tests.store.test_queries import ANGRY, HAPPY, analysis
 
 
