@@ -35,46 +35,46 @@ class AlreadyStored(Exception):
     """The same request was stored in the meantime."""
 
 
-def image_id(retry: IdempotentRequest) -> int | None:
+def image_id(idempotent: IdempotentRequest) -> int | None:
     """The image that the same request stored before, or None. Raises KeyReused."""
     with read_transaction():
         rows = db.session.execute(
             select(
                 IdempotencyRow.position, IdempotencyRow.image_id, IdempotencyRow.fingerprint
             ).where(
-                IdempotencyRow.caller == retry.caller,
-                IdempotencyRow.key == retry.key,
+                IdempotencyRow.caller == idempotent.caller,
+                IdempotencyRow.key == idempotent.key,
                 IdempotencyRow.created_at > datetime.now(UTC) - KEPT,
             )
         ).all()
-    if any(row.fingerprint != retry.fingerprint for row in rows):
+    if any(row.fingerprint != idempotent.fingerprint for row in rows):
         raise _key_reused()
-    return next((row.image_id for row in rows if row.position == retry.position), None)
+    return next((row.image_id for row in rows if row.position == idempotent.position), None)
 
 
-def remember(connection: Connection, retry: IdempotentRequest, image_id: int) -> None:
+def remember(connection: Connection, idempotent: IdempotentRequest, image_id: int) -> None:
     """Write the record in the transaction that stores the image, after the row of the image. Raises
     AlreadyStored, and KeyReused when another request has claimed the key."""
     if connection.dialect.name == "postgresql":
         # One transaction per key at a time, until its commit. SQLite has one writer at a time.
-        connection.execute(select(func.pg_advisory_xact_lock(_lock_number(retry))))
+        connection.execute(select(func.pg_advisory_xact_lock(_lock_number(idempotent))))
     now = datetime.now(UTC)
-    of_key = (IdempotencyRow.caller == retry.caller, IdempotencyRow.key == retry.key)
+    of_key = (IdempotencyRow.caller == idempotent.caller, IdempotencyRow.key == idempotent.key)
     connection.execute(
         delete(IdempotencyRow).where(*of_key, IdempotencyRow.created_at <= now - KEPT)
     )
     query = select(IdempotencyRow.position, IdempotencyRow.fingerprint).where(*of_key)
     rows = connection.execute(query).all()
-    if any(row.fingerprint != retry.fingerprint for row in rows):
+    if any(row.fingerprint != idempotent.fingerprint for row in rows):
         raise _key_reused()
-    if any(row.position == retry.position for row in rows):
+    if any(row.position == idempotent.position for row in rows):
         raise AlreadyStored
     connection.execute(
         insert(IdempotencyRow).values(
-            caller=retry.caller,
-            key=retry.key,
-            position=retry.position,
-            fingerprint=retry.fingerprint,
+            caller=idempotent.caller,
+            key=idempotent.key,
+            position=idempotent.position,
+            fingerprint=idempotent.fingerprint,
             image_id=image_id,
             created_at=now,
         )
@@ -85,9 +85,9 @@ def _key_reused() -> KeyReused:
     return KeyReused("this Idempotency-Key was used for another request")
 
 
-def _lock_number(retry: IdempotentRequest) -> int:
+def _lock_number(idempotent: IdempotentRequest) -> int:
     """A signed 64-bit number for the caller and the key."""
-    digest = hashlib.sha256(repr((retry.caller, retry.key)).encode()).digest()
+    digest = hashlib.sha256(repr((idempotent.caller, idempotent.key)).encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
 
 

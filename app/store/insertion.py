@@ -23,7 +23,7 @@ from app.vision.types import Analysis, PersonModel
 
 
 def insert_analysis(
-    analysis: Analysis, retry: IdempotentRequest | None, file: KeptFile | None
+    analysis: Analysis, idempotent: IdempotentRequest | None, file: KeptFile | None
 ) -> int:
     """Insert an analysis in the current transaction and return its id. Raises AlreadyStored,
     KeyReused and StoreUnavailable; see `remember` and `withdraw_removal`."""
@@ -35,8 +35,8 @@ def insert_analysis(
     image_id: int = connection.execute(insert(ImageRow).returning(ImageRow.id), values).scalar_one()
     if file:
         withdraw_removal(file)
-    if retry:
-        remember(connection, retry, image_id)
+    if idempotent:
+        remember(connection, idempotent, image_id)
     _insert_faces(connection, image_id, analysis)
     _insert_persons(connection, image_id, analysis)
     return image_id

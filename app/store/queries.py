@@ -46,16 +46,16 @@ MAINTENANCE_EVERY = 256  # saved images: rollups are updated, and old idempotenc
 
 
 def save(
-    analysis: Analysis, retry: IdempotentRequest | None = None, picture: bytes | None = None
+    analysis: Analysis, idempotent: IdempotentRequest | None = None, picture: bytes | None = None
 ) -> Analysis:
     """Commit an analysis, whole or not at all, and return it with its id. `picture`, the file of
     the image, is kept beside it if the operator enabled that.
 
     Raises AlreadyStored when the analysis of the same request is stored already, KeyReused when the
-    key of `retry` was used for another request, and StoreUnavailable.
+    key of `idempotent` was used for another request, and StoreUnavailable.
     """
     with kept_file(picture) as file, write_transaction(), removed_on_error(file):
-        image_id = insert_analysis(analysis, retry, file)
+        image_id = insert_analysis(analysis, idempotent, file)
     if image_id % MAINTENANCE_EVERY == 0:
         _tidy_up(add_saved, forget_old)
     if file:
