@@ -209,6 +209,26 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonModel:
+    """The model that scored the categories of persons.
+
+    `thresholds` holds, by category, the score from which on the category is shown. A category
+    without a threshold is never shown. Raises ValueError for a threshold outside [0, 1].
+    """
+
+    ref: ModelRef
+    thresholds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if not all(0 <= threshold <= 1 for threshold in self.thresholds.values()):
+            raise ValueError(f"thresholds must be in [0, 1], got {dict(self.thresholds)}")
+
+    def shows(self, category: str, score: float) -> bool:
+        """Whether `score` reaches the threshold of `category`."""
+        return category in self.thresholds and score >= self.thresholds[category]
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """Everything that was found in one image, whatever the threshold.
 
@@ -238,6 +258,10 @@ class Analysis:
     frame: Frame | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None
+    # None for pipelines that look at faces only.
+    person_model: PersonModel | None = None
+    # Replaces the thresholds of the person model if the request asked for that.
+    category_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -248,3 +272,5 @@ class Analysis:
             raise ValueError("a person names a face that the analysis does not have")
         if self.created_at.tzinfo is None:
             raise ValueError("created_at must be aware of its time zone")
+        if self.category_threshold is not None and not 0 <= self.category_threshold <= 1:
+            raise ValueError(f"category_threshold must be in [0, 1], got {self.category_threshold}")

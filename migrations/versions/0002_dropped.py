@@ -1,4 +1,4 @@
-"""How many faces were found and not kept, by the option that they did not fulfil."""
+"""Add the number of faces that were found and left out, by option."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,5 @@
-"""Images of one name or model are indexed in the order of pages; a face knows how probable its
-dominant emotion is, so that filters need not look at all its emotions."""
+"""Index the images of one file name or model in the order of pages. Add the probability of the
+dominant emotion to faces, so that filters do not read all emotions."""
 
 import sqlalchemy as sa
 from alembic import op

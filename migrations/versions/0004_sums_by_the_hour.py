@@ -1,4 +1,4 @@
-"""Sums by the hour, of the images that are there already too."""
+"""Add hourly rollups, filled from the stored images."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What was kept of requests that may come again."""
+"""Add idempotency records."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which file holds the picture of an image, where it is kept."""
+"""Add the name of the file of a kept image."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,5 @@
-"""Scheduled removals of kept images' files, the mark of the database in the names of new files, and
-the SHA-256 of plain files.
+"""Add scheduled removals of the files of kept images, the mark of the database in the names of new
+files, and the SHA-256 of plain files.
 
 This migration reads each existing file once and records whether it is plain. From then on the
 service refuses a plain file in the place of an encrypted one. Missing files count as encrypted, so

@@ -310,7 +310,7 @@ def test_old_records_are_forgotten_in_passing(app, client, monkeypatch):
         its = update(IdempotencyRow).where(IdempotencyRow.key != "young")
         db.session.execute(its.values(created_at=old))
         db.session.commit()
-    monkeypatch.setattr(queries, "SUMS_EVERY", 1)
+    monkeypatch.setattr(queries, "MAINTENANCE_EVERY", 1)
     post(client, headers={})
     with app.app_context():
         assert db.session.scalars(select(IdempotencyRow.key)).all() == ["young"]
