@@ -1,4 +1,4 @@
-"""The public contract over HTTP."""
+"""The HTTP API: blueprints, error handlers, access control, limits and metrics."""
 
 from flask import Flask
 
@@ -20,8 +20,9 @@ from app.settings import Settings
 DESCRIPTION = """
 Finds the faces in an image, classifies the emotion that each one shows, and stores the results.
 
-The probabilities of all emotions are stored. `threshold` chooses which of them an answer shows, and
-can be different in every request. Errors are `application/problem+json` (RFC 9457).
+The probabilities of all emotions are stored. `threshold` only affects the response: it selects the
+emotions that the response shows, and it can differ in every request. Errors are
+`application/problem+json` (RFC 9457).
 """
 BLUEPRINTS = (
     images.blp, faces.blp, models.blp, aggregators.blp, legacy.blp, health.blp, metrics.blp,
@@ -29,7 +30,7 @@ BLUEPRINTS = (
 
 
 def init_api(app: Flask, settings: Settings) -> None:
-    """Raises SettingError."""
+    """Register the API on `app`. Raises SettingError for an invalid setting."""
     app.request_class = InMemoryRequest
     app.url_map.converters["int"] = IdConverter
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the documented order of keys

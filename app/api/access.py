@@ -1,9 +1,9 @@
-"""Access control: each route declares the right that it needs, and a request shows a key with it.
+"""Access control: each route declares the right that it requires.
 
-A request with a key is judged by the key alone. A request without one is let in when the operator
-allows anonymous requests, or when no key was ever made and a client on this machine sent it. In
-both cases a request that a page of another site makes a browser send is refused: see
-app.api.origin.
+If a request has an API key, only the key decides. A request without a key is accepted if the
+operator allows anonymous requests, or if no key has ever been created and a client on this machine
+sent the request. In both cases, requests that pages of other sites make a browser send are
+rejected: see app.api.origin.
 """
 
 from collections.abc import Callable
@@ -23,32 +23,32 @@ from app.store import keys
 from app.store.keys import Right
 
 PUBLIC = "public"
-# Views that are not ours to mark: the OpenAPI document.
+# flask-smorest defines the view of the OpenAPI document, so a decorator cannot declare its right.
 PUBLIC_ENDPOINTS = {"api-docs.openapi_json"}
-NEEDS_KEY = "this needs a key: send the header Authorization: Bearer <key>"
+KEY_REQUIRED = "an API key is required: send the header Authorization: Bearer <key>"
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def needs(right: Right | str) -> Callable[[View], View]:
-    """Mark a view with the right that it needs, or PUBLIC."""
+    """Declare the right that a view needs, or PUBLIC."""
 
-    def mark(view: View) -> View:
+    def decorate(view: View) -> View:
         view.right = right  # type: ignore[attr-defined]
         return view
 
-    return mark
+    return decorate
 
 
 def init_access(app: Flask, settings: Settings) -> None:
-    """Raises SettingError."""
+    """Check the access policy before every request. Raises SettingError for an invalid setting."""
     app.extensions["key_verifier"] = KeyVerifier(_failed_attempts(settings))
     app.extensions["host_names"] = settings.host_names
-    app.before_request(_check_access)
+    app.before_request(_check_access_policy)
 
 
-def right_needed(app: Flask, endpoint: str, method: str) -> Right | str | None:
-    """The right that a route says it needs; None where it says nothing."""
+def required_right(app: Flask, endpoint: str, method: str) -> Right | str | None:
+    """Return the right that a route declares, or None if it declares none."""
     if endpoint in PUBLIC_ENDPOINTS:
         return PUBLIC
     view: Any = app.view_functions[endpoint]
@@ -59,47 +59,50 @@ def right_needed(app: Flask, endpoint: str, method: str) -> Right | str | None:
 
 
 def is_public() -> bool:
-    """Whether the current request needs no key. True for unknown routes and for OPTIONS."""
+    """Return whether the current request needs no key. True for unknown routes and for OPTIONS."""
     if request.url_rule is None or request.method == "OPTIONS":
         return True
-    return _right_asked() == PUBLIC
+    return _required_right() == PUBLIC
 
 
 def _failed_attempts(settings: Settings) -> FailedAttempts | None:
-    text = settings.key_failure_limit
-    if not text:
+    limit_text = settings.key_failure_limit
+    if not limit_text:
         return None
     try:
-        (limit,) = limits.parse_many(text)
+        (limit,) = limits.parse_many(limit_text)
     except ValueError as error:
         raise SettingError(
-            f"EMOTION_KEY_FAILURE_LIMIT={text!r} is not one limit of the form 10/minute"
+            f"EMOTION_KEY_FAILURE_LIMIT={limit_text!r} must be one limit such as 10/minute"
         ) from error
     if limit.amount < 1:
-        raise SettingError(f"EMOTION_KEY_FAILURE_LIMIT={text!r} must allow at least one wrong key")
+        raise SettingError(
+            f"EMOTION_KEY_FAILURE_LIMIT={limit_text!r} must allow at least one wrong key"
+        )
     return FailedAttempts(limit.amount, limit.get_expiry())
 
 
-def _right_asked() -> Right | str | None:
-    return right_needed(current_app, request.endpoint or "", request.method)
+def _required_right() -> Right | str | None:
+    return required_right(current_app, request.endpoint or "", request.method)
 
 
-def _check_access() -> None:
+def _check_access_policy() -> None:
     if is_public():
         return
-    # A route that says nothing is for those who may do everything.
-    right = Right(_right_asked() or Right.ADMIN)
-    g.key = key = _key_shown()
+    # Routes without a declared right require the admin right.
+    right = Right(_required_right() or Right.ADMIN)
+    g.key = key = _request_key()
     if key is None:
         _check_anonymous()
     elif not key.may(right):
-        raise MissingRight(f"this key may not do that: it lacks the right {right.value!r}")
+        raise MissingRight(f"the API key lacks the right {right.value!r}")
 
 
-def _key_shown() -> keys.Key | None:
+def _request_key() -> keys.Key | None:
+    """Return the key of the current request; None if it has no Authorization header."""
     if "Authorization" not in request.headers:
         return None
-    # Not `request.authorization`, which raises ValueError for some headers that are none.
+    # `request.authorization` raises ValueError for some malformed headers.
     scheme, _, token = request.headers["Authorization"].strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise WrongKey("the header Authorization must be: Bearer <key>")
@@ -113,24 +116,24 @@ def _check_anonymous() -> None:
     if config.allow_anonymous:
         if objection := host_objection(request, current_app.extensions["host_names"]):
             raise UnknownHost(
-                f"{objection}; show a key, use the IP address, or have the operator name the host "
-                "in EMOTION_ALLOWED_HOSTS"
+                f"{objection}. Send an API key, use the IP address of the service, or ask the "
+                "operator to add the host to EMOTION_ALLOWED_HOSTS"
             )
         if objection := cross_site_objection(request, config.origins):
             raise CrossSiteRequest(
-                f"{objection}; show a key, or have the operator name the site in "
-                "EMOTION_CORS_ORIGINS; a proxy in front must pass on the host and the scheme that "
-                "clients use (EMOTION_PROXIES)"
+                f"{objection}. Send an API key, or ask the operator to add the site to "
+                "EMOTION_CORS_ORIGINS. A proxy in front of the service must forward the host and "
+                "the scheme of the client's request (EMOTION_PROXIES)"
             )
         return
     if not config.is_local or keys.any_made():
-        raise MissingKey(NEEDS_KEY)
+        raise MissingKey(KEY_REQUIRED)
     if config.proxies:
-        objection = "a proxy is expected: EMOTION_PROXIES is set"
+        objection = "EMOTION_PROXIES is set, so the service expects a proxy"
     else:
         objection = remote_objection(request, config.origins)
     if objection:
         raise MissingKey(
-            f"{NEEDS_KEY}. Without a key the service answers this machine only, and {objection}. "
-            f"Make a key: {CREATE_COMMAND}"
+            f"{KEY_REQUIRED}. Without an API key, the service only accepts requests from this "
+            f"machine, but {objection}. Create a key with: {CREATE_COMMAND}"
         )

@@ -1,4 +1,4 @@
-"""The address by which limits count a client."""
+"""Client addresses for rate limits and for limits of wrong keys."""
 
 import ipaddress
 
@@ -6,8 +6,11 @@ IPV6_NETWORK_BITS = 64
 
 
 def counted_address(remote_addr: str | None) -> str:
-    """The client's IPv4 address, or the /64 network of its IPv6 address, because one machine can
-    use all addresses of such a network. Clients without a valid address count as one client."""
+    """Return the IPv4 address, or the /64 network of an IPv6 address, as the key of a counter.
+
+    One machine can use all addresses of a /64 network. All clients without a valid address share
+    the key "unknown".
+    """
     try:
         address = ipaddress.ip_address((remote_addr or "").partition("%")[0])
     except ValueError:

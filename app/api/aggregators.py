@@ -1,4 +1,4 @@
-"""/v1/aggregators: the ways to make the mood of a group from its faces."""
+"""/v1/aggregators: methods that compute the mood of a group from the faces."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from app.api.models import DESCRIPTION, TITLE
 from app.api.shape import Shape, member
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 
-blp = ApiBlueprint("aggregators", url_prefix="/v1", description="The mood of a group")
+blp = ApiBlueprint("aggregators", url_prefix="/v1", description="Group mood")
 
 
 class AggregatorSchema(Shape):
@@ -22,7 +22,7 @@ class AggregatorSchema(Shape):
 
 
 class AggregatorsSchema(Shape):
-    """Its item is the list."""
+    """The document of a list of aggregators."""
 
     aggregators = member(fields.List(fields.Nested(AggregatorSchema), required=True), list)
 
@@ -32,5 +32,5 @@ class Aggregators(MethodView):
     @blp.needs(PUBLIC)
     @blp.response(200, AggregatorsSchema)
     def get(self) -> Any:
-        """Aggregators that `mood` and `aggregator` can name"""
+        """Aggregators for the options `mood` and `aggregator`"""
         return list(AGGREGATORS.values())

@@ -1,8 +1,10 @@
-"""What comes in: one declaration validates and documents the options of a request, and makes the
-object that a view works with."""
+"""Schemas of request options.
+
+Each schema validates and documents the options of an endpoint and builds the object that the view
+receives.
+"""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import (
@@ -17,75 +19,43 @@ from marshmallow import (
 )
 
 from app.api.current import settings
-from app.api.file_names import replace_unsafe
 from app.api.numbers import DecimalNumber, WholeNumber
+from app.api.text_fields import PRINTABLE, FileName, UtcTime
 from app.api.view import View
-from app.store.records import LONGEST_FILE_NAME, Filters, normalized_name
+from app.store.records import LONGEST_FILE_NAME, Filters
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.request import AnalysisOptions
 from app.vision.rotation import NONE, ROTATE
 from app.vision.types import DetectionOptions
 
 PROBABILITY = validate.Range(0, 1)
-BIGGEST_INT = 2**31 - 1
+MAX_INT = 2**31 - 1
 NAME = validate.Length(1, 64)
-# No stored name holds control characters, and PostgreSQL refuses NUL. In Python `$` also matches
-# before a final line break, in the regular expressions of the OpenAPI document it does not.
-PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$(?!\n)", error="must be printable text")
-LONG_NAME = validate.Length(max=4 * LONGEST_FILE_NAME)  # may be a path; its last part is kept
+# Clients may send a path. Only the last component is stored.
+FILE_PATH = validate.Length(max=4 * LONGEST_FILE_NAME)
 VIEW = fields.String(
     validate=validate.OneOf(["full"]),
-    metadata={"description": "`full` answers with numbers at full precision, sizes and timings"},
+    metadata={"description": "`full` returns numbers at full precision, image size and timings"},
 )
 MOOD = fields.String(
     validate=validate.OneOf(list(AGGREGATORS)),
     metadata={
-        "description": "adds the mood of the group, by this aggregator: see "
+        "description": "adds the group mood, computed with this aggregator: see "
         "`GET /v1/images/{image_id}/mood`"
     },
 )
 
 
 class Arguments(Schema):
-    """Unknown names and empty values are refused: a mistake must not pass in silence."""
+    """Base class of option schemas. Rejects unknown names, so that a typing error is reported."""
 
     class Meta:
         unknown = RAISE
 
 
-class UtcTime(fields.AwareDateTime):
-    """A time with a zone, as UTC. Years that UTC does not reach (9999 in the west) are refused."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(format="iso", **kwargs)
-
-    def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
-        try:
-            return super()._deserialize(*args, **kwargs).astimezone(UTC)
-        except OverflowError as error:
-            raise self.make_error("invalid", input=args[0], obj_type=self.OBJ_TYPE) from error
-
-
-class FileName(fields.String):
-    """A filter for stored file names, in any Unicode normalization form.
-
-    Characters that are never stored are replaced by U+FFFD, as in stored names. Names of more than
-    255 characters in form C are refused.
-    """
-
-    def _deserialize(self, *args: Any, **kwargs: Any) -> str:
-        # PRINTABLE must run first: validators run after this method, on the replaced characters.
-        name = replace_unsafe(PRINTABLE(super()._deserialize(*args, **kwargs)))
-        if len(normalized_name(name)) > LONGEST_FILE_NAME:
-            raise ValidationError(
-                f"stored names have at most {LONGEST_FILE_NAME} characters: longer ones are cut"
-            )
-        return name
-
-
 @dataclass(frozen=True, slots=True)
 class PostedOptions:
-    """The options of `POST /v1/images`; `file_name` is for an image that comes without a name."""
+    """The options of `POST /v1/images`. `file_name` is for images that are sent without one."""
 
     options: AnalysisOptions
     file_name: str | None
@@ -96,53 +66,54 @@ class AnalyseArguments(Arguments):
     threshold = DecimalNumber(
         load_default=lambda: settings().threshold,
         validate=PROBABILITY,
-        metadata={"description": "probability from which on an emotion is shown"},
+        metadata={"description": "minimum probability of the emotions in the response"},
     )
     pipeline = fields.String(validate=NAME, metadata={"description": "see `GET /v1/pipelines`"})
     model = fields.String(
-        validate=NAME, metadata={"description": "one of the pipeline's, see `GET /v1/models`"}
+        validate=NAME,
+        metadata={"description": "a model that the pipeline can use, see `GET /v1/models`"},
     )
     detector = fields.String(validate=NAME, metadata={"description": "see `GET /v1/detectors`"})
     min_face_px = DecimalNumber(
-        validate=validate.Range(1, BIGGEST_INT),
+        validate=validate.Range(1, MAX_INT),
         metadata={
-            "description": "longer side of the smallest face that is looked for, in pixels of the "
-            "image. Default: the detector's `min_face_share` of `GET /v1/detectors`, as a share of "
-            "the image's longer side, or twice that share of the shorter side where that is less. "
-            "A larger value is faster"
+            "description": "minimum face size (longer side) in pixels of the image. Larger values "
+            "are faster. Default: the detector's `min_face_share` (see `GET /v1/detectors`) times "
+            "the longer side of the image, or twice `min_face_share` times the shorter side if "
+            "this is smaller"
         },
     )
     min_confidence = DecimalNumber(
         load_default=0.0,
         validate=PROBABILITY,
-        metadata={"description": "least `detection_score` of a face that is kept"},
+        metadata={"description": "minimum `detection_score`. Faces below it are dropped"},
     )
     max_faces = WholeNumber(
-        validate=validate.Range(1, BIGGEST_INT),
-        metadata={"description": "how many faces are kept, the largest first"},
+        validate=validate.Range(1, MAX_INT),
+        metadata={"description": "maximum number of faces. The smallest faces are dropped"},
     )
     rotate = fields.String(
         load_default=NONE,
         validate=validate.OneOf(ROTATE),
         metadata={
-            "description": "`auto` turns an image in which no face is found by 90, 180 and 270 "
-            "degrees and uses the turn with the largest sum of detection scores. `rotation` of "
-            "`view=full` is that turn. Boxes are in pixels of the image before the turn"
+            "description": "with `auto`, an image without a detected face is rotated by 90, 180 "
+            "and 270 degrees, and the rotation with the largest sum of detection scores is used. "
+            "`view=full` shows it as `rotation`. Boxes are in pixels of the unrotated image"
         },
     )
     file_name = fields.String(
-        validate=LONG_NAME,
-        metadata={"description": "name to keep, where the picture comes without one or by URL"},
+        validate=FILE_PATH,
+        metadata={"description": "file name to store if the image is sent without one or by URL"},
     )
     view = VIEW
     mood = MOOD
     store = fields.Boolean(
         load_default=True,
-        metadata={"description": "`false` analyses without keeping anything"},
+        metadata={"description": "`false` analyses the image without storing anything"},
     )
 
     @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> PostedOptions:
+    def make_options(self, data: dict[str, Any], **_: Any) -> PostedOptions:
         options = AnalysisOptions(
             pipeline=data.get("pipeline"),
             model=data.get("model"),
@@ -160,12 +131,12 @@ class AnalyseArguments(Arguments):
 class ViewArguments(Arguments):
     threshold = DecimalNumber(
         validate=PROBABILITY,
-        metadata={"description": "applied to what is stored, in place of each image's own"},
+        metadata={"description": "replaces the threshold that is stored with each image"},
     )
     view = VIEW
 
     @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> Any:
+    def make_request(self, data: dict[str, Any], **_: Any) -> Any:
         return _view(data)
 
 
@@ -184,24 +155,24 @@ class MoodArguments(Arguments):
     aggregator = fields.String(
         load_default=DEFAULT,
         validate=validate.OneOf(list(AGGREGATORS)),
-        metadata={"description": "how the faces' distributions become one"},
+        metadata={"description": "method that combines the distributions of the faces"},
     )
     min_face_px = DecimalNumber(
         load_default=0.0,
-        validate=validate.Range(0, BIGGEST_INT),
-        metadata={"description": "leaves out faces whose longer side has fewer pixels"},
+        validate=validate.Range(0, MAX_INT),
+        metadata={"description": "excludes faces whose longer side has fewer pixels"},
     )
     min_confidence = DecimalNumber(
         load_default=0.0,
         validate=PROBABILITY,
         metadata={
-            "description": "leaves out faces with a smaller `detection_score`; those without one "
-            "stay"
+            "description": "excludes faces with a lower `detection_score`. Faces without a score "
+            "are not excluded"
         },
     )
 
     @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> MoodRequest:
+    def make_request(self, data: dict[str, Any], **_: Any) -> MoodRequest:
         return MoodRequest(**data)
 
 
@@ -211,13 +182,16 @@ class FilterArguments(Arguments):
     )
     min_probability = DecimalNumber(
         validate=PROBABILITY,
-        metadata={"description": "of `emotion`, or of any where that is not given"},
+        metadata={
+            "description": "minimum probability of `emotion`, or of any emotion if `emotion` is "
+            "not given"
+        },
     )
     file_name = FileName(validate=[validate.Length(1, 4 * LONGEST_FILE_NAME), PRINTABLE])
     model = fields.String(validate=[NAME, PRINTABLE])
     since = UtcTime(metadata={"description": "RFC 3339 with a time zone, inclusive"})
     until = UtcTime(metadata={"description": "RFC 3339 with a time zone, exclusive"})
-    min_faces = WholeNumber(validate=validate.Range(0, BIGGEST_INT))
+    min_faces = WholeNumber(validate=validate.Range(0, MAX_INT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +206,11 @@ class PageArguments(FilterArguments, ViewArguments):
     page_size = WholeNumber(load_default=50, validate=validate.Range(1, 200))
     cursor = fields.String(
         validate=validate.Length(1, 200),
-        metadata={"description": "`next_cursor` of the page before"},
+        metadata={"description": "`next_cursor` of the previous page"},
     )
 
     @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> PageRequest:
+    def make_request(self, data: dict[str, Any], **_: Any) -> PageRequest:
         return PageRequest(
             filters=_filters(data),
             view=_view(data),
@@ -265,12 +239,13 @@ class SummaryArguments(FilterArguments):
     mood = fields.String(
         validate=validate.OneOf(list(AGGREGATORS)),
         metadata={
-            "description": "adds to each span the mean of its images' moods by this aggregator"
+            "description": "adds the mean mood of the images of each span, computed with this "
+            "aggregator"
         },
     )
 
     @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> SummaryRequest:
+    def make_request(self, data: dict[str, Any], **_: Any) -> SummaryRequest:
         return SummaryRequest(filters=_filters(data), by=data["by"], mood=data.get("mood"))
 
 
@@ -278,22 +253,24 @@ class ErasureArguments(FilterArguments):
     @validates_schema
     def need_a_filter(self, data: dict[str, Any], **_: Any) -> None:
         if not data:
-            raise ValidationError("a filter is required, to erase nothing by mistake", "filters")
+            raise ValidationError("at least one filter is required", "filters")
 
     @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> Filters:
+    def make_filters(self, data: dict[str, Any], **_: Any) -> Filters:
         return _filters(data)
 
 
 class LegacyArguments(Schema):
-    """The original client's options; pictures.py reads its picture. What else the body may hold
-    is not looked at."""
+    """The options of the original client. Other keys of the body are ignored.
+
+    app.api.request_images reads the image.
+    """
 
     class Meta:
         unknown = EXCLUDE
 
     threshold = DecimalNumber(load_default=lambda: settings().threshold, validate=PROBABILITY)
-    file_name = fields.String(validate=LONG_NAME)
+    file_name = fields.String(validate=FILE_PATH)
 
 
 def _view(data: dict[str, Any]) -> View:

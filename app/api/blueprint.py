@@ -1,4 +1,4 @@
-"""flask-smorest as this service uses it: rights, operation ids, problem documents, page links."""
+"""flask-smorest with the rights, operation ids, problem documents and page links of this API."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,10 @@ from app.store.keys import Right
 
 
 def link_to_next(cursor: str | None) -> dict[str, str]:
-    """The `Link` header (RFC 8288) of a page: the same request with the next cursor."""
+    """Return the `Link` header (RFC 8288) to the next page: the same request with `cursor`.
+
+    Empty if `cursor` is None, which means that this is the last page.
+    """
     if cursor is None:
         return {}
     arguments = request.args.to_dict() | {"cursor": cursor}
@@ -22,15 +25,17 @@ def link_to_next(cursor: str | None) -> dict[str, str]:
 
 
 class ApiBlueprint(flask_smorest.Blueprint):
+    """A blueprint whose views declare rights, and whose options come from query or body."""
+
     ARGUMENTS_PARSER = OptionsParser()
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, __name__, **kwargs)
 
     def needs(self, right: Right | str) -> Callable[[View], View]:
-        """Mark a view with the right that it needs, or PUBLIC. Must be the outermost decorator."""
+        """Declare the right that a view needs, or PUBLIC. Must be the outermost decorator."""
 
-        def mark(view: View) -> View:
+        def decorate(view: View) -> View:
             resource, method = view.__qualname__.split(".")
             view = self.doc(operationId=f"{method}{resource}")(view)
             if right != PUBLIC:
@@ -40,28 +45,30 @@ class ApiBlueprint(flask_smorest.Blueprint):
                 view = self.alt_response(429, "TOO_MANY_REQUESTS")(view)
             return needs(right)(view)
 
-        return mark
+        return decorate
 
     def _prepare_arguments_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
-        # In OpenAPI a parameter cannot also be a field of the body, so options are documented as
-        # query parameters.
+        # OpenAPI cannot describe a parameter that may also be a field of the body, so options are
+        # documented as query parameters.
         arguments = doc_info.get("arguments", {}).get("parameters", [])
         for parameter in arguments:
             if parameter["in"] == "options":
                 parameter["in"] = "query"
-        if arguments:  # otherwise the parameters that a view documents itself would replace them
+        if arguments:  # otherwise the manually documented parameters would replace these
             arguments += doc_info.get("manual_doc", {}).pop("parameters", [])
         return super()._prepare_arguments_doc(doc, doc_info, **kwargs)
 
 
 class Api(flask_smorest.Api):
+    """flask-smorest's API, without its error handlers, and with problem documents as errors."""
+
     ERROR_SCHEMA = ProblemSchema
 
     def _register_error_handlers(self) -> None:
-        """Register none: problems.py handles every error."""
+        """Register no handler: app.api.problems handles every error."""
 
     def _openapi_json(self) -> Response:
-        # Made for each request, because a proxy may send the path of the service in a header.
+        # Built for each request, because a proxy may send the root path in a header.
         servers = [{"url": request.script_root or "/"}]
         return jsonify(self.spec.to_dict() | {"servers": servers})
 

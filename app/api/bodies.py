@@ -1,7 +1,7 @@
-"""Request bodies of images for the OpenAPI document. request_images.py reads the bodies.
+"""Schemas of request bodies with images, for the OpenAPI document only.
 
-Options are documented once, as query parameters, because Swagger UI sends every field of a form
-that it knows.
+app.api.request_images reads the bodies. Options are documented once, as query parameters, because
+Swagger UI sends every documented field of a form.
 """
 
 from typing import Any
@@ -11,20 +11,20 @@ from marshmallow import INCLUDE, Schema, fields, validate
 from app.api.arguments import LegacyArguments
 from app.fetch import MAX_URL
 
-BASE64 = {"format": "byte", "description": "base64 of an image file, or a data URI with it"}
+BASE64 = {"format": "byte", "description": "an image file as base64 or as a base64 data URI"}
 
 
 def binary(media_type: str) -> dict[str, Any]:
-    """The OpenAPI schema of a body of bytes.
+    """Return the OpenAPI media type object of a binary body.
 
-    `contentMediaType` is the keyword of OpenAPI 3.1. Most generators of clients only know `format`
-    of OpenAPI 3.0, so the schema has both.
+    OpenAPI 3.1 uses `contentMediaType`. Most client generators only support `format` of OpenAPI
+    3.0, so the schema has both.
     """
     return {"schema": {"type": "string", "format": "binary", "contentMediaType": media_type}}
 
 
 class Body(Schema):
-    """Base class of bodies that may have more keys, such as the options."""
+    """Base class of bodies that may have other keys too, for example options."""
 
     class Meta:
         unknown = INCLUDE
@@ -50,12 +50,13 @@ class UrlBody(Body):
             "format": "uri",
             "maxLength": MAX_URL,
             "example": "https://images.example.com/photo.jpg",
-            "description": "of an image file at a host that the operator allows. Other hosts are "
-            "refused with 422. A host that does not send the file leads to 502 or 504",
+            "description": "URL of an image file. The operator must have allowed the host: other "
+            "hosts are rejected with 422. If the host does not send the file, the response is 502 "
+            "or 504",
         },
     )
     file_name = fields.String(
-        metadata={"description": "name to store. Default: the last part of the URL's path"}
+        metadata={"description": "file name to store. Default: the last part of the URL's path"}
     )
 
 

@@ -1,4 +1,4 @@
-"""The objects that `create_app` has made, for the current request."""
+"""Typed access to the objects in `current_app.extensions`, which `create_app` creates."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -32,18 +32,20 @@ def work_queue() -> WorkQueue:
 
 
 def large_bodies() -> Budget:
-    """The budget of bytes of large bodies that are parsed at a time: parsing makes copies."""
+    """Return the byte budget of large bodies that are parsed concurrently."""
     return cast(Budget, current_app.extensions["large_bodies"])
 
 
 def deadline() -> Deadline:
-    """The time by which the current request must be answered."""
+    """Return the deadline of the current request."""
     return current_deadline()
 
 
 def with_slot(view: View) -> View:
-    """Let a view hold a slot of the work queue, from before its body is parsed. The view raises
-    Busy when all slots are taken."""
+    """Decorate a view so that it holds a slot of the work queue before its body is parsed.
+
+    The view raises Busy when all slots are taken.
+    """
 
     @wraps(view)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -54,21 +56,27 @@ def with_slot(view: View) -> View:
 
 
 def run_queued(work: Callable[[], T]) -> T:
-    """Run `work` in the work queue; return or raise what it does. Raises DeadlineExceeded."""
+    """Run `work` in the work queue and return the result.
+
+    Raises the errors of `work`, and DeadlineExceeded.
+    """
     return work_queue().run(work, deadline=deadline())
 
 
 def drawing() -> Budget:
-    """The budget of pixels that are drawn at a time: drawing takes many times their memory."""
+    """Return the pixel budget of concurrent drawing. Drawing needs several bytes per pixel."""
     return cast(Budget, current_app.extensions["drawing"])
 
 
 def fetch(url: str) -> bytes:
-    """Raises what `Fetcher.fetch` raises, and UnusableUrl where fetching is off."""
+    """Fetch the file at `url`.
+
+    Raises UnusableUrl if fetching is disabled, and the errors of `Fetcher.fetch`.
+    """
     fetcher: Fetcher | None = current_app.extensions["fetcher"]
     if fetcher is None:
         raise UnusableUrl(
-            "this service fetches nothing by URL: send the picture itself, or have its operator "
+            "fetching images by URL is disabled: send the image itself, or ask the operator to "
             "allow hosts (EMOTION_FETCH_HOSTS)"
         )
     return fetcher.fetch(url)

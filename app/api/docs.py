@@ -1,4 +1,4 @@
-"""/docs: Swagger UI over /openapi.json. Its files come with flask-swagger-ui: no CDN."""
+"""/docs: Swagger UI for /openapi.json, without a CDN: flask-swagger-ui has all files."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ blp = Blueprint("docs", __name__, template_folder="templates")
 @blp.get("/docs")
 @needs(PUBLIC)
 def page() -> str:
-    # An own page, because the page of the package has an inline script.
+    # The page of the package has an inline script, which the content security policy blocks.
     return render_template("docs.html", base=link_base())
 
 

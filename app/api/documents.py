@@ -1,7 +1,7 @@
-"""The JSON of images, which clients parse. tests/contracts/ pins its form.
+"""The JSON of images. tests/contracts/ checks the form that clients parse.
 
-A view returns a `ShownImage` or a `ShownPage`, and the shape makes the JSON. To add a key, add a
-field to its shape.
+A view returns a `ShownImage` or a `ShownPage`, and a shape turns it into JSON. To add a key, add a
+field to the shape.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from app.vision.types import Analysis
 
 @dataclass
 class ShownImage:
+    """An analysis with the options to show it."""
+
     analysis: Analysis
     view: View
 
@@ -37,9 +39,9 @@ class ShownImage:
 
 
 def full_only(field: AnyField, read: Reader) -> AnyField:
-    """A field of an image that only the full form has."""
-    words = field.metadata.get("description")
-    description = "`view=full` only" + (f": {words}" if words else "")
+    """Restrict a field of an image to `view=full`. `read` returns the value of the field."""
+    text = field.metadata.get("description")
+    description = "`view=full` only" + (f": {text}" if text else "")
     field.metadata = {**field.metadata, "description": description}
     return member(field, lambda it: read(it) if it.view.full else missing)
 
@@ -60,10 +62,10 @@ def _mood(it: ShownImage) -> Any:
 
 
 class ImageSchema(Shape):
-    """The documented image."""
+    """An image. Keys marked "`view=full` only" are absent from the documented form."""
 
     id = member(
-        fields.Integer(metadata={"description": "absent after `store=false`"}),
+        fields.Integer(metadata={"description": "absent with `store=false`"}),
         lambda it: missing if it.analysis.id is None else it.analysis.id,
     )
     file_name = member(fields.String(required=True), lambda it: it.analysis.file_name)
@@ -82,8 +84,7 @@ class ImageSchema(Shape):
             fields.String(),
             fields.Integer(),
             metadata={
-                "description": "faces that were found and not kept, by the option that they do not "
-                "fulfil",
+                "description": "number of faces that each option dropped",
                 "example": {"min_face_px": 2, "min_confidence": 0, "max_faces": 0},
             },
         ),
@@ -93,8 +94,8 @@ class ImageSchema(Shape):
         fields.Integer(
             validate=validate.OneOf([0, 90, 180, 270]),
             metadata={
-                "description": "degrees clockwise by which `rotate=auto` turned the image to find "
-                "its faces. Boxes are in pixels of the image before the turn"
+                "description": "clockwise rotation in degrees that `rotate=auto` applied before "
+                "detection. Boxes are in pixels of the unrotated image"
             },
         ),
         lambda it: it.analysis.rotation,
@@ -103,7 +104,7 @@ class ImageSchema(Shape):
         fields.Dict(
             fields.String(),
             fields.Float(),
-            metadata={"description": "only the answer of POST has `store`"},
+            metadata={"description": "only the response to POST has `store`"},
         ),
         lambda it: it.analysis.timings_ms,
     )
@@ -112,13 +113,15 @@ class ImageSchema(Shape):
 
 
 class ItemProblemSchema(ProblemSchema):
-    index = fields.Integer(required=True, metadata={"description": "of the part, from 0"})
+    index = fields.Integer(
+        required=True, metadata={"description": "position of the image in the request, from 0"}
+    )
     file_name = fields.String(required=True)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The results of several images, and the problem documents of those that failed."""
+    """The results of a request with several images, and the problem documents of failed images."""
 
     images: list[ShownImage]
     errors: list[dict[str, Any]]
@@ -138,7 +141,7 @@ class ImagePageSchema(Shape):
 
 
 class ErasureSchema(Shape):
-    """Its item is the number."""
+    """The document of a number of erased images."""
 
     erased = member(
         fields.Integer(required=True, metadata={"description": "number of images"}), int
@@ -150,5 +153,5 @@ class LegacySchema(ImageSchema):
 
 
 def image_document(analysis: Analysis, view: View) -> dict[str, Any]:
-    """Return the documented image or, with a full view, its full form."""
+    """Return the JSON object of an image in the form that `view` selects."""
     return ImageSchema.document(ShownImage(analysis, view))

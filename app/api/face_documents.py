@@ -1,6 +1,6 @@
-"""The JSON and the CSV of faces. tests/contracts/ pins the form that clients parse.
+"""The JSON and the CSV of faces. tests/contracts/ checks the form that clients parse.
 
-To add a key to the full form, and a column to the CSV, add a field to `FullFaceSchema`.
+To add a key to the full form and a column to the CSV, add a field to `FullFaceSchema`.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from app.store.records import FoundFace
 from app.vision.circumplex import Affect, affect_of
 from app.vision.types import Analysis, Face
 
-# Every other key of a face in the documented form is an emotion with its probability.
+# In the documented form, every key of a face besides those of FaceSchema is an emotion.
 EMOTION = {"type": "number", "minimum": 0, "maximum": 1}
 VALENCE = {
     "minimum": -1,
     "maximum": 1,
-    "description": "how pleasant the expression is: the mean of published coordinates of the "
-    "emotions (Russell and Mehrabian 1977), weighted by their probabilities; null if the model "
-    "has an emotion without coordinates",
+    "description": "pleasantness: the mean of the published coordinates of the emotions (Russell "
+    "and Mehrabian 1977), weighted by the probabilities; null if the model has an emotion without "
+    "coordinates",
 }
-AROUSAL = {**VALENCE, "description": "how excited the expression is; otherwise as `valence`"}
+AROUSAL = {**VALENCE, "description": "arousal, computed like `valence`"}
 TIME = {"format": "date-time"}
 
 
 @dataclass
 class ShownFace:
-    """`number` counts from 1 within the image."""
+    """A face of an image. `number` counts from 1 within the image."""
 
     number: int
     face: Face
@@ -42,16 +42,19 @@ class ShownFace:
 
 
 class ShownFound:
-    """A face across images."""
+    """A face with the image that it belongs to."""
 
     def __init__(self, found: FoundFace, view: View) -> None:
         self.image, self.view = found.image, view
         self.face = ShownFace(found.number, found.face, view.threshold_of(found.image))
 
 
-def either(usual: str | dict[str, str], full: str) -> dict[str, Any]:
-    """Metadata that says in the OpenAPI document that `view` chooses between two forms."""
-    forms = [form if isinstance(form, dict) else _reference(form) for form in (usual, full)]
+def either(documented: str | dict[str, str], full: str) -> dict[str, Any]:
+    """Return the OpenAPI metadata of a field with one form by default and another in `view=full`.
+
+    `full` is the name of a component schema. `documented` is a name too, or a schema.
+    """
+    forms = [form if isinstance(form, dict) else _reference(form) for form in (documented, full)]
     return {"oneOf": forms, "description": f"{full} with `view=full`"}
 
 
@@ -60,7 +63,7 @@ def _reference(name: str) -> dict[str, str]:
 
 
 def time_text(analysis: Analysis) -> str:
-    """The time of an analysis as RFC 3339."""
+    """Return the time of an analysis as RFC 3339."""
     return analysis.created_at.isoformat().replace("+00:00", "Z")
 
 
@@ -78,7 +81,7 @@ class FullFaceSchema(Shape):
         fields.Float(
             required=True,
             allow_none=True,
-            metadata={"description": "null where the detector does not score its boxes"},
+            metadata={"description": "null if the detector gives no scores"},
         ),
         lambda it: it.face.detection_score,
     )
@@ -89,8 +92,8 @@ class FullFaceSchema(Shape):
     exclusive = member(
         fields.Boolean(
             metadata={
-                "description": "false if the probabilities are independent of each other and need "
-                "not sum to 1; absent otherwise"
+                "description": "false if the probabilities are independent of each other, so that "
+                "they may not sum to 1; absent otherwise"
             }
         ),
         lambda it: missing if it.face.emotions.exclusive else False,
@@ -107,7 +110,7 @@ class FullFaceSchema(Shape):
 
 
 class FaceSchema(Shape):
-    """The documented face: these two keys, and one for each emotion that reaches the threshold."""
+    """A face in the documented form: `face_id`, `bbox` and each emotion above the threshold."""
 
     class Meta:
         unknown = INCLUDE
@@ -120,7 +123,8 @@ class FaceSchema(Shape):
             fields.String(),
             required=True,
             metadata={
-                "description": "x1, y1, x2, y2 in whole pixels of the upright image",
+                "description": "x1, y1, x2, y2 in whole pixels of the image in its EXIF "
+                "orientation",
                 "example": ["109", "160", "192", "243"],
             },
         ),
@@ -129,16 +133,17 @@ class FaceSchema(Shape):
 
 
 def face_shape(view: View) -> type[Shape]:
+    """Return the shape of a face in the form that `view` selects."""
     return FullFaceSchema if view.full else FaceSchema
 
 
 def next_cursor(it: ShownPage[Any]) -> str | None:
-    """The reader of `next_cursor` of pages."""
+    """Read the cursor of a page; None for the last page. Pages use it as a reader of a member."""
     return it.page.next_cursor
 
 
 class OriginSchema(Shape):
-    """The image of a face across images."""
+    """The keys of the image that a face belongs to."""
 
     image_id = member(fields.Integer(required=True), lambda it: it.image.id)
     file_name = member(fields.String(required=True), lambda it: it.image.file_name)
@@ -153,7 +158,7 @@ class FoundFaceSchema(OriginSchema):
 
 
 class FaceRowSchema(OriginSchema):
-    """A face across images as a row of CSV."""
+    """A row of the CSV: a face and the image that it belongs to."""
 
     model = member(fields.String(), lambda it: it.image.model.name)
     detector = member(fields.String(), lambda it: it.image.detector)

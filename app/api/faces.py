@@ -1,4 +1,4 @@
-"""/v1/faces and /v1/summary: faces across images, and counts over time."""
+"""/v1/faces and /v1/summary: faces of all images, and counts over time."""
 
 import csv
 import io
@@ -27,19 +27,22 @@ from app.vision.mood import OverallMood
 
 log = logging.getLogger(__name__)
 
-MOST_CELLS = 256  # escaped texts that an export remembers
+MAX_CACHED_CELLS = 256
 
-blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces across images")
-
-
-def _page(asked: PageRequest) -> Any:
-    page = queries.page_of_faces(asked.filters, size=asked.size, cursor=asked.cursor)
-    return ShownPage(page, asked.view), link_to_next(page.next_cursor)
+blp = ApiBlueprint("faces", url_prefix="/v1", description="Faces of all images")
 
 
-def _export(asked: PageRequest) -> Response:
-    # The names are read here and not in the stream, so that a database that is away is a 503.
-    lines = csv_lines(asked.filters, queries.emotion_names())
+def _page(page_request: PageRequest) -> Any:
+    page = queries.page_of_faces(
+        page_request.filters, size=page_request.size, cursor=page_request.cursor
+    )
+    return ShownPage(page, page_request.view), link_to_next(page.next_cursor)
+
+
+def _export(page_request: PageRequest) -> Response:
+    # This query runs before streaming starts, so that an unreachable database gives a 503.
+    emotions = queries.emotion_names()
+    lines = csv_lines(page_request.filters, emotions)
     return Response(stream_with_context(lines), content_type="text/csv; charset=utf-8")
 
 
@@ -55,17 +58,17 @@ class Faces(MethodView):
     @blp.doc(responses={"200": {"description": "OK", "content": FORMATS.content}})
     @blp.arguments(PageArguments, location="query")
     @blp.response(200, FacePageSchema)
-    def get(self, asked: PageRequest) -> Any:
-        """Faces across images, those of the newest image first
+    def get(self, page_request: PageRequest) -> Any:
+        """Faces of all images, newest image first
 
-        Takes the filters of `GET /v1/images`. `Accept: text/csv` streams all faces that match,
-        without pages. The CSV has columns for valence, arousal and the probability of each
-        emotion. A face that is stored during the whole export is in it exactly once. The export is
-        complete when the last chunk of the chunked encoding has arrived; after an error the
-        connection is closed without it. Text that a spreadsheet could take for a formula has an
-        apostrophe before it.
+        Accepts the filters of `GET /v1/images`. With `Accept: text/csv`, all matching faces are
+        streamed without pagination. The CSV has columns for valence, arousal and the probability of
+        each emotion. The CSV contains each face that is stored during the whole export exactly
+        once. The export is complete when the last chunk of the chunked encoding has arrived. If an
+        error occurs, the server closes the connection before the last chunk. Text that a
+        spreadsheet could evaluate as a formula is preceded by an apostrophe.
         """
-        return FORMATS.negotiate().make(asked)
+        return FORMATS.negotiate().respond(page_request)
 
 
 @blp.route("/summary")
@@ -73,37 +76,42 @@ class Summary(MethodView):
     @blp.needs(Right.READ)
     @blp.arguments(SummaryArguments, location="query")
     @blp.response(200, SummarySchema)
-    def get(self, asked: SummaryRequest) -> Any:
+    def get(self, summary_request: SummaryRequest) -> Any:
         """Counts and mean probability for each emotion, by hour, day or model
 
-        With a filter on faces, images and faces that match it are counted. Filters other than
-        `since`, `until` and `model` read each image, at most 20,000 of them. An answer has at most
-        10,000 spans. Larger requests are refused with 422: choose a shorter time with `since` and
-        `until`.
+        A filter on faces restricts both the number of images and the number of faces. If there are
+        filters other than `since`, `until` and `model`, at most 20,000 images are read. A summary
+        has at most 10,000 spans. Larger requests are rejected with 422: choose a shorter time with
+        `since` and `until`.
 
-        `valence` and `arousal` are the means over the faces of the span that have them; null if
-        there are none. The `valence` of a `mood` is different: it says how much of the mood's
-        distribution is positive, neutral and negative.
+        `valence` and `arousal` are the means over the faces of the span that have a value; null if
+        no face has one. The `valence` of a `mood` is different: it gives the positive, neutral and
+        negative shares of the distribution.
 
-        `mood` adds to each span the mean of the moods of its images. Each image that has a mood
-        counts alike, with all its faces even if there is a filter on faces. At most 10,000 images
+        `mood` adds the unweighted mean of the moods of the images of each span. A filter on faces
+        selects images, but does not remove faces from the mood of an image. At most 10,000 images
         with 50,000 faces are read.
         """
-        if asked.mood is None:
-            spans = summary.summarise(asked.filters, by=asked.by)
-            return ShownSummary(asked.by, [ShownSpan(span) for span in spans])
-        # The moods come first, because they refuse a request that is too large soonest.
-        moods = moods_by_span(asked.filters, by=asked.by, aggregator=asked.mood)
-        spans = summary.summarise(asked.filters, by=asked.by)
-        shown = [ShownSpan(span, moods.get(span.span, OverallMood())) for span in spans]
-        return ShownSummary(asked.by, shown)
+        filters, by = summary_request.filters, summary_request.by
+        if summary_request.mood is None:
+            spans = summary.summarise(filters, by=by)
+            return ShownSummary(by, [ShownSpan(span) for span in spans])
+        # The moods are computed first, because this step rejects a large request earlier.
+        moods = moods_by_span(filters, by=by, aggregator=summary_request.mood)
+        spans = summary.summarise(filters, by=by)
+        return ShownSummary(
+            by, [ShownSpan(span, moods.get(span.span, OverallMood())) for span in spans]
+        )
 
 
 def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
-    """Yield a header, and a line for each face that matches. An error in between is logged and
-    raised again, so that the server closes the connection without the last chunk."""
+    """Yield the CSV header, and a line for each face that matches.
+
+    An error during the export is logged and raised again, so that the server closes the connection
+    before the last chunk.
+    """
     table = Table(FaceRowSchema, emotions)
-    escape = lru_cache(MOST_CELLS)(without_formulas)  # texts repeat from row to row
+    escape = lru_cache(MAX_CACHED_CELLS)(without_formulas)  # texts repeat from row to row
     view = View()
     yield _csv_line(table.names, escape)
     written = 0
@@ -111,9 +119,10 @@ def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
         for found in queries.all_faces(filters):
             yield _csv_line(table.row(ShownFound(found, view)), escape)
             written += 1
-    except Exception as error:  # the message of a driver's error may quote values of the query
+    except Exception as error:
+        # The messages of database drivers may contain values of the query.
         reason = error if isinstance(error, EmotionError) else type(error).__name__
-        log.error("the CSV export broke off after %d faces: %s", written, reason)
+        log.error("the CSV export failed after %d faces: %s", written, reason)
         raise
 
 

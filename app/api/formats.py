@@ -1,6 +1,6 @@
-"""Output formats by media type: content negotiation, and their part of the OpenAPI document.
+"""Output formats of an endpoint by media type: content negotiation and OpenAPI content.
 
-To add a format, add an entry to the `Formats` of its endpoint.
+To add a format, add an entry to the `Formats` of the endpoint.
 """
 
 from dataclasses import dataclass
@@ -11,44 +11,45 @@ from werkzeug.exceptions import NotAcceptable
 
 JSON = "application/json"
 
-Make = TypeVar("Make")
+Respond = TypeVar("Respond")
 
 
 @dataclass(frozen=True, slots=True)
-class Format(Generic[Make]):
-    """`schema` is the OpenAPI media type object of the answer, `make` the function that makes the
-    answer."""
+class Format(Generic[Respond]):
+    """An output format: `respond` makes the response, `schema` is its OpenAPI media type object."""
 
     media_type: str
     schema: dict[str, Any]
-    make: Make
+    respond: Respond
 
 
-class Formats(Generic[Make]):
-    """The formats of one answer. The first one is the default. `answer` names it in errors."""
+class Formats(Generic[Respond]):
+    """The formats of a response. The first one is the default. Errors call the response `name`."""
 
-    def __init__(self, *formats: Format[Make], answer: str = "the answer") -> None:
+    def __init__(self, *formats: Format[Respond], name: str = "the response") -> None:
         self._formats = {each.media_type: each for each in formats}
-        self._answer = answer
+        self._name = name
 
     @property
     def content(self) -> dict[str, dict[str, Any]]:
-        """The content of the response in the OpenAPI document."""
+        """The `content` of the response object in the OpenAPI document."""
         return {media_type: each.schema for media_type, each in self._formats.items()}
 
-    def negotiate(self) -> Format[Make]:
-        """Return the format that the client of this request prefers, by its header Accept. Raises
-        NotAcceptable (406)."""
-        after_this_request(_vary)
+    def negotiate(self) -> Format[Respond]:
+        """Return the format that the Accept header of this request prefers.
+
+        Raises NotAcceptable (406).
+        """
+        after_this_request(_add_vary_header)
         offers = list(self._formats)
         if not request.accept_mimetypes:
             return self._formats[offers[0]]
         if (best := request.accept_mimetypes.best_match(offers)) is None:
-            raise NotAcceptable(f"{self._answer} can be {', '.join(offers)}")
+            raise NotAcceptable(f"{self._name} is available as {', '.join(offers)}")
         return self._formats[best]
 
 
-def _vary(response: Response) -> Response:
-    # Otherwise a cache would answer one client with the format of another.
+def _add_vary_header(response: Response) -> Response:
+    # Caches must store each format separately.
     response.vary.add("Accept")
     return response

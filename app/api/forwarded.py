@@ -1,8 +1,8 @@
-"""The X-Forwarded-… headers of the proxies in front, checked before they are used.
+"""Checks the X-Forwarded-… headers of proxies before the service uses them.
 
-EMOTION_PROXIES says how many values of each header, counted from the right, come from proxies. Each
-of these is checked and normalized; Werkzeug's ProxyFix then uses the one that the outermost proxy
-set. Values further to the left come from the client and are ignored.
+EMOTION_PROXIES is the number N of proxies in front of the service. The last N values of each header
+come from proxies: they are checked and normalized, and Werkzeug's ProxyFix uses the value of the
+outermost proxy. Values further to the left come from the client and are ignored.
 """
 
 import ipaddress
@@ -26,22 +26,24 @@ _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}", 
 
 
 def init_forwarded(app: Flask, proxies: int) -> None:
-    """Use the headers of `proxies` proxies. A request with an invalid value is answered with
-    400."""
+    """Trust the forwarded headers of `proxies` proxies. An invalid value gets a 400 response."""
     application = ProxyFix(
         app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies, x_prefix=proxies
     )
     app.wsgi_app = CheckedForwarding(application, proxies)  # type: ignore[method-assign]
 
     @app.before_request
-    def refuse() -> None:
+    def reject_invalid() -> None:
         if problem := request.environ.get(PROBLEM):
             raise MalformedInput(problem)
 
 
 class CheckedForwarding:
-    """WSGI middleware. When a value is invalid, it removes all these headers and stores the reason
-    in the environment under PROBLEM."""
+    """WSGI middleware that checks and normalizes the headers in CHECKS.
+
+    If a value is invalid, it removes all these headers and stores the reason in the WSGI
+    environment under PROBLEM.
+    """
 
     def __init__(self, application: "WSGIApplication", proxies: int) -> None:
         self._application = application
@@ -55,9 +57,9 @@ class CheckedForwarding:
             if (text := environ.pop(key, None)) is None:
                 continue
             try:
-                # An empty value counts: without it another one would be taken for the proxy's.
-                given = [_unquoted(each.strip()) for each in text.split(",")][-self._proxies :]
-                values = [check(each) for each in given]
+                # Empty values stay: without them, a client's value could be among the last N.
+                proxy_values = text.split(",")[-self._proxies :]
+                values = [check(_unquoted(each.strip())) for each in proxy_values]
             except ValueError:
                 environ[PROBLEM] = f"{name} must be {allowed}: a proxy sent another value"
             else:
@@ -73,8 +75,10 @@ def _unquoted(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    """An IP address in its shortest form, without the port that some proxies add. Raises
-    ValueError."""
+    """Return an IP address in its shortest form, without the port that some proxies add.
+
+    Raises ValueError.
+    """
     if match := _WITH_PORT.fullmatch(text):
         text = match[1] or match[2]
     address = ipaddress.ip_address(text)
@@ -96,8 +100,11 @@ def _host(text: str) -> str:
 
 
 def parse_prefix(text: str) -> str:
-    """Return a path without a slash at its end. No segment begins with a dot, so there is no `..`,
-    and none is empty: in a link, `//` would begin the name of a host. Raises ValueError."""
+    """Return a path prefix without a slash at the end. Raises ValueError for an invalid prefix.
+
+    A segment must not begin with a dot, which excludes `..`. A segment must not be empty, because
+    `//` at the beginning of a link is followed by a host name.
+    """
     if not _PREFIX.fullmatch(text):
         raise ValueError(text)
     return text.rstrip("/")
@@ -107,5 +114,8 @@ CHECKS: dict[str, tuple[Callable[[str], str], str]] = {
     "X-Forwarded-For": (_address, "an IP address"),
     "X-Forwarded-Proto": (_scheme, "http or https"),
     "X-Forwarded-Host": (_host, "a host name or IP address, with or without a port"),
-    "X-Forwarded-Prefix": (parse_prefix, "a path such as /emotion, of letters, digits and .-_~"),
+    "X-Forwarded-Prefix": (
+        parse_prefix,
+        "a path such as /emotion that consists of letters, digits and .-_~",
+    ),
 }

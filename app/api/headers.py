@@ -1,4 +1,4 @@
-"""Headers that every answer carries: what a browser may do with it."""
+"""Security headers and CORS headers of every response."""
 
 from flask import Flask, Response
 from flask_cors import CORS
@@ -6,7 +6,8 @@ from flask_cors import CORS
 from app.api.forwarded import init_forwarded
 from app.settings import Settings
 
-# Scripts come from files of this service only. Swagger UI sets styles on elements.
+# Scripts are files of this service. Styles may be inline, because Swagger UI sets styles on
+# elements.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -28,34 +29,33 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Answers speak of people's faces: they stay in no cache. Assets say otherwise themselves.
+    # Responses contain personal data, so nothing may cache them. Assets set their own value.
     "Cache-Control": "no-store",
 }
 
-
-# What a page of another site may send and read, besides what every page may.
-CORS_SENT = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID")
-CORS_READ = (
+# Headers that pages of allowed origins may send and read besides the CORS-safelisted ones.
+CORS_REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID")
+CORS_RESPONSE_HEADERS = (
     *("Link", "Location", "Retry-After", "X-Request-ID"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
 )
 
 
 def init_headers(app: Flask, settings: Settings) -> None:
-    """Raises SettingError."""
+    """Add the headers to every response of `app`."""
     if settings.proxies:
         init_forwarded(app, settings.proxies)
     if settings.origins:
         CORS(
             app,
             origins=sorted(settings.origins),
-            allow_headers=CORS_SENT,
-            expose_headers=CORS_READ,
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_RESPONSE_HEADERS,
             max_age=600,
         )
 
     @app.after_request
-    def add(response: Response) -> Response:
+    def add_headers(response: Response) -> Response:
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response

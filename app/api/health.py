@@ -18,6 +18,8 @@ blp = ApiBlueprint("health", description="Liveness and readiness")
 
 @dataclass(frozen=True)
 class State:
+    """The state of the service. `unusable_models` maps the names of models to problems."""
+
     status: str
     keeps_pictures: bool = False
     unusable_models: dict[str, str] | None = None
@@ -40,7 +42,7 @@ class Health(MethodView):
     @blp.needs(PUBLIC)
     @blp.response(200, StateSchema)
     def get(self) -> Any:
-        """Alive: the process answers"""
+        """Liveness: the process responds"""
         return State("alive")
 
 
@@ -50,10 +52,11 @@ class Readiness(MethodView):
     @blp.response(200, ReadinessSchema)
     @blp.alt_response(503, "SERVICE_UNAVAILABLE")
     def get(self) -> Any:
-        """Ready: the model is loaded and the database is at the head revision
+        """Readiness: the default model is loaded and the database schema is current
 
-        Loads the default model if that has not happened yet. 503 says what is wrong. Other models
-        that cannot be used do not stop the service: `unusable_models` lists them with reasons.
+        Loads the default model if it is not loaded yet. `detail` of a 503 gives the reason. Other
+        models do not affect readiness: `unusable_models` lists those that cannot be used, with the
+        reasons.
         """
         if engine().problem:
             engine().warm()

@@ -1,5 +1,7 @@
-"""The header Idempotency-Key: a repeated request is answered from the store, not analysed again
-(draft-ietf-httpapi-idempotency-key-header)."""
+"""The Idempotency-Key header: a repeated request returns the stored result of the first request.
+
+Source: draft-ietf-httpapi-idempotency-key-header.
+"""
 
 import hashlib
 import re
@@ -21,9 +23,9 @@ PARAMETER = {
     "in": "header",
     "name": HEADER,
     "schema": {"type": "string", "pattern": _PATTERN},
-    "description": "any text that the client chooses: within a day, the same key with the same "
-    "images and options is answered by the stored result of the first request, and with others by "
-    "409",
+    "description": "any text that the client chooses. If a request is repeated with the same key, "
+    "images and options within 24 hours, the response is the stored result of the first request. "
+    "If the images or options differ, the response is 409",
 }
 _KEY = re.compile(_PATTERN)
 
@@ -31,19 +33,19 @@ _KEY = re.compile(_PATTERN)
 def idempotent_requests(
     analyses: Sequence[AnalysisRequest[AnyImage]],
 ) -> list[IdempotentRequest | None]:
-    """Identify the analyses of this HTTP request, so that repeating it stores nothing twice.
+    """Return the identity of each analysis, so that a repeated HTTP request stores nothing twice.
 
-    None for each if the client sent no key or stores nothing. Raises MalformedInput for a header
-    that is not a key.
+    The list contains None for each analysis if the client sent no key, or if the request does not
+    store its results. Raises MalformedInput for an invalid header.
     """
-    given = request.headers.get(HEADER)
-    if given is None:
+    header = request.headers.get(HEADER)
+    if header is None:
         return [None] * len(analyses)
-    if _KEY.fullmatch(given) is None:
+    if _KEY.fullmatch(header) is None:
         raise MalformedInput(f"{HEADER} must have 1 to 255 printable ASCII characters")
     if not all(each.options.store for each in analyses):
         return [None] * len(analyses)
-    caller, key = g.key.id if g.key else "", given.strip('"')
+    caller, key = g.key.id if g.key else "", header.strip('"')
     fingerprint = _fingerprint(analyses)
     return [
         IdempotentRequest(caller, key, position, fingerprint) for position in range(len(analyses))
@@ -51,26 +53,32 @@ def idempotent_requests(
 
 
 def _fingerprint(analyses: Sequence[AnalysisRequest[AnyImage]]) -> str:
-    """A hash of everything that the client asks for. It does not depend on the bytes of the HTTP
-    request, because a client may encode a form anew when it repeats a request."""
+    """Return a hash of the path, the images and the options.
+
+    The body is not hashed, because a client that repeats a request may encode the form with another
+    boundary.
+    """
     digest = hashlib.sha256(repr((request.path, len(analyses))).encode())
     for each in analyses:
-        digest.update(repr(_given(each.options)).encode())
+        digest.update(repr(_changed_options(each.options)).encode())
         image = each.image
         if isinstance(image, ImageData):
             digest.update(repr((image.file_name, len(image.data))).encode())
             digest.update(image.data)
-        else:  # the URL: a repeated request is answered without fetching the image
+        else:  # the URL is hashed and not the image, because a replay does not fetch the image
             digest.update(repr((image.file_name, image.url)).encode())
     return digest.hexdigest()
 
 
-def _given(options: AnalysisOptions | DetectionOptions) -> dict[str, Any]:
-    """The options that differ from their defaults. An option that a later version adds does not
-    change the fingerprints of requests without it."""
+def _changed_options(options: AnalysisOptions | DetectionOptions) -> dict[str, Any]:
+    """Return the options that differ from their defaults.
+
+    A later version of the service can add an option without changing the fingerprints of requests
+    that do not use it.
+    """
     values = {each.name: (getattr(options, each.name), each.default) for each in fields(options)}
     return {
-        name: _given(value) if isinstance(value, DetectionOptions) else value
+        name: _changed_options(value) if isinstance(value, DetectionOptions) else value
         for name, (value, default) in values.items()
         if value != default
     }

@@ -1,4 +1,4 @@
-"""/v1/images: analyse images, read the stored results, erase them."""
+"""/v1/images: analyse images, read stored results, erase images."""
 
 from collections.abc import Callable
 from functools import partial
@@ -49,21 +49,23 @@ from app.vision.types import Analysis
 
 blp = ApiBlueprint("images", url_prefix="/v1/images", description="Images and their faces")
 
-BIGGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 BODIES = {
     "multipart/form-data": {"schema": MultipartBody},
     "application/json": {"schema": {"oneOf": [JsonBody, UrlBody]}},
-    # Also stands for image/*: generators of clients warn about types with an asterisk.
+    # Also stands for image/*, because client generators warn about types with an asterisk.
     "application/octet-stream": binary("application/octet-stream"),
 }
-# The answer has the type image/… of the file. Generators of clients need one without an asterisk.
-KEPT = {media_type: binary(media_type) for media_type in ("application/octet-stream", "image/*")}
+# The service sends the image type of the file. Client generators need a type without an asterisk.
+STORED_FILE = {
+    media_type: binary(media_type) for media_type in ("application/octet-stream", "image/*")
+}
 
 Analyses: TypeAlias = list[tuple[AnalysisRequest[AnyImage], IdempotentRequest | None]]
-Answer = Callable[
+Respond = Callable[
     [AnalysisRequest[AnyImage], IdempotentRequest | None, View], tuple[Analysis, bool, Response]
 ]
-"""Analyses an image. Returns the analysis, whether it was made now, and the response."""
+"""Analyses an image. Returns the analysis, whether it was created now, and the response."""
 
 
 def _as_json(
@@ -93,14 +95,13 @@ def _as_drawing(
     return analysis, created, Response(drawn, content_type=media_type)
 
 
-def _drawing(media_type: str) -> Format[Answer]:
-    """The annotated image."""
+def _drawing_format(media_type: str) -> Format[Respond]:
     return Format(media_type, binary(media_type), partial(_as_drawing, media_type))
 
 
-FORMATS: Formats[Answer] = Formats(
+FORMATS: Formats[Respond] = Formats(
     Format(JSON, {"schema": {"oneOf": [ImageSchema, BatchSchema]}}, _as_json),
-    *map(_drawing, ("image/png", "image/jpeg")),
+    *map(_drawing_format, ("image/png", "image/jpeg")),
 )
 
 
@@ -122,53 +123,57 @@ class Images(MethodView):
     @blp.alt_response(502, "BAD_GATEWAY")
     @blp.alt_response(504, "GATEWAY_TIMEOUT")
     @blp.arguments(AnalyseArguments, location="options")
-    def post(self, asked: PostedOptions) -> Response:
+    def post(self, posted_options: PostedOptions) -> Response:
         """Analyse images and store the results
 
-        Send `multipart/form-data` with one or more files named `image`, a raw body of the type
-        `image/…` or `application/octet-stream`, or JSON with base64. If the operator allows hosts,
-        JSON may name a `url` instead, from which the image is fetched. JPEG, PNG, WebP, BMP, TIFF,
-        GIF (first frame), HEIC/HEIF and AVIF are read.
+        Send `multipart/form-data` with one or more files named `image`, a raw body of type
+        `image/…` or `application/octet-stream`, or JSON with base64. JSON can have a `url` instead,
+        if the operator allows the host: the service then fetches the image. Supported formats are
+        JPEG, PNG, WebP, BMP, TIFF, GIF (first frame), HEIC/HEIF and AVIF.
 
-        Options are query parameters, or fields of the form or the JSON. If both give an option, the
-        field counts. An option that the query, the form or the JSON gives twice is refused. A file
-        part that is empty and has no file name is ignored. The answer to one image is its image
-        object. The answer to several images is `{"images": […], "errors": […]}`: an image that
-        fails does not affect the others.
-        `Accept: image/png` or `image/jpeg` returns the annotated image instead. With
-        `Idempotency-Key` a request can be sent again without storing anything twice; a `url` is
-        then not fetched again.
+        Options are query parameters, or fields of the form or the JSON. A field overrides a query
+        parameter. An option that is repeated in the query, the form or the JSON is rejected. An
+        empty file part without a file name is ignored.
+
+        The response to one image is the image object. The response to several images is
+        `{"images": […], "errors": […]}`: a failed image does not affect the others.
+        `Accept: image/png` or `image/jpeg` returns the annotated image instead. A request with an
+        `Idempotency-Key` can be repeated without storing anything twice. The service does not fetch
+        a `url` again for a repeated request.
         """
-        accepted = FORMATS.negotiate()
+        preferred = FORMATS.negotiate()
+        file_name, max_images = posted_options.file_name, settings().max_images
+        # No variable refers to the images, so that each one can be freed after its analysis.
         analyses = _analyses(
-            read_images(request, max_images=settings().max_images, file_name=asked.file_name),
-            asked.options,
+            read_images(request, max_images=max_images, file_name=file_name), posted_options.options
         )
         if len(analyses) > 1:
-            return SEVERAL.negotiate().make(analyses, asked)
-        return _answer_one(*analyses[0], asked, accepted)
+            return BATCH_FORMATS.negotiate().respond(analyses, posted_options)
+        return _respond_to_one(*analyses[0], posted_options, preferred)
 
     @blp.needs(Right.READ)
     @blp.arguments(ImagePageArguments, location="query")
     @blp.response(200, ImagePageSchema)
-    def get(self, asked: PageRequest) -> Any:
-        """Stored images, newest first, in the documented JSON
+    def get(self, page_request: PageRequest) -> Any:
+        """Stored images, newest first
 
-        `threshold` replaces the threshold that each image was stored with. Follow `next_cursor`,
-        which is also in the header `Link`, until it is null.
+        `threshold` replaces the threshold that is stored with each image. To read all pages, follow
+        `next_cursor`, which is also in the `Link` header, until it is null.
         """
-        page = queries.page_of_images(asked.filters, size=asked.size, cursor=asked.cursor)
-        return ShownPage(page, asked.view), link_to_next(page.next_cursor)
+        page = queries.page_of_images(
+            page_request.filters, size=page_request.size, cursor=page_request.cursor
+        )
+        return ShownPage(page, page_request.view), link_to_next(page.next_cursor)
 
     @blp.needs(Right.ERASE)
     @blp.arguments(ErasureArguments, location="query")
     @blp.response(200, ErasureSchema)
     def delete(self, filters: Filters) -> Any:
-        """Erase all images that match. At least one filter is required"""
+        """Erase all matching images. At least one filter is required"""
         return queries.erase_matching(filters)
 
 
-@blp.route(f"/<int(max={BIGGEST_ID}):image_id>")
+@blp.route(f"/<int(max={MAX_ID}):image_id>")
 class Image(MethodView):
     @blp.needs(Right.READ)
     @blp.arguments(ImageArguments, location="query")
@@ -180,73 +185,78 @@ class Image(MethodView):
     @blp.needs(Right.ERASE)
     @blp.response(204)
     def delete(self, image_id: int) -> None:
-        """Erase an image and all that belongs to it"""
+        """Erase an image, its faces and its file"""
         queries.erase(image_id)
 
 
-@blp.route(f"/<int(max={BIGGEST_ID}):image_id>/picture")
-class KeptPicture(MethodView):
+@blp.route(f"/<int(max={MAX_ID}):image_id>/picture")
+class KeptPicture(MethodView):  # the operationId `getKeptPicture` contains the class name
     @blp.needs(Right.READ)
     @with_slot
     @blp.doc(
         responses={
-            "200": {"description": "The file as it was sent, with a type image/…", "content": KEPT}
+            "200": {
+                "description": "The original file, with its media type image/…",
+                "content": STORED_FILE,
+            }
         }
     )
     @blp.alt_response(404, "NOT_FOUND")
     def get(self, image_id: int) -> Response:
-        """The file of a stored image, if the operator lets the service keep image files"""
+        """The original file of a stored image, if the service stores files"""
         data = queries.picture(image_id)
         return Response(data, content_type=f"image/{image_type(data).lower()}")
 
 
-@blp.route(f"/<int(max={BIGGEST_ID}):image_id>/mood")
+@blp.route(f"/<int(max={MAX_ID}):image_id>/mood")
 class ImageMood(MethodView):
     @blp.needs(Right.READ)
     @blp.arguments(MoodArguments, location="query")
     @blp.response(200, MoodSchema)
-    def get(self, asked: MoodRequest, image_id: int) -> Any:
-        """The mood of the group in one stored image
+    def get(self, mood_request: MoodRequest, image_id: int) -> Any:
+        """The group mood of one stored image
 
-        The mood is made from the stored faces, so aggregator and filters can change from call to
-        call. If no face passes the filters, `mood` is null and `distribution` is empty. If emotions
-        are equally probable, the mood is the one with the larger mean over the faces, then the
-        first in the model's order.
+        The mood is computed from the stored faces, so each call can use a different aggregator and
+        different filters. If no face passes the filters, `mood` is null and `distribution` is
+        empty. Ties are broken by the larger mean over the faces, then by the order of the model's
+        labels.
         """
         return mood_of(
             queries.faces(image_id),
-            asked.aggregator,
-            min_face_px=asked.min_face_px,
-            min_confidence=asked.min_confidence,
+            mood_request.aggregator,
+            min_face_px=mood_request.min_face_px,
+            min_confidence=mood_request.min_confidence,
         )
 
 
 def _analyses(images: list[AnyImage], options: AnalysisOptions) -> Analyses:
-    """A request for each image, with what identifies it when the client repeats it."""
+    """Return an analysis request for each image, with the identity of the request for replays."""
     requests = [AnalysisRequest(image, options) for image in images]
     return list(zip(requests, idempotency.idempotent_requests(requests), strict=True))
 
 
-def _answer_one(
+def _respond_to_one(
     analysis_request: AnalysisRequest[AnyImage],
     idempotent: IdempotentRequest | None,
-    asked: PostedOptions,
-    accepted: Format[Answer],
+    posted_options: PostedOptions,
+    preferred: Format[Respond],
 ) -> Response:
-    analysis, created, response = accepted.make(analysis_request, idempotent, asked.view)
+    analysis, created, response = preferred.respond(
+        analysis_request, idempotent, posted_options.view
+    )
     observe(analysis, created=created)
-    if asked.options.store:
+    if posted_options.options.store:
         response.status_code = 201
         response.location = url_for("images.Image", image_id=analysis.id)
     return response
 
 
-def _answer_several(analyses: Analyses, asked: PostedOptions) -> Response:
-    """Analyse each image separately: an image that fails does not affect the others."""
-    engine().pipeline(asked.options)  # a wrong name is an error of the request, not of each image
+def _respond_to_batch(analyses: Analyses, posted_options: PostedOptions) -> Response:
+    """Analyse each image independently: store the successful ones, report the failed ones."""
+    engine().pipeline(posted_options.options)  # reject an unknown name once, not for each image
     images, errors = [], []
     for index in range(len(analyses)):
-        # Removed from the list so that its memory is freed before the next one is analysed.
+        # Removing the image from the list frees its memory before the next one is analysed.
         analysis_request, idempotent = analyses.pop(0)
         try:
             analysis, created = analyse(
@@ -256,22 +266,22 @@ def _answer_several(analyses: Analyses, asked: PostedOptions) -> Response:
                 run=run_queued,
                 deadline=deadline(),
             )
-        except KeyReused:  # another request has claimed the key, so nothing of this one is stored
+        except KeyReused:  # another request uses the key, so no image of this request is stored
             raise
-        except Exception as error:  # the client must learn what was stored, whatever the error
+        except Exception as error:  # the client must learn which images are stored
             errors.append((index, analysis_request.image.file_name, as_problem(error)))
         else:
             observe(analysis, created=created)
-            images.append(ShownImage(analysis, asked.view))
+            images.append(ShownImage(analysis, posted_options.view))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]
         return problem_response(errors[0][2], errors=fields)
     reports = [{"index": i, "file_name": name, **problem(error)} for i, name, error in errors]
     response = jsonify(BatchSchema.document(Batch(images, reports)))
-    response.status_code = 201 if asked.options.store else 200
+    response.status_code = 201 if posted_options.options.store else 200
     return response
 
 
-SEVERAL = Formats(
-    Format(JSON, {"schema": BatchSchema}, _answer_several), answer="the answer to several images"
+BATCH_FORMATS = Formats(
+    Format(JSON, {"schema": BatchSchema}, _respond_to_batch), name="the response to several images"
 )

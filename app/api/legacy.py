@@ -1,4 +1,4 @@
-"""POST /index: the call of the original service's client, which works unmodified."""
+"""POST /index: the request of the original service, for clients of that service."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.api.view import View
 from app.store.keys import Right
 from app.vision.request import AnalysisOptions, AnalysisRequest
 
-blp = ApiBlueprint("legacy", description="The original client's call")
+blp = ApiBlueprint("legacy", description="Compatibility with the original client")
 
 
 @blp.route("/index")
@@ -31,14 +31,15 @@ class Index(MethodView):
     )
     @blp.arguments(LegacyArguments, location="json")
     @blp.response(200, LegacySchema)
-    def post(self, asked: dict[str, Any]) -> Any:
+    def post(self, options: dict[str, Any]) -> Any:
         """Analyse and store an image for the original client
 
-        The answer is the image object of `POST /v1/images` with the original
-        `"message": "image received"`. `Accept` is ignored, because that client asks for text.
+        The response is the image object of `POST /v1/images` with the additional key
+        `"message": "image received"`. `Accept` is ignored, because the original client asks for
+        text.
         """
-        image = image_from_json(request, asked.get("file_name"))
-        analysis_request = AnalysisRequest(image, AnalysisOptions(threshold=asked["threshold"]))
+        image = image_from_json(request, options.get("file_name"))
+        analysis_request = AnalysisRequest(image, AnalysisOptions(threshold=options["threshold"]))
         (idempotent,) = idempotent_requests([analysis_request])
         analysis, created = analyse(
             engine(), analysis_request, idempotent=idempotent, run=run_queued, deadline=deadline()

@@ -1,6 +1,6 @@
-"""Logs one record for each request, without file names, secrets or anything of an image.
+"""Logs one record per request, without file names, secrets or image data.
 
-app.logs adds the id of the request and of the key.
+app.logs adds the request id and the key id.
 """
 
 import logging
@@ -14,9 +14,11 @@ PROBES = {"/healthz", "/readyz", "/metrics"}
 
 
 def init_log(app: Flask) -> None:
+    """Log every request. Successful probes are logged at level DEBUG, other requests at INFO."""
+
     @app.after_request
-    def write(response: Response) -> Response:
-        # The route and not the path, whose arguments are the client's.
+    def log_request(response: Response) -> Response:
+        # The route pattern is logged instead of the path, because the path contains client data.
         route = request.url_rule.rule if request.url_rule else None
         quiet = route in PROBES and response.status_code < 400
         log.log(

@@ -1,7 +1,7 @@
 """/metrics: counts and durations for Prometheus.
 
-Each worker process counts in its own files, in a folder that gunicorn's configuration creates. The
-worker that answers the request adds them up.
+Each worker process writes its own metric files, in a folder that the configuration of gunicorn
+creates. The worker that handles `GET /metrics` adds up the files.
 """
 
 import time
@@ -33,10 +33,10 @@ from app.vision.types import Analysis
 blp = ApiBlueprint("metrics", description="Monitoring")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-REQUESTS = Counter("emotion_requests", "Answered requests.", ["route", "method", "status"])
+REQUESTS = Counter("emotion_requests", "Completed requests.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
     "emotion_request_duration_seconds",
-    "Duration of a request, from its first byte.",
+    "Seconds from the first byte of a request to the response.",
     ["route"],
     buckets=SECONDS,
 )
@@ -45,29 +45,29 @@ IN_FLIGHT = Gauge(
 )
 STAGE_SECONDS = Histogram(
     "emotion_stage_duration_seconds",
-    "Duration of a stage of one image: decode, detect, classify, store.",
+    "Seconds of a stage of one image: decode, detect, classify, store.",
     ["stage"],
     buckets=SECONDS,
 )
 ERASURES_PENDING = Gauge(
     "emotion_erasures_pending",
-    "Erasures whose rows are still in SQLite's log, because a connection reads an older state.",
+    "Erasures with rows in SQLite's log, because a connection still reads an older snapshot.",
     multiprocess_mode="livesum",
 )
 IMAGES = Counter("emotion_images", "Analysed images.", ["model", "detector"])
 FACES = Counter("emotion_faces", "Faces in analysed images.", ["model", "detector"])
-UNMATCHED = "none"
+UNMATCHED = "none"  # label of requests without a route
 
 
 class _Info(Collector):
-    """The versions of the service and its models, as gauges that are always 1."""
+    """The versions of the service and of the models, as gauges with the value 1."""
 
-    def __init__(self, its: Engine) -> None:
-        self._engine = its
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         build = GaugeMetricFamily(
-            "emotion_build_info", "The version of the service.", labels=["version"]
+            "emotion_build_info", "Version of the service.", labels=["version"]
         )
         build.add_metric([VERSION], 1)
         yield build
@@ -87,21 +87,22 @@ class Metrics(MethodView):
     @blp.doc(
         responses={
             "200": {
-                "description": "text format of Prometheus",
+                "description": "Prometheus text format",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             }
         }
     )
     def get(self) -> Response:
-        """Counts and durations since the start, for Prometheus"""
+        """Counts and durations since the start of the service, for Prometheus"""
         info = CollectorRegistry()
         info.register(_Info(engine()))
         return Response(
-            generate_latest(_counted()) + generate_latest(info), content_type=CONTENT_TYPE_LATEST
+            generate_latest(_registry()) + generate_latest(info), content_type=CONTENT_TYPE_LATEST
         )
 
 
 def init_metrics(flask_app: Flask) -> None:
+    """Count the requests of `flask_app`, and the pending erasures of its WAL cleaner."""
     wal_cleaner: WalCleaner = flask_app.extensions["wal_cleaner"]
     wal_cleaner.on_change = ERASURES_PENDING.set
 
@@ -113,7 +114,8 @@ def init_metrics(flask_app: Flask) -> None:
     @flask_app.after_request
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else UNMATCHED
-        method = request.method if request.url_rule else UNMATCHED  # clients can invent methods
+        # Clients can send any method, so without a route the method would be an unbounded label.
+        method = request.method if request.url_rule else UNMATCHED
         REQUESTS.labels(route, method, response.status_code).inc()
         REQUEST_SECONDS.labels(route).observe(time.perf_counter() - g.began)
         return response
@@ -125,8 +127,10 @@ def init_metrics(flask_app: Flask) -> None:
 
 
 def observe(analysis: Analysis, *, created: bool) -> None:
-    """Count an image and its faces. `created` is False for a stored analysis that answers a
-    repeated request: its faces are only logged."""
+    """Count an analysed image, its faces and the durations of its stages.
+
+    `created` is False for a replay: its faces are logged, but not counted again.
+    """
     g.faces = g.get("faces", 0) + len(analysis.faces)
     if not created:
         return
@@ -137,8 +141,8 @@ def observe(analysis: Analysis, *, created: bool) -> None:
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
 
 
-def _counted() -> CollectorRegistry:
-    """The counts of all workers, or of this process if it is the only one."""
+def _registry() -> CollectorRegistry:
+    """Return the counts of all workers, or of this process if it runs without gunicorn."""
     registry = CollectorRegistry()
     try:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""/v1/models, /v1/detectors and /v1/pipelines: the names that a request can use."""
+"""/v1/models, /v1/detectors and /v1/pipelines: the models, detectors and pipelines to choose."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from app.vision.kinds import KINDS
 from app.vision.pipelines import PIPELINES
 from app.vision.registry import ModelStatus
 
-blp = ApiBlueprint("models", url_prefix="/v1", description="Names that a request can use")
+blp = ApiBlueprint("models", url_prefix="/v1", description="Models, detectors and pipelines")
 
-TITLE = {"description": "short name to show to people"}
-DESCRIPTION = {"description": "one or two sentences that help people to choose"}
-PROBLEM = {"description": "why it is not ready"}
+TITLE = {"description": "display name"}
+DESCRIPTION = {"description": "one or two sentences for users"}
+PROBLEM = {"description": "the reason if `ready` is false"}
 
 
 def _description(status: ModelStatus) -> str:
@@ -29,7 +29,7 @@ def _description(status: ModelStatus) -> str:
 
 
 class ModelSchema(Shape):
-    """Its item is a `ModelStatus`."""
+    """The document of a `ModelStatus`."""
 
     name = fields.String(required=True)
     title = member(
@@ -38,27 +38,34 @@ class ModelSchema(Shape):
     )
     description = member(fields.String(required=True, metadata=DESCRIPTION), _description)
     kind = fields.String(
-        required=True, metadata={"description": "which pipelines take it", "example": "classifier"}
+        required=True,
+        metadata={
+            "description": "kind of model. A pipeline uses models of one kind: see "
+            "`GET /v1/pipelines`",
+            "example": "classifier",
+        },
     )
     ready = member(fields.Boolean(required=True), lambda it: it.card is not None)
-    default = fields.Boolean(required=True, metadata={"description": "of the models of its kind"})
+    default = fields.Boolean(
+        required=True, metadata={"description": "whether this is the default model of its kind"}
+    )
     problem = member(
         fields.String(metadata=PROBLEM), lambda it: it.problem if it.card is None else missing
     )
     card = member(
-        fields.Dict(metadata={"description": "the whole card, where it is ready"}),
+        fields.Dict(metadata={"description": "the model card if `ready` is true"}),
         lambda it: missing if it.card is None else it.card.document,
     )
 
 
 class ModelsSchema(Shape):
-    """Its item is the list."""
+    """The document of a list of `ModelStatus`."""
 
     models = member(fields.List(fields.Nested(ModelSchema), required=True), list)
 
 
 class DetectorSchema(Shape):
-    """Its item is the name of a detector and what is wrong with it, or None."""
+    """The document of a pair: the name of a detector, and its problem or None."""
 
     name = member(fields.String(required=True), lambda it: it[0])
     ready = member(fields.Boolean(required=True), lambda it: it[1] is None)
@@ -73,9 +80,9 @@ class DetectorSchema(Shape):
         fields.Float(
             required=True,
             metadata={
-                "description": "sets the smallest face that it looks for unless `min_face_px` is "
-                "given: this share of the image's longer side, or twice this share of the shorter "
-                "side where that is less"
+                "description": "default minimum face size as a share of the image size: "
+                "`min_face_share` times the longer side, or twice `min_face_share` times the "
+                "shorter side if this is smaller. `min_face_px` replaces it"
             },
         ),
         lambda it: DETECTORS[it[0]].min_face_share,
@@ -83,13 +90,13 @@ class DetectorSchema(Shape):
 
 
 class DetectorsSchema(Shape):
-    """Its item is the list."""
+    """The document of a list of such pairs."""
 
     detectors = member(fields.List(fields.Nested(DetectorSchema), required=True), list)
 
 
 class PipelineSchema(Shape):
-    """Its item is the class of a pipeline."""
+    """The document of a pipeline class."""
 
     name = fields.String(required=True)
     default = member(fields.Boolean(required=True), lambda it: it.name == engine().default_pipeline)
@@ -97,17 +104,17 @@ class PipelineSchema(Shape):
     description = fields.String(required=True, metadata=DESCRIPTION)
     models = member(
         fields.String(
-            required=True, metadata={"description": "the kind of the models that it takes"}
+            required=True, metadata={"description": "kind of the models that the pipeline uses"}
         ),
         lambda it: it.model_kind,
     )
     takes_detector = fields.Boolean(
-        required=True, metadata={"description": "whether `detector` can be chosen"}
+        required=True, metadata={"description": "whether the option `detector` is allowed"}
     )
 
 
 class PipelinesSchema(Shape):
-    """Its item is the list."""
+    """The document of a list of pipeline classes."""
 
     pipelines = member(fields.List(fields.Nested(PipelineSchema), required=True), list)
 
@@ -135,5 +142,5 @@ class Pipelines(MethodView):
     @blp.needs(PUBLIC)
     @blp.response(200, PipelinesSchema)
     def get(self) -> Any:
-        """Pipelines, which lead from an image to its faces and their emotions"""
+        """Analysis pipelines"""
         return list(PIPELINES.values())

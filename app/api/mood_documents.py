@@ -14,21 +14,25 @@ from app.vision.mood import OverallMood
 MEAN = {
     "minimum": -1,
     "maximum": 1,
-    "description": "mean over the faces that have it; null if there are none",
+    "description": "mean over the faces that have a value; null if no face has one",
 }
-_DIGITS = 4  # of means in summaries
+_MEAN_DIGITS = 4
 
 
 class WeighedFaceSchema(Shape):
     face_id = member(fields.Integer(required=True), lambda it: it.number)
-    weight = fields.Float(required=True, metadata={"description": "its share in the answer"})
+    weight = fields.Float(required=True, metadata={"description": "weight of the face in the mood"})
     dominant = fields.String(required=True)
 
 
 class LeftOutSchema(Shape):
     face_id = member(fields.Integer(required=True), lambda it: it.number)
     reason = fields.String(
-        required=True, metadata={"description": "the filter", "example": "min_face_px"}
+        required=True,
+        metadata={
+            "description": "name of the filter that excluded the face",
+            "example": "min_face_px",
+        },
     )
 
 
@@ -36,7 +40,7 @@ class CommonMoodSchema(Shape):
     mood = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "the most probable emotion; null where no face is usable"},
+        metadata={"description": "the most probable emotion; null if no face passes the filters"},
     )
     distribution = fields.Dict(
         fields.String(), fields.Float(), required=True, metadata={"description": "sums to 1"}
@@ -45,8 +49,8 @@ class CommonMoodSchema(Shape):
         required=True,
         allow_none=True,
         metadata={
-            "description": "1 − entropy / ln(emotions) of the plain mean: 1 where all faces show "
-            "the same emotion with certainty"
+            "description": "1 − entropy / ln(number of emotions) of the unweighted mean. 1 means "
+            "that all faces show the same emotion with certainty"
         },
     )
     valence = fields.Dict(
@@ -54,37 +58,39 @@ class CommonMoodSchema(Shape):
         fields.Float(),
         required=True,
         metadata={
-            "description": "the distribution's sums: happiness is positive; neutral and surprise "
-            "are neutral; sadness, anger, disgust, fear and contempt are negative; other emotions "
-            "are left out. The `valence` of a face is different: it is one number",
+            "description": "sums of `distribution`: happiness is positive; neutral and surprise "
+            "are neutral; sadness, anger, disgust, fear and contempt are negative. Other emotions "
+            "are not included. The `valence` of a face is different: it is one number",
             "example": {"positive": 0.7, "neutral": 0.2, "negative": 0.1},
         },
     )
 
 
 class MoodSchema(CommonMoodSchema):
-    """Its item is a `Mood`."""
+    """The document of a `Mood`."""
 
     aggregator = fields.String(required=True)
     shares = fields.Dict(
         fields.String(),
         fields.Float(),
         required=True,
-        metadata={"description": "of the faces, by their most probable emotion"},
+        metadata={"description": "share of the faces for each most probable emotion"},
     )
     faces = fields.List(fields.Nested(WeighedFaceSchema), required=True)
     left_out = fields.List(fields.Nested(LeftOutSchema), required=True)
 
 
 class SpanMoodSchema(CommonMoodSchema):
-    """Its item is an `OverallMood`."""
+    """The document of an `OverallMood`."""
 
-    images = fields.Integer(required=True, metadata={"description": "that have a mood"})
+    images = fields.Integer(
+        required=True, metadata={"description": "number of images that have a mood"}
+    )
     shares = fields.Dict(
         fields.String(),
         fields.Float(),
         required=True,
-        metadata={"description": "of the images, by their mood"},
+        metadata={"description": "share of the images for each mood"},
     )
 
 
@@ -95,7 +101,7 @@ class EmotionCount(NamedTuple):
 
 @dataclass
 class ShownSpan:
-    """A span, with its mood if that was asked for."""
+    """A span. `mood` is None if the request did not ask for moods."""
 
     span: Span
     mood: OverallMood | None = None
@@ -103,7 +109,7 @@ class ShownSpan:
     @property
     def emotions(self) -> dict[str, EmotionCount]:
         return {
-            emotion: EmotionCount(self.span.dominant.get(emotion, 0), round(mean, _DIGITS))
+            emotion: EmotionCount(self.span.dominant.get(emotion, 0), round(mean, _MEAN_DIGITS))
             for emotion, mean in self.span.mean_probability.items()
         }
 
@@ -111,14 +117,23 @@ class ShownSpan:
     def affect(self) -> Affect | None:
         return mean_affect(self.span.sums.values())
 
-    def of_affect(self, name: str) -> float | None:
-        # Adding 0.0 turns -0.0 into 0.0.
-        return None if self.affect is None else round(getattr(self.affect, name), _DIGITS) + 0.0
+    @property
+    def valence(self) -> float | None:
+        return None if self.affect is None else _rounded(self.affect.valence)
+
+    @property
+    def arousal(self) -> float | None:
+        return None if self.affect is None else _rounded(self.affect.arousal)
+
+
+def _rounded(mean: float) -> float:
+    return round(mean, _MEAN_DIGITS) + 0.0  # turns -0.0 into 0.0
 
 
 class SpanEmotionSchema(Shape):
     faces = fields.Integer(
-        required=True, metadata={"description": "whose most probable emotion it is"}
+        required=True,
+        metadata={"description": "number of faces with this most probable emotion"},
     )
     mean_probability = fields.Float(required=True)
 
@@ -128,14 +143,8 @@ class SpanSchema(Shape):
     images = member(fields.Integer(required=True), lambda it: it.span.images)
     faces = member(fields.Integer(required=True), lambda it: it.span.faces)
     emotions = fields.Dict(fields.String(), fields.Nested(SpanEmotionSchema), required=True)
-    valence = member(
-        fields.Float(required=True, allow_none=True, metadata=MEAN),
-        lambda it: it.of_affect("valence"),
-    )
-    arousal = member(
-        fields.Float(required=True, allow_none=True, metadata=MEAN),
-        lambda it: it.of_affect("arousal"),
-    )
+    valence = fields.Float(required=True, allow_none=True, metadata=MEAN)
+    arousal = fields.Float(required=True, allow_none=True, metadata=MEAN)
     mood = member(
         fields.Nested(SpanMoodSchema, metadata={"description": "with `mood` only"}),
         lambda it: missing if it.mood is None else it.mood,

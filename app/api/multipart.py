@@ -1,6 +1,6 @@
-"""Says what is wrong with request bodies that cannot be parsed.
+"""A strict multipart parser with specific error messages.
 
-Werkzeug's own parser treats a malformed form as an empty one, so the error would be "no file part".
+Werkzeug's own parser treats a malformed form as empty, so the error would be "no file part".
 """
 
 import re
@@ -16,7 +16,7 @@ from app.errors import MalformedInput
 
 FORM = "multipart/form-data"
 _HEAD_BYTES = 1_024
-# The values of these headers that leave the content of a part as it is.
+# The values of these headers that mean that the content of a part is not encoded.
 _PLAIN_ENCODINGS = {
     "Content-Transfer-Encoding": ("", "7bit", "8bit", "binary"),
     "Content-Encoding": ("", "identity"),
@@ -24,17 +24,17 @@ _PLAIN_ENCODINGS = {
 
 
 def check_content_encoding(request: Request) -> None:
-    """Raise UnsupportedMediaType for a compressed body: the service does not decompress."""
+    """Raise UnsupportedMediaType for a compressed body, because the service does not decompress."""
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding not in ("", "identity"):
         raise UnsupportedMediaType(
-            f"the body has the Content-Encoding {coding[:20]!r}: send it uncompressed, without "
-            "this header"
+            f"the body has the Content-Encoding {coding[:20]!r}: send the body uncompressed and "
+            "without this header"
         )
 
 
 class StrictFormDataParser(FormDataParser):
-    """Werkzeug's parser, which raises MalformedInput for a multipart body that is not valid."""
+    """Werkzeug's parser, except that it raises MalformedInput for an invalid multipart body."""
 
     def parse(
         self,
@@ -46,25 +46,25 @@ class StrictFormDataParser(FormDataParser):
         if mimetype != FORM:
             return super().parse(stream, mimetype, content_length, options)
         boundary = (options or {}).get("boundary", "")
-        # Werkzeug ignores a boundary without quotes that is not ASCII.
+        # Werkzeug ignores an unquoted boundary that is not ASCII.
         if not boundary.isascii() or (not boundary and not (request.content_type or "").isascii()):
             raise MalformedInput(
-                "the boundary in the Content-Type is not ASCII: let the HTTP library set this "
-                "header, do not set it by hand"
+                "the boundary in the Content-Type is not ASCII: do not set this header yourself, "
+                "the HTTP library sets it"
             )
         if not boundary:
             raise MalformedInput(
-                "the Content-Type multipart/form-data has no boundary: let the HTTP library set "
-                "this header, do not set it by hand"
+                "the Content-Type multipart/form-data has no boundary: do not set this header "
+                "yourself, the HTTP library sets it"
             )
-        observed = _Observed(stream)
+        recorder = _HeadRecorder(stream)
         self.silent = False
         try:
-            _, form, files = super().parse(observed, mimetype, content_length, options)  # type: ignore[arg-type]
+            _, form, files = super().parse(recorder, mimetype, content_length, options)  # type: ignore[arg-type]
         except (ValueError, RequestEntityTooLarge) as error:
-            _refuse(error, boundary, observed.head)
+            _raise_specific(error, boundary, recorder.head)
         if not all([*form, *files]):
-            raise MalformedInput("a part of the form has no name: images are named image")
+            raise MalformedInput('a part of the form has no name: name the image files "image"')
         return stream, form, files
 
     def _parse_multipart(
@@ -84,8 +84,11 @@ class StrictFormDataParser(FormDataParser):
 
 
 class _StrictMultiPartParser(MultiPartParser):
-    """Werkzeug's parser, which refuses parts that are encoded, and fields that are not in the
-    charset that their part names (UTF-8 if it names none). Werkzeug replaces such bytes."""
+    """Werkzeug's parser, except that it rejects encoded parts and undecodable fields.
+
+    A field is undecodable if its bytes are invalid in the charset of the part, by default UTF-8.
+    Werkzeug's own parser replaces such bytes.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(cls=list, **options)  # type: ignore[arg-type]
@@ -98,7 +101,8 @@ class _StrictMultiPartParser(MultiPartParser):
     def get_part_charset(self, headers: Headers) -> str:
         _check_encoding(headers)
         self._charsets.append(super().get_part_charset(headers))
-        return "iso-8859-1"  # which keeps every byte
+        # ISO 8859-1 maps each byte to a character, so `parse` can get the bytes back.
+        return "iso-8859-1"
 
     def parse(
         self, stream: IO[bytes], boundary: bytes, content_length: int | None
@@ -112,24 +116,24 @@ class _StrictMultiPartParser(MultiPartParser):
             ]
         except UnicodeDecodeError as error:
             raise MalformedInput(
-                "a field of the form is not UTF-8: send its fields as UTF-8"
+                "a field of the form is not UTF-8: send all fields as UTF-8"
             ) from error
         return MultiDict(texts), MultiDict(files)
 
 
 def _check_encoding(headers: Headers) -> None:
-    """Raise UnsupportedMediaType for a part whose content would have to be decoded."""
+    """Raise UnsupportedMediaType for a part with encoded content."""
     for header, plain in _PLAIN_ENCODINGS.items():
         encoding = headers.get(header, "").strip().lower()
         if encoding not in plain:
             raise UnsupportedMediaType(
-                f"a part of the form has the {header} {encoding[:20]!r}: send it as it is, "
-                "without this header"
+                f"a part of the form has the {header} {encoding[:20]!r}: send the part unencoded "
+                "and without this header"
             )
 
 
-class _Observed:
-    """A stream that remembers its first bytes."""
+class _HeadRecorder:
+    """A stream that keeps a copy of the first bytes in `head`."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -142,23 +146,24 @@ class _Observed:
         return data
 
 
-def _refuse(error: Exception, boundary: str, head: bytes) -> NoReturn:
-    # A preamble before the first boundary is allowed, but no client sends one. The line of the
-    # boundary may be cut off.
+def _raise_specific(error: Exception, boundary: str, head: bytes) -> NoReturn:
+    """Raise an error with the cause of a parser error. `head` is the beginning of the body."""
+    # A preamble before the first boundary is allowed, but no client sends one. `head` may end
+    # within the line of the boundary.
     line = rb"[\r\n]*--" + re.escape(boundary.encode()) + rb"-{0,2}[ \t]*(?:[\r\n]|\Z)"
     if not re.match(line, head):
         raise MalformedInput(
-            "the body does not begin with the boundary that Content-Type names: let the HTTP "
-            "library set this header, do not set it by hand"
+            "the body does not begin with the boundary of the Content-Type: do not set this header "
+            "yourself, the HTTP library sets it"
         ) from error
     if isinstance(error, UnicodeDecodeError):
         raise MalformedInput(
-            "the headers of a part are not UTF-8: send names and file names as UTF-8"
+            "the headers of a part are not UTF-8: send field names and file names as UTF-8"
         ) from error
     if isinstance(error, RequestEntityTooLarge):
         raise error
     if "Content-Disposition" in str(error):
         raise MalformedInput("a part of the form has no Content-Disposition header") from error
     raise MalformedInput(
-        "the form ends before its closing boundary: the upload was cut short"
+        "the form ends before the closing boundary: the upload is incomplete, send it again"
     ) from error

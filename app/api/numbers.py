@@ -1,6 +1,6 @@
 """Numbers in requests: marshmallow fields for options, and the converter for ids in paths.
 
-Texts of queries, forms and JSON are read by app.plain_numbers.
+app.plain_numbers parses numbers that queries, forms and JSON send as strings.
 """
 
 from typing import Any
@@ -12,6 +12,8 @@ from app.plain_numbers import parse_decimal, parse_whole
 
 
 class DecimalNumber(fields.Float):
+    """A finite number, as a JSON number or as a string in plain decimal notation."""
+
     default_error_messages = {
         "invalid": "must be a decimal number such as 0.25",
         "special": "must be a decimal number such as 0.25",
@@ -24,11 +26,11 @@ class DecimalNumber(fields.Float):
                 value = parse_decimal(value)
             except ValueError as error:
                 raise self.make_error("invalid", input=value) from error
-        return super()._deserialize(value, *args, **kwargs) + 0.0  # makes -0.0 a plain zero
+        return super()._deserialize(value, *args, **kwargs) + 0.0  # turns -0.0 into 0.0
 
 
 class WholeNumber(fields.Integer):
-    """Accepts JSON numbers such as 3.0. Refuses 3.5 instead of cutting it to 3."""
+    """An integer. Accepts JSON numbers such as 3.0, and rejects 3.5 instead of truncating it."""
 
     default_error_messages = {
         "invalid": "must be a whole number such as 10",
@@ -46,6 +48,6 @@ class WholeNumber(fields.Integer):
 
 
 class IdConverter(IntegerConverter):
-    """Accepts ASCII digits only. Werkzeug's converter also accepts digits of other scripts."""
+    """Matches ASCII digits only. Werkzeug's converter also matches digits of other scripts."""
 
     regex = r"[0-9]+"

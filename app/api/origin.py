@@ -1,8 +1,8 @@
-"""Where a request without a key comes from: this machine, a proxy, or a page of another site.
+"""Detects the origin of requests without a key: this machine, a proxy, or a page of another site.
 
-The functions that end in `_objection` return None when the request is acceptable, otherwise a
-clause for the client that says why it is not, such as "the request comes from another machine".
-They do not look at keys.
+Functions with names in `_objection` return None for an accepted request. Otherwise they return the
+reason for the rejection as a clause, for example "the request comes from another machine". They
+ignore API keys.
 """
 
 import ipaddress
@@ -14,10 +14,10 @@ from flask import Request
 from app.settings import is_loopback
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-LONGEST_QUOTE = 80
+MAX_QUOTE = 80
 
 # Headers that proxies, content delivery networks and load balancers add and that clients do not
-# send. Patterns instead of a list of names, because each vendor has its own names.
+# send. Each vendor uses other names, so these are patterns and not a list of names.
 _PROXY_HEADER = re.compile(
     r"""
     forward | proxy | ^via$ | -via$
@@ -39,8 +39,10 @@ class Authority(NamedTuple):
 
 
 def parse_authority(text: str, scheme: str) -> Authority | None:
-    """`host[:port]` with the default port of `scheme`; None for anything else, such as user info,
-    a path or an IPv6 zone."""
+    """Parse `host[:port]`. The default port is the port of `scheme`.
+
+    Return None for other texts, for example with user info, a path or an IPv6 zone.
+    """
     match = _AUTHORITY.fullmatch(text)
     if match is None:
         return None
@@ -61,27 +63,30 @@ def is_ip_address(text: str) -> bool:
 
 
 def remote_objection(request: Request, origins: frozenset[str]) -> str | None:
-    """Why the request does not count as one of a client on this machine: it came from another
-    machine, through a proxy, or from a page of a site that is not in `origins`."""
+    """Return the reason why the request is not considered local.
+
+    A local request comes from this machine, not through a proxy, and not from a page of a site that
+    is missing in `origins`.
+    """
     if not is_loopback(request.remote_addr or ""):
         return "the request comes from another machine"
-    if sign := _proxy_sign(request):
-        return f"a proxy was detected: {sign}"
+    if evidence := _proxy_evidence(request):
+        return f"a proxy was detected: {evidence}"
     host, port = _authority(request), request.environ.get("SERVER_PORT")
     if host is None or not is_loopback(host.name) or str(host.port) != port:
         return (
-            f"a proxy or a foreign name was detected: the Host header is not 127.0.0.1:{port} or "
-            f"localhost:{port}"
+            f"the Host header is not 127.0.0.1:{port} or localhost:{port}, so a proxy or a foreign "
+            "host name is suspected"
         )
     return cross_site_objection(request, origins)
 
 
 def host_objection(request: Request, allowed: frozenset[str]) -> str | None:
-    """Why the host of the request is refused: it is not an IP address, this machine or in
-    `allowed`.
+    """Return the reason why the host is rejected: no IP address, not this machine, not `allowed`.
 
-    A page whose own host name was made to point to this service (DNS rebinding) has the same origin
-    for a browser, so only the host name shows it. An IP address cannot be rebound.
+    In a DNS rebinding attack, the host name of a foreign page resolves to this service. The browser
+    then treats both as the same origin, so only the Host header reveals the attack. An IP address
+    cannot be rebound.
     """
     host = _authority(request)
     if host is None:
@@ -92,13 +97,15 @@ def host_objection(request: Request, allowed: frozenset[str]) -> str | None:
 
 
 def cross_site_objection(request: Request, origins: frozenset[str]) -> str | None:
-    """Why the request counts as one of a page of another site. Pages of the service itself and of
-    `origins` are allowed, and so are clients that are not browsers."""
+    """Return the reason why the request is considered cross-site.
+
+    Pages of this service, pages of `origins` and clients other than browsers are accepted.
+    """
     origin = request.headers.get("Origin")
     if origin is not None:
         if origin in origins:
             return None
-        if not _is_own(origin, request):
+        if not _is_same_origin(origin, request):
             return f"a page of another site sent the request: Origin {_quote(origin)}"
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site not in ("same-origin", "none"):
@@ -106,37 +113,40 @@ def cross_site_objection(request: Request, origins: frozenset[str]) -> str | Non
     return None
 
 
-def _proxy_sign(request: Request) -> str | None:
+def _proxy_evidence(request: Request) -> str | None:
     for name, _ in request.headers:
         if _PROXY_HEADER.search(name):
-            return "header " + re.sub(r"\bIp\b", "IP", name[:LONGEST_QUOTE])
-    # nginx before 1.29.7 sends HTTP/1.0 to its upstream unless configured otherwise, and a Host
-    # header that names the upstream. There may be no other sign of it.
+            return "header " + re.sub(r"\bIp\b", "IP", name[:MAX_QUOTE])
+    # By default, nginx before 1.29.7 sends HTTP/1.0 and the host of the upstream, and adds no
+    # header.
     if request.environ.get("SERVER_PROTOCOL") in (None, "HTTP/0.9", "HTTP/1.0"):
         return "HTTP/1.0"
     return None
 
 
 def _authority(request: Request) -> Authority | None:
-    """The host of the Host header; None if it is invalid or the request target names another."""
+    """Return the authority of the Host header.
+
+    None if the header is invalid or if the request target contains another authority.
+    """
     host = parse_authority(request.environ.get("HTTP_HOST", ""), request.scheme)
-    # gunicorn and Werkzeug's server keep the target unchanged.
+    # gunicorn and Werkzeug's server pass the unchanged target.
     target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "/"
     if target.startswith(("/", "*")):
         return host
-    # The absolute form of a target, which clients send to proxies.
+    # The target is in absolute form, as clients send it to proxies.
     scheme, _, rest = target.partition("://")
     scheme = scheme.lower()
-    named = re.split("[/?#]", rest, maxsplit=1)[0]
-    same = scheme in DEFAULT_PORTS and parse_authority(named, scheme) == host
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    same = scheme in DEFAULT_PORTS and parse_authority(authority, scheme) == host
     return host if same else None
 
 
-def _is_own(origin: str, request: Request) -> bool:
+def _is_same_origin(origin: str, request: Request) -> bool:
     scheme, _, rest = origin.partition("://")
     host = _authority(request)
     return host is not None and scheme == request.scheme and parse_authority(rest, scheme) == host
 
 
 def _quote(text: str) -> str:
-    return ascii(text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}...")
+    return ascii(text if len(text) <= MAX_QUOTE else f"{text[:MAX_QUOTE]}...")

@@ -1,5 +1,8 @@
-"""Every error as RFC 9457 application/problem+json. One table turns the domain's errors into
-HTTP; nothing else in the service knows both."""
+"""Maps errors to RFC 9457 problem responses (application/problem+json).
+
+The table STATUS gives the HTTP status of each domain error. The rest of the service raises domain
+errors and does not choose status codes.
+"""
 
 import http
 import logging
@@ -53,21 +56,22 @@ STATUS: dict[type[EmotionError], int] = {
     errors.OutcomeUnknown: 503,
     errors.FetchTimedOut: 504,
 }
-# Clients compare the types of problems, so a type stays when its class gets another name.
+# Clients compare problem types, so a type stays the same when the error class is renamed.
 STABLE_NAMES: dict[type[Exception], str] = {errors.DeadlineExceeded: "TookTooLong"}
-REFUSED = Counter("emotion_refused", "Pictures and requests that were refused.", ["reason"])
-RETRY_AFTER_SECONDS = 5  # of what a person must mend, or a database that starts anew
+REFUSED = Counter("emotion_refused", "Rejected images and requests.", ["reason"])
+RETRY_AFTER_SECONDS = 5  # for errors that last until an operator acts or the database restarts
 BUSY, BUSY_SECONDS = (errors.Busy, errors.DeadlineExceeded), 1
 PROBLEM_JSON = "application/problem+json"
 
-# An answer does not grow with what is wrong: a body may hold a million names that nobody knows.
-MOST_FIELDS = 20
-MOST_CHARACTERS = 100  # of a field's name
-MOST_CHARACTERS_OF_DETAIL = 1_000
+# A body may contain a million unknown names, so the size of a problem document is limited.
+MAX_FIELDS = 20
+MAX_FIELD_CHARACTERS = 100
+MAX_DETAIL_CHARACTERS = 1_000
 
-# What a client may call its request; anything else is replaced, so that logs stay one line each.
+# Other values of X-Request-ID are replaced, so that a client cannot add lines to the log.
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-_KEY = re.compile(r"emo_[0-9a-f]{12}_")  # a client's mistake, which must not be logged
+# An API key that a client sends as the request id by mistake must not be logged.
+_KEY = re.compile(r"emo_[0-9a-f]{12}_")
 
 
 class FieldErrorSchema(Schema):
@@ -76,7 +80,7 @@ class FieldErrorSchema(Schema):
 
 
 class ProblemSchema(Schema):
-    """RFC 9457. `type` is stable for every kind of error and about:blank for those of HTTP."""
+    """RFC 9457. `type` identifies the kind of error; it is about:blank for generic HTTP errors."""
 
     type = fields.String(required=True, metadata={"format": "uri"})
     title = fields.String(required=True)
@@ -87,31 +91,38 @@ class ProblemSchema(Schema):
 
 
 def as_problem(error: Exception) -> EmotionError | HTTPException:
-    """The error itself where it is one that has an answer; otherwise a 500, and the log says
-    what happened under the request's id."""
+    """Return domain and HTTP errors unchanged. Log any other error and return a 500."""
     if isinstance(error, EmotionError | HTTPException):
         return error
     log.error("request %s failed", g.request_id, exc_info=error)
-    return InternalServerError("something went wrong; the log has it under this request_id")
+    return InternalServerError("internal error: search the log of the service for this request_id")
 
 
 def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
-    """The problem document of an error, which is counted by its reason."""
+    """Return the problem document of an error, and count the error by its reason."""
     reason = STABLE_NAMES.get(type(error), type(error).__name__)
     REFUSED.labels(reason).inc()
     g.problem = reason
     if isinstance(error, EmotionError):
-        words = re.findall("[A-Z][a-z]+", reason)
-        document = {
-            "type": f"urn:emotion:problem:{'-'.join(words).lower()}",
-            "title": " ".join(words).capitalize(),
-            "status": STATUS[type(error)],
-            "detail": _cut(str(error), MOST_CHARACTERS_OF_DETAIL),
-            "request_id": g.request_id,
-        }
-        if error.field:
-            document["errors"] = [{"field": error.field, "message": document["detail"]}]
-        return document
+        return _domain_problem(error, reason)
+    return _http_problem(error)
+
+
+def _domain_problem(error: EmotionError, reason: str) -> dict[str, Any]:
+    words = re.findall("[A-Z][a-z]+", reason)
+    document = {
+        "type": f"urn:emotion:problem:{'-'.join(words).lower()}",
+        "title": " ".join(words).capitalize(),
+        "status": STATUS[type(error)],
+        "detail": _shortened(str(error), MAX_DETAIL_CHARACTERS),
+        "request_id": g.request_id,
+    }
+    if error.field:
+        document["errors"] = [{"field": error.field, "message": document["detail"]}]
+    return document
+
+
+def _http_problem(error: HTTPException) -> dict[str, Any]:
     code = error.code or 500
     document = {
         "type": "about:blank",
@@ -120,26 +131,32 @@ def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
         "detail": error.description or http.HTTPStatus(code).description,
         "request_id": g.request_id,
     }
-    # Where webargs leaves what a schema found wrong: {location: {field: [message]}}.
+    # webargs stores the messages of a schema as {location: {field: [message]}}.
     if messages := getattr(error, "data", {}).get("messages"):
-        found = [pair for location in messages.values() for pair in _flatten("", location)]
-        fields_at_fault = [
-            {"field": _cut(field, MOST_CHARACTERS), "message": message}
-            for field, message in found[:MOST_FIELDS]
-        ]
-        if others := len(found) - len(fields_at_fault):
-            fields_at_fault.append({"field": "…", "message": f"and {others} more"})
-        document["errors"] = fields_at_fault
-        detail = "; ".join("{field}: {message}".format(**it) for it in fields_at_fault)
-        document["detail"] = _cut(detail, MOST_CHARACTERS_OF_DETAIL)
+        document["errors"] = field_errors = _field_errors(messages)
+        detail = "; ".join("{field}: {message}".format(**each) for each in field_errors)
+        document["detail"] = _shortened(detail, MAX_DETAIL_CHARACTERS)
     return document
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _field_errors(messages: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the first MAX_FIELDS field errors, and an entry with the number of further ones."""
+    pairs = [pair for location in messages.values() for pair in _flatten("", location)]
+    field_errors = [
+        {"field": _shortened(field, MAX_FIELD_CHARACTERS), "message": message}
+        for field, message in pairs[:MAX_FIELDS]
+    ]
+    if remaining := len(pairs) - len(field_errors):
+        field_errors.append({"field": "…", "message": f"and {remaining} more"})
+    return field_errors
+
+
+def _shortened(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 def _flatten(path: str, messages: Any) -> list[tuple[str, str]]:
+    """Return (path of the field, message) for each message in nested dicts."""
     if isinstance(messages, dict):
         return [
             item
@@ -152,7 +169,7 @@ def _flatten(path: str, messages: Any) -> list[tuple[str, str]]:
 def problem_response(
     error: EmotionError | HTTPException, errors: list[dict[str, str]] | None = None
 ) -> Response:
-    """`errors` says more of the fields at fault than the error itself can."""
+    """Return the problem response of `error`. `errors` replaces the field errors of `error`."""
     document = problem(error)
     if errors:
         document["errors"] = errors
@@ -173,16 +190,16 @@ def problem_response(
 
 
 def init_problems(app: Flask) -> None:
-    """Give every request an id and every error its answer."""
+    """Register request ids, deadlines and the error handler."""
 
     @app.before_request
-    def name_request() -> None:
-        # app.server says when the first byte of the request arrived.
+    def set_request_id() -> None:
+        # app.server records the time at which the first byte of the request arrived.
         g.began = request.environ.get("emotion.began", time.perf_counter())
         g.deadline = Deadline(g.began + settings().request_seconds)
-        given = request.headers.get("X-Request-ID", "")
-        usable = _REQUEST_ID.fullmatch(given) and not _KEY.search(given)
-        g.request_id = given if usable else uuid.uuid4().hex
+        header = request.headers.get("X-Request-ID", "")
+        accepted = _REQUEST_ID.fullmatch(header) and not _KEY.search(header)
+        g.request_id = header if accepted else uuid.uuid4().hex
 
     @app.after_request
     def return_request_id(response: Response) -> Response:
@@ -190,5 +207,5 @@ def init_problems(app: Flask) -> None:
         return response
 
     @app.errorhandler(Exception)
-    def answer(error: Exception) -> Response:
+    def respond(error: Exception) -> Response:
         return problem_response(as_problem(error))

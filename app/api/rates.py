@@ -1,8 +1,8 @@
-"""Rate limits: requests of each key, or of each address where no key is shown.
+"""Rate limits per API key, or per client address for requests without a key.
 
-Routes that need no key have a limit of their own, which is on by default; it is higher for the
-files of the page. /healthz, /readyz and unknown routes are never limited. The counters are in the
-memory of each worker, at most MOST_COUNTED of them, or in Redis for all workers together.
+Public routes have a separate limit, which is on by default. The files of the web page have a higher
+limit. /healthz, /readyz and unknown routes are never limited. The counters are in the memory of
+each worker, at most MAX_COUNTERS of them, or in Redis for all workers together.
 """
 
 import threading
@@ -20,33 +20,36 @@ from app.api.problems import problem_response
 from app.errors import TooManyRequests
 from app.settings import SettingError, Settings
 
-MOST_COUNTED = 10_000
+MAX_COUNTERS = 10_000
 IN_MEMORY = "memory://"
 UNLIMITED = {"/healthz", "/readyz"}
 PAGE_FILES = {"/", "/assets/<path:file_name>", "/docs/start.js", "/docs/assets/<path:file_name>"}
-PAGE_FILES_FACTOR = 10  # one page is a dozen files
-ALSO_LIMITED = {"/metrics"}  # needs a key, but is as expensive as the public /v1/models
+PAGE_FILES_FACTOR = 10  # the web page consists of a dozen files
+ALSO_LIMITED = {"/metrics"}  # needs a key, but its cost is that of the public /v1/models
 
 
 class BoundedMemoryStorage(MemoryStorage):
-    """Forgets the oldest counters, so that memory does not grow with the number of addresses."""
+    """Evicts the oldest counters, so that memory does not grow with the number of addresses."""
 
     STORAGE_SCHEME = ["bounded-memory"]
 
     def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **_: str) -> None:
         super().__init__(uri, wrap_exceptions)
-        self._room = threading.Lock()
+        self._eviction_lock = threading.Lock()
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        # A thread of the library removes expired counters at the same time.
-        with self._room, suppress(RuntimeError, StopIteration):
-            while len(self.expirations) >= MOST_COUNTED:
+        # A thread of the library removes expired counters concurrently.
+        with self._eviction_lock, suppress(RuntimeError, StopIteration):
+            while len(self.expirations) >= MAX_COUNTERS:
                 self.clear(next(iter(self.expirations)))
         return super().incr(key, expiry, amount)
 
 
 def init_rates(app: Flask, settings: Settings) -> None:
-    """After init_access, which finds out whose request it is. Raises SettingError."""
+    """Limit the requests to `app`. Must run after init_access, which identifies the API key.
+
+    Raises SettingError for an invalid limit or URL.
+    """
     application_limits = _application_limits(settings)
     if not application_limits:
         return
@@ -61,16 +64,16 @@ def init_rates(app: Flask, settings: Settings) -> None:
     try:
         limiter.init_app(app)
     except (limits.errors.ConfigurationError, ValueError):
-        # Without the URL and without its error: both may hold a password.
+        # The message omits the URL and the original error, because both may contain a password.
         raise SettingError(
-            "EMOTION_RATE_LIMIT_URL must be memory:// or redis://host:port, with / and @ in a "
-            "password written as %2F and %40"
+            "EMOTION_RATE_LIMIT_URL must be memory:// or redis://host:port. In a password, write "
+            "/ as %2F and @ as %40"
         ) from None
-    app.register_error_handler(RateLimitExceeded, _refuse)
+    app.register_error_handler(RateLimitExceeded, _reject)
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        # Names and meanings of draft-ietf-httpapi-ratelimit-headers-07: the time is in seconds.
+        # draft-ietf-httpapi-ratelimit-headers-07 defines the headers. The time is in seconds.
         if limit := limiter.current_limit:
             seconds = max(0, round(limit.reset_at - time.time()))
             response.headers["RateLimit-Limit"] = str(limit.limit.amount)
@@ -82,24 +85,25 @@ def init_rates(app: Flask, settings: Settings) -> None:
 
 
 def _application_limits(settings: Settings) -> list[ApplicationLimit]:
-    found = []
+    application_limits = []
     if settings.rate_limit:
         _parse("EMOTION_RATE_LIMIT", settings.rate_limit)
-        found.append(ApplicationLimit(settings.rate_limit, exempt_when=is_public))
+        application_limits.append(ApplicationLimit(settings.rate_limit, exempt_when=is_public))
     if settings.public_rate_limit:
-        each = _parse("EMOTION_PUBLIC_RATE_LIMIT", settings.public_rate_limit)
-        of_files = "; ".join(
-            str(type(limit)(limit.amount * PAGE_FILES_FACTOR, limit.multiples)) for limit in each
+        public_limits = _parse("EMOTION_PUBLIC_RATE_LIMIT", settings.public_rate_limit)
+        file_limits = "; ".join(
+            str(type(limit)(limit.amount * PAGE_FILES_FACTOR, limit.multiples))
+            for limit in public_limits
         )
-        found += [
+        application_limits += [
             ApplicationLimit(
                 settings.public_rate_limit,
                 scope="public",
                 exempt_when=lambda: not _is_limited_by_address(),
             ),
-            ApplicationLimit(of_files, scope="files", exempt_when=lambda: not _is_page_file()),
+            ApplicationLimit(file_limits, scope="files", exempt_when=lambda: not _is_page_file()),
         ]
-    return found
+    return application_limits
 
 
 def _parse(name: str, text: str) -> list[limits.RateLimitItem]:
@@ -118,8 +122,11 @@ def _is_page_file() -> bool:
 
 
 def _is_limited_by_address() -> bool:
-    """Whether EMOTION_PUBLIC_RATE_LIMIT applies: to every public route except UNLIMITED and
-    PAGE_FILES, and to ALSO_LIMITED. A new public route is limited by default."""
+    """Return whether EMOTION_PUBLIC_RATE_LIMIT applies to the current request.
+
+    It applies to ALSO_LIMITED and to all public routes except UNLIMITED and PAGE_FILES, so a new
+    public route is limited by default.
+    """
     route = _route()
     if route is None or request.method == "OPTIONS" or route in UNLIMITED or _is_page_file():
         return False
@@ -131,7 +138,7 @@ def _client() -> str:
     return f"key {key.id}" if key else f"address {counted_address(request.remote_addr)}"
 
 
-def _refuse(error: RateLimitExceeded) -> Response:
+def _reject(error: RateLimitExceeded) -> Response:
     return problem_response(
-        TooManyRequests(f"more requests than {error.description}: try again later")
+        TooManyRequests(f"at most {error.description} requests are allowed: try again later")
     )

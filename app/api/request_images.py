@@ -1,7 +1,7 @@
-"""Reads the images of a request from a form, a raw body or JSON, and its options.
+"""Reads the images and the options of a request from a form, a raw body or JSON.
 
-Images stay in memory; nothing of a request is ever written to a disk. Parsing makes copies, so
-large bodies share a budget, and parts of a body that are no longer needed are freed at once.
+Images stay in memory: no part of a request is written to disk. Parsing makes copies, so large
+bodies share a budget, and the parser frees parts of a body as soon as possible.
 """
 
 import base64
@@ -9,7 +9,7 @@ import binascii
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any, cast
 from urllib.parse import unquote_to_bytes
@@ -28,41 +28,52 @@ from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
 from app.vision.request import AnyImage, ImageData, ImageLink
 
 LARGE_BYTES = 1_000_000
-# A request has a few fields. A body of empty lists takes 28 times its size when it is parsed.
-MOST_STRUCTURE = 10_000  # brackets, braces, commas and colons
-LONGEST_FIELDS = 2_000_000  # characters of all names and texts beside the image
+# A parsed body of empty lists takes 28 times its size in memory, so the number of brackets, braces,
+# commas and colons is limited.
+MAX_STRUCTURE_CHARACTERS = 10_000
+MAX_FIELD_CHARACTERS = 2_000_000  # all names and strings together, without the image
 
 
 class InMemoryRequest(Request):
+    """A request that keeps its body in memory, with a size limit for each content type."""
+
     form_data_parser_class = StrictFormDataParser
 
     @property  # type: ignore[misc]
     def max_content_length(self) -> int:  # type: ignore[override]
-        """Bytes a body may have, checked before it is read. The engine checks the exact limit of an
-        image."""
+        """Maximum body size in bytes. Werkzeug checks it before it reads the body.
+
+        The engine checks the exact limit of each image.
+        """
         if self.mimetype == FORM:
             return settings().max_form_bytes
         return settings().max_body_bytes
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The JSON object that the body holds. Raises MalformedInput."""
+        """The JSON object in the body.
+
+        Raises UnsupportedMediaType, MalformedInput, and ValidationError for a repeated name.
+        """
         if not self.is_json:
             raise UnsupportedMediaType("the body must be application/json")
         with _parsing(self):
             return _parsed(_whole_body(self))
 
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
-        """Where Werkzeug collects an uploaded file. Its own choice is a temporary file from
-        500 kB on, and images of people must not reach the disk."""
+        """Return the stream for an uploaded file.
+
+        Werkzeug's own method writes files from 500 kB on to disk. Images of people must not be
+        written to disk.
+        """
         return io.BytesIO()
 
 
 class OptionsParser(FlaskParser):
-    """Adds the location `options`: the query, and the fields of a form or JSON body, which win.
+    """Adds the location `options`: the query and the fields of the body. Fields override the query.
 
-    An argument that the query or the form gives twice is refused: otherwise one of its values would
-    be ignored silently. Unknown arguments are left to the schemas, which refuse them.
+    An argument that is repeated in the query or in the form is rejected, because one of the values
+    would be ignored silently. The schemas reject unknown arguments.
     """
 
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": None}
@@ -86,31 +97,44 @@ class OptionsParser(FlaskParser):
 
 
 def _query(request: Request) -> MultiDict[str, str]:
-    """Raises MalformedInput for a query that is not UTF-8: Werkzeug would keep its escapes."""
+    """Return the query parameters.
+
+    Raises MalformedInput for a query that is not UTF-8. Werkzeug would keep the escape sequences.
+    """
     try:
         unquote_to_bytes(request.query_string).decode()
     except UnicodeDecodeError as error:
-        raise MalformedInput("the query is not UTF-8: send its values as UTF-8") from error
+        raise MalformedInput("the query is not UTF-8: send all values as UTF-8") from error
     return request.args
 
 
 def _single_values(values: MultiDict[str, str], *, leave_out: str | None = None) -> dict[str, str]:
-    """The value of each name except `leave_out`. Raises ValidationError for a name with several
-    values."""
-    found = {name: texts for name, texts in values.lists() if name != leave_out}
-    if repeated := {name: len(texts) for name, texts in found.items() if len(texts) > 1}:
-        raise ValidationError(
-            {name: [f"is given {count} times: give it once"] for name, count in repeated.items()}
-        )
-    return {name: text for name, (text,) in found.items()}
+    """Return the value of each name except `leave_out`.
+
+    Raises ValidationError for a name with several values.
+    """
+    texts_by_name = {name: texts for name, texts in values.lists() if name != leave_out}
+    _check_repetitions({name: len(texts) for name, texts in texts_by_name.items()})
+    return {name: text for name, (text,) in texts_by_name.items()}
+
+
+def _check_repetitions(counts: Mapping[str, int]) -> None:
+    """Raise ValidationError for the names that were sent more than once."""
+    messages = {
+        name: [f"was sent {count} times: send it once"]
+        for name, count in counts.items()
+        if count > 1
+    }
+    if messages:
+        raise ValidationError(messages)
 
 
 def read_images(request: Request, *, max_images: int, file_name: str | None) -> list[AnyImage]:
-    """The images of a multipart form, a raw image body or a JSON body, as they were sent. An image
-    that JSON names by URL is not fetched yet. `file_name` is for images that come without a name.
+    """Return the images of a multipart form, a raw image body or a JSON body, still encoded.
 
-    Raises NoImage, TooManyImages, MalformedInput, and UnsupportedMediaType for a body of another
-    type.
+    An image that JSON refers to by URL is not fetched yet. `file_name` is the name of images that
+    are sent without one. Raises NoImage, TooManyImages, MalformedInput, UnusableUrl, and
+    UnsupportedMediaType for a body of another type.
     """
     if request.mimetype == FORM:
         images: list[AnyImage] = [*_from_form(request, file_name)]
@@ -126,30 +150,33 @@ def read_images(request: Request, *, max_images: int, file_name: str | None) -> 
         raise NoImage("the request has no body: send an image")
     else:
         raise UnsupportedMediaType(
-            "send multipart/form-data with a file part named image, a raw image/… body, "
-            "or application/json with a base64 image or a url"
+            "the Content-Type is not supported: send multipart/form-data with a file part named "
+            "image, a raw image/… body, or application/json with a base64 image or a url"
         )
     if len(images) > max_images:
-        raise TooManyImages(f"{len(images)} images in one request; {max_images} are allowed")
+        raise TooManyImages(
+            f"a request must have at most {max_images} images, got {len(images)}: send several "
+            "requests"
+        )
     return images
 
 
 def image_from_json(request: Request, file_name: str | None) -> ImageData:
-    """The image of `{"image": base64 or data URI}`. Removes its text from the document.
+    """Return the decoded image of `{"image": base64 or data URI}`.
 
-    Raises NoImage or MalformedInput.
+    Removes the encoded text from the document to free memory. Raises NoImage or MalformedInput.
     """
     text = read_json(request).pop("image", None)
     if not text:
-        raise NoImage('the JSON body has no "image"')
+        raise NoImage('the JSON body has no "image": send the image as base64')
     if not isinstance(text, str):
-        raise MalformedInput("image must be a string of base64")
+        raise MalformedInput("image must be a base64 string")
     header, comma, _ = text[:200].partition(",")
     is_data_uri = text[:5].lower() == "data:"
     if is_data_uri and not (comma and header.lower().endswith(";base64")):
         raise MalformedInput("a data URI must be data:<type>;base64,<data>")
     with _parsing(request):
-        # Line breaks are part of the base64 of MIME; anything else foreign is an error.
+        # The base64 encoding of MIME has line breaks. Other foreign characters are an error.
         encoded = text.encode("ascii", "replace").translate(None, b" \t\r\n\f\v")
         start = encoded.index(b",") + 1 if is_data_uri else 0
         try:
@@ -160,35 +187,39 @@ def image_from_json(request: Request, file_name: str | None) -> ImageData:
 
 
 def _link_from_json(document: dict[str, Any], file_name: str | None) -> ImageLink:
-    """The link of `{"url": …}`, with the name `file_name` or else the last part of the URL's path.
+    """Return the link of `{"url": …}`.
 
-    Raises UnusableUrl, and MalformedInput if there is an image too.
+    Without `file_name`, the name is the last part of the path of the URL. Raises UnusableUrl, and
+    MalformedInput for a document that also has an image.
     """
     if "image" in document:
-        raise MalformedInput("the JSON body has both an image and a url: send one")
+        raise MalformedInput("the JSON body has both an image and a url: send one of them")
     url = document["url"]
     if not isinstance(url, str):
         raise UnusableUrl("url must be a string")
     try:
         name = name_of_url(url)
     except ValueError as error:
-        raise UnusableUrl("url is no URL") from error
+        raise UnusableUrl("url is not a valid URL") from error
     return ImageLink(url, stored_name(file_name or name), fetch)
 
 
 def read_json(request: Request) -> dict[str, Any]:
-    """The JSON object of the body, parsed once.
+    """Return the JSON object of the body. It is parsed only once.
 
-    Raises MalformedInput, and marshmallow's ValidationError for a name that comes twice.
+    Raises UnsupportedMediaType, MalformedInput, and ValidationError for a repeated name.
     """
     return cast(InMemoryRequest, request).document
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    if sum(map(body.count, (b"[", b"{", b",", b":"))) > MOST_STRUCTURE:
-        raise MalformedInput("the JSON body has more lists, objects and fields than any request")
+    if sum(map(body.count, (b"[", b"{", b",", b":"))) > MAX_STRUCTURE_CHARACTERS:
+        raise MalformedInput(
+            f"the JSON body must have at most {MAX_STRUCTURE_CHARACTERS:,} brackets, braces, "
+            "commas and colons"
+        )
     try:
-        document = json.loads(body, object_pairs_hook=_object_of)
+        document = json.loads(body, object_pairs_hook=_object_without_repetitions)
     except (ValueError, RecursionError) as error:
         raise MalformedInput("the body is not valid JSON") from error
     if not isinstance(document, dict):
@@ -196,25 +227,23 @@ def _parsed(body: bytes) -> dict[str, Any]:
     texts = [
         value for name, value in document.items() if isinstance(value, str) and name != "image"
     ]
-    if sum(map(len, [*document, *texts])) > LONGEST_FIELDS:
+    if sum(map(len, [*document, *texts])) > MAX_FIELD_CHARACTERS:
         raise MalformedInput(
-            f"the JSON body has more than {LONGEST_FIELDS:,} characters beside the image"
+            f"the JSON body must have at most {MAX_FIELD_CHARACTERS:,} characters besides the image"
         )
     image = document.get("image")
-    if isinstance(image, str) and not image.isascii():  # such text may take four times the memory
+    # Python stores a string with other characters in up to four bytes per character.
+    if isinstance(image, str) and not image.isascii():
         raise MalformedInput("image is not valid base64")
     return document
 
 
-def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object with these members. Raises ValidationError for a name that comes twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        raise ValidationError(
-            {name: [f"is given {n} times: give it once"] for name, n in counts.items() if n > 1}
-        )
-    return found
+def _object_without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object with these members. Raises ValidationError for a repeated name."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        _check_repetitions(Counter(name for name, _ in pairs))
+    return document
 
 
 def _whole_body(request: Request) -> bytes:
@@ -231,20 +260,21 @@ def _parsing(request: Request) -> Iterator[None]:
 
 
 def _from_form(request: Request, file_name: str | None) -> list[ImageData]:
-    if others := sorted(request.files.keys() - {"image"}):
-        raise MalformedInput(f"unknown file part {others[0]!r}: name each image part image")
+    """Return the images of the file parts of a form. Raises NoImage or MalformedInput."""
+    if unknown_parts := sorted(request.files.keys() - {"image"}):
+        raise MalformedInput(f"unknown file part {unknown_parts[0]!r}: name each file part image")
     parts = request.files.getlist("image")
     if any(request.form.getlist("image")) or (not parts and "image" in request.form):
-        raise NoImage("image must be a file part: with curl, -F image=@photo.jpg")
+        raise NoImage("image must be a file part: with curl, use -F image=@photo.jpg")
     if not parts:
-        raise NoImage("the form has no file part named image")
+        raise NoImage("the form has no file part named image: send one for each image")
     images = []
     for part in parts:
         name = name_of_part(part)
-        data = cast(io.BytesIO, part.stream).getvalue()  # does not copy
-        if data or name:  # browsers send an empty part if no file was chosen
+        data = cast(io.BytesIO, part.stream).getvalue()  # BytesIO returns the data without a copy
+        if data or name:  # browsers send an empty part if the user chose no file
             images.append(ImageData(data, stored_name(name or file_name)))
         part.close()
     if not images:
-        raise NoImage("the form has no file: its parts named image are empty and have no name")
+        raise NoImage("the form has no image: all file parts are empty and have no file name")
     return images

@@ -1,8 +1,8 @@
-"""EMOTION_ROOT_PATH: serves the service below a path of a larger site.
+"""EMOTION_ROOT_PATH: runs the service below a path prefix.
 
-A proxy in front may keep or remove the root path. Both work: the root path is removed from paths
-that begin with it, and other paths are not changed. Links begin with the root path in both cases,
-unless a trusted proxy names another path in X-Forwarded-Prefix.
+A proxy in front may forward the prefix or remove it: the service removes the prefix from paths that
+begin with it and accepts other paths unchanged. Links begin with the prefix in both cases, unless
+a trusted proxy sends another prefix in X-Forwarded-Prefix.
 """
 
 from collections.abc import Iterable
@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
 
 def init_root_path(app: Flask, text: str) -> None:
-    """Call it after init_forwarded and after all routes are registered. Raises SettingError."""
+    """Run `app` below the root path `text`. Raises SettingError for an invalid root path.
+
+    Must run after init_forwarded and after all routes are registered.
+    """
     try:
         root = parse_prefix(text)
     except ValueError as error:
         raise SettingError(
-            f"EMOTION_ROOT_PATH={text!r} must be a path such as /emotion, of letters, digits and "
-            ".-_~"
+            f"EMOTION_ROOT_PATH={text!r} must be a path such as /emotion that consists of letters, "
+            "digits and .-_~"
         ) from error
     if not root:
         return
     first = root.split("/")[1]
     if first in {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()}:
         raise SettingError(
-            f"EMOTION_ROOT_PATH={text!r} begins like a path of the service itself: /{first}"
+            f"EMOTION_ROOT_PATH={text!r} conflicts with the path /{first} of the service: choose "
+            "another path"
         )
     app.wsgi_app = RootPath(app.wsgi_app, root)  # type: ignore[method-assign]
 
@@ -54,6 +58,8 @@ class RootPath:
 
 
 def link_base() -> str:
-    """The beginning of the links in a page: the root path with a slash. Empty if no root path is
-    known, so that links are relative to the page."""
+    """Return the beginning of the links in a page: the root path with a slash.
+
+    Empty without a root path, so that links are relative to the page.
+    """
     return f"{request.script_root}/" if request.script_root else ""

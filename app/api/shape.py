@@ -1,8 +1,9 @@
-"""JSON objects that the service sends, each declared once.
+"""Declarations of the JSON objects in responses.
 
-A `Shape` is a marshmallow schema that also says where its values come from. Its fields document
-and validate the object; `Shape.document` makes it, with less work per field than marshmallow's own
-serialisation. A field reads the attribute of its own name unless `member` gives it a reader.
+A `Shape` is a marshmallow schema whose fields also say how to read their values from an item. Each
+shape is declared once: it documents and validates the object, and `Shape.document` serialises it,
+with less work per field than marshmallow. A field reads the attribute with the name of the field,
+unless `member` gives it another reader.
 """
 
 import functools
@@ -21,25 +22,28 @@ _JSON_ONLY = "json_only"
 
 
 def member(field: AnyField, read: Reader, *, json_only: bool = False) -> AnyField:
-    """Let `field` take its value from `read(item)`. The value `missing` leaves the key out. A
-    `json_only` field has no column in CSV."""
+    """Make `field` read its value with `read(item)`, and return it.
+
+    If `read` returns `missing`, the object does not have the key. A `json_only` field has no column
+    in CSV.
+    """
     field.metadata = {**field.metadata, _READ: read, _JSON_ONLY: json_only}
     return field
 
 
 class Spread(fields.Dict):
-    """A mapping whose items become keys of the object itself, in the place of this field.
+    """A mapping whose items become keys of the object itself, at the position of this field.
 
-    The object has no key of the field's own name, so list the name in `Meta.exclude`.
+    The object has no key with the name of the field, so list the name in `Meta.exclude`.
     """
 
 
 class Shape(Schema):
-    """Base class of the declared objects."""
+    """Base class of the declarations."""
 
     @classmethod
     def document(cls, item: Any) -> dict[str, Any]:
-        """Return the JSON object of `item`. Its keys are in the order of the fields."""
+        """Return the JSON object of `item`, with the keys in the order of the fields."""
         document: dict[str, Any] = {}
         for name, read in _readers(cls):
             value = read(item)
@@ -50,22 +54,22 @@ class Shape(Schema):
         return document
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """Return the JSON object of what a view returned. flask-smorest calls this."""
+        """Return the JSON object of the return value of a view. flask-smorest calls this method."""
         return [self.document(each) for each in obj] if many else self.document(obj)
 
 
 class Table:
-    """The objects of a shape as rows.
+    """Turns items of a shape into rows.
 
-    Members of nested objects become columns of their own. A mapping becomes one column per key of
-    `keys`, after all other columns; a cell is None where the mapping lacks the key.
+    Each field of a nested object becomes a column. A mapping becomes one column per key of `keys`,
+    after all other columns; a cell is None if the mapping does not have the key.
     """
 
     def __init__(self, shape: type[Shape], keys: list[str]) -> None:
         self._keys = keys
         self.names: list[str] = []
-        # Each reader has the number of the object that it reads: the item is 0, the nested objects
-        # follow in their order.
+        # Each reader has the index of the object that it reads: the item is 0, the nested objects
+        # follow in the order of the fields.
         self._nested: list[tuple[int, Reader]] = []
         self._cells: list[tuple[int, Reader]] = []
         self._mappings: list[tuple[int, Reader]] = []
@@ -73,7 +77,7 @@ class Table:
         self.names += keys * len(self._mappings)
 
     def row(self, item: Any) -> list[Any]:
-        """The cells of an item, in the order of `names`."""
+        """Return the cells of an item, in the order of `names`."""
         objects = [item]
         for outer, read in self._nested:
             objects.append(read(objects[outer]))
@@ -102,14 +106,14 @@ def _read(name: str, field: fields.Field[Any]) -> Reader:
 
 
 def _shape_in(field: fields.Field[Any] | None) -> type[Shape] | None:
-    """The shape of the objects in a field; None if it holds plain JSON values."""
+    """Return the shape of the objects in a field; None if the field has plain JSON values."""
     inner = field.nested if isinstance(field, fields.Nested) else None
     return inner if isinstance(inner, type) and issubclass(inner, Shape) else None
 
 
 @functools.cache
 def _readers(shape: type[Shape]) -> tuple[tuple[str | None, Reader], ...]:
-    """The key and the reader of each field. A Spread has no key."""
+    """Return the key and the reader of each field. A Spread has the key None."""
     return tuple(
         (None if isinstance(field, Spread) else name, _converted(field, _read(name, field)))
         for name, field in shape._declared_fields.items()
@@ -117,7 +121,7 @@ def _readers(shape: type[Shape]) -> tuple[tuple[str | None, Reader], ...]:
 
 
 def _converted(field: fields.Field[Any], read: Reader) -> Reader:
-    """`read`, with the value as JSON types: shapes inside the field become objects."""
+    """Return a reader that also converts the objects in the field to JSON objects."""
     convert: Reader
     if shape := _shape_in(field):
         convert = shape.document

@@ -1,4 +1,4 @@
-"""How answers show what was found: the options of a request, and pages."""
+"""Presentation options of a response, and pages of stored results."""
 
 from dataclasses import dataclass
 from typing import Generic
@@ -9,8 +9,11 @@ from app.vision.types import Analysis
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How to show an analysis: with a threshold (each image's own if None), in the documented form
-    or the full one, and with the mood of the group by the aggregator of this name."""
+    """Presentation options.
+
+    `threshold` replaces the threshold stored with each image. `full` selects the full form instead
+    of the documented form. `mood` is the aggregator of the group mood; None leaves the mood out.
+    """
 
     threshold: float | None = None
     full: bool = False
@@ -22,7 +25,7 @@ class View:
 
 @dataclass
 class ShownPage(Generic[Item]):
-    """A page of images, or of faces across images."""
+    """A page of images, or of faces of several images, with the options to show it."""
 
     page: Page[Item]
     view: View

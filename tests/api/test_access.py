@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.api.access import PUBLIC, right_needed
+from app.api.access import PUBLIC, required_right
 from app.api.origin import parse_authority
 from app.keys import issue
 from app.settings import SettingError
@@ -59,7 +59,7 @@ def test_every_route_says_which_right_it_needs(app):
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", re.sub(r"\(.*?\)", "", rule.rule))
         for method in rule.methods - {"HEAD", "OPTIONS"}:
-            said[f"{method} {path}"] = right_needed(app, rule.endpoint, method)
+            said[f"{method} {path}"] = required_right(app, rule.endpoint, method)
     assert said == ROUTES
 
 
@@ -311,7 +311,7 @@ def test_with_a_key_made_nobody_is_told_more_than_that_one_is_needed(app, client
     make_key(app, Right.READ)
     for asked in ({}, *FOREIGN.values()):
         detail = get_images(client, asked).json["detail"]
-        assert detail == "this needs a key: send the header Authorization: Bearer <key>"
+        assert detail == "an API key is required: send the header Authorization: Bearer <key>"
 
 
 def test_where_proxies_are_expected_nobody_is_this_machine(make_app):

@@ -190,9 +190,9 @@ def test_an_export_that_breaks_off_is_logged_and_raises(make_app, caplog):
             with pytest.raises(StoreUnavailable):
                 list(parts)
     caplog.handler.removeFilter(context)
-    (record,) = (it for it in caplog.records if "the CSV export broke off" in it.getMessage())
+    (record,) = (it for it in caplog.records if "the CSV export failed" in it.getMessage())
     assert record.request_id == "sought"
-    assert "the CSV export broke off after 1 faces" in record.getMessage()
+    assert "the CSV export failed after 1 faces" in record.getMessage()
 
 
 @pytest.mark.weights

@@ -82,7 +82,9 @@ def test_several_images_are_answered_in_any_format_that_has_them(client):
 
     refused = post("image/png")
     assert refused.status_code == 406
-    assert refused.json["detail"] == "the answer to several images can be application/json"
+    assert (
+        refused.json["detail"] == "the response to several images is available as application/json"
+    )
     assert client.get("/v1/images").json["images"] == []
     answered = post("image/png, application/json;q=0.5")
     assert answered.status_code == 201

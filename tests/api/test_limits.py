@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.api import rates
 from app.api.access import PUBLIC, needs
-from app.api.streams import MOST_STREAMS
+from app.api.streams import MAX_STREAMS
 from app.settings import SettingError
 from app.store.tables import db
 from tests.conftest import StubDetector, need, picture, upload
@@ -109,7 +109,7 @@ def test_so_many_streams_at_a_time(make_app):
     app = make_app()
     app.add_url_rule("/stream", "stream", lambda: Response(iter(["a"])))
     app.view_functions["stream"].right = PUBLIC
-    open_streams = [app.test_client().get("/stream", buffered=False) for _ in range(MOST_STREAMS)]
+    open_streams = [app.test_client().get("/stream", buffered=False) for _ in range(MAX_STREAMS)]
     refused = app.test_client().get("/stream")
     assert refused.status_code == 503
     assert refused.headers["Retry-After"] == "1"
@@ -267,7 +267,7 @@ def test_behind_a_proxy_the_forwarded_address_is_counted(make_app):
 
 
 def test_counters_of_any_number_of_addresses_take_bounded_memory(monkeypatch):
-    monkeypatch.setattr(rates, "MOST_COUNTED", 20)
+    monkeypatch.setattr(rates, "MAX_COUNTERS", 20)
     storage = rates.BoundedMemoryStorage()
     for number in range(100):
         storage.incr(f"192.0.2.{number}", 3600)

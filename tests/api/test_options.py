@@ -46,14 +46,14 @@ def raw(client, query):
 )
 def test_an_option_given_twice_in_the_query_is_refused(app, client, query):
     message = refused(raw(client, f"?{query}"), query.split("=")[0])
-    assert message == "is given 2 times: give it once"
+    assert message == "was sent 2 times: send it once"
     assert images_stored(app) == 0
 
 
 def test_an_option_given_twice_in_a_form_is_refused(app, client):
     body = {"image": upload(GOOD), "max_faces": ["1", "2", "3"]}
     message = refused(client.post("/v1/images", data=body), "max_faces")
-    assert message == "is given 3 times: give it once"
+    assert message == "was sent 3 times: send it once"
     assert images_stored(app) == 0
 
 

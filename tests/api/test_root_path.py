@@ -143,5 +143,5 @@ def test_what_is_no_path_stops_the_start(make_app, text):
 
 @pytest.mark.parametrize("text", ["/v1", "/v1/images", "/docs", "/assets/x", "/index", "/metrics"])
 def test_a_path_of_the_service_itself_stops_the_start(make_app, text):
-    with pytest.raises(SettingError, match="path of the service itself"):
+    with pytest.raises(SettingError, match="path .* of the service"):
         make_app(root_path=text)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 import requests
 
-from app.api.streams import MOST_STREAMS
+from app.api.streams import MAX_STREAMS
 from app.server.worker import GRACE_SECONDS
 from tests.server.raw import connect, read_all, seconds, status
 from tests.server.streaming import PIECE, SECRET
@@ -106,7 +106,7 @@ def test_a_response_that_breaks_off_is_recognisable(service, path, version):
 def test_few_exports_are_sent_at_a_time_and_the_others_are_told_when_to_come(service):
     url, _ = service
     with ExitStack() as stack:
-        slow = [stack.enter_context(ask(url, f"/stream/{LARGE}")) for _ in range(MOST_STREAMS)]
+        slow = [stack.enter_context(ask(url, f"/stream/{LARGE}")) for _ in range(MAX_STREAMS)]
         assert all(status(connection.recv(100)) == 200 for connection in slow)
         refused = requests.get(f"{url}/stream/1", timeout=10)
         assert refused.status_code == 503
@@ -118,7 +118,7 @@ def test_few_exports_are_sent_at_a_time_and_the_others_are_told_when_to_come(ser
 
 def test_a_client_that_leaves_gives_its_place_back(service):
     url, _ = service
-    for _ in range(2 * MOST_STREAMS):
+    for _ in range(2 * MAX_STREAMS):
         with ask(url, f"/stream/{LARGE}") as connection:
             connection.recv(100)
             connection.shutdown(socket.SHUT_RDWR)

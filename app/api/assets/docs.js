@@ -1,8 +1,8 @@
 SwaggerUIBundle({
-  // The address is relative, so that it is also right below a path of a larger site.
+  // A relative URL also works when the service is mounted below a path prefix.
   url: new URL("../openapi.json", document.currentScript.src).href,
   dom_id: "#swagger-ui",
   deepLinking: true,
-  // The badge would ask a public validator about this document.
+  // Without this, the page would send the URL of the document to a public validator.
   validatorUrl: null,
 });

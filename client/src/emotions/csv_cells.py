@@ -6,9 +6,9 @@ The service has the same code in app/api/csv_cells.py; a test compares the two.
 import unicodedata
 
 # Characters that begin a formula or an old DDE command. Spreadsheets treat some full-width and
-# small forms like the ASCII ones.
+# small forms like the ASCII characters.
 FORMULA_STARTS = frozenset("=+-@|%＝＋－＠｜％﹦﹢﹣﹫﹪⁼⁺⁻₌₊₋−")
-# The person who opens the file chooses the separator of columns.
+# Spreadsheets let the user choose the separator of columns, so each of these may start a cell.
 SEPARATORS = frozenset(",;|\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
 _LINE_STARTS = ("\t", "\n", "\r")
 _QUOTES = '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'
@@ -18,25 +18,28 @@ _BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 def without_formulas(text: str) -> str:
-    """`text` with an apostrophe before each place where a cell could begin with a formula: at the
-    start and after a separator, whatever spaces, invisible characters and quotes come first."""
+    """Insert an apostrophe at each position where a cell could begin with a formula.
+
+    These are the start of `text` and the positions after separators, if a formula character follows
+    after any number of spaces, invisible characters and quotes.
+    """
     parts: list[str] = []
-    copied = 0  # characters of `text` that are in `parts` already
-    cell: int | None = 0  # where the current cell begins; None after its first visible character
+    copied_until = 0
+    cell_start: int | None = 0  # None after the first visible character of the cell
     if text.startswith(_LINE_STARTS):
         parts.append("'")
     for index, character in enumerate(text):
-        if cell is not None and character in FORMULA_STARTS:
-            parts += (text[copied:cell], "'")
-            copied, cell = cell, None
+        if cell_start is not None and character in FORMULA_STARTS:
+            parts += (text[copied_until:cell_start], "'")
+            copied_until, cell_start = cell_start, None
         if character in SEPARATORS:
-            cell = index + 1
-        elif not _ignored(character):
-            cell = None
-    return "".join((*parts, text[copied:]))
+            cell_start = index + 1
+        elif not _is_ignored(character):
+            cell_start = None
+    return "".join((*parts, text[copied_until:]))
 
 
-def _ignored(character: str) -> bool:
+def _is_ignored(character: str) -> bool:
     return (
         character in _QUOTES
         or character in _BLANK_LETTERS
