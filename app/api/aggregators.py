@@ -15,6 +15,8 @@ blp = ApiBlueprint("aggregators", url_prefix="/v1", description="Group mood")
 
 
 class AggregatorSchema(Shape):
+    """The document of an aggregator."""
+
     name = fields.String(required=True)
     default = member(fields.Boolean(required=True), lambda it: it.name == DEFAULT)
     title = fields.String(required=True, metadata=TITLE)

@@ -63,6 +63,8 @@ class PostedOptions:
 
 
 class AnalyseArguments(Arguments):
+    """Options of `POST /v1/images`."""
+
     threshold = DecimalNumber(
         load_default=lambda: settings().threshold,
         validate=PROBABILITY,
@@ -98,7 +100,8 @@ class AnalyseArguments(Arguments):
         metadata={
             "description": "with `auto`, an image without a detected face is rotated by 90, 180 "
             "and 270 degrees, and the rotation with the largest sum of detection scores is used. "
-            "`view=full` shows it as `rotation`. Boxes are in pixels of the unrotated image"
+            "`view=full` shows it as `rotation`. Boxes are in pixels of the image before this "
+            "rotation"
         },
     )
     file_name = fields.String(
@@ -129,6 +132,8 @@ class AnalyseArguments(Arguments):
 
 
 class ViewArguments(Arguments):
+    """Options that choose how stored faces are shown."""
+
     threshold = DecimalNumber(
         validate=PROBABILITY,
         metadata={"description": "replaces the threshold that is stored with each image"},
@@ -141,6 +146,8 @@ class ViewArguments(Arguments):
 
 
 class ImageArguments(ViewArguments):
+    """Options of `GET /v1/images/{image_id}`."""
+
     mood = MOOD
 
 
@@ -152,6 +159,8 @@ class MoodRequest:
 
 
 class MoodArguments(Arguments):
+    """Options of `GET /v1/images/{image_id}/mood`."""
+
     aggregator = fields.String(
         load_default=DEFAULT,
         validate=validate.OneOf(list(AGGREGATORS)),
@@ -177,6 +186,8 @@ class MoodArguments(Arguments):
 
 
 class FilterArguments(Arguments):
+    """Filters of stored images and faces."""
+
     emotion = fields.String(
         validate=[NAME, PRINTABLE], metadata={"description": "a face's most probable emotion"}
     )
@@ -203,6 +214,8 @@ class PageRequest:
 
 
 class PageArguments(FilterArguments, ViewArguments):
+    """Options of `GET /v1/faces`, and of `GET /v1/images` without `mood`."""
+
     page_size = WholeNumber(load_default=50, validate=validate.Range(1, 200))
     cursor = fields.String(
         validate=validate.Length(1, 200),
@@ -220,6 +233,8 @@ class PageArguments(FilterArguments, ViewArguments):
 
 
 class ImagePageArguments(PageArguments):
+    """Options of `GET /v1/images`."""
+
     mood = MOOD
 
 
@@ -231,6 +246,8 @@ class SummaryRequest:
 
 
 class SummaryArguments(FilterArguments):
+    """Options of `GET /v1/summary`."""
+
     by = fields.String(
         load_default="day",
         validate=validate.OneOf(["hour", "day", "model"]),
@@ -250,6 +267,8 @@ class SummaryArguments(FilterArguments):
 
 
 class ErasureArguments(FilterArguments):
+    """Filters of `DELETE /v1/images`. At least one is required."""
+
     @validates_schema
     def need_a_filter(self, data: dict[str, Any], **_: Any) -> None:
         if not data:

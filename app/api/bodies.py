@@ -31,6 +31,8 @@ class Body(Schema):
 
 
 class MultipartBody(Body):
+    """A form with image files."""
+
     image = fields.List(
         fields.String(metadata={"format": "binary"}),
         required=True,
@@ -40,10 +42,14 @@ class MultipartBody(Body):
 
 
 class JsonBody(Body):
+    """JSON with an image."""
+
     image = fields.String(required=True, metadata=BASE64)
 
 
 class UrlBody(Body):
+    """JSON with the URL of an image."""
+
     url = fields.String(
         required=True,
         metadata={
@@ -61,6 +67,8 @@ class UrlBody(Body):
 
 
 class LegacyBody(LegacyArguments):
+    """The JSON of the original client."""
+
     class Meta:
         unknown = INCLUDE
 

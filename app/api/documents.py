@@ -47,6 +47,8 @@ def full_only(field: AnyField, read: Reader) -> AnyField:
 
 
 class ModelRefSchema(Shape):
+    """The model of an image in the full form."""
+
     name = fields.String(required=True)
     version = fields.String(required=True)
     sha256 = fields.String(required=True)
@@ -95,7 +97,7 @@ class ImageSchema(Shape):
             validate=validate.OneOf([0, 90, 180, 270]),
             metadata={
                 "description": "clockwise rotation in degrees that `rotate=auto` applied before "
-                "detection. Boxes are in pixels of the unrotated image"
+                "detection. Boxes are in pixels of the image before this rotation"
             },
         ),
         lambda it: it.analysis.rotation,
@@ -113,6 +115,8 @@ class ImageSchema(Shape):
 
 
 class ItemProblemSchema(ProblemSchema):
+    """The problem document of a failed image of a request with several images."""
+
     index = fields.Integer(
         required=True, metadata={"description": "position of the image in the request, from 0"}
     )
@@ -128,11 +132,15 @@ class Batch:
 
 
 class BatchSchema(Shape):
+    """The response to a request with several images."""
+
     images = fields.List(fields.Nested(ImageSchema), required=True)
     errors = fields.List(fields.Nested(ItemProblemSchema), required=True)
 
 
 class ImagePageSchema(Shape):
+    """A page of images."""
+
     images = member(
         fields.List(fields.Nested(ImageSchema), required=True),
         lambda it: [ShownImage(each, it.view) for each in it.page.items],
@@ -149,6 +157,8 @@ class ErasureSchema(Shape):
 
 
 class LegacySchema(ImageSchema):
+    """The response to the original client: an image with a message."""
+
     message = member(fields.String(required=True), lambda _: "image received")
 
 

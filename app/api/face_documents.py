@@ -68,6 +68,8 @@ def time_text(analysis: Analysis) -> str:
 
 
 class BoxSchema(Shape):
+    """The bounding box of a face, in pixels."""
+
     x1 = fields.Float(required=True)
     y1 = fields.Float(required=True)
     x2 = fields.Float(required=True)
@@ -75,6 +77,8 @@ class BoxSchema(Shape):
 
 
 class FullFaceSchema(Shape):
+    """A face in the full form."""
+
     face_id = member(fields.Integer(required=True), lambda it: it.number)
     box = member(fields.Nested(BoxSchema, required=True), lambda it: it.face.box)
     detection_score = member(
@@ -123,8 +127,7 @@ class FaceSchema(Shape):
             fields.String(),
             required=True,
             metadata={
-                "description": "x1, y1, x2, y2 in whole pixels of the image in its EXIF "
-                "orientation",
+                "description": "x1, y1, x2, y2 in whole pixels of the image after EXIF rotation",
                 "example": ["109", "160", "192", "243"],
             },
         ),
@@ -151,6 +154,8 @@ class OriginSchema(Shape):
 
 
 class FoundFaceSchema(OriginSchema):
+    """A face and the image that it belongs to."""
+
     face = member(
         fields.Raw(required=True, metadata=either("Face", "FullFace")),
         lambda it: face_shape(it.view).document(it.face),
@@ -166,6 +171,8 @@ class FaceRowSchema(OriginSchema):
 
 
 class FacePageSchema(Shape):
+    """A page of faces of all images."""
+
     faces = member(
         fields.List(fields.Nested(FoundFaceSchema), required=True),
         lambda it: [ShownFound(each, it.view) for each in it.page.items],

@@ -42,7 +42,7 @@ CORS_RESPONSE_HEADERS = (
 
 
 def init_headers(app: Flask, settings: Settings) -> None:
-    """Add the headers to every response of `app`."""
+    """Add the headers to every response of `app`. Raises SettingError for an invalid origin."""
     if settings.proxies:
         init_forwarded(app, settings.proxies)
     if settings.origins:

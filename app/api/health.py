@@ -26,10 +26,14 @@ class State:
 
 
 class StateSchema(Shape):
+    """The document of a `State` without details."""
+
     status = fields.String(required=True)
 
 
 class ReadinessSchema(StateSchema):
+    """The document of a `State`."""
+
     keeps_pictures = member(fields.Boolean(), lambda it: it.keeps_pictures or missing)
     unusable_models = member(
         fields.Dict(keys=fields.String(), values=fields.String()),

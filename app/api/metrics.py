@@ -142,7 +142,7 @@ def observe(analysis: Analysis, *, created: bool) -> None:
 
 
 def _registry() -> CollectorRegistry:
-    """Return the counts of all workers, or of this process if it runs without gunicorn."""
+    """Return the counts of all workers, or of this process if multiprocess mode is off."""
     registry = CollectorRegistry()
     try:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

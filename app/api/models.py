@@ -90,7 +90,7 @@ class DetectorSchema(Shape):
 
 
 class DetectorsSchema(Shape):
-    """The document of a list of such pairs."""
+    """The document of a list of pairs for `DetectorSchema`."""
 
     detectors = member(fields.List(fields.Nested(DetectorSchema), required=True), list)
 

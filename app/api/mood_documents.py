@@ -20,12 +20,16 @@ _MEAN_DIGITS = 4
 
 
 class WeighedFaceSchema(Shape):
+    """A face that is part of a mood."""
+
     face_id = member(fields.Integer(required=True), lambda it: it.number)
     weight = fields.Float(required=True, metadata={"description": "weight of the face in the mood"})
     dominant = fields.String(required=True)
 
 
 class LeftOutSchema(Shape):
+    """A face that a filter excluded from a mood."""
+
     face_id = member(fields.Integer(required=True), lambda it: it.number)
     reason = fields.String(
         required=True,
@@ -37,6 +41,8 @@ class LeftOutSchema(Shape):
 
 
 class CommonMoodSchema(Shape):
+    """The keys that the mood of an image and the mood of a span have in common."""
+
     mood = fields.String(
         required=True,
         allow_none=True,
@@ -95,6 +101,8 @@ class SpanMoodSchema(CommonMoodSchema):
 
 
 class EmotionCount(NamedTuple):
+    """The values of an emotion in a span."""
+
     faces: int
     mean_probability: float
 
@@ -131,6 +139,8 @@ def _rounded(mean: float) -> float:
 
 
 class SpanEmotionSchema(Shape):
+    """The document of an `EmotionCount`."""
+
     faces = fields.Integer(
         required=True,
         metadata={"description": "number of faces with this most probable emotion"},
@@ -139,6 +149,8 @@ class SpanEmotionSchema(Shape):
 
 
 class SpanSchema(Shape):
+    """The document of a `ShownSpan`."""
+
     span = member(fields.String(required=True), lambda it: it.span.span)
     images = member(fields.Integer(required=True), lambda it: it.span.images)
     faces = member(fields.Integer(required=True), lambda it: it.span.faces)
@@ -153,10 +165,14 @@ class SpanSchema(Shape):
 
 @dataclass(frozen=True)
 class ShownSummary:
+    """The spans of a summary."""
+
     by: str
     spans: list[ShownSpan]
 
 
 class SummarySchema(Shape):
+    """The document of a `ShownSummary`."""
+
     by = fields.String(required=True)
     spans = fields.List(fields.Nested(SpanSchema), required=True)

@@ -75,6 +75,8 @@ _KEY = re.compile(r"emo_[0-9a-f]{12}_")
 
 
 class FieldErrorSchema(Schema):
+    """An error of one field or option."""
+
     field = fields.String(required=True)
     message = fields.String(required=True)
 

@@ -25,7 +25,7 @@ IN_MEMORY = "memory://"
 UNLIMITED = {"/healthz", "/readyz"}
 PAGE_FILES = {"/", "/assets/<path:file_name>", "/docs/start.js", "/docs/assets/<path:file_name>"}
 PAGE_FILES_FACTOR = 10  # the web page consists of a dozen files
-ALSO_LIMITED = {"/metrics"}  # needs a key, but its cost is that of the public /v1/models
+ALSO_LIMITED = {"/metrics"}  # needs a key, but costs as much as the public /v1/models
 
 
 class BoundedMemoryStorage(MemoryStorage):

@@ -1,4 +1,4 @@
-"""A body that cannot be parsed is answered by what is wrong with it, and nothing is kept."""
+"""Malformed bodies are rejected with a specific reason, and nothing is stored."""
 
 import gzip
 
@@ -6,11 +6,11 @@ import pytest
 
 from tests.conftest import picture
 
-PICTURE = picture(50)
-LARGE = PICTURE + bytes(2_000_000)
+IMAGE = picture(50)
+LARGE = IMAGE + bytes(2_000_000)
 
 
-def part(data=PICTURE, head=b'Content-Disposition: form-data; name="image"; filename="a.png"'):
+def part(data=IMAGE, head=b'Content-Disposition: form-data; name="image"; filename="a.png"'):
     return b"--x\r\n" + head + b"\r\n\r\n" + data + b"\r\n"
 
 
@@ -21,12 +21,13 @@ FORM = "multipart/form-data; boundary=x"
 
 
 def form_with(name, headers=b""):
-    """A form with an image and a field file_name."""
+    """Return the body of a form with an unnamed image and a field file_name with value `name`."""
     head = b'Content-Disposition: form-data; name="file_name"' + headers
     image = part(head=b'Content-Disposition: form-data; name="image"; filename=""')
     return part(name, head) + image + b"--x--\r\n"
 
 
+# case: (body, content type, text in the detail)
 BROKEN = {
     "no boundary": (WHOLE, "multipart/form-data", "has no boundary"),
     "empty boundary": (WHOLE, "multipart/form-data; boundary=", "has no boundary"),
@@ -48,11 +49,11 @@ BROKEN = {
         "does not begin with the boundary",
     ),
     "cut in the boundary's line": (b"--x", FORM, "before the closing boundary"),
-    "raw picture as form": (PICTURE, FORM, "does not begin with the boundary"),
+    "raw image as form": (IMAGE, FORM, "does not begin with the boundary"),
     "Latin-1 name": (part(head=LATIN) + b"--x--\r\n", FORM, "not UTF-8"),
     "no end": (part(), FORM, "before the closing boundary"),
-    "cut in the picture": (WHOLE[:-40], FORM, "before the closing boundary"),
-    "cut in a large picture": (part(LARGE)[:-9], FORM, "before the closing boundary"),
+    "cut in the image": (WHOLE[:-40], FORM, "before the closing boundary"),
+    "cut in a large image": (part(LARGE)[:-9], FORM, "before the closing boundary"),
     "cut in the head": (WHOLE[:30], FORM, "before the closing boundary"),
     "empty": (b"", FORM, "no file part named image"),
     "no disposition": (part(head=b"X: y") + b"--x--\r\n", FORM, "no Content-Disposition"),
@@ -69,7 +70,7 @@ BROKEN = {
     ),
     "Latin-1 field": (form_with(b"\xe9t\xe9.jpg"), FORM, "is not UTF-8"),
     "UTF-8 field, cut": (form_with("é".encode()[:1]), FORM, "is not UTF-8"),
-    "no name, and others": (
+    "no name, and another file part": (
         part(head=NAMELESS) + part(head=NAMELESS.replace(b"; ", b'; name="b"; ', 1)) + b"--x--\r\n",
         FORM,
         "has no name",
@@ -77,19 +78,19 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_form_says_what_is_wrong(client, what):
-    data, content_type, said = BROKEN[what]
-    answer = client.post("/v1/images", data=data, content_type=content_type)
-    assert answer.status_code == 400
-    assert answer.content_type == "application/problem+json"
-    assert said in answer.json["detail"]
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_form_returns_400_with_reason(client, case):
+    data, content_type, reason = BROKEN[case]
+    response = client.post("/v1/images", data=data, content_type=content_type)
+    assert response.status_code == 400
+    assert response.content_type == "application/problem+json"
+    assert reason in response.json["detail"]
     assert client.get("/v1/images").json["images"] == []
 
 
 @pytest.mark.parametrize("preamble", [b"", b"\r\n"])
 @pytest.mark.parametrize("epilogue", [b"", b"\r\n", b"\r\nrest"])
-def test_a_whole_form_is_read(client, preamble, epilogue):
+def test_complete_form_is_accepted(client, preamble, epilogue):
     data = preamble + part() + b"--x--" + epilogue
     assert client.post("/v1/images", data=data, content_type=FORM).status_code == 201
 
@@ -104,22 +105,22 @@ def test_a_whole_form_is_read(client, preamble, epilogue):
         ("/index", "application/json"),
     ],
 )
-def test_a_compressed_body_is_refused_as_such(client, coding, path, content_type):
-    answer = client.post(
+def test_compressed_body_returns_415(client, coding, path, content_type):
+    response = client.post(
         path,
         data=gzip.compress(WHOLE),
         content_type=content_type,
         headers={"Content-Encoding": coding},
     )
-    assert answer.status_code == 415
-    assert "Content-Encoding" in answer.json["detail"]
-    assert coding.lower()[:20] in answer.json["detail"]
+    assert response.status_code == 415
+    assert "Content-Encoding" in response.json["detail"]
+    assert coding.lower()[:20] in response.json["detail"]
 
 
-def test_identity_is_no_compression(client):
+def test_identity_encoding_is_accepted(client):
     headers = {"Content-Encoding": "identity"}
-    answer = client.post("/v1/images", data=PICTURE, content_type="image/png", headers=headers)
-    assert answer.status_code == 201
+    response = client.post("/v1/images", data=IMAGE, content_type="image/png", headers=headers)
+    assert response.status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -130,18 +131,18 @@ def test_identity_is_no_compression(client):
         "Content-Encoding: gzip",
     ],
 )
-@pytest.mark.parametrize("which", ["image", "file_name"])
-def test_an_encoded_part_is_refused_as_such(client, header, which):
+@pytest.mark.parametrize("name", ["image", "file_name"])
+def test_encoded_part_returns_415(client, header, name):
     head = b"\r\n" + header.encode()
-    if which == "image":
+    if name == "image":
         disposition = b'Content-Disposition: form-data; name="image"; filename="a.png"'
         data = part(head=disposition + head) + b"--x--\r\n"
     else:
         data = form_with(b"a.png", head)
-    answer = client.post("/v1/images", data=data, content_type=FORM)
-    assert answer.status_code == 415
-    assert answer.content_type == "application/problem+json"
-    assert header.split(": ")[1].lower() in answer.json["detail"]
+    response = client.post("/v1/images", data=data, content_type=FORM)
+    assert response.status_code == 415
+    assert response.content_type == "application/problem+json"
+    assert header.split(": ")[1].lower() in response.json["detail"]
     assert client.get("/v1/images").json["images"] == []
 
 
@@ -154,7 +155,7 @@ def test_an_encoded_part_is_refused_as_such(client, header, which):
         "Content-Encoding: identity",
     ],
 )
-def test_a_part_that_is_not_encoded_is_read(client, header):
+def test_unencoded_part_is_accepted(client, header):
     disposition = b'Content-Disposition: form-data; name="image"; filename="a.png"\r\n'
     data = part(head=disposition + header.encode()) + b"--x--\r\n"
     assert client.post("/v1/images", data=data, content_type=FORM).status_code == 201
@@ -168,10 +169,10 @@ def test_a_part_that_is_not_encoded_is_read(client, header):
         (b"\xe9t\xe9.png", b"\r\nContent-Type: text/plain; charset=iso-8859-1"),
     ],
 )
-def test_a_field_is_read_in_its_charset(client, name, headers):
-    answer = client.post("/v1/images", data=form_with(name, headers), content_type=FORM)
-    assert answer.status_code == 201
-    assert answer.json["file_name"].startswith("été")
+def test_field_is_decoded_with_its_charset(client, name, headers):
+    response = client.post("/v1/images", data=form_with(name, headers), content_type=FORM)
+    assert response.status_code == 201
+    assert response.json["file_name"].startswith("été")
 
 
 @pytest.mark.parametrize(
@@ -183,8 +184,8 @@ def test_a_field_is_read_in_its_charset(client, name, headers):
         ("GET", "/v1/summary?%E9=1"),
     ],
 )
-def test_a_query_that_is_not_utf_8_is_refused(client, method, path):
-    answer = client.open(path, method=method, data=PICTURE, content_type="image/png")
-    assert answer.status_code == 400
-    assert "not UTF-8" in answer.json["detail"]
+def test_query_that_is_not_utf_8_returns_400(client, method, path):
+    response = client.open(path, method=method, data=IMAGE, content_type="image/png")
+    assert response.status_code == 400
+    assert "not UTF-8" in response.json["detail"]
     assert client.get("/v1/images").json["images"] == []

@@ -1,4 +1,4 @@
-"""CSV: no text becomes a formula, by one rule of service and client; and exports that break off."""
+"""CSV exports: escaping of formulas, in service and client alike, and interrupted exports."""
 
 import csv
 import inspect
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import requests
-from emotions import csv_cells as clients
+from emotions import csv_cells as client_csv_cells
 from sqlalchemy import text
 
 from app.api import csv_cells
@@ -26,7 +26,7 @@ CSV = {"Accept": "text/csv"}
 
 
 @pytest.mark.parametrize(
-    ("given", "safe"),
+    ("text", "escaped"),
     [
         ("photo.jpg", "photo.jpg"),
         ("IMG-2026+1 (50%) @home=a|b.jpg", "IMG-2026+1 (50%) @home=a|b.jpg"),
@@ -71,13 +71,13 @@ CSV = {"Accept": "text/csv"}
         ("1=1", "1=1"),
     ],
 )
-def test_no_cell_begins_with_a_formula(given, safe):
-    assert without_formulas(given) == safe
-    assert without_formulas(safe) == safe
+def test_without_formulas_escapes_formula_starts(text, escaped):
+    assert without_formulas(text) == escaped
+    assert without_formulas(escaped) == escaped
 
 
-def generated():
-    """Texts of the characters that matter, all short ones and some long ones."""
+def generated_texts():
+    """Yield all texts of up to two of the relevant characters, and random longer texts."""
     characters = [
         *FORMULA_STARTS,
         *SEPARATORS,
@@ -89,72 +89,72 @@ def generated():
     ]
     for length in range(3):
         yield from map("".join, itertools.product(characters, repeat=length))
-    chance = random.Random(4)
-    everything = [chr(number) for number in range(0x3200)] + characters * 50
+    generator = random.Random(4)
+    all_characters = [chr(number) for number in range(0x3200)] + characters * 50
     for _ in range(5_000):
-        yield "".join(chance.choices(everything, k=chance.randrange(3, 12)))
+        yield "".join(generator.choices(all_characters, k=generator.randrange(3, 12)))
 
 
-def test_service_and_client_have_one_rule():
-    texts = list(generated())
-    assert [without_formulas(it) for it in texts] == [clients.without_formulas(it) for it in texts]
-    rule, its = (
-        inspect.getsource(module).partition('"""\n\n')[2] for module in (csv_cells, clients)
+def test_service_and_client_escape_alike():
+    for each in generated_texts():
+        assert without_formulas(each) == client_csv_cells.without_formulas(each)
+    service_code, client_code = (
+        inspect.getsource(module).partition('"""\n\n')[2]
+        for module in (csv_cells, client_csv_cells)
     )
-    assert rule == its
+    assert service_code == client_code
 
 
-def begins_a_formula(cell):
-    """A judgement of its own: what is left when everything is stripped that may be skipped."""
+def begins_with_formula(cell):
+    """Independent reference implementation: skip spaces, invisible characters and quotes."""
     while cell and (cell[0].isspace() or not cell[0].isprintable() or cell[0] in '"\u3164'):
         cell = cell[1:]
     return cell[:1] in {*"=+-@", *"＝＋－＠"}
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_however_a_line_is_split_no_cell_is_a_formula(separator):
-    for given in generated():
+def test_no_cell_is_a_formula_with_any_separator(separator):
+    for each in generated_texts():
         line = io.StringIO()
-        csv.writer(line).writerow([1, without_formulas(given), "a"])
+        csv.writer(line).writerow([1, without_formulas(each), "a"])
         for part in line.getvalue().replace("\r", "\n").split("\n"):
-            assert not any(begins_a_formula(cell) for cell in part.split(separator)), repr(given)
+            assert not any(begins_with_formula(cell) for cell in part.split(separator)), repr(each)
 
 
-def test_every_text_of_the_export_is_guarded_and_no_number(make_app):
+def test_export_escapes_texts_but_not_numbers(make_app):
     app = make_app()
     with app.app_context():
-        saved = analysis(HAPPY, file_name="a;=1", detector="=2")
-        queries.save(saved)
+        queries.save(analysis(HAPPY, file_name="a;=1", detector="=2"))
     lines = app.test_client().get("/v1/faces", headers=CSV).text.splitlines()
     (row,) = csv.DictReader(io.StringIO("\n".join(lines)))
     assert (row["file_name"], row["detector"]) == ("a;'=1", "'=2")
     assert row["x1"] == "10.0"
 
 
-# ---------------------------------------------------------------- the stream
+# ---------------------------------------------------------------- streaming
 
 
-def numbers(found):
-    return [(face.image.id, face.number) for face in found]
+def face_ids(faces):
+    return [(face.image.id, face.number) for face in faces]
 
 
-def test_what_is_there_all_the_while_is_exported_once(tmp_path, make_app):
+def test_unchanged_images_are_exported_exactly_once(tmp_path, make_app):
     with make_app().app_context():
-        # Several images of the same moment, so that pages end between them and within one.
+        # Several images have the same time, so that pages end between them and within an image.
         for minute in (0, 0, 0, 1, 1, 2):
             queries.save(analysis(HAPPY, ANGRY, minutes=minute))
         export = queries.all_faces(Filters(), batch=3)
-        found = list(itertools.islice(export, 4))
+        faces = list(itertools.islice(export, 4))
         queries.erase(1)
         queries.save(analysis(HAPPY, minutes=5))
         queries.save(analysis(HAPPY, minutes=-5))
-        found += export
-        exported = numbers(found)
+        faces += export
+        exported = face_ids(faces)
         assert len(exported) == len(set(exported))
         assert set(exported) >= {(image, number) for image in range(2, 7) for number in (1, 2)}
 
 
-def test_between_two_pages_the_export_holds_no_transaction(make_app):
+def test_export_holds_no_transaction_between_pages(make_app):
     app = make_app()
     with app.app_context():
         for _ in range(3):
@@ -166,7 +166,7 @@ def test_between_two_pages_the_export_holds_no_transaction(make_app):
         assert len(list(export)) == 2
 
 
-def test_an_export_that_breaks_off_is_logged_and_raises(make_app, caplog):
+def test_failed_export_is_logged_and_raises(make_app, caplog):
     app = make_app()
     caplog.handler.addFilter(context := RequestContext())
     with app.app_context():
@@ -174,30 +174,30 @@ def test_an_export_that_breaks_off_is_logged_and_raises(make_app, caplog):
             queries.save(analysis(HAPPY))
         real = queries.page_of_faces
 
-        def page(*arguments, cursor, **named):
+        def fail_at_second_page(*arguments, cursor, **options):
             if cursor is not None:
-                db.session.execute(text("SELECT * FROM a_table_that_is_gone"))
-            return real(*arguments, cursor=cursor, **named | {"size": 1})
+                db.session.execute(text("SELECT * FROM a_missing_table"))
+            return real(*arguments, cursor=cursor, **options | {"size": 1})
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(queries, "page_of_faces", page)
-            answer = app.test_client().get(
-                "/v1/faces", headers=CSV | {"X-Request-ID": "sought"}, buffered=False
+            patch.setattr(queries, "page_of_faces", fail_at_second_page)
+            response = app.test_client().get(
+                "/v1/faces", headers=CSV | {"X-Request-ID": "export-1"}, buffered=False
             )
-            assert answer.status_code == 200
-            parts = answer.iter_encoded()
+            assert response.status_code == 200
+            parts = response.iter_encoded()
             assert next(parts).startswith(b"image_id,")
             with pytest.raises(StoreUnavailable):
                 list(parts)
     caplog.handler.removeFilter(context)
-    (record,) = (it for it in caplog.records if "the CSV export failed" in it.getMessage())
-    assert record.request_id == "sought"
+    (record,) = (each for each in caplog.records if "the CSV export failed" in each.getMessage())
+    assert record.request_id == "export-1"
     assert "the CSV export failed after 1 faces" in record.getMessage()
 
 
 @pytest.mark.weights
-def test_a_client_sees_that_an_export_broke_off(tmp_path, monkeypatch):
-    """At the real server: the chunked encoding has no end."""
+def test_client_detects_failed_export(tmp_path, monkeypatch):
+    """The real server closes the connection before the last chunk."""
     (tmp_path / "breaking.py").write_text(
         "from wsgi import app\n"
         "from app.api import faces\n"

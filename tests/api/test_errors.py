@@ -1,4 +1,4 @@
-"""Every row of the error table, the shape of the answer, and nothing left behind."""
+"""Error responses: status, fields and form of each problem. A failed request stores nothing."""
 
 import base64
 import copy
@@ -10,7 +10,10 @@ import zlib
 import pytest
 from sqlalchemy import func, select
 
+from app import errors
+from app.api.problems import STATUS
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
+from app.vision.engine import Engine
 from tests.conftest import multipart_body, picture, upload
 
 GOOD = picture(50, gray=250)
@@ -47,12 +50,12 @@ ACCEPT_PNG, ACCEPT_HTML, ACCEPT_XML = (
 )
 
 
-def several(count):
+def form_with_images(count):
     return {"data": {"image": [upload(GOOD) for _ in range(count)]}}
 
 
-# what: (status, field at fault, arguments of POST /v1/images)
-BAD_PICTURES = {
+# case: (status, field in the errors, arguments of POST /v1/images)
+BAD_IMAGES = {
     "no body": (400, None, {}),
     "no image": (400, None, NO_FILE),
     "misspelt file part": (400, None, {"data": {"image": upload(GOOD), "imgae": upload(GOOD)}}),
@@ -69,16 +72,16 @@ BAD_PICTURES = {
     "JSON without image": (400, None, {"json": {"threshold": 0.5}}),
     "image a number": (400, None, {"json": {"image": 5}}),
     "broken base64": (400, None, {"json": {"image": "§§§"}}),
-    "base64 cut": (400, None, {"json": {"image": b64()[:-3]}}),
+    "truncated base64": (400, None, {"json": {"image": b64()[:-3]}}),
     "URI without base64": (400, None, {"json": {"image": "data:image/png,abc"}}),
     "URL-encoded form": (415, None, URL_ENCODED),
     "text renamed": (415, "image", form(b"I am text", "photo.jpg")),
     "a PDF": (415, "image", image_body(b"%PDF-1.7 ...")),
-    "cut JPEG": (422, "image", form(JPEG[: len(JPEG) // 2])),
-    "cut PNG": (422, "image", form(GOOD[: len(GOOD) // 2])),
+    "truncated JPEG": (422, "image", form(JPEG[: len(JPEG) // 2])),
+    "truncated PNG": (422, "image", form(GOOD[: len(GOOD) // 2])),
     "huge header": (413, "image", form(png_header(30_000, 30_000))),
-    "17 pictures": (413, "image", several(17)),
-    "two annotated": (406, None, several(2) | ACCEPT_PNG),
+    "17 images": (413, "image", form_with_images(17)),
+    "two annotated": (406, None, form_with_images(2) | ACCEPT_PNG),
     "accept HTML": (406, None, form() | ACCEPT_HTML),
     "threshold NaN": (422, "threshold", form(threshold="NaN")),
     "threshold inf": (422, "threshold", form(threshold="inf")),
@@ -110,11 +113,11 @@ BAD_PICTURES = {
 }
 
 LEGACY = {"image": b64()}
-# A cursor whose last number no face can have.
-BEYOND = base64.urlsafe_b64encode(f"1.{2**63 - 1}.{2**63 - 1}".encode()).decode().rstrip("=")
-YEAR_ONE = "0001-01-01T00:00:00%2B14:00"  # in UTC that is the year 0
+# A cursor with a face number that is too large.
+LARGE_CURSOR = base64.urlsafe_b64encode(f"1.{2**63 - 1}.{2**63 - 1}".encode()).decode().rstrip("=")
+YEAR_ONE = "0001-01-01T00:00:00%2B14:00"  # in UTC, this is in the year 0
 
-# what: (status, field at fault, method, path, arguments)
+# case: (status, field in the errors, method, path, arguments)
 BAD_REQUESTS = {
     "unknown id": (404, None, "GET", "/v1/images/999", {}),
     "id not a number": (404, None, "GET", "/v1/images/abc", {}),
@@ -139,13 +142,13 @@ BAD_REQUESTS = {
     "unknown filter": (422, "emotoin", "GET", "/v1/images?emotoin=anger", {}),
     "by week": (422, "by", "GET", "/v1/summary?by=week", {}),
     "faces as XML": (406, None, "GET", "/v1/faces", ACCEPT_XML),
-    "cursor beyond": (422, "cursor", "GET", f"/v1/faces?cursor={BEYOND}", {}),
+    "large cursor": (422, "cursor", "GET", f"/v1/faces?cursor={LARGE_CURSOR}", {}),
     "legacy without image": (400, None, "POST", "/index", {"json": {"threshold": 0.5}}),
     "legacy null": (400, None, "POST", "/index", json_body("null")),
     "name with NUL": (422, "file_name", "GET", "/v1/images?file_name=a%00b", {}),
-    "name with a line's end": (422, "file_name", "GET", "/v1/images?file_name=a%0A", {}),
+    "name with a line break": (422, "file_name", "GET", "/v1/images?file_name=a%0A", {}),
     "emotion with NUL": (422, "emotion", "GET", "/v1/faces?emotion=%00", {}),
-    "since before UTC": (422, "since", "GET", f"/v1/images?since={YEAR_ONE}", {}),
+    "since out of range": (422, "since", "GET", f"/v1/images?since={YEAR_ONE}", {}),
     "legacy broken JSON": (400, None, "POST", "/index", json_body("{")),
     "legacy JSON list": (400, None, "POST", "/index", {"json": [1]}),
     "legacy base64": (400, None, "POST", "/index", {"json": {"image": "§"}}),
@@ -153,63 +156,62 @@ BAD_REQUESTS = {
     "legacy text": (415, "image", "POST", "/index", {"json": {"image": b64(b"text")}}),
 }
 CASES = {
-    what: (status, field, "POST", "/v1/images", call)
-    for what, (status, field, call) in BAD_PICTURES.items()
+    case: (status, field, "POST", "/v1/images", arguments)
+    for case, (status, field, arguments) in BAD_IMAGES.items()
 } | BAD_REQUESTS
 
 
-@pytest.mark.parametrize("what", CASES)
-def test_bad_input_gets_a_clear_problem_and_leaves_nothing(app, client, what):
-    status, field, method, path, call = CASES[what]
-    answer = client.open(path, method=method, **copy.deepcopy(call))
-    assert_problem(answer, status)
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_returns_problem_and_stores_nothing(app, client, case):
+    status, field, method, path, arguments = CASES[case]
+    response = client.open(path, method=method, **copy.deepcopy(arguments))
+    assert_problem(response, status)
     if field:
-        assert field in [error["field"] for error in answer.json["errors"]]
+        assert field in [error["field"] for error in response.json["errors"]]
     with app.app_context():
         for table in (ImageRow, FaceRow, EmotionRow):
             assert db.session.scalar(select(func.count()).select_from(table)) == 0
 
 
-def assert_problem(answer, status):
-    """The one shape of every error (RFC 9457)."""
-    assert answer.status_code == status
-    assert answer.content_type == "application/problem+json"
-    problem = answer.json
+def assert_problem(response, status):
+    """Check that a response is a problem document (RFC 9457) with this status."""
+    assert response.status_code == status
+    assert response.content_type == "application/problem+json"
+    problem = response.json
     assert list(problem)[:5] == ["type", "title", "status", "detail", "request_id"]
     assert set(problem) <= {"type", "title", "status", "detail", "request_id", "errors"}
     assert problem["status"] == status
     assert problem["title"]
     assert problem["detail"]
-    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert problem["request_id"] == response.headers["X-Request-ID"]
     assert problem["type"] == "about:blank" or re.fullmatch(
         r"urn:emotion:problem:[a-z-]+", problem["type"]
     )
     for error in problem.get("errors", []):
         assert error.keys() == {"field", "message"}
-    text = answer.get_data(as_text=True)
+    text = response.get_data(as_text=True)
     assert not re.search(r"Traceback|\.py|/tmp|/work|/home|sqlite|SELECT|INSERT", text)
 
 
-def test_unknown_names_are_answered_with_the_known_ones(client):
+def test_error_for_unknown_name_lists_known_names(client):
     assert "stub_5, stub_8" in client.post("/v1/images", **form(model="x")).json["detail"]
     assert "haar" in client.post("/v1/images", **form(detector="x")).json["detail"]
 
 
-def test_an_answer_does_not_grow_with_what_is_wrong(client):
-    """A body may hold a million names that nobody knows."""
+def test_problem_document_has_limited_size(client):
     unknown = {f"{'x' * 1000}{number}": 1 for number in range(1000)}
-    answer = client.post("/v1/images", json={"image": b64(), **unknown})
-    assert_problem(answer, 422)
-    assert len(answer.data) < 10_000
-    assert len(answer.json["errors"]) == 21
-    assert answer.json["errors"][-1]["message"] == "and 980 more"
+    response = client.post("/v1/images", json={"image": b64(), **unknown})
+    assert_problem(response, 422)
+    assert len(response.data) < 10_000
+    assert len(response.json["errors"]) == 21
+    assert response.json["errors"][-1]["message"] == "and 980 more"
     parts = {"image": upload(GOOD), "\N{GRINNING FACE}" * 50_000: upload(GOOD)}
-    answer = client.post("/v1/images", data=parts)
-    assert_problem(answer, 400)
-    assert len(answer.data) < 20_000
+    response = client.post("/v1/images", data=parts)
+    assert_problem(response, 400)
+    assert len(response.data) < 20_000
 
 
-def test_a_405_names_the_methods(client):
+def test_405_lists_allowed_methods(client):
     assert "POST" in client.put("/v1/images").headers["Allow"]
 
 
@@ -224,12 +226,12 @@ def test_a_405_names_the_methods(client):
     ],
     ids=["raw", "json", "legacy", "one file", "whole form"],
 )
-def test_too_many_bytes_are_refused(make_app, send):
+def test_too_large_body_returns_413(make_app, send):
     client = make_app(max_image_bytes=1_000_000, max_images=4).test_client()
     assert_problem(send(client), 413)
 
 
-def test_a_file_of_just_the_allowed_size_passes(make_app):
+def test_file_at_size_limit_is_accepted(make_app):
     client = make_app(max_image_bytes=len(GOOD)).test_client()
     assert client.post("/v1/images", **form()).status_code == 201
     assert client.post("/v1/images", json={"image": b64()}).status_code == 201
@@ -237,53 +239,51 @@ def test_a_file_of_just_the_allowed_size_passes(make_app):
     assert client.post("/v1/images", **form()).status_code == 413
 
 
-def test_one_too_large_among_several_is_reported_with_its_index(make_app):
+def test_batch_reports_too_large_image_with_its_index(make_app):
     client = make_app(max_pixels=3000).test_client()
-    answer = client.post(
+    response = client.post(
         "/v1/images", data={"image": [upload(picture(99, 99), "big.png"), upload(GOOD)]}
     )
-    assert answer.status_code == 201
-    assert [(e["index"], e["status"]) for e in answer.json["errors"]] == [(0, 413)]
+    assert response.status_code == 201
+    assert [(e["index"], e["status"]) for e in response.json["errors"]] == [(0, 413)]
 
 
-@pytest.mark.parametrize("sent", ["abc-123", "a" * 128])
-def test_a_request_keeps_the_id_it_came_with(client, sent):
-    answer = client.get("/v1/images/5", headers={"X-Request-ID": sent})
-    assert answer.json["request_id"] == sent
+@pytest.mark.parametrize("header", ["abc-123", "a" * 128])
+def test_valid_request_id_of_client_is_used(client, header):
+    response = client.get("/v1/images/5", headers={"X-Request-ID": header})
+    assert response.json["request_id"] == header
 
 
-@pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "<script>", "é", "emo_0123456789ab_x"])
-def test_a_strange_request_id_is_replaced(client, sent):
-    answer = client.get("/v1/images/5", headers={"X-Request-ID": sent})
-    assert answer.json["request_id"] != sent
-    assert re.fullmatch("[0-9a-f]{32}", answer.json["request_id"])
+@pytest.mark.parametrize("header", ["", "a b", "x" * 129, "<script>", "é", "emo_0123456789ab_x"])
+def test_invalid_request_id_is_replaced(client, header):
+    response = client.get("/v1/images/5", headers={"X-Request-ID": header})
+    assert response.json["request_id"] != header
+    assert re.fullmatch("[0-9a-f]{32}", response.json["request_id"])
 
 
-def test_a_missing_database_is_a_503_that_says_when_to_come_back(make_app, tmp_path):
+def test_missing_database_returns_503_with_retry_after(make_app, tmp_path):
     client = make_app(database_url=f"sqlite:///{tmp_path / 'new.db'}").test_client()
-    for answer in (client.post("/v1/images", **form()), client.get("/v1/images")):
-        assert_problem(answer, 503)
-        assert answer.headers["Retry-After"] == "5"
+    for response in (client.post("/v1/images", **form()), client.get("/v1/images")):
+        assert_problem(response, 503)
+        assert response.headers["Retry-After"] == "5"
 
 
-def test_a_missing_default_model_is_no_fault_of_the_client(make_app, tmp_path):
+def test_missing_default_model_returns_503(make_app, tmp_path):
     (tmp_path / "none").mkdir()
     client = make_app(models_dir=tmp_path / "none").test_client()
-    answer = client.post("/v1/images", **form())
-    assert_problem(answer, 503)
-    assert "not installed" in answer.json["detail"]
+    response = client.post("/v1/images", **form())
+    assert_problem(response, 503)
+    assert "not installed" in response.json["detail"]
     assert client.post("/v1/images", **form(model="other")).status_code == 422
 
 
-def test_a_name_that_is_wrong_for_all_of_several_is_the_requests_mistake(client):
-    answer = client.post("/v1/images", **several(2), query_string={"model": "nope"})
-    assert_problem(answer, 422)
-    assert [error["field"] for error in answer.json["errors"]] == ["model"]
+def test_unknown_model_fails_whole_batch(client):
+    response = client.post("/v1/images", **form_with_images(2), query_string={"model": "nope"})
+    assert_problem(response, 422)
+    assert [error["field"] for error in response.json["errors"]] == ["model"]
 
 
-def test_a_failure_among_several_tells_what_was_kept(client, monkeypatch, caplog):
-    from app.vision.engine import Engine
-
+def test_batch_with_failure_lists_stored_images(client, monkeypatch, caplog):
     real, calls = Engine.analyse, []
 
     def fail_second(self, *args, **options):
@@ -293,45 +293,42 @@ def test_a_failure_among_several_tells_what_was_kept(client, monkeypatch, caplog
         return real(self, *args, **options)
 
     monkeypatch.setattr(Engine, "analyse", fail_second)
-    answer = client.post("/v1/images", **several(3))
-    assert answer.status_code == 201
-    assert [(error["index"], error["status"]) for error in answer.json["errors"]] == [(1, 500)]
-    kept = client.get("/v1/images").json["images"]
-    assert kept == answer.json["images"][::-1]
+    response = client.post("/v1/images", **form_with_images(3))
+    assert response.status_code == 201
+    assert [(error["index"], error["status"]) for error in response.json["errors"]] == [(1, 500)]
+    stored = client.get("/v1/images").json["images"]
+    assert stored == response.json["images"][::-1]
     assert "MemoryError" in caplog.text
 
 
-def test_what_cannot_be_drawn_is_not_kept(client):
+def test_image_that_cannot_be_drawn_is_not_stored(client):
     wide = picture(70_000, 10)
     for media_type, status in (("image/jpeg", 406), ("image/png", 201)):
-        answer = client.post("/v1/images", **form(wide), headers={"Accept": media_type})
-        assert answer.status_code == status
+        response = client.post("/v1/images", **form(wide), headers={"Accept": media_type})
+        assert response.status_code == status
     assert len(client.get("/v1/images").json["images"]) == 1
 
 
-def test_missing_weights_are_a_503_and_other_models_serve(client, models_dir):
+def test_missing_weights_return_503_for_that_model_only(client, models_dir):
     (models_dir / "stub_8" / "model.onnx").unlink()
-    answer = client.post("/v1/images", **form())
-    assert_problem(answer, 503)
-    assert answer.headers["Retry-After"] == "5"
+    response = client.post("/v1/images", **form())
+    assert_problem(response, 503)
+    assert response.headers["Retry-After"] == "5"
     assert client.post("/v1/images", **form(model="stub_5")).status_code == 201
 
 
-def test_what_nobody_foresaw_is_a_500_without_details(client, monkeypatch, caplog):
-    def explode(*_args, **_kwargs):
+def test_unexpected_error_returns_500_without_details(client, monkeypatch, caplog):
+    def fail(*_args, **_kwargs):
         raise RuntimeError("SELECT secret FROM /home/me.py")
 
-    monkeypatch.setattr("app.store.queries.page_of_images", explode)
-    answer = client.get("/v1/images", headers={"X-Request-ID": "find-me"})
-    assert_problem(answer, 500)
+    monkeypatch.setattr("app.store.queries.page_of_images", fail)
+    response = client.get("/v1/images", headers={"X-Request-ID": "find-me"})
+    assert_problem(response, 500)
     assert "secret" in caplog.text
     assert "find-me" in caplog.text
 
 
-def test_every_error_of_the_domain_has_a_status():
-    from app import errors
-    from app.api.problems import STATUS
-
+def test_each_domain_error_has_a_status():
     def subclasses(kind):
         for each in kind.__subclasses__():
             yield each
@@ -341,9 +338,9 @@ def test_every_error_of_the_domain_has_a_status():
     assert set(STATUS) == set(subclasses(errors.EmotionError)) - abstract
 
 
-def test_errors_of_a_batch_have_the_shape_of_problems(client):
-    answer = client.post("/v1/images", data={"image": [upload(GOOD), upload(b"")]})
-    (error,) = answer.json["errors"]
+def test_batch_errors_are_problem_documents(client):
+    response = client.post("/v1/images", data={"image": [upload(GOOD), upload(b"")]})
+    (error,) = response.json["errors"]
     assert list(error) == [
         "index", "file_name", "type", "title", "status", "detail", "request_id",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A picture is found and erased by the name that its file really has, and no path is kept."""
+"""File names: normalization, filters, truncation and removal of paths."""
 
 import base64
 import unicodedata
@@ -8,7 +8,7 @@ import pytest
 from app.store.tables import ImageRow, db
 from tests.conftest import picture, upload
 
-PICTURE = picture(50)
+IMAGE = picture(50)
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 REAL_NAMES = [
     "Screenshot 2026-01-02 at 4.42.48\u202fPM.png",  # macOS writes a narrow no-break space
@@ -27,53 +27,53 @@ REAL_NAMES = [
 
 
 def post_json(client, name):
-    document = {"image": base64.b64encode(PICTURE).decode(), "file_name": name}
-    answer = client.post("/v1/images", json=document)
-    assert answer.status_code == 201
-    return answer.json["file_name"]
+    document = {"image": base64.b64encode(IMAGE).decode(), "file_name": name}
+    response = client.post("/v1/images", json=document)
+    assert response.status_code == 201
+    return response.json["file_name"]
 
 
 def post_part(client, disposition):
-    """The stored name of a form whose part has this rest of its Content-Disposition."""
+    """Return the stored name of a part. `disposition` is the end of its Content-Disposition."""
     head = f'--x\r\nContent-Disposition: form-data; name="image"{disposition}\r\n\r\n'.encode()
-    answer = client.post(
+    response = client.post(
         "/v1/images",
-        data=head + PICTURE + b"\r\n--x--\r\n",
+        data=head + IMAGE + b"\r\n--x--\r\n",
         content_type="multipart/form-data; boundary=x",
     )
-    assert answer.status_code == 201, answer.json
-    return answer.json["file_name"]
+    assert response.status_code == 201, response.json
+    return response.json["file_name"]
 
 
-def found(client, name):
-    answer = client.get("/v1/images", query_string={"file_name": name})
-    assert answer.status_code == 200, answer.json
-    return [image["file_name"] for image in answer.json["images"]]
+def names_found(client, name):
+    response = client.get("/v1/images", query_string={"file_name": name})
+    assert response.status_code == 200, response.json
+    return [image["file_name"] for image in response.json["images"]]
 
 
 @pytest.mark.parametrize("name", REAL_NAMES)
-def test_a_picture_is_found_and_erased_by_its_name(client, name):
+def test_image_is_found_and_erased_by_file_name(client, name):
     assert post_json(client, name) == name
     assert post_part(client, f'; filename="{name}"') == name
-    assert client.post("/v1/images", data={"image": upload(PICTURE, name)}).status_code == 201
+    assert client.post("/v1/images", data={"image": upload(IMAGE, name)}).status_code == 201
     raw = client.post(
-        "/v1/images", data=PICTURE, content_type="image/png", query_string={"file_name": name}
+        "/v1/images", data=IMAGE, content_type="image/png", query_string={"file_name": name}
     )
     assert raw.json["file_name"] == name
-    assert found(client, name) == [name] * 4
+    assert names_found(client, name) == [name] * 4
     erased = client.delete("/v1/images", query_string={"file_name": name})
     assert erased.json == {"erased": 4}
 
 
 @pytest.mark.parametrize("sent", ["NFC", "NFD"])
 @pytest.mark.parametrize("typed", ["NFC", "NFD"])
-def test_composed_and_decomposed_names_are_the_same(client, sent, typed):
+def test_filter_matches_composed_and_decomposed_names(client, sent, typed):
     name = "un été à l'Ångström \N{ANGSTROM SIGN} 각.png"
     sent, typed = (unicodedata.normalize(form, name) for form in (sent, typed))
     assert post_json(client, sent) == unicodedata.normalize("NFC", name)
-    assert len(found(client, typed)) == 1
-    faces = client.get("/v1/summary", query_string={"file_name": typed}).json
-    assert sum(span["images"] for span in faces["spans"]) == 1
+    assert len(names_found(client, typed)) == 1
+    summary = client.get("/v1/summary", query_string={"file_name": typed}).json
+    assert sum(span["images"] for span in summary["spans"]) == 1
     assert client.delete("/v1/images", query_string={"file_name": typed}).json == {"erased": 1}
 
 
@@ -86,19 +86,19 @@ def test_composed_and_decomposed_names_are_the_same(client, sent, typed):
         f"4.42{REPLACED}PM.png",
     ],
 )
-def test_names_stored_by_earlier_versions_are_found(app, client, old):
+def test_filter_finds_names_of_earlier_versions(app, client, old):
     post_json(client, "new.png")
     with app.app_context():
         db.session.query(ImageRow).update({"file_name": old})
         db.session.commit()
-    assert found(client, old) == [old]
+    assert names_found(client, old) == [old]
     if REPLACED not in old and "\N{ANGSTROM SIGN}" not in old:
-        assert found(client, "été.png") == [old]
+        assert names_found(client, "été.png") == [old]
     assert client.delete("/v1/images", query_string={"file_name": old}).json == {"erased": 1}
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "stored"),
     [
         ("a\0b.png", f"a{REPLACED}b.png"),
         ("a\r\nb\x85\x9f\x7f.png", f"a{REPLACED * 2}b{REPLACED * 3}.png"),
@@ -115,21 +115,21 @@ def test_names_stored_by_earlier_versions_are_found(app, client, old):
         ("../../etc/passwd", "passwd"),
     ],
 )
-def test_unsafe_characters_and_paths_are_not_stored(client, sent, kept):
-    assert post_json(client, sent) == kept
+def test_stored_name_has_no_unsafe_characters_and_no_path(client, sent, stored):
+    assert post_json(client, sent) == stored
     visible = sent.translate(dict.fromkeys((55296, 57343), REPLACED))
-    if not any(unicodedata.category(char) == "Cc" for char in sent) and kept == visible:
-        assert found(client, visible) == [kept]
+    if not any(unicodedata.category(char) == "Cc" for char in sent) and stored == visible:
+        assert names_found(client, visible) == [stored]
 
 
-def test_a_replaced_character_is_found_by_itself(client):
+def test_filter_replaces_unsafe_characters_like_stored_names(client):
     post_json(client, "a\u202egpj.png")
-    assert len(found(client, "a\u202egpj.png")) == 1
+    assert len(names_found(client, "a\u202egpj.png")) == 1
     assert client.get("/v1/images?file_name=a%00b").status_code == 422
 
 
 @pytest.mark.parametrize(
-    ("disposition", "kept"),
+    ("disposition", "stored"),
     [
         ('; filename="C:\\Users\\me\\new photo.jpg"', "new photo.jpg"),
         ("; filename=C:\\Users\\me\\new photo.jpg", "new photo.jpg"),
@@ -156,15 +156,15 @@ def test_a_replaced_character_is_found_by_itself(client):
         ('; other="; filename=\\"no.jpg\\""; filename="C:\\me\\yes.jpg"', "yes.jpg"),
     ],
 )
-def test_the_path_of_an_uploaded_file_is_not_kept(client, disposition, kept):
-    assert post_part(client, disposition) == kept
+def test_stored_name_of_part_has_no_path(client, disposition, stored):
+    assert post_part(client, disposition) == stored
 
 
 @pytest.mark.parametrize(
     ("name", "length"),
     [
         ("x" * 600, 255),
-        ("e\u0301" * 255, 255),  # 510 characters that are 255 once composed
+        ("e\u0301" * 255, 255),  # 510 characters, which are 255 characters in form C
         ("x" * 254 + "q\u0323\u0302", 254),  # has no composed form
         ("x" * 253 + "👨\u200d👩\u200d👧", 253),
         ("x" * 254 + "👍🏽", 254),
@@ -173,16 +173,16 @@ def test_the_path_of_an_uploaded_file_is_not_kept(client, disposition, kept):
         ("x" + "\u0300" * 600, 255),
     ],
 )
-def test_long_names_are_cut_between_characters(client, name, length):
-    kept = post_json(client, name)
-    assert len(kept) == length
-    assert unicodedata.normalize("NFC", name).startswith(kept)
-    assert found(client, kept) == [kept]
+def test_long_name_is_truncated_between_visible_characters(client, name, length):
+    stored = post_json(client, name)
+    assert len(stored) == length
+    assert unicodedata.normalize("NFC", name).startswith(stored)
+    assert names_found(client, stored) == [stored]
 
 
-def test_a_filter_counts_characters_after_normalization(client):
+def test_filter_length_is_checked_after_normalization(client):
     name = "e\u0301" * 255
-    assert found(client, name) == []
-    answer = client.get("/v1/images", query_string={"file_name": name + "x"})
-    assert answer.status_code == 422
-    assert "255" in answer.json["detail"]
+    assert names_found(client, name) == []
+    response = client.get("/v1/images", query_string={"file_name": name + "x"})
+    assert response.status_code == 422
+    assert "255" in response.json["detail"]

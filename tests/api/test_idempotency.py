@@ -1,4 +1,4 @@
-"""Idempotency-Key: a request that is sent again is answered again, not done again."""
+"""Idempotency-Key: a repeated request returns the stored result and stores nothing new."""
 
 import base64
 import concurrent.futures
@@ -20,9 +20,10 @@ from tests.conftest import picture, upload
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
 
-def post(client, *datas, headers=KEY, query="", names=(), **fields):
-    files = [upload(data, f"{number}.png") for number, data in enumerate(datas or (picture(100),))]
-    files = [(data, name) for (data, _), name in zip(files, names, strict=True)] if names else files
+def post(client, *images, headers=KEY, query="", names=(), **fields):
+    images = images or (picture(100),)
+    names = names or [f"{number}.png" for number in range(len(images))]
+    files = [upload(data, name) for data, name in zip(images, names, strict=True)]
     return client.post(f"/v1/images{query}", data={"image": files, **fields}, headers=headers)
 
 
@@ -31,69 +32,70 @@ def count(app, row=ImageRow):
         return db.session.scalar(select(func.count()).select_from(row))
 
 
-def test_a_retry_gets_the_answer_of_the_first_and_keeps_nothing_more(app, client):
-    first, again = post(client), post(client)
-    assert (first.status_code, again.status_code) == (201, 201)
-    assert again.json == first.json
-    assert again.headers["Location"] == first.headers["Location"]
+def test_replay_returns_first_response_and_stores_nothing(app, client):
+    first, replay = post(client), post(client)
+    assert (first.status_code, replay.status_code) == (201, 201)
+    assert replay.json == first.json
+    assert replay.headers["Location"] == first.headers["Location"]
     assert [count(app, row) for row in (ImageRow, FaceRow, EmotionRow)] == [1, 2, 16]
 
 
-def test_a_retry_is_not_analysed_again(app, client, monkeypatch):
+def test_replay_does_not_analyse(app, client, monkeypatch):
     post(client)
-    monkeypatch.setattr(app.extensions["engine"], "analyse", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(app.extensions["engine"], "analyse", lambda *_, **__: pytest.fail("called"))
     assert post(client).status_code == 201
 
 
-def test_without_the_header_everything_is_new(app, client):
+def test_requests_without_key_are_stored_separately(app, client):
     for _ in range(2):
         post(client, headers={})
     assert count(app) == 2
 
 
 @pytest.mark.parametrize(
-    "other",
+    "difference",
     [
         {"threshold": "0.1"},
         {"model": "stub_5"},
         {"query": "?max_faces=1"},
         {"rotate": "auto"},
-        {"datas": [picture(100, gray=10)]},
-        {"datas": [picture(100), picture(100)]},
+        {"images": [picture(100, gray=10)]},
+        {"images": [picture(100), picture(100)]},
         {"names": ["other.png"]},
     ],
     ids=["threshold", "model", "option", "detection", "pixels", "number", "name"],
 )
-def test_the_same_key_with_another_request_is_refused(app, client, other):
+def test_key_with_another_request_returns_409(app, client, difference):
     post(client, threshold="0.3")
-    answer = post(client, *other.pop("datas", ()), **({"threshold": "0.3"} | other))
-    assert answer.status_code == 409
-    assert answer.json["type"] == "urn:emotion:problem:key-reused"
+    options = {"threshold": "0.3"} | difference
+    response = post(client, *options.pop("images", ()), **options)
+    assert response.status_code == 409
+    assert response.json["type"] == "urn:emotion:problem:key-reused"
     assert count(app) == 1
 
 
-def test_a_default_that_is_given_is_the_same_request(app, client):
+def test_explicit_defaults_do_not_change_fingerprint(app, client):
     first = post(client)
-    again = post(client, rotate="none", min_confidence="0", store="true", threshold="0.5")
-    assert (again.status_code, again.json["id"]) == (201, first.json["id"])
+    replay = post(client, rotate="none", min_confidence="0", store="true", threshold="0.5")
+    assert (replay.status_code, replay.json["id"]) == (201, first.json["id"])
     assert count(app) == 1
 
 
-def test_the_bytes_of_the_form_need_not_be_the_same(app, client):
+def test_fingerprint_does_not_depend_on_form_boundary(app, client):
     body = b"--%s\r\nContent-Disposition: form-data; name=image; filename=a.png\r\n\r\n%s\r\n--%s--"
     ids = set()
     for boundary in (b"one", b"other"):
-        answer = client.post(
+        response = client.post(
             "/v1/images",
             data=body % (boundary, picture(), boundary),
             content_type=f"multipart/form-data; boundary={boundary.decode()}",
             headers=KEY,
         )
-        ids.add(answer.json["id"])
+        ids.add(response.json["id"])
     assert len(ids) == count(app) == 1
 
 
-def test_it_may_be_looked_at_in_another_form(client):
+def test_replay_accepts_another_view_or_format(client):
     first = post(client)
     full = post(client, query="?view=full")
     assert full.json["id"] == first.json["id"]
@@ -104,15 +106,15 @@ def test_it_may_be_looked_at_in_another_form(client):
     assert drawn.headers["Location"] == first.headers["Location"]
 
 
-def test_of_several_pictures_each_is_kept_once(app, client):
-    datas = [picture(50), b"no picture", picture(100)]
-    first, again = post(client, *datas), post(client, *datas)
-    assert again.json["images"] == first.json["images"]
-    assert [error["index"] for error in again.json["errors"]] == [1]
+def test_replay_of_batch_stores_nothing(app, client):
+    images = [picture(50), b"no image", picture(100)]
+    first, replay = post(client, *images), post(client, *images)
+    assert replay.json["images"] == first.json["images"]
+    assert [error["index"] for error in replay.json["errors"]] == [1]
     assert count(app) == 2
 
 
-def test_what_failed_can_be_sent_again(app, client, monkeypatch):
+def test_failed_request_can_be_repeated(app, client, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(insertion, "remember", lambda *_: 1 / 0)
         assert post(client).status_code == 500
@@ -121,36 +123,33 @@ def test_what_failed_can_be_sent_again(app, client, monkeypatch):
     assert count(app) == 1
 
 
-def test_the_first_to_commit_wins(app, client, monkeypatch):
-    """Both have looked and found nothing; one commits before the other."""
+def test_first_commit_wins(app, client, monkeypatch):
+    """Two requests find no record, and then one of them commits first."""
     first = post(client)
-    real, looked = idempotency.image_id, []
+    real, lookups = idempotency.image_id, []
 
-    def looks_too_early(retry):
-        looked.append(retry)
-        return None if len(looked) == 1 else real(retry)
+    def miss_first_lookup(request):
+        lookups.append(request)
+        return None if len(lookups) == 1 else real(request)
 
-    monkeypatch.setattr(idempotency, "image_id", looks_too_early)
-    again = post(client)
-    assert len(looked) == 2
-    assert (again.status_code, again.json["id"]) == (201, first.json["id"])
+    monkeypatch.setattr(idempotency, "image_id", miss_first_lookup)
+    second = post(client)
+    assert len(lookups) == 2
+    assert (second.status_code, second.json["id"]) == (201, first.json["id"])
     assert [count(app, row) for row in (ImageRow, FaceRow, IdempotencyRow)] == [1, 2, 1]
 
 
-def test_many_at_once_keep_one(app):
-    def one(_):
-        return post(app.test_client())
-
+def test_concurrent_equal_requests_store_one_image(app):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(one, range(16)))
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json["id"] for answer in answers}) == 1
+        responses = list(pool.map(lambda _: post(app.test_client()), range(16)))
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json["id"] for response in responses}) == 1
     assert count(app) == 1
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def each_app(request, make_app):
-    """An application on each database."""
+    """An application with SQLite, and one with PostgreSQL."""
     if request.param == "sqlite":
         yield make_app()
         return
@@ -162,19 +161,19 @@ def each_app(request, make_app):
         db.engine.dispose()
 
 
-def at_once(*calls):
-    """What the calls return that begin at the same moment, each in a thread of its own."""
+def run_concurrently(*calls):
+    """Start the calls at the same time, each in a thread, and return the results."""
     barrier = threading.Barrier(len(calls))
 
-    def begin(call):
+    def run(call):
         barrier.wait(30)
         return call()
 
     with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(begin, calls))
+        return list(pool.map(run, calls))
 
 
-GOOD, OTHER, BAD = picture(100), picture(50), b"no picture"
+GOOD, OTHER, BAD = picture(100), picture(50), b"no image"
 
 
 @pytest.mark.parametrize(
@@ -188,14 +187,16 @@ GOOD, OTHER, BAD = picture(100), picture(50), b"no picture"
     ],
     ids=["good bad", "both good", "three", "one and two", "singles"],
 )
-def test_of_two_requests_at_once_under_one_key_one_wins_whole(each_app, batches):
+def test_one_of_two_concurrent_batches_wins_completely(each_app, batches):
     for number in range(4):
         headers = {"Idempotency-Key": f"round {number}"}
         send = partial(post, headers=headers)
-        answers = at_once(*(partial(send, each_app.test_client(), *its) for its in batches))
-        assert sorted(answer.status_code for answer in answers) == [201, 409]
-        (lost,) = (answer for answer in answers if answer.status_code == 409)
-        assert lost.json["type"] == "urn:emotion:problem:key-reused"
+        responses = run_concurrently(
+            *(partial(send, each_app.test_client(), *images) for images in batches)
+        )
+        assert sorted(response.status_code for response in responses) == [201, 409]
+        (conflict,) = (response for response in responses if response.status_code == 409)
+        assert conflict.json["type"] == "urn:emotion:problem:key-reused"
         with each_app.app_context():
             query = select(IdempotencyRow.fingerprint).where(
                 IdempotencyRow.key == headers["Idempotency-Key"]
@@ -204,25 +205,25 @@ def test_of_two_requests_at_once_under_one_key_one_wins_whole(each_app, batches)
             db.session.remove()
 
 
-def test_the_loser_is_told_409_whatever_its_first_image_is(app, client, monkeypatch):
-    """It has looked before the winner committed."""
+def test_losing_batch_returns_409_with_any_first_image(app, client, monkeypatch):
+    """The losing request looked for a record before the winner committed."""
     assert post(client, GOOD, BAD).status_code == 201
     monkeypatch.setattr(idempotency, "image_id", lambda _: None)
-    for datas in ([BAD, GOOD], [GOOD, GOOD], [OTHER]):
-        assert post(client, *datas).status_code == 409
+    for images in ([BAD, GOOD], [GOOD, GOOD], [OTHER]):
+        assert post(client, *images).status_code == 409
     assert count(app) == 1
 
 
-def test_eight_equal_posts_at_once_make_one_row(each_app):
-    answers = at_once(*[lambda: post(each_app.test_client())] * 8)
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json["id"] for answer in answers}) == 1
+def test_concurrent_equal_posts_store_one_row(each_app):
+    responses = run_concurrently(*[lambda: post(each_app.test_client())] * 8)
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json["id"] for response in responses}) == 1
     assert count(each_app) == 1
     with each_app.app_context():
         db.session.remove()
 
 
-def test_posts_that_race_with_erasures_are_answered_201(each_app):
+def test_posts_concurrent_with_erasures_return_201(each_app):
     stop = threading.Event()
 
     def erase():
@@ -230,13 +231,13 @@ def test_posts_that_race_with_erasures_are_answered_201(each_app):
         while not stop.is_set():
             client.delete("/v1/images?since=2000-01-01T00:00:00Z")
 
-    def insist():
+    def post_repeatedly():
         return [post(each_app.test_client()).status_code for _ in range(25)]
 
     eraser = threading.Thread(target=erase)
     eraser.start()
     try:
-        statuses = {*itertools.chain(*at_once(insist, insist))}
+        statuses = {*itertools.chain(*run_concurrently(post_repeatedly, post_repeatedly))}
     finally:
         stop.set()
         eraser.join(60)
@@ -244,76 +245,76 @@ def test_posts_that_race_with_erasures_are_answered_201(each_app):
 
 
 @pytest.mark.parametrize("accept", ["application/json", "image/png"])
-def test_an_image_that_is_erased_between_two_looks_is_analysed_again(
-    app, client, monkeypatch, accept
-):
+def test_image_erased_during_replay_is_analysed_again(app, client, monkeypatch, accept):
     first = post(client)
     real = idempotency.image_id
 
-    def erased_after(retry):
-        found = real(retry)
-        if found:
-            queries.erase(found)
-        return found
+    def erase_after_lookup(request):
+        image_id = real(request)
+        if image_id:
+            queries.erase(image_id)
+        return image_id
 
-    monkeypatch.setattr(idempotency, "image_id", erased_after)
-    again = post(client, headers=KEY | {"Accept": accept})
-    assert again.status_code == 201
-    assert again.headers["Location"] != first.headers["Location"]
+    monkeypatch.setattr(idempotency, "image_id", erase_after_lookup)
+    second = post(client, headers=KEY | {"Accept": accept})
+    assert second.status_code == 201
+    assert second.headers["Location"] != first.headers["Location"]
     assert count(app) == 1
 
 
-def test_an_expired_record_is_not_replayed_though_nobody_has_removed_it(app, client):
+def test_expired_record_is_not_replayed(app, client):
     first = post(client, GOOD, OTHER)
     with app.app_context():
-        old = datetime.now(UTC) - timedelta(days=1, seconds=1)
-        db.session.execute(update(IdempotencyRow).values(created_at=old))
+        expired = datetime.now(UTC) - timedelta(days=1, seconds=1)
+        db.session.execute(update(IdempotencyRow).values(created_at=expired))
         db.session.commit()
-    again = post(client, GOOD, OTHER)
-    assert again.status_code == 201
-    ids = [{image["id"] for image in answer.json["images"]} for answer in (first, again)]
+    second = post(client, GOOD, OTHER)
+    assert second.status_code == 201
+    ids = [{image["id"] for image in response.json["images"]} for response in (first, second)]
     assert not ids[0] & ids[1]
 
 
-def test_after_an_erasure_another_request_may_use_the_key(app, client):
+def test_key_can_be_reused_after_erasure(app, client):
     first = post(client)
     client.delete(first.headers["Location"])
     assert post(client, threshold="0.1").status_code == 201
 
 
-def test_another_holder_of_the_same_key_and_image_sees_nothing_of_the_first(app, client):
+def test_idempotency_key_of_another_api_key_is_independent(app, client):
     with app.app_context():
-        mine, yours = (issue(name, [Right.ANALYSE]) for name in ("me", "you"))
-    first = post(client, headers=KEY | {"Authorization": f"Bearer {mine}"})
-    other = post(client, threshold="0.1", headers=KEY | {"Authorization": f"Bearer {yours}"})
-    assert other.status_code == 201
-    assert other.json["id"] != first.json["id"]
+        api_keys = [issue(name, [Right.ANALYSE]) for name in ("one", "two")]
+    first, second = (
+        post(client, threshold=threshold, headers=KEY | {"Authorization": f"Bearer {api_key}"})
+        for threshold, api_key in zip(("0.5", "0.1"), api_keys, strict=True)
+    )
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second.json["id"] != first.json["id"]
 
 
-def test_after_a_day_the_key_is_free(app, client):
+def test_key_can_be_reused_after_a_day(app, client):
     first = post(client)
     with app.app_context():
-        old = datetime.now(UTC) - timedelta(days=1, seconds=1)
-        db.session.execute(update(IdempotencyRow).values(created_at=old))
+        expired = datetime.now(UTC) - timedelta(days=1, seconds=1)
+        db.session.execute(update(IdempotencyRow).values(created_at=expired))
         db.session.commit()
-    other = post(client, threshold="0.1")
-    assert other.status_code == 201
-    assert other.json["id"] != first.json["id"]
+    second = post(client, threshold="0.1")
+    assert second.status_code == 201
+    assert second.json["id"] != first.json["id"]
     assert count(app, IdempotencyRow) == 1
 
 
-def test_old_records_are_forgotten_in_passing(app, client, monkeypatch):
+def test_maintenance_removes_expired_records(app, client, monkeypatch):
     post(client)
-    post(client, headers={"Idempotency-Key": "young"})
+    post(client, headers={"Idempotency-Key": "new"})
     with app.app_context():
-        old = datetime.now(UTC) - timedelta(days=1, seconds=1)
-        its = update(IdempotencyRow).where(IdempotencyRow.key != "young")
-        db.session.execute(its.values(created_at=old))
+        expired = datetime.now(UTC) - timedelta(days=1, seconds=1)
+        old_records = update(IdempotencyRow).where(IdempotencyRow.key != "new")
+        db.session.execute(old_records.values(created_at=expired))
         db.session.commit()
     monkeypatch.setattr(queries, "MAINTENANCE_EVERY", 1)
     post(client, headers={})
     with app.app_context():
-        assert db.session.scalars(select(IdempotencyRow.key)).all() == ["young"]
+        assert db.session.scalars(select(IdempotencyRow.key)).all() == ["new"]
 
 
 def test_erasing_an_image_erases_the_record(app, client):
@@ -323,40 +324,40 @@ def test_erasing_an_image_erases_the_record(app, client):
     assert post(client).json["id"] != first.json["id"]
 
 
-def test_the_keys_of_others_are_others(app, client):
+def test_replay_uses_records_of_its_own_api_key(app, client):
     with app.app_context():
-        mine, yours = (issue(name, [Right.ANALYSE]) for name in ("me", "you"))
+        one, two = (issue(name, [Right.ANALYSE]) for name in ("one", "two"))
     ids = [
-        post(client, headers=KEY | {"Authorization": f"Bearer {key}"}).json["id"]
-        for key in (mine, yours, mine)
+        post(client, headers=KEY | {"Authorization": f"Bearer {api_key}"}).json["id"]
+        for api_key in (one, two, one)
     ]
     assert ids[0] == ids[2] != ids[1]
 
 
-def test_what_is_not_stored_is_not_remembered(app, client):
+def test_request_without_storing_is_not_recorded(app, client):
     assert post(client, store="false").status_code == 200
     assert post(client, store="false", threshold="0.1").status_code == 200
     assert (count(app), count(app, IdempotencyRow)) == (0, 0)
 
 
-def test_the_original_clients_call_knows_it_too(app, client):
+def test_post_index_supports_idempotency_key(app, client):
     body = {"image": base64.b64encode(picture()).decode(), "threshold": 0.2, "file_name": "a.png"}
-    first, again = (client.post("/index", json=body, headers=KEY) for _ in range(2))
-    assert again.json == first.json
+    first, replay = (client.post("/index", json=body, headers=KEY) for _ in range(2))
+    assert replay.json == first.json
     assert client.post("/index", json=body | {"threshold": 0.3}, headers=KEY).status_code == 409
     assert count(app) == 1
 
 
 @pytest.mark.parametrize("store", ["true", "false"])
 @pytest.mark.parametrize("key", ["", "ü", "a" * 256, 'a"b', '"a'])
-def test_what_is_no_key_is_refused(app, client, key, store):
+def test_invalid_idempotency_key_returns_400(app, client, key, store):
     headers = {"Idempotency-Key": key.encode().decode("latin-1")}
-    answer = post(client, headers=headers, store=store)
-    assert answer.status_code == 400
-    assert "Idempotency-Key" in answer.json["detail"]
+    response = post(client, headers=headers, store=store)
+    assert response.status_code == 400
+    assert "Idempotency-Key" in response.json["detail"]
     assert count(app) == 0
 
 
-def test_quotes_around_a_key_are_none_of_it(client):
+def test_quotes_around_key_are_ignored(client):
     ids = {post(client, headers={"Idempotency-Key": key}).json["id"] for key in ("a", '"a"')}
     assert len(ids) == 1

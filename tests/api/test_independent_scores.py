@@ -1,4 +1,4 @@
-"""Faces whose scores do not sum to 1: several labels apply, and there is no distribution."""
+"""Faces with independent scores: several labels can apply, and the scores do not sum to 1."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.conftest import picture, upload
 SCORES = {"Doubt/Confusion": 0.9, "Peace": 0.7, "Anger": 0.1}
 
 
-class Independent:
+class IndependentPipeline:
     name = "independent"
     title = "Independent scores"
     description = "for tests"
@@ -32,7 +32,7 @@ class Independent:
 
 @pytest.fixture
 def post(client, monkeypatch):
-    monkeypatch.setitem(PIPELINES, "independent", Independent)
+    monkeypatch.setitem(PIPELINES, "independent", IndependentPipeline)
 
     def post(headers=None, **options):
         form = {"image": upload(picture(100, 100)), "pipeline": "independent", "store": "false"}
@@ -41,7 +41,7 @@ def post(client, monkeypatch):
     return post
 
 
-def test_every_label_that_reaches_the_threshold_is_a_key_of_the_face(post):
+def test_face_has_a_key_for_each_label_above_threshold(post):
     (face,) = post(threshold="0.5").json["faces"]
     assert face == {
         "face_id": 1,
@@ -51,16 +51,16 @@ def test_every_label_that_reaches_the_threshold_is_a_key_of_the_face(post):
     }
 
 
-def test_they_have_neither_valence_nor_arousal(post):
+def test_valence_and_arousal_are_null(post):
     (face,) = post(view="full").json["faces"]
     assert face["emotions"] == SCORES
     assert (face["dominant"], face["valence"], face["arousal"]) == ("Doubt/Confusion", None, None)
 
 
-def test_the_mood_is_null_with_the_reason(post):
-    answer = post(mood="quality")
-    assert answer.status_code == 200
-    assert answer.json["mood"] == {
+def test_mood_is_null_with_reason(post):
+    response = post(mood="quality")
+    assert response.status_code == 200
+    assert response.json["mood"] == {
         "mood": None,
         "distribution": {},
         "aggregator": "quality",
@@ -72,7 +72,7 @@ def test_the_mood_is_null_with_the_reason(post):
     }
 
 
-def test_they_are_drawn(post):
-    answer = post(headers={"Accept": "image/png"})
-    assert answer.status_code == 200
-    assert answer.content_type == "image/png"
+def test_annotated_image_is_returned(post):
+    response = post(headers={"Accept": "image/png"})
+    assert response.status_code == 200
+    assert response.content_type == "image/png"

@@ -1,4 +1,4 @@
-"""A model with other labels, and the names that the API lists for page and client."""
+"""A model with other labels, and the names that the API lists for the web page and the client."""
 
 import csv
 import io
@@ -19,15 +19,15 @@ CSV = {"Accept": "text/csv"}
 
 @pytest.fixture
 def posted(client, models_dir):
-    """The image object of an image that was classified with other labels."""
+    """The image object of an image that a model with other labels classified."""
     write_model(models_dir, "feelings", FEELINGS)
     data = {"image": upload(picture(50, gray=250)), "model": "feelings", "view": "full"}
-    answer = client.post("/v1/images", data=data)
-    assert answer.status_code == 201
-    return answer.json
+    response = client.post("/v1/images", data=data)
+    assert response.status_code == 201
+    return response.json
 
 
-def test_seven_other_labels_are_in_every_answer(client, posted):
+def test_labels_of_model_are_in_all_responses(client, posted):
     (face,) = posted["faces"]
     assert tuple(face["emotions"]) == FEELINGS
     dominant = face["dominant"]
@@ -40,7 +40,8 @@ def test_seven_other_labels_are_in_every_answer(client, posted):
     (span,) = client.get("/v1/summary?mood=mean").json["spans"]
     assert set(span["emotions"]) == set(FEELINGS)
     assert span["mood"]["mood"] == dominant
-    (model,) = (it for it in client.get("/v1/models").json["models"] if it["name"] == "feelings")
+    models = {model["name"]: model for model in client.get("/v1/models").json["models"]}
+    model = models["feelings"]
     assert tuple(model["card"]["labels"]) == FEELINGS
 
 
@@ -53,40 +54,38 @@ def test_aggregators_are_listed_and_work(client, posted):
         assert client.get(path).json["aggregator"] == each["name"]
 
 
-def test_pipelines_say_whether_a_detector_can_be_chosen(client):
+def test_pipelines_list_takes_detector(client):
     pipelines = client.get("/v1/pipelines").json["pipelines"]
-    assert {it["name"]: it["takes_detector"] for it in pipelines} == {
+    assert {pipeline["name"]: pipeline["takes_detector"] for pipeline in pipelines} == {
         "two_stage": True,
         "single_shot": False,
     }
 
 
-def test_only_independent_probabilities_are_marked(client, app):
+def test_only_independent_scores_have_exclusive_false(client, app):
     face = Face(Box(0, 0, 9, 9), Scores({"joy": 0.9, "awe": 0.8}, exclusive=False))
-    found = analysis(face)
-    (full,) = image_document(found, View(full=True))["faces"]
+    independent = analysis(face)
+    (full,) = image_document(independent, View(full=True))["faces"]
     assert full["exclusive"] is False
-    (shown,) = image_document(found, View())["faces"]
-    assert shown == {"face_id": 1, "joy": 0.9, "awe": 0.8, "bbox": ["0", "0", "9", "9"]}
+    (documented,) = image_document(independent, View())["faces"]
+    assert documented == {"face_id": 1, "joy": 0.9, "awe": 0.8, "bbox": ["0", "0", "9", "9"]}
     with app.app_context():
         stored = queries.save(analysis(Face(face.box, Scores({"joy": 0.9, "awe": 0.1}))))
-    (usual,) = client.get(f"/v1/images/{stored.id}?view=full").json["faces"]
-    assert "exclusive" not in usual
+    (exclusive,) = client.get(f"/v1/images/{stored.id}?view=full").json["faces"]
+    assert "exclusive" not in exclusive
     assert "exclusive" not in client.get("/v1/faces", headers=CSV).text
 
 
-def test_several_images_are_answered_in_any_format_that_has_them(client):
+def test_batch_is_returned_as_json_only(client):
     def post(accept):
         data = {"image": [upload(picture()), upload(picture())]}
         return client.post("/v1/images", data=data, headers={"Accept": accept})
 
-    refused = post("image/png")
-    assert refused.status_code == 406
-    assert (
-        refused.json["detail"] == "the response to several images is available as application/json"
-    )
+    detail = "the response to several images is available as application/json"
+    rejected = post("image/png")
+    assert (rejected.status_code, rejected.json["detail"]) == (406, detail)
     assert client.get("/v1/images").json["images"] == []
-    answered = post("image/png, application/json;q=0.5")
-    assert answered.status_code == 201
-    assert len(answered.json["images"]) == 2
-    assert answered.headers["Vary"] == "Accept"
+    accepted = post("image/png, application/json;q=0.5")
+    assert accepted.status_code == 201
+    assert len(accepted.json["images"]) == 2
+    assert accepted.headers["Vary"] == "Accept"

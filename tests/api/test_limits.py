@@ -1,4 +1,4 @@
-"""How much: places for pictures, time for a request, requests of a key."""
+"""Limits: slots of the work queue, deadlines, concurrent streams and rate limits."""
 
 import io
 import os
@@ -12,108 +12,112 @@ from sqlalchemy import text
 from app.api import rates
 from app.api.access import PUBLIC, needs
 from app.api.streams import MAX_STREAMS
+from app.keys import issue
 from app.settings import SettingError
+from app.store.keys import Right
 from app.store.tables import db
 from tests.conftest import StubDetector, need, picture, upload
 
 
 @pytest.fixture
 def gate(monkeypatch):
-    """Detection waits until this is set."""
-    opened = threading.Event()
-    opened.begun = threading.Semaphore(0)
+    """An event that detection waits for. `gate.started` counts the started detections."""
+    gate = threading.Event()
+    gate.started = threading.Semaphore(0)
     detect = StubDetector.detect
 
     def wait_and_detect(self, raster, min_face_px, deadline):
-        opened.begun.release()
-        assert opened.wait(20)
+        gate.started.release()
+        assert gate.wait(20)
         return detect(self, raster, min_face_px)
 
     monkeypatch.setattr(StubDetector, "detect", wait_and_detect)
-    yield opened
-    opened.set()
+    yield gate
+    gate.set()
 
 
-def posting(app, answers, **query):
+def post_in_thread(app, responses):
+    """Post an image in a thread, which appends the response to `responses`."""
+
     def post():
         form = {"image": upload(picture())}
-        answers.append(app.test_client().post("/v1/images", data=form, query_string=query))
+        responses.append(app.test_client().post("/v1/images", data=form))
 
     thread = threading.Thread(target=post)
     thread.start()
     return thread
 
 
-def stored(app):
+def count_images(app):
     with app.app_context():
         return db.session.execute(text("SELECT count(*) FROM images")).scalar_one()
 
 
 @pytest.mark.parametrize("path", ["/v1/images", "/index"])
-def test_who_finds_no_place_is_told_when_to_come_again(make_app, gate, path):
+def test_full_queue_returns_503_with_retry_after(make_app, gate, path):
     app = make_app(max_in_flight=1)
-    answers = []
-    thread = posting(app, answers)
-    assert gate.begun.acquire(timeout=10)
+    responses = []
+    thread = post_in_thread(app, responses)
+    assert gate.started.acquire(timeout=10)
     client = app.test_client()
     body = {"image": "aGVsbG8="} if path == "/index" else None
-    refused = client.post(path, json=body, data=None if body else {"image": upload(picture())})
-    assert refused.status_code == 503
-    assert refused.headers["Retry-After"] == "1"
-    assert refused.content_type == "application/problem+json"
-    assert refused.json["type"] == "urn:emotion:problem:busy"
-    # Reading goes on.
+    rejected = client.post(path, json=body, data=None if body else {"image": upload(picture())})
+    assert rejected.status_code == 503
+    assert rejected.headers["Retry-After"] == "1"
+    assert rejected.content_type == "application/problem+json"
+    assert rejected.json["type"] == "urn:emotion:problem:busy"
+    # Requests that do not analyse still work.
     assert client.get("/v1/images").status_code == 200
     assert client.get("/healthz").status_code == 200
     gate.set()
     thread.join(10)
-    assert answers[0].status_code == 201
+    assert responses[0].status_code == 201
     assert client.post("/v1/images", data={"image": upload(picture())}).status_code == 201
-    assert stored(app) == 2
+    assert count_images(app) == 2
 
 
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
         ("application/json", b"{"),
-        ("multipart/form-data; boundary=x", b"no form"),
+        ("multipart/form-data; boundary=x", b"not a form"),
         ("image/png", b"no image"),
     ],
 )
-def test_without_a_slot_the_body_is_not_looked_at(make_app, gate, content_type, body):
+def test_body_is_not_parsed_without_a_slot(make_app, gate, content_type, body):
     app = make_app(max_in_flight=1)
-    thread = posting(app, [])
-    assert gate.begun.acquire(timeout=10)
-    refused = app.test_client().post("/v1/images", data=body, content_type=content_type)
-    assert refused.json["type"] == "urn:emotion:problem:busy"
+    thread = post_in_thread(app, [])
+    assert gate.started.acquire(timeout=10)
+    rejected = app.test_client().post("/v1/images", data=body, content_type=content_type)
+    assert rejected.json["type"] == "urn:emotion:problem:busy"
     gate.set()
     thread.join(10)
-    answer = app.test_client().post("/v1/images", data=body, content_type=content_type)
-    assert answer.status_code in (400, 415)
+    response = app.test_client().post("/v1/images", data=body, content_type=content_type)
+    assert response.status_code in (400, 415)
 
 
-def test_a_larger_image_is_returned_annotated_and_smaller(make_app):
+def test_large_annotated_image_is_scaled_down(make_app):
     client = make_app(max_drawn_pixels=2_500).test_client()
     for size, drawn in ((50, (50, 50)), (200, (100, 25)), (50, (50, 50))):
-        answer = client.post(
+        response = client.post(
             "/v1/images",
             data=picture(size, 50),
             content_type="image/png",
             headers={"Accept": "image/png"},
         )
-        assert answer.status_code == 201
-        assert Image.open(io.BytesIO(answer.data)).size == drawn
+        assert response.status_code == 201
+        assert Image.open(io.BytesIO(response.data)).size == drawn
 
 
-def test_so_many_streams_at_a_time(make_app):
+def test_concurrent_streams_are_limited(make_app):
     app = make_app()
     app.add_url_rule("/stream", "stream", lambda: Response(iter(["a"])))
     app.view_functions["stream"].right = PUBLIC
     open_streams = [app.test_client().get("/stream", buffered=False) for _ in range(MAX_STREAMS)]
-    refused = app.test_client().get("/stream")
-    assert refused.status_code == 503
-    assert refused.headers["Retry-After"] == "1"
-    assert refused.headers["X-Content-Type-Options"] == "nosniff"
+    rejected = app.test_client().get("/stream")
+    assert rejected.status_code == 503
+    assert rejected.headers["Retry-After"] == "1"
+    assert rejected.headers["X-Content-Type-Options"] == "nosniff"
     assert app.test_client().get("/healthz").status_code == 200
     for stream in open_streams:
         assert stream.status_code == 200
@@ -121,131 +125,131 @@ def test_so_many_streams_at_a_time(make_app):
     assert app.test_client().get("/stream").data == b"a"
 
 
-def test_what_is_not_done_in_time_is_not_kept(make_app, gate):
+def test_late_request_is_not_stored(make_app, gate):
     app = make_app(request_seconds=0.2, worker_threads=1)
     late = app.test_client().post("/v1/images", data={"image": upload(picture())})
     assert late.status_code == 503
     assert late.headers["Retry-After"] == "1"
     assert late.json["type"] == "urn:emotion:problem:took-too-long"
-    gate.set()  # the work goes on to its end, and nobody keeps what it found
+    gate.set()  # the job finishes, and its result is discarded
     assert (
         app.test_client().post("/v1/images", data={"image": upload(picture())}).status_code == 201
     )
-    assert stored(app) == 1
+    assert count_images(app) == 1
 
 
-def test_of_several_pictures_those_in_time_are_kept(make_app, gate):
+def test_images_of_batch_finished_in_time_are_stored(make_app, gate):
     app = make_app(request_seconds=1, worker_threads=1)
-    answers = []
+    responses = []
 
     def post():
         form = {"image": [upload(picture(), "a.png"), upload(picture(), "b.png")]}
-        answers.append(app.test_client().post("/v1/images", data=form))
+        responses.append(app.test_client().post("/v1/images", data=form))
 
     thread = threading.Thread(target=post)
     thread.start()
-    assert gate.begun.acquire(timeout=10)
+    assert gate.started.acquire(timeout=10)
     gate.set()
-    gate.clear()  # the first may or may not have passed; the second waits here
+    gate.clear()  # the first detection may have passed the gate; the second one waits
     thread.join(10)
-    answer = answers[0]
-    kept = len(answer.json.get("images", []))
-    assert stored(app) == kept
-    problems = answer.json["errors"]
-    assert len(problems) == 2 - kept
-    assert answer.status_code == (201 if kept else 503)
+    response = responses[0]
+    analysed = len(response.json.get("images", []))
+    assert count_images(app) == analysed
+    problems = response.json["errors"]
+    assert len(problems) == 2 - analysed
+    assert response.status_code == (201 if analysed else 503)
 
 
-def test_the_time_that_sending_took_counts(make_app):
+def test_deadline_includes_time_before_the_view(make_app):
     app = make_app(request_seconds=0.1)
-
     app.before_request(lambda: threading.Event().wait(0.2) or None)
-    answer = app.test_client().post("/v1/images", data=picture(), content_type="image/png")
-    assert answer.status_code == 503
-    assert answer.json["type"] == "urn:emotion:problem:took-too-long"
+    response = app.test_client().post("/v1/images", data=picture(), content_type="image/png")
+    assert response.status_code == 503
+    assert response.json["type"] == "urn:emotion:problem:took-too-long"
 
 
 @pytest.fixture
-def hasty(make_app):
-    """Two requests an hour of each."""
+def limited_app(make_app):
+    """An application that allows two requests per hour and client."""
     return make_app(rate_limit="2/hour")
 
 
-def test_a_client_that_asks_too_often_is_told_how_often_it_may(hasty):
-    client = hasty.test_client()
-    left = [client.get("/v1/images").headers["RateLimit-Remaining"] for _ in range(2)]
-    assert left == ["1", "0"]
-    refused = client.post("/v1/images", data={"image": upload(picture())})
-    assert refused.status_code == 429
-    assert refused.json["type"] == "urn:emotion:problem:too-many-requests"
-    assert "2 per 1 hour" in refused.json["detail"]
-    assert refused.headers["RateLimit-Limit"] == "2"
-    assert refused.headers["RateLimit-Remaining"] == "0"
-    assert 1 <= int(refused.headers["RateLimit-Reset"]) <= 7200
-    assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
-    assert stored(hasty) == 0
+def test_rate_limit_returns_429_with_headers(limited_app):
+    client = limited_app.test_client()
+    remaining = [client.get("/v1/images").headers["RateLimit-Remaining"] for _ in range(2)]
+    assert remaining == ["1", "0"]
+    rejected = client.post("/v1/images", data={"image": upload(picture())})
+    assert rejected.status_code == 429
+    assert rejected.json["type"] == "urn:emotion:problem:too-many-requests"
+    assert "2 per 1 hour" in rejected.json["detail"]
+    assert rejected.headers["RateLimit-Limit"] == "2"
+    assert rejected.headers["RateLimit-Remaining"] == "0"
+    assert 1 <= int(rejected.headers["RateLimit-Reset"]) <= 7200
+    assert rejected.headers["Retry-After"] == rejected.headers["RateLimit-Reset"]
+    assert count_images(limited_app) == 0
 
 
-def test_what_needs_no_key_does_not_count_for_a_key(hasty):
-    client = hasty.test_client()
+def test_public_requests_do_not_count_for_key_limit(limited_app):
+    client = limited_app.test_client()
     for _ in range(3):
         assert client.get("/v1/models").status_code == 200
     assert client.get("/v1/images").headers["RateLimit-Remaining"] == "1"
 
 
-COSTLY = [
+PUBLIC_PATHS = [
     *("/v1/models", "/v1/detectors", "/v1/pipelines", "/v1/aggregators"),
     *("/docs", "/openapi.json", "/metrics"),
 ]
-FILES = ["/", "/assets/main.js", "/docs/start.js", "/docs/assets/swagger-ui.css"]
+PAGE_FILES = ["/", "/assets/main.js", "/docs/start.js", "/docs/assets/swagger-ui.css"]
 
 
-def codes(client, path, times, **more):
-    answers = [client.get(path, **more) for _ in range(times)]
-    for answer in answers:
-        answer.close()
-    return [answer.status_code for answer in answers]
+def status_codes(client, path, times, **options):
+    responses = [client.get(path, **options) for _ in range(times)]
+    for response in responses:
+        response.close()
+    return [response.status_code for response in responses]
 
 
-@pytest.mark.parametrize("path", COSTLY)
-def test_what_is_public_and_costs_is_limited(make_app, path):
+@pytest.mark.parametrize("path", PUBLIC_PATHS)
+def test_public_routes_share_a_rate_limit(make_app, path):
     client = make_app(public_rate_limit="3/hour").test_client()
-    assert codes(client, path, 2) == [200, 200]
-    assert codes(client, "/v1/pipelines", 2) == [200, 429]  # all of it together
-    refused = client.get(path)
-    assert refused.status_code == 429
-    assert refused.content_type == "application/problem+json"
-    assert int(refused.headers["Retry-After"]) >= 1
+    assert status_codes(client, path, 2) == [200, 200]
+    assert status_codes(client, "/v1/pipelines", 2) == [200, 429]  # the limit is for all together
+    rejected = client.get(path)
+    assert rejected.status_code == 429
+    assert rejected.content_type == "application/problem+json"
+    assert int(rejected.headers["Retry-After"]) >= 1
     other = {"environ_overrides": {"REMOTE_ADDR": "192.0.2.9"}}
-    assert codes(client, "/v1/models", 1, **other) == [200]
-    # Neither what is always answered nor what has a limit of its own.
-    assert codes(client, "/healthz", 5) == codes(client, "/readyz", 5) == [200] * 5
-    assert codes(client, "/nope", 5) == [404] * 5
-    assert codes(client, "/v1/images", 5) == [200] * 5
+    assert status_codes(client, "/v1/models", 1, **other) == [200]
+    # Probes, unknown routes and protected routes are not affected by this limit.
+    assert status_codes(client, "/healthz", 5) == [200] * 5
+    assert status_codes(client, "/readyz", 5) == [200] * 5
+    assert status_codes(client, "/nope", 5) == [404] * 5
+    assert status_codes(client, "/v1/images", 5) == [200] * 5
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_files_of_the_page_may_be_asked_for_ten_times_as_often(make_app, path):
+@pytest.mark.parametrize("path", PAGE_FILES)
+def test_page_files_have_ten_times_the_limit(make_app, path):
     client = make_app(public_rate_limit="1/hour").test_client()
-    assert codes(client, path, 11) == [200] * 10 + [429]
-    assert codes(client, "/v1/models", 1) == [200]
+    assert status_codes(client, path, 11) == [200] * 10 + [429]
+    assert status_codes(client, "/v1/models", 1) == [200]
 
 
-def test_what_is_public_is_limited_unless_told_otherwise(make_app, client):
+def test_public_routes_are_limited_by_default(make_app, client):
     assert client.get("/v1/models").headers["RateLimit-Limit"] == "120"
     with client.get("/assets/main.js") as file:
         assert file.headers["RateLimit-Limit"] == "1200"
-    free = make_app(public_rate_limit="").test_client()
-    assert "RateLimit-Limit" not in free.get("/v1/models").headers
+    unlimited = make_app(public_rate_limit="").test_client()
+    assert "RateLimit-Limit" not in unlimited.get("/v1/models").headers
 
 
-def test_a_new_public_route_is_limited_too(make_app):
+def test_new_public_route_is_limited(make_app):
     app = make_app(public_rate_limit="1/hour")
     app.add_url_rule("/new", view_func=needs(PUBLIC)(lambda: "done"))
-    assert codes(app.test_client(), "/new", 2) == [200, 429]
+    assert status_codes(app.test_client(), "/new", 2) == [200, 429]
 
 
-def test_a_network_of_ipv6_is_one_client(make_app):
+def test_ipv6_network_counts_as_one_client(make_app):
     client = make_app(public_rate_limit="2/hour").test_client()
 
     def ask(address):
@@ -257,7 +261,7 @@ def test_a_network_of_ipv6_is_one_client(make_app):
     assert ask("192.0.2.2") == 200
 
 
-def test_behind_a_proxy_the_forwarded_address_is_counted(make_app):
+def test_rate_limit_counts_forwarded_address_behind_proxy(make_app):
     client = make_app(proxies=1, public_rate_limit="1/hour").test_client()
 
     def ask(address):
@@ -266,7 +270,7 @@ def test_behind_a_proxy_the_forwarded_address_is_counted(make_app):
     assert [ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")] == [200, 429, 200]
 
 
-def test_counters_of_any_number_of_addresses_take_bounded_memory(monkeypatch):
+def test_storage_evicts_oldest_counters(monkeypatch):
     monkeypatch.setattr(rates, "MAX_COUNTERS", 20)
     storage = rates.BoundedMemoryStorage()
     for number in range(100):
@@ -275,32 +279,25 @@ def test_counters_of_any_number_of_addresses_take_bounded_memory(monkeypatch):
     assert storage.get("192.0.2.99") == 1
 
 
-def test_the_service_counts_in_bounded_memory(app):
+def test_service_uses_bounded_storage(app):
     (limiter,) = app.extensions["limiter"]
     assert isinstance(limiter.storage, rates.BoundedMemoryStorage)
 
 
-def test_each_key_has_a_count_of_its_own(hasty):
-    make = hasty.test_cli_runner().invoke
-    shown = [
-        next(
-            word
-            for word in make(args=["keys", "create", name, "--right", "read"]).output.split()
-            if "emo_" in word
-        )
-        for name in ("one", "two")
-    ]
-    client = hasty.test_client()
+def test_requests_are_counted_per_key(limited_app):
+    with limited_app.app_context():
+        keys = [issue(name, [Right.READ]) for name in ("one", "two")]
+    client = limited_app.test_client()
 
     def ask(key):
         headers = {"Authorization": f"Bearer {key}"}
         return client.get("/v1/images", headers=headers).status_code
 
-    assert [ask(shown[0]) for _ in range(3)] == [200, 200, 429]
-    assert [ask(shown[1]) for _ in range(3)] == [200, 200, 429]
+    assert [ask(keys[0]) for _ in range(3)] == [200, 200, 429]
+    assert [ask(keys[1]) for _ in range(3)] == [200, 200, 429]
 
 
-def test_without_a_limit_nothing_is_counted(client):
+def test_no_limit_headers_without_limit(client):
     assert "RateLimit-Limit" not in client.get("/v1/images").headers
 
 
@@ -319,7 +316,7 @@ def test_without_a_limit_nothing_is_counted(client):
         ),
     ],
 )
-def test_a_limit_that_means_nothing_stops_the_start(make_app, changes, message):
+def test_invalid_limit_fails_startup(make_app, changes, message):
     with pytest.raises(SettingError, match=message):
         make_app(**changes)
 
@@ -334,13 +331,13 @@ def redis_url():
     return url
 
 
-def test_workers_that_count_in_redis_count_together(make_app, redis_url):
+def test_workers_share_counters_in_redis(make_app, redis_url):
     apps = [make_app(rate_limit="3/hour", rate_limit_url=redis_url) for _ in range(2)]
-    codes = [apps[n % 2].test_client().get("/v1/images").status_code for n in range(4)]
-    assert codes == [200, 200, 200, 429]
+    statuses = [apps[n % 2].test_client().get("/v1/images").status_code for n in range(4)]
+    assert statuses == [200, 200, 200, 429]
 
 
-def test_when_redis_is_away_each_worker_counts_by_itself(make_app):
+def test_worker_counts_by_itself_while_redis_is_unreachable(make_app):
     app = make_app(rate_limit="2/hour", rate_limit_url="redis://127.0.0.1:1")
-    codes = [app.test_client().get("/v1/images").status_code for _ in range(3)]
-    assert codes == [200, 200, 429]
+    statuses = [app.test_client().get("/v1/images").status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]

@@ -1,4 +1,4 @@
-"""/metrics and the log: what is counted and written, and what is not."""
+"""/metrics, the request log, and the dashboard and alerts that use the metrics."""
 
 import json
 import logging
@@ -17,26 +17,26 @@ from app.store.keys import Right
 from tests.conftest import picture, upload
 from tests.service import running_service
 
-ONE_FACE, TWO_FACES, BAD = picture(50), picture(100), b"no picture"
+ONE_FACE, TWO_FACES, BAD = picture(50), picture(100), b"no image"
 
 
-def numbers(text):
-    """{name{labels}: value} of Prometheus' text."""
+def parse_metrics(text):
+    """Parse the Prometheus text format into a dict of `name{labels}` to value."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
 
 def scrape(client):
-    return numbers(client.get("/metrics").text)
+    return parse_metrics(client.get("/metrics").text)
 
 
-def post(client, *datas, **more):
-    return client.post("/v1/images", data={"image": [upload(data) for data in datas]}, **more)
+def post(client, *images, **options):
+    return client.post("/v1/images", data={"image": [upload(data) for data in images]}, **options)
 
 
 @pytest.fixture
-def grown(client):
-    """How much each number grew since, leaving out what did not."""
+def changes(client):
+    """A function that returns the metrics that have changed since the start of the test."""
     before = scrape(client)
 
     def difference():
@@ -50,41 +50,41 @@ def grown(client):
     return difference
 
 
-def test_requests_pictures_and_faces_are_counted(client, grown):
+def test_requests_images_and_faces_are_counted(client, changes):
     post(client, TWO_FACES)
     post(client, ONE_FACE, BAD)
     client.get("/v1/images/77")
     client.get("/nope/somebody")
-    said = grown()
+    metrics = changes()
     route = 'route="/v1/images",status="201"'
-    assert said[f'emotion_requests_total{{method="POST",{route}}}'] == 2
-    assert said['emotion_requests_total{method="none",route="none",status="404"}'] == 1
-    assert said['emotion_request_duration_seconds_count{route="/v1/images"}'] == 2
+    assert metrics[f'emotion_requests_total{{method="POST",{route}}}'] == 2
+    assert metrics['emotion_requests_total{method="none",route="none",status="404"}'] == 1
+    assert metrics['emotion_request_duration_seconds_count{route="/v1/images"}'] == 2
     names = 'detector="stub",model="stub_8"'
-    assert said[f"emotion_images_total{{{names}}}"] == 2
-    assert said[f"emotion_faces_total{{{names}}}"] == 3
+    assert metrics[f"emotion_images_total{{{names}}}"] == 2
+    assert metrics[f"emotion_faces_total{{{names}}}"] == 3
     for stage in ("decode", "detect", "classify", "store"):
-        assert said[f'emotion_stage_duration_seconds_count{{stage="{stage}"}}'] == 2
-    assert said['emotion_refused_total{reason="UnsupportedImageType"}'] == 1
-    assert said['emotion_refused_total{reason="NotFound"}'] == 2
-    assert not any("somebody" in name for name in said)
+        assert metrics[f'emotion_stage_duration_seconds_count{{stage="{stage}"}}'] == 2
+    assert metrics['emotion_refused_total{reason="UnsupportedImageType"}'] == 1
+    assert metrics['emotion_refused_total{reason="NotFound"}'] == 2
+    assert not any("somebody" in name for name in metrics)
 
 
-def test_a_retry_is_no_other_picture(client, grown):
+def test_replay_is_not_counted_as_image(client, changes):
     for _ in range(3):
         post(client, ONE_FACE, headers={"Idempotency-Key": "a"})
-    assert grown()['emotion_images_total{detector="stub",model="stub_8"}'] == 1
+    assert changes()['emotion_images_total{detector="stub",model="stub_8"}'] == 1
 
 
-def test_what_runs_is_said(client):
-    said = scrape(client)
-    assert said[f'emotion_build_info{{version="{VERSION}"}}'] == 1
-    assert any(re.match(r'emotion_model_info{model="stub_8",', name) for name in said)
+def test_versions_are_exported(client):
+    metrics = scrape(client)
+    assert metrics[f'emotion_build_info{{version="{VERSION}"}}'] == 1
+    assert any(re.match(r'emotion_model_info{model="stub_8",', name) for name in metrics)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == VERSION
 
 
-def test_in_flight_ends_with_the_request_however_it_ends(client, app, monkeypatch):
+def test_in_flight_gauge_falls_after_errors(client, app, monkeypatch):
     monkeypatch.setattr(app.extensions["engine"], "analyse", lambda *_, **__: 1 / 0)
     assert post(client, ONE_FACE).status_code == 500
     assert post(client, BAD).status_code in (415, 500)
@@ -94,7 +94,7 @@ def test_in_flight_ends_with_the_request_however_it_ends(client, app, monkeypatc
 
 @pytest.fixture
 def log(caplog):
-    """What is logged, as the log of the service has it."""
+    """The log records, with the request id and the key id that the service adds."""
     caplog.set_level(logging.DEBUG, logger="app")
     context = RequestContext()
     caplog.handler.addFilter(context)
@@ -108,13 +108,13 @@ def make_key(app, *rights):
     return key.split("_")[1], {"Authorization": f"Bearer {key}"}
 
 
-def test_every_record_of_a_request_names_the_request_and_the_key(app, client, log):
-    key_id, shown = make_key(app, Right.ANALYSE, Right.ERASE)
+def test_log_records_have_request_id_and_key_id(app, client, log):
+    key_id, key_headers = make_key(app, Right.ANALYSE, Right.ERASE)
     log.clear()
-    image_id = post(client, ONE_FACE, headers=shown).json["id"]
-    client.delete(f"/v1/images/{image_id}", headers={**shown, "X-Request-ID": "erasure"})
-    client.get("/v1/images", headers=shown)
-    stored, post_line, erased, erase_line, refused = log.records
+    image_id = post(client, ONE_FACE, headers=key_headers).json["id"]
+    client.delete(f"/v1/images/{image_id}", headers={**key_headers, "X-Request-ID": "erasure"})
+    client.get("/v1/images", headers=key_headers)
+    stored, post_line, erased, erase_line, rejected = log.records
     assert {record.key_id for record in log.records} == {key_id}
     assert (stored.event, stored.image_id) == ("image_stored", image_id)
     assert {record.levelname for record in log.records} == {"INFO"}
@@ -122,22 +122,22 @@ def test_every_record_of_a_request_names_the_request_and_the_key(app, client, lo
     assert erased.name == "app.store.erasure_log"
     assert str(image_id) in erased.getMessage()
     assert erased.request_id == erase_line.request_id == "erasure"
-    assert refused.status == 403
+    assert rejected.status == 403
 
 
-def test_without_a_key_that_holds_none_is_logged(app, client, log):
+def test_key_id_is_logged_for_verified_key_only(app, client, log):
     post(client, ONE_FACE)
     client.delete("/v1/images?min_faces=0")
-    key_id, shown = make_key(app, Right.READ)
+    key_id, key_headers = make_key(app, Right.READ)
     log.clear()
-    client.get("/v1/models", headers=shown)  # is not looked at
-    client.get("/v1/images", headers={"Authorization": shown["Authorization"] + "x"})
-    client.get("/nope", headers=shown)
+    client.get("/v1/models", headers=key_headers)  # a public route does not check the key
+    client.get("/v1/images", headers={"Authorization": key_headers["Authorization"] + "x"})
+    client.get("/nope", headers=key_headers)
     assert [record.key_id for record in log.records] == [None] * 3
     assert key_id not in "".join(str(vars(record)) for record in log.records)
 
 
-def test_what_was_kept_before_is_not_logged_as_stored_again(client, log):
+def test_replay_is_not_logged_as_stored(client, log):
     for _ in range(2):
         post(client, ONE_FACE, headers={"Idempotency-Key": "a"})
     post(client, ONE_FACE, query_string={"store": "false"})
@@ -156,7 +156,7 @@ def test_probes_are_logged_at_debug_unless_they_fail(app, client, log, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("level", "own", "of_others"),
+    ("level", "service_level", "library_level"),
     [
         ("debug", "DEBUG", "INFO"),
         ("info", "INFO", "INFO"),
@@ -164,31 +164,34 @@ def test_probes_are_logged_at_debug_unless_they_fail(app, client, log, monkeypat
         ("error", "ERROR", "ERROR"),
     ],
 )
-def test_at_debug_libraries_say_no_more_than_at_info(level, own, of_others):
-    """Pillow would log values of EXIF tags, and gunicorn the targets of requests."""
+def test_libraries_never_log_below_info(level, service_level, library_level):
+    """At level DEBUG, Pillow logs values of EXIF tags, and gunicorn logs request targets."""
     config = log_config(level)
-    assert config["loggers"]["app"]["level"] == own
-    assert config["root"]["level"] == config["loggers"]["gunicorn.error"]["level"] == of_others
+    assert config["loggers"]["app"]["level"] == service_level
+    assert config["root"]["level"] == library_level
+    assert config["loggers"]["gunicorn.error"]["level"] == library_level
 
 
-def test_the_log_says_what_was_asked_and_nothing_of_whom(client, log):
+def test_request_record_has_no_client_data(client, log):
     name = "somebodys-secret.png"
-    answer = client.post(
+    response = client.post(
         "/v1/images",
         data={"image": upload(TWO_FACES, name)},
         headers={"X-Request-ID": "mine-1", "Authorization": "Bearer emo_a_secret"},
     )
-    assert answer.status_code == 401
-    answer = client.post(
+    assert response.status_code == 401
+    response = client.post(
         f"/v1/images?file_name={name}",
         data={"image": upload(TWO_FACES, name)},
         headers={"X-Request-ID": "mine-2"},
     )
-    refused, done = [each for each in log.records if each.message == "request"]
-    assert (refused.request_id, refused.status, refused.faces) == ("mine-1", 401, None)
-    assert (done.request_id, done.route, done.method) == ("mine-2", "/v1/images", "POST")
-    assert (done.status, done.faces) == (201, 2)
-    assert done.milliseconds > 0
+    rejected, accepted = [each for each in log.records if each.message == "request"]
+    assert (rejected.request_id, rejected.status, rejected.faces) == ("mine-1", 401, None)
+    assert (accepted.request_id, accepted.route, accepted.method) == (
+        *("mine-2", "/v1/images", "POST"),
+    )
+    assert (accepted.status, accepted.faces) == (201, 2)
+    assert accepted.milliseconds > 0
     assert "secret" not in "".join(str(vars(each)) for each in log.records)
 
 
@@ -197,12 +200,12 @@ def test_several_workers_count_together_and_log_json(tmp_path):
     photo = (ROOT / "docs" / "astronaut.jpg").read_bytes()
     with running_service(tmp_path, EMOTION_WORKERS="2") as url:
         for _ in range(6):
-            answer = requests.post(
+            response = requests.post(
                 f"{url}/v1/images", files={"image": ("secret.jpg", photo)}, timeout=30
             )
-            assert answer.status_code == 201
-        said = [numbers(requests.get(f"{url}/metrics", timeout=10).text) for _ in range(4)]
-    for each in said:
+            assert response.status_code == 201
+        scrapes = [parse_metrics(requests.get(f"{url}/metrics", timeout=10).text) for _ in range(4)]
+    for each in scrapes:
         assert each['emotion_images_total{detector="haar",model="custom_net_8"}'] == 6
         assert each["emotion_requests_in_flight"] == 1
         assert each['emotion_stage_duration_seconds_count{stage="store"}'] == 6
@@ -225,17 +228,17 @@ NAMES = re.compile(r"\bemotion_\w+")
 
 
 @pytest.mark.parametrize("file", ["grafana-dashboard.json", "prometheus-alerts.yaml"])
-def test_dashboard_and_alerts_ask_for_numbers_that_there_are(client, file):
+def test_dashboard_and_alerts_use_existing_metrics(client, file):
     post(client, TWO_FACES, BAD)
-    there = {re.split(r"[{ ]", name)[0] for name in scrape(client)}
-    asked = set(NAMES.findall((ROOT / "docker" / file).read_text()))
-    assert len(asked) >= 3
-    assert asked <= there
+    existing = {re.split(r"[{ ]", name)[0] for name in scrape(client)}
+    used = set(NAMES.findall((ROOT / "docker" / file).read_text()))
+    assert len(used) >= 3
+    assert used <= existing
 
 
-def test_the_dashboards_labels_are_those_of_its_numbers(client):
+def test_dashboard_labels_exist_in_metrics(client):
     post(client, TWO_FACES, BAD)
-    said = scrape(client)
+    metrics = scrape(client)
     dashboard = json.loads((ROOT / "docker" / "grafana-dashboard.json").read_text())
     targets = [target for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(targets) > 8
@@ -244,12 +247,12 @@ def test_the_dashboards_labels_are_those_of_its_numbers(client):
         names = NAMES.findall(target["expr"])
         assert any(
             labels <= set(re.findall(r'(\w+)="', each))
-            for each in said
+            for each in metrics
             if each.startswith(names[0])
         ), target
 
 
-def test_the_alerts_name_reasons_and_routes_that_there_are(app):
+def test_alerts_use_existing_reasons_and_routes(app):
     rules = (ROOT / "docker" / "prometheus-alerts.yaml").read_text()
     reasons = {
         name for part in re.findall(r'reason=~?"([^"]+)"', rules) for name in part.split("|")

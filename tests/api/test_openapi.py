@@ -1,11 +1,11 @@
-"""What generators of clients need of the OpenAPI document; tests/generated/ runs two of them."""
+"""The OpenAPI document as client generators need it. tests/generated/ runs two generators."""
 
 import re
 
 import pytest
 
 METHODS = {"get", "post", "put", "patch", "delete"}
-# Clients have functions of these names: they may become more, and none may change.
+# Generated clients have functions with these names. New names may be added; none may change.
 OPERATION_IDS = {
     "getImages": "GET /v1/images",
     "postImages": "POST /v1/images",
@@ -42,7 +42,7 @@ def operations(document):
     }
 
 
-def test_every_operation_has_an_id_of_its_own_that_stays(operations):
+def test_operation_ids_are_unique_and_stable(operations):
     ids = [operation["operationId"] for operation in operations.values()]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[a-z]+[A-Za-z]+", each) for each in ids)
@@ -50,12 +50,12 @@ def test_every_operation_has_an_id_of_its_own_that_stays(operations):
     assert OPERATION_IDS.items() <= found.items()
 
 
-def test_the_document_names_its_server(document):
+def test_document_lists_server(document):
     assert document["openapi"].startswith("3.1")
     assert document["servers"] == [{"url": "/"}]
 
 
-def test_every_body_has_a_schema(operations):
+def test_each_body_has_a_schema(operations):
     for name, operation in operations.items():
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for body in bodies:
@@ -65,7 +65,7 @@ def test_every_body_has_a_schema(operations):
 
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg"])
 @pytest.mark.parametrize("status", ["200", "201"])
-def test_an_annotated_image_is_bytes(operations, status, media_type):
+def test_annotated_image_is_binary(operations, status, media_type):
     content = operations["POST /v1/images"]["responses"][status]["content"]
     assert next(iter(content)) == "application/json"
     assert content[media_type]["schema"] == {
@@ -75,14 +75,14 @@ def test_an_annotated_image_is_bytes(operations, status, media_type):
     }
 
 
-def test_one_image_or_a_batch(operations):
+def test_post_images_returns_image_or_batch(operations):
     for status in ("200", "201"):
         content = operations["POST /v1/images"]["responses"][status]["content"]
         forms = content["application/json"]["schema"]["oneOf"]
         assert [form["$ref"].rsplit("/")[-1] for form in forms] == ["Image", "Batch"]
 
 
-def test_every_error_is_a_problem(document, operations):
+def test_each_error_is_a_problem_document(document, operations):
     problems = document["components"]["responses"]
     for name, operation in operations.items():
         errors = {
@@ -98,15 +98,15 @@ def test_every_error_is_a_problem(document, operations):
             assert schema == {"$ref": "#/components/schemas/Problem"}
 
 
-def test_other_keys_of_a_face_are_probabilities(document):
+def test_additional_keys_of_face_are_probabilities(document):
     schema = document["components"]["schemas"]["Face"]
     assert schema["required"] == ["bbox", "face_id"]
     assert schema["additionalProperties"] == {"type": "number", "minimum": 0, "maximum": 1}
 
 
-@pytest.mark.parametrize("what", ["models", "detectors", "pipelines", "aggregators"])
-def test_what_can_be_chosen_has_a_title_and_a_description(client, what):
-    for each in client.get(f"/v1/{what}").json[what]:
+@pytest.mark.parametrize("name", ["models", "detectors", "pipelines", "aggregators"])
+def test_listed_items_have_title_and_description(client, name):
+    for each in client.get(f"/v1/{name}").json[name]:
         assert each["title"][0].isupper()
         assert "_" not in each["title"]
         assert len(each["title"]) <= 40
@@ -114,7 +114,7 @@ def test_what_can_be_chosen_has_a_title_and_a_description(client, what):
             assert re.fullmatch(r"[A-Z0-9].{10,200}\.", each["description"])
 
 
-def test_a_model_that_cannot_be_used_has_them_too(make_app, models_dir):
+def test_unusable_model_has_title_and_description(make_app, models_dir):
     (models_dir / "broken").mkdir()
     (models_dir / "broken" / "card.json").write_text("{")
     models = make_app().test_client().get("/v1/models").json["models"]

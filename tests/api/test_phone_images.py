@@ -1,4 +1,4 @@
-"""HEIC and AVIF through the API, and what the answer says of files that are not read."""
+"""HEIC and AVIF over HTTP, and the reasons for the rejection of other files."""
 
 import io
 
@@ -22,11 +22,11 @@ def encoded(kind):
 
 
 @pytest.mark.parametrize("kind", ["heic", "avif"])
-def test_phone_images_are_analysed_and_drawn(client, kind):
+def test_heic_and_avif_are_analysed_and_drawn(client, kind):
     data = encoded(kind)
-    answer = client.post("/v1/images?view=full", data={"image": upload(data, f"a.{kind}")})
-    assert answer.status_code == 201
-    assert (answer.json["width"], answer.json["height"]) == (64, 48)
+    response = client.post("/v1/images?view=full", data={"image": upload(data, f"a.{kind}")})
+    assert response.status_code == 201
+    assert (response.json["width"], response.json["height"]) == (64, 48)
     raw = client.post("/v1/images", data=data, content_type=f"image/{kind}")
     assert raw.status_code == 201
     drawn = client.post(
@@ -37,17 +37,17 @@ def test_phone_images_are_analysed_and_drawn(client, kind):
     assert np.asarray(Image.open(io.BytesIO(drawn.data))).shape == (48, 64, 3)
 
 
-def test_the_kept_file_has_its_own_type(make_app, tmp_path):
+def test_stored_file_has_its_own_media_type(make_app, tmp_path):
     client = make_app(keep_pictures=True, pictures_dir=tmp_path).test_client()
     for kind, media_type in (("heic", "image/heif"), ("avif", "image/avif")):
         data = encoded(kind)
         stored = client.post("/v1/images", data=data, content_type="image/heic").json
-        kept = client.get(f"/v1/images/{stored['id']}/picture")
-        assert (kept.content_type, kept.data) == (media_type, data)
+        file = client.get(f"/v1/images/{stored['id']}/picture")
+        assert (file.content_type, file.data) == (media_type, data)
 
 
 @pytest.mark.parametrize(
-    ("data", "status", "said"),
+    ("data", "status", "reason"),
     [
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", 415, "video or another ISO media file"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 415, "no still image"),
@@ -57,8 +57,8 @@ def test_the_kept_file_has_its_own_type(make_app, tmp_path):
         (b"%PDF-1.7", 415, "HEIF, AVIF"),
     ],
 )
-def test_a_refusal_says_why(client, data, status, said):
-    answer = client.post("/v1/images", data=data, content_type="image/heic")
-    assert answer.status_code == status
-    assert said in answer.json["detail"]
+def test_rejection_gives_reason(client, data, status, reason):
+    response = client.post("/v1/images", data=data, content_type="image/heic")
+    assert response.status_code == status
+    assert reason in response.json["detail"]
     assert client.get("/v1/images").json["images"] == []

@@ -1,4 +1,4 @@
-"""What PostgreSQL answers differently when it is not asked carefully."""
+"""The API with PostgreSQL, in cases where PostgreSQL differs from SQLite."""
 
 import pytest
 from sqlalchemy import text
@@ -25,20 +25,20 @@ def post(client):
     return client.post("/v1/images", data={"image": upload(picture(50, gray=250))})
 
 
-def test_bad_requests_are_answered_as_on_sqlite(client):
-    for what, (status, _, method, path, call) in BAD_REQUESTS.items():
-        answer = client.open(path, method=method, **call)
-        assert answer.status_code == status, what
+def test_bad_requests_get_same_status_as_on_sqlite(client):
+    for case, (status, _, method, path, arguments) in BAD_REQUESTS.items():
+        response = client.open(path, method=method, **arguments)
+        assert response.status_code == status, case
 
 
-def test_a_post_is_stored_and_served(client):
-    answer = post(client)
-    assert answer.status_code == 201
-    assert client.get(answer.location).json == answer.json
+def test_posted_image_is_stored_and_returned(client):
+    response = post(client)
+    assert response.status_code == 201
+    assert client.get(response.location).json == response.json
     assert client.get("/v1/summary?by=hour").json["spans"][0]["images"] == 1
 
 
-def test_a_connection_that_was_cut_is_replaced_unnoticed(client):
+def test_terminated_connection_is_replaced(client):
     assert post(client).status_code == 201
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(
@@ -50,15 +50,15 @@ def test_a_connection_that_was_cut_is_replaced_unnoticed(client):
         assert post(client).status_code == 201
 
 
-def test_without_tables_it_is_not_ready_and_says_so(make_app, postgres_url):
+def test_missing_tables_return_503(make_app, postgres_url):
     app = make_app(database_url=postgres_url)
-    for answer in (post(app.test_client()), app.test_client().get("/v1/images")):
-        assert_problem(answer, 503)
+    for response in (post(app.test_client()), app.test_client().get("/v1/images")):
+        assert_problem(response, 503)
     with app.app_context():
         db.engine.dispose()
 
 
-def test_a_server_that_is_away_is_a_503(make_app):
+def test_unreachable_server_returns_503(make_app):
     client = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing").test_client()
     assert_problem(post(client), 503)
     assert client.get("/readyz").status_code == 503

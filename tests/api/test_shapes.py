@@ -1,4 +1,4 @@
-"""One declaration makes the JSON, the columns of a table and the OpenAPI document."""
+"""Shapes: serialisation, validation and tables from one declaration."""
 
 from types import SimpleNamespace
 
@@ -35,7 +35,7 @@ class Row(Shape):
 ITEM = SimpleNamespace(name="a", more={"p": 1, "q": 2}, inner=SimpleNamespace(x=1), scores={"b": 2})
 
 
-def test_keys_come_in_the_order_of_the_fields():
+def test_keys_have_order_of_fields():
     inner = {"x": 1, "y": 2}
     expected = {
         "name": "a",
@@ -53,21 +53,21 @@ def test_keys_come_in_the_order_of_the_fields():
     assert Outer().dump([ITEM], many=True) == [document]
 
 
-def test_the_document_is_valid_by_its_own_declaration():
+def test_document_validates_against_its_shape():
     assert Inner().validate(Inner.document(ITEM.inner)) == {}
-    assert "y" in Inner().validate({"x": 1, "y": "no number"})
+    assert "y" in Inner().validate({"x": 1, "y": "not a number"})
     assert "more" not in Outer().fields
 
 
-def test_a_table_has_a_column_for_each_member_and_key():
+def test_table_has_a_column_for_each_member_and_key():
     table = Table(Row, ["b", "c"])
     assert table.names == ["name", "x", "y", "b", "c"]
     assert table.row(ITEM) == ["a", 1, 2, 2, None]
 
 
-def test_a_subclass_adds_fields_at_the_end():
-    class More(Inner):
+def test_subclass_adds_fields_at_the_end():
+    class Extended(Inner):
         z = member(fields.Integer(), lambda _: 0)
 
-    assert list(More.document(ITEM.inner)) == ["x", "y", "z"]
+    assert list(Extended.document(ITEM.inner)) == ["x", "y", "z"]
     assert list(Inner.document(ITEM.inner)) == ["x", "y"]

@@ -1,12 +1,12 @@
-"""POST /v1/images with a URL, on stubs and a network of the tests' own."""
+"""POST /v1/images with a URL, with stub models and local hosts that stand for the internet."""
 
 import base64
 import logging
-from itertools import count
 
 import pytest
 from sqlalchemy import func, select
 
+from app.store import idempotency
 from app.store.tables import IdempotencyRow, ImageRow, db
 from tests.api.test_errors import assert_problem
 from tests.conftest import picture
@@ -19,7 +19,7 @@ KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
 @pytest.fixture
 def secure(app, internet):
-    """What lies at images.example.com, from which this service fetches."""
+    """The host images.example.com, from which the service can fetch."""
     app.extensions["fetcher"] = internet.fetcher()
     internet.secure.answers |= {"/a.png": whole(ONE_FACE), "/b.png": whole(TWO_FACES)}
     return internet.secure
@@ -29,34 +29,34 @@ def post(client, url=URL, headers=None, **fields):
     return client.post("/v1/images", json={"url": url, **fields}, headers=headers)
 
 
-def stored(app, row=ImageRow):
+def count_rows(app, row=ImageRow):
     with app.app_context():
         return db.session.scalar(select(func.count()).select_from(row))
 
 
-def test_a_picture_is_fetched_analysed_and_kept(client, secure):
-    answer = post(client, threshold=0.2)
-    assert answer.status_code == 201
-    assert answer.json["file_name"] == "a.png"
-    assert answer.json["threshold"] == 0.2
-    assert answer.json["faces"][0]["happiness"] > 0.9
-    assert client.get(answer.location).json == answer.json
+def test_image_is_fetched_analysed_and_stored(client, secure):
+    response = post(client, threshold=0.2)
+    assert response.status_code == 201
+    assert response.json["file_name"] == "a.png"
+    assert response.json["threshold"] == 0.2
+    assert response.json["faces"][0]["happiness"] > 0.9
+    assert client.get(response.location).json == response.json
 
 
-def test_options_may_stand_in_the_query(client, secure):
-    answer = client.post("/v1/images?threshold=0.3&store=false&view=full", json={"url": URL})
-    assert (answer.status_code, answer.json["threshold"]) == (200, 0.3)
-    assert "timings_ms" in answer.json
+def test_options_are_read_from_query(client, secure):
+    response = client.post("/v1/images?threshold=0.3&store=false&view=full", json={"url": URL})
+    assert (response.status_code, response.json["threshold"]) == (200, 0.3)
+    assert "timings_ms" in response.json
 
 
-def test_it_may_be_answered_by_the_annotated_picture(app, client, secure):
-    answer = post(client, headers={"Accept": "image/png"})
-    assert (answer.status_code, answer.content_type) == (201, "image/png")
-    assert stored(app) == 1
+def test_accept_header_selects_annotated_image(app, client, secure):
+    response = post(client, headers={"Accept": "image/png"})
+    assert (response.status_code, response.content_type) == (201, "image/png")
+    assert count_rows(app) == 1
 
 
 @pytest.mark.parametrize(
-    ("path", "given", "kept"),
+    ("path", "file_name", "stored"),
     [
         ("/a.png?token=secret#x", None, "a.png"),
         ("/faces/na%C3%AFve%20one.png", None, "naïve one.png"),
@@ -70,43 +70,43 @@ def test_it_may_be_answered_by_the_annotated_picture(app, client, secure):
         ("/moved.png", None, "moved.png"),
     ],
 )
-def test_it_is_called_as_the_url_ends_or_as_is_said(client, secure, path, given, kept):
-    bare = path.partition("?")[0]
-    secure.answers[bare or "/"] = to("/a.png") if bare == "/moved.png" else whole(ONE_FACE)
-    fields = {"file_name": given} if given else {}
-    assert post(client, f"https://images.example.com{path}", **fields).json["file_name"] == kept
+def test_file_name_is_option_or_last_part_of_url(client, secure, path, file_name, stored):
+    target = path.partition("?")[0]
+    secure.answers[target or "/"] = to("/a.png") if target == "/moved.png" else whole(ONE_FACE)
+    fields = {"file_name": file_name} if file_name else {}
+    assert post(client, f"https://images.example.com{path}", **fields).json["file_name"] == stored
 
 
-def test_by_default_nothing_is_fetched(app, client, internet):
-    answer = post(client)
-    assert_problem(answer, 422)
-    assert answer.json["type"] == "urn:emotion:problem:unusable-url"
-    assert answer.json["errors"][0]["field"] == "url"
-    assert "EMOTION_FETCH_HOSTS" in answer.json["detail"]
-    assert stored(app) == 0
+def test_fetching_is_disabled_by_default(app, client, internet):
+    response = post(client)
+    assert_problem(response, 422)
+    assert response.json["type"] == "urn:emotion:problem:unusable-url"
+    assert response.json["errors"][0]["field"] == "url"
+    assert "EMOTION_FETCH_HOSTS" in response.json["detail"]
+    assert count_rows(app) == 0
 
 
-def test_the_setting_turns_it_on_with_every_check(make_app, monkeypatch):
+def test_setting_enables_fetching_with_all_checks(make_app, monkeypatch):
     monkeypatch.setattr("app.fetch.socket.create_connection", lambda *_: pytest.fail("connected"))
     monkeypatch.setattr(
         "app.fetch.socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("127.0.0.1", 0))]
     )
     client = make_app(fetch_hosts="localhost, images.example.com").test_client()
-    for url, why in (
+    for url, reason in (
         (URL, "public"),
         ("https://localhost/a.png", "public"),
         ("https://elsewhere.example.com/a.png", "host"),
         ("http://images.example.com/a.png", "https://"),
         ("https://me:word@images.example.com/a.png", "password"),
     ):
-        answer = post(client, url)
-        assert_problem(answer, 422)
-        assert why in answer.json["detail"]
-        assert "127" not in answer.text
+        response = post(client, url)
+        assert_problem(response, 422)
+        assert reason in response.json["detail"]
+        assert "127" not in response.text
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "field"),
+    ("host_response", "status", "field"),
     [
         (whole(b"secret", status="404 Gone"), 502, "url"),
         (whole(b"", status="204 None"), 502, "url"),
@@ -120,18 +120,18 @@ def test_the_setting_turns_it_on_with_every_check(make_app, monkeypatch):
         (to("/a.png?secret", "302 Found").replace(b"/a.png", b"/c.png"), 422, "url"),
     ],
 )
-def test_what_gives_no_picture_is_a_problem_and_leaves_nothing(
-    app, client, secure, answer, status, field
+def test_url_without_image_returns_problem_and_stores_nothing(
+    app, client, secure, host_response, status, field
 ):
-    secure.answers["/c.png"] = answer
-    said = post(client, "https://images.example.com/c.png", headers=KEY)
-    assert_problem(said, status)
-    assert [error["field"] for error in said.json["errors"]] == [field]
-    assert "secret" not in said.text
-    assert (stored(app), stored(app, IdempotencyRow)) == (0, 0)
+    secure.answers["/c.png"] = host_response
+    response = post(client, "https://images.example.com/c.png", headers=KEY)
+    assert_problem(response, status)
+    assert [error["field"] for error in response.json["errors"]] == [field]
+    assert "secret" not in response.text
+    assert (count_rows(app), count_rows(app, IdempotencyRow)) == (0, 0)
 
 
-def test_a_host_that_drips_is_a_504(app, client, internet, secure):
+def test_slow_host_returns_504(app, client, internet, secure):
     app.extensions["fetcher"] = internet.fetcher(seconds=0.2)
     secure.answers["/c.png"] = secure.drip(b"HTTP/1.1 200 OK\r\n\r\n", b"a")
     assert_problem(post(client, "https://images.example.com/c.png"), 504)
@@ -139,32 +139,32 @@ def test_a_host_that_drips_is_a_504(app, client, internet, secure):
 
 
 @pytest.mark.parametrize("url", [None, 5, [], {}, True, "", "https://[", "x" * 5000, "\x00"])
-def test_what_is_no_url_is_refused(app, client, internet, secure, url):
-    answer = post(client, url)
-    assert_problem(answer, 422)
-    assert [error["field"] for error in answer.json["errors"]] == ["url"]
+def test_invalid_url_returns_422(app, client, internet, secure, url):
+    response = post(client, url)
+    assert_problem(response, 422)
+    assert [error["field"] for error in response.json["errors"]] == ["url"]
     assert internet.asked == []
 
 
-def test_a_picture_and_a_url_are_one_too_many(client, secure):
-    answer = post(client, image=base64.b64encode(ONE_FACE).decode())
-    assert_problem(answer, 400)
+def test_image_and_url_together_return_400(client, secure):
+    response = post(client, image=base64.b64encode(ONE_FACE).decode())
+    assert_problem(response, 400)
     assert secure.heads == []
 
 
-def test_a_url_stands_in_json_only(client, secure):
-    for answer in (
+def test_url_is_accepted_in_json_only(client, secure):
+    for response in (
         client.post("/v1/images", query_string={"url": URL}, json={}),
         client.post("/v1/images", query_string={"url": URL}),
         client.post("/v1/images", data={"url": URL}, content_type="multipart/form-data"),
     ):
-        assert_problem(answer, 422)
-        assert [error["field"] for error in answer.json["errors"]] == ["url"]
+        assert_problem(response, 422)
+        assert [error["field"] for error in response.json["errors"]] == ["url"]
     assert_problem(client.post("/index", json={"url": URL}), 400)
     assert secure.heads == []
 
 
-def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(client, secure):
+def test_invalid_request_fetches_nothing(client, secure):
     for fields in ({"threshold": 7}, {"model": "nope"}, {"detector": "nope"}, {"thresold": 0.5}):
         assert post(client, **fields).status_code == 422
     assert post(client, headers={"Accept": "text/xml"}).status_code == 406
@@ -172,19 +172,19 @@ def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(client, secure):
     assert secure.heads == []
 
 
-def test_a_retry_is_answered_by_what_was_kept_and_not_fetched_again(app, client, secure):
+def test_replay_does_not_fetch_again(app, client, secure):
     first = post(client, headers=KEY)
-    secure.answers["/a.png"] = whole(TWO_FACES)  # a camera's newest picture, say
-    again = post(client, headers=KEY)
-    assert (again.status_code, again.json) == (201, first.json)
+    secure.answers["/a.png"] = whole(TWO_FACES)  # for example, a camera has a newer image
+    replay = post(client, headers=KEY)
+    assert (replay.status_code, replay.json) == (201, first.json)
     assert len(secure.heads) == 1
     app.extensions["fetcher"] = None
     assert post(client, headers=KEY).json == first.json
-    assert stored(app) == 1
+    assert count_rows(app) == 1
 
 
 @pytest.mark.parametrize(
-    "other",
+    "difference",
     [
         {"url": URL + "?size=big"},
         {"url": "https://images.example.com/b.png"},
@@ -192,47 +192,48 @@ def test_a_retry_is_answered_by_what_was_kept_and_not_fetched_again(app, client,
         {"threshold": 0.1},
     ],
 )
-def test_the_same_key_with_another_url_or_option_is_refused(app, client, secure, other):
+def test_key_with_another_url_or_option_returns_409(app, client, secure, difference):
     post(client, headers=KEY)
-    assert_problem(post(client, headers=KEY, **other), 409)
-    assert len(secure.heads) == stored(app) == 1
+    assert_problem(post(client, headers=KEY, **difference), 409)
+    assert len(secure.heads) == count_rows(app) == 1
 
 
-def test_a_url_and_the_picture_behind_it_are_different_requests(client, secure):
+def test_url_and_its_image_are_different_requests(client, secure):
     post(client, headers=KEY)
     body = {"image": base64.b64encode(ONE_FACE).decode(), "file_name": "a.png"}
     assert client.post("/v1/images", json=body, headers=KEY).status_code == 409
 
 
-def test_what_failed_to_be_fetched_can_be_sent_again(app, client, secure):
+def test_failed_fetch_can_be_repeated(app, client, secure):
     secure.answers["/a.png"] = whole(b"", status="503 Busy")
     assert post(client, headers=KEY).status_code == 502
     secure.answers["/a.png"] = whole(ONE_FACE)
     assert post(client, headers=KEY).status_code == 201
-    assert stored(app) == 1
+    assert count_rows(app) == 1
 
 
-def test_a_retry_is_not_drawn_into_another_picture(app, client, secure):
+def test_replay_with_url_is_not_drawn(app, client, secure):
     post(client, headers=KEY)
     secure.answers["/a.png"] = whole(picture(50, gray=0))
     assert_problem(post(client, headers=KEY | {"Accept": "image/png"}), 406)
-    assert len(secure.heads) == stored(app) == 1
+    assert len(secure.heads) == count_rows(app) == 1
 
 
-def test_nor_is_the_answer_of_a_quicker_retry(app, client, secure, monkeypatch):
-    from app.store import idempotency
-
+def test_concurrent_replay_with_url_is_not_drawn(app, client, secure, monkeypatch):
     first = post(client, headers=KEY)
-    real, looked = idempotency.image_id, count()
-    monkeypatch.setattr(
-        idempotency, "image_id", lambda retry: (next(looked) and real(retry)) or None
-    )
+    real, lookups = idempotency.image_id, []
+
+    def miss_first_lookup(request):
+        lookups.append(request)
+        return None if len(lookups) == 1 else real(request)
+
+    monkeypatch.setattr(idempotency, "image_id", miss_first_lookup)
     assert_problem(post(client, headers=KEY | {"Accept": "image/png"}), 406)
     assert post(client, headers=KEY).json == first.json
-    assert stored(app) == 1
+    assert count_rows(app) == 1
 
 
-def test_neither_log_nor_answer_holds_the_url(client, secure, caplog):
+def test_url_is_neither_logged_nor_returned(client, secure, caplog):
     caplog.set_level(logging.DEBUG)
     secure.answers["/gone"] = whole(b"", status="500 Oops")
     for url in (URL, "https://images.example.com/gone", "https://elsewhere.example/a.png"):
@@ -241,16 +242,16 @@ def test_neither_log_nor_answer_holds_the_url(client, secure, caplog):
     assert len([record for record in caplog.records if record.message == "request"]) == 3
 
 
-def test_what_is_refused_is_counted(client, secure):
+def test_rejected_urls_are_counted(client, secure):
     secure.answers["/gone"] = whole(b"", status="404 Gone")
     post(client, "https://images.example.com/gone")
     post(client, "https://elsewhere.example/a.png")
-    said = client.get("/metrics").text
-    assert 'emotion_refused_total{reason="FetchFailed"}' in said
-    assert 'emotion_refused_total{reason="UnusableUrl"}' in said
+    metrics = client.get("/metrics").text
+    assert 'emotion_refused_total{reason="FetchFailed"}' in metrics
+    assert 'emotion_refused_total{reason="UnusableUrl"}' in metrics
 
 
-def test_the_openapi_document_tells_of_it(client):
+def test_openapi_document_describes_url_body(client):
     document = client.get("/openapi.json").json
     body = document["paths"]["/v1/images"]["post"]["requestBody"]["content"]["application/json"]
     forms = [each["$ref"].rsplit("/", 1)[-1] for each in body["schema"]["oneOf"]]

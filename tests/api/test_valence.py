@@ -18,8 +18,8 @@ CSV = {"Accept": "text/csv"}
 FACES = (HAPPY, ANGRY, CALM)
 
 
-def foreign(model="moods", **probabilities):
-    """An image of one face by a model whose emotions have no coordinates."""
+def analysis_of_other_model(model="moods", **probabilities):
+    """An analysis with one face, by a model with emotions without published coordinates."""
     face = Face(HAPPY.box, Scores(probabilities))
     return analysis(face, model=replace(MODEL, name=model))
 
@@ -32,36 +32,36 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def test_the_full_form_has_them_and_the_documented_one_does_not(client):
+def test_only_full_form_has_valence_and_arousal(client):
     data = {"image": upload(picture(50, gray=250)), "view": "full"}
-    answer = client.post("/v1/images", data=data)
-    (face,) = answer.json["faces"]
+    response = client.post("/v1/images", data=data)
+    (face,) = response.json["faces"]
     expected = affect_of(Scores(face["emotions"]))
     assert (face["valence"], face["arousal"]) == pytest.approx(expected)
     assert face["valence"] > 0.7
-    assert client.get(answer.location + "?view=full").json["faces"] == [face]
+    assert client.get(response.location + "?view=full").json["faces"] == [face]
     (found,) = client.get("/v1/faces?view=full").json["faces"]
     assert found["face"] == face
     for query in ("", "?threshold=0"):
-        (usual,) = client.get(answer.location + query).json["faces"]
-        assert usual.keys() <= {"face_id", "bbox", *LABELS}
+        (documented,) = client.get(response.location + query).json["faces"]
+        assert documented.keys() <= {"face_id", "bbox", *LABELS}
         assert "valence" not in json.dumps(client.get("/v1/images" + query).json)
 
 
-def test_a_model_with_unknown_emotions_has_none(client, models_dir):
+def test_valence_is_null_for_unknown_emotions(client, models_dir):
     write_model(models_dir, "other", ("happiness", "boredom"))
     data = {"image": upload(picture()), "view": "full", "model": "other"}
     (face,) = client.post("/v1/images", data=data).json["faces"]
     assert (face["valence"], face["arousal"]) == (None, None)
 
 
-def test_csv_has_a_column_for_each(client, app):
+def test_csv_has_columns_for_valence_and_arousal(client, app):
     with app.app_context():
         queries.save(analysis(HAPPY, ANGRY))
-        queries.save(foreign(boredom=0.75, happiness=0.25))
+        queries.save(analysis_of_other_model(boredom=0.75, happiness=0.25))
     text = client.get("/v1/faces", headers=CSV).get_data(as_text=True)
-    head = text.splitlines()[0].split(",")
-    assert head[head.index("dominant") + 1 :][:2] == ["valence", "arousal"]
+    header = text.splitlines()[0].split(",")
+    assert header[header.index("dominant") + 1 :][:2] == ["valence", "arousal"]
     rows = {row["dominant"]: row for row in csv.DictReader(io.StringIO(text))}
     assert (rows["boredom"]["valence"], rows["boredom"]["arousal"]) == ("", "")
     for face in (HAPPY, ANGRY):
@@ -72,16 +72,16 @@ def test_csv_has_a_column_for_each(client, app):
         assert float(row["happiness"]) == face.emotions["happiness"]
 
 
-@pytest.mark.parametrize("is_added", [True, False])
-def test_summaries_have_the_mean_over_faces(client, app, is_added):
+@pytest.mark.parametrize("in_rollups", [True, False])
+def test_summary_has_mean_valence_over_faces(client, app, in_rollups):
     with app.app_context():
         queries.save(analysis(*FACES))
         queries.save(analysis(HAPPY, minutes=61, model=replace(MODEL, name="other")))
-        queries.save(foreign(boredom=1.0))
-        if is_added:
+        queries.save(analysis_of_other_model(boredom=1.0))
+        if in_rollups:
             assert add_saved() == 3
     (day,) = client.get("/v1/summary").json["spans"]
-    # The face of the model with unknown emotions is counted, and has no part in the means.
+    # The face of the model with unknown emotions is counted, but it does not affect the means.
     assert day["faces"] == 5
     assert day["valence"] == pytest.approx(mean(valences([*FACES, HAPPY])), abs=1e-4)
     noon, later = client.get("/v1/summary?by=hour").json["spans"]
@@ -90,12 +90,12 @@ def test_summaries_have_the_mean_over_faces(client, app, is_added):
     models = {span["span"]: span for span in client.get("/v1/summary?by=model").json["spans"]}
     assert (models["moods"]["valence"], models["moods"]["arousal"]) == (None, None)
     assert models["other"]["valence"] == later["valence"]
-    # With a filter on faces, one by one: of the faces that match.
+    # With a filter on faces, the mean is over the matching faces.
     (angry,) = client.get("/v1/summary?emotion=anger").json["spans"]
     assert angry["valence"] == pytest.approx(valences([ANGRY])[0], abs=1e-4)
 
 
-def test_the_mean_follows_an_erasure(client, app):
+def test_mean_valence_changes_with_erasure(client, app):
     with app.app_context():
         first = queries.save(analysis(HAPPY))
         queries.save(analysis(ANGRY, CALM))
@@ -105,14 +105,14 @@ def test_the_mean_follows_an_erasure(client, app):
     assert day["valence"] == pytest.approx(mean(valences([ANGRY, CALM])), abs=1e-4)
 
 
-def test_a_span_without_faces_has_none(client, app):
+def test_valence_of_span_without_faces_is_null(client, app):
     with app.app_context():
         queries.save(analysis())
     (day,) = client.get("/v1/summary").json["spans"]
     assert (day["valence"], day["arousal"]) == (None, None)
 
 
-def test_the_valence_of_a_mood_stays_three_shares(client, app):
+def test_valence_of_mood_has_three_shares(client, app):
     with app.app_context():
         stored = queries.save(analysis(*FACES))
     mood = client.get(f"/v1/images/{stored.id}/mood").json

@@ -1,4 +1,4 @@
-"""The documented JSON, to the letter: clients parse it."""
+"""The documented JSON: the exact form that clients parse, and the OpenAPI document."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from app.store.records import Page
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from tests.conftest import picture, upload
 
-# tests/web/ holds the page against the same table.
+# tests/web/ tests the web page with the same table.
 THRESHOLDS = json.loads((Path(__file__).parent / "thresholds.json").read_text())["rows"]
 DOCUMENTED = json.loads((Path(__file__).parent / "documented.json").read_text())
 REST = {"surprise": 0.0, "anger": 0.0, "disgust": 0.0, "fear": 0.0, "contempt": 0.0}
@@ -40,19 +40,19 @@ def analysis(*faces):
     )
 
 
-def test_the_documented_example_comes_out_byte_for_byte():
-    found = analysis(
+def test_documented_example_is_reproduced_byte_for_byte():
+    example = analysis(
         face((109, 160, 192, 243), happiness=0.9987),
         face((207, 157, 290, 240), sadness=0.5249),
         face((104, 22, 195, 113), happiness=0.3, sadness=0.3),
     )
-    document = ImagePageSchema().dump(ShownPage(Page([found], None), View()))
+    document = ImagePageSchema().dump(ShownPage(Page([example], None), View()))
     (image,) = document["images"]
     documented = {key: image[key] for key in ("file_name", "threshold", "faces")}
     assert json.dumps({"images": [documented]}) == json.dumps(DOCUMENTED)
 
 
-def test_the_full_form_has_its_keys_in_one_order_everywhere(client):
+def test_full_form_has_same_key_order_everywhere(client):
     data = {"image": upload(picture(100, gray=250)), "view": "full", "mood": "mean"}
     posted = client.post("/v1/images", data=data)
     read = client.get(f"{posted.location}?view=full&mood=mean")
@@ -73,7 +73,7 @@ def test_the_full_form_has_its_keys_in_one_order_everywhere(client):
     assert list(posted.json["mood"]) == list(read.json["mood"])
 
 
-def test_keys_beside_the_documented_ones_are_only_in_the_image():
+def test_only_image_object_has_additional_keys():
     document = image_document(replace(analysis(), id=7), View())
     assert list(document) == [
         "id", "file_name", "threshold", "created_at", "model", "detector", "faces",
@@ -82,26 +82,26 @@ def test_keys_beside_the_documented_ones_are_only_in_the_image():
 
 
 @pytest.mark.parametrize(("probability", "threshold", "shown"), THRESHOLDS)
-def test_the_rounded_value_is_compared(probability, threshold, shown):
-    made = Face(Box(0, 0, 1, 1), Scores({"joy": probability, "calm": 1 - probability}))
-    assert made.emotions.rounded(threshold).get("joy") == shown
-    document = image_document(replace(analysis(made), threshold=threshold), View())
+def test_threshold_is_compared_with_rounded_value(probability, threshold, shown):
+    joyful = Face(Box(0, 0, 1, 1), Scores({"joy": probability, "calm": 1 - probability}))
+    assert joyful.emotions.rounded(threshold).get("joy") == shown
+    document = image_document(replace(analysis(joyful), threshold=threshold), View())
     assert document["faces"][0].get("joy") == shown
 
 
 @pytest.mark.parametrize(("probability", "threshold", "shown"), THRESHOLDS)
-def test_the_client_compares_alike(probability, threshold, shown):
-    made = emotions.Face(1, (0, 0, 1, 1), "joy", {"joy": probability, "calm": 1 - probability})
-    assert made.shown(threshold).get("joy") == shown
+def test_client_compares_threshold_like_service(probability, threshold, shown):
+    joyful = emotions.Face(1, (0, 0, 1, 1), "joy", {"joy": probability, "calm": 1 - probability})
+    assert joyful.shown(threshold).get("joy") == shown
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_no_client_ever_sees_a_value_below_its_threshold(probability, threshold):
-    made = Face(Box(0, 0, 1, 1), Scores({"joy": probability, "calm": 1 - probability}))
-    shown = made.emotions.rounded(threshold)
+def test_shown_values_are_never_below_threshold(probability, threshold):
+    scores = Scores({"joy": probability, "calm": 1 - probability})
+    shown = scores.rounded(threshold)
     assert all(value >= threshold for value in shown.values())
-    hidden = made.emotions.keys() - shown.keys()
-    assert all(round(made.emotions[name], 2) < threshold for name in hidden)
+    hidden = scores.keys() - shown.keys()
+    assert all(round(scores[name], 2) < threshold for name in hidden)
 
 
 @given(st.tuples(*[st.floats(-50, 5000)] * 2), st.tuples(*[st.floats(1, 900)] * 2))
@@ -117,14 +117,14 @@ def document(client):
     return client.get("/openapi.json").json
 
 
-def validate(document, answer, path, method="get", status="200"):
-    """Check an answer against what the OpenAPI document says of it."""
+def validate(document, response, path, method="get", status="200"):
+    """Validate the JSON of a response with the schema in the OpenAPI document."""
     content = document["paths"][path][method]["responses"][status]["content"]
     schema = content["application/json"]["schema"] | {"components": document["components"]}
-    jsonschema.Draft202012Validator(schema).validate(answer.json)
+    jsonschema.Draft202012Validator(schema).validate(response.json)
 
 
-def test_answers_are_what_the_openapi_document_says(client, document):
+def test_responses_match_openapi_document(client, document):
     post = {"image": upload(picture(100, gray=250)), "threshold": "0.2"}
     validate(document, client.post("/v1/images", data=post), "/v1/images", "post", "201")
     several = {"image": [upload(picture()), upload(b"")]}
@@ -141,9 +141,9 @@ def test_answers_are_what_the_openapi_document_says(client, document):
     validate(document, client.get("/v1/summary?mood=mean"), "/v1/summary")
 
 
-def test_problems_are_what_the_openapi_document_says(client, document):
+def test_problems_match_openapi_document(client, document):
     schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
-    for answer in (client.get("/v1/images/9"), client.get("/v1/images?threshold=x")):
-        jsonschema.Draft202012Validator(schema).validate(answer.json)
+    for response in (client.get("/v1/images/9"), client.get("/v1/images?threshold=x")):
+        jsonschema.Draft202012Validator(schema).validate(response.json)
     error = document["components"]["responses"]["DEFAULT_ERROR"]["content"]
     assert list(error) == ["application/problem+json"]

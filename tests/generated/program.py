@@ -1,7 +1,7 @@
-"""What people write with the generated package: post an image, read its faces, list what is stored,
-read a problem document. Prints JSON.
+"""A program that uses the generated package: it posts images, reads faces, lists stored images and
+reads a problem document. It prints JSON, which test_generated_clients.py checks.
 
-PYTHONPATH=<folder of the package> python program.py <url> <photo>
+Usage: PYTHONPATH=<folder of the package> python program.py <url> <photo>
 """
 
 import json
@@ -43,23 +43,26 @@ with Client(base_url=url) as client:
     listed = get_images.sync(client=client, page_size=1)
     problem = get_image.sync(image_id=999, client=client)
     assert isinstance(problem, Problem)
-    refused = post_images.sync(client=client, body=File(payload=b"no image"))
-    assert isinstance(refused, Problem)
-    kept = get_kept_picture.sync(image_id=one.id, client=client)
-    assert isinstance(kept, File)
+    rejected = post_images.sync(client=client, body=File(payload=b"no image"))
+    assert isinstance(rejected, Problem)
+    stored_file = get_kept_picture.sync(image_id=one.id, client=client)
+    assert isinstance(stored_file, File)
     sys.stdout.write(
         json.dumps(
             {
                 "threshold": one.threshold,
                 "happiness": [happiness(face) for face in one.faces],
                 "fullHappiness": [happiness(face) for face in full.faces],
-                "batch": [len(batch.images), [[it.index, it.status] for it in batch.errors]],
+                "batch": [
+                    len(batch.images),
+                    [[error.index, error.status] for error in batch.errors],
+                ],
                 "listed": len(listed.images),
                 "more": listed.next_cursor is not None,
                 "problem": [problem.status, problem.type_],
-                "titles": [it.title for it in get_pipelines.sync(client=client).pipelines],
-                "kept": kept.payload.read() == data,
-                "refused": [refused.status, [it.field for it in refused.errors]],
+                "titles": [each.title for each in get_pipelines.sync(client=client).pipelines],
+                "file": stored_file.payload.read() == data,
+                "rejected": [rejected.status, [error.field for error in rejected.errors]],
             }
         )
     )

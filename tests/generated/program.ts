@@ -1,5 +1,5 @@
-// What people write with the generated types: post an image, read its faces, list what is stored,
-// read a problem document. Prints JSON.
+// A program that uses the generated types: it posts images, reads faces, lists stored images and
+// reads a problem document. It prints JSON, which test_generated_clients.py checks.
 import { readFile } from "node:fs/promises";
 import createClient from "openapi-fetch";
 import type { components, paths } from "./api.js";
@@ -11,39 +11,40 @@ const [, , baseUrl = "", photo = ""] = process.argv;
 const client = createClient<paths, Json>({ baseUrl });
 
 function form(...images: Blob[]): FormData {
-  const made = new FormData();
-  for (const image of images) made.append("image", image, "astronaut.jpg");
-  return made;
+  const data = new FormData();
+  for (const image of images) data.append("image", image, "astronaut.jpg");
+  return data;
 }
 
-function isBatch(answer: Schemas["Image"] | Schemas["Batch"]): answer is Schemas["Batch"] {
-  return "images" in answer;
+function isBatch(result: Schemas["Image"] | Schemas["Batch"]): result is Schemas["Batch"] {
+  return "images" in result;
 }
 
 function happiness(face: Schemas["Face"] | Schemas["FullFace"]): number {
-  const found: number | undefined = "bbox" in face ? face.happiness : face.emotions.happiness;
-  return found ?? 0;
+  const score: number | undefined = "bbox" in face ? face.happiness : face.emotions.happiness;
+  return score ?? 0;
 }
 
 const data = new Uint8Array(await readFile(photo));
 
-// Several files of the same name: a form of one's own, which openapi-fetch sends as it is.
+// The form has several files of the same name, so this function builds it. openapi-fetch sends the
+// form unchanged.
 async function post(images: Blob[], query: { threshold?: number; view?: "full" } = {}) {
-  const answer = await client.POST("/v1/images", {
+  const response = await client.POST("/v1/images", {
     params: { query },
     body: { image: [] },
     bodySerializer: () => form(...images),
   });
-  if (answer.data === undefined) throw new Error(answer.error.detail);
-  return answer.data;
+  if (response.data === undefined) throw new Error(response.error.detail);
+  return response.data;
 }
 
 const one = await post([new Blob([data])], { threshold: 0.25 });
-if (isBatch(one)) throw new Error("one image is no batch");
+if (isBatch(one)) throw new Error("the response to one image must be an image, got a batch");
 const full = await post([new Blob([data])], { view: "full" });
-if (isBatch(full)) throw new Error("one image is no batch");
+if (isBatch(full)) throw new Error("the response to one image must be an image, got a batch");
 const batch = await post([new Blob([data]), new Blob(["no image"])]);
-if (!isBatch(batch)) throw new Error("two images are a batch");
+if (!isBatch(batch)) throw new Error("the response to two images must be a batch, got an image");
 
 const listed = await client.GET("/v1/images", { params: { query: { page_size: 1 } } });
 if (listed.error) throw new Error(listed.error.detail);

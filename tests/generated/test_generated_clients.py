@@ -1,4 +1,4 @@
-"""Clients that generators make of the OpenAPI document, without a warning, ask the real service."""
+"""Clients generated from the OpenAPI document, without warnings, send requests to the service."""
 
 import json
 import os
@@ -25,8 +25,11 @@ PHOTO = str(ROOT / "docs" / "astronaut.jpg")
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
-    keep = {"EMOTION_KEEP_PICTURES": "true", "EMOTION_PICTURES_DIR": str(folder / "pictures")}
-    with running_service(folder, **keep) as url:
+    environment = {
+        "EMOTION_KEEP_PICTURES": "true",
+        "EMOTION_PICTURES_DIR": str(folder / "pictures"),
+    }
+    with running_service(folder, **environment) as url:
         yield url
 
 
@@ -38,7 +41,7 @@ def document(url, tmp_path):
 
 
 def run(*command, cwd, **environment):
-    done = subprocess.run(
+    process = subprocess.run(
         [str(each) for each in command],
         cwd=cwd,
         env=os.environ | environment,
@@ -47,17 +50,17 @@ def run(*command, cwd, **environment):
         timeout=180,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout, done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout, process.stderr
 
 
-def in_guide(language, url):
-    """The program of the guide, which asks the service at `url`."""
+def guide_program(language, url):
+    """Return the program in the guide, changed to use the service at `url`."""
     (program,) = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
     return program.replace("http://127.0.0.1:5000", url)
 
 
-def hold(printed):
+def check_printed(printed):
     assert printed["threshold"] == 0.25
     for name in ("happiness", "fullHappiness"):
         assert printed[name] == [pytest.approx(1, abs=0.01)]
@@ -67,7 +70,7 @@ def hold(printed):
     assert printed["titles"] == ["Detector and classifier", "One-pass network"]
 
 
-def test_a_typescript_client(url, document, tmp_path):
+def test_generated_typescript_client_works(url, document, tmp_path):
     node = shutil.which("node")
     need(node, "no Node: .ci/services installs it")
     packages = HERE / "node_modules"
@@ -75,40 +78,40 @@ def test_a_typescript_client(url, document, tmp_path):
     for name in ("program.ts", "tsconfig.json", "package.json"):
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(packages)
-    given = (
+    file_from_page = (
         'import { readFile } from "node:fs/promises";\n'
         f"const file = new Blob([new Uint8Array(await readFile({PHOTO!r}))]);\n"
     )
-    (tmp_path / "guide.ts").write_text(given + in_guide("ts", url))
+    (tmp_path / "guide.ts").write_text(file_from_page + guide_program("ts", url))
     generator = packages / "openapi-typescript" / "bin" / "cli.js"
-    said = run(node, generator, document, "-o", "api.ts", cwd=tmp_path)
-    assert "warn" not in "".join(said).lower()
+    output = run(node, generator, document, "-o", "api.ts", cwd=tmp_path)
+    assert "warn" not in "".join(output).lower()
     run(node, packages / "typescript" / "bin" / "tsc", "-p", ".", cwd=tmp_path)
     printed, _ = run(node, "program.js", url, PHOTO, cwd=tmp_path)
-    hold(json.loads(printed))
+    check_printed(json.loads(printed))
     printed, _ = run(node, "guide.js", cwd=tmp_path)
     assert re.search(r"happiness: (1|0\.99)\b", printed)
 
 
-def test_a_python_client(url, document, tmp_path):
+def test_generated_python_client_works(url, document, tmp_path):
     need(find_spec("openapi_python_client"), "no openapi-python-client: make installs it for tests")
     package = tmp_path / "emotion_api"
     run(
         *(sys.executable, "-m", "openapi_python_client", "generate", "--path", document),
         *("--output-path", package, "--meta", "none", "--fail-on-warning"),
         cwd=tmp_path,
-        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # where it looks for ruff
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # the generator runs ruff
     )
     printed, _ = run(
         *(sys.executable, "-W", "error", HERE / "program.py", url, PHOTO),
         cwd=tmp_path,
         PYTHONPATH=str(tmp_path),
     )
-    answers = json.loads(printed)
-    hold(answers)
-    assert answers["kept"]
-    assert answers["refused"] == [415, ["image"]]
+    values = json.loads(printed)
+    check_printed(values)
+    assert values["file"]
+    assert values["rejected"] == [415, ["image"]]
     (tmp_path / "photo.jpg").symlink_to(PHOTO)
-    (tmp_path / "guide.py").write_text(in_guide("python", url))
+    (tmp_path / "guide.py").write_text(guide_program("python", url))
     printed, _ = run(sys.executable, "-W", "error", "guide.py", cwd=tmp_path)
     assert re.fullmatch(r"1 \{'happiness': (1\.0|0\.99)\}\n", printed)
