@@ -13,7 +13,13 @@ from typing import Any, Self, get_type_hints
 
 from app.plain_numbers import parse_decimal, parse_whole
 
-ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+ROOT = _PACKAGE.parent
+# The folder of migrations and models is inside an installed package, and beside it in a checkout.
+IS_INSTALLED = (_PACKAGE / "migrations").is_dir()
+RESOURCES = _PACKAGE if IS_INSTALLED else ROOT
+# The folder of `instance`, which holds the database unless EMOTION_DATABASE_URL names another.
+DATA = Path.cwd() if IS_INSTALLED else ROOT
 VERSION = "0.1.0"
 
 # The variables that Kubernetes adds to every pod for a Service called "emotion" or "emotion-…". The
@@ -100,12 +106,12 @@ class Settings:
     )
     database_url: str = _setting(
         "EMOTION_DATABASE_URL",
-        f"sqlite:///{ROOT / 'instance' / 'emotion.db'}",
+        f"sqlite:///{DATA / 'instance' / 'emotion.db'}",
         "where results are kept: sqlite:///… or postgresql://…",
     )
     models_dir: Path = _setting(
         "EMOTION_MODELS_DIR",
-        ROOT / "models",
+        RESOURCES / "models",
         "folder with a folder for each model; the detector haar has one too",
     )
     pipeline: str = _setting("EMOTION_PIPELINE", "two_stage", "pipeline when a request names none")
@@ -151,7 +157,7 @@ class Settings:
         "EMOTION_KEEP_PICTURES", False, "whether pictures are kept beside their results"
     )
     pictures_dir: Path = _setting(
-        "EMOTION_PICTURES_DIR", ROOT / "instance" / "pictures", "folder of kept pictures"
+        "EMOTION_PICTURES_DIR", DATA / "instance" / "pictures", "folder of kept pictures"
     )
     pictures_key: str = _setting(
         "EMOTION_PICTURES_KEY",

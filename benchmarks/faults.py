@@ -39,8 +39,8 @@ import requests
 from sqlalchemy import create_engine, text
 
 from app.settings import ROOT
-from evaluation.markdown import table
-from tests.service import Service
+from testbed.markdown import table
+from testbed.service import Service
 
 PICTURE = (ROOT / "docs" / "astronaut.jpg").read_bytes()
 CONCURRENCY = 8

@@ -31,7 +31,7 @@ from app.store.cursor import encode_cursor
 from app.store.migrate import upgrade
 from app.store.rollups import add_saved
 from app.store.tables import db
-from evaluation.markdown import table
+from testbed.markdown import table
 
 SIZES = (10_000, 100_000, 1_000_000)
 FACES = 3

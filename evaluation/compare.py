@@ -14,7 +14,7 @@ from app.errors import ModelUnavailable
 from app.vision.card import ClassifierCard, classifier_folders, read_card
 from evaluation.accuracy import CONFUSION_PICTURE, MAIN, RELIABILITY_PICTURE
 from evaluation.calibration import THRESHOLDS
-from evaluation.markdown import percent, renew, table
+from testbed.markdown import percent, renew, table
 
 PAGE = Path("docs/models.md")
 README = Path("README.md")

@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image
 
 from app.settings import ROOT, Settings
-from evaluation.markdown import table
-from fuzzing.heif import Item, box, coded, grid, size_property, written
-from fuzzing.image_files import png, png_chunk, run_length_bmp, tiff
+from testbed.heif_writer import Item, box, coded, grid, size_property, written
+from testbed.image_writers import png, png_chunk, run_length_bmp, tiff
+from testbed.markdown import table
 
 LIMIT_BYTES = Settings().max_image_bytes
 LIMIT_PIXELS = Settings().max_pixels

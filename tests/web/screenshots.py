@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from app.settings import ROOT
+from testbed.service import running_service
 from tests.conftest import FAKE_CAMERA
-from tests.service import running_service
 
 FOLDER = ROOT / "docs" / "screenshots"
 PHOTO = ROOT / "docs" / "astronaut.jpg"

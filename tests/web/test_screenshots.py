@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image, ImageChops, ImageColor, ImageStat
 
-from tests.service import running_service
+from testbed.service import running_service
 from tests.web import screenshots
 
 
