@@ -26,7 +26,7 @@ VERSION = "0.1.0"
 # value must fit too: EMOTION_PORT=8080 is a mistake for PORT=8080.
 _SERVICE_ADDRESS = r"[0-9.]+|[0-9a-fA-F:.]+"
 _SERVICE_URL = rf"(tcp|udp|sctp)://(\[?({_SERVICE_ADDRESS})\]?):\d+"
-_SERVICE_VARIABLES = tuple(
+SERVICE_VARIABLES = tuple(
     (re.compile(rf"EMOTION(_[A-Z0-9_]+)?_{name}"), re.compile(value))
     for name, value in (
         (r"SERVICE_HOST", _SERVICE_ADDRESS),
@@ -315,7 +315,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_of_kubernetes(env: str, text: str) -> bool:
-    return any(name.fullmatch(env) and value.fullmatch(text) for name, value in _SERVICE_VARIABLES)
+    return any(name.fullmatch(env) and value.fullmatch(text) for name, value in SERVICE_VARIABLES)
 
 
 def _parse(env: str, text: str, kind: type, metadata: Mapping[str, Any]) -> Any:

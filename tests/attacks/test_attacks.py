@@ -277,7 +277,7 @@ def test_files_and_rows_are_compared(stubbed, monkeypatch, tmp_path, files, stor
         (tmp_path / "ab").mkdir(exist_ok=True)
         (tmp_path / "ab" / str(number)).write_bytes(b"a picture")
     it = stubbed(statuses={("GET", "/v1/images/1/picture"): status}, stored=stored)
-    assert storage._settled(it, tmp_path / "ab") == found
+    assert storage.settled(it, tmp_path / "ab") == found
 
 
 @pytest.mark.parametrize("status", [200, 401])
