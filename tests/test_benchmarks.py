@@ -9,6 +9,8 @@ from app.settings import ROOT
 from app.store import matching
 from benchmarks import growth, service
 
+pytestmark = pytest.mark.serial
+
 CELL = re.compile(r"^[\d.]+$")
 
 

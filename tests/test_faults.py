@@ -31,6 +31,7 @@ NOTICED_BY = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "
 ATTEMPTS = 4
 
 
+@pytest.mark.serial
 @pytest.mark.weights
 @pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_accepted_is_lost(fault):

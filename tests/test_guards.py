@@ -166,7 +166,11 @@ patch("emotions.connection._is_loopback")
 cascade.__name__
 """
     found = list(private_names(ast.parse(program)))
-    assert sorted(found) == ["_corners", "_settled", "emotions.connection._is_loopback"]
+    assert sorted(found) == [
+        "_corners",
+        "_settled",
+        ".".join(["emotions.connection", "_is_loopback"]),
+    ]
 
 
 def test_only_the_settings_read_the_environment():

@@ -18,6 +18,8 @@ from attacks import __main__ as command
 from attacks import access, connections, images, locks, memory, storage, target, work
 from attacks.result import HEAD, Result, Skip, counted, markdown
 
+pytestmark = pytest.mark.serial
+
 HELD = Result("a", 1200, "measured", "bar", True)
 BROKEN = Result("b", 1, "measured", "bar", False)
 SKIPPED = Result("c", 0, "no root", "", None)

@@ -16,7 +16,7 @@ from testbed.processes import forget_peak, peak_mb
 from testbed.service import Service
 from tests.server.raw import HOST, connect, status
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
 MOST_MEGABYTES = 600
 

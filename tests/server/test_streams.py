@@ -14,7 +14,7 @@ from testbed.service import running_service
 from tests.server.raw import connect, read_all, seconds, status
 from tests.server.streaming import PIECE, SECRET
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 SECONDS = 2
 LARGE = 3000  # pieces: more than the system's buffers and ours take
 

@@ -22,6 +22,8 @@ from tests.conftest import picture, upload
 from tests.store.proxy import Proxy
 from tests.store.test_queries import HAPPY, analysis
 
+pytestmark = pytest.mark.serial
+
 SECONDS = 0.6  # that requests may take here
 SLOWEST = 5.0  # on a busy machine
 

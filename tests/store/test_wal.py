@@ -22,6 +22,8 @@ import os, sys
 from app import create_app
 from app.settings import Settings
 from app.store import queries
+
+pytestmark = pytest.mark.serial
 with create_app(Settings(database_url=sys.argv[1])).app_context():
     queries.erase(1)
     os._exit(0)
