@@ -303,7 +303,7 @@ def test_proxies_are_judged(stubbed, monkeypatch, tmp_path, status):
         behind.server.server_close()
 
     monkeypatch.setattr(access, "_nginx", proxy)
-    monkeypatch.setattr(access.shutil, "which", lambda *_, **__: "nginx")
+    monkeypatch.setattr(access, "find_nginx", lambda: "nginx")
     assert {result.held for result in access.without_key(True)} == {status == 401}
 
 
