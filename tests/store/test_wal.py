@@ -15,6 +15,8 @@ from app.store.records import Filters
 from app.store.tables import db
 from tests.store.test_queries import HAPPY, analysis
 
+pytestmark = pytest.mark.serial
+
 NAME = "somebodys-secret-name.jpg"
 WAIT_SECONDS = 15.0
 ERASE_AND_DIE = """
@@ -22,8 +24,6 @@ import os, sys
 from app import create_app
 from app.settings import Settings
 from app.store import queries
-
-pytestmark = pytest.mark.serial
 with create_app(Settings(database_url=sys.argv[1])).app_context():
     queries.erase(1)
     os._exit(0)
