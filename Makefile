@@ -10,6 +10,8 @@ MEASURES = $(or $(MEASURES_$(TASK)),evaluate evaluate-field speed)
 # Models to measure; all that lie in models/ unless set.
 MODELS ?=
 DATA ?= ../shared/data
+# Processes that run tests.
+JOBS ?= auto
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One file for every Python from 3.11 on and for every platform, by environment markers.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -24,8 +26,14 @@ help: ## say what there is
 serve: .venv/.runtime ## run the service at HOST:PORT, 127.0.0.1:5000 unless set
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec docker/serve
 
-test: .venv/.dev ## run all tests that this machine has the parts for
-	$(BIN)/python -m pytest --cov
+# Tests that measure time, memory or a whole machine run by themselves after the others. Each part
+# prints its twenty slowest tests. The second part fails when both together cover too little.
+test: .venv/.dev ## run all tests that this machine has the parts for, as many at a time as it has CPUs
+	@status=0; \
+	$(BIN)/python -m pytest -m 'not serial' --numprocesses $(JOBS) --dist worksteal \
+		--cov --cov-report= --cov-fail-under=0 || status=$$?; \
+	$(BIN)/python -m pytest -m serial --cov --cov-append || status=$$?; \
+	exit $$status
 
 lint: .venv/.dev ## check style, types, walls, the Dockerfile and what bandit knows of holes
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from app.vision.classifier import ClassifierCard
 from app.vision.kinds import model_folders
 from evaluation.accuracy import CONFUSION_PICTURE, MAIN, RELIABILITY_PICTURE
 from evaluation.calibration import THRESHOLDS
-from evaluation.markdown import percent, renew, table
+from testbed.markdown import percent, renew, table
 
 PAGE = Path("docs/models.md")
 SUMMARIES = (Path("README.md"), Path("docs/accuracy.md"))

@@ -13,9 +13,10 @@ from app.vision.card import SINGLE_SHOT
 from app.vision.engine import Engine
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Analysis, DetectionOptions
-from evaluation.boxes import BoxScores, score_boxes, tally
+from evaluation.boxes import BoxScores, score_boxes
 from evaluation.expressions import Shot
 from evaluation.field import MAX_PIXELS
+from testbed.boxes import tally
 from training.data.photos import MarkedFace, Photograph
 
 CLASSIFIER = "custom_net_8"

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from app.vision.image import letterbox
 from app.vision.types import Box, Detection
-from evaluation.boxes import Tally, average_precision, tally
+from testbed.boxes import Tally, average_precision, iou, tally
 from training.config import Config
-from training.data.photos import MarkedFace, iou
+from training.data.photos import MarkedFace
 from training.data.pictures import Picture
 from training.data.scenes import Sources, scene
 from training.data.sources import (
