@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from app.vision.card import CLASSIFIER, DETECTOR, SINGLE_SHOT
 from training import votes
-from training.classification import Crops
+from training.classification import Crops, Labelled
 from training.config import Config, TrainingError
 from training.data import face_windows, first_of_each, read_split
 from training.detection.data import load_scenes
 from training.learning import Data
+from training.mixed_faces import load_mixed_faces
 from training.teach import teach
 
 FERPLUS, PHOTOS = "ferplus", "photos"  # in the folder of all data
@@ -48,8 +50,7 @@ def load_expressions(folder: Path, config: Config, taught: bool) -> Crops:
         config=config,
         crops=torch.from_numpy(train.crops[keep])[:, None],
         targets=torch.from_numpy(targets),
-        validation_crops=torch.from_numpy(validation.crops[chosen])[:, None],
-        validation_labels=torch.from_numpy(labels[chosen]),
+        validation=_labelled(validation.crops[chosen], labels[chosen]),
         targets_name=f"cleaned votes over {config.classes} emotions",
         source="FER+ training split (FER2013 pictures, ten crowd votes each), without pictures "
         "that are twice in it or also in the validation split",
@@ -76,13 +77,18 @@ def load_windows(folder: Path, config: Config, taught: bool) -> Crops:
         config=config,
         crops=torch.from_numpy(crops)[:, None],
         targets=F.one_hot(torch.from_numpy(labels), 2).float(),
-        validation_crops=torch.from_numpy(validation.crops)[:, None],
-        validation_labels=torch.from_numpy(validation.is_face.astype(np.int64)),
+        validation=_labelled(validation.crops, validation.is_face.astype(np.int64)),
         targets_name="the window's own label",
         source=f"{len(train.crops):,} windows of the cascade in photographs "
         f"({', '.join(face_windows.COLLECTIONS)}, training split), {count:,} of them on faces, the "
         f"others twice, and as many faces of FER+'s training split",
     )
+
+
+def _labelled(crops: NDArray[np.uint8], labels: NDArray[np.int64]) -> Labelled:
+    """Labels that nobody doubts."""
+    sure = torch.ones(len(labels), dtype=torch.bool)
+    return Labelled(torch.from_numpy(crops)[:, None], torch.from_numpy(labels), sure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,7 @@ class Task:
 
 TASKS = {
     "expressions": Task(votes.LABELS, load_expressions, CLASSIFIER),
+    "mixed_faces": Task(votes.LABELS, load_mixed_faces, CLASSIFIER),
     "faces": Task(face_windows.LABELS, load_windows, DETECTOR),
     "scenes": Task(votes.LABELS, load_scenes, SINGLE_SHOT),
 }

@@ -21,7 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from app.errors import ModelUnavailable
@@ -29,18 +29,17 @@ from training.config import Config, TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
 from training.learning import AUTO, Data, choose_device
-from training.nets import NETS
+from training.runs import (
+    CHECKPOINT,
+    RUNS,
+    begin_from,
+    begin_from_file,
+    build_net,
+    read_checkpoint,
+)
 from training.tasks import load_data
 
-RUNS = Path("runs")
-CHECKPOINT = "checkpoint.pt"
 CPU = torch.device("cpu")
-
-
-def build_net(config: Config) -> nn.Module:
-    if config.net not in NETS:
-        raise TrainingError(f"unknown net {config.net!r}; known: {', '.join(NETS)}")
-    return NETS[config.net](classes=config.classes, **config.net_options)
 
 
 class Run:
@@ -59,6 +58,8 @@ class Run:
         self.checkpoint = folder / CHECKPOINT
         if config.start and not self.checkpoint.exists():
             begin_from(self.net, read_checkpoint(RUNS / config.start / CHECKPOINT))
+        if config.pretrained and not self.checkpoint.exists():
+            begin_from_file(self.net, RUNS / config.pretrained)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.net,
             multi_avg_fn=self._running_average,
@@ -128,14 +129,18 @@ class Run:
         self.history = state["history"]
         return True
 
-    def train_epoch(self) -> float:
-        """One pass over the training pictures, shorter where the schedule ends; the mean loss."""
+    def train_epoch(self, started: float) -> float:
+        """One pass over the training images, shorter where the schedule ends; the mean loss.
+        `started` is the reading of the clock at which `seconds` was 0."""
         self.net.train()
         steps = self.data.steps
         batches = tqdm(
-            self.data.batches(self), desc=f"epoch {self.epoch + 1}", total=steps, leave=False
+            self.data.batches(self),
+            desc=f"epoch {self.epoch + 1}",
+            total=steps,
+            leave=False,
+            disable=None,
         )
-        epoch_start, seconds_before = time.monotonic(), self.seconds
         losses = []
         for step, batch in enumerate(batches):
             epoch = self.epoch + step / steps
@@ -149,12 +154,11 @@ class Run:
             self.optimizer.step()
             self.average.update_parameters(self.net)
             losses.append(loss.detach())
-            self.seconds = seconds_before + time.monotonic() - epoch_start
+            self.seconds = time.monotonic() - started
         # Read once an epoch: reading a value makes a GPU wait for the CPU.
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise TrainingError("the loss is not finite: lower the learning rate")
-        self.seconds = seconds_before + time.monotonic() - epoch_start
         self.epoch += 1
         return mean
 
@@ -184,41 +188,20 @@ class Run:
             self.fit_epoch()
 
     def fit_epoch(self) -> None:
-        """Train an epoch, validate, log and save."""
-        loss = self.train_epoch()
+        """Train an epoch; every `validate_each` epochs and at the end validate, log and save. The
+        time of all this counts."""
+        started = time.monotonic() - self.seconds
+        loss = self.train_epoch(started)
+        self.seconds = time.monotonic() - started
+        if self.epoch % self.config.validate_each and self.progress(self.epoch) < 1:
+            return
         row = {"epoch": self.epoch, "minutes": self.seconds / 60, "loss": loss}
         self.average.eval()
         row |= self.data.validate(self)
         self.history.append({key: round(value, 5) for key, value in row.items()})
-        self.save()
         print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Raises TrainingError when the file is missing or no whole checkpoint."""
-    try:
-        return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises half a dozen unrelated types here
-        raise TrainingError(f"{path} is not a whole checkpoint: {error}") from error
-
-
-def begin_from(net: nn.Module, state: dict[str, Any]) -> None:
-    """Give `net` the averaged weights of another run; of more classes, those of the first.
-
-    Raises TrainingError when that run trained another net.
-    """
-    own = net.state_dict()
-    theirs = {
-        key.removeprefix("module."): value
-        for key, value in state["average"].items()
-        if key.startswith("module.")
-    }
-    try:
-        net.load_state_dict(
-            {key: value[: len(own[key])] if value.ndim else value for key, value in theirs.items()}
-        )
-    except (KeyError, RuntimeError) as error:
-        raise TrainingError(f"the run {state['config']['name']} is of another net") from error
+        self.save()
+        self.seconds = time.monotonic() - started
 
 
 def plot_curve(history: list[dict[str, float]], data: Data, path: Path, title: str) -> None:
