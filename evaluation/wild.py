@@ -136,16 +136,8 @@ def outcome(found: Sequence[Shot], faces: Sequence[Sequence[WildFace]]) -> Outco
     asked = []
     for shot, its in zip(found, faces, strict=True):
         for face in its:
-            best = max(
-                shot.analysis.faces,
-                key=lambda each, face=face: iou(each.box, face.box),
-                default=None,
-            )
-            hit = best is not None and iou(best.box, face.box) >= MATCH_IOU
-            answer = None
-            if best is not None and hit:
-                answer = np.array([best.probabilities.get(label, 0.0) for label in LABELS])
-            asked.append(Asked(LABELS.index(face.agreed or ""), face.sure, answer))
+            label = LABELS.index(face.agreed or "")
+            asked.append(Asked(label, face.sure, _answer(shot.analysis.faces, face.box)))
     known = _known(found)
     asked = [each for each in asked if LABELS[each.label] in known]
     if not asked:

@@ -165,6 +165,11 @@ def distil(
     waiting = [each for each in teachers if not (RUNS / each.name / ANSWERS).exists()]
     if waiting:
         Stage(waiting, device, teaches=True, end=teachers_end).wait(collect)
+    for each in waiting:
+        # A process may have been ended between its last checkpoint and its answers.
+        if not (RUNS / each.name / ANSWERS).exists():
+            with contextlib.suppress(TrainingError):  # without a checkpoint
+                write_answers(each.name, FACES, choose_device(device))
     ready = {each.name for each in teachers if (RUNS / each.name / ANSWERS).exists()}
     if not ready and teachers:
         raise TrainingError(f"no teacher has answered: see the {LOG} of each run")

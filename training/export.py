@@ -181,6 +181,13 @@ def training_document(run: Run) -> dict[str, Any]:
         taught = ", ".join(Path(teacher).name for teacher in config.teachers)
         share = round(100 * config.teacher_share)
         targets = f"{100 - share} % {targets}, {share} % the mean answer of {taught}"
+    if config.teacher_runs:
+        taught = ", ".join(config.teacher_runs)
+        share = round(100 * config.teacher_share)
+        targets = (
+            f"{100 - share} % {targets}, {share} % the mean answer of the networks {taught} "
+            "(of faces without a label, that answer alone)"
+        )
     return {
         "data": run.data.source,
         "pictures": run.data.size,
@@ -194,7 +201,9 @@ def training_document(run: Run) -> dict[str, Any]:
 
 
 def _method(config: Config) -> str:
-    begun = f"from the weights of the run {config.start}" if config.start else "from random weights"
+    begun = "from random weights"
+    if config.start or config.pretrained:
+        begun = f"from the weights of the run {config.start}" if config.start else "from ImageNet"
     made = "scenes" if config.scenes else "crops"
     sides = [f"of {side} pixels until {until:.0%} of the schedule" for until, side in config.sizes]
     return f"{begun}, on {made} {', '.join([*sides, f'of {config.input_size} pixels'])}"

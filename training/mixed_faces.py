@@ -22,7 +22,7 @@ LEAST_KNOWN = 0.6
 
 def load_mixed_faces(_folder: Path, config: Config, taught: bool) -> Crops:
     """The sets that `config.shares` names. Without `taught` the answers of teachers are not read
-    and faces without a label are left out. Raises TrainingError or DataError."""
+    and faces without a label are only counted. Raises TrainingError or DataError."""
     if not config.shares or not set(config.shares) <= {*TRAINING_SETS}:
         raise TrainingError(
             f"shares must name some of {', '.join(TRAINING_SETS)}, got {config.shares}"
@@ -37,7 +37,8 @@ def load_mixed_faces(_folder: Path, config: Config, taught: bool) -> Crops:
         keep, its_targets = _of_classes(its_targets, config.classes)
         if config.fold >= 0:
             keep &= faces.folds != config.fold
-        if not keep.any():
+        if not keep.any():  # nobody has said what they show
+            counts[name] = len(faces)
             continue
         tensor = torch.from_numpy(its_targets[keep])
         drawn = balanced(tensor, config.balance)
