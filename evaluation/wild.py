@@ -287,11 +287,12 @@ def card_section(each: Outcome, boxes: str) -> dict[str, Any]:
 _PAGE = """\
 # Faces of web photographs
 
-Made by `make evaluate-wild`; do not edit. {count} faces of web photographs (Expression \
-in-the-Wild, validation split) that no model here was trained on: in colour, in every pose, often \
-with strong expressions. **Their labels are not by people**: a vision-language model looked at each
-face twice, independently, and only faces count whose two readings agree. The readings agree on
-about four faces of five, so no system can be expected to agree with them on every face.
+Made by `make evaluate-wild`; do not edit. {count} faces of web photographs (the collection
+Expression in-the-Wild, validation split) that no model here was trained on: in colour, in every
+pose, often with strong expressions. **Their labels are not by people**: a vision-language model
+looked at each face twice, independently, and only faces count whose two readings agree. The
+readings agree on about four faces of five, so no system can be expected to agree with them on every
+face.
 
 Everything is measured as it is served, one thread ({machine}), the systems by turns on every
 photograph. A face is found when a box overlaps it with an IoU of at least {iou}. "Macro" is the
