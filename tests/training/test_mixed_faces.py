@@ -239,6 +239,8 @@ def test_mobilenet_begins_from_color_weights(workplace):
     crops = 255 * torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         assert torch.allclose(other.features(crops), net.features(crops), rtol=0.05, atol=0.5)
+    first = [each.features[0][0].weight for each in (net, other)]
+    assert torch.allclose(*first, rtol=0.01, atol=1e-3)
     with pytest.raises(TrainingError, match="no weights for this network"):
         begin_from_file(other, RUNS / "nothing.pt")
 
@@ -261,14 +263,26 @@ def test_strong_augmentation_is_bounded_seeded_and_shows_what_is_around_the_crop
     assert (corners < 0.75 * middles).float().mean() > 0.2
 
 
+NOTHING = replace(
+    STRENGTHS["strong"], rotation=0, log_scale=0, log_aspect=0, shear=0, shift=0, log_gamma=0,
+    lighting=0, noise_sigma=0, blur_share=0, erase_share=0, jpeg_share=0,
+)  # fmt: skip
+
+
+def test_without_any_change_a_canvas_becomes_its_middle_or_its_mirror_image():
+    canvases = 255 * torch.rand(8, 1, 68, 68, generator=torch.Generator().manual_seed(0))
+    made = augment(canvases, torch.Generator().manual_seed(0), side=48, strength=NOTHING)
+    middle = canvases[:, :, 10:58, 10:58]
+    same = [torch.allclose(*pair, atol=0.1) for pair in zip(made, middle, strict=True)]
+    mirrored = [torch.allclose(*pair, atol=0.1) for pair in zip(made, middle.flip(3), strict=True)]
+    assert all(one != other for one, other in zip(same, mirrored, strict=True))
+    assert 0 < sum(same) < 8
+
+
 def test_compression_keeps_flat_blocks_and_loses_fine_detail():
     flat = torch.full((20, 1, 16, 16), 97.0)
     fine = flat + torch.randn(flat.shape, generator=torch.Generator().manual_seed(1))
-    plain = replace(STRENGTHS["strong"], jpeg_share=0.0)
-    only = replace(
-        plain, rotation=0, log_scale=0, log_aspect=0, shear=0, shift=0, log_gamma=0, lighting=0,
-        noise_sigma=0, blur_share=0, erase_share=0, jpeg_share=1.0,
-    )  # fmt: skip
+    only = replace(NOTHING, jpeg_share=1.0)
     changed = [
         augment(each, torch.Generator().manual_seed(0), strength=only) for each in (flat, fine)
     ]
