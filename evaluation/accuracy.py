@@ -219,7 +219,12 @@ def write(classifier: Classifier, report: Report, folder: Path, data: Path, spli
     plots.confusion(
         report.scores[MAIN].confusion, card.labels, folder / CONFUSION_PICTURE, card.name
     )
-    plots.reliability(report.held_out, report.labels, folder / RELIABILITY_PICTURE, card.name)
+    plots.reliability(
+        report.held_out,
+        report.labels,
+        folder / RELIABILITY_PICTURE,
+        f"{card.name}, held-out folds",
+    )
 
 
 if __name__ == "__main__":

@@ -22,8 +22,17 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=_DPI, metadata=_METADATA)
 
 
-def confusion(matrix: NDArray[np.int64], labels: tuple[str, ...], path: Path, title: str) -> None:
-    """Counts by truth (rows) and prediction (columns), coloured by the share of the row."""
+def confusion(
+    matrix: NDArray[np.int64],
+    labels: tuple[str, ...],
+    path: Path,
+    title: str,
+    *,
+    predicted: tuple[str, ...] | None = None,
+) -> None:
+    """Counts by truth (rows) and prediction (columns), coloured by the share of the row. Columns
+    have the names of the rows unless `predicted` names them."""
+    columns = predicted or labels
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
@@ -33,9 +42,8 @@ def confusion(matrix: NDArray[np.int64], labels: tuple[str, ...], path: Path, ti
             colour = "white" if shares[row, column] > 0.55 else "black"
             share = f"{100 * shares[row, column]:.0f}%\n{matrix[row, column]}"
             axes.text(column, row, share, ha="center", va="center", fontsize=8, color=colour)
-    ticks = range(len(labels))
-    axes.set_xticks(ticks, labels, rotation=35, ha="right")
-    axes.set_yticks(ticks, labels)
+    axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="predicted", ylabel="truth", title=title)
     figure.colorbar(image, label="share of the true class", shrink=0.8)
     save(figure, path)
@@ -52,7 +60,7 @@ def reliability(
     accuracy = [each.accuracy if each else 0 for each in bins]
     upper.bar(edges, accuracy, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", label="found")
     upper.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="perfect")
-    upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=f"{title}, held-out folds")
+    upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=title)
     upper.legend(frameon=False)
     faces = [each.faces if each else 0 for each in bins]
     lower.bar(edges, faces, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", color="0.6")
