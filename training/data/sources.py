@@ -44,9 +44,9 @@ def training_sources(folder: Path, teaching: Teaching | None, *, seed: int) -> S
     Raises DataError or PhotosError; for a teacher that cannot be used ModelUnavailable."""
     photos = folder / PHOTOS
     teachers = [Classifier.load(each) for each in teaching.teachers] if teaching else []
-    finder = _finder(folder / YUNET) if teaching else None
+    yunet = finder(folder / YUNET) if teaching else None
     natural = pictures.photographs(photos, "natural", "train", teachers)
-    crowds = pictures.photographs(photos, "crowds", "train", teachers, finder)
+    crowds = pictures.photographs(photos, "crowds", "train", teachers, yunet)
     portraits = pictures.portraits(
         photos, "train", teachers, teacher_share=teaching.share if teaching else 0.0
     )
@@ -114,7 +114,7 @@ def _balanced(targets: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(targets @ shares**-BALANCE, dtype=float)
 
 
-def _finder(weights: Path) -> YuNetDetector:
+def finder(weights: Path) -> YuNetDetector:
     """YuNet, as a teacher: its weights lie with the data. Raises DataError."""
     try:
         data = weights.read_bytes()

@@ -30,7 +30,7 @@ from training.data.sources import (
     validation_portraits,
     validation_sources,
 )
-from training.detection.heads import HEADS, Find, Head
+from training.detection.heads import HEADS, Batch, Find, Head
 from training.detection.losses import Marks
 
 if TYPE_CHECKING:
@@ -115,8 +115,10 @@ class Scenes:
     def loss(self, run: Run, batch: tuple[Tensor, Marks], left: float) -> Tensor:
         images, marks = batch
         with torch.autocast("cpu", torch.bfloat16):
-            answers = run.net(images.float().to(memory_format=torch.channels_last))
-        return self.head.losses(answers.float(), marks, images.shape[-1]).total(EXPRESSION_WEIGHT)
+            made = Batch(images.float().to(memory_format=torch.channels_last), marks)
+            weights = torch.ones(marks.targets.shape[2])
+            losses = self.head.losses(run.net, made, weights, run.generator)
+        return losses.total(EXPRESSION_WEIGHT)
 
     def validate(self, run: Run) -> dict[str, float]:
         """On photographs: AP of sure faces of at least SMALLEST pixels; share of portraits whose

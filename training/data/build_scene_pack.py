@@ -1,0 +1,354 @@
+"""Build the pack of training scenes for a GPU from the folder of all data.
+
+    python -m training.data.build_scene_pack --data ../shared/data runs/scenes.npz
+
+Uses training splits only. Leaves out portraits that readers labelled and every ExpW image with a
+validation face. YuNet marks the faces of ExpW images. A classifier names the expression of every
+face, averaged over jittered and mirrored crops; labels of readers and people are mixed with it.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from app.vision.classifier import Classifier, softmax
+from app.vision.detectors.yunet import YuNetDetector
+from app.vision.image import ImageFile, Raster
+from app.vision.types import Box
+from training import votes
+from training.data import first_of_each, read_split
+from training.data.photos import (
+    PORTRAITS,
+    MarkedFace,
+    ReadFace,
+    iou,
+    portraits_with_readings,
+    read_expw,
+    read_photographs,
+)
+from training.data.pictures import DRAWN_SCALE, FER_FACE, FEWEST_PIXELS, GIVEN_SCALE, SAME_FACE
+from training.data.scene_pack import COLLECTIONS, TILE, ScenePack, sheets
+from training.data.sources import FERPLUS, PHOTOS, YUNET, finder
+from training.teach import teach
+
+LABELS = votes.LABELS
+# WebP quality and longest side by collection, so that everything fits into 54 MB.
+STORED = {
+    "natural": (66, 416),
+    "empty": (55, 352),
+    "crowds": (72, 416),
+    "expw": (58, 384),
+    "portraits": (70, 192),
+}
+SHEET_QUALITY = 84
+MOST_PORTRAITS = 1200
+MOST_CROPS = {"neutral": 2800, "happiness": 2200, "surprise": 2400, "sadness": 3000, "anger": 2400}
+# Scale and shift of the jittered crops, in sides of the face.
+JITTER = ((1.0, 0.0, 0.0), (0.92, 0.03, 0.0), (1.08, -0.03, 0.02), (1.15, 0.0, -0.03))
+READERS_SHARE = 0.75  # of the target of a face that readers labelled; the classifier has the rest
+SURE_SCORE = 0.7  # YuNet's, averaged over the image and its mirror image
+UNDECIDED = 0.45  # a classifier that is less sure than this says nothing
+# The weight of a face in the expression loss, by what its target comes from.
+READ_WEIGHT, TAUGHT_WEIGHT, CROP_WEIGHT = 1.5, 0.6, 1.0
+# ExpW's boxes are loose squares: the median share of their side around YuNet's box.
+_MAX_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Marked:
+    """An image with its faces: `boxes` (n, 4), `sure` (n,), `targets` (n, classes) times weight."""
+
+    image: NDArray[np.uint8]
+    collection: str
+    boxes: NDArray[np.float32]
+    sure: NDArray[np.bool_]
+    targets: NDArray[np.float32]
+
+
+class Teacher:
+    """Names expressions by the mean answer for jittered crops and their mirror images."""
+
+    def __init__(self, folder: Path) -> None:
+        self._classifier = Classifier.load(folder)
+
+    def __call__(
+        self, raster: Raster, boxes: Sequence[Box], box_scale: float
+    ) -> NDArray[np.float32]:
+        """Distributions (n, classes)."""
+        if not boxes:
+            return np.zeros((0, len(LABELS)), np.float32)
+        jittered = [_jittered(box, *each) for box in boxes for each in JITTER]
+        crops = self._classifier.preprocess(raster.gray, jittered, box_scale=box_scale)
+        total = np.zeros((len(crops), len(LABELS)))
+        for view in (crops, np.ascontiguousarray(crops[:, :, ::-1])):
+            total += softmax(self._classifier.predict(view)) / 2
+        mean = total.reshape(len(boxes), len(JITTER), -1).mean(axis=1)
+        return np.asarray(mean, np.float32)
+
+
+def _jittered(box: Box, scale: float, right: float, down: float) -> Box:
+    side = box.longer_side
+    x = (box.x1 + box.x2) / 2 + right * side
+    y = (box.y1 + box.y2) / 2 + down * side
+    width, height = scale * box.width / 2, scale * box.height / 2
+    return Box(x - width, y - height, x + width, y + height)
+
+
+def photographs(
+    photos: Path, collection: str, teacher: Teacher, yunet: YuNetDetector
+) -> Iterator[Marked]:
+    """Images of natural and crowds. In crowds people did not mark everybody: a face that only YuNet
+    finds counts neither for nor against."""
+    for each in tqdm(read_photographs(photos, collection, split="train"), desc=collection):
+        raster = _read(each.path)
+        faces = list(each.faces)
+        if collection == "crowds":
+            found = [Box(*box) for box, _ in _found(raster, yunet)]
+            faces += [
+                MarkedFace(box, sure=False)
+                for box in found
+                if all(iou(box, face.box) < SAME_FACE for face in each.faces)
+            ]
+        named = [
+            row
+            for row, face in enumerate(faces)
+            if face.sure and face.condition in ("", "bare") and _is_large(face.box)
+        ]
+        scale = DRAWN_SCALE if collection == "crowds" else GIVEN_SCALE
+        targets = np.zeros((len(faces), len(LABELS)), np.float32)
+        targets[named] = _taught(teacher(raster, [faces[row].box for row in named], scale))
+        name = collection if faces else "empty"
+        yield _marked(raster, name, [f.box for f in faces], [f.sure for f in faces], targets)
+
+
+def wild(folder: Path, teacher: Teacher, yunet: YuNetDetector) -> Iterator[Marked]:
+    """ExpW's training images. Where YuNet finds a marked face its box is taken, because the marked
+    boxes are loose; a marked face that it does not find must be found if a reader could read it."""
+    for path, marked in tqdm(read_expw(folder).items(), desc="expw"):
+        raster = _read(path)
+        found = _found(raster, yunet)
+        boxes = [Box(*box) for box, _ in found]
+        sure = [score >= SURE_SCORE for _, score in found]
+        readings: list[tuple[str, ...]] = [()] * len(boxes)
+        for face in marked:
+            match = max(
+                range(len(found)), key=lambda row: iou(boxes[row], face.box), default=None
+            )
+            clear = [each for each in face.readings if each in LABELS]
+            if match is not None and iou(boxes[match], face.box) >= SAME_FACE:
+                sure[match] = sure[match] or bool(clear)
+                readings[match] = face.readings
+            else:
+                boxes.append(_tight(face))
+                sure.append(bool(clear))
+                readings.append(face.readings)
+        taught = teacher(raster, boxes, GIVEN_SCALE)
+        targets = _taught(taught)
+        for row, said in enumerate(readings):
+            clear = [LABELS.index(each) for each in said if each in LABELS]
+            if clear:
+                read = np.eye(len(LABELS), dtype=np.float32)[clear].mean(axis=0)
+                share = READERS_SHARE * len(clear) / 2
+                targets[row] = READ_WEIGHT * (share * read + (1 - share) * taught[row])
+            elif said or not sure[row] or not _is_large(boxes[row]):
+                targets[row] = 0
+        yield _marked(raster, "expw", boxes, sure, targets)
+
+
+def _tight(face: ReadFace) -> Box:
+    """YuNet's kind of box for a square that a loose detector marked: .80 of its width and .98 of its
+    height, centred a little lower. Medians over the ExpW faces that both detectors find."""
+    box = face.box
+    x, y = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
+    return Box(
+        x + (TIGHT[0]) * box.width,
+        y + (TIGHT[1]) * box.height,
+        x + (TIGHT[2]) * box.width,
+        y + (TIGHT[3]) * box.height,
+    )
+
+
+TIGHT = (-0.37, -0.45, 0.37, 0.51)
+
+
+def portraits(photos: Path, teacher: Teacher) -> Iterator[Marked]:
+    """Some portraits that no reader labelled, rare expressions first; one person's label counts a
+    quarter."""
+    validation = portraits_with_readings(photos)
+    chosen = []
+    said = _portrait_labels(photos)
+    for each in read_photographs(photos, PORTRAITS, split="train"):
+        if each.path not in validation and each.path in said:
+            chosen.append(each)
+    order = np.random.default_rng(0).permutation(len(chosen))
+    counts: dict[str, int] = {}
+    kept = []
+    for index in order:
+        label = said[chosen[index].path][1]
+        counts[label] = counts.get(label, 0) + 1
+        if counts[label] <= MOST_PORTRAITS // 2:
+            kept.append(chosen[index])
+    for each in tqdm(kept, desc=PORTRAITS):
+        raster = _read(each.path)
+        main, label = said[each.path]
+        boxes = [main, *(face.box for face in each.faces if face.box != main)]
+        sure = [True, *(face.sure for face in each.faces if face.box != main)]
+        targets = np.zeros((len(boxes), len(LABELS)), np.float32)
+        one = np.eye(len(LABELS), dtype=np.float32)[LABELS.index(label)]
+        targets[0] = 0.25 * one + 0.75 * teacher(raster, [main], GIVEN_SCALE)[0]
+        yield _marked(raster, "portraits", boxes, sure, targets)
+
+
+def _portrait_labels(photos: Path) -> dict[Path, tuple[Box, str]]:
+    from training.data.photos import read_portraits
+
+    return {
+        each.path: (each.box, each.expression)
+        for each in read_portraits(photos, split="train")
+        if each.expression in LABELS
+    }
+
+
+def crops(folder: Path, teacher: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """FER+ training crops (n, TILE, TILE) that are not in validation, at most MOST_CROPS of each
+    class, and their targets (n, classes): half votes, half the teacher's answers."""
+    faces = read_split(folder, "train", size=TILE)
+    keep = votes.usable_for_training(faces.votes) & first_of_each(faces.digests)
+    keep &= ~np.isin(faces.digests, read_split(folder, "valid", size=TILE).digests)
+    targets = votes.distribution(faces.votes[keep])
+    answers = teach([teacher], folder, keep, classes=len(LABELS), threads=1)
+    targets = 0.5 * answers + 0.5 * targets
+    label = targets.argmax(axis=1)
+    generator = np.random.default_rng(0)
+    chosen = []
+    for index, name in enumerate(LABELS):
+        rows = generator.permutation(np.flatnonzero(label == index))
+        chosen.append(rows[: MOST_CROPS.get(name, len(rows))])
+    rows = np.concatenate(chosen)
+    return faces.crops[keep][rows], CROP_WEIGHT * targets[rows].astype(np.float32)
+
+
+def _taught(answers: NDArray[np.float32]) -> NDArray[np.float32]:
+    return TAUGHT_WEIGHT * answers * (answers.max(axis=1, keepdims=True, initial=0) >= UNDECIDED)
+
+
+def _is_large(box: Box) -> bool:
+    return box.longer_side >= FEWEST_PIXELS
+
+
+def _read(path: Path) -> Raster:
+    return ImageFile(path.read_bytes(), max_pixels=_MAX_PIXELS).read(color=True)
+
+
+def _found(raster: Raster, yunet: YuNetDetector) -> list[tuple[tuple[float, ...], float]]:
+    """YuNet's boxes of an image and the mean of their scores there and in its mirror image."""
+    width = raster.size_wh[0]
+    mirror = ImageFile(
+        cv2.imencode(".png", np.ascontiguousarray(raster.bgr[:, ::-1]))[1].tobytes(),
+        max_pixels=_MAX_PIXELS,
+    ).read(color=True)
+    there = yunet.detect(raster, 0.0)
+    mirrored = [
+        (Box(width - each.box.x2, each.box.y1, width - each.box.x1, each.box.y2), each.score)
+        for each in yunet.detect(mirror, 0.0)
+    ]
+    found = []
+    for each in there:
+        other = max((s for box, s in mirrored if iou(box, each.box) >= 0.4), default=0.0)
+        found.append((each.box.xyxy, (each.score + other) / 2))
+    for box, score in mirrored:
+        if all(iou(box, each.box) < 0.4 for each in there):
+            found.append((box.xyxy, score / 2))
+    return found
+
+
+def _marked(
+    raster: Raster,
+    collection: str,
+    boxes: Sequence[Box],
+    sure: Sequence[bool],
+    targets: NDArray[np.float32],
+) -> Marked:
+    rows = np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4)
+    return Marked(raster.bgr, collection, rows, np.array(sure, bool), targets)
+
+
+def pack(
+    images: Iterator[Marked], faces: NDArray[np.uint8], answers: NDArray[np.float32]
+) -> ScenePack:
+    """Encode everything; the FER+ crops `faces` come last."""
+    files: list[bytes] = []
+    collection, index, boxes, sure, targets = [], [], [], [], []
+    for each in images:
+        quality, most = STORED[each.collection]
+        factor = min(1.0, most / max(each.image.shape[:2]))
+        image = each.image
+        if factor < 1:
+            image = np.asarray(
+                cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+            )
+        files.append(cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes())
+        index += [len(collection)] * len(each.boxes)
+        collection.append(COLLECTIONS.index(each.collection))
+        boxes.append(each.boxes * factor)
+        sure.append(each.sure)
+        targets.append(each.targets)
+    first = len(collection)
+    files += [
+        cv2.imencode(".webp", sheet, [cv2.IMWRITE_WEBP_QUALITY, SHEET_QUALITY])[1].tobytes()
+        for sheet in sheets(faces)
+    ]
+    index += list(range(first, first + len(faces)))
+    collection += [COLLECTIONS.index("ferplus")] * len(faces)
+    boxes.append(np.tile(np.array([FER_FACE], np.float32) * TILE, (len(faces), 1)))
+    sure.append(np.ones(len(faces), bool))
+    targets.append(answers)
+    return ScenePack(
+        files=np.frombuffer(b"".join(files), np.uint8),
+        offsets=np.cumsum([0, *map(len, files)]),
+        collection=np.array(collection, np.int8),
+        image=np.array(index, np.int64),
+        box=np.concatenate(boxes).astype(np.float32),
+        sure=np.concatenate(sure),
+        targets=np.concatenate(targets).astype(np.float32),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", type=Path, help="where to write the pack")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--teacher", type=Path, default=Path("models/custom_net_8"))
+    parser.add_argument("--limit", type=int, help="images of each collection, for a trial")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    teacher, yunet = Teacher(arguments.teacher), finder(arguments.data / YUNET)
+    photos = arguments.data / PHOTOS
+
+    def everything() -> Iterator[Marked]:
+        for part in (
+            photographs(photos, "natural", teacher, yunet),
+            photographs(photos, "crowds", teacher, yunet),
+            wild(arguments.data / "expw", teacher, yunet),
+            portraits(photos, teacher),
+        ):
+            for number, each in enumerate(part):
+                if arguments.limit and number >= arguments.limit:
+                    break
+                yield each
+
+    made = pack(everything(), *crops(arguments.data / FERPLUS, arguments.teacher))
+    arguments.path.parent.mkdir(parents=True, exist_ok=True)
+    made.save(arguments.path)
+    counts = np.bincount(made.collection, minlength=len(COLLECTIONS))
+    print(dict(zip(COLLECTIONS, counts.tolist(), strict=True)), f"{len(made.files):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
