@@ -28,13 +28,19 @@ def augment(crops: Tensor, generator: torch.Generator, *, damage: float = 1.0) -
     changed = _blur(changed, generator, BLUR_SHARE * damage)
     gamma = torch.exp(_uniform(len(crops), LOG_GAMMA, generator))
     changed = 255 * (changed.clamp(0, 255) / 255) ** gamma[:, None, None, None]
-    sigma = NOISE_SIGMA * torch.rand(len(crops), 1, 1, 1, generator=generator)
-    changed = changed + sigma * torch.randn(changed.shape, generator=generator)
+    shape = (len(crops), 1, 1, 1)
+    sigma = NOISE_SIGMA * torch.rand(shape, generator=generator, device=crops.device)
+    noise = torch.randn(changed.shape, generator=generator, device=crops.device)
+    changed = changed + sigma * noise
     return _erase(changed, generator, ERASE_SHARE * damage).clamp(0, 255)
 
 
 def _uniform(count: int, limit: float, generator: torch.Generator) -> Tensor:
-    return (2 * torch.rand(count, generator=generator) - 1) * limit
+    return (2 * _random(count, generator) - 1) * limit
+
+
+def _random(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator, device=generator.device)
 
 
 def _warp(crops: Tensor, generator: torch.Generator) -> Tensor:
@@ -43,10 +49,10 @@ def _warp(crops: Tensor, generator: torch.Generator) -> Tensor:
     scale = torch.exp(_uniform(count, LOG_SCALE, generator))
     aspect = torch.exp(_uniform(count, LOG_ASPECT, generator))
     shear = _uniform(count, SHEAR, generator)
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    mirror = torch.where(_random(count, generator) < 0.5, -1.0, 1.0)
     cos, sin = torch.cos(angle), torch.sin(angle)
     across, down = scale * aspect, scale / aspect
-    matrix = torch.zeros(count, 2, 3)
+    matrix = torch.zeros(count, 2, 3, device=crops.device)
     matrix[:, 0, 0] = mirror * across * cos
     matrix[:, 0, 1] = down * (shear * cos - sin)
     matrix[:, 1, 0] = mirror * across * sin
@@ -62,8 +68,8 @@ def _blur(crops: Tensor, generator: torch.Generator, share: float) -> Tensor:
     """Shrink and enlarge a random share; one size a batch keeps it one call."""
     side = crops.shape[-1]
     low, high = BLUR_SIDES
-    small = int(torch.randint(low, high + 1, (1,), generator=generator))
-    chosen = torch.rand(len(crops), generator=generator) < share
+    small = int(low + (high + 1 - low) * _random(1, generator))
+    chosen = _random(len(crops), generator) < share
     if chosen.any():
         shrunk = F.interpolate(crops[chosen], size=small, mode="area")
         crops = crops.clone()
@@ -75,13 +81,13 @@ def _erase(crops: Tensor, generator: torch.Generator, share: float) -> Tensor:
     """One rectangle of uniform grey on a random share (Zhong et al. 2017, arXiv 1708.04896)."""
     count, side = len(crops), crops.shape[-1]
     low, high = ERASE_SIDES
-    height = side * (low + (high - low) * torch.rand(count, generator=generator))
-    width = side * (low + (high - low) * torch.rand(count, generator=generator))
-    top = (side - height) * torch.rand(count, generator=generator)
-    left = (side - width) * torch.rand(count, generator=generator)
-    gray = 255 * torch.rand(count, 1, 1, 1, generator=generator)
-    chosen = torch.rand(count, generator=generator) < share
-    steps = torch.arange(side)
+    height = side * (low + (high - low) * _random(count, generator))
+    width = side * (low + (high - low) * _random(count, generator))
+    top = (side - height) * _random(count, generator)
+    left = (side - width) * _random(count, generator)
+    gray = 255 * _random(count, generator)[:, None, None, None]
+    chosen = _random(count, generator) < share
+    steps = torch.arange(side, device=crops.device)
     rows = (steps >= top[:, None]) & (steps < (top + height)[:, None])
     columns = (steps >= left[:, None]) & (steps < (left + width)[:, None])
     inside = (rows[:, :, None] & columns[:, None, :] & chosen[:, None, None])[:, None]

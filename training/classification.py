@@ -1,9 +1,7 @@
 """What a classifier learns from crops and how it is measured while it learns."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,9 +10,7 @@ from torch import Tensor
 
 from training.augment import augment
 from training.config import Config
-
-if TYPE_CHECKING:
-    from training.train import Run
+from training.learning import Training
 
 
 @dataclass
@@ -48,7 +44,11 @@ class Crops:
     def steps(self) -> int:
         return len(self.crops) // self.config.batch_size
 
-    def batches(self, run: Run) -> tuple[Tensor, ...]:
+    def to(self, device: torch.device) -> Self:
+        tensors = ("crops", "targets", "validation_crops", "validation_labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+
+    def batches(self, run: Training) -> tuple[Tensor, ...]:
         """The rows of one epoch in random order, whole batches only."""
         count = len(self.crops)
         if self.config.balance:
@@ -56,20 +56,20 @@ class Crops:
             weights = self.targets @ shares**-self.config.balance
             order = torch.multinomial(weights, count, replacement=True, generator=run.generator)
         else:
-            order = torch.randperm(count, generator=run.generator)
+            order = torch.randperm(count, generator=run.generator, device=run.device)
         size = self.config.batch_size
         return order[: self.steps * size].split(size)
 
-    def loss(self, run: Run, batch: Tensor, left: float) -> Tensor:
+    def loss(self, run: Training, batch: Tensor, left: float) -> Tensor:
         """Cross-entropy of changed copies of the batch's crops with their targets."""
         damage = min(1.0, left / self.config.fade) if self.config.fade else 1.0
         crops = augment(self.crops[batch].float(), run.generator, damage=damage)
         crops = self.shrink(run, crops).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(run.device.type, torch.bfloat16):
             logits = run.net(crops)
         return F.cross_entropy(logits.float(), self.targets[batch])
 
-    def shrink(self, run: Run, crops: Tensor) -> Tensor:
+    def shrink(self, run: Training, crops: Tensor) -> Tensor:
         """Crops of the side that the schedule has come to."""
         side = self.config.side_at(run.progress(run.epoch))
         if side == crops.shape[-1]:
@@ -77,7 +77,7 @@ class Crops:
         return F.interpolate(crops, size=side, mode="bilinear", antialias=True, align_corners=False)
 
     @torch.no_grad()
-    def validate(self, run: Run) -> dict[str, float]:
+    def validate(self, run: Training) -> dict[str, float]:
         """Accuracy and macro recall on the validation split, on crops of the side that the schedule
         has come to."""
         batches = self.validation_crops.split(256)

@@ -1,16 +1,12 @@
-"""What nets learn: expressions from FER+'s votes, or which of the cascade's windows hold a face."""
+"""The tasks that a config can name: how the data of each is read."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from app.vision.card import CLASSIFIER, DETECTOR, SINGLE_SHOT
 from training import votes
@@ -18,42 +14,10 @@ from training.classification import Crops
 from training.config import Config, TrainingError
 from training.data import face_windows, first_of_each, read_split
 from training.detection.data import load_scenes
+from training.learning import Data
 from training.teach import teach
 
-if TYPE_CHECKING:
-    from training.train import Run
-
 FERPLUS, PHOTOS = "ferplus", "photos"  # in the folder of all data
-
-
-class Data(Protocol):
-    """What a run learns from, how it is wrong and what it is measured by. `size` is the number of
-    pictures of an epoch, `count` and `source` say in words how much there is and what it is,
-    `targets_name` what is learned of it; `curves` name the measures that are drawn."""
-
-    @property
-    def size(self) -> int: ...
-    @property
-    def count(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def targets_name(self) -> str: ...
-    @property
-    def loss_name(self) -> str: ...
-    @property
-    def curves(self) -> Mapping[str, str]: ...
-    @property
-    def steps(self) -> int: ...
-
-    def batches(self, run: Run) -> Iterable[Any]:
-        """The `steps` batches of one epoch."""
-
-    def loss(self, run: Run, batch: Any, left: float) -> Tensor:
-        """What the net is to lower, when that share of the schedule is left."""
-
-    def validate(self, run: Run) -> dict[str, float]:
-        """Measures of the averaged weights on the validation split."""
 
 
 def load_expressions(folder: Path, config: Config, taught: bool) -> Crops:

@@ -2,6 +2,7 @@
 
     python -m training.train training/configs/custom_net_8.toml --data ../shared/data
     python -m training.train …                 # again after an interruption: goes on where it was
+    python -m training.train … --device cuda   # the default where there is a GPU
 
 Writes to runs/<name>/: checkpoint.pt (weights, their running average, optimiser, random state,
 history), log.csv (a line an epoch) and curve.png. Export it with training.export.
@@ -9,7 +10,6 @@ history), log.csv (a line an epoch) and curve.png. Export it with training.expor
 
 import argparse
 import csv
-import functools
 import math
 import time
 from dataclasses import asdict
@@ -20,7 +20,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -29,11 +28,13 @@ from app.errors import ModelUnavailable
 from training.config import Config, TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
+from training.learning import AUTO, Data, choose_device
 from training.nets import NETS
-from training.tasks import Data, load_data
+from training.tasks import load_data
 
 RUNS = Path("runs")
 CHECKPOINT = "checkpoint.pt"
+CPU = torch.device("cpu")
 
 
 def build_net(config: Config) -> nn.Module:
@@ -48,16 +49,19 @@ class Run:
     It begins as the config says; `resume` then goes on from the checkpoint in `folder`, if any.
     """
 
-    def __init__(self, config: Config, data: Data, folder: Path) -> None:
+    def __init__(
+        self, config: Config, data: Data, folder: Path, device: torch.device = CPU
+    ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.data, self.folder = config, data, folder
-        self.net = build_net(config).to(memory_format=torch.channels_last)
+        self.config, self.folder, self.device = config, folder, device
+        self.data = data.to(device)
+        self.net = build_net(config).to(device, memory_format=torch.channels_last)
         self.checkpoint = folder / CHECKPOINT
         if config.start and not self.checkpoint.exists():
             begin_from(self.net, read_checkpoint(RUNS / config.start / CHECKPOINT))
         self.average = torch.optim.swa_utils.AveragedModel(
             self.net,
-            avg_fn=functools.partial(_running_average, config.ema_decay),
+            multi_avg_fn=self._running_average,
             use_buffers=True,
         )
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
@@ -69,7 +73,7 @@ class Run:
             weight_decay=0.0,
             fused=True,  # a step of vgg13 takes 8 ms with it and 124 without
         )
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.generator = torch.Generator(device).manual_seed(config.seed)
         self.epoch = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
@@ -84,6 +88,7 @@ class Run:
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "device": self.device.type,
             "generator": self.generator.get_state(),
             "torch_random": torch.get_rng_state(),
             "epoch": self.epoch,
@@ -114,7 +119,10 @@ class Run:
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
+        if state.get("device", "cpu") == self.device.type:
+            self.generator.set_state(state["generator"])
+        else:  # generators of different devices have different states
+            self.generator.manual_seed(self.config.seed + state["epoch"])
         torch.set_rng_state(state["torch_random"])
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.history = state["history"]
@@ -136,16 +144,32 @@ class Run:
             if left <= 0:  # of time: the learning rate is 0 from here on
                 break
             loss = self.data.loss(self, batch, left)
-            if not torch.isfinite(loss):
-                raise TrainingError("the loss is not finite: lower the learning rate")
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
             self.average.update_parameters(self.net)
-            losses.append(loss.item())
+            losses.append(loss.detach())
             self.seconds = seconds_before + time.monotonic() - epoch_start
+        # Read once an epoch: reading a value makes a GPU wait for the CPU.
+        mean = float(torch.stack(losses).mean())
+        if not math.isfinite(mean):
+            raise TrainingError("the loss is not finite: lower the learning rate")
+        self.seconds = seconds_before + time.monotonic() - epoch_start
         self.epoch += 1
-        return float(np.mean(losses))
+        return mean
+
+    @torch.no_grad()
+    def _running_average(
+        self, averages: list[Tensor], currents: list[Tensor], _count: Tensor
+    ) -> None:
+        """One step of an exponential average that forgets the random start sooner: over the first
+        steps the decay grows as (1 + n) / (10 + n) up to its final value."""
+        count = int(self.average.n_averaged)  # on the CPU, unlike `_count`
+        decay = min(self.config.ema_decay, (1 + count) / (10 + count))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, currents, 1 - decay)
+        else:
+            torch._foreach_copy_(averages, currents)
 
     def _set_learning_rate(self, epoch: float) -> None:
         """Linear warm-up, then half a cosine to 0 at the end of the schedule."""
@@ -170,19 +194,10 @@ class Run:
         print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
 
 
-def _running_average(decay: float, average: Tensor, current: Tensor, count: Tensor) -> Tensor:
-    """One step of an exponential average that forgets the random start sooner: over the first
-    steps the decay grows as (1 + n) / (10 + n) up to its final value."""
-    decay = min(decay, (1 + int(count)) / (10 + int(count)))
-    if not average.is_floating_point():
-        return current
-    return torch.lerp(average, current, 1 - decay)
-
-
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Raises TrainingError when the file is missing or no whole checkpoint."""
     try:
-        return torch.load(path, weights_only=True)
+        return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises half a dozen unrelated types here
         raise TrainingError(f"{path} is not a whole checkpoint: {error}") from error
 
@@ -226,13 +241,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--device", default=AUTO, help="cpu, cuda, or the best there is (auto)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     try:
         config = read_config(arguments.config)
         data = load_data(arguments.data, config)
-        run = Run(config, data, RUNS / config.name)
+        run = Run(config, data, RUNS / config.name, choose_device(arguments.device))
         resumed = run.resume()
         print(
             f"{config.name}: {data.count}, "

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import cv2
 import numpy as np
@@ -32,9 +32,7 @@ from training.data.sources import (
 )
 from training.detection.heads import HEADS, Batch, Find, Head
 from training.detection.losses import Marks
-
-if TYPE_CHECKING:
-    from training.train import Run
+from training.learning import Training
 
 EXPRESSION_WEIGHT = 1.0
 CALM = 0.15  # of the schedule, its end: without mosaics
@@ -88,7 +86,11 @@ class Scenes:
     def steps(self) -> int:
         return self.config.scenes // self.config.batch_size
 
-    def batches(self, run: Run) -> Iterator[tuple[Tensor, Marks]]:
+    def to(self, device: torch.device) -> Self:
+        """This data: scenes are made on the CPU, and `loss` moves them."""
+        return self
+
+    def batches(self, run: Training) -> Iterator[tuple[Tensor, Marks]]:
         """The scenes of an epoch, made by threads while the net learns: OpenCV lets go of Python's
         lock. (It does not survive a fork, so processes are no choice.)"""
         size, first = self.config.batch_size, run.epoch * self.config.scenes
@@ -112,15 +114,16 @@ class Scenes:
             [scene(self.sources, each, side=side, seed=seed, mosaics=mosaics) for each in numbers]
         )
 
-    def loss(self, run: Run, batch: tuple[Tensor, Marks], left: float) -> Tensor:
+    def loss(self, run: Training, batch: tuple[Tensor, Marks], left: float) -> Tensor:
         images, marks = batch
-        with torch.autocast("cpu", torch.bfloat16):
-            made = Batch(images.float().to(memory_format=torch.channels_last), marks)
-            weights = torch.ones(marks.targets.shape[2])
+        images, marks = images.to(run.device), marks.to(run.device)
+        made = Batch(images.float().to(memory_format=torch.channels_last), marks)
+        weights = torch.ones(marks.targets.shape[2], device=run.device)
+        with torch.autocast(run.device.type, torch.bfloat16):
             losses = self.head.losses(run.net, made, weights, run.generator)
         return losses.total(EXPRESSION_WEIGHT)
 
-    def validate(self, run: Run) -> dict[str, float]:
+    def validate(self, run: Training) -> dict[str, float]:
         """On photographs: AP of sure faces of at least SMALLEST pixels; share of portraits whose
         main face is found and named right; share of the faces of made scenes that are."""
         predict = predictor(run.average)
@@ -170,10 +173,12 @@ Found = tuple[Detection, NDArray[np.float32]]
 def predictor(net: nn.Module) -> Predict:
     """PyTorch's answers for squares (n, side, side, 3) uint8."""
     net.eval()
+    device = next(net.parameters()).device
 
     @torch.no_grad()
     def predict(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(net(torch.from_numpy(squares).permute(0, 3, 1, 2).float()).numpy())
+        images = torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float()
+        return np.asarray(net(images).cpu().numpy())
 
     return predict
 

@@ -1,6 +1,6 @@
 """What a one-pass detector is punished for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,9 @@ class Marks:
     real: Tensor
     sure: Tensor
     targets: Tensor
+
+    def to(self, device: torch.device) -> "Marks":
+        return Marks(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 @dataclass(frozen=True)
