@@ -57,17 +57,17 @@ def noise(height=64, width=64):
 
 
 def test_a_plain_view_shows_the_image():
-    assert np.abs(shown(noise(), view()) - noise()).max() < 0.01
+    assert np.abs(shown(noise(), view()) - noise()).max() < 0.05
 
 
 def test_a_flipped_view_shows_the_mirror_image():
-    assert np.abs(shown(noise(), view(flip=-torch.ones(1, 1))) - noise()[:, ::-1]).max() < 0.01
+    assert np.abs(shown(noise(), view(flip=-torch.ones(1, 1))) - noise()[:, ::-1]).max() < 0.05
 
 
 def test_a_view_is_black_where_the_image_ends():
     scene = shown(noise(), view(target=torch.tensor([[[42.0, 32.0]]])))
     assert (scene[:, :10] == 0).all()
-    assert np.abs(scene[:, 10:] - noise()[:, :54]).max() < 0.01
+    assert np.abs(scene[:, 10:] - noise()[:, :54]).max() < 0.05
 
 
 def test_a_view_at_a_quarter_has_no_aliasing():
@@ -168,8 +168,8 @@ def test_sure_faces_of_scenes_are_where_the_boxes_say():
 
 
 def test_a_sheet_shows_several_faces_whose_expressions_are_known():
-    batch = composer().batch(2, 6, 128)
-    assert batch.images.shape == (8, 3, 128, 128)
+    batch = composer().batch(2, 6, 192)
+    assert batch.images.shape == (8, 3, 192, 192)
     assert batch.sheets == 6
     named = (batch.marks.targets[2:].sum(dim=2) > 0).sum(dim=1)
     assert (named >= 4).all()

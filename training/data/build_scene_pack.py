@@ -8,9 +8,13 @@ face, averaged over jittered and mirrored crops; labels of readers and people ar
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,11 +22,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.vision.classifier import Classifier, softmax
-from app.vision.detectors.yunet import YuNetDetector
+from app.vision.detectors.yunet import MIN_SCORE, NMS_IOU, TOP
 from app.vision.image import ImageFile, Raster
 from app.vision.types import Box
 from training import votes
-from training.data import first_of_each, read_split
+from training.data import DataError, first_of_each, read_split
 from training.data.photos import (
     PORTRAITS,
     MarkedFace,
@@ -31,11 +35,11 @@ from training.data.photos import (
     portraits_with_readings,
     read_expw,
     read_photographs,
+    read_portraits,
 )
 from training.data.pictures import DRAWN_SCALE, FER_FACE, FEWEST_PIXELS, GIVEN_SCALE, SAME_FACE
-from training.data.scene_pack import COLLECTIONS, TILE, ScenePack, sheets
-from training.data.sources import FERPLUS, PHOTOS, YUNET, finder
-from training.teach import teach
+from training.data.scene_pack import COLLECTIONS, TILE, ScenePack, joined, sheets
+from training.data.sources import FERPLUS, PHOTOS, YUNET
 
 LABELS = votes.LABELS
 # WebP quality and longest side by collection, so that everything fits into 54 MB.
@@ -50,25 +54,41 @@ SHEET_QUALITY = 84
 MOST_PORTRAITS = 1200
 MOST_CROPS = {"neutral": 2800, "happiness": 2200, "surprise": 2400, "sadness": 3000, "anger": 2400}
 # Scale and shift of the jittered crops, in sides of the face.
-JITTER = ((1.0, 0.0, 0.0), (0.92, 0.03, 0.0), (1.08, -0.03, 0.02), (1.15, 0.0, -0.03))
+JITTER = ((1.0, 0.0, 0.0), (0.92, 0.03, 0.0), (1.1, -0.03, 0.02))
 READERS_SHARE = 0.75  # of the target of a face that readers labelled; the classifier has the rest
-SURE_SCORE = 0.7  # YuNet's, averaged over the image and its mirror image
+SURE_SCORE = 0.8  # YuNet's, from which on a face must be found
+STRIDE = 32  # of YuNet: sides of an image are padded to multiples of it
 UNDECIDED = 0.45  # a classifier that is less sure than this says nothing
 # The weight of a face in the expression loss, by what its target comes from.
 READ_WEIGHT, TAUGHT_WEIGHT, CROP_WEIGHT = 1.5, 0.6, 1.0
-# ExpW's boxes are loose squares: the median share of their side around YuNet's box.
 _MAX_PIXELS = 50_000_000
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Marked:
-    """An image with its faces: `boxes` (n, 4), `sure` (n,), `targets` (n, classes) times weight."""
+    """An encoded image with its faces: `boxes` (n, 4), `sure` (n,), `targets` (n, classes) times
+    the weight of each face."""
 
-    image: NDArray[np.uint8]
+    file: bytes
     collection: str
     boxes: NDArray[np.float32]
     sure: NDArray[np.bool_]
     targets: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Every `of`-th item from `first` on, at most `limit`: what one process works on."""
+
+    first: int
+    of: int
+    limit: int | None
+
+    def __call__(self, items: Iterable[Item]) -> Sequence[Item]:
+        return list(items)[self.first :: self.of][: self.limit]
 
 
 class Teacher:
@@ -85,11 +105,38 @@ class Teacher:
             return np.zeros((0, len(LABELS)), np.float32)
         jittered = [_jittered(box, *each) for box in boxes for each in JITTER]
         crops = self._classifier.preprocess(raster.gray, jittered, box_scale=box_scale)
-        total = np.zeros((len(crops), len(LABELS)))
-        for view in (crops, np.ascontiguousarray(crops[:, :, ::-1])):
-            total += softmax(self._classifier.predict(view)) / 2
-        mean = total.reshape(len(boxes), len(JITTER), -1).mean(axis=1)
+        mean = self.answers(crops).reshape(len(boxes), len(JITTER), -1).mean(axis=1)
         return np.asarray(mean, np.float32)
+
+    def answers(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Distributions (n, classes) of crops (n, size, size), mean over crop and mirror image."""
+        views = (crops, np.ascontiguousarray(crops[:, :, ::-1]))
+        total = sum(softmax(self._classifier.predict(view)) for view in views)
+        return np.asarray(total / 2, np.float32)
+
+
+class Finder:
+    """YuNet on an image at its own size, which takes a quarter of the time of a 640-pixel square."""
+
+    def __init__(self, weights: Path) -> None:
+        try:
+            data = np.frombuffer(weights.read_bytes(), np.uint8)
+        except OSError as error:
+            raise DataError(f"no {weights}, which finds the faces that nobody marked") from error
+        nothing = np.empty(0, np.uint8)
+        size = (STRIDE, STRIDE)
+        self._net = cv2.FaceDetectorYN.create("onnx", data, nothing, size, MIN_SCORE, NMS_IOU, TOP)
+
+    def __call__(self, image_bgr: NDArray[np.uint8]) -> list[tuple[Box, float]]:
+        height, width = image_bgr.shape[:2]
+        right, below = -width % STRIDE, -height % STRIDE
+        padded = cv2.copyMakeBorder(image_bgr, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        self._net.setInputSize((width + right, height + below))
+        _, rows = self._net.detect(padded)
+        return [
+            (Box(x, y, x + w, y + h), score)
+            for x, y, w, h, *_, score in ([] if rows is None else rows.tolist())
+        ]
 
 
 def _jittered(box: Box, scale: float, right: float, down: float) -> Box:
@@ -101,15 +148,15 @@ def _jittered(box: Box, scale: float, right: float, down: float) -> Box:
 
 
 def photographs(
-    photos: Path, collection: str, teacher: Teacher, yunet: YuNetDetector
+    photos: Path, collection: str, teacher: Teacher, yunet: Finder, chunk: Chunk
 ) -> Iterator[Marked]:
     """Images of natural and crowds. In crowds people did not mark everybody: a face that only YuNet
     finds counts neither for nor against."""
-    for each in tqdm(read_photographs(photos, collection, split="train"), desc=collection):
+    for each in chunk(read_photographs(photos, collection, split="train")):
         raster = _read(each.path)
         faces = list(each.faces)
         if collection == "crowds":
-            found = [Box(*box) for box, _ in _found(raster, yunet)]
+            found = [box for box, _ in yunet(raster.bgr)]
             faces += [
                 MarkedFace(box, sure=False)
                 for box in found
@@ -127,19 +174,17 @@ def photographs(
         yield _marked(raster, name, [f.box for f in faces], [f.sure for f in faces], targets)
 
 
-def wild(folder: Path, teacher: Teacher, yunet: YuNetDetector) -> Iterator[Marked]:
+def wild(folder: Path, teacher: Teacher, yunet: Finder, chunk: Chunk) -> Iterator[Marked]:
     """ExpW's training images. Where YuNet finds a marked face its box is taken, because the marked
     boxes are loose; a marked face that it does not find must be found if a reader could read it."""
-    for path, marked in tqdm(read_expw(folder).items(), desc="expw"):
+    for path, marked in chunk(read_expw(folder).items()):
         raster = _read(path)
-        found = _found(raster, yunet)
-        boxes = [Box(*box) for box, _ in found]
+        found = yunet(raster.bgr)
+        boxes = [box for box, _ in found]
         sure = [score >= SURE_SCORE for _, score in found]
         readings: list[tuple[str, ...]] = [()] * len(boxes)
         for face in marked:
-            match = max(
-                range(len(found)), key=lambda row: iou(boxes[row], face.box), default=None
-            )
+            match = max(range(len(found)), key=lambda row: iou(boxes[row], face.box), default=None)
             clear = [each for each in face.readings if each in LABELS]
             if match is not None and iou(boxes[match], face.box) >= SAME_FACE:
                 sure[match] = sure[match] or bool(clear)
@@ -177,7 +222,7 @@ def _tight(face: ReadFace) -> Box:
 TIGHT = (-0.37, -0.45, 0.37, 0.51)
 
 
-def portraits(photos: Path, teacher: Teacher) -> Iterator[Marked]:
+def portraits(photos: Path, teacher: Teacher, chunk: Chunk) -> Iterator[Marked]:
     """Some portraits that no reader labelled, rare expressions first; one person's label counts a
     quarter."""
     validation = portraits_with_readings(photos)
@@ -194,7 +239,7 @@ def portraits(photos: Path, teacher: Teacher) -> Iterator[Marked]:
         counts[label] = counts.get(label, 0) + 1
         if counts[label] <= MOST_PORTRAITS // 2:
             kept.append(chosen[index])
-    for each in tqdm(kept, desc=PORTRAITS):
+    for each in chunk(kept):
         raster = _read(each.path)
         main, label = said[each.path]
         boxes = [main, *(face.box for face in each.faces if face.box != main)]
@@ -206,8 +251,6 @@ def portraits(photos: Path, teacher: Teacher) -> Iterator[Marked]:
 
 
 def _portrait_labels(photos: Path) -> dict[Path, tuple[Box, str]]:
-    from training.data.photos import read_portraits
-
     return {
         each.path: (each.box, each.expression)
         for each in read_portraits(photos, split="train")
@@ -215,15 +258,13 @@ def _portrait_labels(photos: Path) -> dict[Path, tuple[Box, str]]:
     }
 
 
-def crops(folder: Path, teacher: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def crops(folder: Path, teacher: Teacher) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """FER+ training crops (n, TILE, TILE) that are not in validation, at most MOST_CROPS of each
     class, and their targets (n, classes): half votes, half the teacher's answers."""
     faces = read_split(folder, "train", size=TILE)
     keep = votes.usable_for_training(faces.votes) & first_of_each(faces.digests)
     keep &= ~np.isin(faces.digests, read_split(folder, "valid", size=TILE).digests)
     targets = votes.distribution(faces.votes[keep])
-    answers = teach([teacher], folder, keep, classes=len(LABELS), threads=1)
-    targets = 0.5 * answers + 0.5 * targets
     label = targets.argmax(axis=1)
     generator = np.random.default_rng(0)
     chosen = []
@@ -231,7 +272,9 @@ def crops(folder: Path, teacher: Path) -> tuple[NDArray[np.uint8], NDArray[np.fl
         rows = generator.permutation(np.flatnonzero(label == index))
         chosen.append(rows[: MOST_CROPS.get(name, len(rows))])
     rows = np.concatenate(chosen)
-    return faces.crops[keep][rows], CROP_WEIGHT * targets[rows].astype(np.float32)
+    images = faces.crops[keep][rows]
+    answers = 0.5 * teacher.answers(images) + 0.5 * targets[rows]
+    return images, (CROP_WEIGHT * answers).astype(np.float32)
 
 
 def _taught(answers: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -246,28 +289,6 @@ def _read(path: Path) -> Raster:
     return ImageFile(path.read_bytes(), max_pixels=_MAX_PIXELS).read(color=True)
 
 
-def _found(raster: Raster, yunet: YuNetDetector) -> list[tuple[tuple[float, ...], float]]:
-    """YuNet's boxes of an image and the mean of their scores there and in its mirror image."""
-    width = raster.size_wh[0]
-    mirror = ImageFile(
-        cv2.imencode(".png", np.ascontiguousarray(raster.bgr[:, ::-1]))[1].tobytes(),
-        max_pixels=_MAX_PIXELS,
-    ).read(color=True)
-    there = yunet.detect(raster, 0.0)
-    mirrored = [
-        (Box(width - each.box.x2, each.box.y1, width - each.box.x1, each.box.y2), each.score)
-        for each in yunet.detect(mirror, 0.0)
-    ]
-    found = []
-    for each in there:
-        other = max((s for box, s in mirrored if iou(box, each.box) >= 0.4), default=0.0)
-        found.append((each.box.xyxy, (each.score + other) / 2))
-    for box, score in mirrored:
-        if all(iou(box, each.box) < 0.4 for each in there):
-            found.append((box.xyxy, score / 2))
-    return found
-
-
 def _marked(
     raster: Raster,
     collection: str,
@@ -275,49 +296,76 @@ def _marked(
     sure: Sequence[bool],
     targets: NDArray[np.float32],
 ) -> Marked:
-    rows = np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4)
-    return Marked(raster.bgr, collection, rows, np.array(sure, bool), targets)
+    quality, most = STORED[collection]
+    image = raster.bgr
+    factor = min(1.0, most / max(image.shape[:2]))
+    if factor < 1:
+        image = np.asarray(
+            cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8
+        )
+    rows = np.array([box.xyxy for box in boxes], np.float32).reshape(-1, 4) * factor
+    file = _encoded(image, quality)
+    return Marked(file, collection, rows, np.array(sure, bool), targets)
+
+
+def _encoded(image: NDArray[np.uint8], quality: int) -> bytes:
+    return bytes(cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1])
+
+
+_NO_CROPS = np.zeros((0, TILE, TILE), np.uint8), np.zeros((0, len(LABELS)), np.float32)
 
 
 def pack(
-    images: Iterator[Marked], faces: NDArray[np.uint8], answers: NDArray[np.float32]
+    images: Sequence[Marked],
+    faces: NDArray[np.uint8] = _NO_CROPS[0],
+    answers: NDArray[np.float32] = _NO_CROPS[1],
 ) -> ScenePack:
-    """Encode everything; the FER+ crops `faces` come last."""
-    files: list[bytes] = []
-    collection, index, boxes, sure, targets = [], [], [], [], []
-    for each in images:
-        quality, most = STORED[each.collection]
-        factor = min(1.0, most / max(each.image.shape[:2]))
-        image = each.image
-        if factor < 1:
-            image = np.asarray(
-                cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-            )
-        files.append(cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes())
-        index += [len(collection)] * len(each.boxes)
-        collection.append(COLLECTIONS.index(each.collection))
-        boxes.append(each.boxes * factor)
-        sure.append(each.sure)
-        targets.append(each.targets)
-    first = len(collection)
-    files += [
-        cv2.imencode(".webp", sheet, [cv2.IMWRITE_WEBP_QUALITY, SHEET_QUALITY])[1].tobytes()
-        for sheet in sheets(faces)
-    ]
-    index += list(range(first, first + len(faces)))
+    """One pack of all images; the FER+ crops `faces` (n, TILE, TILE) with the targets `answers`
+    come last."""
+    files = [each.file for each in images]
+    files += [_encoded(sheet, SHEET_QUALITY) for sheet in sheets(faces)]
+    collection = [COLLECTIONS.index(each.collection) for each in images]
     collection += [COLLECTIONS.index("ferplus")] * len(faces)
-    boxes.append(np.tile(np.array([FER_FACE], np.float32) * TILE, (len(faces), 1)))
-    sure.append(np.ones(len(faces), bool))
-    targets.append(answers)
+    counts = [len(each.boxes) for each in images] + [1] * len(faces)
+    face_box = np.array([FER_FACE], np.float32) * TILE
+    boxes = [*(each.boxes for each in images), np.tile(face_box, (len(faces), 1))]
     return ScenePack(
         files=np.frombuffer(b"".join(files), np.uint8),
         offsets=np.cumsum([0, *map(len, files)]),
         collection=np.array(collection, np.int8),
-        image=np.array(index, np.int64),
+        image=np.repeat(np.arange(len(counts)), counts),
         box=np.concatenate(boxes).astype(np.float32),
-        sure=np.concatenate(sure),
-        targets=np.concatenate(targets).astype(np.float32),
+        sure=np.concatenate([*(each.sure for each in images), np.ones(len(faces), bool)]),
+        targets=np.concatenate([*(each.targets for each in images), answers]).astype(np.float32),
     )
+
+
+# The processes that work on a collection.
+PROCESSES = {"expw": 4, "natural": 2, "crowds": 1, "portraits": 1, "ferplus": 1}
+
+
+def build_part(
+    part: tuple[str, int], path: Path, data: Path, model: Path, limit: int | None
+) -> Path:
+    """Write the pack of one process beside `path`, unless an earlier run did."""
+    name, number = part
+    path = path.with_suffix(f".{name}.{number}.npz")
+    if path.exists():
+        return path
+    cv2.setNumThreads(1)
+    photos, teacher = data / PHOTOS, Teacher(model)
+    chunk = Chunk(number, PROCESSES[name], limit)
+    if name == "ferplus":
+        made = pack([], *crops(data / FERPLUS, teacher))
+    elif name == "portraits":
+        made = pack(list(portraits(photos, teacher, chunk)))
+    elif name == "expw":
+        made = pack(list(wild(data / "expw", teacher, Finder(data / YUNET), chunk)))
+    else:
+        images = photographs(photos, name, teacher, Finder(data / YUNET), chunk)
+        made = pack(list(images))
+    made.save(path)
+    return path
 
 
 def main() -> None:
@@ -325,26 +373,20 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="where to write the pack")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--teacher", type=Path, default=Path("models/custom_net_8"))
-    parser.add_argument("--limit", type=int, help="images of each collection, for a trial")
+    parser.add_argument("--limit", type=int, help="images of each process, for a trial")
     arguments = parser.parse_args()
-    cv2.setNumThreads(1)
-    teacher, yunet = Teacher(arguments.teacher), finder(arguments.data / YUNET)
-    photos = arguments.data / PHOTOS
-
-    def everything() -> Iterator[Marked]:
-        for part in (
-            photographs(photos, "natural", teacher, yunet),
-            photographs(photos, "crowds", teacher, yunet),
-            wild(arguments.data / "expw", teacher, yunet),
-            portraits(photos, teacher),
-        ):
-            for number, each in enumerate(part):
-                if arguments.limit and number >= arguments.limit:
-                    break
-                yield each
-
-    made = pack(everything(), *crops(arguments.data / FERPLUS, arguments.teacher))
     arguments.path.parent.mkdir(parents=True, exist_ok=True)
+    parts = [(name, number) for name, count in PROCESSES.items() for number in range(count)]
+    build = partial(
+        build_part,
+        path=arguments.path,
+        data=arguments.data,
+        model=arguments.teacher,
+        limit=arguments.limit,
+    )
+    with ProcessPoolExecutor(len(parts), mp_context=multiprocessing.get_context("spawn")) as pool:
+        paths = list(tqdm(pool.map(build, parts), total=len(parts)))
+    made = joined([ScenePack.load(path) for path in paths])
     made.save(arguments.path)
     counts = np.bincount(made.collection, minlength=len(COLLECTIONS))
     print(dict(zip(COLLECTIONS, counts.tolist(), strict=True)), f"{len(made.files):,} bytes")

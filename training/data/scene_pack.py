@@ -64,6 +64,23 @@ class ScenePack:
         return [*decoded[:photographs], *tiles[:crops]]
 
 
+def joined(packs: Sequence[ScenePack]) -> ScenePack:
+    """One pack of several. FER+ crops must be in the last one only, because they come last."""
+    files = np.cumsum([0, *(len(each.files) for each in packs)])
+    images = np.cumsum([0, *(len(each.collection) for each in packs)])
+    offsets = [each.offsets[:-1] + start for each, start in zip(packs, files[:-1], strict=True)]
+    image = [each.image + start for each, start in zip(packs, images[:-1], strict=True)]
+    return ScenePack(
+        files=np.concatenate([each.files for each in packs]),
+        offsets=np.concatenate([*offsets, files[-1:]]),
+        collection=np.concatenate([each.collection for each in packs]),
+        image=np.concatenate(image),
+        box=np.concatenate([each.box for each in packs]),
+        sure=np.concatenate([each.sure for each in packs]),
+        targets=np.concatenate([each.targets for each in packs]),
+    )
+
+
 def sheets(crops: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """Sheets of TILES_ACROSS × TILES_ACROSS tiles of grey crops (n, TILE, TILE)."""
     made = []

@@ -44,9 +44,9 @@ def training_sources(folder: Path, teaching: Teaching | None, *, seed: int) -> S
     Raises DataError or PhotosError; for a teacher that cannot be used ModelUnavailable."""
     photos = folder / PHOTOS
     teachers = [Classifier.load(each) for each in teaching.teachers] if teaching else []
-    yunet = finder(folder / YUNET) if teaching else None
+    finder = _finder(folder / YUNET) if teaching else None
     natural = pictures.photographs(photos, "natural", "train", teachers)
-    crowds = pictures.photographs(photos, "crowds", "train", teachers, yunet)
+    crowds = pictures.photographs(photos, "crowds", "train", teachers, finder)
     portraits = pictures.portraits(
         photos, "train", teachers, teacher_share=teaching.share if teaching else 0.0
     )
@@ -114,7 +114,7 @@ def _balanced(targets: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(targets @ shares**-BALANCE, dtype=float)
 
 
-def finder(weights: Path) -> YuNetDetector:
+def _finder(weights: Path) -> YuNetDetector:
     """YuNet, as a teacher: its weights lie with the data. Raises DataError."""
     try:
         data = weights.read_bytes()

@@ -12,6 +12,7 @@ import argparse
 import copy
 import math
 import os
+import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from training.config import TrainingError
 from training.data.scene_pack import ScenePack
 from training.detection.composer import Composer
 from training.detection.heads import HEADS, Batch
-from training.detection.losses import Losses
+from training.detection.losses import BOX_WEIGHT, Losses
 from training.detection.pixels import upload
 from training.nets import NETS
 
@@ -35,6 +36,8 @@ SNAPSHOT = 0.85  # of the schedule, where a second copy of the weights is kept
 CLIP = 10.0  # the largest norm of the gradient
 SAVE_SECONDS, LOG_SECONDS = 45.0, 5.0
 PART = 15_000_000
+AVERAGE, SNAPSHOT_PART = "average", "snapshot"  # of a file
+LOG = "timed.log"
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class TimedRun:
     def log(self, text: str) -> None:
         line = f"{time.time() - self.began:7.1f} {text}"
         print(f"{self.name}: {line}", flush=True)
-        with (self.out / "timed.log").open("a") as file:
+        with (self.out / LOG).open("a") as file:
             file.write(f"{self.name}: {line}\n")
 
     @property
@@ -236,7 +239,7 @@ class TimedRun:
             os.replace(temporary, self.out / f"{name}.pt")
 
 
-def read_weights(folder: Path, name: str, *, part: str = "average") -> dict[str, Tensor]:
+def read_weights(folder: Path, name: str, *, part: str = AVERAGE) -> dict[str, Tensor]:
     """The weights that a run of the net `name` wrote to `folder`, in 32-bit floats. `part` may be
     `snapshot` for single_shot: the weights at SNAPSHOT of the schedule."""
     weights: dict[str, Tensor] = {}
@@ -247,6 +250,28 @@ def read_weights(folder: Path, name: str, *, part: str = "average") -> dict[str,
     for state in states:
         weights |= state[part]
     return {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
+
+
+@dataclass(frozen=True)
+class LogRow:
+    seconds: float
+    step: int
+    loss: float
+
+
+_LOG_ROW = re.compile(r"(\w+): +([\d.]+) \d+ % step (\d+) losses ([\d.]+) ([\d.]+) ([\d.]+) ")
+
+
+def read_log(folder: Path, name: str) -> list[LogRow]:
+    """The losses that a run of the net `name` logged to `folder`."""
+    rows = []
+    for line in (folder / LOG).read_text("utf-8").splitlines():
+        match = _LOG_ROW.match(line)
+        if match and match[1] == name:
+            objectness, box, expression = map(float, match.groups()[3:])
+            total = objectness + BOX_WEIGHT * box + expression
+            rows.append(LogRow(float(match[2]), int(match[3]), total))
+    return rows
 
 
 def main() -> None:
