@@ -107,9 +107,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the model folder to write")
     arguments = parser.parse_args()
     try:
-        print(
-            import_model(arguments.cfg, arguments.weights, arguments.names, arguments.folder)
-        )
+        print(import_model(arguments.cfg, arguments.weights, arguments.names, arguments.folder))
     except DarknetError as error:
         raise SystemExit(f"error: {error}") from error
 

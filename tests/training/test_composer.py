@@ -176,7 +176,7 @@ def test_a_sheet_shows_several_faces_whose_expressions_are_known():
 
 
 def test_rare_expressions_are_drawn_more_often_than_they_are():
-    pack, crops = made_pack()
+    pack, _ = made_pack()
     targets = pack.targets.copy()
     targets[3:7], targets[7] = np.eye(8)[4], np.eye(8)[6]  # four crops of class 4, one of class 6
     pack = ScenePack(**(vars(pack) | {"targets": targets}))
@@ -198,6 +198,6 @@ def test_damage_keeps_images_recognisable():
     images = image.repeat(32, 1, 1, 1)
     changed = damage(images.clone(), torch.Generator().manual_seed(0))
     difference = (changed - images).abs().mean(dim=(1, 2, 3))
-    assert 0 <= changed.min() and changed.max() <= 255
+    assert changed.min() >= 0 and changed.max() <= 255
     assert (difference < 30).all()
     assert (difference < 0.01).any() and (difference > 3).any()

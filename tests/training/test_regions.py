@@ -101,7 +101,7 @@ def test_the_graph_answers_as_the_net(exported, side, count):
 
 
 def test_the_graph_answers_where_there_is_no_face(exported):
-    net, _, path = exported
+    _, _, path = exported
     model = onnx.load(path)
     for each in model.graph.initializer:
         if each.name == "least_logit":

@@ -21,7 +21,7 @@ SHARES = {"natural": 0.22, "empty": 0.16, "crowds": 0.22, "expw": 0.30, "portrai
 GRAY = ("portraits", "ferplus")
 SHEET_SHARES = {"ferplus": 0.45, "expw": 0.35, "natural": 0.1, "portraits": 0.1}
 MOST_IMAGE_FACES, MOST_FACES = 40, 48  # of an image, of a scene
-MOSAIC_SHARE = 0.5
+MOSAIC_SHARE = 0.75
 FACE_SIDES, SCALES = (12.0, 300.0), (0.25, 4.0)
 WHOLE_SHARE = 0.35  # of the views, shown as an image is served
 TURN_SHARE, TURN = 0.3, math.radians(20)
@@ -115,9 +115,7 @@ class Composer:
         if sheets:
             more, its = self._sheets(sheets, side)
             images = torch.cat([images, more])
-            marks = Marks(
-                *(torch.cat([getattr(marks, n), getattr(its, n)]) for n in vars(marks))
-            )
+            marks = Marks(*(torch.cat([getattr(marks, n), getattr(its, n)]) for n in vars(marks)))
         images = damage(images.permute(0, 3, 1, 2), self._generator)
         return Batch(images, marks, sheets)
 
@@ -152,9 +150,8 @@ class Composer:
         ].long()
         boxes = views.boxes(self._boxes[image])
         real = self._real[image] & (room.amin(dim=-1) > 0)[..., None]
-        marks = self._marks(
-            boxes, real, self._sure[image], self._targets[image], corner, corner + room
-        )
+        edges = corner, corner + room
+        marks = self._marks(boxes, real, self._sure[image], self._targets[image], edges)
         images = self._rendered(views, tile, side)
         return self._occluded(images, marks)
 
@@ -190,7 +187,7 @@ class Composer:
         whole = self._random(*shape) < WHOLE_SHARE
         scale = torch.where(whole, fit * small, zoom)
         cover = (room / size).amax(dim=-1).clamp(max=SCALES[1])
-        covers = mosaic & (self._random(*shape) < 0.5)
+        covers = mosaic & (self._random(*shape) < 0.65)
         scale = torch.where(covers, torch.maximum(scale, cover), scale)
         region = room / scale[..., None]
         wanted = (box[..., :2] + box[..., 2:]) / 2 - self._between(0.1, 0.9, *shape, 2) * region
@@ -266,18 +263,17 @@ class Composer:
             used[..., None],
             used[..., None],
             self._face_targets[face][:, :, None],
-            corner,
-            corner + width[..., None],
+            (corner, corner + width[..., None]),
         )
         return self._rendered(views, tile, side), marks
 
     @staticmethod
     def _marks(
-        boxes: Tensor, real: Tensor, sure: Tensor, targets: Tensor, low: Tensor, high: Tensor
+        boxes: Tensor, real: Tensor, sure: Tensor, targets: Tensor, edges: tuple[Tensor, Tensor]
     ) -> Marks:
         """The MOST_FACES largest faces of a scene, of boxes (scenes, tiles, n, 4) that are cut off
-        at their tile's edges `low` and `high` (scenes, tiles, xy)."""
-        low, high = (torch.cat([each, each], dim=-1)[:, :, None] for each in (low, high))
+        at the `edges` of their tiles: left and top, right and bottom (scenes, tiles, xy)."""
+        low, high = (torch.cat([each, each], dim=-1)[:, :, None] for each in edges)
         inside = torch.minimum(torch.maximum(boxes, low), high)
         sides = inside[..., 2:] - inside[..., :2]
         seen = sides.prod(dim=-1) / (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1).clamp(min=1e-6)
@@ -286,7 +282,7 @@ class Composer:
         sure = sure & real & (seen >= VISIBLE) & (longer >= FEWEST_SIDE)
         named = sure & (longer >= FEWEST_NAMED) & (seen >= 0.75)
         targets = targets * named[..., None]
-        rank, order = (longer * real).flatten(1).topk(min(MOST_FACES, longer[0].numel()), dim=1)
+        _, order = (longer * real).flatten(1).topk(min(MOST_FACES, longer[0].numel()), dim=1)
         pad = MOST_FACES - order.shape[1]
 
         def chosen(values: Tensor) -> Tensor:
@@ -319,13 +315,15 @@ class Composer:
         )
         hidden &= covers[:, None, None]
         color = self._between(20, 235, count, 1, 1, 3)
-        color = torch.where((self._random(count) < 0.5)[:, None, None, None], color.mean(-1, True), color)
-        spots = images[row, (side * self._random(count)).long(), (side * self._random(count)).long()]
+        color = torch.where(
+            (self._random(count) < 0.5)[:, None, None, None], color.mean(-1, True), color
+        )
+        spots = images[
+            row, (side * self._random(count)).long(), (side * self._random(count)).long()
+        ]
         copied = (self._random(count) < 0.5)[:, None, None, None]
         color = torch.where(copied, spots[:, None, None, :], color)
-        noise = 12 * torch.randn(
-            images.shape[:3], generator=self._generator, device=self._device
-        )
+        noise = 12 * torch.randn(images.shape[:3], generator=self._generator, device=self._device)
         images = torch.where(hidden[..., None], (color + noise[..., None]).clamp(0, 255), images)
         targets = marks.targets.clone()
         targets[row, face] *= (~covers).float()[:, None]

@@ -29,9 +29,7 @@ def damage(images: Tensor, generator: torch.Generator) -> Tensor:
     share = random(count) * (random(count) < BLUR_SHARE)
     images = torch.lerp(images, blurred, share[:, None, None, None])
     sigma = NOISE * random(count) * (random(count) < NOISE_SHARE)
-    grain = torch.randn(
-        (count, 1, *images.shape[2:]), generator=generator, device=device
-    )
+    grain = torch.randn((count, 1, *images.shape[2:]), generator=generator, device=device)
     images = images + grain * sigma[:, None, None, None]
     some = max(1, int(JPEG_SHARE * count))
     rows = torch.randperm(count, generator=generator, device=device)[:some]

@@ -9,12 +9,11 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-
-import numpy as np
 
 from app.vision.card import COARSEST_STRIDE
 from app.vision.cells import LEAST_LOGIT, MOST_CANDIDATES, STRIDES
@@ -110,8 +109,7 @@ def _namer(net: SingleShot, path: Path) -> onnx.ModelProto:
 
 def _joined(finder: onnx.ModelProto, namer: onnx.ModelProto, classes: int) -> onnx.ModelProto:
     finder, namer = (
-        onnx.compose.add_prefix(each, prefix)
-        for each, prefix in ((finder, FINDER), (namer, NAMER))
+        onnx.compose.add_prefix(each, prefix) for each, prefix in ((finder, FINDER), (namer, NAMER))
     )
     constants = {
         "most": np.array([MOST_CANDIDATES], np.int64),

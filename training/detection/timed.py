@@ -3,15 +3,14 @@
     python -m training.detection.timed single_shot --pack scenes.npz --out runs/gpu --seconds 480
 
 Scenes are composed on the GPU (training.detection.composer). The learning rate follows the clock.
-Writes `<net>.pt` every SAVE_SECONDS and at the end: the averaged weights, matrices in 16-bit floats,
-in parts `<net>.1.pt`, `<net>.2.pt` of PART bytes where they are large. `read_weights` reads them.
+Writes `<net>.pt` every SAVE_SECONDS and at the end: averaged weights, matrices in 16-bit floats, in
+parts `<net>.1.pt`, `<net>.2.pt` of PART bytes where they are large. `read_weights` reads them.
 The log is `timed.log`.
 """
 
 import argparse
 import copy
 import math
-import os
 import re
 import time
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from training.nets import NETS
 
 CLASSES = 8
 WARM_UP = 0.02  # of the schedule
-CALM = 0.12  # of the schedule, its end: without mosaics
+CALM = 0.08  # of the schedule, its end: without mosaics
 SNAPSHOT = 0.85  # of the schedule, where a second copy of the weights is kept
 CLIP = 10.0  # the largest norm of the gradient
 SAVE_SECONDS, LOG_SECONDS = 45.0, 5.0
@@ -236,7 +235,7 @@ class TimedRun:
             name = self.name if len(parts) == 1 else f"{self.name}.{number + 1}"
             temporary = self.scratch / f"{name}.tmp"
             torch.save(state | {"average": part, "parts": len(parts)}, temporary)
-            os.replace(temporary, self.out / f"{name}.pt")
+            temporary.replace(self.out / f"{name}.pt")
 
 
 def read_weights(folder: Path, name: str, *, part: str = AVERAGE) -> dict[str, Tensor]:
@@ -300,9 +299,7 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     device = torch.device(arguments.device)
     pack = ScenePack.load(arguments.pack)
-    pixels = upload(
-        pack.images(threads=arguments.threads), device, threads=arguments.threads
-    )
+    pixels = upload(pack.images(threads=arguments.threads), device, threads=arguments.threads)
     composer = Composer(pack, pixels, device, arguments.seed)
     run = TimedRun(
         arguments.net,

@@ -78,8 +78,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     pack = ScenePack.load(arguments.pack)
-    composer = Composer(pack, upload(pack.images(), torch.device("cpu"), threads=1),
-                        torch.device("cpu"), seed=0)
+    composer = Composer(
+        pack, upload(pack.images(), torch.device("cpu"), threads=1), torch.device("cpu"), seed=0
+    )
 
     def batches() -> Iterator[Tensor]:
         for _ in range(BATCHES):

@@ -72,7 +72,9 @@ def assign(faces: Tensor, real: Tensor, side: int) -> Tensor:
     holds = (cells == priors.corners).all(dim=-1)
     overlap = pairwise_iou(_at_origin(faces[..., 2:] - faces[..., :2]), _at_origin(priors.sizes))
     _, row = overlap.masked_fill(~holds, -1).max(dim=-1)
-    takes = (torch.arange(len(priors.corners), device=faces.device) == row[..., None]) & real[..., None]
+    takes = (torch.arange(len(priors.corners), device=faces.device) == row[..., None]) & real[
+        ..., None
+    ]
     most, face = overlap.masked_fill(~takes, -1).max(dim=1)
     return torch.where(most >= 0, face, NOBODY)
 

@@ -37,7 +37,9 @@ class Section:
         try:
             return int(value)
         except ValueError as error:
-            raise DarknetError(f"[{self.name}] {key} must be a whole number, got {value}") from error
+            raise DarknetError(
+                f"[{self.name}] {key} must be a whole number, got {value}"
+            ) from error
 
     def numbers(self, key: str) -> list[float]:
         """Raises DarknetError where the setting is missing or not a list of numbers."""
@@ -50,8 +52,8 @@ class Section:
 def parse(text: str) -> list[Section]:
     """The sections of a .cfg. Raises DarknetError."""
     sections: list[Section] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        line = line.split("#", 1)[0].split(";", 1)[0].strip()
+    lines = (line.split("#", 1)[0].split(";", 1)[0].strip() for line in text.splitlines())
+    for number, line in enumerate(lines, start=1):
         if not line:
             continue
         if line.startswith("[") and line.endswith("]"):

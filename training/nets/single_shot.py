@@ -48,6 +48,7 @@ class SingleShot(nn.Module):
     def __init__(
         self,
         classes: int,
+        *,
         widths: Sequence[int] = (16, 32, 64, 96, 128),
         depths: Sequence[int] = (1, 2, 2, 2, 2),
         extra: Sequence[int] = (0, 0, 1, 2, 2),
