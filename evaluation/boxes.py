@@ -26,10 +26,10 @@ class BoxScores:
     calibration_error: float
 
 
-def score_boxes(rollups: Sequence[Tally]) -> BoxScores:
+def score_boxes(tallies: Sequence[Tally]) -> BoxScores:
     """Figures over photographs, with 95 % bootstrap intervals that draw whole photographs."""
     table = np.array(
-        [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in rollups]
+        [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in tallies]
     ).reshape(-1, 3)
     hits, false, missed = (int(value) for value in table.sum(axis=0))
     with np.errstate(invalid="ignore"):
@@ -46,13 +46,13 @@ def score_boxes(rollups: Sequence[Tally]) -> BoxScores:
         f1=f1,
         precision_interval=bootstrap_ratios(table[:, 0], table[:, 0] + table[:, 1]),
         recall_interval=bootstrap_ratios(table[:, 0], table[:, 0] + table[:, 2]),
-        average_precision=average_precision(rollups),
-        calibration_error=_calibration_error(rollups),
+        average_precision=average_precision(tallies),
+        calibration_error=_calibration_error(tallies),
     )
 
 
-def _calibration_error(rollups: Sequence[Tally]) -> float:
-    hits, scores = joined(rollups)
+def _calibration_error(tallies: Sequence[Tally]) -> float:
+    hits, scores = joined(tallies)
     if np.isnan(scores).any() or not len(hits):
         return float("nan")
     return expected_calibration_error(scores, hits)

@@ -114,11 +114,11 @@ def found_faces(
 ) -> BoxScores:
     """The scores for one row of FACES. Other faces count neither for nor against."""
     collections, counts = FACES[what]
-    rollups = []
+    tallies = []
     for shot, photograph in zip(found, photographs, strict=True):
         if photograph.path.parts[-2] in collections:
             longer_side = float(max(shot.analysis.width, shot.analysis.height))
-            rollups.append(
+            tallies.append(
                 tally(
                     shot.detections,
                     photograph.faces,
@@ -126,7 +126,7 @@ def found_faces(
                     counts=partial(_counted, counts=counts, longer_side=longer_side),
                 )
             )
-    return score_boxes(rollups)
+    return score_boxes(tallies)
 
 
 def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:

@@ -80,11 +80,11 @@ def tally(
     return Tally(np.array(hits, dtype=bool), np.array(scores, dtype=float), found)
 
 
-def average_precision(rollups: Sequence[Tally]) -> float:
+def average_precision(tallies: Sequence[Tally]) -> float:
     """Area under the precision-recall curve, precision made monotonous (Everingham et al. 2010,
     "The PASCAL VOC challenge", section 4.2, with all points instead of eleven)."""
-    faces = sum(len(each.found) for each in rollups)
-    hits, scores = joined(rollups)
+    faces = sum(len(each.found) for each in tallies)
+    hits, scores = joined(tallies)
     if np.isnan(scores).any() or not faces:
         return float("nan")
     ordered = hits[np.argsort(-scores, kind="stable")]
@@ -93,9 +93,9 @@ def average_precision(rollups: Sequence[Tally]) -> float:
     return float((highest * ordered).sum() / faces)
 
 
-def joined(rollups: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def joined(tallies: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Hits and scores of all detections that count."""
     return (
-        np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in rollups)]),
-        np.concatenate([np.zeros(0), *(each.scores for each in rollups)]),
+        np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in tallies)]),
+        np.concatenate([np.zeros(0), *(each.scores for each in tallies)]),
     )

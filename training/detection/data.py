@@ -30,7 +30,7 @@ from training.data.sources import (
     validation_portraits,
     validation_sources,
 )
-from training.detection.heads import HEADS, Find, Head
+from training.detection.heads import HEADS, Batch, Find, Head
 from training.detection.losses import Marks
 from training.learning import Training
 
@@ -117,9 +117,11 @@ class Scenes:
     def loss(self, run: Training, batch: tuple[Tensor, Marks], left: float) -> Tensor:
         images, marks = batch
         images, marks = images.to(run.device), marks.to(run.device)
+        made = Batch(images.float().to(memory_format=torch.channels_last), marks)
+        weights = torch.ones(marks.targets.shape[2], device=run.device)
         with torch.autocast(run.device.type, torch.bfloat16):
-            answers = run.net(images.float().to(memory_format=torch.channels_last))
-        return self.head.losses(answers.float(), marks, images.shape[-1]).total(EXPRESSION_WEIGHT)
+            losses = self.head.losses(run.net, made, weights, run.generator)
+        return losses.total(EXPRESSION_WEIGHT)
 
     def validate(self, run: Training) -> dict[str, float]:
         """On photographs: AP of sure faces of at least SMALLEST pixels; share of portraits whose
@@ -127,7 +129,7 @@ class Scenes:
         predict = predictor(run.average)
         found = detections(predict, self.photographs, LARGE_SIDE, self.head.find)
         return {
-            "validation_ap": average_precision(rollups(found, self.photographs)),
+            "validation_ap": average_precision(tallies(found, self.photographs)),
             "validation_portraits": _share_right(self.named(predict, self.portraits)),
             "validation_named": _share_right(self.named(predict, self.validation_scenes)),
         }
@@ -205,7 +207,7 @@ def detections(
     return everything
 
 
-def rollups(found: Sequence[list[Found]], photographs: Sequence[Picture]) -> list[Tally]:
+def tallies(found: Sequence[list[Found]], photographs: Sequence[Picture]) -> list[Tally]:
     """Which finds are sure faces of at least SMALLEST pixels."""
     return [
         tally(
