@@ -23,7 +23,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.budget import Budget
     from app.cli import init_cli
     from app.fetch import Fetcher, read_hosts
-    from app.settings import ROOT, SettingError, Settings
+    from app.settings import DATA, RESOURCES, SettingError, Settings
     from app.store.database import init_database
     from app.store.image_folder import ImageFolder
     from app.vision.detectors import DETECTORS
@@ -36,7 +36,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         raise SettingError(f"EMOTION_DETECTOR: known are {', '.join(DETECTORS)}")
     if settings.pipeline not in PIPELINES:
         raise SettingError(f"EMOTION_PIPELINE: known are {', '.join(PIPELINES)}")
-    app = Flask(__name__, instance_path=str(ROOT / "instance"), static_folder=None)
+    app = Flask(__name__, instance_path=str(DATA / "instance"), static_folder=None)
     app.extensions["settings"] = settings
     try:
         hosts = read_hosts(settings.fetch_hosts)
@@ -72,7 +72,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
             app,
             settings.database_url,
             connections=settings.request_threads,
-            migrations=ROOT / "migrations",
+            migrations=RESOURCES / "migrations",
         )
     except ValueError as error:  # without the URL itself, which may hold a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error

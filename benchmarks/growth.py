@@ -35,7 +35,7 @@ from app.store.queries import page_of_images
 from app.store.records import Filters, PersonFilters
 from app.store.tables import db
 from benchmarks.growth_stores import FIRST_DAY, FRAMES, YEAR, schemas, stores
-from evaluation.markdown import table
+from testbed.markdown import table
 
 SIZES = (10_000, 100_000, 1_000_000)
 ASKED = 25  # times each question

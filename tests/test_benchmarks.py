@@ -9,6 +9,8 @@ from app.settings import ROOT
 from app.store import planning
 from benchmarks import growth, growth_stores, service
 
+pytestmark = pytest.mark.serial
+
 CELL = re.compile(r"^[\d.]+$")
 
 

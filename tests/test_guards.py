@@ -104,6 +104,52 @@ def test_training_and_evaluation_import_only_vision_of_the_service(package):
                 assert name.split(".")[0] != "app" or allowed, path
 
 
+OUR_PACKAGES = (
+    *("app", "attacks", "benchmarks", "emotions", "evaluation", "fuzzing", "testbed", "tests"),
+    "training",
+)
+PRIVATE = re.compile(r"_[a-z]\w*")
+PRIVATE_PATH = re.compile(rf"({'|'.join(OUR_PACKAGES)})(\.\w+)*\._[a-z]\w*")
+
+
+def private_names(tree):
+    """The private functions and constants of our modules that a program uses."""
+    imported = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OUR_PACKAGES:
+            imported |= {alias.asname or alias.name: node for alias in node.names}
+    yield from (name for name in imported if PRIVATE.fullmatch(name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            # A class is used by its public methods, a module by its public functions.
+            is_module = node.value.id in imported and node.value.id.islower()
+            if is_module and PRIVATE.fullmatch(node.attr):
+                yield node.attr
+        elif isinstance(node, ast.Constant) and PRIVATE_PATH.fullmatch(str(node.value)):
+            yield node.value
+
+
+def test_tests_use_what_is_public():
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert list(private_names(ast.parse(path.read_text("utf-8")))) == [], path
+
+
+def test_what_is_private_is_found():
+    program = """
+from app.vision import cascade
+from attacks.storage import _settled
+cascade._corners()
+patch("emotions.connection._is_loopback")
+cascade.__name__
+"""
+    found = list(private_names(ast.parse(program)))
+    assert sorted(found) == [
+        "_corners",
+        "_settled",
+        ".".join(["emotions.connection", "_is_loopback"]),
+    ]
+
+
 def test_only_the_settings_read_the_environment():
     reading = re.compile(r"os\.environ|getenv")
     readers = {

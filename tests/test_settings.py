@@ -85,7 +85,7 @@ def test_what_only_resembles_it_is_refused(env, text):
 def test_no_setting_has_a_name_that_kubernetes_could_give():
     """A Service's variable would be read as the setting, or the setting be ignored."""
     for field in dataclasses.fields(Settings):
-        for name, _ in settings_module._SERVICE_VARIABLES:
+        for name, _ in settings_module.SERVICE_VARIABLES:
             assert not name.fullmatch(field.metadata["env"])
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import func, select, update
 from app.keys import issue
 from app.store import idempotency, insertion, queries
 from app.store.keys import Right
-from app.store.migrate import upgrade
 from app.store.tables import EmotionRow, FaceRow, IdempotencyRow, ImageRow, db
 from tests.conftest import picture, upload
 
@@ -147,15 +146,10 @@ def test_concurrent_equal_requests_store_one_image(app):
     assert count(app) == 1
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def each_app(request, make_app):
+@pytest.fixture
+def each_app(make_app, database_url):
     """An application with SQLite, and one with PostgreSQL."""
-    if request.param == "sqlite":
-        yield make_app()
-        return
-    app = make_app(database_url=request.getfixturevalue("postgres_url"))
-    with app.app_context():
-        upgrade()
+    app = make_app(database_url=database_url)
     yield app
     with app.app_context():
         db.engine.dispose()

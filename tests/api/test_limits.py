@@ -1,7 +1,6 @@
 """Limits: slots of the work queue, deadlines, concurrent streams and rate limits."""
 
 import io
-import os
 import threading
 
 import pytest
@@ -16,7 +15,7 @@ from app.keys import issue
 from app.settings import SettingError
 from app.store.keys import Right
 from app.store.tables import db
-from tests.conftest import StubDetector, need, picture, upload
+from tests.conftest import StubDetector, picture, upload
 
 
 @pytest.fixture
@@ -319,16 +318,6 @@ def test_no_limit_headers_without_limit(client):
 def test_invalid_limit_fails_startup(make_app, changes, message):
     with pytest.raises(SettingError, match=message):
         make_app(**changes)
-
-
-@pytest.fixture
-def redis_url():
-    url = os.environ.get("TEST_REDIS_URL")
-    need(url, "no Redis: TEST_REDIS_URL is not set (.ci/services starts one)")
-    import redis
-
-    redis.Redis.from_url(url).flushdb()
-    return url
 
 
 def test_workers_share_counters_in_redis(make_app, redis_url):

@@ -1,7 +1,6 @@
 """Requests and responses that are meant to fill the memory of a worker."""
 
 import io
-import re
 import struct
 import threading
 from collections import Counter
@@ -13,10 +12,11 @@ import pytest
 import requests
 from PIL import Image
 
+from testbed.processes import forget_peak, peak_mb
+from testbed.service import Service
 from tests.server.raw import HOST, connect, status
-from tests.service import Service
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
 MOST_MEGABYTES = 600
 
@@ -39,7 +39,7 @@ def post(service):
     """Posts all bodies at a time; returns how often each status was answered. The worker's peak
     memory must stay below the limit."""
     (worker,) = service.workers()
-    Path(f"/proc/{worker}/clear_refs").write_text("5")
+    forget_peak(worker)
 
     def post(bodies, content_type):
         codes = Counter()
@@ -64,8 +64,7 @@ def post(service):
         return codes
 
     yield post
-    status = Path(f"/proc/{worker}/status").read_text()
-    assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024 < MOST_MEGABYTES
+    assert peak_mb(worker) < MOST_MEGABYTES
     assert service.workers() == [worker]
     assert requests.get(f"{service.url}/healthz", timeout=10).status_code == 200
 

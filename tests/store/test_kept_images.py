@@ -23,17 +23,16 @@ from tests.store.test_queries import ANGRY, HAPPY, analysis
 
 
 @pytest.fixture
-def folder(empty_database_app, tmp_path):
+def folder(database_app, tmp_path):
     """The folder of an application that keeps images, encrypted, on each database."""
-    upgrade()
     kept = ImageFolder(tmp_path / "pictures", keeps=True, cipher=Cipher(KEY))
-    empty_database_app.extensions["pictures"] = kept
+    database_app.extensions["pictures"] = kept
     return tmp_path / "pictures"
 
 
 @pytest.fixture
-def app(folder, empty_database_app):
-    return empty_database_app
+def app(folder, database_app):
+    return database_app
 
 
 def save(*faces, **options):

@@ -8,7 +8,6 @@ from sqlalchemy import event, select, text
 
 from app.errors import InvalidCursor, NotFound, StoreUnavailable, TooWideSpan
 from app.store import planning, queries, summary
-from app.store.migrate import upgrade
 from app.store.records import Filters
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
@@ -52,9 +51,8 @@ def few(request, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def database(empty_database_app):
-    upgrade()
-    return empty_database_app
+def database(database_app):
+    return database_app
 
 
 def rows(table):
@@ -296,7 +294,7 @@ def test_a_database_without_tables_is_one_error_of_the_domain():
         queries.page_of_images(Filters(), size=1, cursor=None)
 
 
-@pytest.mark.parametrize("empty_database_app", ["sqlite"], indirect=True)  # reads its plan
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # reads its plan
 def test_a_deep_page_of_faces_reads_no_more_than_a_first():
     for minute in range(3):
         queries.save(analysis(HAPPY, minutes=minute))

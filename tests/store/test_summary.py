@@ -22,9 +22,8 @@ MINUTES = 5 * 60  # over which the images of a test are spread
 
 
 @pytest.fixture(autouse=True)
-def database(empty_database_app):
-    upgrade()
-    return empty_database_app
+def database(database_app):
+    return database_app
 
 
 def save_some(count, seed=0):
@@ -128,7 +127,7 @@ def test_what_is_saved_is_added_once():
 
 
 @pytest.mark.postgres  # SQLite has one writer at a time
-@pytest.mark.parametrize("empty_database_app", ["postgres"], indirect=True)
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_an_image_in_flight_is_waited_for():
     """Its id is below that of images that are committed."""
     queries.save(analysis())
