@@ -25,7 +25,7 @@ class Budget:
         """
         amount = min(amount, self.limit)
         with self._changed:
-            left = deadline.left()
+            left = deadline.remaining()
             seconds = None if math.isinf(left) else max(0.0, left)
             if not self._changed.wait_for(lambda: self._left >= amount, timeout=seconds):
                 raise DeadlineExceeded(TOO_LATE)

@@ -26,7 +26,7 @@ class Deadline:
         """The deadline that is `seconds` from now."""
         return cls(time.perf_counter() + seconds)
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds that are left: 0 or less when the deadline has passed, infinite for NEVER."""
         return self.until - time.perf_counter()
 
@@ -35,7 +35,7 @@ class Deadline:
 
         Before work that cannot be stopped, `seconds` is the time that it takes.
         """
-        if self.left() <= seconds:
+        if self.remaining() <= seconds:
             raise DeadlineExceeded(TOO_LATE)
 
 

@@ -47,7 +47,7 @@ class WorkQueue:
         """
         deadline.check()
         future = self._threads.submit(work)
-        done, _ = wait([future], timeout=deadline.left())
+        done, _ = wait([future], timeout=deadline.remaining())
         # `cancel` fails for work that runs and for work that ended just after the wait.
         if not done and (future.cancel() or not future.done()):
             raise DeadlineExceeded(TOO_LATE)
