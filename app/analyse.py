@@ -102,7 +102,7 @@ def analyse_and_draw(
         raise _no_longer_there()
     here = _here(engine, picture, options)
     found = kept or do(lambda: _find(engine, here, options, deadline))
-    with drawing.taken(found.width * found.height, deadline=deadline):
+    with drawing.reserve(found.width * found.height, deadline=deadline):
         drawn = do(
             lambda: annotated_image(
                 here.data,

@@ -112,30 +112,30 @@ def test_what_is_late_before_it_begins_is_not_begun():
 
 def test_a_budget_is_shared_by_jobs_of_different_sizes():
     budget = Budget(10)
-    parts = [budget.take(amount, deadline=soon()) for amount in (4, 6)]
+    parts = [budget.acquire(amount, deadline=soon()) for amount in (4, 6)]
     with pytest.raises(DeadlineExceeded):
-        budget.take(1, deadline=soon(0.01))
+        budget.acquire(1, deadline=soon(0.01))
     for part in parts:
-        budget.give(part)
-    with pytest.raises(ZeroDivisionError), budget.taken(10, deadline=soon()):
+        budget.release(part)
+    with pytest.raises(ZeroDivisionError), budget.reserve(10, deadline=soon()):
         raise ZeroDivisionError
-    with budget.taken(1_000, deadline=soon()), pytest.raises(DeadlineExceeded):
-        budget.take(1, deadline=soon(0.01))  # a job above the limit runs alone
-    budget.give(budget.take(10, deadline=soon()))
+    with budget.reserve(1_000, deadline=soon()), pytest.raises(DeadlineExceeded):
+        budget.acquire(1, deadline=soon(0.01))  # a job above the limit runs alone
+    budget.release(budget.acquire(10, deadline=soon()))
 
 
 def test_who_waits_for_a_budget_gets_it_when_it_is_free():
     budget = Budget(10)
-    taken = budget.take(10, deadline=soon())
+    taken = budget.acquire(10, deadline=soon())
     waiting, got = threading.Event(), threading.Event()
 
     def wait():
         waiting.set()
-        with budget.taken(5, deadline=soon()):
+        with budget.reserve(5, deadline=soon()):
             got.set()
 
     threading.Thread(target=wait).start()
     assert waiting.wait(10)
     assert not got.wait(0.05)
-    budget.give(taken)
+    budget.release(taken)
     assert got.wait(10)
