@@ -167,7 +167,7 @@ def test_after_the_window_an_address_may_try_again():
 
 
 def test_failures_of_any_number_of_addresses_take_bounded_memory(monkeypatch):
-    monkeypatch.setattr(attempts, "MOST_COUNTED", 20)
+    monkeypatch.setattr(attempts, "MAX_WINDOWS", 20)
     failed = FailedAttempts(3, 60)
     for number in range(100):
         failed.count(f"192.0.2.{number}", f"{number}")
@@ -175,7 +175,7 @@ def test_failures_of_any_number_of_addresses_take_bounded_memory(monkeypatch):
 
 
 def test_only_so_many_keys_are_remembered(monkeypatch):
-    monkeypatch.setattr(domain, "MOST_REMEMBERED", 2)
+    monkeypatch.setattr(domain, "MAX_VERIFIED", 2)
     verifier = KeyVerifier()
     for _ in range(4):
         verifier.identify(issue("phone", [Right.READ]), HOME)
