@@ -18,7 +18,7 @@ from app.settings import ROOT, Settings
 from app.store.keys import Right
 from tests.conftest import need
 from tests.service import Service
-from tests.upstream import Server, whole
+from tests.upstream import Server, http_response
 
 PAGE = (ROOT / "docs" / "behind-nginx.md").read_text("utf-8")
 (SITE,) = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -123,7 +123,7 @@ def nginx(tmp_path):
 
 
 def test_what_a_client_claims_is_not_passed_on(nginx, upstream):
-    upstream.answers["/v1/images"] = whole(b"{}")
+    upstream.responses["/v1/images"] = http_response(b"{}")
     site = nginx(f"http://127.0.0.1:{upstream.port}")
     claims = {
         "Host": "emotion.example",
