@@ -67,7 +67,7 @@ class FetchTimedOut(EmotionError):
 
 
 class UnknownName(EmotionError):
-    """The request names an unknown model, detector or pipeline. The message lists the known names."""
+    """The requested model, detector or pipeline is unknown. The message lists the known names."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"unknown {self.field} {name!r}; known: {', '.join(sorted(known))}")

@@ -405,10 +405,12 @@ def test_fetch_rejects_incomplete_encoded_and_too_large_files(secure, fetcher, r
         http_response(FILE + b"more", f"Content-Length: {len(FILE)}"),
         http_response(FILE, "Content-Length: many"),
         b"HTTP/1.0 200 OK\r\n\r\n" + FILE,
-        http_response(b"1f40;x=y\r\n" + FILE + b"\r\n0\r\nT: x\r\n\r\n", CHUNKED, "Content-Length: 3"),
+        http_response(
+            b"1f40;x=y\r\n" + FILE + b"\r\n0\r\nT: x\r\n\r\n", CHUNKED, "Content-Length: 3"
+        ),
         b"HTTP/1.1 100 Continue\r\n\r\n" + http_response(FILE),
     ],
-)  # fmt: skip
+)
 def test_fetch_accepts_complete_files_of_any_framing(secure, fetcher, response):
     secure.responses["/b.png"] = response
     assert fetcher.fetch("https://images.example.com/b.png") == FILE
