@@ -66,7 +66,7 @@ def test_a_response_of_known_length_is_kept_whole(pair):
         came += len(theirs.recv(1_000_000))
         outbox.flush()
     assert outbox.size == 0
-    assert outbox.sent == outbox.given == came
+    assert outbox.sent == outbox.accepted == came
 
 
 def test_a_stream_waits_for_its_client(pair):

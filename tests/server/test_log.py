@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from app.server.log import KindsOnly
+from app.server.log import ClientDataFilter
 
 SECRET = "emo_nobody-may-read-this"
 
@@ -13,7 +13,7 @@ SECRET = "emo_nobody-may-read-this"
 def log(caplog):
     log = logging.getLogger("tests.server")
     log.setLevel(logging.DEBUG)
-    log.addFilter(only := KindsOnly())
+    log.addFilter(only := ClientDataFilter())
     yield log, caplog
     log.removeFilter(only)
 
