@@ -1,19 +1,22 @@
-"""The service. Importing it imports neither Flask nor any model; `create_app` wires it."""
+"""The service. Importing this package imports neither Flask nor a model: call `create_app`."""
 
 import os
 from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flask import Flask
 
     from app.settings import Settings
 
 
 def create_app(settings: "Settings | None" = None) -> "Flask":
-    """The Flask application, with settings from the environment unless given.
+    """Create the Flask application and all its parts.
 
-    Loads no model and opens no connection. Raises SettingError.
+    Reads the settings from the environment if `settings` is None. Loads no model and opens no
+    database connection. Raises SettingError for an invalid setting.
     """
     from flask import Flask
 
@@ -33,9 +36,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
     settings = settings or Settings.from_environment(os.environ)
     if settings.detector not in DETECTORS:
-        raise SettingError(f"EMOTION_DETECTOR: known are {', '.join(DETECTORS)}")
+        raise SettingError(_must_be_one_of("EMOTION_DETECTOR", DETECTORS, settings.detector))
     if settings.pipeline not in PIPELINES:
-        raise SettingError(f"EMOTION_PIPELINE: known are {', '.join(PIPELINES)}")
+        raise SettingError(_must_be_one_of("EMOTION_PIPELINE", PIPELINES, settings.pipeline))
     app = Flask(__name__, instance_path=str(ROOT / "instance"), static_folder=None)
     app.extensions["settings"] = settings
     try:
@@ -75,7 +78,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
             connections=settings.request_threads,
             migrations=ROOT / "migrations",
         )
-    except ValueError as error:  # without the URL itself, which may hold a password
+    except ValueError as error:  # its message leaves out the URL, which may contain a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     cipher = None
     if settings.pictures_key:
@@ -83,7 +86,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
         try:
             cipher = Cipher(settings.pictures_key)
-        except ValueError as error:  # without the key
+        except ValueError as error:  # its message leaves out the key
             raise SettingError(f"EMOTION_PICTURES_KEY: {error}") from error
     app.extensions["pictures"] = ImageFolder(
         settings.pictures_dir, keeps=settings.keep_pictures, cipher=cipher
@@ -97,9 +100,16 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     return app
 
 
+def _must_be_one_of(env: str, names: "Iterable[str]", value: str) -> str:
+    return f"{env} must be one of {', '.join(names)}, got {value!r}"
+
+
 def start_worker(app: "Flask") -> None:
-    """Prepare a worker process after its fork: load the default model, start the thread that
-    removes erased rows from SQLite's log, and finish what killed workers left undone."""
+    """Prepare a worker process after its fork.
+
+    Load the default model, start the thread that removes erased rows from SQLite's log, and finish
+    the maintenance of the store that killed workers did not complete.
+    """
     from app.store import queries
 
     app.extensions["engine"].warm()
@@ -109,7 +119,7 @@ def start_worker(app: "Flask") -> None:
 
 
 def stop_worker(app: "Flask") -> None:
-    """Close the connections to the database, so that SQLite removes its log with the last one."""
+    """Close the database connections. SQLite removes its log when the last one closes."""
     from app.store.tables import db
 
     with app.app_context():

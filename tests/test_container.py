@@ -298,7 +298,7 @@ def test_it_serves_from_its_own_files_and_writes_only_where_it_may(container):
     (command,) = given("CMD")
     refused = container.run(json.loads(command))
     assert refused.returncode != 0
-    assert "error: HOST=0.0.0.0 lets others in and no key was made" in refused.stderr
+    assert "error: HOST=0.0.0.0 accepts other machines and no API key exists" in refused.stderr
     assert not container.is_healthy()
 
     made = container.run(COMPOSE["services"]["key"]["command"])

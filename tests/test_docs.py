@@ -89,6 +89,17 @@ def test_every_setting_is_documented_with_its_default():
     }
 
 
+def test_the_help_of_every_setting_is_its_description_in_the_docs():
+    text = read("docs/configuration.md")
+    for field in dataclasses.fields(Settings):
+        (description,) = re.findall(
+            rf"^\| `{field.metadata['env']}` \| `[^`]*` \| (.*) \|$", text, re.MULTILINE
+        )
+        # The description may end with a link to the page that says more.
+        without_link = re.sub(r" \(\[[^]]*\]\([^)]*\)\)$", "", description)
+        assert field.metadata["help"] == without_link
+
+
 def test_every_variable_in_the_docs_is_a_setting():
     settings = {field.metadata["env"] for field in dataclasses.fields(Settings)}
     # An example of a variable of Kubernetes, and of a mistake.

@@ -124,4 +124,4 @@ def test_a_wrong_setting_stops_the_start_with_one_clear_line(tmp_path):
         check=False,
     )
     assert done.returncode != 0
-    assert done.stderr == "error: EMOTION_THRESHOLD='2' is not in 0 to 1\n"
+    assert done.stderr == "error: EMOTION_THRESHOLD must be between 0 and 1, got '2'\n"

@@ -24,7 +24,7 @@ def with_key(app):
 def test_without_a_key_the_start_warns_on_one_line(settings):
     level, text = check_access_policy(settings)
     assert level == logging.WARNING
-    assert "no key exists" in text
+    assert "no API key exists" in text
     assert CREATE_COMMAND in text
     assert "\n" not in text
 
@@ -44,7 +44,7 @@ def test_others_are_not_let_in_by_an_oversight(settings, host):
 def test_anonymous_access_is_warned_of(settings):
     level, text = check_access_policy(replace(settings, host=ANYWHERE, allow_anonymous=True))
     assert level == logging.WARNING
-    assert text.startswith("EMOTION_ALLOW_ANONYMOUS is set: everyone who reaches 0.0.0.0 may do")
+    assert text.startswith("EMOTION_ALLOW_ANONYMOUS is set: every client that can connect to 0.0.0")
 
 
 @pytest.mark.usefixtures("with_key")
@@ -52,13 +52,13 @@ def test_anonymous_access_is_warned_of(settings):
 def test_with_a_key_it_starts_anywhere(settings, host):
     assert check_access_policy(replace(settings, host=host)) == (
         logging.INFO,
-        "requests need a key",
+        "requests need an API key",
     )
 
 
 def test_a_database_that_is_away_does_not_stop_the_start(settings, tmp_path):
     away = replace(settings, host=ANYWHERE, database_url=f"sqlite:///{tmp_path / 'empty.db'}")
-    assert "not known" in check_access_policy(away).text
+    assert "cannot check yet" in check_access_policy(away).text
 
 
 def test_gunicorn_does_not_start_where_others_would_be_let_in(settings, tmp_path):
@@ -72,6 +72,6 @@ def test_gunicorn_does_not_start_where_others_would_be_let_in(settings, tmp_path
         check=False,
     )
     assert done.returncode != 0
-    assert "error: HOST=0.0.0.0 lets others in and no key was made" in done.stderr
+    assert "error: HOST=0.0.0.0 accepts other machines and no API key exists" in done.stderr
     assert "Booting worker" not in done.stderr
     assert "Traceback" not in done.stderr
