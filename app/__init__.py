@@ -26,7 +26,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.budget import Budget
     from app.cli import init_cli
     from app.fetch import Fetcher, read_hosts
-    from app.settings import ROOT, SettingError, Settings
+    from app.settings import DATA, RESOURCES, SettingError, Settings
     from app.store.database import init_database
     from app.store.image_folder import ImageFolder
     from app.vision.detectors import DETECTORS
@@ -39,7 +39,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         raise SettingError(_must_be_one_of("EMOTION_DETECTOR", DETECTORS, settings.detector))
     if settings.pipeline not in PIPELINES:
         raise SettingError(_must_be_one_of("EMOTION_PIPELINE", PIPELINES, settings.pipeline))
-    app = Flask(__name__, instance_path=str(ROOT / "instance"), static_folder=None)
+    app = Flask(__name__, instance_path=str(DATA / "instance"), static_folder=None)
     app.extensions["settings"] = settings
     try:
         hosts = read_hosts(settings.fetch_hosts)
@@ -62,7 +62,6 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         max_pixels=settings.max_pixels,
         max_faces=settings.max_faces,
         onnx_threads=settings.onnx_threads,
-        opencv_threads=settings.opencv_threads,
     )
     app.extensions |= {
         "work_queue": WorkQueue(
@@ -76,7 +75,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
             app,
             settings.database_url,
             connections=settings.request_threads,
-            migrations=ROOT / "migrations",
+            migrations=RESOURCES / "migrations",
         )
     except ValueError as error:  # its message leaves out the URL, which may contain a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
@@ -107,11 +106,15 @@ def _must_be_one_of(env: str, names: "Iterable[str]", value: str) -> str:
 def start_worker(app: "Flask") -> None:
     """Prepare a worker process after its fork.
 
-    Load the default model, start the thread that removes erased rows from SQLite's log, and finish
-    the maintenance of the store that killed workers did not complete.
+    Set the number of OpenCV's threads, load the default model, start the thread that removes erased
+    rows from SQLite's log, and finish the maintenance of the store that killed workers did not
+    complete.
     """
+    import cv2
+
     from app.store import queries
 
+    cv2.setNumThreads(app.extensions["settings"].opencv_threads)  # applies to the whole process
     app.extensions["engine"].warm()
     app.extensions["wal_cleaner"].start()
     with app.app_context():

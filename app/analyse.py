@@ -1,8 +1,8 @@
-"""The use case: bytes in, stored Analysis out."""
+"""The use case of the service: analyse an image and store the result."""
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from app.budget import Budget
@@ -12,154 +12,123 @@ from app.store import idempotency, queries
 from app.store.idempotency import AlreadyStored, IdempotentRequest
 from app.vision.draw import annotated_image
 from app.vision.engine import Engine
+from app.vision.request import AnalysisRequest, AnyImage, ImageData, ImageLink
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import Analysis, DetectionOptions
+from app.vision.types import Analysis
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Do(Protocol):
+class Run(Protocol):
     def __call__(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises: how, where and when it is done."""
+        """Run `work`, possibly in another thread, and return or raise what it does."""
 
 
-def at_once(work: Callable[[], T]) -> T:
+def run_here(work: Callable[[], T]) -> T:
+    """Run `work` in this thread."""
     return work()
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture file as a client sent it; with `retry` it may come again and is kept once."""
-
-    data: bytes
-    file_name: str
-    retry: IdempotentRequest | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A picture that a client names by URL. It is fetched only if its request is in order and was
-    not answered before: what lies there may be another picture by now."""
-
-    url: str
-    file_name: str
-    fetch: Callable[[str], bytes]
-    retry: IdempotentRequest | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a client asks for; the engine's defaults where `pipeline`, `model` or `detector` is
-    None."""
-
-    threshold: float
-    pipeline: str | None = None
-    model: str | None = None
-    detector: str | None = None
-    wanted: DetectionOptions = DetectionOptions()
-    store: bool = True
 
 
 def analyse(
     engine: Engine,
-    picture: Picture | Link,
-    options: Options,
+    request: AnalysisRequest[AnyImage],
     *,
-    do: Do = at_once,
+    idempotent: IdempotentRequest | None = None,
+    run: Run = run_here,
     deadline: Deadline = NEVER,
-) -> Analysis:
-    """Find the faces, name their emotions and, unless told not to store, commit the answer. `do`
-    runs the CPU-heavy work, which stops soon after the deadline.
+) -> tuple[Analysis, bool]:
+    """Analyse an image and, unless `store` is off, commit the result.
 
-    Raises what `Link.fetch`, `Engine.analyse`, `queries.save` and `do` raise, and KeyReused; then
-    nothing is kept.
+    Returns the analysis and whether it was made now. A repetition of the request that `idempotent`
+    identifies is not analysed again: it returns the stored analysis and False. `run` runs the
+    CPU-heavy work, which stops soon after the deadline.
+
+    Raises what `ImageLink.fetch`, `Engine.analyse`, `queries.save` and `run` raise, and KeyReused.
+    Nothing is stored then.
     """
-    if kept := _kept(picture):
-        return kept
-    here = _here(engine, picture, options)
-    return _keep(do(lambda: _find(engine, here, options, deadline)), here, options)
+    if stored := _stored(idempotent):
+        return stored, False
+    fetched = _with_image(engine, request)
+    return _committed(run(lambda: engine.analyse(fetched, deadline)), fetched, idempotent)
 
 
 def analyse_and_draw(
     engine: Engine,
-    picture: Picture | Link,
-    options: Options,
+    request: AnalysisRequest[AnyImage],
     *,
     media_type: str,
     drawing: Budget,
-    do: Do = at_once,
+    idempotent: IdempotentRequest | None = None,
+    run: Run = run_here,
     deadline: Deadline = NEVER,
-) -> tuple[Analysis, bytes]:
-    """`analyse` and the file of the annotated image, as image/png or image/jpeg.
+) -> tuple[Analysis, bool, bytes]:
+    """`analyse`, and the file of the annotated image, as image/png or image/jpeg.
 
     The image is drawn before the analysis is stored, so a request that fails with CannotDraw stores
     nothing. `drawing` limits the pixels that are drawn at a time; an image with more pixels is
     drawn alone, at a smaller size.
     """
-    kept = _kept(picture)
-    if kept and isinstance(picture, Link):
-        raise _no_longer_there()
-    here = _here(engine, picture, options)
-    found = kept or do(lambda: _find(engine, here, options, deadline))
+    by_link = isinstance(request.image, ImageLink)
+    stored = _stored(idempotent)
+    if stored and by_link:
+        raise _image_not_kept()
+    fetched = _with_image(engine, request)
+    found = stored or run(lambda: engine.analyse(fetched, deadline))
     with drawing.reserve(found.width * found.height, deadline=deadline):
-        drawn = do(
+        drawn = run(
             lambda: annotated_image(
-                here.data,
+                fetched.image.data,
                 found,
                 media_type=media_type,
                 most_pixels=drawing.limit,
                 deadline=deadline,
             )
         )
-    stored = kept or _keep(found, here, options)
-    if isinstance(picture, Link) and options.store and "store" not in stored.timings_ms:
-        raise _no_longer_there()  # somebody else was quicker, and may have fetched another picture
-    return stored, drawn
+    if stored:
+        return stored, False, drawn
+    analysis, created = _committed(found, fetched, idempotent)
+    if by_link and not created:
+        # Another request stored its analysis meanwhile, and may have fetched another image.
+        raise _image_not_kept()
+    return analysis, created, drawn
 
 
-def _no_longer_there() -> CannotDraw:
+def _image_not_kept() -> CannotDraw:
     return CannotDraw(
-        "this request was answered before, and the picture, which came by URL, is not kept: ask "
-        "for application/json"
+        "this request was answered before, and its image, which came by URL, is not kept: ask for "
+        "application/json"
     )
 
 
-def _here(engine: Engine, picture: Picture | Link, options: Options) -> Picture:
-    if isinstance(picture, Picture):
-        return picture
-    # Nobody is asked for a picture for the sake of options that are wrong anyway.
-    engine.pipeline(options.pipeline, options.model, options.detector, options.wanted)
-    return Picture(picture.fetch(picture.url), picture.file_name, picture.retry)
+def _with_image(engine: Engine, request: AnalysisRequest[AnyImage]) -> AnalysisRequest[ImageData]:
+    """The request with the bytes of its image. Nothing is fetched for options that are wrong."""
+    image = request.image
+    if isinstance(image, ImageLink):
+        engine.pipeline(request.options)
+        image = image.fetched()
+    return AnalysisRequest(image, request.options, request.frame)
 
 
-def _find(engine: Engine, picture: Picture, options: Options, deadline: Deadline) -> Analysis:
-    return engine.analyse(
-        picture.data,
-        file_name=picture.file_name,
-        threshold=options.threshold,
-        pipeline=options.pipeline,
-        model=options.model,
-        detector=options.detector,
-        wanted=options.wanted,
-        deadline=deadline,
-    )
-
-
-def _kept(picture: Picture | Link) -> Analysis | None:
+def _stored(idempotent: IdempotentRequest | None) -> Analysis | None:
     """The analysis that the same request stored before, unless it was erased. Raises KeyReused."""
-    image_id = picture.retry and idempotency.image_id(picture.retry)
+    image_id = idempotent and idempotency.image_id(idempotent)
     return queries.find(image_id) if image_id else None
 
 
-def _keep(analysis: Analysis, picture: Picture, options: Options) -> Analysis:
-    if not options.store:
-        return analysis
+def _committed(
+    analysis: Analysis, request: AnalysisRequest[ImageData], idempotent: IdempotentRequest | None
+) -> tuple[Analysis, bool]:
+    """The analysis after its commit, and True; or the one that the same request stored meanwhile,
+    and False."""
+    if not request.options.store:
+        return analysis, True
     stopwatch = Stopwatch()
     with stopwatch("store"):
         try:
-            stored = queries.save(analysis, picture.retry, picture.data)
+            saved = queries.save(analysis, idempotent, request.image.data)
         except AlreadyStored:
-            return _kept(picture) or _keep(analysis, picture, options)
-    log.info("image stored", extra={"event": "image_stored", "image_id": stored.id})
-    return replace(stored, timings_ms={**stored.timings_ms, **stopwatch.timings_ms})
+            stored = _stored(idempotent)
+            return (stored, False) if stored else _committed(analysis, request, idempotent)
+    log.info("image stored", extra={"event": "image_stored", "image_id": saved.id})
+    return replace(saved, timings_ms={**saved.timings_ms, **stopwatch.timings_ms}), True

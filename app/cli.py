@@ -1,4 +1,4 @@
-"""Commands for operators: `flask --app wsgi models …`, `flask --app wsgi keys …`, and so on."""
+"""Commands for operators, such as `flask --app wsgi models list`."""
 
 import functools
 import json
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import ParamSpec
 
 import click
+import cv2
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
-from app.analyse import Options, Picture, analyse
+from app.analyse import analyse
 from app.cli_numbers import DecimalNumber, WholeNumber
 from app.errors import EmotionError
 from app.keys import issue, revoke
@@ -27,6 +28,7 @@ from app.store.keys import Right
 from app.store.records import LONGEST_FILE_NAME, Filters
 from app.vision.engine import Engine
 from app.vision.install import install
+from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 
 LONGEST_NAME = 100
 P = ParamSpec("P")
@@ -46,8 +48,7 @@ def init_cli(app: Flask) -> None:
 
 
 def _failure(error: Exception) -> click.ClickException:
-    """The error as a command shows it: with the cause for the operator, which clients do not
-    see."""
+    """The error with its cause, which the operator may see and clients may not."""
     return click.ClickException(getattr(error, "for_operator", None) or str(error))
 
 
@@ -66,8 +67,8 @@ def audited(command: Callable[P, None]) -> Callable[P, None]:
 @database.command("upgrade")
 @click.argument("revision", default="head")
 def upgrade_database(revision: str) -> None:
-    """Make the tables, or bring them to REVISION, the newest unless given."""
-    from app.store.migrate import upgrade  # noqa: PLC0415 - dear to import
+    """Create the tables, or migrate them to REVISION (default: the newest)."""
+    from app.store.migrate import upgrade  # noqa: PLC0415 - slow to import
 
     _migrate(upgrade, revision)
 
@@ -75,14 +76,14 @@ def upgrade_database(revision: str) -> None:
 @database.command("downgrade")
 @click.argument("revision")
 def downgrade_database(revision: str) -> None:
-    """Bring the tables back to REVISION; what it does not know is lost."""
-    from app.store.migrate import downgrade  # noqa: PLC0415 - dear to import
+    """Migrate the tables back to REVISION. Data that it cannot hold is lost."""
+    from app.store.migrate import downgrade  # noqa: PLC0415 - slow to import
 
     _migrate(downgrade, revision)
 
 
 def _migrate(move: Callable[[str], None], revision: str) -> None:
-    from alembic.util import CommandError  # noqa: PLC0415 - dear to import
+    from alembic.util import CommandError  # noqa: PLC0415 - slow to import
 
     try:
         move(revision)
@@ -92,7 +93,7 @@ def _migrate(move: Callable[[str], None], revision: str) -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """Every model and whether it can be used."""
+    """List the models and whether they can be used."""
     engine: Engine = current_app.extensions["engine"]
     for status in engine.models(wait=None):
         if status.card is None:
@@ -109,7 +110,7 @@ def list_models() -> None:
     "--card", required=True, type=click.Path(path_type=Path), help="its card.json; see docs/"
 )
 def install_model(weights: Path, card: Path) -> None:
-    """Check the ONNX file WEIGHTS against its card, run it once and offer it as model=<name>."""
+    """Check the ONNX file WEIGHTS against its card, run it once and install it as model=<name>."""
     settings: Settings = current_app.extensions["settings"]
     try:
         installed = install(weights, card, settings.models_dir)
@@ -126,12 +127,14 @@ def install_model(weights: Path, card: Path) -> None:
     multiple=True,
     required=True,
     type=click.Choice([str(right) for right in Right]),
-    help="may be given several times; admin includes the others",
+    help="can be given several times; admin includes the others",
 )
-@click.option("--days", type=WholeNumber(min=1, max=36_500), help="until it expires; else never")
+@click.option(
+    "--days", type=WholeNumber(min=1, max=36_500), help="days until it expires (default: never)"
+)
 @audited
 def create_key(name: str, rights: tuple[str, ...], days: int | None) -> None:
-    """Make a key for NAME and show it, once."""
+    """Create a key for NAME and print it. It is not shown again."""
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise click.ClickException(f"a name has 1 to {LONGEST_NAME} printable characters")
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
@@ -145,7 +148,7 @@ def create_key(name: str, rights: tuple[str, ...], days: int | None) -> None:
 
 @keys.command("list")
 def list_keys() -> None:
-    """Every key: id, rights, whether it holds, and its name."""
+    """List the keys: id, rights, validity and name."""
     now = datetime.now(UTC)
     try:
         every = stored_keys.every()
@@ -161,7 +164,7 @@ def list_keys() -> None:
 @click.argument("key_id", metavar="ID")
 @audited
 def revoke_key(key_id: str) -> None:
-    """Let the key with that ID in no more, from its next request on."""
+    """Revoke the key with this ID, from its next request on."""
     try:
         revoke(key_id)
     except EmotionError as error:
@@ -211,7 +214,9 @@ def _erase_old(settings: Settings, *, kept_images: bool) -> None:
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
-@click.option("--threshold", type=DecimalNumber(0, 1), help="of the emotions that are shown")
+@click.option(
+    "--threshold", type=DecimalNumber(0, 1), help="probability from which an emotion is shown"
+)
 @click.option("--pipeline")
 @click.option("--model")
 @click.option("--detector")
@@ -226,18 +231,19 @@ def analyse_files(
     model: str | None,
     detector: str | None,
 ) -> None:
-    """Analyse FILES in this process, without a server; a line of JSON for each. A file that fails
-    does not stop the others."""
+    """Analyse FILES in this process, without a server, and print a line of JSON for each. A file
+    that fails does not stop the others."""
     settings: Settings = current_app.extensions["settings"]
     engine: Engine = current_app.extensions["engine"]
+    cv2.setNumThreads(settings.opencv_threads)
     shown = settings.threshold if threshold is None else threshold
-    options = Options(shown, pipeline, model, detector, store=store)
+    options = AnalysisOptions(pipeline, model, detector, threshold=shown, store=store)
     failed = 0
     for path in files:
-        # A system may have names that are no text.
+        # File names are bytes on some systems, and may not be valid text.
         name = os.fsencode(path.name).decode("utf-8", "replace")[:LONGEST_FILE_NAME]
         try:
-            found = analyse(engine, Picture(path.read_bytes(), name), options)
+            found, _ = analyse(engine, AnalysisRequest(ImageData(path.read_bytes(), name), options))
         except (EmotionError, OSError) as error:
             failed += 1
             click.echo(f"{path}: {_failure(error).message}", err=True)

@@ -14,14 +14,20 @@ from typing import Any, Self, get_type_hints
 
 from app.plain_numbers import parse_decimal, parse_whole
 
-ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+ROOT = _PACKAGE.parent
+# The folder of migrations and models is inside an installed package, and beside it in a checkout.
+IS_INSTALLED = (_PACKAGE / "migrations").is_dir()
+RESOURCES = _PACKAGE if IS_INSTALLED else ROOT
+# The folder of `instance`, which holds the database unless EMOTION_DATABASE_URL names another.
+DATA = Path.cwd() if IS_INSTALLED else ROOT
 VERSION = "0.1.0"
 
 # The variables that Kubernetes adds to every pod for a Service called "emotion" or "emotion-…".
 # They are ignored if the value fits too: EMOTION_PORT=8080 is rejected as a mistake for PORT=8080.
 _SERVICE_ADDRESS = r"[0-9.]+|[0-9a-fA-F:.]+"
 _SERVICE_URL = rf"(tcp|udp|sctp)://(\[?({_SERVICE_ADDRESS})\]?):\d+"
-_SERVICE_VARIABLES = tuple(
+SERVICE_VARIABLES = tuple(
     (re.compile(rf"EMOTION(_[A-Z0-9_]+)?_{name}"), re.compile(value))
     for name, value in (
         (r"SERVICE_HOST", _SERVICE_ADDRESS),
@@ -102,12 +108,12 @@ class Settings:
     )
     database_url: str = _setting(
         "EMOTION_DATABASE_URL",
-        f"sqlite:///{ROOT / 'instance' / 'emotion.db'}",
+        f"sqlite:///{DATA / 'instance' / 'emotion.db'}",
         "database of the results: `sqlite:///…` or `postgresql://…`",
     )
     models_dir: Path = _setting(
         "EMOTION_MODELS_DIR",
-        ROOT / "models",
+        RESOURCES / "models",
         "folder with one subfolder per model; the detector `haar` needs one too",
     )
     pipeline: str = _setting("EMOTION_PIPELINE", "two_stage", "default pipeline")
@@ -166,7 +172,7 @@ class Settings:
     )
     pictures_dir: Path = _setting(
         "EMOTION_PICTURES_DIR",
-        ROOT / "instance" / "pictures",
+        DATA / "instance" / "pictures",
         "folder of the stored image files",
     )
     pictures_key: str = _setting(
@@ -341,7 +347,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_set_by_kubernetes(env: str, text: str) -> bool:
-    return any(name.fullmatch(env) and value.fullmatch(text) for name, value in _SERVICE_VARIABLES)
+    return any(name.fullmatch(env) and value.fullmatch(text) for name, value in SERVICE_VARIABLES)
 
 
 def _parse(env: str, text: str, kind: type, metadata: Mapping[str, Any]) -> Any:

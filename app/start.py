@@ -7,7 +7,7 @@ from flask import Flask
 
 from app.errors import StoreUnavailable
 from app.keys import CREATE_COMMAND
-from app.settings import ROOT, SettingError, Settings
+from app.settings import RESOURCES, SettingError, Settings
 from app.store import keys
 from app.store.database import init_database
 from app.store.tables import db
@@ -29,7 +29,9 @@ def check_access_policy(settings: Settings) -> Notice:
     """
     app = Flask("start")
     try:
-        init_database(app, settings.database_url, connections=1, migrations=ROOT / "migrations")
+        init_database(
+            app, settings.database_url, connections=1, migrations=RESOURCES / "migrations"
+        )
     except ValueError as error:  # its message leaves out the URL, which may contain a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     with app.app_context():

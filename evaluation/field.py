@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
-from app.vision.card import ClassifierCard, classifier_folders, write_card
-from app.vision.classifier import Classifier
+from app.vision.card import write_card
+from app.vision.classifier import Classifier, ClassifierCard
 from app.vision.detectors import DETECTORS, default_min_face_px
 from app.vision.image import ImageFile, Raster, crop_face
+from app.vision.kinds import model_folders
 from app.vision.types import Box
-from training.data.photos import PhotosError, Portrait, iou, read_portraits
+from testbed.boxes import iou
+from training.data.photos import PhotosError, Portrait, read_portraits
 
 SCALES = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 GIVEN = "faces.csv"
@@ -107,7 +109,7 @@ def macro(right: dict[str, float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
+    parser.add_argument("models", type=Path, nargs="*", default=model_folders(Path("models")))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--boxes", choices=[*sorted(DETECTORS), GIVEN], nargs="+")
     parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="beside the card's")

@@ -25,12 +25,14 @@ from app.errors import ModelUnavailable
 from app.vision import tiles
 from app.vision.detectors import DETECTORS, Detector, default_min_face_px
 from app.vision.image import ImageFile, resized
+from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Box, Detection, DetectionOptions
-from evaluation.boxes import Tally, score_boxes, tally
+from evaluation.boxes import score_boxes
 from evaluation.detection import BARE, COLLECTIONS, PAGE, ready
 from evaluation.field import MAX_PIXELS
-from evaluation.markdown import block, percent, renew, table
 from evaluation.systems import served_engine
+from testbed.boxes import Tally, tally
+from testbed.markdown import block, percent, renew, table
 from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
 
 NAME = "shapes"  # of the block in docs/detectors.md
@@ -207,20 +209,19 @@ def wide_and_tall(detectors: dict[str, Detector], photographs: Sequence[Photogra
 def turns(names: Sequence[str], photographs: Sequence[Photograph], models_dir: Path) -> str:
     """A table with a row per detector."""
     engine = served_engine(models_dir)
-    auto = DetectionOptions(rotate="auto")
     rows = []
     for name in names:
+        options = AnalysisOptions(detector=name)
+        auto = replace(options, detection=DetectionOptions(rotate="auto"))
         undone = wrong = as_it_lies = tried = 0
         for photograph in photographs:
             image = _read(photograph.path)
-            upright = engine.analyse(_jpeg(image), file_name="", threshold=0, detector=name)
+            upright = engine.analyse(AnalysisRequest(ImageData(_jpeg(image), ""), options))
             if not upright.faces:
                 continue
             for rotation, code in TURNS.items():
                 data = _jpeg(np.asarray(cv2.rotate(image, code), np.uint8))
-                found = engine.analyse(
-                    data, file_name="", threshold=0, detector=name, wanted=auto
-                ).rotation
+                found = engine.analyse(AnalysisRequest(ImageData(data, ""), auto)).rotation
                 tried += 1
                 undone += found == rotation
                 as_it_lies += found == 0

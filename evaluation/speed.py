@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import ModelUnavailable
-from app.vision.card import classifier_folders, read_card, write_card
-from app.vision.classifier import Classifier
+from app.vision.card import write_card
+from app.vision.classifier import Classifier, ClassifierCard
+from app.vision.kinds import model_folders
 
 BATCHES = (1, 32)
 ROUNDS = 40
@@ -29,10 +30,7 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 from app.vision.classifier import Classifier
-
-def resident_mb():
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
+from testbed.processes import resident_mb
 
 before = resident_mb()
 start = time.perf_counter()
@@ -108,7 +106,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", type=Path, nargs="*", default=classifier_folders(Path("models")))
+    parser.add_argument("models", type=Path, nargs="*", default=model_folders(Path("models")))
     parser.add_argument("--write", action="store_true", help="put the figures on the cards")
     arguments = parser.parse_args()
     try:
@@ -126,7 +124,7 @@ def main() -> None:
         print(f"{name:<22}{single:>18}{many:>18}{speed.load_ms:>9.0f}{speed.resident_mb:>7.0f}")
     if arguments.write:
         for folder in arguments.models:
-            card = read_card(folder)
+            card = ClassifierCard.read(folder)
             figures = {key: round(value, 3) for key, value in asdict(speeds[card.name]).items()}
             section = figures | {"threads": 1, "machine": machine(), "command": "make speed"}
             write_card(folder, card.document | {"speed": section})

@@ -1,29 +1,33 @@
-"""Systems side by side: what requests can name, asked the same pictures by turns."""
+"""Runs several systems, as requests can name them, on the same images in turn."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
 
 from app.vision.card import SINGLE_SHOT
 from app.vision.engine import Engine
+from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Analysis, DetectionOptions
-from evaluation.boxes import BoxScores, score_boxes, tally
+from evaluation.boxes import BoxScores, score_boxes
 from evaluation.expressions import Shot
 from evaluation.field import MAX_PIXELS
+from testbed.boxes import tally
 from training.data.photos import MarkedFace, Photograph
 
 CLASSIFIER = "custom_net_8"
 DETECTORS = ("haar", "yunet", "single_shot")
-EVERYTHING_PX = 10.0  # where faces of any size are asked for
+EVERYTHING_PX = 10.0  # the smallest face where faces of any size are asked for
 
 
 def served_engine(models_dir: Path) -> Engine:
-    """The service's own, with no limits that a picture of research meets."""
+    """The engine of the service, without limits that an image of a data set could exceed. OpenCV
+    gets one thread, as in a worker."""
+    cv2.setNumThreads(1)
     return Engine(
         models_dir,
         model=CLASSIFIER,
@@ -36,33 +40,32 @@ def served_engine(models_dir: Path) -> Engine:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What a request names; `any_size` asks for faces from EVERYTHING_PX on instead of 5 %."""
+    """The options of a request, with a name for the tables. With `any_size`, faces are searched
+    from EVERYTHING_PX on instead of from 5 % of the longer side."""
 
     name: str
-    options: tuple[tuple[str, str], ...]
+    options: AnalysisOptions = AnalysisOptions()
     any_size: bool = False
 
     def analyse(self, engine: Engine, data: bytes) -> Analysis:
-        wanted = (
-            DetectionOptions(min_face_px=EVERYTHING_PX) if self.any_size else DetectionOptions()
-        )
-        options: dict[str, Any] = dict(self.options)
-        return engine.analyse(data, file_name="picture", threshold=0.0, wanted=wanted, **options)
+        options = self.options
+        if self.any_size:
+            options = replace(options, detection=DetectionOptions(min_face_px=EVERYTHING_PX))
+        return engine.analyse(AnalysisRequest(ImageData(data, "image"), options))
 
     def __str__(self) -> str:
         return f"{self.name}, any size" if self.any_size else self.name
 
 
 def systems(detectors: Iterable[str]) -> list[System]:
-    """Each detector with the classifier behind it, then the network alone; for the usual smallest
-    face and for any. The first is what others are compared with."""
+    """Each detector with the classifier, then the one-pass network alone; then the same for faces
+    of any size. The others are compared with the first."""
     pairs = [
-        System(f"{name} + {CLASSIFIER}", (("detector", name), ("model", CLASSIFIER)))
+        System(f"{name} + {CLASSIFIER}", AnalysisOptions(detector=name, model=CLASSIFIER))
         for name in detectors
     ]
-    alone = System("single_shot alone", (("pipeline", SINGLE_SHOT),))
-    any_size = [System(each.name, each.options, any_size=True) for each in (*pairs, alone)]
-    return [*pairs, alone, *any_size]
+    usual = [*pairs, System("single_shot alone", AnalysisOptions(pipeline=SINGLE_SHOT))]
+    return [*usual, *(replace(each, any_size=True) for each in usual)]
 
 
 def shoot(engine: Engine, system: System, data: bytes) -> Shot:
@@ -72,11 +75,11 @@ def shoot(engine: Engine, system: System, data: bytes) -> Shot:
 
 
 def shots(
-    engine: Engine, asked: Sequence[System], pictures: Iterable[bytes]
+    engine: Engine, asked: Sequence[System], images: Iterable[bytes]
 ) -> dict[System, list[Shot]]:
-    """Every system on every picture, by turns."""
+    """Run every system on every image. The systems take turns."""
     made: dict[System, list[Shot]] = {system: [] for system in asked}
-    for data in pictures:
+    for data in images:
         for system in asked:
             made[system].append(shoot(engine, system, data))
     return made
@@ -86,8 +89,8 @@ Counts = Callable[[MarkedFace, float], bool]
 
 
 def _at_least(pixels: float, share: float, condition: str | None) -> Counts:
-    """Faces of so many pixels and of that share of the longer side; `condition` "bare" leaves out
-    masked ones."""
+    """Faces of at least `pixels` pixels and at least `share` of the longer side. The `condition`
+    "bare" leaves out masked faces."""
 
     def counts(face: MarkedFace, longer_side: float) -> bool:
         side = face.box.longer_side
@@ -109,13 +112,13 @@ FACES: dict[str, tuple[tuple[str, ...], Counts]] = {
 def found_faces(
     found: Sequence[Shot], photographs: Sequence[Photograph], what: str, min_iou: float
 ) -> BoxScores:
-    """Figures for one row of FACES; other faces count neither for nor against."""
+    """The scores for one row of FACES. Other faces count neither for nor against."""
     collections, counts = FACES[what]
-    rollups = []
+    tallies = []
     for shot, photograph in zip(found, photographs, strict=True):
         if photograph.path.parts[-2] in collections:
             longer_side = float(max(shot.analysis.width, shot.analysis.height))
-            rollups.append(
+            tallies.append(
                 tally(
                     shot.detections,
                     photograph.faces,
@@ -123,7 +126,7 @@ def found_faces(
                     counts=partial(_counted, counts=counts, longer_side=longer_side),
                 )
             )
-    return score_boxes(rollups)
+    return score_boxes(tallies)
 
 
 def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:
@@ -132,7 +135,7 @@ def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:
 
 @dataclass(frozen=True)
 class Cost:
-    """Median milliseconds of a picture, whole and without reading the file."""
+    """Median milliseconds for an image, with and without reading the file."""
 
     whole: float
     without_reading: float

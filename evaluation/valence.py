@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import EmotionError
 from app.vision.circumplex import COORDINATES, affect_of
 from app.vision.engine import Engine
-from app.vision.types import Box, Face
-from evaluation.markdown import percent, table
+from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
+from app.vision.types import Box, Face, Scores
 from evaluation.systems import CLASSIFIER, served_engine
-from training.data.photos import iou
+from testbed.boxes import iou
+from testbed.markdown import percent, table
 
 PAGE = Path("docs/valence.md")
 DETECTOR = "single_shot"
@@ -93,7 +93,7 @@ def affect_of_image(faces: Sequence[Face]) -> tuple[tuple[float, float], str]:
     labels = list(faces[0].emotions)
     rows = np.array([[face.emotions[label] for label in labels] for face in faces])
     together = areas @ rows / areas.sum()
-    affect = affect_of(dict(zip(labels, together.tolist(), strict=True)))
+    affect = affect_of(Scores(dict(zip(labels, together.tolist(), strict=True))))
     if affect is None:
         raise ValueError(f"the model knows an emotion without coordinates: {labels}")
     return (affect.valence, affect.arousal), labels[int(together.argmax())]
@@ -130,9 +130,8 @@ def read_labelled(expw: Path, engine: Engine) -> tuple[dict[str, list[Face]], in
 
 
 def _faces(engine: Engine, path: Path) -> tuple[Face, ...]:
-    return engine.analyse(
-        path.read_bytes(), file_name="image", threshold=0.0, detector=DETECTOR
-    ).faces
+    image = ImageData(path.read_bytes(), "image")
+    return engine.analyse(AnalysisRequest(image, AnalysisOptions(detector=DETECTOR))).faces
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -243,7 +242,6 @@ def main() -> None:
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--write", action="store_true", help=str(PAGE))
     arguments = parser.parse_args()
-    cv2.setNumThreads(1)
     engine = served_engine(arguments.models_dir)
     try:
         rated, images = read_rated(arguments.data / "oasis", engine)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from fuzzing.image_files import damaged, good_images
+from fuzzing.damage import damaged
+from fuzzing.good_images import good_images
 from fuzzing.report import Finding
 
 MOST_PROBLEM_BYTES = 65_536  # most of them have a few hundred
@@ -18,8 +19,9 @@ MOST_BYTES = 2_000_000  # of an answer: a page of 200 images, an annotated pictu
 METHODS = ("GET",) * 8 + ("POST", "DELETE", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE")
 PATHS = (
     "/v1/images", "/v1/images", "/v1/images", "/v1/faces", "/v1/summary", "/index", "/v1/models",
-    "/v1/detectors", "/v1/pipelines", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs",
-    "/", "/v1/nothing", "/v1/images/", "/v1/images/1/mood", "//v1/images", "/docs/assets/index.css",
+    "/v1/detectors", "/v1/pipelines", "/v1/aggregators", "/healthz", "/readyz", "/metrics",
+    "/openapi.json", "/docs", "/", "/v1/nothing", "/v1/images/", "/v1/images/1/mood",
+    "//v1/images", "/docs/assets/index.css",
 )  # fmt: skip
 IDS: tuple[str, ...] = (
     "1", "2", "7", "0", "-1", "1.5", "abc", "%00", str(2**31), str(2**63 - 1), str(2**63),

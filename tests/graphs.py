@@ -190,6 +190,65 @@ def write_graph_model(folder: Path, labels: tuple[str, ...] = LABELS, **changes:
     return folder
 
 
+def two_branch_graph(
+    *,
+    labels: int = 26,
+    by_body: int = 0,
+    by_scene: int = 1,
+    body: int = 8,
+    scene: int = 16,
+    valence_at_white: float = 9.0,
+) -> bytes:
+    """Two images in, `body` and `scene`; scores `categories` and values `dimensions` out.
+
+    The score of category `by_body` is sigmoid(mean of the body - 128), that of `by_scene` likewise;
+    all others are sigmoid(-9). The first of three dimensions is 1 plus the share of white in the
+    body times `valence_at_white`, the others are 5.
+    """
+    sides = {"body": body, "scene": scene}
+    nodes, initial = [], []
+    for name, column in (("body", by_body), ("scene", by_scene)):
+        weights = np.zeros((1, labels), np.float32)
+        weights[0, column] = 1
+        initial.append(numpy_helper.from_array(weights, f"{name}_weights"))
+        nodes += [
+            helper.make_node("Cast", [name], [f"{name}_values"], to=TensorProto.FLOAT),
+            helper.make_node(
+                "ReduceMean", [f"{name}_values", "axes"], [f"{name}_mean"], keepdims=0
+            ),
+            helper.make_node("Reshape", [f"{name}_mean", "column"], [f"{name}_column"]),
+            helper.make_node("MatMul", [f"{name}_column", f"{name}_weights"], [f"{name}_logits"]),
+        ]
+    bias = np.full(labels, -9, np.float32)
+    bias[[by_body, by_scene]] = -128
+    initial += [
+        numpy_helper.from_array(np.array([1, 2, 3]), "axes"),
+        numpy_helper.from_array(np.array([-1, 1]), "column"),
+        numpy_helper.from_array(bias, "bias"),
+        numpy_helper.from_array(np.array([[valence_at_white / 255, 0, 0]], np.float32), "valence"),
+        numpy_helper.from_array(np.array([1, 5, 5], np.float32), "middle"),
+    ]
+    nodes += [
+        helper.make_node("Sum", ["body_logits", "scene_logits", "bias"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["categories"]),
+        helper.make_node("MatMul", ["body_column", "valence"], ["valences"]),
+        helper.make_node("Add", ["valences", "middle"], ["dimensions"]),
+    ]
+    value = helper.make_tensor_value_info
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [value(name, TensorProto.UINT8, ["n", 3, side, side]) for name, side in sides.items()],
+        [
+            value("dimensions", TensorProto.FLOAT, ["n", 3]),
+            value("categories", TensorProto.FLOAT, ["n", labels]),
+        ],
+        initial,
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
 def single_shot_graph(answers: np.ndarray, *, brightness: np.ndarray | None = None) -> bytes:
     """A graph (n, side, side, 3) uint8 in, `answers` (cells, 5 + classes) for each square out, plus
     `brightness` of the same shape times the square's mean value."""

@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,9 @@ import requests
 import yaml
 
 from app.settings import ROOT, Settings
+from testbed.ports import free_port
+from testbed.service import START_SECONDS
 from tests.conftest import need
-from tests.service import START_SECONDS
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text("utf-8")
 COMPOSE_TEXT = (ROOT / "docker" / "compose.yaml").read_text("utf-8")
@@ -233,9 +233,7 @@ class Container:
         if self.prefix:
             for subfolder in (self.data, self.tmp):
                 os.chown(subfolder, NOBODY, NOBODY)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.environment = {
             **variables(),

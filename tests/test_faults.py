@@ -13,11 +13,15 @@ from app.store import queries
 from app.store.migrate import upgrade
 from app.store.tables import db
 from app.vision.types import Box, Face, Scores
-from benchmarks.faults import CLOSED, FAULTS, Outcome, judge, run
+from benchmarks.faults import run
+from benchmarks.faults.breaking import FAULTS, Pauses
+from benchmarks.faults.load import CLOSED, Outcome
+from benchmarks.faults.verdict import judge
 from tests.conftest import LABELS, need
 from tests.store.test_queries import analysis
 
 POSTS = 48
+PAUSES = Pauses(kill=0.5, restart=2.0, full=2.0, stop=3.0)
 FACE = Face(Box(1, 2, 30, 40), Scores(dict.fromkeys(LABELS, 1 / 8)), 0.9)
 NEEDS_ROOT = {"full", "stopped"}
 NOTICED_BY = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "503"}
@@ -27,6 +31,7 @@ NOTICED_BY = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "
 ATTEMPTS = 4
 
 
+@pytest.mark.serial
 @pytest.mark.weights
 @pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_accepted_is_lost(fault):
@@ -36,7 +41,7 @@ def test_nothing_accepted_is_lost(fault):
         need(Path("/usr/lib/postgresql").is_dir(), "no PostgreSQL of Debian's")
     noticed = 0
     for _ in range(ATTEMPTS):
-        outcome, verdict, _ = run(fault, POSTS)
+        outcome, verdict, _ = run(fault, POSTS, PAUSES)
         assert verdict.well, verdict
         assert verdict.stored == len(outcome.accepted) == POSTS
         assert set(outcome.seen) <= {"201", "503", CLOSED}

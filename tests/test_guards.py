@@ -10,16 +10,14 @@ import pytest
 from importlinter.cli import lint_imports
 
 from app.settings import ROOT
-from app.vision.card import (
-    classifier_folders,
-    read_card,
-    read_single_shot_card,
-    read_weights,
-)
+from app.vision.card import read_weights
+from app.vision.classifier import ClassifierCard
+from app.vision.kinds import model_folders
+from app.vision.single_shot import SingleShotCard
 from evaluation.compare import FIGURES
 from tests.conftest import need
 
-MODELS = classifier_folders(ROOT / "models")
+MODELS = model_folders(ROOT / "models")
 NOT_IN_OPENAPI = {
     "/",
     "/assets/<path:file_name>",
@@ -50,7 +48,7 @@ def test_there_is_a_model():
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
 def test_every_card_is_valid_and_fits_its_weights(folder):
-    card = read_card(folder)
+    card = ClassifierCard.read(folder)
     weights = read_weights(folder, card)
     document = json.loads((folder / "card.json").read_text())
     assert document["weights"]["bytes"] == len(weights)
@@ -63,7 +61,7 @@ def test_every_card_is_valid_and_fits_its_weights(folder):
 
 def test_the_one_pass_card_is_valid_and_fits_its_weights():
     folder = ROOT / "models" / "single_shot"
-    card = read_single_shot_card(folder)
+    card = SingleShotCard.read(folder)
     weights = read_weights(folder, card)
     document = card.document
     assert document["weights"]["bytes"] == len(weights) < 2_000_000
@@ -104,6 +102,52 @@ def test_training_and_evaluation_import_only_vision_of_the_service(package):
             for name in names:
                 allowed = name in ("app.errors", "app.vision") or name.startswith("app.vision.")
                 assert name.split(".")[0] != "app" or allowed, path
+
+
+OUR_PACKAGES = (
+    *("app", "attacks", "benchmarks", "emotions", "evaluation", "fuzzing", "testbed", "tests"),
+    "training",
+)
+PRIVATE = re.compile(r"_[a-z]\w*")
+PRIVATE_PATH = re.compile(rf"({'|'.join(OUR_PACKAGES)})(\.\w+)*\._[a-z]\w*")
+
+
+def private_names(tree):
+    """The private functions and constants of our modules that a program uses."""
+    imported = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OUR_PACKAGES:
+            imported |= {alias.asname or alias.name: node for alias in node.names}
+    yield from (name for name in imported if PRIVATE.fullmatch(name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            # A class is used by its public methods, a module by its public functions.
+            is_module = node.value.id in imported and node.value.id.islower()
+            if is_module and PRIVATE.fullmatch(node.attr):
+                yield node.attr
+        elif isinstance(node, ast.Constant) and PRIVATE_PATH.fullmatch(str(node.value)):
+            yield node.value
+
+
+def test_tests_use_what_is_public():
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert list(private_names(ast.parse(path.read_text("utf-8")))) == [], path
+
+
+def test_what_is_private_is_found():
+    program = """
+from app.vision import cascade
+from attacks.storage import _settled
+cascade._corners()
+patch("emotions.connection._is_loopback")
+cascade.__name__
+"""
+    found = list(private_names(ast.parse(program)))
+    assert sorted(found) == [
+        "_corners",
+        "_settled",
+        ".".join(["emotions.connection", "_is_loopback"]),
+    ]
 
 
 def test_only_the_settings_read_the_environment():

@@ -1,11 +1,6 @@
 """The configuration of docs/behind-nginx.md in a real nginx: headers, paths, temporary files."""
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import time
 from urllib.parse import urljoin
 
 import pytest
@@ -16,42 +11,23 @@ from app import create_app
 from app.keys import issue
 from app.settings import ROOT, Settings
 from app.store.keys import Right
+from testbed.nginx import Nginx, find_nginx
+from testbed.ports import free_port
+from testbed.service import Service
 from tests.conftest import need
-from tests.service import Service
 from tests.upstream import Server, http_response
 
 PAGE = (ROOT / "docs" / "behind-nginx.md").read_text("utf-8")
 (SITE,) = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()
-MAIN = """
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-{user}
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/bodies;
-    proxy_temp_path {folder}/answers;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/site.conf;
-}}
-"""
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Nginx:
+class Site(Nginx):
     """nginx with a configuration of the page, in front of `upstream`, on free ports."""
 
     def __init__(self, folder, upstream, changes, site):
-        self._binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-        need(self._binary, "no nginx: .ci/services installs it")
+        binary = find_nginx()
+        need(binary, "no nginx: .ci/services installs it")
         authority = trustme.CA()
         certificate = authority.issue_cert("127.0.0.1", "emotion.example")
         authority.cert_pem.write_to_path(folder / "ca.pem")
@@ -60,7 +36,7 @@ class Nginx:
             blob.write_to_path(folder / "cert.pem", append=True)
         secure, plain = free_port(), free_port()
         self.url, self.plain = f"https://127.0.0.1:{secure}", f"http://127.0.0.1:{plain}"
-        self.folder, self.session = folder, requests.Session()
+        self.session = requests.Session()
         self.session.verify = str(folder / "ca.pem")
         self.session.trust_env = False  # the environment may define a CA bundle and proxies
         here = {"listen 80;": f"listen 127.0.0.1:{plain};", "http://127.0.0.1:5000": upstream}
@@ -74,29 +50,7 @@ class Nginx:
         for old, new in {**changes, **here}.items():
             assert site.count(old) == 1
             site = site.replace(old, new)
-        (folder / "site.conf").write_text(site)
-        user = "user root;" if os.geteuid() == 0 else ""  # pytest's folders are its user's
-        (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user))
-
-    def _run(self, *arguments):
-        command = [self._binary, "-c", self.folder / "nginx.conf", "-p", self.folder, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def start(self):
-        for arguments in (["-t"], []):
-            done = self._run(*arguments)
-            assert done.returncode == 0, done.stderr
-            assert "warn" not in done.stderr
-
-    def stop(self):
-        self._run("-s", "stop")
-        deadline = time.monotonic() + 10
-        while (self.folder / "nginx.pid").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-
-    @property
-    def log(self):
-        return (self.folder / "error.log").read_text()
+        super().__init__(binary, folder, site)
 
 
 @pytest.fixture
@@ -112,7 +66,7 @@ def nginx(tmp_path):
 
     def start(upstream, changes=None, site=SITE):
         (folder := tmp_path / f"nginx{len(started)}").mkdir()
-        nginx = Nginx(folder, upstream, changes or {}, site)
+        nginx = Site(folder, upstream, changes or {}, site)
         started.append(nginx)
         nginx.start()
         return nginx

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from testbed.service import running_service
 from tests.conftest import picture
-from tests.service import running_service
 
 pytestmark = pytest.mark.weights
 PHOTO = (Path(__file__).parent.parent / "docs" / "astronaut.jpg").read_bytes()

@@ -19,8 +19,8 @@ import pytest
 
 from app.settings import ROOT
 from app.vision.install import install
+from testbed.service import running_service
 from tests.conftest import need
-from tests.service import running_service
 
 pytestmark = pytest.mark.weights
 README = (ROOT / "README.md").read_text("utf-8")

@@ -16,7 +16,7 @@ import requests
 from app.cpus import available_cpus
 from app.settings import ROOT
 from app.store.tables import db
-from tests.service import running_service
+from testbed.service import running_service
 
 pytestmark = pytest.mark.weights
 PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()

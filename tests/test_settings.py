@@ -85,7 +85,7 @@ def test_from_environment_rejects_unknown_variables_similar_to_those_of_kubernet
 def test_no_setting_has_a_name_that_kubernetes_could_set():
     """Otherwise the variable of a Service could be read as the setting."""
     for field in dataclasses.fields(Settings):
-        for name, _ in settings_module._SERVICE_VARIABLES:
+        for name, _ in settings_module.SERVICE_VARIABLES:
             assert not name.fullmatch(field.metadata["env"])
 
 

@@ -11,13 +11,15 @@ from app import create_app
 from app.settings import ROOT, Settings
 from app.store.migrate import upgrade
 from app.store.tables import db
-from app.vision.card import classifier_folders, read_card, read_weights
+from app.vision.card import read_weights
+from app.vision.classifier import ClassifierCard
+from app.vision.kinds import model_folders
 from app.vision.session import OnnxSession
 from tests.conftest import upload
 
 pytestmark = pytest.mark.weights
 
-MODELS = classifier_folders(ROOT / "models")
+MODELS = model_folders(ROOT / "models")
 # By position, as the original service's authors name them: two rows of three.
 GRID = [["neutral", "fear", "disgust"], ["surprise", "happiness", "sadness"]]
 
@@ -40,7 +42,7 @@ def analyse(client, path, **options):
 
 @pytest.fixture(params=MODELS, ids=lambda path: path.name)
 def model(request):
-    return read_card(request.param)
+    return ClassifierCard.read(request.param)
 
 
 def test_the_astronaut_smiles(client, model):
@@ -94,12 +96,12 @@ def test_boxes_agree_with_what_the_original_service_stored(client, shared, name)
 
 def test_a_session_has_the_threads_it_is_given_and_runs_all_faces_at_once(monkeypatch):
     folder = ROOT / "models" / "custom_net_8"
-    card = read_card(folder)
+    card = ClassifierCard.read(folder)
 
     def made(threads):
         before = threads_of_this_process()
         session = OnnxSession(
-            read_weights(folder, card), shapes={(1, 48, 48): (8,)}, threads=threads
+            read_weights(folder, card), signatures=[card.signature], threads=threads
         )
         return session, threads_of_this_process() - before
 
@@ -110,9 +112,13 @@ def test_a_session_has_the_threads_it_is_given_and_runs_all_faces_at_once(monkey
     runs = Mock(wraps=session._session)
     monkeypatch.setattr(session, "_session", runs)
     crops = np.random.default_rng(0).integers(0, 256, (300, 1, 48, 48), np.uint8)
-    together = session.run(crops[:200])
+
+    def run(crops):
+        return session.run({"input": crops})["output"]
+
+    together = run(crops[:200])
     assert runs.run.call_count == 1
-    assert np.allclose(session.run(crops)[:200], together, atol=1e-4)
+    assert np.allclose(run(crops)[:200], together, atol=1e-4)
     assert runs.run.call_count == 3
 
 

@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from app.vision.card import COARSEST_STRIDE
+from app.vision.cells import COARSEST_STRIDE
 
 OPSET = 18
 _CALIBRATION_BATCH = 32

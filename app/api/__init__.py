@@ -2,9 +2,11 @@
 
 from flask import Flask
 
-from app.api import docs, faces, health, images, legacy, metrics, models
+from app.api import aggregators, docs, faces, health, images, legacy, metrics, models
 from app.api.access import init_access
 from app.api.blueprint import Api
+from app.api.documents import ModelRefSchema
+from app.api.face_documents import EMOTION, FaceSchema, FullFaceSchema
 from app.api.headers import init_headers
 from app.api.log import init_log
 from app.api.metrics import init_metrics
@@ -12,17 +14,18 @@ from app.api.numbers import IdConverter
 from app.api.problems import init_problems
 from app.api.rates import init_rates
 from app.api.request_images import InMemoryRequest
-from app.api.schemas import EMOTION, FaceSchema, FullFaceSchema, ModelRefSchema
 from app.api.streams import init_streams
 from app.settings import Settings
 
 DESCRIPTION = """
-Finds the faces in a picture, says what expression each one shows, and keeps the answers.
+Finds the faces in an image, classifies the emotion that each one shows, and stores the results.
 
-The whole distribution over the emotions is stored; `threshold` is a way of looking at it and can
-be another at every request. Errors are `application/problem+json` (RFC 9457).
+The probabilities of all emotions are stored. `threshold` chooses which of them an answer shows, and
+can be different in every request. Errors are `application/problem+json` (RFC 9457).
 """
-BLUEPRINTS = (images.blp, faces.blp, models.blp, legacy.blp, health.blp, metrics.blp)
+BLUEPRINTS = (
+    images.blp, faces.blp, models.blp, aggregators.blp, legacy.blp, health.blp, metrics.blp,
+)  # fmt: skip
 
 
 def init_api(app: Flask, settings: Settings) -> None:

@@ -16,13 +16,13 @@ from marshmallow import (
     validates_schema,
 )
 
-from app.analyse import Options
 from app.api.current import settings
-from app.api.documents import View
 from app.api.file_names import replace_unsafe
 from app.api.numbers import DecimalNumber, WholeNumber
+from app.api.view import View
 from app.store.records import LONGEST_FILE_NAME, Filters, normalized_name
-from app.vision.mood import AGGREGATORS, DEFAULT
+from app.vision.aggregators import AGGREGATORS, DEFAULT
+from app.vision.request import AnalysisOptions
 from app.vision.rotation import NONE, ROTATE
 from app.vision.types import DetectionOptions
 
@@ -84,8 +84,10 @@ class FileName(fields.String):
 
 
 @dataclass(frozen=True, slots=True)
-class AnalyseRequest:
-    options: Options
+class PostedOptions:
+    """The options of `POST /v1/images`; `file_name` is for an image that comes without a name."""
+
+    options: AnalysisOptions
     file_name: str | None
     view: View
 
@@ -140,19 +142,19 @@ class AnalyseArguments(Arguments):
     )
 
     @post_load
-    def make(self, data: dict[str, Any], **_: Any) -> AnalyseRequest:
-        options = Options(
-            threshold=data["threshold"],
+    def make(self, data: dict[str, Any], **_: Any) -> PostedOptions:
+        options = AnalysisOptions(
             pipeline=data.get("pipeline"),
             model=data.get("model"),
             detector=data.get("detector"),
-            wanted=DetectionOptions(
+            detection=DetectionOptions(
                 **{name: data[name] for name in DetectionOptions.__slots__ if name in data}
             ),
+            threshold=data["threshold"],
             store=data["store"],
         )
         view = View(full="view" in data, mood=data.get("mood"))
-        return AnalyseRequest(options, data.get("file_name"), view)
+        return PostedOptions(options, data.get("file_name"), view)
 
 
 class ViewArguments(Arguments):

@@ -1,35 +1,16 @@
-"""flask-smorest with this service's habits."""
+"""flask-smorest as this service uses it: rights, operation ids, problem documents, page links."""
 
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 import flask_smorest
-from flask import Response, after_this_request, jsonify, request
-from werkzeug.exceptions import NotAcceptable
+from flask import Response, jsonify, request
 
 from app.api.access import PUBLIC, View, needs
 from app.api.problems import PROBLEM_JSON, ProblemSchema
 from app.api.request_images import OptionsParser
 from app.store.keys import Right
-
-
-def negotiate(*offers: str) -> str:
-    """The offered media type that the client accepts best, the first where it says nothing.
-
-    Raises NotAcceptable.
-    """
-
-    @after_this_request
-    def say_so(response: Response) -> Response:
-        response.vary.add("Accept")  # or a cache would give one client the other's form
-        return response
-
-    if not request.accept_mimetypes:
-        return offers[0]
-    if (best := request.accept_mimetypes.best_match(offers)) is None:
-        raise NotAcceptable(f"the answer can be {', '.join(offers)}")
-    return best
 
 
 def link_to_next(cursor: str | None) -> dict[str, str]:
@@ -47,7 +28,7 @@ class ApiBlueprint(flask_smorest.Blueprint):
         super().__init__(name, __name__, **kwargs)
 
     def needs(self, right: Right | str) -> Callable[[View], View]:
-        """Say which right a view needs, or PUBLIC: outermost, above all that else decorates it."""
+        """Mark a view with the right that it needs, or PUBLIC. Must be the outermost decorator."""
 
         def mark(view: View) -> View:
             resource, method = view.__qualname__.split(".")
@@ -62,13 +43,13 @@ class ApiBlueprint(flask_smorest.Blueprint):
         return mark
 
     def _prepare_arguments_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
-        # OpenAPI knows no parameter that may also be a field of the body; those are documented
-        # once as a query parameter and once in the body's own schema.
+        # In OpenAPI a parameter cannot also be a field of the body, so options are documented as
+        # query parameters.
         arguments = doc_info.get("arguments", {}).get("parameters", [])
         for parameter in arguments:
             if parameter["in"] == "options":
                 parameter["in"] = "query"
-        if arguments:  # those that a view documents by hand would replace them
+        if arguments:  # otherwise the parameters that a view documents itself would replace them
             arguments += doc_info.get("manual_doc", {}).pop("parameters", [])
         return super()._prepare_arguments_doc(doc, doc_info, **kwargs)
 
@@ -77,10 +58,10 @@ class Api(flask_smorest.Api):
     ERROR_SCHEMA = ProblemSchema
 
     def _register_error_handlers(self) -> None:
-        """None: problems.py has the one handler for every error."""
+        """Register none: problems.py handles every error."""
 
     def _openapi_json(self) -> Response:
-        # For each request, because a proxy may name the path of the service in a header.
+        # Made for each request, because a proxy may send the path of the service in a header.
         servers = [{"url": request.script_root or "/"}]
         return jsonify(self.spec.to_dict() | {"servers": servers})
 

@@ -17,7 +17,7 @@ blp = Blueprint("docs", __name__, template_folder="templates")
 @blp.get("/docs")
 @needs(PUBLIC)
 def page() -> str:
-    # Our own page around it, since the package's holds an inline script.
+    # An own page, because the page of the package has an inline script.
     return render_template("docs.html", base=link_base())
 
 

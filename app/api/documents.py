@@ -1,148 +1,154 @@
-"""The JSON that clients parse, from the nouns of the domain. tests/contracts/ pins its shape."""
+"""The JSON of images, which clients parse. tests/contracts/ pins its form.
+
+A view returns a `ShownImage` or a `ShownPage`, and the shape makes the JSON. To add a key, add a
+field to its shape.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
-from app.store.records import FoundFace, Page, Span
-from app.vision.circumplex import Affect, affect_of, mean_affect
-from app.vision.mood import Mood, OverallMood, mood_of
-from app.vision.types import Analysis, Face
+from marshmallow import fields, missing, validate
+
+from app.api.face_documents import TIME, ShownFace, either, face_shape, next_cursor, time_text
+from app.api.mood_documents import MoodSchema
+from app.api.problems import ProblemSchema
+from app.api.shape import AnyField, Reader, Shape, member
+from app.api.view import View
+from app.vision.mood import mood_of
+from app.vision.types import Analysis
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """How to look at what was found: with a threshold (each image's own where it is None), in the
-    documented form or the full one, and with the group's mood by the aggregator of that name."""
+@dataclass
+class ShownImage:
+    analysis: Analysis
+    view: View
 
-    threshold: float | None = None
-    full: bool = False
-    mood: str | None = None
+    @property
+    def threshold(self) -> float:
+        return self.view.threshold_of(self.analysis)
 
-    def threshold_of(self, analysis: Analysis) -> float:
-        return analysis.threshold if self.threshold is None else self.threshold
+    @property
+    def faces(self) -> list[dict[str, Any]]:
+        threshold, document = self.threshold, face_shape(self.view).document
+        return [
+            document(ShownFace(number, face, threshold))
+            for number, face in enumerate(self.analysis.faces, start=1)
+        ]
+
+
+def full_only(field: AnyField, read: Reader) -> AnyField:
+    """A field of an image that only the full form has."""
+    words = field.metadata.get("description")
+    description = "`view=full` only" + (f": {words}" if words else "")
+    field.metadata = {**field.metadata, "description": description}
+    return member(field, lambda it: read(it) if it.view.full else missing)
+
+
+class ModelRefSchema(Shape):
+    name = fields.String(required=True)
+    version = fields.String(required=True)
+    sha256 = fields.String(required=True)
+
+
+def _model(it: ShownImage) -> Any:
+    model = it.analysis.model
+    return ModelRefSchema.document(model) if it.view.full else model.name
+
+
+def _mood(it: ShownImage) -> Any:
+    return missing if it.view.mood is None else mood_of(it.analysis.faces, it.view.mood)
+
+
+class ImageSchema(Shape):
+    """The documented image."""
+
+    id = member(
+        fields.Integer(metadata={"description": "absent after `store=false`"}),
+        lambda it: missing if it.analysis.id is None else it.analysis.id,
+    )
+    file_name = member(fields.String(required=True), lambda it: it.analysis.file_name)
+    threshold = fields.Float(required=True)
+    created_at = member(
+        fields.String(required=True, metadata=TIME), lambda it: time_text(it.analysis)
+    )
+    model = member(
+        fields.Raw(required=True, metadata=either({"type": "string"}, "ModelRef")), _model
+    )
+    detector = member(fields.String(required=True), lambda it: it.analysis.detector)
+    width = full_only(fields.Integer(), lambda it: it.analysis.width)
+    height = full_only(fields.Integer(), lambda it: it.analysis.height)
+    dropped = full_only(
+        fields.Dict(
+            fields.String(),
+            fields.Integer(),
+            metadata={
+                "description": "faces that were found and not kept, by the option that they do not "
+                "fulfil",
+                "example": {"min_face_px": 2, "min_confidence": 0, "max_faces": 0},
+            },
+        ),
+        lambda it: it.analysis.dropped,
+    )
+    rotation = full_only(
+        fields.Integer(
+            validate=validate.OneOf([0, 90, 180, 270]),
+            metadata={
+                "description": "degrees clockwise by which `rotate=auto` turned the image to find "
+                "its faces. Boxes are in pixels of the image before the turn"
+            },
+        ),
+        lambda it: it.analysis.rotation,
+    )
+    timings_ms = full_only(
+        fields.Dict(
+            fields.String(),
+            fields.Float(),
+            metadata={"description": "only the answer of POST has `store`"},
+        ),
+        lambda it: it.analysis.timings_ms,
+    )
+    faces = fields.List(fields.Raw(metadata=either("Face", "FullFace")), required=True)
+    mood = member(fields.Nested(MoodSchema, metadata={"description": "with `mood` only"}), _mood)
+
+
+class ItemProblemSchema(ProblemSchema):
+    index = fields.Integer(required=True, metadata={"description": "of the part, from 0"})
+    file_name = fields.String(required=True)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The results of several images, and the problem documents of those that failed."""
+
+    images: list[ShownImage]
+    errors: list[dict[str, Any]]
+
+
+class BatchSchema(Shape):
+    images = fields.List(fields.Nested(ImageSchema), required=True)
+    errors = fields.List(fields.Nested(ItemProblemSchema), required=True)
+
+
+class ImagePageSchema(Shape):
+    images = member(
+        fields.List(fields.Nested(ImageSchema), required=True),
+        lambda it: [ShownImage(each, it.view) for each in it.page.items],
+    )
+    next_cursor = member(fields.String(required=True, allow_none=True), next_cursor)
+
+
+class ErasureSchema(Shape):
+    """Its item is the number."""
+
+    erased = member(
+        fields.Integer(required=True, metadata={"description": "number of images"}), int
+    )
+
+
+class LegacySchema(ImageSchema):
+    message = member(fields.String(required=True), lambda _: "image received")
 
 
 def image_document(analysis: Analysis, view: View) -> dict[str, Any]:
-    """The documented image or, with a full view, its rich form."""
-    threshold = view.threshold_of(analysis)
-    document: dict[str, Any] = {
-        "file_name": analysis.file_name,
-        "threshold": threshold,
-        "created_at": time_text(analysis),
-        "model": analysis.model.name,
-        "detector": analysis.detector,
-    }
-    if analysis.id is not None:
-        document = {"id": analysis.id, **document}
-    if view.full:
-        document |= {
-            "model": {
-                "name": analysis.model.name,
-                "version": analysis.model.version,
-                "sha256": analysis.model.sha256,
-            },
-            "width": analysis.width,
-            "height": analysis.height,
-            "rotation": analysis.rotation,
-            "dropped": dict(analysis.dropped),
-            "timings_ms": dict(analysis.timings_ms),
-        }
-    document["faces"] = [
-        face_document(number, face, threshold, full=view.full)
-        for number, face in enumerate(analysis.faces, start=1)
-    ]
-    if view.mood is not None:
-        document["mood"] = mood_document(mood_of(analysis.faces, view.mood))
-    return document
-
-
-def face_document(number: int, face: Face, threshold: float, *, full: bool) -> dict[str, Any]:
-    if full:
-        x1, y1, x2, y2 = face.box.xyxy
-        return {
-            "face_id": number,
-            "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
-            "detection_score": face.detection_score,
-            "dominant": face.dominant,
-            "emotions": dict(face.emotions),
-            **affect_document(affect_of(face.emotions)),
-        }
-    return {
-        "face_id": number,
-        **face.emotions.rounded(threshold),
-        "bbox": [str(round(value)) for value in face.box.xyxy],
-    }
-
-
-def affect_document(affect: Affect | None) -> dict[str, float | None]:
-    """Valence and arousal, or null for both without `affect`."""
-    return {"valence": None, "arousal": None} if affect is None else affect._asdict()
-
-
-def mood_document(mood: Mood) -> dict[str, Any]:
-    return {
-        "mood": mood.mood,
-        "distribution": dict(mood.distribution),
-        "aggregator": mood.aggregator,
-        "agreement": mood.agreement,
-        "valence": dict(mood.valence),
-        "shares": dict(mood.shares),
-        "faces": [
-            {"face_id": face.number, "weight": face.weight, "dominant": face.dominant}
-            for face in mood.faces
-        ],
-        "left_out": [{"face_id": face.number, "reason": face.reason} for face in mood.left_out],
-    }
-
-
-def image_page_document(page: Page[Analysis], view: View) -> dict[str, Any]:
-    images = [image_document(analysis, view) for analysis in page.items]
-    return {"images": images, "next_cursor": page.next_cursor}
-
-
-def face_page_document(page: Page[FoundFace], view: View) -> dict[str, Any]:
-    faces = [
-        {
-            "image_id": found.image.id,
-            "file_name": found.image.file_name,
-            "created_at": time_text(found.image),
-            "face": face_document(
-                found.number, found.face, view.threshold_of(found.image), full=view.full
-            ),
-        }
-        for found in page.items
-    ]
-    return {"faces": faces, "next_cursor": page.next_cursor}
-
-
-def span_document(span: Span, mood: OverallMood | None = None) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "span": span.span,
-        "images": span.images,
-        "faces": span.faces,
-        "emotions": {
-            emotion: {"faces": span.dominant.get(emotion, 0), "mean_probability": round(mean, 4)}
-            for emotion, mean in span.mean_probability.items()
-        },
-        **affect_document(_rounded(mean_affect(span.sums.values()))),
-    }
-    if mood is not None:
-        document["mood"] = {
-            "mood": mood.mood,
-            "images": mood.pictures,
-            "distribution": dict(mood.distribution),
-            "agreement": mood.agreement,
-            "valence": dict(mood.valence),
-            "shares": dict(mood.shares),
-        }
-    return document
-
-
-def _rounded(affect: Affect | None) -> Affect | None:
-    # Adding 0.0 turns -0.0 into 0.0.
-    return affect and Affect(*(round(value, 4) + 0.0 for value in affect))
-
-
-def time_text(analysis: Analysis) -> str:
-    """RFC 3339."""
-    return analysis.created_at.isoformat().replace("+00:00", "Z")
+    """Return the documented image or, with a full view, its full form."""
+    return ImageSchema.document(ShownImage(analysis, view))

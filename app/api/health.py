@@ -1,17 +1,38 @@
-"""/healthz and /readyz: alive, and able to serve."""
+"""/healthz and /readyz: liveness and readiness."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask.views import MethodView
+from marshmallow import fields, missing
 from werkzeug.exceptions import ServiceUnavailable
 
 from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine, settings
-from app.api.schemas import ReadinessSchema, StateSchema
+from app.api.shape import Shape, member
 from app.store import queries
 
-blp = ApiBlueprint("health", description="How it is")
+blp = ApiBlueprint("health", description="Liveness and readiness")
+
+
+@dataclass(frozen=True)
+class State:
+    status: str
+    keeps_pictures: bool = False
+    unusable_models: dict[str, str] | None = None
+
+
+class StateSchema(Shape):
+    status = fields.String(required=True)
+
+
+class ReadinessSchema(StateSchema):
+    keeps_pictures = member(fields.Boolean(), lambda it: it.keeps_pictures or missing)
+    unusable_models = member(
+        fields.Dict(keys=fields.String(), values=fields.String()),
+        lambda it: it.unusable_models or missing,
+    )
 
 
 @blp.route("/healthz")
@@ -20,7 +41,7 @@ class Health(MethodView):
     @blp.response(200, StateSchema)
     def get(self) -> Any:
         """Alive: the process answers"""
-        return {"status": "alive"}
+        return State("alive")
 
 
 @blp.route("/readyz")
@@ -29,18 +50,13 @@ class Readiness(MethodView):
     @blp.response(200, ReadinessSchema)
     @blp.alt_response(503, "SERVICE_UNAVAILABLE")
     def get(self) -> Any:
-        """Able to serve: the model is warm and the database at the head revision
+        """Ready: the model is loaded and the database is at the head revision
 
-        Warms the model where nothing has yet, so it answers 503 only with a reason. Models other
-        than the default that cannot be used do not stop the service: they are named, with reasons.
+        Loads the default model if that has not happened yet. 503 says what is wrong. Other models
+        that cannot be used do not stop the service: `unusable_models` lists them with reasons.
         """
         if engine().problem:
             engine().warm()
         if reason := engine().problem or queries.revision_problem():
             raise ServiceUnavailable(reason)
-        ready: dict[str, Any] = {"status": "ready"}
-        if settings().keep_pictures:
-            ready["keeps_pictures"] = True
-        if unusable := engine().unusable:
-            ready["unusable_models"] = unusable
-        return ready
+        return State("ready", settings().keep_pictures, engine().unusable)

@@ -1,20 +1,22 @@
-"""POST /index: the call of the original service's client, which runs unmodified against it."""
+"""POST /index: the call of the original service's client, which works unmodified."""
 
 from typing import Any
 
 from flask import request
 from flask.views import MethodView
 
-from app.analyse import Options, analyse
+from app.analyse import analyse
 from app.api.arguments import LegacyArguments
 from app.api.blueprint import ApiBlueprint
+from app.api.bodies import LegacyBody
 from app.api.current import deadline, engine, run_queued, with_slot
-from app.api.documents import View, image_document
-from app.api.idempotency import PARAMETER, with_idempotency
+from app.api.documents import LegacySchema, ShownImage
+from app.api.idempotency import PARAMETER, idempotent_requests
 from app.api.metrics import observe
 from app.api.request_images import image_from_json
-from app.api.schemas import LegacyBody, LegacySchema
+from app.api.view import View
 from app.store.keys import Right
+from app.vision.request import AnalysisOptions, AnalysisRequest
 
 blp = ApiBlueprint("legacy", description="The original client's call")
 
@@ -30,14 +32,16 @@ class Index(MethodView):
     @blp.arguments(LegacyArguments, location="json")
     @blp.response(200, LegacySchema)
     def post(self, asked: dict[str, Any]) -> Any:
-        """Analyse and keep a picture, as the original client asks
+        """Analyse and store an image for the original client
 
-        The answer is the original `{"message": "image received"}` and, beside it, the image
-        object of `POST /v1/images`. `Accept` is not looked at: that client asks for text.
+        The answer is the image object of `POST /v1/images` with the original
+        `"message": "image received"`. `Accept` is ignored, because that client asks for text.
         """
-        picture = image_from_json(request, asked.get("file_name"))
-        options = Options(asked["threshold"])
-        (picture,) = with_idempotency([picture], options)
-        analysis = analyse(engine(), picture, options, do=run_queued, deadline=deadline())
-        observe(analysis)
-        return {"message": "image received", **image_document(analysis, View())}
+        image = image_from_json(request, asked.get("file_name"))
+        analysis_request = AnalysisRequest(image, AnalysisOptions(threshold=asked["threshold"]))
+        (idempotent,) = idempotent_requests([analysis_request])
+        analysis, created = analyse(
+            engine(), analysis_request, idempotent=idempotent, run=run_queued, deadline=deadline()
+        )
+        observe(analysis, created=created)
+        return ShownImage(analysis, View())

@@ -1,7 +1,7 @@
-"""/metrics: how the service is, in Prometheus' words.
+"""/metrics: counts and durations for Prometheus.
 
-Each worker process counts in files of its own, in the folder that gunicorn's configuration makes
-for all of them, and whichever is asked adds them up.
+Each worker process counts in its own files, in a folder that gunicorn's configuration creates. The
+worker that answers the request adds them up.
 """
 
 import time
@@ -30,21 +30,22 @@ from app.store.wal import WalCleaner
 from app.vision.engine import Engine
 from app.vision.types import Analysis
 
-blp = ApiBlueprint("metrics", description="How it is, in numbers")
+blp = ApiBlueprint("metrics", description="Monitoring")
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-REQUESTS = Counter(
-    "emotion_requests", "Requests that were answered.", ["route", "method", "status"]
-)
+REQUESTS = Counter("emotion_requests", "Answered requests.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
-    "emotion_request_duration_seconds", "From the first byte on.", ["route"], buckets=SECONDS
+    "emotion_request_duration_seconds",
+    "Duration of a request, from its first byte.",
+    ["route"],
+    buckets=SECONDS,
 )
 IN_FLIGHT = Gauge(
-    "emotion_requests_in_flight", "Requests being worked at.", multiprocess_mode="livesum"
+    "emotion_requests_in_flight", "Requests in progress.", multiprocess_mode="livesum"
 )
 STAGE_SECONDS = Histogram(
     "emotion_stage_duration_seconds",
-    "Of one picture: decode, detect, classify, store.",
+    "Duration of a stage of one image: decode, detect, classify, store.",
     ["stage"],
     buckets=SECONDS,
 )
@@ -53,23 +54,25 @@ ERASURES_PENDING = Gauge(
     "Erasures whose rows are still in SQLite's log, because a connection reads an older state.",
     multiprocess_mode="livesum",
 )
-IMAGES = Counter("emotion_images", "Pictures that were analysed.", ["model", "detector"])
-FACES = Counter("emotion_faces", "Faces that were found in them.", ["model", "detector"])
+IMAGES = Counter("emotion_images", "Analysed images.", ["model", "detector"])
+FACES = Counter("emotion_faces", "Faces in analysed images.", ["model", "detector"])
 UNMATCHED = "none"
 
 
 class _Info(Collector):
-    """What runs here, as gauges that are always 1."""
+    """The versions of the service and its models, as gauges that are always 1."""
 
     def __init__(self, its: Engine) -> None:
         self._engine = its
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        build = GaugeMetricFamily("emotion_build_info", "What runs here.", labels=["version"])
+        build = GaugeMetricFamily(
+            "emotion_build_info", "The version of the service.", labels=["version"]
+        )
         build.add_metric([VERSION], 1)
         yield build
         models = GaugeMetricFamily(
-            "emotion_model_info", "Models that can be asked.", labels=["model", "version", "sha256"]
+            "emotion_model_info", "Models that can be used.", labels=["model", "version", "sha256"]
         )
         for status in self._engine.models():
             if status.card is not None:
@@ -84,7 +87,7 @@ class Metrics(MethodView):
     @blp.doc(
         responses={
             "200": {
-                "description": "Prometheus' text format",
+                "description": "text format of Prometheus",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             }
         }
@@ -110,7 +113,7 @@ def init_metrics(flask_app: Flask) -> None:
     @flask_app.after_request
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else UNMATCHED
-        method = request.method if request.url_rule else UNMATCHED  # a client may invent some
+        method = request.method if request.url_rule else UNMATCHED  # clients can invent methods
         REQUESTS.labels(route, method, response.status_code).inc()
         REQUEST_SECONDS.labels(route).observe(time.perf_counter() - g.began)
         return response
@@ -121,11 +124,12 @@ def init_metrics(flask_app: Flask) -> None:
             IN_FLIGHT.dec()
 
 
-def observe(analysis: Analysis) -> None:
-    """Count a picture that was analysed for this request, and what was found in it."""
+def observe(analysis: Analysis, *, created: bool) -> None:
+    """Count an image and its faces. `created` is False for a stored analysis that answers a
+    repeated request: its faces are only logged."""
     g.faces = g.get("faces", 0) + len(analysis.faces)
-    if analysis.id is not None and "store" not in analysis.timings_ms:
-        return  # a retry, answered by what was kept
+    if not created:
+        return
     names = analysis.model.name, analysis.detector
     IMAGES.labels(*names).inc()
     FACES.labels(*names).inc(len(analysis.faces))
@@ -134,7 +138,7 @@ def observe(analysis: Analysis) -> None:
 
 
 def _counted() -> CollectorRegistry:
-    """The numbers of all workers, or of this process where it is the only one."""
+    """The counts of all workers, or of this process if it is the only one."""
     registry = CollectorRegistry()
     try:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -53,6 +53,8 @@ STATUS: dict[type[EmotionError], int] = {
     errors.OutcomeUnknown: 503,
     errors.FetchTimedOut: 504,
 }
+# Clients compare the types of problems, so a type stays when its class gets another name.
+STABLE_NAMES: dict[type[Exception], str] = {errors.DeadlineExceeded: "TookTooLong"}
 REFUSED = Counter("emotion_refused", "Pictures and requests that were refused.", ["reason"])
 RETRY_AFTER_SECONDS = 5  # of what a person must mend, or a database that starts anew
 BUSY, BUSY_SECONDS = (errors.Busy, errors.DeadlineExceeded), 1
@@ -95,7 +97,7 @@ def as_problem(error: Exception) -> EmotionError | HTTPException:
 
 def problem(error: EmotionError | HTTPException) -> dict[str, Any]:
     """The problem document of an error, which is counted by its reason."""
-    reason = type(error).__name__
+    reason = STABLE_NAMES.get(type(error), type(error).__name__)
     REFUSED.labels(reason).inc()
     g.problem = reason
     if isinstance(error, EmotionError):

@@ -21,11 +21,11 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.utils import cached_property
 
-from app.analyse import Link, Picture
 from app.api.current import deadline, fetch, large_bodies, settings
 from app.api.file_names import name_of_part, name_of_url, stored_name
 from app.api.multipart import FORM, StrictFormDataParser, check_content_encoding
 from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
+from app.vision.request import AnyImage, ImageData, ImageLink
 
 LARGE_BYTES = 1_000_000
 # A request has a few fields. A body of empty lists takes 28 times its size when it is parsed.
@@ -54,7 +54,7 @@ class InMemoryRequest(Request):
 
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
         """Where Werkzeug collects an uploaded file. Its own choice is a temporary file from
-        500 kB on, and pictures of people must not reach the disk."""
+        500 kB on, and images of people must not reach the disk."""
         return io.BytesIO()
 
 
@@ -105,39 +105,36 @@ def _single_values(values: MultiDict[str, str], *, leave_out: str | None = None)
     return {name: text for name, (text,) in found.items()}
 
 
-def read_images(
-    request: Request, *, max_images: int, file_name: str | None
-) -> list[Picture | Link]:
-    """The pictures of a multipart form, a raw image body or a JSON body, as they were sent; of
-    those that JSON names by URL, nothing is fetched yet. `file_name` is for those that come without
-    one.
+def read_images(request: Request, *, max_images: int, file_name: str | None) -> list[AnyImage]:
+    """The images of a multipart form, a raw image body or a JSON body, as they were sent. An image
+    that JSON names by URL is not fetched yet. `file_name` is for images that come without a name.
 
-    Raises NoImage, TooManyImages, MalformedInput, or UnsupportedMediaType where the body is of
-    none of these kinds.
+    Raises NoImage, TooManyImages, MalformedInput, and UnsupportedMediaType for a body of another
+    type.
     """
     if request.mimetype == FORM:
-        pictures: list[Picture | Link] = [*_from_form(request, file_name)]
+        images: list[AnyImage] = [*_from_form(request, file_name)]
     elif request.is_json:
         if "url" in read_json(request):
-            pictures = [_link_from_json(read_json(request), file_name)]
+            images = [_link_from_json(read_json(request), file_name)]
         else:
-            pictures = [image_from_json(request, file_name)]
+            images = [image_from_json(request, file_name)]
     elif request.mimetype.startswith("image/") or request.mimetype == "application/octet-stream":
         with _parsing(request):
-            pictures = [Picture(_whole_body(request), stored_name(file_name))]
+            images = [ImageData(_whole_body(request), stored_name(file_name))]
     elif not request.mimetype and not request.content_length:
-        raise NoImage("the request has no body: send a picture")
+        raise NoImage("the request has no body: send an image")
     else:
         raise UnsupportedMediaType(
             "send multipart/form-data with a file part named image, a raw image/… body, "
             "or application/json with a base64 image or a url"
         )
-    if len(pictures) > max_images:
-        raise TooManyImages(f"{len(pictures)} pictures in one request; {max_images} are allowed")
-    return pictures
+    if len(images) > max_images:
+        raise TooManyImages(f"{len(images)} images in one request; {max_images} are allowed")
+    return images
 
 
-def image_from_json(request: Request, file_name: str | None) -> Picture:
+def image_from_json(request: Request, file_name: str | None) -> ImageData:
     """The image of `{"image": base64 or data URI}`. Removes its text from the document.
 
     Raises NoImage or MalformedInput.
@@ -159,13 +156,13 @@ def image_from_json(request: Request, file_name: str | None) -> Picture:
             data = base64.b64decode(encoded[start:], validate=True)
         except (binascii.Error, ValueError) as error:
             raise MalformedInput("image is not valid base64") from error
-    return Picture(data, stored_name(file_name))
+    return ImageData(data, stored_name(file_name))
 
 
-def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
-    """Of `{"url": …}`, called as `file_name` says or else as the URL ends.
+def _link_from_json(document: dict[str, Any], file_name: str | None) -> ImageLink:
+    """The link of `{"url": …}`, with the name `file_name` or else the last part of the URL's path.
 
-    Raises UnusableUrl, or MalformedInput where there is a picture too.
+    Raises UnusableUrl, and MalformedInput if there is an image too.
     """
     if "image" in document:
         raise MalformedInput("the JSON body has both an image and a url: send one")
@@ -176,7 +173,7 @@ def _link_from_json(document: dict[str, Any], file_name: str | None) -> Link:
         name = name_of_url(url)
     except ValueError as error:
         raise UnusableUrl("url is no URL") from error
-    return Link(url, stored_name(file_name or name), fetch)
+    return ImageLink(url, stored_name(file_name or name), fetch)
 
 
 def read_json(request: Request) -> dict[str, Any]:
@@ -233,21 +230,21 @@ def _parsing(request: Request) -> Iterator[None]:
         yield
 
 
-def _from_form(request: Request, file_name: str | None) -> list[Picture]:
+def _from_form(request: Request, file_name: str | None) -> list[ImageData]:
     if others := sorted(request.files.keys() - {"image"}):
-        raise MalformedInput(f"unknown file part {others[0]!r}: pictures are named image")
+        raise MalformedInput(f"unknown file part {others[0]!r}: name each image part image")
     parts = request.files.getlist("image")
     if any(request.form.getlist("image")) or (not parts and "image" in request.form):
         raise NoImage("image must be a file part: with curl, -F image=@photo.jpg")
     if not parts:
         raise NoImage("the form has no file part named image")
-    pictures = []
+    images = []
     for part in parts:
         name = name_of_part(part)
         data = cast(io.BytesIO, part.stream).getvalue()  # does not copy
         if data or name:  # browsers send an empty part if no file was chosen
-            pictures.append(Picture(data, stored_name(name or file_name)))
+            images.append(ImageData(data, stored_name(name or file_name)))
         part.close()
-    if not pictures:
+    if not images:
         raise NoImage("the form has no file: its parts named image are empty and have no name")
-    return pictures
+    return images

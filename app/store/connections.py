@@ -140,8 +140,8 @@ def _begin_sqlite(connection: Connection) -> None:
     driver.execute(f"PRAGMA query_only = {int(mode == READ)}")
     is_late = None if deadline is NEVER else lambda: deadline.remaining() <= 0
     driver.set_progress_handler(is_late, STEPS_A_CHECK)
-    # A transaction that reads and then writes fails at once if another one wrote in between, so a
-    # transaction that writes takes the write lock when it begins.
+    # A transaction that reads and then writes fails if another one wrote in between, so a writing
+    # transaction takes the write lock when it begins.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == WRITE else "BEGIN")
 
 
@@ -162,8 +162,8 @@ def _connect_postgresql(_dialect: Any, _record: Any, args: Any, parameters: dict
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # Reading ends after some thousand rows. To start helpers or a compiler for it takes longer than
-    # the query itself, and the planner, who does not see the end, often would.
+    # Queries end after some thousand rows, which the planner often overestimates: starting parallel
+    # workers or the compiler would take longer than the query.
     connection.execute("SET jit = off")
     connection.execute("SET max_parallel_workers_per_gather = 0")
     connection.commit()
@@ -193,7 +193,7 @@ def _translate_error(context: ExceptionContext) -> None:
     """Raise an error of the domain for a driver's error, and tell the operator the cause."""
     error = context.original_exception
     if context.is_pre_ping or (cause := causes.explain(error)) is None:
-        return  # the pool replaces a connection that was cut, or the fault is in our statement
+        return  # the pool replaces a connection that was cut, or the statement itself is wrong
     options = context.connection.get_execution_options() if context.connection else {}
     if cause is causes.READ_ONLY and options.get(MODE) == READ:
         raise RuntimeError("a read transaction must not write") from error

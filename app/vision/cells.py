@@ -1,4 +1,4 @@
-"""What a one-pass network answers for the cells of a picture, made into boxes."""
+"""Boxes of the rows that this project's one-pass networks return, one row for each cell."""
 
 from functools import lru_cache
 
@@ -7,17 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIDES = (8, 16, 32)
-ANSWERS = 5  # of a cell before the classes: t_x, t_y, t_w, t_h and objectness
-LARGEST_LOG = 6.0  # of a side over its stride: more than any picture has
-MOST_CANDIDATES = 1000  # the surest; more are never one picture's faces
-LEAST_LOGIT = -3.0  # of a cell that is heard at all
-SAME_FACE_IOU = 0.6  # of boxes that speak of one face
+ANSWERS = 5  # values of a row before the classes: t_x, t_y, t_w, t_h and objectness
+LARGEST_LOG = 6.0  # limit of ln(side / stride), above that of any face
+MOST_CANDIDATES = 1000  # per square; those with the highest logits
+LEAST_LOGIT = -3.0  # cells below it are ignored
+SAME_FACE_IOU = 0.6  # boxes that overlap by more belong to one face
+COARSEST_STRIDE = STRIDES[-1]  # sides of squares are multiples of it
+Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @lru_cache(maxsize=8)
 def grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Centres (cells, 2) in pixels and strides (cells, 1) of the cells of a square picture: those
-    of each stride row by row."""
+    """The centres (cells, 2) in pixels and strides (cells, 1) of the cells of a square image:
+    stride by stride, and row by row within a stride."""
     centres, strides = [], []
     for stride in STRIDES:
         steps = (np.arange(side // stride, dtype=np.float32) + 0.5) * stride
@@ -30,22 +32,20 @@ def grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def decode(
     answers: NDArray[np.float32], centres: NDArray[np.float32], strides: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Boxes xyxy (n, 4) in pixels of t_x, t_y, t_w, t_h (n, 4): the centre is the cell's plus t_xy
-    strides, the sides are exp(t_wh) strides."""
+    """Boxes xyxy (n, 4) in pixels from t_x, t_y, t_w, t_h (n, 4): the centre is that of the cell
+    plus t_xy strides, the sides are exp(t_wh) strides."""
     middle = centres + answers[:, :2] * strides
     half = np.exp(np.minimum(answers[:, 2:], LARGEST_LOG)) * strides / 2
     return np.concatenate([middle - half, middle + half], axis=1)
 
 
-def find(
-    answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Boxes xyxy (n, 4) in pixels of the square picture, logits that they hold a face (n,) and of
-    the classes (n, classes), the surest first.
+def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float) -> Found:
+    """Boxes xyxy (n, 4) in pixels of the square image, the logits that they hold a face (n,), and
+    the logits of their classes (n, classes), by falling logit.
 
     `answers` (cells, 5 + classes) are t_x, t_y, t_w, t_h, objectness and classes of the cells of
-    `grid`. Of boxes that overlap by more than `nms_iou` the surest remains, and the others vote for
-    it; it counts if it has `min_logit` then.
+    `grid`. Of boxes that overlap by more than `nms_iou` the one with the highest logit remains, and
+    the others vote for it. Boxes with less than `min_logit` after the votes are dropped.
     """
     centres, strides = grid(side)
     chosen = candidates(answers, LEAST_LOGIT)
@@ -60,7 +60,8 @@ def find(
 
 
 def candidates(answers: NDArray[np.float32], min_logit: float) -> NDArray[np.intp]:
-    """The rows of `answers` from `min_logit` on, of too many the surest."""
+    """The indices of the rows of `answers` with at least `min_logit`; of more than MOST_CANDIDATES,
+    those with the highest logits."""
     chosen = np.flatnonzero(answers[:, 4] >= min_logit)
     if len(chosen) > MOST_CANDIDATES:
         chosen = chosen[np.argsort(-answers[chosen, 4], kind="stable")[:MOST_CANDIDATES]]
@@ -68,12 +69,12 @@ def candidates(answers: NDArray[np.float32], min_logit: float) -> NDArray[np.int
 
 
 def votes(iou: NDArray[np.float32], logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logits (n,) that at least one of the boxes around the same face is right, as if each
-    erred by itself: a cell learns that it is the one that was chosen for a face, so where several
-    fit alike, as on small faces, none of them is sure though the face is plain.
+    """The logits (n,) that at least one of the boxes around a face is right, if their errors are
+    independent. In training, one cell is chosen for each face. Where several cells fit equally
+    well, as on small faces, each of them has a low logit although the face is plain.
 
-    `iou` (n, m) are the overlaps with all m boxes, whose `logits` (m,) are given. The odds against
-    all are exp(-S), S being the sum of ln(1 + exp(logit)).
+    `iou` (n, m) are the overlaps with all m boxes, which have the `logits` (m,). The probability
+    that all of them are wrong is exp(-S), where S is the sum of ln(1 + exp(logit)).
     """
     alike = (iou >= SAME_FACE_IOU).astype(np.float64)
     total = alike @ np.logaddexp(0, logits.astype(np.float64))
@@ -92,8 +93,8 @@ def overlaps(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray
 def suppress(
     boxes: NDArray[np.float32], logits: NDArray[np.float32], nms_iou: float
 ) -> NDArray[np.intp]:
-    """The rows of `boxes` xyxy (n, 4) that no surer one overlaps by more than `nms_iou`, the surest
-    first."""
+    """Non-maximum suppression: the indices of the `boxes` xyxy (n, 4) that no box with a higher
+    logit overlaps by more than `nms_iou`, by falling logit."""
     sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     ranks = logits - logits.min(initial=0) + 1  # OpenCV keeps only scores above 0
     return np.array(cv2.dnn.NMSBoxes(sizes.tolist(), ranks.tolist(), 0.0, nms_iou), dtype=np.intp)

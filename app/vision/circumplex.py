@@ -1,11 +1,13 @@
 """Valence and arousal of faces, from the probabilities of their emotions.
 
-The `valence` of a group's mood is different: the sums of the positive, neutral and negative
-emotions. See app.vision.mood.
+Both are expectations, so they exist for exclusive scores only. The `valence` of a group's mood is
+different: the sums of the positive, neutral and negative emotions. See app.vision.mood.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from app.vision.types import Scores
 
 
 class Affect(NamedTuple):
@@ -32,16 +34,17 @@ COORDINATES = {
 }
 
 
-def affect_of(probabilities: Mapping[str, float]) -> Affect | None:
-    """The mean of COORDINATES, weighted by the probabilities of the emotions. None if one of the
-    emotions has no coordinates."""
-    return mean_affect([probabilities])
+def affect_of(scores: Scores) -> Affect | None:
+    """The mean of COORDINATES, weighted by the probabilities of the emotions. None if the scores
+    are not exclusive, or if one of the emotions has no coordinates."""
+    return mean_affect([scores]) if scores.exclusive else None
 
 
 def mean_affect(sums: Iterable[Mapping[str, float]]) -> Affect | None:
-    """The mean of `affect_of` over many faces, given the sums of their probabilities by model.
+    """The mean of `affect_of` over many faces, given for each model the sums of its probabilities.
 
-    Faces of a model that has an emotion without coordinates are left out. None if no face is left.
+    The scores of all models must be exclusive. Faces of a model that has an emotion without
+    coordinates are left out. None if no face is left.
     """
     known = [model for model in sums if model.keys() <= COORDINATES.keys()]
     faces = sum(value for model in known for value in model.values())  # each face sums to 1

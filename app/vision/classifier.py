@@ -1,38 +1,99 @@
 """Any classifier that a card describes: preprocess → predict → postprocess."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from marshmallow import ValidationError, fields, validate, validates_schema
 from numpy.typing import NDArray
 
 from app.deadline import NEVER, Deadline
-from app.vision.card import ClassifierCard, read_card, read_weights
+from app.vision.card import CLASSIFIER, DETECTOR, ModelCard, read_weights
+from app.vision.card_schema import CardSchema, EmotionsSchema, InputSchema, tensor_list
 from app.vision.image import crop_face
-from app.vision.session import OnnxSession, naming
-from app.vision.types import Box
+from app.vision.session import OnnxSession, Session, naming
+from app.vision.tensors import Signature, Tensor, single
+from app.vision.types import Box, Scores
 
 
-class Session(Protocol):
-    def run(self, items: NDArray[np.uint8], deadline: Deadline) -> NDArray[np.float32]: ...
+class _ClassifierSchema(EmotionsSchema):
+    """`input` is the short form of `inputs` and `outputs`, which give the tensors their names."""
+
+    # The network that verifies the windows of a detector is a classifier too.
+    kind = fields.String(validate=validate.OneOf([CLASSIFIER, DETECTOR]))
+    crop_scale = fields.Float(required=True, validate=validate.Range(0, 4, min_inclusive=False))
+    input = fields.Nested(InputSchema)
+    inputs = tensor_list()
+    outputs = tensor_list()
+
+    @validates_schema(skip_on_field_errors=True)
+    def tensors_fit(self, data: dict[str, Any], **_: Any) -> None:
+        if not data.keys() & {"inputs", "outputs"}:
+            if "input" not in data:
+                raise ValidationError("Missing data for required field.", "input")
+            return
+        if "input" in data:
+            raise ValidationError("must not be given beside inputs and outputs", "input")
+        inputs, outputs = data.get("inputs", []), data.get("outputs", [])
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ValidationError("must be one tensor, and so must outputs", "inputs")
+        side = inputs[0].shape[-1:]
+        expected = single((1, *side, *side), (len(data["labels"]),))
+        _must_be_like(inputs[0], expected.inputs[0], "inputs")
+        _must_be_like(outputs[0], expected.outputs[0], "outputs")
+
+    def arguments(self, data: dict[str, Any]) -> dict[str, Any]:
+        if "input" in data:
+            size = data["input"]["size"]
+            signature = single((1, size, size), (len(data["labels"]),))
+        else:
+            signature = Signature(tuple(data["inputs"]), tuple(data["outputs"]))
+        return super().arguments(data) | {
+            "crop_scale": data["crop_scale"],
+            "signature": signature,
+        }
+
+
+def _must_be_like(tensor: Tensor, expected: Tensor, field: str) -> None:
+    if (tensor.dtype, tensor.shape) != (expected.dtype, expected.shape):
+        shape = ["n", *expected.shape]
+        raise ValidationError(f"must be {expected.dtype} of shape {shape}", field)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierCard(ModelCard):
+    """`temperature` is the T of softmax(logits / T), or of sigmoid(logits / T) for labels that are
+    not exclusive. `crop_scale` is the side of the square grey crop divided by the longer side of
+    the detector's box."""
+
+    schema: ClassVar[type[CardSchema]] = _ClassifierSchema
+
+    temperature: float
+    crop_scale: float
+    signature: Signature
+
+    @property
+    def input_size(self) -> int:
+        """The side of the crop in pixels."""
+        return self.signature.inputs[0].shape[-1]
 
 
 class Classifier:
-    """Names the emotions of the faces of one grey picture, all in one batch."""
+    """Scores the emotions of the faces of one grey image, all in one batch."""
 
     def __init__(self, card: ClassifierCard, session: Session) -> None:
         self.card = card
         self._session = session
+        (self._input,), (self._output,) = card.signature.inputs, card.signature.outputs
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 1) -> Self:
         """Read a model folder. Raises InvalidCard or ModelUnavailable."""
-        card = read_card(folder)
+        card = ClassifierCard.read(folder)
         session = OnnxSession(
-            read_weights(folder, card),
-            shapes={(1, card.input_size, card.input_size): (len(card.labels),)},
-            threads=threads,
+            read_weights(folder, card), signatures=[card.signature], threads=threads
         )
         return cls(card, session)
 
@@ -56,11 +117,12 @@ class Classifier:
     def predict(self, crops: NDArray[np.uint8], deadline: Deadline = NEVER) -> NDArray[np.float32]:
         """Logits (n, classes) of crops (n, size, size). Raises what `OnnxSession.run` raises."""
         with naming(self.card.name):
-            return self._session.run(crops[:, np.newaxis], deadline)
+            outputs = self._session.run({self._input.name: crops[:, np.newaxis]}, deadline)
+        return outputs[self._output.name]
 
     def postprocess(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities (n, classes), calibrated by the card's temperature."""
-        return softmax(logits, temperature=self.card.temperature)
+        """Scores (n, classes), calibrated by the card's temperature."""
+        return scores(logits, temperature=self.card.temperature, exclusive=self.card.exclusive)
 
     def classify(
         self,
@@ -69,14 +131,31 @@ class Classifier:
         *,
         box_scale: float = 1.0,
         deadline: Deadline = NEVER,
-    ) -> list[dict[str, float]]:
-        """One {emotion: probability} for each box, in the card's order of labels. Raises
-        DeadlineExceeded and ModelUnavailable."""
+    ) -> list[Scores]:
+        """The scores of each box, in the card's order of labels. Raises DeadlineExceeded and
+        ModelUnavailable."""
         if not boxes:
             return []
         crops = self.preprocess(image_gray, boxes, box_scale=box_scale, deadline=deadline)
-        probabilities = self.postprocess(self.predict(crops, deadline))
-        return [dict(zip(self.card.labels, row.tolist(), strict=True)) for row in probabilities]
+        rows = self.postprocess(self.predict(crops, deadline))
+        return [
+            Scores(
+                dict(zip(self.card.labels, row.tolist(), strict=True)),
+                exclusive=self.card.exclusive,
+            )
+            for row in rows
+        ]
+
+
+def scores(
+    logits: NDArray[np.float32], *, temperature: float, exclusive: bool
+) -> NDArray[np.float64]:
+    """Scores (n, classes) of logits (n, classes): a distribution for exclusive labels, otherwise
+    the sigmoid of each logit."""
+    if exclusive:
+        return softmax(logits, temperature=temperature)
+    halves = np.tanh(logits.astype(np.float64) / temperature / 2) / 2  # exp would overflow
+    return np.asarray(halves + 0.5, dtype=np.float64)
 
 
 def softmax(logits: NDArray[np.float32], *, temperature: float = 1.0) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pillow_heif
@@ -33,19 +34,6 @@ from app.vision.heif import read_primary_image
 from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end, is_cut_before_end
 from app.vision.structure import FrugalFile, check_jpeg, check_tiff, check_webp, exif_orientation
 from app.vision.tiff_pages import full_resolution_first
-
-# Limit the memory for compressed texts of a PNG, which the service does not use.
-PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
-# Pillow's warnings about damaged files contain numbers from the file, and Python keeps the text of
-# each new warning for ever. Damage that matters is raised as an error.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-
-# One thread per image, because requests run in parallel. Other images in the file are not needed.
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-pillow_heif.options.DECODE_THREADS = 1
-pillow_heif.options.THUMBNAILS = False
-pillow_heif.options.DEPTH_IMAGES = False
-pillow_heif.options.AUX_IMAGES = False
 
 READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -115,9 +103,30 @@ class OpenedImage:
     """The part that is shown: left, top, right, bottom."""
 
 
+@cache
+def configure_libraries() -> None:
+    """Set options of Pillow and pillow_heif, which belong to the process: less memory, one thread.
+
+    `open_image` calls it, so that importing this module changes no other library.
+    """
+    # Pillow's warnings about damaged files contain numbers from the file, and Python keeps the text
+    # of each new warning for ever. Damage that matters is raised as an error.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    # Compressed texts of a PNG are not used.
+    PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
+    # One thread per image, because requests run in parallel.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pillow_heif.options.DECODE_THREADS = 1
+    # The other images in a file are not used.
+    pillow_heif.options.THUMBNAILS = False
+    pillow_heif.options.DEPTH_IMAGES = False
+    pillow_heif.options.AUX_IMAGES = False
+
+
 def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
     """Open a file without decoding its pixels. Call within `translated_errors`, which turns its
     errors into those of the domain."""
+    configure_libraries()
     if kind in _ISO_MEDIA:
         primary = read_primary_image(data, kind, max_pixels)
         if kind == "AVIF":

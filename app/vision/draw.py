@@ -1,4 +1,4 @@
-"""The annotated picture: a box and the shown emotions for each face, scaled with the picture."""
+"""Draws the annotated image: for each face a box and its emotions, in the scale of the image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ from app.errors import CannotDraw
 from app.vision.image import ImageFile
 from app.vision.types import Analysis, Face
 
-# Colour-blind-safe (Okabe and Ito 2008), BGR; faces take them in turn.
+# Colours for people with colour blindness (Okabe and Ito 2008), BGR; faces take turns.
 COLORS_BGR = ((0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240), (167, 121, 204))
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-SMALLEST = 0.35  # of FONT: letters of eight pixels, below which they cannot be read
+SMALLEST = 0.35  # scale of FONT: letters of eight pixels, the smallest that can be read
 # The time to read a file of any type, or to encode a PNG, on a slow or busy machine.
 SECONDS_A_PIXEL = 1e-7
 # No limit: the size was checked when the image was analysed. The analysis has the size after a
@@ -68,8 +68,8 @@ def _scaled(analysis: Analysis, factor: float) -> Analysis:
 def annotate(
     image_bgr: NDArray[np.uint8], analysis: Analysis, deadline: Deadline = NEVER
 ) -> NDArray[np.uint8]:
-    """A copy of the upright picture with what `analysis.threshold` shows drawn into it. Raises
-    DeadlineExceeded."""
+    """A copy of the upright image (height, width, 3) with boxes, and with the emotions that reach
+    `analysis.threshold`. Raises DeadlineExceeded."""
     canvas = image_bgr.copy()
     _draw(canvas, analysis, deadline)
     return canvas
@@ -100,7 +100,8 @@ def _draw(canvas: NDArray[np.uint8], analysis: Analysis, deadline: Deadline) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """Lines of text on a plate whose upper left corner is at `left`, `top`; all in pixels."""
+    """Lines of text on a plate whose upper left corner is at `left`, `top`. In pixels, except the
+    scale of FONT."""
 
     lines: list[str]
     scale: float
@@ -114,6 +115,8 @@ class _Label:
 
 
 def _lines(number: int, face: Face, threshold: float) -> list[str]:
+    """The emotions that reach the threshold, largest first: often several for scores that are not
+    exclusive. The number of the face if there are none."""
     emotions = sorted(face.emotions.rounded(threshold).items(), key=lambda item: -item[1])
     return [f"{name} {value:.0%}" for name, value in emotions] or [f"face {number}"]
 
@@ -127,8 +130,8 @@ def _arranged(
     gap: int,
     deadline: Deadline,
 ) -> list[_Label | None]:
-    """A label for each box, beside the other faces and labels; all smaller where there is no room
-    otherwise. None for a picture that is too small for any."""
+    """A label for each box that covers no other face or label. All labels are drawn smaller if
+    there is no room otherwise. None for a box in an image that is too small for any label."""
     while True:
         labels, hidden = _placed(boxes, texts, size_wh, scale=scale, gap=gap, deadline=deadline)
         if not hidden or scale == SMALLEST:
@@ -145,7 +148,7 @@ def _placed(
     gap: int,
     deadline: Deadline,
 ) -> tuple[list[_Label | None], float]:
-    """The labels, and how many pixels of other faces and labels they hide."""
+    """The labels, and the number of pixels of other faces and labels that they cover."""
     taken = np.array(boxes, np.float64).reshape(-1, 4)
     labels: list[_Label | None] = []
     hidden = 0.0
@@ -159,7 +162,7 @@ def _placed(
         plates = np.array([(x, y, x + label.width, y + label.height) for x, y in corners])
         overlaps = _overlaps(plates, taken)
         best = int(overlaps.sum(axis=1).argmin())  # the first of several
-        hidden += overlaps[best].sum() - overlaps[best, number]  # its own face does not count
+        hidden += overlaps[best].sum() - overlaps[best, number]  # without the label's own face
         taken = np.vstack([taken, plates[best]])
         labels[-1] = replace(label, left=corners[best][0], top=corners[best][1])
     return labels, hidden
@@ -168,7 +171,8 @@ def _placed(
 def _fitting(
     number: int, lines: list[str], scale: float, size_wh: tuple[int, int]
 ) -> _Label | None:
-    """As many of the lines as the picture has room for, or the face's number, or nothing."""
+    """A label with as many of the lines as the image has room for, or else with the number of the
+    face, or else None."""
     choices = [lines[:count] for count in range(len(lines), 0, -1)]
     for choice in [*choices, [str(number)]]:
         label = _measured(choice, scale)
@@ -182,15 +186,15 @@ def _measured(lines: list[str], scale: float) -> _Label:
     sizes = [cv2.getTextSize(line, FONT, scale, thickness)[0] for line in lines]
     step = round(1.6 * max(height for _, height in sizes))
     pad = round(0.35 * step)
-    width = max(width for width, _ in sizes) + 3 * pad  # the stripe of colour takes one
+    width = max(width for width, _ in sizes) + 3 * pad  # one for the coloured stripe
     return _Label(lines, scale, thickness, step, pad, width, step * len(lines) + pad)
 
 
 def _corners(
     box: Rectangle, label: _Label, size_wh: tuple[int, int], gap: int
 ) -> list[tuple[int, int]]:
-    """Where the plate may begin, the best first: over the box, under it, at its sides; always
-    within the picture."""
+    """Possible upper left corners of the plate, the best first: above the box, below it, at its
+    sides. The plate is always within the image."""
     x1, y1, x2, y2 = box
     over, under = y1 - gap - label.height, y2 + gap
     left, right = x1 - gap - label.width, x2 + gap
@@ -204,7 +208,8 @@ def _corners(
 
 
 def _overlaps(plates: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pixels that each of [p, 4] rectangles x1, y1, x2, y2 shares with each of [t, 4]: [p, t]."""
+    """The pixels (p, t) that each of the rectangles x1, y1, x2, y2 of `plates` (p, 4) shares with
+    each of `taken` (t, 4)."""
     upper = np.maximum(plates[:, None, :2], taken[None, :, :2])
     lower = np.minimum(plates[:, None, 2:], taken[None, :, 2:])
     shared: NDArray[np.float64] = np.clip(lower - upper, 0, None).prod(axis=2)
@@ -212,7 +217,7 @@ def _overlaps(plates: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArra
 
 
 def _write(canvas: NDArray[np.uint8], label: _Label, color: tuple[int, int, int]) -> None:
-    """A dark plate with a stripe of the box's colour, and the text."""
+    """Draw a dark plate with a stripe in the colour of the box, and the text."""
     rows = slice(label.top, label.top + label.height)
     plate = canvas[rows, label.left : label.left + label.width]
     plate[:] = plate // 5

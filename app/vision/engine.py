@@ -1,10 +1,9 @@
-"""Builds, caches and warms what a request names, and says when it is ready."""
+"""Loads models, detectors and pipelines by name, and analyses images with them."""
 
 import logging
 from dataclasses import replace
 from pathlib import Path
-
-import cv2
+from typing import Any
 
 from app.budget import Budget
 from app.deadline import NEVER, Deadline
@@ -16,28 +15,29 @@ from app.errors import (
     UnknownPipeline,
 )
 from app.vision.card import CLASSIFIER, SINGLE_SHOT
-from app.vision.classifier import Classifier
 from app.vision.detectors import DETECTORS, Detector
 from app.vision.detectors.single_shot import SingleShotDetector
 from app.vision.folders import ModelFolders
 from app.vision.image import ImageFile
+from app.vision.kinds import KINDS
 from app.vision.pipelines import PIPELINES, Pipeline
 from app.vision.pipelines.two_stage import TwoStage
 from app.vision.registry import BEING_CHECKED, WAIT_SECONDS, LoadOnce, ModelRegistry, ModelStatus
-from app.vision.single_shot import SingleShotNet
+from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import Analysis, DetectionOptions
+from app.vision.types import Analysis
 
 log = logging.getLogger(__name__)
 
-ALL_FACES = DetectionOptions()
-WARM_WAIT_SECONDS = 0.5  # at the start, for the checks of each kind of models
+WARM_WAIT_SECONDS = 0.5  # at the start, for the checks of the models of each kind
 
 
 class Engine:
-    """Cheap to construct: nothing is loaded before it is asked for, or before `warm`.
+    """Analyses images. One engine serves all threads of a process.
 
-    One engine serves all threads of a process. It must not be used before a fork.
+    The constructor loads nothing and changes no state of the process. Do not use an engine before a
+    fork. A process that uses one sets the number of OpenCV's threads at its start
+    (`cv2.setNumThreads`).
     """
 
     def __init__(
@@ -51,97 +51,85 @@ class Engine:
         max_pixels: int,
         max_faces: int,
         onnx_threads: int = 1,
-        opencv_threads: int = 1,
     ) -> None:
         self.default_detector = detector
         self.default_pipeline = pipeline
         self._folders = ModelFolders(models_dir)
-        self._classifiers = ModelRegistry(
-            self._folders, CLASSIFIER, Classifier, default=model, threads=onnx_threads
-        )
-        self._single_shots = ModelRegistry(
-            self._folders, SINGLE_SHOT, SingleShotNet, default=SINGLE_SHOT, threads=onnx_threads
-        )
+        # The default model of other kinds has the name of its kind.
+        self._registries = {
+            kind.name: ModelRegistry(
+                self._folders,
+                kind,
+                default=model if kind.name == CLASSIFIER else kind.name,
+                threads=onnx_threads,
+            )
+            for kind in KINDS.values()
+            if kind.requested
+        }
         self._onnx_threads = onnx_threads
         self._max_image_bytes = max_image_bytes
         self._max_pixels = max_pixels
         self._pixels = Budget(max_pixels)  # of the images that are analysed at the same time
         self._max_faces = max_faces
-        cv2.setNumThreads(opencv_threads)  # of the whole process; OpenCV knows no smaller scope
         self._detectors: LoadOnce[Detector] = LoadOnce()
         self._warm = False
         self._problem: str | None = None
 
-    def analyse(
-        self,
-        data: bytes,
-        *,
-        file_name: str,
-        threshold: float,
-        pipeline: str | None = None,
-        model: str | None = None,
-        detector: str | None = None,
-        wanted: DetectionOptions = ALL_FACES,
-        deadline: Deadline = NEVER,
-    ) -> Analysis:
-        """The whole answer for one picture file; nothing is stored.
+    def analyse(self, request: AnalysisRequest[ImageData], deadline: Deadline = NEVER) -> Analysis:
+        """Analyse an image. Stores nothing.
 
         Images that have more than `max_pixels` together are analysed one after the other. Raises
-        DeadlineExceeded and the errors of `ImageFile`, `pipeline` and `Pipeline.run`, and
-        ImageTooLarge.
+        ImageTooLarge, DeadlineExceeded, and the errors of `ImageFile`, `pipeline` and
+        `Pipeline.run`.
         """
+        data = request.image.data
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
-                f"the picture has {len(data):,} bytes, "
-                f"more than the {self._max_image_bytes:,} that are allowed"
+                f"the image has {len(data):,} bytes, more than the {self._max_image_bytes:,} "
+                "allowed"
             )
-        chosen = self.pipeline(pipeline, model, detector, wanted)
+        pipeline = self.pipeline(request.options)
         stopwatch = Stopwatch()
         file = ImageFile(data, max_pixels=self._max_pixels)
         # Decoding takes up to 17 bytes a pixel: two of the largest images would take 2 GB at once.
         with self._pixels.reserve(file.pixels, deadline=deadline):
-            answer = chosen.run(file, stopwatch, deadline)
-        width, height = answer.size_wh
+            result = pipeline.run(file, stopwatch, deadline)
+        width, height = result.size_wh
         return Analysis(
-            file_name=file_name,
-            threshold=threshold,
+            file_name=request.image.file_name,
+            threshold=request.options.threshold,
             width=width,
             height=height,
-            faces=answer.faces,
-            model=chosen.model,
-            detector=chosen.detector_name,
-            dropped=answer.dropped,
+            faces=result.faces,
+            persons=result.persons,
+            frame=request.frame,
+            model=pipeline.model,
+            detector=pipeline.detector_name,
+            dropped=result.dropped,
             timings_ms=stopwatch.timings_ms,
-            rotation=answer.rotation,
+            rotation=result.rotation,
         )
 
-    def pipeline(
-        self,
-        name: str | None = None,
-        model: str | None = None,
-        detector: str | None = None,
-        wanted: DetectionOptions = ALL_FACES,
-    ) -> Pipeline:
-        """The pipeline of that name with these parts, the defaults where None.
+    def pipeline(self, options: AnalysisOptions) -> Pipeline:
+        """The pipeline that `options` name, with its model and detector.
 
         Raises UnknownPipeline and what `Pipeline.of` raises.
         """
-        name = self.default_pipeline if name is None else name
+        name = self.default_pipeline if options.pipeline is None else options.pipeline
         if name not in PIPELINES:
             raise UnknownPipeline(name, PIPELINES)
-        wanted = replace(wanted, max_faces=min(wanted.max_faces, self._max_faces))
-        return PIPELINES[name].of(self, model, detector, wanted)
+        detection = options.detection
+        detection = replace(detection, max_faces=min(detection.max_faces, self._max_faces))
+        return PIPELINES[name].of(self, replace(options, detection=detection))
 
-    def classifier(self, name: str | None) -> Classifier:
-        """Raises what `ModelRegistry.get` raises."""
-        return self._classifiers.get(name)
-
-    def single_shot(self, name: str | None) -> SingleShotNet:
-        """Raises what `ModelRegistry.get` raises."""
-        return self._single_shots.get(name)
+    def model(self, kind: str, name: str | None = None) -> Any:
+        """The model of this name, the default of its kind for None: what the loader of the kind
+        returns. Raises what `ModelRegistry.get` raises."""
+        return self._registries[kind].get(name)
 
     def detector(self, name: str | None) -> Detector:
-        """Raises UnknownDetector, or ModelUnavailable where its weights are missing or broken."""
+        """The detector of this name, the default for None. Raises UnknownDetector, and
+        ModelUnavailable if its weights are missing or broken."""
         name = self.default_detector if name is None else name
         if (loaded := self._detectors.loaded(name)) is not None:
             return loaded
@@ -155,16 +143,19 @@ class Engine:
         made, models_dir = DETECTORS[name], self._folders.models_dir
         if made is SingleShotDetector:  # shares the network of the pipeline
             SingleShotDetector.folder(models_dir)
-            return SingleShotDetector(self.single_shot(name))
+            return SingleShotDetector(self.model(SINGLE_SHOT, name))
         return made.load(models_dir, threads=self._onnx_threads)
 
     def warm(self) -> None:
-        """Load the defaults and run them once. A failure is kept for `problem`, not raised:
-        the process lives on, serves what it can and says that it is not ready. Call it again
-        once the cause is mended. Slow checks of other models do not delay the start."""
+        """Load the default pipeline and run it once.
+
+        A failure is not raised but kept for `problem`: the process serves other models meanwhile,
+        and `warm` can be called again when the cause is repaired. Slow checks of other models do
+        not delay the start.
+        """
         self._folders.refresh()
         try:
-            self.pipeline().warm()
+            self.pipeline(AnalysisOptions()).warm()
         except EmotionError as error:
             log.error("not ready: %s", error)
             self._problem = str(error)
@@ -174,14 +165,14 @@ class Engine:
 
     @property
     def problem(self) -> str | None:
-        """Why this engine cannot serve its defaults yet; None when it can."""
+        """Why the default pipeline cannot be used yet; None if it can."""
         if self._warm:
             return None
         return self._problem or "the model is not loaded yet"
 
     @property
     def unusable(self) -> dict[str, str]:
-        """Models that cannot be used, and what is wrong with them."""
+        """The problems of the models that cannot be used, by name."""
         return {
             status.name: status.problem
             for status in self.models(wait=0)
@@ -189,13 +180,13 @@ class Engine:
         }
 
     def models(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
-        """Every model folder, by name, as it was on the disk at most a second ago. `wait`: see
+        """The status of every model folder, by name, at most a second old. `wait`: see
         `ModelRegistry.statuses`."""
-        statuses = [*self._classifiers.statuses(wait), *self._single_shots.statuses(wait)]
+        statuses = [each for one in self._registries.values() for each in one.statuses(wait)]
         return sorted(statuses, key=lambda status: status.name)
 
     def detectors(self) -> dict[str, str | None]:
-        """What is wrong with each detector, None where it can be used."""
+        """The problem of each detector, None if it can be used."""
         problems: dict[str, str | None] = {}
         for name in DETECTORS:
             try:

@@ -1,24 +1,13 @@
-"""Put someone's own model among the others, whole or not at all."""
+"""Installs someone's own model beside the others, whole or not at all."""
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from app.errors import InvalidCard, ModelUnavailable
-from app.vision.card import (
-    DETECTOR,
-    SINGLE_SHOT,
-    Card,
-    parse_card,
-    parse_detector_card,
-    parse_single_shot_card,
-    write_card,
-)
-from app.vision.classifier import Classifier
-from app.vision.detectors import DETECTORS
+from app.vision.card import Card, write_card
 from app.vision.folders import (
     MAX_CARD_BYTES,
     MAX_WEIGHTS_BYTES,
@@ -26,21 +15,16 @@ from app.vision.folders import (
     parse_document,
     read_file,
 )
-from app.vision.single_shot import SingleShotNet
-
-PARSERS: dict[Any, Callable[[Any], Card]] = {
-    DETECTOR: parse_detector_card,
-    SINGLE_SHOT: parse_single_shot_card,
-}
+from app.vision.kinds import kind_of
 
 
 def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
-    """Copy weights and card to `models_dir`/<the card's name> once they have been seen to work.
+    """Copy weights and card to `models_dir`/<the card's name> after they were loaded and run.
 
-    The file's name, size and SHA-256 are recorded on the card; a checksum that the card already
-    names must be the file's. Raises InvalidCard when the card is not one, names another checksum
-    or a model that is there already, ModelUnavailable when the weights do not load, do not fit the
-    card or answer NaN.
+    The card gets the file's name, size and SHA-256; a checksum that the card already has must be
+    that of the file. Raises InvalidCard when the card is not valid, has another checksum or the
+    name of a model that is already there; ModelUnavailable when the weights do not load, do not fit
+    the card or return NaN.
     """
     try:
         weights = read_file(weights_path, MAX_WEIGHTS_BYTES)
@@ -55,10 +39,8 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
     if said.get("sha256", digest) != digest:
         raise InvalidCard("the card's weights.sha256 is not the checksum of these weights")
     document["weights"] = said | {"file": WEIGHTS_FILE, "sha256": digest, "bytes": len(weights)}
-    kind = document.get("kind")
-    card = PARSERS.get(kind, parse_card)(document)
-    if kind == DETECTOR and card.name not in DETECTORS:
-        raise InvalidCard(f"no detector is called {card.name!r}; known: {', '.join(DETECTORS)}")
+    kind = kind_of(document.get("kind"))
+    card = kind.card.parse(document)
     folder = models_dir / card.name
     if os.path.lexists(folder):
         raise InvalidCard(f"there is a model {card.name!r} already; remove its folder first")
@@ -69,12 +51,7 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
             made.mkdir()
             (made / WEIGHTS_FILE).write_bytes(weights)
             write_card(made, document)
-            if kind == DETECTOR:
-                DETECTORS[card.name].load(Path(workplace))
-            elif kind == SINGLE_SHOT:
-                SingleShotNet.load(made)
-            else:
-                Classifier.load(made)
+            kind.loader.load(made)
             made.rename(folder)
     except OSError as error:
         raise ModelUnavailable(f"the model cannot be installed: {_reason(error)}") from error

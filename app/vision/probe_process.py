@@ -33,11 +33,22 @@ def _limit(*, cpu_seconds: int, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
-def _run_onnx(weights: bytes, shapes: Any) -> None:
-    """`shapes` lists pairs: the shape of an item, and the shape of its answer."""
+def _run_onnx(weights: bytes, signatures: Any) -> None:
+    """`signatures` are the signatures of the graph as dictionaries."""
     from app.vision.session import LocalSession  # noqa: PLC0415 - imports take time
+    from app.vision.tensors import Signature, Tensor  # noqa: PLC0415
 
-    LocalSession(weights, shapes={tuple(item): tuple(answer) for item, answer in shapes}, threads=1)
+    def tensors(documents: Any) -> tuple[Tensor, ...]:
+        return tuple(Tensor(each["name"], each["dtype"], (*each["shape"],)) for each in documents)
+
+    LocalSession(
+        weights,
+        signatures=[
+            Signature(tensors(each["inputs"]), tensors(each["outputs"]), each["named"])
+            for each in signatures
+        ],
+        threads=1,
+    )
 
 
 def _run_yunet(weights: bytes, side: Any) -> None:

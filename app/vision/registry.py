@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from app.errors import ModelUnavailable, UnknownModel
-from app.vision.card import ModelCard, kind_of
+from app.vision.card import ModelCard
 from app.vision.folders import ModelFolder, ModelFolders, State
+from app.vision.kinds import Kind, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +23,7 @@ WAIT_SECONDS = 3.0
 BEING_CHECKED = "it is still being checked"
 
 
-class Loadable(Protocol):
-    @property
-    def card(self) -> ModelCard: ...
-
-    @classmethod
-    def load(cls, folder: Path, *, threads: int = 1) -> Self:
-        """Raises InvalidCard or ModelUnavailable."""
-
-
 T = TypeVar("T")
-Model = TypeVar("Model", bound=Loadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +85,24 @@ class LoadOnce(Generic[T]):
             raise failure from error
 
 
-class ModelRegistry(Generic[Model]):
-    """Cheap to construct; safe to use from several threads."""
+class ModelRegistry:
+    """Cheap to construct; safe to use from several threads. `threads` is how many threads ONNX
+    Runtime uses for one run of a model."""
 
-    def __init__(
-        self, folders: ModelFolders, kind: str, made: type[Model], *, default: str, threads: int
-    ) -> None:
-        self._folders, self._kind, self._made = folders, kind, made
+    def __init__(self, folders: ModelFolders, kind: Kind, *, default: str, threads: int) -> None:
+        self._folders, self._kind = folders, kind
         self._default = default
         self._threads = threads
-        self._models: LoadOnce[Model] = LoadOnce()
+        self._models: LoadOnce[Any] = LoadOnce()
         self._cards: dict[str, tuple[State, ModelCard]] = {}
         self._lock = threading.Lock()
         self._running: dict[str, tuple[threading.Thread, float]] = {}
 
-    def get(self, name: str | None) -> Model:
-        """Return the model of this name, or the default for None. Raises UnknownModel, and
-        ModelUnavailable if its card or weights are broken, or if it is the default and missing,
-        which is a mistake of the operator and not of the client."""
+    def get(self, name: str | None) -> Any:
+        """Return the model of this name, or the default for None: what the kind's loader returns.
+
+        Raises UnknownModel, and ModelUnavailable if its card or weights are broken, or if it is the
+        default and missing, which is a mistake of the operator and not of the client."""
         name = self._default if name is None else name
         if (loaded := self._models.loaded(name)) is not None:
             return loaded
@@ -126,7 +116,7 @@ class ModelRegistry(Generic[Model]):
             raise UnknownModel(name, [each.name for each in self._of_kind()])
         path = folder.path
         model = self._models.load(
-            name, folder.state, lambda: self._made.load(path, threads=self._threads)
+            name, folder.state, lambda: self._kind.loader.load(path, threads=self._threads)
         )
         self._cards.setdefault(name, (folder.state, model.card))
         return model
@@ -142,7 +132,9 @@ class ModelRegistry(Generic[Model]):
         return next((folder for folder in self._of_kind() if folder.name == name), None)
 
     def _of_kind(self) -> list[ModelFolder]:
-        return [folder for folder in self._folders.all() if kind_of(folder.kind) == self._kind]
+        return [
+            folder for folder in self._folders.all() if kind_of(folder.kind).name == self._kind.name
+        ]
 
     def _is_checked(self, folder: ModelFolder) -> bool:
         state, _ = self._cards.get(folder.name, (None, None))
@@ -165,7 +157,9 @@ class ModelRegistry(Generic[Model]):
     def _check(self, folder: ModelFolder) -> None:
         try:
             model = self._models.check(
-                folder.name, folder.state, lambda: self._made.load(folder.path)
+                folder.name,
+                folder.state,
+                lambda: self._kind.loader.load(folder.path, threads=self._threads),
             )
         except ModelUnavailable as error:
             log.error("model %r cannot be used: %s", folder.name, error)
@@ -175,8 +169,8 @@ class ModelRegistry(Generic[Model]):
     def _status(self, folder: ModelFolder) -> ModelStatus:
         name, default = folder.name, folder.name == self._default
         if failure := self._models.failure(name, folder.state):
-            return ModelStatus(name, self._kind, default, None, str(failure))
+            return ModelStatus(name, self._kind.name, default, None, str(failure))
         state, card = self._cards.get(name, (None, None))
         if state != folder.state:
-            return ModelStatus(name, self._kind, default, None, BEING_CHECKED)
-        return ModelStatus(name, self._kind, default, card, None)
+            return ModelStatus(name, self._kind.name, default, None, BEING_CHECKED)
+        return ModelStatus(name, self._kind.name, default, card, None)

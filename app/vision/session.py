@@ -4,6 +4,8 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -12,15 +14,16 @@ from numpy.typing import NDArray
 from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
 from app.vision.probe import try_out
+from app.vision.tensors import DTYPES, Shape, Signature, Tensor
 
-Shape = tuple[int, ...]
+Arrays = Mapping[str, NDArray[Any]]
 
-# All faces of a picture are one batch, up to this many: an operator may allow pictures with more,
-# and memory must stay bounded then too.
+# All faces of an image are one batch, up to this many: an operator may allow images with more,
+# and memory must stay bounded.
 MAX_BATCH = 256
 MOST_CHANNELS = 3  # of an item; its other sides are pixels
 
-# What the runtime says of a graph it refuses (its own words may hold paths), and what we say.
+# Parts of the runtime's messages, which may hold paths, and the messages that replace them.
 NO_GRAPH = "are not a graph that runs"
 _REFUSALS = (
     ("alloc", "take more memory than is allowed"),
@@ -34,23 +37,28 @@ _REFUSALS = (
 )
 
 
+class Session(Protocol):
+    """What a model needs of a session."""
+
+    def run(self, inputs: Arrays, deadline: Deadline) -> dict[str, NDArray[Any]]: ...
+
+
 class LocalSession:
     """One set of weights, ready to run. Make it after the fork: its threads do not survive one.
 
-    `shapes` says of each shape that an item of a batch may have (uint8) which shape its answer has
-    (float32). Thread-safe: ONNX Runtime allows concurrent `run` calls on one session.
-    Raises ModelUnavailable when the weights are no ONNX graph of these shapes, or answer anything
-    but finite numbers.
+    `signatures` are the runs that the weights must support; they differ in their shapes only.
+    Thread-safe: ONNX Runtime allows concurrent `run` calls on one session. Raises ModelUnavailable
+    when the weights are no ONNX graph with these tensors, or return NaN or infinity.
     """
 
-    def __init__(self, weights: bytes, *, shapes: Mapping[Shape, Shape], threads: int) -> None:
-        self._shapes = dict(shapes)
+    def __init__(self, weights: bytes, *, signatures: Sequence[Signature], threads: int) -> None:
+        self._signatures = {each.input_shapes: each for each in signatures}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Errors come as exceptions; what the runtime would print besides holds file paths.
+        # Errors come as exceptions; the runtime's own log lines hold file paths.
         options.log_severity_level = 4
-        # An arena only grows: a crowd of faces once would be paid for ever after.
+        # An arena only grows: one crowd of faces would take the memory for ever.
         options.enable_cpu_mem_arena = False
         # Weights are these bytes and nothing else. Without this the runtime would read tensors
         # from any file below the working directory that the graph names.
@@ -63,65 +71,142 @@ class LocalSession:
             )
         except Exception as error:  # the runtime's own exceptions share no other base
             raise ModelUnavailable(f"the weights {_refusal(str(error), NO_GRAPH)}") from error
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(uint8)":
-            raise ModelUnavailable("the weights must take one tensor of uint8")
-        for shape in shapes:
-            if not _takes(inputs[0].shape[1:], shape):
-                raise ModelUnavailable(f"the weights must take items of shape {shape}")
-        self._input = inputs[0].name
-        for shape in shapes:
-            self._probe(shape)
+        # Our names of tensors, and the names in the graph.
+        self._inputs, self._outputs = _bind(self._session, signatures[0])
+        for signature in signatures:
+            self._check_shapes(signature)
+        for signature in signatures:
+            self._probe(signature)
 
-    def _probe(self, shape: Shape) -> None:
+    def _check_shapes(self, signature: Signature) -> None:
+        declared = {each.name: each.shape for each in self._session.get_inputs()}
+        for tensor in signature.inputs:
+            if not _takes(declared[self._inputs[tensor.name]][1:], tensor.shape):
+                raise ModelUnavailable(
+                    f"the weights must take items of shape {tensor.shape}{_as(tensor, signature)}"
+                )
+
+    def _probe(self, signature: Signature) -> None:
         """Run a flat and a noisy item in one batch: flat ones find divisions by zero."""
-        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        self.run(np.stack([np.zeros_like(noise), noise]))
+        random = np.random.default_rng(0)
+        self.run({tensor.name: _flat_and_noisy(tensor, random) for tensor in signature.inputs})
 
-    def run(self, items: NDArray[np.uint8], deadline: Deadline = NEVER) -> NDArray[np.float32]:
-        """Answers (n, …) float32 for `items` (n, …) uint8, n at least 1.
+    def run(self, inputs: Arrays, deadline: Deadline = NEVER) -> dict[str, NDArray[Any]]:
+        """The outputs by name, each (n, …), for `inputs` by name, each (n, …), n at least 1.
 
         Raises DeadlineExceeded soon after the deadline, and ModelUnavailable when the graph fails
-        on these items or answers with another shape than expected, NaN or infinity.
+        on these items or returns another shape or dtype than expected, NaN or infinity.
         """
+        (count,) = {len(array) for array in inputs.values()}
         chunks = [
-            self._run_batch(items[start : start + MAX_BATCH], deadline)
-            for start in range(0, len(items), MAX_BATCH)
+            self._run_batch(
+                {name: array[start : start + MAX_BATCH] for name, array in inputs.items()}, deadline
+            )
+            for start in range(0, count, MAX_BATCH)
         ]
-        return np.concatenate(chunks)
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in self._outputs}
 
-    def _run_batch(self, batch: NDArray[np.uint8], deadline: Deadline) -> NDArray[np.float32]:
-        shape = batch.shape[1:]
-        expected = (len(batch), *self._shapes[shape])
+    def _run_batch(self, batch: Arrays, deadline: Deadline) -> dict[str, NDArray[Any]]:
+        shapes = tuple(batch[name].shape[1:] for name in self._inputs)
+        signature = self._signatures[shapes]
+        feed = {graph_name: batch[name] for name, graph_name in self._inputs.items()}
+        count = len(next(iter(feed.values())))
         options = onnxruntime.RunOptions()
         options.log_severity_level = 4
         deadline.check()
         try:
             with _terminated_at(deadline, options):
-                answer = self._session.run(None, {self._input: batch}, options)[0]
+                outputs = self._session.run([*self._outputs.values()], feed, options)
         except Exception as error:  # see above
             deadline.check()
-            refusal = f"cannot take a batch of {len(batch)} items of shape {shape}"
+            said = " and ".join(map(str, shapes))
+            refusal = f"cannot take a batch of {count} items of shape {said}"
             raise ModelUnavailable(f"the weights {_refusal(str(error), refusal)}") from error
-        if not isinstance(answer, np.ndarray):
-            raise ModelUnavailable("the weights must answer with a tensor")
-        if answer.shape != expected or answer.dtype != np.float32:
-            raise ModelUnavailable(
-                f"the weights answer {len(batch)} items with {answer.dtype} of shape "
-                f"{answer.shape}, expected float32 of {expected}, as the card says"
-            )
-        if not np.isfinite(answer).all():
-            raise ModelUnavailable("the weights answer with NaN or infinity")
-        return answer
+        for tensor, output in zip(signature.outputs, outputs, strict=True):
+            _check_output(tensor, output, count, signature)
+        return dict(zip(self._outputs, outputs, strict=True))
 
 
 class OnnxSession(LocalSession):
     """A session whose weights were first tried in another process: see probe.py."""
 
-    def __init__(self, weights: bytes, *, shapes: Mapping[Shape, Shape], threads: int) -> None:
-        sizes = frozenset(side for shape in shapes for side in shape if side > MOST_CHANNELS)
-        try_out("onnx", weights, [*shapes.items()], sizes=sizes)
-        super().__init__(weights, shapes=shapes, threads=threads)
+    def __init__(self, weights: bytes, *, signatures: Sequence[Signature], threads: int) -> None:
+        sizes = frozenset(
+            side
+            for signature in signatures
+            for shape in signature.input_shapes
+            for side in shape
+            if side > MOST_CHANNELS
+        )
+        try_out("onnx", weights, [asdict(each) for each in signatures], sizes=sizes)
+        super().__init__(weights, signatures=signatures, threads=threads)
+
+
+def _bind(
+    session: onnxruntime.InferenceSession, signature: Signature
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The names of the graph's inputs and outputs by the names of the signature."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if signature.named:
+        _check_names(inputs, outputs, signature)
+        return (
+            {tensor.name: tensor.name for tensor in signature.inputs},
+            {tensor.name: tensor.name for tensor in signature.outputs},
+        )
+    (taken,), (returned,) = signature.inputs, signature.outputs
+    if len(inputs) != 1 or inputs[0].type != DTYPES[taken.dtype]:
+        raise ModelUnavailable(f"the weights must take one tensor of {taken.dtype}")
+    if not outputs:
+        raise ModelUnavailable("the weights must return a tensor")
+    return {taken.name: inputs[0].name}, {returned.name: outputs[0].name}
+
+
+def _check_names(inputs: Sequence[Any], outputs: Sequence[Any], signature: Signature) -> None:
+    types = {each.name: each.type for each in inputs}
+    expected = [tensor.name for tensor in signature.inputs]
+    if types.keys() != set(expected):
+        raise ModelUnavailable(
+            f"the weights must take exactly the inputs {', '.join(expected)}, as the card says"
+        )
+    for tensor in signature.inputs:
+        if types[tensor.name] != DTYPES[tensor.dtype]:
+            raise ModelUnavailable(f"the weights must take {tensor.dtype} as {tensor.name!r}")
+    returned = {each.name for each in outputs}
+    for tensor in signature.outputs:
+        if tensor.name not in returned:
+            raise ModelUnavailable(
+                f"the weights must return a tensor {tensor.name!r}, as the card says"
+            )
+
+
+def _check_output(tensor: Tensor, output: object, count: int, signature: Signature) -> None:
+    if not isinstance(output, np.ndarray):
+        raise ModelUnavailable("the weights must answer with a tensor")
+    expected = (count, *tensor.shape)
+    if output.shape != expected or output.dtype != tensor.dtype:
+        raise ModelUnavailable(
+            f"the weights answer {count} items with {output.dtype} of shape "
+            f"{output.shape}{_as(tensor, signature)}, expected {tensor.dtype} of {expected}, as "
+            "the card says"
+        )
+    if not np.isfinite(output).all():
+        raise ModelUnavailable(f"the weights answer with NaN or infinity{_as(tensor, signature)}")
+
+
+def _as(tensor: Tensor, signature: Signature) -> str:
+    return f" as {tensor.name!r}" if signature.named else ""
+
+
+def _flat_and_noisy(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]:
+    """Two items: zeros, and noise of bytes, of values from 0 to 1, or of 0 and 1."""
+    shape = (1, *tensor.shape)
+    if tensor.dtype == "uint8":
+        noise: NDArray[Any] = random.integers(0, 256, shape, np.uint8)
+    elif tensor.dtype == "float32":
+        noise = random.random(shape, np.float32)
+    else:
+        noise = random.integers(0, 2, shape, np.int64)
+    return np.concatenate([np.zeros_like(noise), noise])
 
 
 @contextmanager
@@ -149,7 +234,8 @@ def naming(model: str) -> Iterator[None]:
 
 
 def _takes(declared: Sequence[object], shape: Shape) -> bool:
-    """A graph names a side by a word, or not at all, where it takes any."""
+    """Whether a graph that declares these sides takes items of this shape. A side that is a word or
+    None takes any length."""
     return len(declared) == len(shape) and all(
         not isinstance(size, int) or size == side
         for size, side in zip(declared, shape, strict=True)

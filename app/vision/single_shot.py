@@ -1,52 +1,117 @@
-"""A network that finds faces and names their emotions in one pass, as a card describes it:
+"""A network that finds faces and scores their emotions in one pass, as a card describes it:
 preprocess → predict → postprocess."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from marshmallow import ValidationError, fields, validate
 from numpy.typing import NDArray
 
 from app.deadline import NEVER, Deadline
-from app.vision.card import SingleShotCard, read_single_shot_card, read_weights
-from app.vision.cells import ANSWERS, find, grid
-from app.vision.classifier import Session, softmax
+from app.vision.card import SINGLE_SHOT, ModelCard, read_weights
+from app.vision.card_schema import CardSchema, EmotionsSchema, PartSchema
+from app.vision.cells import ANSWERS, COARSEST_STRIDE
+from app.vision.classifier import scores as class_scores
+from app.vision.decoders import CellsDecoder, Decoder, DecoderField
 from app.vision.image import Raster, letterbox
-from app.vision.session import OnnxSession, naming
+from app.vision.session import OnnxSession, Session, naming
+from app.vision.tensors import Signature, single
 from app.vision.tiles import search
-from app.vision.types import Box, Detection
+from app.vision.types import Box, Detection, Scores
 
-SMALLEST_FACE = 14.0  # pixels in the square, from which on most faces are found
-MIN_SCORE = 0.3  # where F1 is best on validation photographs
+SMALLEST_FACE = 14.0  # pixels in the square; most faces of this size are found
+MIN_SCORE = 0.3  # has the best F1 on validation photographs
 NMS_IOU = 0.45
-Found = tuple[Detection, dict[str, float]]
+Found = tuple[Detection, Scores]
+
+
+def _whole_cells(size: int) -> None:
+    if size % COARSEST_STRIDE:
+        raise ValidationError(f"must be a multiple of {COARSEST_STRIDE}")
+
+
+class _InputSchema(PartSchema):
+    sizes = fields.List(
+        fields.Integer(strict=True, validate=[validate.Range(64, 2048), _whole_cells]),
+        required=True,
+        validate=validate.Length(1, 4),
+    )
+
+
+class _ScoreSchema(PartSchema):
+    scale = fields.Float(required=True, validate=validate.Range(0.01, 100))
+    bias = fields.Float(required=True, validate=validate.Range(-100, 100))
+
+
+class _SingleShotSchema(EmotionsSchema):
+    kind = fields.String(required=True, validate=validate.Equal(SINGLE_SHOT))
+    input = fields.Nested(_InputSchema, required=True)
+    score = fields.Nested(_ScoreSchema, required=True)
+    decoder = DecoderField(load_default=CellsDecoder)
+
+    def arguments(self, data: dict[str, Any]) -> dict[str, Any]:
+        return super().arguments(data) | {
+            "input_sizes": tuple(sorted(set(data["input"]["sizes"]))),
+            "score_scale": data["score"]["scale"],
+            "score_bias": data["score"]["bias"],
+            "decoder": data["decoder"],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SingleShotCard(ModelCard):
+    """`input_sizes` are the sides in pixels of the squares that the network takes, the smallest
+    first. sigmoid(`score_scale` · logit + `score_bias`) is the probability that a box holds a face.
+    `temperature` is that of the classes: see ClassifierCard."""
+
+    schema: ClassVar[type[CardSchema]] = _SingleShotSchema
+
+    temperature: float
+    input_sizes: tuple[int, ...]
+    score_scale: float
+    score_bias: float
+    decoder: Decoder
+
+    @property
+    def input_size(self) -> int:
+        """The largest side."""
+        return self.input_sizes[-1]
+
+    @property
+    def signatures(self) -> list[Signature]:
+        """Squares (n, side, side, 3) uint8, BGR, to answers (n, rows, 5 + classes) float32, for
+        each side."""
+        return [
+            single((side, side, 3), (self.decoder.rows(side), ANSWERS + len(self.labels)))
+            for side in self.input_sizes
+        ]
 
 
 class SingleShotNet:
-    """Finds the faces of one picture and names their emotions."""
+    """Finds the faces of one image and scores their emotions."""
 
     def __init__(self, card: SingleShotCard, session: Session) -> None:
         self.card = card
+        ((self._input,), (self._output,)) = card.signatures[0].inputs, card.signatures[0].outputs
         self._session = session
-        # The score from which on a box counts, as the network says it.
+        # MIN_SCORE as a logit of the network.
         odds = np.log(MIN_SCORE / (1 - MIN_SCORE))
         self._min_logit = float((odds - card.score_bias) / card.score_scale)
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 1) -> Self:
         """Read a model folder. Raises InvalidCard or ModelUnavailable."""
-        card = read_single_shot_card(folder)
-        answer = ANSWERS + len(card.labels)
+        card = SingleShotCard.read(folder)
         session = OnnxSession(
-            read_weights(folder, card),
-            shapes={(size, size, 3): (len(grid(size)[0]), answer) for size in card.input_sizes},
-            threads=threads,
+            read_weights(folder, card), signatures=card.signatures, threads=threads
         )
         return cls(card, session)
 
     def size_for(self, longer_side: int, min_face_px: float) -> int:
-        """The smallest square in which faces of `min_face_px` pixels are large enough, of a picture
-        of that longer side; the largest where they never are."""
+        """The smallest square in which faces of `min_face_px` pixels are large enough, for an image
+        with this longer side; the largest square if there is none."""
         for size in self.card.input_sizes:
             if min_face_px * min(1.0, size / longer_side) >= SMALLEST_FACE:
                 return size
@@ -55,27 +120,34 @@ class SingleShotNet:
     def preprocess(
         self, image_bgr: NDArray[np.uint8], size: int
     ) -> tuple[NDArray[np.uint8], float]:
-        """The square (size, size, 3) uint8 that the network takes, and its pixels for one of the
-        picture's."""
+        """The square (size, size, 3) uint8 that the network takes, and its scale: pixels of the
+        square per pixel of the image."""
         return letterbox(image_bgr, size)
 
     def predict(
         self, squares: NDArray[np.uint8], deadline: Deadline = NEVER
     ) -> NDArray[np.float32]:
-        """Answers (n, cells, 5 + classes) of squares (n, size, size, 3). Raises what
+        """Answers (n, rows, 5 + classes) of squares (n, size, size, 3). Raises what
         `OnnxSession.run` raises."""
         with naming(self.card.name):
-            return self._session.run(squares, deadline)
+            outputs = self._session.run({self._input.name: squares}, deadline)
+        return outputs[self._output.name]
 
     def postprocess(
         self, answers: NDArray[np.float32], size: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-        """Of the answers (cells, 5 + classes) for one square the boxes xyxy (n, 4) in its pixels,
-        the probability of each that it holds a face (n,), and those of the emotions (n, classes),
+        """For the answers (rows, 5 + classes) of one square: the boxes xyxy (n, 4) in its pixels,
+        the probability that each holds a face (n,), and the scores of the emotions (n, classes),
         both calibrated by the card."""
-        boxes, logits, names = find(answers, size, min_logit=self._min_logit, nms_iou=NMS_IOU)
-        odds = self.card.score_scale * logits.astype(np.float64) + self.card.score_bias
-        return boxes, 1 / (1 + np.exp(-odds)), softmax(names, temperature=self.card.temperature)
+        card = self.card
+        boxes, logits, classes = card.decoder.find(
+            answers, size, min_logit=self._min_logit, nms_iou=NMS_IOU
+        )
+        odds = card.score_scale * logits.astype(np.float64) + card.score_bias
+        if card.exclusive:
+            classes = card.decoder.exclusive_logits(classes)
+        emotions = class_scores(classes, temperature=card.temperature, exclusive=card.exclusive)
+        return boxes, 1 / (1 + np.exp(-odds)), emotions
 
     def warm(self) -> None:
         """Run every size once."""
@@ -83,8 +155,8 @@ class SingleShotNet:
             self.postprocess(self.predict(np.zeros((1, size, size, 3), np.uint8))[0], size)
 
     def find(self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER) -> list[Found]:
-        """Faces with boxes in the original's pixels, and {emotion: probability} of each, the surest
-        first. `min_face_px` chooses the size of the square; smaller faces may be found too."""
+        """Faces with boxes in the original's pixels, and the scores of each, the surest first.
+        `min_face_px` chooses the size of the square; smaller faces may be found too."""
         return search(
             raster,
             self.card.input_size,
@@ -97,13 +169,19 @@ class SingleShotNet:
         width, height = raster.size_wh
         size = self.size_for(max(width, height), min_face_px)
         square, factor = self.preprocess(raster.bgr, size)
-        boxes, scores, names = self.postprocess(self.predict(square[np.newaxis], deadline)[0], size)
+        answers = self.predict(square[np.newaxis], deadline)[0]
+        deadline.check()
+        boxes, faces, emotions = self.postprocess(answers, size)
         pixels = boxes.astype(float) / (factor * raster.scale)
         inside = np.clip(pixels, 0, (width, height, width, height)).round(2)
         return [
-            (Detection(Box(*box), score), dict(zip(self.card.labels, row, strict=True)))
-            for box, score, row in zip(
-                inside.tolist(), scores.tolist(), names.tolist(), strict=True
+            (Detection(Box(*box), face), self._scores(row))
+            for box, face, row in zip(
+                inside.tolist(), faces.tolist(), emotions.tolist(), strict=True
             )
             if box[0] < box[2] and box[1] < box[3]
         ]
+
+    def _scores(self, row: list[float]) -> Scores:
+        scores = dict(zip(self.card.labels, row, strict=True))
+        return Scores(scores, exclusive=self.card.exclusive)

@@ -1,8 +1,8 @@
-"""The nouns that cross every wall.
+"""Domain types that every layer uses.
 
-Coordinate convention, stated here once: pixels of the upright (EXIF-applied) original picture,
-origin at its top left corner, x to the right and y downwards. A box reaches from `x1, y1`
-(inclusive) to `x2, y2` (exclusive), so its width is `x2 - x1`.
+Coordinates are in pixels of the original image after its EXIF orientation is applied. The origin is
+the top left corner, x points right and y down. A box reaches from `x1, y1` (inclusive) to `x2, y2`
+(exclusive), so its width is `x2 - x1`.
 """
 
 import math
@@ -50,16 +50,14 @@ class Box:
         return max(self.width, self.height)
 
     def scaled(self, factor: float) -> "Box":
-        """This box in a picture that has `factor` times as many pixels a side."""
+        """This box in an image that has `factor` times as many pixels a side."""
         return Box(*(factor * value for value in self.xyxy))
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What a detector says: a box and, where it can tell, how likely it holds a face.
-
-    `score` is a probability in [0, 1], or None for a detector that does not score its boxes.
-    """
+    """A box and the probability in [0, 1] that it holds a face; `score` is None for a detector that
+    does not score its boxes. Raises ValueError for a score outside [0, 1]."""
 
     box: Box
     score: float | None = None
@@ -71,11 +69,12 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class DetectionOptions:
-    """Which faces are wanted: from `min_face_px` pixels of the original on, the longer side of the
-    box (None: see app.vision.detectors.default_min_face_px); with a detection score of at least
-    `min_confidence`, where the detector gives any; and of those the `max_faces` largest.
+    """Which of the detected faces are kept.
 
-    With `rotate` "auto" instead of "none", an image without such a face is turned: see
+    The longer side of the box must have at least `min_face_px` pixels (None: see
+    app.vision.detectors.default_min_face_px), and the detection score must be at least
+    `min_confidence` if the detector gives one. Of those faces, the `max_faces` largest are kept.
+    With `rotate` "auto" instead of "none", an image without a face is turned: see
     app.vision.pipelines.search.
     """
 
@@ -132,8 +131,8 @@ class Scores(Mapping[str, float]):
         return max(self._scores, key=self._scores.__getitem__)
 
     def rounded(self, threshold: float) -> dict[str, float]:
-        """The scores, rounded to 2 decimals, whose rounded value reaches `threshold`. Nobody sees
-        a figure below the threshold that they asked for."""
+        """The scores, rounded to 2 decimals, whose rounded value reaches `threshold`. No value that
+        is shown is below the threshold."""
         rounded = {label: round(score, 2) for label, score in self._scores.items()}
         return {label: score for label, score in rounded.items() if score >= threshold}
 
@@ -202,7 +201,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """Which weights gave an answer."""
+    """The model that gave an answer. `sha256` is the checksum of its weights."""
 
     name: str
     version: str
@@ -210,16 +209,39 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
-    """What was found in one picture, in full: a threshold is a way of looking at it.
+class PersonModel:
+    """The model that scored the categories of persons.
 
-    `faces` are ordered largest first and a client counts them from 1. `persons` are ordered
-    likewise, and empty for pipelines that look at faces only. `frame` is None for an image that
-    is no frame of a video or stream. `threshold` is the one its
-    sender asked to look with. `id` is None until the store has committed it. `dropped` counts what
-    was found and filtered out, by the name of the filter. `timings_ms` holds milliseconds by stage.
-    `rotation` is by how many degrees clockwise the image was turned to find the faces; boxes are in
-    pixels of the image before the turn.
+    `thresholds` holds, by category, the score from which on the category is shown. A category
+    without a threshold is never shown. Raises ValueError for a threshold outside [0, 1].
+    """
+
+    ref: ModelRef
+    thresholds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if not all(0 <= threshold <= 1 for threshold in self.thresholds.values()):
+            raise ValueError(f"thresholds must be in [0, 1], got {dict(self.thresholds)}")
+
+    def shows(self, category: str, score: float) -> bool:
+        """Whether `score` reaches the threshold of `category`."""
+        return category in self.thresholds and score >= self.thresholds[category]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything that was found in one image, whatever the threshold.
+
+    `faces` are ordered largest first; clients count them from 1. `persons` are ordered likewise,
+    and empty for pipelines that look at faces only. `frame` is None for an image that is no frame
+    of a video or stream. `threshold` is the one of the request; it only affects what is shown. `id`
+    is None until the store has committed the analysis. `dropped` counts the faces that were found
+    and left out, by option. `timings_ms` holds milliseconds by stage. `rotation` is by how many
+    degrees clockwise the image was turned to find the faces; boxes are in pixels of the image
+    before the turn.
+
+    Raises ValueError for a threshold outside [0, 1], an empty size, a person with a face that does
+    not exist and a `created_at` without a time zone.
     """
 
     file_name: str
@@ -236,13 +258,19 @@ class Analysis:
     frame: Frame | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None
+    # None for pipelines that look at faces only.
+    person_model: PersonModel | None = None
+    # Replaces the thresholds of the person model if the request asked for that.
+    category_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
         if self.width < 1 or self.height < 1:
-            raise ValueError(f"picture must have a size, got {self.width}x{self.height}")
+            raise ValueError(f"image must have a size, got {self.width}x{self.height}")
         if any(each.face is not None and each.face >= len(self.faces) for each in self.persons):
             raise ValueError("a person names a face that the analysis does not have")
         if self.created_at.tzinfo is None:
             raise ValueError("created_at must be aware of its time zone")
+        if self.category_threshold is not None and not 0 <= self.category_threshold <= 1:
+            raise ValueError(f"category_threshold must be in [0, 1], got {self.category_threshold}")

@@ -1,4 +1,4 @@
-"""The page at /: plain files that use the public API only and ask nobody else."""
+"""The page at /: static files that use the public API and no other server."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from app.api.access import PUBLIC, needs
 from app.api.root_path import link_base
 
 ASSETS = Path(__file__).parent / "assets"
-# Stricter than that of the other answers: no style but that of a file, pictures that were chosen.
+# Stricter than for other answers: styles from files only, and images that somebody chose.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -33,7 +33,7 @@ blp = Blueprint("web", __name__, template_folder="templates")
 
 
 @blp.get("/")
-@needs(PUBLIC)  # it holds nobody's data; what it asks for needs a key as from anybody
+@needs(PUBLIC)  # the page has no data; its requests need a key like those of other clients
 def page() -> Response:
     response = make_response(render_template("index.html", base=link_base()))
     response.add_etag()
@@ -49,5 +49,5 @@ def asset(file_name: str) -> Response:
 
 def _secured(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    response.headers["Cache-Control"] = "no-cache"  # asked each time whether it is still the newest
+    response.headers["Cache-Control"] = "no-cache"  # browsers check for a newer version each time
     return response

@@ -27,6 +27,7 @@ ROUTES = {
     "GET /v1/models": PUBLIC,
     "GET /v1/detectors": PUBLIC,
     "GET /v1/pipelines": PUBLIC,
+    "GET /v1/aggregators": PUBLIC,
     "GET /metrics": Right.METRICS,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,

@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from app.deadline import Deadline
-from tests.conftest import StubDetector, picture, upload
+from tests.conftest import StubDetector, analysis_request, picture, upload
 
 
 def png_header(width, height):
@@ -93,5 +93,5 @@ def test_no_work_is_done_after_the_deadline(monkeypatch, app):
     monkeypatch.setattr(StubDetector, "detect", lambda *_: seen.append(1) or [])
     engine = app.extensions["engine"]
     with pytest.raises(Exception, match="in time"):
-        engine.analyse(picture(), file_name="a", threshold=0.5, deadline=Deadline(0))
+        engine.analyse(analysis_request(picture()), Deadline(0))
     assert seen == []

@@ -13,7 +13,6 @@ from sqlalchemy import func, select, update
 from app.keys import issue
 from app.store import idempotency, insertion, queries
 from app.store.keys import Right
-from app.store.migrate import upgrade
 from app.store.tables import EmotionRow, FaceRow, IdempotencyRow, ImageRow, db
 from tests.conftest import picture, upload
 
@@ -57,17 +56,25 @@ def test_without_the_header_everything_is_new(app, client):
         {"threshold": "0.1"},
         {"model": "stub_5"},
         {"query": "?max_faces=1"},
+        {"rotate": "auto"},
         {"datas": [picture(100, gray=10)]},
         {"datas": [picture(100), picture(100)]},
         {"names": ["other.png"]},
     ],
-    ids=["threshold", "model", "option", "pixels", "number", "name"],
+    ids=["threshold", "model", "option", "detection", "pixels", "number", "name"],
 )
 def test_the_same_key_with_another_request_is_refused(app, client, other):
     post(client, threshold="0.3")
     answer = post(client, *other.pop("datas", ()), **({"threshold": "0.3"} | other))
     assert answer.status_code == 409
     assert answer.json["type"] == "urn:emotion:problem:key-reused"
+    assert count(app) == 1
+
+
+def test_a_default_that_is_given_is_the_same_request(app, client):
+    first = post(client)
+    again = post(client, rotate="none", min_confidence="0", store="true", threshold="0.5")
+    assert (again.status_code, again.json["id"]) == (201, first.json["id"])
     assert count(app) == 1
 
 
@@ -140,15 +147,10 @@ def test_many_at_once_keep_one(app):
     assert count(app) == 1
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def each_app(request, make_app):
+@pytest.fixture
+def each_app(make_app, database_url):
     """An application on each database."""
-    if request.param == "sqlite":
-        yield make_app()
-        return
-    app = make_app(database_url=request.getfixturevalue("postgres_url"))
-    with app.app_context():
-        upgrade()
+    app = make_app(database_url=database_url)
     yield app
     with app.app_context():
         db.engine.dispose()
@@ -302,7 +304,7 @@ def test_old_records_are_forgotten_in_passing(app, client, monkeypatch):
         its = update(IdempotencyRow).where(IdempotencyRow.key != "young")
         db.session.execute(its.values(created_at=old))
         db.session.commit()
-    monkeypatch.setattr(queries, "SUMS_EVERY", 1)
+    monkeypatch.setattr(queries, "MAINTENANCE_EVERY", 1)
     post(client, headers={})
     with app.app_context():
         assert db.session.scalars(select(IdempotencyRow.key)).all() == ["young"]

@@ -19,6 +19,7 @@ OPERATION_IDS = {
     "getModels": "GET /v1/models",
     "getDetectors": "GET /v1/detectors",
     "getPipelines": "GET /v1/pipelines",
+    "getAggregators": "GET /v1/aggregators",
     "postIndex": "POST /index",
     "getHealth": "GET /healthz",
     "getReadiness": "GET /readyz",
@@ -103,7 +104,7 @@ def test_other_keys_of_a_face_are_probabilities(document):
     assert schema["additionalProperties"] == {"type": "number", "minimum": 0, "maximum": 1}
 
 
-@pytest.mark.parametrize("what", ["models", "detectors", "pipelines"])
+@pytest.mark.parametrize("what", ["models", "detectors", "pipelines", "aggregators"])
 def test_what_can_be_chosen_has_a_title_and_a_description(client, what):
     for each in client.get(f"/v1/{what}").json[what]:
         assert each["title"][0].isupper()

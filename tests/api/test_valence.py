@@ -36,7 +36,7 @@ def test_the_full_form_has_them_and_the_documented_one_does_not(client):
     data = {"image": upload(picture(50, gray=250)), "view": "full"}
     answer = client.post("/v1/images", data=data)
     (face,) = answer.json["faces"]
-    expected = affect_of(face["emotions"])
+    expected = affect_of(Scores(face["emotions"]))
     assert (face["valence"], face["arousal"]) == pytest.approx(expected)
     assert face["valence"] > 0.7
     assert client.get(answer.location + "?view=full").json["faces"] == [face]

@@ -67,6 +67,24 @@ def test_a_face_shows_the_emotions_that_the_service_shows(threshold):
         assert ours.shown(threshold) == theirs.emotions.rounded(threshold), value
 
 
+def test_persons_and_frames_are_read_where_the_service_sends_them(scripted, client):
+    person = {
+        "person_id": 1, "face_id": 1, "box": FACE["box"], "detection_score": 0.8,
+        "categories": {"Doubt/Confusion": 0.4}, "valence": 7.1, "arousal": 5.4, "dominance": 6.2,
+    }  # fmt: skip
+    frame = {"job": "a1", "position_ms": 0, "persons": [person]}
+    face = {**FACE, "track_id": 3}
+    scripted.answers = [Answer(200, {**IMAGE, **frame, "faces": [face]}), Answer(200, IMAGE)]
+    found = client.image(7)
+    assert found.persons == (
+        emotions.Person(1, (1.5, 2.0, 30.0, 40.0), {"Doubt/Confusion": 0.4}, 7.1, 5.4, 6.2, 1, 0.8),
+    )
+    assert (found.job, found.position_ms, found.faces[0].track_id) == ("a1", 0, 3)
+    usual = client.image(7)
+    assert (usual.persons, usual.job, usual.position_ms) == ((), None, None)
+    assert (usual.faces[0].track_id, usual.faces[0].exclusive) == (None, True)
+
+
 def test_a_probability_is_compared_when_it_is_rounded():
     face = emotions.Face(1, (0, 0, 1, 1), "anger", {"anger": 0.496, "neutral": 0.4949})
     assert face.shown(0.5) == {"anger": 0.5}

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -13,6 +14,9 @@ from emotions.cli import main
 from emotions.watch import STATE_NAME
 from PIL import Image
 
+from app.vision.aggregators import AGGREGATORS, DEFAULT
+from app.vision.detectors import DETECTORS
+from app.vision.pipelines import PIPELINES
 from tests.client.conftest import FACE, IMAGE, Answer, problem
 from tests.client.test_with_service import PHOTO
 from tests.conftest import picture
@@ -301,10 +305,53 @@ def test_the_mood_of_a_group(run, folder):
     assert [(row["mood"], row["agreement"], row["faces"]) for row in rows] == [
         ("happiness", "1.00", "1")
     ] * 2
-    assert json.loads(run("mood", PHOTO, "--format", "json").stdout)["aggregator"] == "quality"
+    assert json.loads(run("mood", PHOTO, "--format", "json").stdout)["aggregator"] == DEFAULT
     done = run("mood", PHOTO, "--by", "none")
     assert done.exit_code == 1
     assert "most_negative" in done.stderr  # the known ones are listed
+
+
+def test_the_aggregator_of_a_mood_is_the_services_default(scripted):
+    listed = [
+        {"name": name, "default": name == "b", "title": name, "description": f"{name}."}
+        for name in ("a", "b")
+    ]
+    image = {**IMAGE, "mood": None}
+    scripted.answers = [Answer(200, {"aggregators": listed}), Answer(201, image)]
+    CliRunner().invoke(main, ["--server", scripted.url, "mood", str(PHOTO)])
+    asked, posted = scripted.requests
+    assert asked.path == "/v1/aggregators"
+    assert b'name="mood"\r\n\r\nb\r\n' in posted.body
+
+
+def test_the_service_lists_its_aggregators(run):
+    rows = list(csv.DictReader(io.StringIO(run("aggregators", "--format", "csv").stdout)))
+    assert [row["name"] for row in rows] == list(AGGREGATORS)
+    assert [row["name"] for row in rows if row["state"] == "default"] == [DEFAULT]
+    assert all(row["description"] for row in rows)
+
+
+@pytest.mark.parametrize("command", ["analyse", "mood", "watch", "live"])
+def test_help_names_no_pipeline_detector_or_aggregator(run, command):
+    words = set(re.findall(r"\w+", run(command, "--help").stdout))
+    assert not words & {*PIPELINES, *DETECTORS} - {"none"}
+    assert not words & {"quality", "vote", "logpool", "trimmed", "most_negative"}
+
+
+def test_of_independent_emotions_all_that_reach_the_threshold_are_shown(scripted):
+    face = {**FACE, "exclusive": False, "emotions": {"anger": 0.7, "joy": 0.6, "awe": 0.2}}
+    scripted.answers = [Answer(201, {**IMAGE, "faces": [face]})]
+    done = CliRunner().invoke(
+        main, ["--server", scripted.url, "analyse", str(PHOTO), "--format", "csv"]
+    )
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert row["emotion"] == "anger, joy"
+    usual = CliRunner().invoke(
+        main, ["--server", scripted.url, "analyse", str(PHOTO), "--format", "json"]
+    )
+    document = json.loads(usual.stdout)
+    assert document["faces"][0]["exclusive"] is False
+    assert not {"persons", "job", "position_ms"} & document.keys()
 
 
 def test_a_state_that_cannot_be_used_is_said(run, folder):

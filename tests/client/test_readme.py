@@ -60,7 +60,7 @@ def test_the_commands_run(run, tmp_path, monkeypatch):
         done = run(*arguments, *more.get(arguments[0], []), *question)
         expected = 1 if arguments == ["delete", "17"] else 0
         assert done.exit_code == expected, f"{command}: {done.output}"
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
     assert Path("out/a.jpg.png").exists()
 
 

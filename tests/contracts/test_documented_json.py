@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.documents import View, image_document, image_page_document
+from app.api.documents import ImagePageSchema, image_document
+from app.api.view import ShownPage, View
 from app.store.records import Page
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from tests.conftest import picture, upload
@@ -45,10 +46,31 @@ def test_the_documented_example_comes_out_byte_for_byte():
         face((207, 157, 290, 240), sadness=0.5249),
         face((104, 22, 195, 113), happiness=0.3, sadness=0.3),
     )
-    document = image_page_document(Page([found], None), View())
+    document = ImagePageSchema().dump(ShownPage(Page([found], None), View()))
     (image,) = document["images"]
     documented = {key: image[key] for key in ("file_name", "threshold", "faces")}
     assert json.dumps({"images": [documented]}) == json.dumps(DOCUMENTED)
+
+
+def test_the_full_form_has_its_keys_in_one_order_everywhere(client):
+    data = {"image": upload(picture(100, gray=250)), "view": "full", "mood": "mean"}
+    posted = client.post("/v1/images", data=data)
+    read = client.get(f"{posted.location}?view=full&mood=mean")
+    (listed,) = client.get("/v1/images?view=full&mood=mean").json["images"]
+    assert (
+        list(posted.json)
+        == list(read.json)
+        == list(listed)
+        == [
+            *("id", "file_name", "threshold", "created_at", "model", "detector", "width", "height"),
+            *("dropped", "rotation", "timings_ms", "faces", "mood"),
+        ]
+    )
+    assert list(posted.json["faces"][0]) == [
+        *("face_id", "box", "detection_score", "dominant", "emotions", "valence", "arousal")
+    ]
+    assert list(posted.json["model"]) == ["name", "version", "sha256"]
+    assert list(posted.json["mood"]) == list(read.json["mood"])
 
 
 def test_keys_beside_the_documented_ones_are_only_in_the_image():
@@ -111,8 +133,12 @@ def test_answers_are_what_the_openapi_document_says(client, document):
         validate(document, client.get(f"/v1/images{query}"), "/v1/images")
         validate(document, client.get(f"/v1/images/1{query}"), "/v1/images/{image_id}")
         validate(document, client.get(f"/v1/faces{query}"), "/v1/faces")
-    for path in ("/v1/summary", "/v1/models", "/v1/detectors", "/healthz", "/readyz"):
+    for path in (
+        *("/v1/summary", "/v1/models", "/v1/detectors", "/v1/pipelines", "/v1/aggregators"),
+        *("/healthz", "/readyz"),
+    ):
         validate(document, client.get(path), path)
+    validate(document, client.get("/v1/summary?mood=mean"), "/v1/summary")
 
 
 def test_problems_are_what_the_openapi_document_says(client, document):

@@ -1,16 +1,21 @@
 """Measuring: on made data by hand-worked answers, and the committed cards against today's."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from app.settings import ROOT
-from app.vision.card import classifier_folders, read_card
-from app.vision.classifier import Classifier
+from app.vision.classifier import Classifier, ClassifierCard
+from app.vision.kinds import model_folders
+from evaluation import accuracy
 from evaluation.accuracy import MAIN, card_sections, evaluate, table
+from evaluation.calibration import FOLDS
 from evaluation.compare import PAGE, SUMMARIES, lacking, page, summary
 from tests.conftest import picture
 from tests.graphs import write_graph_model
+from training import data as data_readers
 from training.data import DataError
 
 TOLERANCES = {
@@ -76,13 +81,42 @@ def test_any_model_on_any_folders(brightness, tmp_path):
     assert shown["sadness"] is None
 
 
+def test_a_split_is_read_once_for_all_models(brightness, tmp_path, monkeypatch):
+    write_pictures(tmp_path, "valid", happiness=[250], neutral=[2])
+    write_pictures(tmp_path, "train", happiness=[250])
+    read = []
+
+    def read_split(data, split, *, size):
+        read.append(split)
+        return data_readers.read_split(data, split, size=size)
+
+    monkeypatch.setattr(accuracy, "read_split", read_split)
+    reports = [evaluate(brightness, tmp_path, "valid") for _ in range(2)]
+    assert sorted(read) == ["train", "valid"]
+    assert [it.scores["majority, unseen"].count for it in reports] == [1, 1]
+
+
+def test_the_command_writes_the_card_and_its_pictures(brightness, tmp_path, monkeypatch, capsys):
+    write_pictures(tmp_path, "valid", happiness=[250, 240, 230, 3], neutral=[1, 2, 3, 4])
+    folder = tmp_path / "models" / "mine"
+    command = ["accuracy", str(folder), "--data", str(tmp_path), "--write"]
+    monkeypatch.setattr(sys, "argv", command)
+    accuracy.main()
+    assert "87.50%" in capsys.readouterr().out
+    card = json.loads((folder / "card.json").read_text())
+    assert card["evaluation"]["protocols"][MAIN]["accuracy"] == 0.875
+    assert card["calibration"]["folds"] == FOLDS
+    for name in (accuracy.CONFUSION_PICTURE, accuracy.RELIABILITY_PICTURE):
+        assert (folder / name).stat().st_size > 1000
+
+
 def test_data_of_other_classes_is_said(brightness, tmp_path):
     write_pictures(tmp_path, "test", fear=[1, 2])
     with pytest.raises(DataError, match="classes"):
         evaluate(brightness, tmp_path, "test")
 
 
-MODELS = classifier_folders(ROOT / "models")
+MODELS = model_folders(ROOT / "models")
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda path: path.name)
@@ -132,7 +166,7 @@ def test_no_emotion_is_always_the_answer(measured):
 
 
 def test_docs_and_readme_have_the_figures_of_the_cards():
-    cards = [read_card(folder) for folder in MODELS]
+    cards = [ClassifierCard.read(folder) for folder in MODELS]
     assert not any(lacking(card) for card in cards)
     assert (ROOT / PAGE).read_text("utf-8") == page(cards)
     readme, accuracy = ((ROOT / path).read_text("utf-8") for path in SUMMARIES)

@@ -5,10 +5,10 @@ import pytest
 
 from app.deadline import NEVER
 from app.settings import ROOT
-from app.vision.card import classifier_folders, parse_card, read_card
-from app.vision.classifier import Classifier
+from app.vision.classifier import Classifier, ClassifierCard
 from app.vision.detectors import DETECTORS
 from app.vision.image import Raster
+from app.vision.kinds import model_folders
 from app.vision.types import Box, Detection
 from evaluation import field
 from evaluation.field import (
@@ -29,14 +29,18 @@ def rasters(*grays):
     return [Raster(np.full((60, 60), gray, np.uint8), (60, 60)) for gray in grays]
 
 
+def stub_classifier(document):
+    card = ClassifierCard.parse(document)
+    return Classifier(card, StubSession(b"", signatures=[card.signature], threads=1))
+
+
 def portraits(*expressions):
     return [Portrait(None, FACE, expression) for expression in expressions]
 
 
 def test_missed_faces_count_as_wrong_and_rare_expressions_not_at_all(monkeypatch):
     monkeypatch.setattr(field, "FEWEST_PICTURES", 2)
-    session = StubSession(b"", shapes={(1, 48, 48): (8,)}, threads=1)
-    classifier = Classifier(parse_card(card_document("net")), session)
+    classifier = stub_classifier(card_document("net"))
     grays = rasters(250, 250, 0, 0, 250, 0)
     people = portraits("happiness", "happiness", "neutral", "happiness", "neutral", "fear")
     boxes = [FACE, None, FACE, FACE, FACE, FACE]
@@ -49,10 +53,8 @@ def test_missed_faces_count_as_wrong_and_rare_expressions_not_at_all(monkeypatch
 
 def test_expressions_that_the_model_does_not_know_are_not_asked(monkeypatch):
     monkeypatch.setattr(field, "FEWEST_PICTURES", 1)
-    session = StubSession(b"", shapes={(1, 48, 48): (2,)}, threads=1)
-    document = card_document("net", ("neutral", "happiness"))
-    grays = rasters(250, 250)
-    classifier, people = Classifier(parse_card(document), session), portraits("happiness", "anger")
+    classifier = stub_classifier(card_document("net", ("neutral", "happiness")))
+    grays, people = rasters(250, 250), portraits("happiness", "anger")
     hits = named_right(classifier, people, grays, [FACE, FACE], 1.0)
     assert hits.tolist() == [True, False]
     assert right_by_expression(hits, people, classifier.card.labels) == {"happiness": 1.0}
@@ -79,10 +81,10 @@ def test_the_detectors_best_box_is_taken_where_it_meets_the_face(monkeypatch):
     assert main_boxes(people, grays, GIVEN, None) == [FACE, FACE]
 
 
-@pytest.mark.parametrize("folder", classifier_folders(ROOT / "models"))
+@pytest.mark.parametrize("folder", model_folders(ROOT / "models"))
 def test_cards_say_what_the_served_crop_gives(folder):
     """The cascade's boxes by the card's own scale, the given ones by theirs."""
-    card = read_card(folder)
+    card = ClassifierCard.read(folder)
     for source, said in card.document["field"]["boxes"].items():
         assert said["macro"] == said["macro_by_crop_scale"][str(served_scale(card, source))]
     assert served_scale(card, GIVEN) < served_scale(card, "haar") == card.crop_scale

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.settings import ROOT
-from app.vision.mood import AGGREGATORS
+from app.vision.aggregators import AGGREGATORS
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from evaluation import mood
 from evaluation.expressions import Shot, Truth, expressions
@@ -171,8 +171,8 @@ def test_systems_together_are_their_mean_and_the_best_is_named():
     right, wrong = face(LEFT, anger=0.9), face(RIGHT, happiness=0.9)
     glad = face(Box(0, 0, 90, 90), happiness=0.6)
     found = {
-        System("a", ()): [shot(right), shot(wrong)],
-        System("b", ()): [shot(glad, right), shot()],
+        System("a"): [shot(right), shot(wrong)],
+        System("b"): [shot(glad, right), shot()],
     }
     given = mood.everything(found, scenes)
     assert mood.together(given, "mean").tolist() == [1, 0.5]

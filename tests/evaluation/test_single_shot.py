@@ -128,7 +128,7 @@ def test_faces_count_by_size_and_mask():
 
 
 def test_costs_are_medians_with_and_without_reading():
-    system = System("a", ())
+    system = System("a")
     found = {system: [shot(ms=10, decode=4), shot(ms=30, decode=5), shot(ms=20, decode=3)]}
     assert costs(found) == {system: Cost(20, 17)}
 

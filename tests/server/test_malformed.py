@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from testbed.service import running_service
 from tests.server.raw import HEALTH, HOST, POST, ask, status
-from tests.service import running_service
 
 pytestmark = pytest.mark.weights
 SECRET = b"emo_secret-of-the-client"

@@ -1,7 +1,6 @@
 """Requests and responses that try to fill the memory of a worker."""
 
 import io
-import re
 import struct
 import threading
 from collections import Counter
@@ -13,10 +12,11 @@ import pytest
 import requests
 from PIL import Image
 
+from testbed.processes import forget_peak, peak_mb
+from testbed.service import Service
 from tests.server.raw import HOST, connect, status
-from tests.service import Service
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
 MAX_MEGABYTES = 600
 
@@ -41,7 +41,7 @@ def post(service):
     Afterwards the fixture checks the peak memory of the worker.
     """
     (worker,) = service.workers()
-    Path(f"/proc/{worker}/clear_refs").write_text("5")
+    forget_peak(worker)
 
     def post(bodies, content_type):
         codes = Counter()
@@ -66,8 +66,7 @@ def post(service):
         return codes
 
     yield post
-    status = Path(f"/proc/{worker}/status").read_text()
-    assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024 < MAX_MEGABYTES
+    assert peak_mb(worker) < MAX_MEGABYTES
     assert service.workers() == [worker]
     assert requests.get(f"{service.url}/healthz", timeout=10).status_code == 200
 

@@ -15,10 +15,10 @@ import requests
 from app.server.loop import SILENT_SECONDS
 from app.server.worker import GRACE_SECONDS
 from app.settings import SPARE_THREADS
+from testbed.service import Service, running_service
 from tests.server.raw import HEALTH, POST, connect, connected, read_all, seconds, status
-from tests.service import Service, running_service
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
 SECONDS = 2
 SLOW_BODY = POST + b"Content-Length: 100000\r\n\r\nx"

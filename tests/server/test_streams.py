@@ -10,11 +10,11 @@ import requests
 
 from app.api.streams import MOST_STREAMS
 from app.server.worker import GRACE_SECONDS
+from testbed.service import running_service
 from tests.server.raw import connect, read_all, seconds, status
 from tests.server.streaming import PIECE, SECRET
-from tests.service import running_service
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 SECONDS = 2
 LARGE = 3000  # pieces: more than fit into the buffers of the system and of the service
 

@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 
 from app.vision.circumplex import COORDINATES, Affect, affect_of, mean_affect
 from app.vision.mood import VALENCE
+from app.vision.types import Scores
 from tests.conftest import LABELS
 
 
 @st.composite
 def distributions(draw, labels=LABELS):
     values = draw(st.lists(st.floats(0.001, 1), min_size=len(labels), max_size=len(labels)))
-    return {label: value / sum(values) for label, value in zip(labels, values, strict=True)}
+    return Scores({label: value / sum(values) for label, value in zip(labels, values, strict=True)})
 
 
 def test_every_emotion_of_the_models_has_the_published_coordinates():
@@ -31,19 +32,28 @@ def test_every_emotion_of_the_models_has_the_published_coordinates():
 @pytest.mark.parametrize("emotion", LABELS)
 def test_a_sure_face_has_the_coordinates_of_its_emotion(emotion):
     sure = dict.fromkeys(LABELS, 0.0) | {emotion: 1.0}
-    assert affect_of(sure) == pytest.approx(COORDINATES[emotion])
+    assert affect_of(Scores(sure)) == pytest.approx(COORDINATES[emotion])
 
 
 def test_a_mixed_face_has_the_expectation():
-    affect = affect_of({"happiness": 0.5, "anger": 0.25, "neutral": 0.25})
+    affect = affect_of(Scores({"happiness": 0.5, "anger": 0.25, "neutral": 0.25}))
     assert affect == pytest.approx((0.5 * 0.81 - 0.25 * 0.51, 0.5 * 0.51 + 0.25 * 0.59))
 
 
 def test_models_of_five_classes_have_it_too_and_unknown_emotions_do_not():
-    assert affect_of(dict.fromkeys(LABELS[:5], 0.2)) is not None
-    assert affect_of({"happiness": 0.9, "boredom": 0.1}) is None
-    assert affect_of({"face": 0.9, "other": 0.1}) is None
-    assert affect_of({"happiness": 0.9, "boredom": 0.0, "anger": 0.1}) is None
+    assert affect_of(Scores(dict.fromkeys(LABELS[:5], 0.2))) is not None
+    assert affect_of(Scores({"happiness": 0.9, "boredom": 0.1})) is None
+    assert affect_of(Scores({"face": 0.9, "other": 0.1})) is None
+    assert affect_of(Scores({"happiness": 0.9, "boredom": 0.0, "anger": 0.1})) is None
+
+
+@pytest.mark.parametrize("labels", [("happiness", "anger"), ("happiness", "fear", "neutral")])
+def test_independent_scores_have_no_expectation(labels):
+    """Even if they happen to sum to 1."""
+    scores = dict.fromkeys(labels, 1 / len(labels))
+    assert affect_of(Scores(scores)) is not None
+    assert affect_of(Scores(scores, exclusive=False)) is None
+    assert affect_of(Scores(dict.fromkeys(labels, 0.9), exclusive=False)) is None
 
 
 @given(distributions())

@@ -1,19 +1,23 @@
+import json
+
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded
-from app.vision.card import parse_card
-from app.vision.classifier import Classifier
+from app.vision.classifier import Classifier, ClassifierCard
+from app.vision.install import install
 from app.vision.types import Box
 from tests.conftest import StubSession, card_document
+from tests.graphs import graph
 
 GRAY = np.full((100, 100), 200, np.uint8)
 
 
 def stub_classifier(**changes):
-    card = parse_card(card_document("net") | changes)
-    return Classifier(card, StubSession(b"", shapes={(1, 48, 48): (8,)}, threads=1))
+    card = ClassifierCard.parse(card_document("net") | changes)
+    return Classifier(card, StubSession(b"", signatures=[card.signature], threads=1))
 
 
 def test_all_faces_of_a_picture_are_one_batch():
@@ -36,6 +40,36 @@ def test_probabilities_are_the_softmax_of_scaled_logits():
     assert warm[1] / warm[0] == pytest.approx(np.exp(1))
     assert sharp[1] / sharp[0] == pytest.approx(np.exp(4))
     assert warm.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_scores_of_labels_that_are_not_exclusive_are_sigmoids():
+    classifier = stub_classifier(exclusive=False, temperature=2.0)
+    scores = classifier.postprocess(np.array([[0.0, 2.0, -2.0] + [1e6, -1e6] * 2 + [0]]))[0]
+    assert scores[:3] == pytest.approx([0.5, 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))])
+    assert scores[3:].tolist() == [1, 0, 1, 0, 0.5]
+    (found,) = classifier.classify(GRAY, [Box(0, 0, 30, 30)])
+    assert not found.exclusive
+    assert sum(found.values()) > 2
+    assert stub_classifier().classify(GRAY, [Box(0, 0, 30, 30)])[0].exclusive
+
+
+def test_a_card_that_names_its_tensors_chooses_among_outputs(tmp_path):
+    """The graph has another output before the one that the card names."""
+    document = card_document("net")
+    del document["input"], document["weights"]
+    document |= {
+        "inputs": [{"name": "crops", "dtype": "uint8", "shape": ["n", 1, 48, 48]}],
+        "outputs": [{"name": "logits", "dtype": "float32", "shape": ["n", 8]}],
+    }
+    made = graph()
+    made.graph.output.insert(0, helper.make_tensor_value_info("grey", TensorProto.FLOAT, None))
+    (tmp_path / "net.onnx").write_bytes(made.SerializeToString())
+    (tmp_path / "card.json").write_text(json.dumps(document))
+    install(tmp_path / "net.onnx", tmp_path / "card.json", tmp_path / "models")
+    classifier = Classifier.load(tmp_path / "models" / "net")
+    assert classifier.predict(np.full((1, 48, 48), 10, np.uint8))[0, 1] == pytest.approx(
+        2.304, rel=1e-5
+    )
 
 
 def test_huge_logits_do_not_overflow():

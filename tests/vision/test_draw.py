@@ -9,6 +9,7 @@ from PIL import Image
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded
 from app.settings import ROOT
+from app.vision import draw
 from app.vision.draw import annotate, annotated_image
 from app.vision.image import ImageFile
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
@@ -54,6 +55,28 @@ def test_only_what_the_threshold_shows_is_written():
     box = Box(60, 80, 140, 160)
     few, many = (annotate(image, analysis(box, threshold=t)) for t in (0.5, 0.05))
     assert (many < 128).sum() > (few < 128).sum()
+
+
+def written(monkeypatch, emotions, threshold):
+    """The texts that are drawn for one face."""
+    texts = []
+    monkeypatch.setattr(draw.cv2, "putText", lambda canvas, text, *_: texts.append(text))
+    faces = (Face(Box(60, 80, 140, 160), emotions),)
+    drawn = Analysis("a.png", threshold, 400, 400, faces, ModelRef("m", "1", "0" * 64), "haar")
+    annotate(np.full((400, 400, 3), 255, np.uint8), drawn)
+    return texts
+
+
+def test_every_independent_label_that_reaches_the_threshold_is_written(monkeypatch):
+    emotions = Scores({"Anger": 0.1, "Peace": 0.7, "Doubt/Confusion": 0.9}, exclusive=False)
+    assert written(monkeypatch, emotions, 0.5) == ["Doubt/Confusion 90%", "Peace 70%"]
+    assert written(monkeypatch, emotions, 0.95) == ["face 1"]
+
+
+def test_an_exclusive_label_is_written_with_its_probability(monkeypatch):
+    emotions = Scores({"neutral": 0.25, "happiness": 0.75})
+    assert written(monkeypatch, emotions, 0.5) == ["happiness 75%"]
+    assert written(monkeypatch, emotions, 0.2) == ["happiness 75%", "neutral 25%"]
 
 
 def test_no_face_leaves_the_picture_as_it_is():

@@ -3,6 +3,7 @@ import io
 import json
 import shutil
 import threading
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -11,10 +12,28 @@ from PIL import Image
 from app.deadline import NEVER
 from app.errors import ImageTooLarge, InvalidCard, ModelUnavailable, UnknownDetector, UnknownModel
 from app.vision import classifier, folders
+from app.vision.card import CLASSIFIER, SINGLE_SHOT
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
-from app.vision.types import Box, Detection, DetectionOptions
-from tests.conftest import StubDetector, StubSession, picture, write_model
+from app.vision.pipelines import PIPELINES
+from app.vision.pipelines.result import PipelineResult
+from app.vision.types import (
+    Box,
+    Detection,
+    DetectionOptions,
+    Dimensions,
+    Face,
+    Frame,
+    Person,
+    Scores,
+)
+from tests.conftest import (
+    StubDetector,
+    StubSession,
+    analysis_request,
+    picture,
+    write_model,
+)
 
 
 @pytest.fixture
@@ -36,7 +55,7 @@ def make_engine(models_dir, monkeypatch):
 
 
 def analyse(engine, data, **options):
-    return engine.analyse(data, file_name="a.png", threshold=0.5, **options)
+    return engine.analyse(analysis_request(data, **options))
 
 
 def test_an_analysis_says_all_there_is_to_say(make_engine):
@@ -92,7 +111,7 @@ class Scored(StubDetector):
 )
 def test_only_the_faces_that_are_wanted(make_engine, monkeypatch, wishes, sides, dropped):
     monkeypatch.setitem(DETECTORS, "stub", Scored)
-    found = analyse(make_engine(), picture(100, 60), wanted=DetectionOptions(**wishes))
+    found = analyse(make_engine(), picture(100, 60), detection=DetectionOptions(**wishes))
     assert [face.box.width for face in found.faces] == sides
     assert found.dropped == {"min_face_px": 0, "min_confidence": 0, "max_faces": 0} | dropped
 
@@ -104,10 +123,8 @@ def test_a_detectors_own_share_of_the_picture_is_the_smallest_face(make_engine, 
     monkeypatch.setitem(DETECTORS, "stub", Large)
     found = analyse(make_engine(), picture(100, 60))
     assert found.dropped["min_face_px"] == 1
-    assert (
-        len(analyse(make_engine(), picture(100, 60), wanted=DetectionOptions(min_face_px=1)).faces)
-        == 4
-    )
+    found = analyse(make_engine(), picture(100, 60), detection=DetectionOptions(min_face_px=1))
+    assert len(found.faces) == 4
 
 
 def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monkeypatch):
@@ -129,7 +146,7 @@ def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monke
     half.save(data, "JPEG")
     monkeypatch.setitem(DETECTORS, "stub", Half)
     engine = make_engine(max_pixels=2_000_000)
-    found = analyse(engine, data.getvalue(), wanted=DetectionOptions(min_face_px=400))
+    found = analyse(engine, data.getvalue(), detection=DetectionOptions(min_face_px=400))
     assert seen == [((150, 200), 0.125, 400)]
     assert (found.width, found.height) == (1600, 1200)
     assert found.faces[0].box.xyxy == (800, 0, 1600, 800)
@@ -197,7 +214,7 @@ def test_the_named_model_is_used(make_engine):
 @pytest.mark.parametrize("name", ["nope", "", "..", "../models/stub_8", "stub_8/"])
 def test_an_unknown_model_is_answered_with_those_that_are_known(make_engine, name):
     with pytest.raises(UnknownModel, match="known: stub_5, stub_8"):
-        make_engine().classifier(name)
+        make_engine().model(CLASSIFIER, name)
 
 
 def test_an_unknown_detector_likewise(make_engine):
@@ -212,10 +229,9 @@ def test_too_many_bytes_are_refused_before_decoding(make_engine):
         analyse(make_engine(), b"\xff\xd8\xff" + bytes(100_000))
 
 
-def test_opencv_gets_the_threads_it_is_given(make_engine):
-    for count in (2, 1):
-        make_engine(opencv_threads=count)
-        assert cv2.getNumThreads() == count
+def test_the_constructor_does_not_change_the_threads_of_opencv(make_engine, monkeypatch):
+    monkeypatch.setattr(cv2, "setNumThreads", lambda count: pytest.fail("changed"))
+    make_engine()
 
 
 def test_a_missing_default_is_not_the_clients_mistake(make_engine):
@@ -330,3 +346,66 @@ def test_images_with_more_pixels_together_than_allowed_are_analysed_one_after_th
 
     assert together(90) == 1
     assert together(20) > 1
+
+
+FRAME = Frame("job", position_ms=400, index=2)
+PERSON = Person(
+    Box(0, 0, 40, 60),
+    Scores({"Peace": 0.9, "Doubt/Confusion": 0.7}, exclusive=False),
+    Dimensions(6.0, 4.0, 5.0),
+    face=0,
+    track_id=7,
+)
+TRACKED = Face(Box(5, 5, 45, 45), Scores({"neutral": 1.0}), track_id=3)
+
+
+class Persons:
+    """A pipeline that asks for a model by kind and finds one person."""
+
+    name = "persons"
+    title = "Persons"
+    description = "for tests"
+    model_kind = CLASSIFIER
+    detector_name = "none"
+
+    def __init__(self, classifier, options):
+        self.model = classifier.card.ref
+        self.options = options
+
+    @classmethod
+    def of(cls, parts, options):
+        return cls(parts.model(cls.model_kind, options.model), options)
+
+    def run(self, file, stopwatch, deadline):
+        assert self.options.detection.max_faces == 5  # the engine's limit
+        dropped = {"max_faces": 1}
+        return PipelineResult((100, 60), (TRACKED,), dropped, rotation=90, persons=(PERSON,))
+
+    def warm(self):
+        pass
+
+
+def test_persons_tracks_and_the_frame_of_a_video_reach_the_analysis(make_engine, monkeypatch):
+    """A pipeline is one class and one entry in PIPELINES."""
+    monkeypatch.setitem(PIPELINES, "persons", Persons)
+    request = analysis_request(picture(100, 60), pipeline="persons", model="stub_5", threshold=0.3)
+    found = make_engine(max_faces=5).analyse(replace(request, frame=FRAME))
+    assert (found.faces, found.persons, found.frame) == ((TRACKED,), (PERSON,), FRAME)
+    assert (found.dropped, found.rotation, found.threshold) == ({"max_faces": 1}, 90, 0.3)
+    assert (found.model.name, found.detector, found.file_name) == ("stub_5", "none", "a.png")
+
+
+def test_a_still_image_has_no_frame_persons_or_tracks(make_engine):
+    found = analyse(make_engine(), picture(100, 60))
+    assert (found.persons, found.frame) == ((), None)
+    assert [face.track_id for face in found.faces] == [None, None]
+
+
+def test_models_are_asked_for_by_kind_and_name(make_engine):
+    engine = make_engine()
+    assert engine.model(CLASSIFIER, "stub_5").card.name == "stub_5"
+    assert engine.model(CLASSIFIER, None).card.name == "stub_8"
+    with pytest.raises(UnknownModel):
+        engine.model(CLASSIFIER, "single_shot")
+    with pytest.raises(ModelUnavailable, match="'single_shot' is not installed"):
+        engine.model(SINGLE_SHOT, None)

@@ -8,7 +8,8 @@ import pytest
 from app.errors import InvalidCard, ModelUnavailable
 from app.settings import ROOT
 from app.vision import folders
-from app.vision.card import read_card, read_weights
+from app.vision.card import read_weights
+from app.vision.classifier import ClassifierCard
 from app.vision.folders import ModelFolders, list_folders, parse_document, read_document
 from app.vision.registry import LoadOnce
 from tests.conftest import card_document, write_model
@@ -56,7 +57,7 @@ def test_a_card_must_be_a_file(tmp_path, what):
     folder = write_model(tmp_path, "odd")
     replace(folder / "card.json", NO_FILES[what])
     with pytest.raises(InvalidCard, match=r"'odd' has no readable card\.json: \w+") as caught:
-        read_card(folder)
+        ClassifierCard.read(folder)
     assert str(tmp_path) not in str(caught.value)
     assert folder in list_folders(tmp_path)
 
@@ -66,7 +67,7 @@ def test_weights_must_be_a_file(tmp_path, what):
     folder = write_model(tmp_path, "odd")
     replace(folder / "model.onnx", NO_FILES[what])
     with pytest.raises(InvalidCard, match=r"weights (cannot be read|are not installed)") as caught:
-        read_weights(folder, read_card(folder))
+        read_weights(folder, ClassifierCard.read(folder))
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -101,7 +102,7 @@ def test_a_card_that_would_break_an_answer_is_refused(tmp_path, field, value):
     folder = write_model(tmp_path, "odd")
     (folder / "card.json").write_text(json.dumps(card_document("odd") | {field: value}))
     with pytest.raises(InvalidCard) as caught:
-        read_card(folder)
+        ClassifierCard.read(folder)
     assert len(str(caught.value)) < 700
 
 
@@ -127,7 +128,7 @@ def test_a_folder_without_permissions(tmp_path):
         (found,) = ModelFolders(tmp_path).all()
         assert found.name == "closed"
         with pytest.raises(InvalidCard, match="Permission"):
-            read_card(folder)
+            ClassifierCard.read(folder)
     finally:
         folder.chmod(0o700)
 

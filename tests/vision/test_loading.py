@@ -6,9 +6,10 @@ import pytest
 
 from app.errors import ModelUnavailable
 from app.vision import classifier, folders, single_shot
+from app.vision.card import CLASSIFIER, SINGLE_SHOT
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
-from tests.conftest import StubDetector, StubSession, picture, write_model
+from tests.conftest import StubDetector, StubSession, analysis_request, picture, write_model
 from tests.graphs import write_single_shot
 from tests.vision.test_single_shot import SIDE, somebody
 
@@ -19,16 +20,16 @@ def sessions(monkeypatch):
     made = []
 
     class Counted(StubSession):
-        def __init__(self, weights, *, shapes, threads):
+        def __init__(self, weights, *, signatures, threads):
             made.append(threads)
-            super().__init__(weights, shapes=shapes, threads=threads)
+            super().__init__(weights, signatures=signatures, threads=threads)
 
     monkeypatch.setattr(classifier, "OnnxSession", Counted)
     real = single_shot.OnnxSession
 
-    def counted(weights, *, shapes, threads):
+    def counted(weights, *, signatures, threads):
         made.append(threads)
-        return real(weights, shapes=shapes, threads=threads)
+        return real(weights, signatures=signatures, threads=threads)
 
     monkeypatch.setattr(single_shot, "OnnxSession", counted)
     return made
@@ -52,14 +53,14 @@ def engine(models_dir):
 @pytest.mark.parametrize("detector_first", [True, False])
 def test_the_detector_and_the_pipeline_have_one_network(engine, sessions, detector_first):
     if detector_first:
-        detector, net = engine.detector("single_shot"), engine.single_shot(None)
+        detector, net = engine.detector("single_shot"), engine.model(SINGLE_SHOT)
     else:
-        net, detector = engine.single_shot("single_shot"), engine.detector("single_shot")
+        net, detector = engine.model(SINGLE_SHOT, "single_shot"), engine.detector("single_shot")
     assert detector.net is net
     assert detector.net._session is net._session
     assert engine.detector("single_shot") is detector
     assert sessions == [3]
-    engine.analyse(picture(), file_name="a", threshold=0.5, pipeline="single_shot")
+    engine.analyse(analysis_request(picture(), pipeline="single_shot"))
     engine.detectors()
     assert sessions.count(3) == len(sessions) == 2  # that of haar besides
 
@@ -68,7 +69,7 @@ def test_it_is_loaded_once_by_many_threads(engine, sessions):
     nets = []
     asked = [
         lambda: nets.append(engine.detector("single_shot").net),
-        lambda: nets.append(engine.single_shot(None)),
+        lambda: nets.append(engine.model(SINGLE_SHOT)),
     ]
     threads = [threading.Thread(target=asked[index % 2]) for index in range(8)]
     for thread in threads:
@@ -83,6 +84,12 @@ def test_it_is_loaded_once_by_many_threads(engine, sessions):
 def test_the_checking_network_of_haar_has_the_threads_of_the_settings(engine, sessions):
     engine.detector("haar")
     assert sessions == [3]
+
+
+def test_models_are_checked_and_used_with_the_threads_of_the_settings(engine, sessions):
+    engine.models(wait=None)
+    engine.model(CLASSIFIER)
+    assert sessions == [3] * 5  # a check of each folder, and the default classifier
 
 
 def test_every_detector_is_told_the_threads(engine, monkeypatch):
@@ -114,6 +121,6 @@ def test_a_broken_network_is_loaded_again_once_it_is_repaired(engine, models_dir
     with pytest.raises(ModelUnavailable, match="checksum"):
         engine.detector("single_shot")
     with pytest.raises(ModelUnavailable, match="checksum"):
-        engine.single_shot(None)
+        engine.model(SINGLE_SHOT)
     weights.write_bytes(whole)
-    assert engine.detector("single_shot").net is engine.single_shot(None)
+    assert engine.detector("single_shot").net is engine.model(SINGLE_SHOT)

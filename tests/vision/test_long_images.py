@@ -15,6 +15,7 @@ from app.vision.engine import Engine
 from app.vision.image import Raster
 from app.vision.tiles import MOST_TILES, cut, search, searched_side
 from app.vision.types import Box, Detection, DetectionOptions
+from tests.conftest import analysis_request
 
 SIDES = st.integers(1, 60_000)
 
@@ -40,7 +41,7 @@ def canvas(astronaut_bgr, width, height, *, at):
 
 
 def analyse(engine, data, **options):
-    return engine.analyse(data, file_name="a.png", threshold=0.5, **options)
+    return engine.analyse(analysis_request(data, **options))
 
 
 @given(SIDES, SIDES)
@@ -83,8 +84,8 @@ def test_a_face_of_95_pixels_is_found_in_a_wide_or_tall_image(
 def test_what_a_limit_removes_is_counted(engine, astronaut_bgr, pipeline):
     data = canvas(astronaut_bgr, 2560, 512, at=(512, 0))
     detector = "single_shot" if pipeline == "two_stage" else None
-    wanted = DetectionOptions(min_face_px=150)
-    found = analyse(engine, data, pipeline=pipeline, detector=detector, wanted=wanted)
+    detection = DetectionOptions(min_face_px=150)
+    found = analyse(engine, data, pipeline=pipeline, detector=detector, detection=detection)
     assert found.faces == ()
     assert found.dropped["min_face_px"] >= 1
 
@@ -93,7 +94,7 @@ def test_what_a_limit_removes_is_counted(engine, astronaut_bgr, pipeline):
 def test_a_face_at_the_seam_of_two_tiles_is_one_face(engine, astronaut_bgr, left):
     data = canvas(astronaut_bgr, 5120, 512, at=(left, 0))
     found = analyse(
-        engine, data, pipeline="single_shot", wanted=DetectionOptions(min_confidence=0.6)
+        engine, data, pipeline="single_shot", detection=DetectionOptions(min_confidence=0.6)
     )
     assert len(found.faces) == 1
     assert 75 < found.faces[0].box.longer_side < 150

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.vision.mood import AGGREGATORS, DEFAULT, Group, Mood, Moods, OverallMood, mood_of
+from app.vision.aggregators import AGGREGATORS, DEFAULT, Group, certainty
+from app.vision.mood import Mood, Moods, OverallMood, mood_of
 from app.vision.types import Box, Face, Scores
 
 LABELS = ("neutral", "happiness", "anger")
@@ -245,7 +246,7 @@ some = settings(max_examples=40, deadline=None)
 @some
 @given(faces=groups())
 def test_weights_and_distribution_are_shares(aggregator, faces):
-    weights, distribution = AGGREGATORS[aggregator](Group.of(faces))
+    weights, distribution = AGGREGATORS[aggregator].pool(Group.of(faces))
     for shares in (weights, distribution):
         assert (shares >= 0).all()
         assert shares.sum() == pytest.approx(1)
@@ -294,13 +295,83 @@ def test_every_face_is_weighed_or_left_out(faces, min_face_px, min_confidence):
     assert sorted(numbers) == list(range(1, len(faces) + 1))
 
 
-def test_over_pictures_each_counts_alike():
+def independent(**scores):
+    return Face(Box(0, 0, 20, 20), Scores(scores, exclusive=False))
+
+
+@each_aggregator
+def test_independent_scores_give_no_mood_and_say_why(aggregator):
+    """Also where they happen to sum to 1."""
+    faces = [independent(happiness=0.9, anger=0.8), independent(happiness=0.6, anger=0.4)]
+    mood = mood_of(faces, aggregator)
+    assert mood == Mood(aggregator, left_out=mood.left_out)
+    assert [(each.number, each.reason) for each in mood.left_out] == [
+        (1, "not_exclusive"),
+        (2, "not_exclusive"),
+    ]
+
+
+def test_the_filters_come_before_the_kind_of_scores():
+    mood = mood_of([independent(happiness=0.9)], min_face_px=30)
+    assert [each.reason for each in mood.left_out] == ["min_face_px"]
+
+
+def test_a_group_of_independent_scores_is_refused():
+    with pytest.raises(ValueError, match="exclusive"):
+        Group.of([independent(happiness=0.6, anger=0.4)])
+
+
+def test_an_image_with_independent_scores_adds_nothing_to_the_overall_mood():
+    moods = Moods()
+    moods.add(mood_of([independent(happiness=0.9, anger=0.8)]))
+    assert moods.overall() == OverallMood()
+
+
+OTHERS = ("joy", "calm", "boredom", "pride", "doubt", "envy", "awe")
+
+
+@each_aggregator
+def test_a_model_of_other_emotions_has_a_mood(aggregator):
+    """None of its labels is in a table of this module, so `valence` knows none of them."""
+    faces = [
+        face(0.1, 0.6, 0.1, 0.05, 0.05, 0.05, 0.05, labels=OTHERS, x=100, size=30),
+        face(0.2, 0.5, 0.1, 0.05, 0.05, 0.05, 0.05, labels=OTHERS),
+    ]
+    mood = mood_of(faces, aggregator)
+    assert mood.mood == "calm"
+    assert list(mood.distribution) == list(OTHERS)
+    assert math.fsum(mood.distribution.values()) == pytest.approx(1)
+    assert mood.valence == {"positive": 0, "neutral": 0, "negative": 0}
+    assert mood.shares == {label: float(label == "calm") for label in OTHERS}
+
+
+def test_without_signs_of_distress_the_most_negative_face_is_the_mean():
+    faces = [face(0.9, 0.1, labels=OTHERS[:2], size=50), face(0.3, 0.7, labels=OTHERS[:2])]
+    assert mood_of(faces, "most_negative").distribution == mood_of(faces, "mean").distribution
+
+
+def test_aggregators_are_listed_with_what_they_do():
+    for name, aggregator in AGGREGATORS.items():
+        assert aggregator.name == name
+        assert aggregator.title
+        assert aggregator.description.endswith(".")
+    assert len({each.title for each in AGGREGATORS.values()}) == len(AGGREGATORS)
+    assert DEFAULT in AGGREGATORS
+
+
+def test_certainty_is_1_for_one_label_and_0_for_all_alike():
+    rows = np.array([[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0]])
+    assert certainty(rows) == pytest.approx([1, 0, 0.5])
+    assert certainty(np.array([1.0])) == 1
+
+
+def test_over_images_each_counts_alike():
     moods = Moods()
     moods.add(mood_of(two((1.0, 0.0), (0.8, 0.2), (0.9, 0.1)), "mean"))  # .9 and .1
     moods.add(mood_of(two((0.2, 0.8))))
     moods.add(mood_of([]))
     overall = moods.overall()
-    assert (overall.pictures, overall.mood) == (2, "neutral")
+    assert (overall.images, overall.mood) == (2, "neutral")
     assert overall.distribution == pytest.approx({"happiness": 0.45, "neutral": 0.55})
     assert overall.shares == {"happiness": 0.5, "neutral": 0.5}
     assert overall.valence == pytest.approx({"positive": 0.45, "neutral": 0.55, "negative": 0})
@@ -308,21 +379,21 @@ def test_over_pictures_each_counts_alike():
     assert overall.agreement == pytest.approx(1 - entropy / math.log(2))
 
 
-def test_pictures_of_models_with_other_emotions_add_up():
+def test_images_of_models_with_other_emotions_add_up():
     moods = Moods()
     moods.add(mood_of(two((0.0, 1.0))))
     moods.add(mood_of([face(*np.eye(8)[6], labels=EIGHT)]))
     overall = moods.overall()
     assert overall.distribution == {e: 0.5 * (e in ("happiness", "fear")) for e in sorted(EIGHT)}
-    assert overall.mood == "fear"  # as many pictures; the first in the alphabet
+    assert overall.mood == "fear"  # as many images; the first in the alphabet
 
 
-def test_of_equal_emotions_over_pictures_that_of_more_pictures_wins():
+def test_of_equal_emotions_over_images_that_of_more_images_wins():
     moods = Moods()
     for row in ((0.6, 0.4), (0.6, 0.4), (0.3, 0.7)):
         moods.add(mood_of(two(row)))
     assert moods.overall().mood == "neutral"  # though both are .5
 
 
-def test_over_no_pictures_there_is_no_mood():
+def test_over_no_images_there_is_no_mood():
     assert Moods().overall() == OverallMood()

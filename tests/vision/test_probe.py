@@ -13,9 +13,10 @@ from app.errors import ModelUnavailable
 from app.settings import ROOT
 from app.vision import probe
 from app.vision.session import OnnxSession
+from app.vision.tensors import single
 from tests.graphs import SIDE, endless_graph, graph
 
-SHAPES = {(1, SIDE, SIDE): (8,)}
+SIGNATURES = [single((1, SIDE, SIDE), (8,))]
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def no_verdicts(monkeypatch):
 
 
 def load(weights):
-    return OnnxSession(weights, shapes=SHAPES, threads=1)
+    return OnnxSession(weights, signatures=SIGNATURES, threads=1)
 
 
 def greedy_graph():
@@ -61,7 +62,7 @@ def test_sound_weights_are_tried_once(monkeypatch):
         load(weights)
     assert len(trials) == 1
     with pytest.raises(ModelUnavailable, match="expected float32"):
-        OnnxSession(weights, shapes={(1, SIDE, SIDE): (7,)}, threads=1)
+        OnnxSession(weights, signatures=[single((1, SIDE, SIDE), (7,))], threads=1)
     assert len(trials) == 2
 
 

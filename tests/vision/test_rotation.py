@@ -19,7 +19,7 @@ from app.vision.engine import Engine
 from app.vision.image import Raster
 from app.vision.rotation import turned, turned_back
 from app.vision.types import Box, Detection, DetectionOptions
-from tests.conftest import StubDetector, StubSession, picture, upload
+from tests.conftest import StubDetector, StubSession, analysis_request, picture, upload
 
 AUTO = DetectionOptions(rotate="auto")
 
@@ -74,9 +74,9 @@ def engine(models_dir, monkeypatch):
     )
 
 
-def analyse(engine, data=None, wanted=AUTO, **options):
+def analyse(engine, data=None, detection=AUTO, deadline=NEVER, **options):
     data = data or picture(100, 60)
-    return engine.analyse(data, file_name="a", threshold=0.5, wanted=wanted, **options)
+    return engine.analyse(analysis_request(data, detection=detection, **options), deadline)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_the_turn_with_the_largest_sum_of_scores(engine, monkeypatch, by_turn, r
 def test_faces_that_a_limit_drops_are_no_evidence(engine, monkeypatch):
     by_turn = ([(0, 0.4)], [(0, 0.55)] * 2, [(0, 0.7)], ())
     monkeypatch.setattr(Turned, "by_turn", by_turn)
-    found = analyse(engine, wanted=DetectionOptions(min_confidence=0.6, rotate="auto"))
+    found = analyse(engine, detection=DetectionOptions(min_confidence=0.6, rotate="auto"))
     assert (found.rotation, len(found.faces)) == (180, 1)
     assert found.dropped["min_confidence"] == 0
     Turned.seen.clear()
-    found = analyse(engine, wanted=DetectionOptions(min_confidence=0.8, rotate="auto"))
+    found = analyse(engine, detection=DetectionOptions(min_confidence=0.8, rotate="auto"))
     assert (found.rotation, found.faces) == (0, ())
     assert found.dropped["min_confidence"] == 1
 
@@ -114,7 +114,7 @@ def test_faces_that_a_limit_drops_are_no_evidence(engine, monkeypatch):
 def test_more_faces_than_are_wanted_are_dropped_by_their_place_in_the_original(engine, monkeypatch):
     places = [(x, 0.5) for x in (0, 20, 40)]
     monkeypatch.setattr(Turned, "by_turn", ((), places, (), ()))
-    found = analyse(engine, wanted=DetectionOptions(max_faces=2, rotate="auto"))
+    found = analyse(engine, detection=DetectionOptions(max_faces=2, rotate="auto"))
     # Turned by 90 degrees, the left is the bottom of the original.
     assert [face.box.xyxy for face in found.faces] == [(0, 0, 20, 20), (0, 20, 20, 40)]
     assert found.dropped["max_faces"] == 1
@@ -126,7 +126,7 @@ def test_it_costs_nothing_where_a_face_is_found_or_nothing_is_asked(engine, monk
     assert len(Turned.seen) == 1
     monkeypatch.setattr(Turned, "by_turn", ((), [(0, 0.5)], (), ()))
     Turned.seen.clear()
-    assert analyse(engine, wanted=DetectionOptions()).faces == ()
+    assert analyse(engine, detection=DetectionOptions()).faces == ()
     assert len(Turned.seen) == 1
     Turned.seen.clear()
     analyse(engine)
@@ -202,8 +202,8 @@ def turned_point(box, rotation, shape):
 def test_the_one_pass_network_too(real, astronaut_bgr, options):
     """It finds some faces upside down, too; then nothing is turned."""
     lying = cv2.rotate(astronaut_bgr, cv2.ROTATE_90_COUNTERCLOCKWISE)
-    wanted = DetectionOptions(min_confidence=0.9, rotate="auto")
-    found = analyse(real, cv2.imencode(".png", lying)[1].tobytes(), wanted=wanted, **options)
+    detection = DetectionOptions(min_confidence=0.9, rotate="auto")
+    found = analyse(real, cv2.imencode(".png", lying)[1].tobytes(), detection=detection, **options)
     assert found.rotation == 90
     assert turned_point(found.faces[0].box, 90, lying.shape) == pytest.approx((222, 118), abs=20)
 

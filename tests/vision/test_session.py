@@ -1,5 +1,8 @@
 """What ONNX Runtime is given and what it refuses, on small graphs made here."""
 
+from dataclasses import replace
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from onnx import TensorProto
@@ -7,23 +10,29 @@ from onnx import TensorProto
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded, ModelUnavailable
 from app.vision.session import OnnxSession
+from app.vision.tensors import Signature, Tensor, single
 from tests.graphs import (
     SIDE,
     endless_graph,
     graph,
     nan_when_black_graph,
     pairs_only_graph,
+    two_branch_graph,
     write_external,
 )
 
 
-def session(weights, **changes):
-    return OnnxSession(weights, **{"shapes": {(1, SIDE, SIDE): (8,)}, "threads": 1} | changes)
+def session(weights):
+    return OnnxSession(weights, signatures=[single((1, SIDE, SIDE), (8,))], threads=1)
+
+
+def run(made, crops, *deadline):
+    return made.run({"input": crops}, *deadline)["output"]
 
 
 def test_logits_come_back_for_each_crop():
     crops = np.stack([np.full((1, SIDE, SIDE), gray, np.uint8) for gray in (0, 100, 200)])
-    logits = session(graph().SerializeToString()).run(crops)
+    logits = run(session(graph().SerializeToString()), crops)
     assert logits.shape == (3, 8)
     assert np.allclose(logits[:, 1], [0, 100 * SIDE**2 * 1e-4, 200 * SIDE**2 * 1e-4], rtol=1e-4)
 
@@ -71,29 +80,96 @@ def items(*grays):
 
 def test_a_run_stops_at_the_deadline():
     """The graph ends for the noise that it is tried on, and never for a dark crop."""
-    never_ends = session(endless_graph(while_darker_than=10)).run
-    assert never_ends(items(0, 20)).shape == (2, 8)
+    never_ends = session(endless_graph(while_darker_than=10))
+    assert run(never_ends, items(0, 20)).shape == (2, 8)
     with pytest.raises(DeadlineExceeded):
-        never_ends(items(0, 5), Deadline.after(0.5))
+        run(never_ends, items(0, 5), Deadline.after(0.5))
 
 
 def test_a_run_after_the_deadline_is_not_begun():
     with pytest.raises(DeadlineExceeded):
-        session(graph().SerializeToString()).run(items(1), Deadline(0))
+        run(session(graph().SerializeToString()), items(1), Deadline(0))
 
 
 def test_an_answer_that_is_no_number_is_refused_at_each_run():
     """The graph is sound for the noise that it is tried on."""
     made = session(nan_when_black_graph())
-    assert np.isfinite(made.run(items(0, 1))).all()
+    assert np.isfinite(run(made, items(0, 1))).all()
     with pytest.raises(ModelUnavailable, match="NaN or infinity"):
-        made.run(items(0))
+        run(made, items(0))
 
 
 def test_an_answer_of_another_shape_is_refused_at_each_run():
     """It is right for the two items that it is tried on."""
     made = session(pairs_only_graph())
-    assert made.run(items(1, 2)).shape == (2, 8)
+    assert run(made, items(1, 2)).shape == (2, 8)
     for others in (items(1, 2, 3), items(*range(5))):
         with pytest.raises(ModelUnavailable, match=r"expected float32 of \(\d, 8\)"):
-            made.run(others)
+            run(made, others)
+
+
+BODY, SCENE = Tensor("body", "uint8", (3, 8, 8)), Tensor("scene", "uint8", (3, 16, 16))
+CATEGORIES = Tensor("categories", "float32", (26,))
+DIMENSIONS = Tensor("dimensions", "float32", (3,))
+
+
+def named(inputs=(BODY, SCENE), outputs=(CATEGORIES, DIMENSIONS)):
+    return OnnxSession(two_branch_graph(), signatures=[Signature(inputs, outputs)], threads=1)
+
+
+def two_images(count):
+    body = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return {
+        "body": np.broadcast_to(body, (count, *BODY.shape)),
+        "scene": np.full((count, *SCENE.shape), 255, np.uint8),
+    }
+
+
+@pytest.mark.parametrize("inputs", [(BODY, SCENE), (SCENE, BODY)])
+def test_tensors_go_by_their_names_and_not_by_their_order(inputs):
+    """The graph itself returns the dimensions first."""
+    outputs = named(inputs).run(two_images(3))
+    assert list(outputs) == ["categories", "dimensions"]
+    assert outputs["categories"][:, 1] == pytest.approx(1)  # what the scene says
+    assert outputs["categories"][:, 0] == pytest.approx(0, abs=1e-6)
+    expected = [[1 + 9 * body / 255, 5, 5] for body in range(3)]
+    assert outputs["dimensions"] == pytest.approx(np.array(expected), abs=1e-4)
+
+
+def test_only_the_outputs_of_the_signature_are_returned():
+    assert list(named(outputs=(DIMENSIONS,)).run(two_images(2))) == ["dimensions"]
+
+
+def test_many_items_are_split_alike_for_all_tensors(monkeypatch):
+    made = named()
+    whole = made.run(two_images(200))
+    monkeypatch.setattr("app.vision.session.MAX_BATCH", 64)
+    batches = Mock(wraps=made._session)
+    monkeypatch.setattr(made, "_session", batches)
+    split = made.run(two_images(200))
+    assert batches.run.call_count == 4
+    for name in ("categories", "dimensions"):
+        assert split[name] == pytest.approx(whole[name], abs=1e-6)
+
+
+def test_inputs_of_different_lengths_are_a_mistake_of_the_caller():
+    inputs = two_images(3) | {"scene": two_images(2)["scene"]}
+    with pytest.raises(ValueError, match="too many values"):
+        named().run(inputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "complaint"),
+    [
+        ((BODY,), (CATEGORIES,), "exactly the inputs body, as the card says"),
+        ((BODY, replace(SCENE, name="face")), (CATEGORIES,), "exactly the inputs body, face"),
+        ((BODY, replace(SCENE, dtype="float32")), (CATEGORIES,), "take float32 as 'scene'"),
+        ((BODY, replace(SCENE, shape=(16, 16, 3))), (CATEGORIES,), "shape .* as 'scene'"),
+        ((BODY, SCENE), (replace(CATEGORIES, name="scores"),), "return a tensor 'scores'"),
+        ((BODY, SCENE), (replace(CATEGORIES, shape=(8,)),), r"\(2, 26\) as 'categories'"),
+        ((BODY, SCENE), (replace(CATEGORIES, dtype="int64"),), "expected int64"),
+    ],
+)
+def test_a_graph_with_other_tensors_is_refused(inputs, outputs, complaint):
+    with pytest.raises(ModelUnavailable, match=complaint):
+        named(inputs, outputs)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidCard, ModelUnavailable, UnfitDetector, UnknownModel, UnknownPipeline
-from app.vision.card import parse_single_shot_card
 from app.vision.cells import grid
 from app.vision.engine import Engine
 from app.vision.image import Raster, letterbox
 from app.vision.install import install
 from app.vision.pipelines import PIPELINES
-from app.vision.single_shot import SingleShotNet
+from app.vision.request import AnalysisOptions
+from app.vision.single_shot import SingleShotCard, SingleShotNet
 from app.vision.types import DetectionOptions
-from tests.conftest import LABELS, picture
+from tests.conftest import LABELS, analysis_request, picture
 from tests.graphs import single_shot_document, single_shot_graph, write_single_shot
 
 SIDE = 64
@@ -39,14 +39,15 @@ class Answering:
     def __init__(self, answers):
         self.answers, self.squares = answers, []
 
-    def run(self, items, deadline):
-        self.squares.append(items)
-        return np.stack([self.answers] * len(items))
+    def run(self, inputs, deadline):
+        (squares,) = inputs.values()
+        self.squares.append(squares)
+        return {"output": np.stack([self.answers] * len(squares))}
 
 
 def net(answers, **changes):
     document = single_shot_document("net") | changes
-    return SingleShotNet(parse_single_shot_card(document), Answering(answers))
+    return SingleShotNet(SingleShotCard.parse(document), Answering(answers))
 
 
 def raster(width, height, *, scale=1.0, original=None):
@@ -141,7 +142,7 @@ def test_a_square_of_the_chosen_size_is_what_the_network_gets():
 )
 def test_a_card_that_makes_no_sense_is_refused(change, complaint):
     with pytest.raises(InvalidCard, match=complaint):
-        parse_single_shot_card(single_shot_document("net") | change)
+        SingleShotCard.parse(single_shot_document("net") | change)
 
 
 def broken(**changes):
@@ -188,7 +189,7 @@ def test_changed_weights_are_not_served(engine, models_dir):
     path = models_dir / "single_shot" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(InvalidCard, match="checksum"):
-        engine.pipeline("single_shot")
+        engine.pipeline(AnalysisOptions(pipeline="single_shot"))
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def engine(models_dir):
 
 
 def analyse(engine, data, **options):
-    return engine.analyse(data, file_name="a.png", threshold=0.5, pipeline="single_shot", **options)
+    return engine.analyse(analysis_request(data, pipeline="single_shot", **options))
 
 
 def test_the_same_analysis_comes_out(engine):
@@ -227,7 +228,7 @@ def test_the_same_analysis_comes_out(engine):
     ],
 )
 def test_wishes_hold_for_it_too(engine, wish, dropped):
-    found = analyse(engine, picture(64, 64), wanted=DetectionOptions(**wish))
+    found = analyse(engine, picture(64, 64), detection=DetectionOptions(**wish))
     assert found.faces == ()
     assert found.dropped[dropped] == 1
 
@@ -246,7 +247,7 @@ def test_another_detector_beside_it_makes_no_sense(engine):
 
 def test_an_unknown_pipeline_is_answered_with_those_that_are_known(engine):
     with pytest.raises(UnknownPipeline, match=f"known: {', '.join(sorted(PIPELINES))}"):
-        engine.pipeline("three_stage")
+        engine.pipeline(AnalysisOptions(pipeline="three_stage"))
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (2, 900), (900, 2), (19, 19), (999, 1000)])
@@ -269,7 +270,7 @@ def test_a_thousand_candidates_are_bounded(models_dir):
         max_pixels=10**6,
         max_faces=200,
     )
-    found = analyse(engine, picture(640, 640), wanted=DetectionOptions(min_face_px=1))
+    found = analyse(engine, picture(640, 640), detection=DetectionOptions(min_face_px=1))
     assert len(found.faces) == 200
     assert found.dropped["max_faces"] == 800
 
@@ -278,7 +279,7 @@ def test_it_can_be_what_requests_get_that_name_nothing(models_dir, engine):
     engine.default_pipeline = "single_shot"
     engine.warm()
     assert engine.problem is None
-    assert engine.analyse(picture(64, 64), file_name="a", threshold=0.5).detector == "single_shot"
+    assert engine.analyse(analysis_request(picture(64, 64))).detector == "single_shot"
 
 
 def test_a_missing_network_is_the_operators_mistake(models_dir):

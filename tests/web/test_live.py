@@ -7,8 +7,8 @@ import requests
 from PIL import Image
 
 from app.store.keys import Right
+from testbed.service import Service
 from tests.conftest import FAKE_CAMERA
-from tests.service import Service
 from tests.web.pages import LABELS_WITHIN, PHOTO, accessible, fits, in_both_schemes, shot, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
@@ -53,7 +53,7 @@ def begin(page):
 
 def a_box(page):
     """The photograph's. (Here and there in the film one more is found where no face is.)"""
-    return page.locator("#live-boxes .happiness").first
+    return page.locator("#live-boxes [data-label=happiness]").first
 
 
 def answers(page):
@@ -93,7 +93,8 @@ def test_boxes_follow_the_faces_and_the_last_minute_is_drawn(open_live, service)
     ratio, top = page.evaluate(
         """() => {
             const stage = document.getElementById("live-video").getBoundingClientRect();
-            const its = document.querySelector("#live-boxes .happiness").getBoundingClientRect();
+            const box = document.querySelector("#live-boxes [data-label=happiness]");
+            const its = box.getBoundingClientRect();
             return [stage.width / stage.height, (its.top - stage.top) / stage.height];
         }"""
     )
@@ -103,9 +104,12 @@ def test_boxes_follow_the_faces_and_the_last_minute_is_drawn(open_live, service)
     page.locator("#live-words", has_text=re.compile(r"\d faces?: happiness")).wait_for()
     wait_for(page, lambda: "frames per second" in page.locator("#live-rate").inner_text())
     wait_for(
-        page, lambda: page.locator("#live-rows .happiness path").get_attribute("d").count("L") > 8
+        page,
+        lambda: (
+            page.locator("#live-rows [data-label=happiness] path").get_attribute("d").count("L") > 8
+        ),
     )
-    assert page.locator("#live-rows .happiness .number").inner_text().endswith("%")
+    assert page.locator("#live-rows [data-label=happiness] .number").inner_text().endswith("%")
     in_both_schemes(page, "page-live")
     page.set_viewport_size({"width": 360, "height": 800})
     assert fits(page)
@@ -118,7 +122,7 @@ def test_boxes_follow_the_faces_and_the_last_minute_is_drawn(open_live, service)
 def test_results_are_kept_where_people_want_them(open_live, service):
     before = kept(service)
     page = open_live()
-    page.get_by_label("Keep the results").check()
+    page.get_by_label("Store the results").check()
     begin(page)
     wait_for(page, lambda: kept(service) > before)
 
@@ -165,7 +169,7 @@ def test_it_waits_as_long_as_the_service_asks(open_live):
     page.route("**/v1/images?*", refuse)
     begin(page)
     page.locator("#live-wait", has_text="More than 5 per second.").wait_for()
-    assert "next try in 2 s" in page.locator("#live-wait").inner_text()
+    assert "tries again in 2 s" in page.locator("#live-wait").inner_text()
     shot(page, "page-live-waiting")
     assert accessible(page) == []
     a_box(page).wait_for()
@@ -264,7 +268,7 @@ def test_a_key_that_expires_in_the_middle_is_asked_for_anew(open_page, camera, t
     service.start()
     try:
         page = open_page("/#live", browser=camera, url=service.url, forgive="status of 401")
-        dialog = page.get_by_role("dialog", name="This service asks for a key")
+        dialog = page.get_by_role("dialog", name="This service needs an API key")
         begin(page)
         dialog.get_by_label("Key").fill(first)
         page.keyboard.press("Enter")

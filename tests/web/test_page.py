@@ -13,8 +13,8 @@ from PIL import Image
 
 from app.settings import ROOT
 from app.store.keys import Right
-from app.vision.mood import AGGREGATORS, DEFAULT
-from tests.service import Service, running_service
+from app.vision.aggregators import AGGREGATORS, DEFAULT
+from testbed.service import Service, running_service
 from tests.web.pages import (
     LABELS_WITHIN,
     PHOTO,
@@ -187,10 +187,10 @@ def test_the_camera_takes_a_picture(open_page):
     page = open_page()
     page.locator("#camera").click()
     until(page, "document.getElementById('video').videoWidth > 0")
-    page.get_by_role("button", name="Take the picture").click()
+    page.get_by_role("button", name="Take the photo").click()
     page.locator("#caption", has_text="camera.jpg").wait_for()
     # Chromium's test picture has no face: that is said, and is no error.
-    assert page.locator("#faces .empty").inner_text() == "No face was found in this picture."
+    assert page.locator("#faces .empty").inner_text() == "No face was found in this image."
     assert page.locator("#problem").is_hidden()
 
 
@@ -249,6 +249,40 @@ def test_images_that_the_browser_cannot_show_are_drawn_by_the_service(open_page,
     choose(page, PHOTO)
     assert page.locator("#picture-note").is_hidden()
     assert page.locator("#picture .box span").is_visible()
+
+
+def test_an_older_drawing_does_not_replace_a_newer_one(open_page, tmp_path):
+    page = open_page()
+    choose(page, heic(tmp_path / "photo.heic"))
+    held = []
+
+    def hold(route):
+        if "image/jpeg" in route.request.headers.get("accept", ""):
+            held.append(route)
+        else:
+            route.fallback()
+
+    page.route("**/v1/images*", hold)
+    for number, key in enumerate(("End", "Home"), start=1):
+        page.locator("#threshold").press(key)
+        for _ in range(100):
+            if len(held) == number:
+                break
+            page.wait_for_timeout(50)
+    older, newer = held
+    newer.fulfill(body=blank(32), content_type="image/jpeg")
+    until(page, "document.querySelector('#picture img').naturalWidth === 32")
+    shown = page.locator("#picture img").get_attribute("src")
+    older.fulfill(body=blank(16), content_type="image/jpeg")
+    page.wait_for_timeout(500)
+    assert page.locator("#picture img").get_attribute("src") == shown
+    assert page.locator("#picture img").evaluate("it => it.naturalWidth") == 32
+
+
+def blank(side):
+    data = io.BytesIO()
+    Image.new("RGB", (side, side)).save(data, "JPEG")
+    return data.getvalue()
 
 
 def test_an_avif_is_shown_by_the_browser_itself(open_page, tmp_path):
@@ -348,9 +382,9 @@ def test_results_are_listed_filtered_looked_at_taken_along_and_deleted(open_page
     row.get_by_role("button", name="Delete").click()
     assert row.is_visible()  # asked once more
     row.get_by_role("button", name="Delete").click()
-    page.locator("#history-status", has_text="is deleted").wait_for()
+    page.locator("#history-status", has_text="was deleted").wait_for()
     page.get_by_role("button", name="Search").click()
-    page.locator("#history-status", has_text="Nothing is stored that fits.").wait_for()
+    page.locator("#history-status", has_text="No stored results match.").wait_for()
 
 
 def test_the_chart_shows_the_stored_numbers(open_page, service):
@@ -364,7 +398,7 @@ def test_the_chart_shows_the_stored_numbers(open_page, service):
     page = open_page("/#history")
     page.get_by_label("File name").fill("chart.jpg")
     page.get_by_role("button", name="Search").click()
-    page.locator("#summary-words", has_text="In all: 3 pictures, 2 faces").wait_for()
+    page.locator("#summary-words", has_text="Total: 3 images, 2 faces").wait_for()
     numbers = page.locator("#summary-rows li:not(.axis)").all_inner_texts()
     assert [text.split() for text in numbers][:3] == [
         ["neutral", "0"],
@@ -372,13 +406,13 @@ def test_the_chart_shows_the_stored_numbers(open_page, service):
         ["surprise", "0"],
     ]
     page.locator("#summary-moods").wait_for()
-    page.get_by_text("The numbers").click()
+    page.get_by_text("Numbers", exact=True).click()
     page.locator("#summary-body tr").first.wait_for()
     row = page.locator("#summary-body tr").first.locator("td").all_inner_texts()
     assert row[:5] == ["3", "2", "happiness", "0 (0 %)", "2 (100 %)"]
     # Deleted pictures leave the chart, and a filter that nothing fits empties it.
     page.locator("#rows").get_by_role("button", name="Delete").first.dblclick()
-    page.locator("#summary-words", has_text="2 pictures").wait_for()
+    page.locator("#summary-words", has_text="2 images").wait_for()
     page.locator("[name=emotion]").select_option("fear")
     page.get_by_role("button", name="Search").click()
     page.locator("#summary").wait_for(state="hidden")
@@ -415,11 +449,11 @@ def test_the_chart_of_a_month(open_page):
 
     page.route("**/v1/summary?*", answer)
     page.get_by_role("link", name="History").click()
-    page.locator("#summary-words", has_text="In all").wait_for()
+    page.locator("#summary-words", has_text="Total").wait_for()
     sums = [url for url in asked if "mood=" not in url]
     assert len(sums) == 1, "a month is shown by the day"
     # Each bar is where its day is, and as high as its count is beside the highest, 10.
-    path = page.locator("#summary-rows .happiness path").get_attribute("d")
+    path = page.locator("#summary-rows [data-label=happiness] path").get_attribute("d")
     bars = [[float(it) for it in bar] for bar in re.findall(r"M(\S+) 100V(\S+)H(\S+)V100Z", path)]
     counted = [span for span in spans if span["emotions"]["happiness"]["faces"]]
     for (left, top, right), span in zip(bars, counted, strict=True):
@@ -427,15 +461,15 @@ def test_the_chart_of_a_month(open_page):
         assert left == pytest.approx((day - 1) / 30 * 1000, abs=0.1)
         assert right - left == pytest.approx(0.85 / 30 * 1000, abs=0.2)
         assert top == 100 - 10 * span["emotions"]["happiness"]["faces"]
-    assert page.locator("#summary-rows .fear path").get_attribute("d") == ""
+    assert page.locator("#summary-rows [data-label=fear]").count() == 0, "no face can show it"
     # Where one points, the numbers are of that day.
     plot = page.locator("#summary-rows .plot").first.bounding_box()
     page.mouse.move(plot["x"] + 20.4 / 30 * plot["width"], plot["y"] + 5)
-    page.locator("#summary-words", has_text="42 pictures, 37 faces").wait_for()
-    assert page.locator("#summary-rows .happiness .number").inner_text() == "4"
+    page.locator("#summary-words", has_text="42 images, 37 faces").wait_for()
+    assert page.locator("#summary-rows [data-label=happiness] .number").inner_text() == "4"
     shot(page, "page-chart-pointed")
     page.mouse.move(0, 0)
-    page.get_by_text("The numbers").click()
+    page.get_by_text("Numbers", exact=True).click()
     until(page, "document.querySelectorAll('#summary-body tr').length === 27")
     in_both_schemes(page, "page-chart")
     page.set_viewport_size({"width": 360, "height": 800})
@@ -503,11 +537,11 @@ def test_the_key_is_asked_for_and_stays_in_the_tab(browser, tmp_path):
         page = context.new_page()
         page.goto(service.url)
         page.locator("#file").set_input_files(PHOTO)
-        dialog = page.get_by_role("dialog", name="This service asks for a key")
+        dialog = page.get_by_role("dialog", name="This service needs an API key")
         dialog.wait_for()
         shot(page, "page-key")
         assert accessible(page) == []
-        assert "Whoever runs it" in page.locator("#key-why").inner_text()
+        assert "The operator" in page.locator("#key-why").inner_text()
         dialog.get_by_label("Key").fill("emo_wrong")
         dialog.get_by_role("button", name="Use this key").click()
         page.locator("#key-why", has_text="key").wait_for()  # in the service's words
@@ -577,19 +611,22 @@ def test_the_mood_of_what_is_not_stored(open_page, tmp_path):
     until(page, "document.querySelectorAll('#picture .box[data-weight=\"50 %\"]').length === 2")
 
 
-def test_the_page_knows_every_aggregator(open_page):
+def test_the_page_offers_the_aggregators_of_the_service(open_page):
     page = open_page()
+    until(page, "document.getElementById('mood-by').options.length > 0")
     offered = page.locator("#mood-by option").evaluate_all("its => its.map((it) => it.value)")
-    assert set(offered) == set(AGGREGATORS)
-    assert offered[0] == DEFAULT
+    titles = page.locator("#mood-by option").evaluate_all("its => its.map((it) => it.text)")
+    assert offered == list(AGGREGATORS)
+    assert titles == [each.title for each in AGGREGATORS.values()]
+    assert page.locator("#mood-by").input_value() == DEFAULT
 
 
 def test_moods_over_time_stand_above_the_chart(open_page, tmp_path):
     page = open_page()
     choose(page, PHOTO)
     page.get_by_role("link", name="History").click()
-    page.locator("#summary-moods .happiness").first.wait_for()
-    page.get_by_text("The numbers").click()
+    page.locator("#summary-moods [data-label=happiness]").first.wait_for()
+    page.get_by_text("Numbers", exact=True).click()
     page.locator("#summary-body td", has_text="happiness").first.wait_for()
 
 
@@ -599,7 +636,7 @@ def test_kept_pictures_are_announced_and_shown(open_page, tmp_path):
         tmp_path, EMOTION_KEEP_PICTURES="true", EMOTION_PICTURES_DIR=folder
     ) as url:
         page = open_page(url=url)
-        page.get_by_text("which keeps it with the result").wait_for()
+        page.get_by_text("which stores it with the result").wait_for()
         choose(page, PHOTO)
         page.get_by_role("link", name="History").click()
         page.get_by_role("button", name="Show astronaut.jpg").click()

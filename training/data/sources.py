@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.card import Card
+from app.vision.card import DetectorCard
 from app.vision.classifier import Classifier
 from app.vision.detectors.yunet import YuNetDetector
 from training import votes
@@ -120,5 +120,5 @@ def _finder(weights: Path) -> YuNetDetector:
         data = weights.read_bytes()
     except OSError as error:
         raise DataError(f"no {weights}, which finds the faces that nobody marked") from error
-    card = Card("yunet", "teacher", (YUNET_SIDE,), weights.name, sha256="", document={})
+    card = DetectorCard("yunet", "teacher", weights.name, "", {}, YUNET_SIDE)
     return YuNetDetector(card, data)

@@ -1,4 +1,4 @@
-"""Face detectors. To add one: a class with this protocol and a line in DETECTORS."""
+"""Face detectors. To add one, write a class with the protocol `Detector`; add it to DETECTORS."""
 
 from pathlib import Path
 from typing import Protocol, Self
@@ -16,10 +16,10 @@ MAX_ASPECT = 50  # longer over shorter side; see `default_min_face_px`
 
 class Detector(Protocol):
     """`title` and `description` help people to choose. `min_face_share` sets the smallest face
-    that it looks for by default: see `default_min_face_px`. `max_pixels` is the largest image
-    that it can search in the time of a request. Detectors put their boxes around different parts of
-    a head: `box_scale` is the side of the square that a classifier's `crop_scale` refers to,
-    divided by the longer side of this detector's boxes."""
+    that the detector searches for by default: see `default_min_face_px`. `max_pixels` is the size
+    of the largest image that it can search in the time of a request. Detectors put their boxes
+    around different parts of a head: `box_scale` is the side of the square that a classifier's
+    `crop_scale` refers to, divided by the longer side of this detector's boxes."""
 
     name: str
     title: str
@@ -37,24 +37,25 @@ class Detector(Protocol):
         """
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
-        """The pixels that it needs for one of the original's, in a picture of that longer side, to
-        find faces of `min_face_px` pixels; more than 1 where there are never enough."""
+        """The scale of the image at which the detector finds faces of `min_face_px` pixels of the
+        original. `longer_side` is that of the original, in pixels. More than 1 means that the
+        faces are too small at any scale."""
 
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """Faces with boxes in the original's pixels, in no particular order. Must be safe to call
-        from several threads at a time, and call `deadline.check` at least once a second.
+        """Faces with boxes in pixels of the original, in no particular order.
 
-        Raises DeadlineExceeded, TooMuchWork, and ModelUnavailable when a network fails on this
-        image.
+        Must be safe to call from several threads at a time, and call `deadline.check` at least once
+        a second. Raises DeadlineExceeded, TooMuchWork, and ModelUnavailable if a network fails on
+        this image.
         """
 
 
 def default_min_face_px(share: float, width: int, height: int) -> float:
-    """The smallest face that is looked for by default, in pixels of an image of that size.
+    """The smallest face to search for by default, in pixels of an image of this size.
 
-    It is `share` of the longer side, or twice that share of the shorter side where that is less: in
+    It is `share` of the longer side, or twice that share of the shorter side if that is less: in
     wide and tall images, faces are small compared with the longer side. The shorter side counts as
     at least 1/MAX_ASPECT of the longer side, which limits the time for a long strip.
     """

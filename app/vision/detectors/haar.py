@@ -1,4 +1,4 @@
-"""The detectors that use OpenCV's cascade: see cascade.py."""
+"""The detectors that use OpenCV's Haar cascade: see cascade.py."""
 
 import math
 from pathlib import Path
@@ -30,7 +30,7 @@ DEFAULT_MAX_PIXELS = 20_000_000  # 10 to 20 s of CPU
 
 
 def _grouped(windows: list[Window], *, more_than: int) -> list[Window]:
-    """The means of groups of `more_than` so many overlapping windows."""
+    """The mean window of each group of more than `more_than` overlapping windows."""
     return [
         tuple(each)
         for each in np.asarray(cv2.groupRectangles(windows, more_than, GROUP_EPS)[0]).tolist()
@@ -38,13 +38,14 @@ def _grouped(windows: list[Window], *, more_than: int) -> list[Window]:
 
 
 def _cut(windows: list[Window], gray: NDArray[np.uint8]) -> list[Window]:
-    """Without what lies beyond the edge, a pixel or two: OpenCV rounds each size by itself."""
+    """Cut the windows at the edges of the image. They exceed it by a pixel or two, because OpenCV
+    rounds each size separately."""
     height, width = gray.shape
     return [(x, y, min(w, width - x), min(h, height - y)) for x, y, w, h in windows]
 
 
 def _box(window: Window, scale: float) -> Box:
-    """In the original, of whose pixels a picture has `scale` times as many a side."""
+    """The box in pixels of the original of a window in an image of this scale."""
     x, y, width, height = window
     return Box(*(round(edge / scale, 2) for edge in (x, y, x + width, y + height)))
 
@@ -52,25 +53,25 @@ def _box(window: Window, scale: float) -> Box:
 def candidates(
     cascade: Cascade, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
 ) -> list[Box]:
-    """Everything in `raster` that the cascade takes for a face of at least `min_face_px` pixels of
-    the original, also where it does so only once; overlapping windows are one box.
+    """Boxes of everything in `raster` that the cascade takes for a face of at least `min_face_px`
+    pixels of the original, even in a single window. Overlapping windows make one box.
 
     Raises what `Cascade.search` raises.
     """
     scale = min(raster.scale, WINDOW / min_face_px)
     gray = shrink(raster.gray, scale / raster.scale)
     windows = cascade.search(gray, SCALE_FACTOR, max_windows=MAX_WINDOWS, deadline=deadline)
-    # OpenCV leaves out groups of one: so every window comes twice.
+    # OpenCV drops groups of one window, so every window is passed twice.
     groups = _grouped(_cut(windows, gray) * 2, more_than=1)
     return [_box(window, scale) for window in groups]
 
 
 class HaarDetector:
-    """Frontal faces, searched in a picture that is shrunk until the smallest wanted face fills the
-    cascade's window: what it costs does not depend on how many pixels the file has.
+    """Finds frontal faces in an image that is shrunk until the smallest face fills the cascade's
+    window. The cost therefore does not depend on the number of pixels in the file.
 
-    The cascade proposes, also what it sees only once; a small network, trained by this project on
-    such proposals, says how probably each is a face, which is the score.
+    The cascade proposes candidates. A small network, which this project trained on such candidates,
+    gives each the probability that it is a face, which is the score.
     """
 
     name = "haar"
@@ -89,7 +90,7 @@ class HaarDetector:
 
     @classmethod
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
-        """Raises ModelUnavailable where the network is not there or cannot be used."""
+        """Raises ModelUnavailable if the network is missing or cannot be used."""
         advice = (
             f"copies the folder {cls.name} of this project's models, or sets "
             "EMOTION_DETECTOR=haar_default"
@@ -112,7 +113,7 @@ class HaarDetector:
             raster.gray, [box.scaled(raster.scale) for box in boxes], deadline=deadline
         )
         scores = [each[FACE] for each in found]
-        # The same face is proposed at several sizes.
+        # A face is often a candidate at several sizes.
         chosen = cv2.dnn.NMSBoxes(
             [(box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1) for box in boxes],
             scores,
@@ -123,8 +124,8 @@ class HaarDetector:
 
 
 class HaarDefaultDetector:
-    """What the original service has: OpenCV's default parameters on all pixels of the file, and no
-    score."""
+    """The detector of the original service: OpenCV's default parameters on all pixels of the file,
+    without scores."""
 
     name = "haar_default"
     title = "Haar cascade with OpenCV's defaults"

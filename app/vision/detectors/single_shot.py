@@ -1,4 +1,4 @@
-"""This project's one-pass network as a plain detector, in front of a classifier."""
+"""This project's one-pass network as a detector only, for use with a classifier."""
 
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ from app.vision.types import Detection
 
 
 class SingleShotDetector:
-    """What its expression tower says is not looked at: the classifier sees more of each face."""
+    """Ignores the emotions that the network gives: the classifier sees more pixels of each face."""
 
     name = "single_shot"
     title = "One-pass network"
@@ -29,7 +29,7 @@ class SingleShotDetector:
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
         """Load the detector with its own network. The engine uses the network of the pipeline.
 
-        Raises ModelUnavailable where the network is not there or cannot be used.
+        Raises ModelUnavailable if the network is missing or cannot be used.
         """
         return cls(SingleShotNet.load(cls.folder(models_dir), threads=threads))
 

@@ -1,4 +1,4 @@
-"""`detector=none`, for images that are already the crop of one face."""
+"""The detector `none`, for images that are the crop of one face."""
 
 import math
 from pathlib import Path

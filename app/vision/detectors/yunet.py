@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
-from app.vision.card import Card, detector_folder, read_detector_card, read_weights
+from app.vision.card import DetectorCard, detector_folder, read_weights
 from app.vision.image import Raster, letterbox
 from app.vision.probe import try_out
 from app.vision.session import naming
@@ -74,7 +74,7 @@ class YuNetDetector:
     max_pixels: float = math.inf
     box_scale = 0.86
 
-    def __init__(self, card: Card, weights: bytes) -> None:
+    def __init__(self, card: DetectorCard, weights: bytes) -> None:
         """Raises ModelUnavailable for weights that are not YuNet's."""
         self._size = card.input_size
         try_out("yunet", weights, self._size, sizes=frozenset({self._size}))
@@ -88,7 +88,7 @@ class YuNetDetector:
         """
         advice = "installs them with flask --app wsgi models install PATH --card CARD"
         folder = detector_folder(models_dir, cls.name, advice)
-        card = read_detector_card(folder)
+        card = DetectorCard.read(folder)
         return cls(card, read_weights(folder, card))
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:

@@ -1,37 +1,41 @@
-"""From a picture file to its faces. To add a pipeline: a class with this protocol and a line in
-PIPELINES."""
+"""Pipelines: from an image file to its faces and persons.
 
-from typing import Protocol, Self
+To add a pipeline, write a class with the protocol `Pipeline` in a file of its own and add it to
+PIPELINES.
+"""
+
+from typing import Any, Protocol, Self
 
 from app.deadline import Deadline
-from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
 from app.vision.image import ImageFile
-from app.vision.pipelines.search import Answer
+from app.vision.pipelines.result import PipelineResult
 from app.vision.pipelines.single_shot import SingleShot
 from app.vision.pipelines.two_stage import TwoStage
-from app.vision.single_shot import SingleShotNet
+from app.vision.request import AnalysisOptions
 from app.vision.stopwatch import Stopwatch
-from app.vision.types import DetectionOptions, ModelRef
+from app.vision.types import ModelRef
 
 
 class Parts(Protocol):
-    """What pipelines are made of: the part of that name, the default one where None. They raise
-    UnknownModel, UnknownDetector or ModelUnavailable."""
+    """The models and detectors that a pipeline can use. For a name that is None, the default.
+    Raises UnknownModel, UnknownDetector and ModelUnavailable."""
 
-    def classifier(self, name: str | None) -> Classifier: ...
+    def model(self, kind: str, name: str | None) -> Any:
+        """The model of this kind: an object of the class that the kind's cards describe."""
+
     def detector(self, name: str | None) -> Detector: ...
-    def single_shot(self, name: str | None) -> SingleShotNet: ...
 
 
 class Pipeline(Protocol):
-    """`model` gave the emotions and the detector of that name the boxes, as a client is told;
-    `model_kind` is of which kind the cards of its models are."""
+    """`model` and `detector_name` are what clients are told about the origin of the emotions and of
+    the boxes. `model_kind` is the kind of the models that the pipeline takes."""
 
     name: str
     title: str
     description: str
     model_kind: str
+    takes_detector: bool  # whether a request can choose the detector
 
     @property
     def model(self) -> ModelRef: ...
@@ -40,20 +44,19 @@ class Pipeline(Protocol):
     def detector_name(self) -> str: ...
 
     @classmethod
-    def of(
-        cls, parts: Parts, model: str | None, detector: str | None, wanted: DetectionOptions
-    ) -> Self:
-        """Made of these parts. Raises what `parts` do, and UnfitDetector."""
+    def of(cls, parts: Parts, options: AnalysisOptions) -> Self:
+        """A pipeline with the model, detector and detection options that `options` name. Raises
+        what `parts` raise, and UnfitDetector."""
 
-    def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> Answer:
-        """Read the file, find the wanted faces and classify their emotions.
+    def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> PipelineResult:
+        """Read the image, find its faces or persons and classify their emotions.
 
-        Raises what `ImageFile.read` and `deadline` raise, TooMuchWork, and ModelUnavailable where a
+        Raises what `ImageFile.read` and `deadline` raise, TooMuchWork, and ModelUnavailable if a
         network fails on this image.
         """
 
     def warm(self) -> None:
-        """Run everything once, without a picture."""
+        """Run each network once, without an image."""
 
 
 PIPELINES: dict[str, type[Pipeline]] = {made.name: made for made in (TwoStage, SingleShot)}

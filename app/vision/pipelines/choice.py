@@ -1,4 +1,4 @@
-"""Which of the faces that were found are wanted, the same for every pipeline."""
+"""Applies the detection options to what a detector found, in the same way for every pipeline."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,13 +12,13 @@ Found = TypeVar("Found")
 def choose(
     found: Iterable[Found],
     min_face_px: float,
-    wanted: DetectionOptions,
+    options: DetectionOptions,
     *,
     detection: Callable[[Found], Detection],
 ) -> tuple[list[Found], Counter[str]]:
-    """The wanted ones, largest first, and how many are not, by the name of the wish that they do
-    not fulfil. Equal sizes are ordered from the left and the top, so the answer never depends on
-    the order in which they were found."""
+    """Return those that the options keep, largest first, and count the others by the option that
+    dropped them. Equal sizes are ordered from left to right and then from top to bottom, so that
+    the result does not depend on the order of `found`."""
     kept: list[Found] = []
     dropped = Counter(min_face_px=0, min_confidence=0, max_faces=0)
 
@@ -30,9 +30,9 @@ def choose(
         box, score = detection(each).box, detection(each).score
         if box.longer_side < min_face_px:
             dropped["min_face_px"] += 1
-        elif score is not None and score < wanted.min_confidence:
+        elif score is not None and score < options.min_confidence:
             dropped["min_confidence"] += 1
-        elif len(kept) >= wanted.max_faces:
+        elif len(kept) >= options.max_faces:
             dropped["max_faces"] += 1
         else:
             kept.append(each)

@@ -1,4 +1,4 @@
-"""Searches an image for the wanted faces, in the same way for every pipeline."""
+"""Searches an image for faces, in the same way for every pipeline."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,30 +10,15 @@ from app.vision.detectors import default_min_face_px
 from app.vision.image import ImageFile, Raster
 from app.vision.pipelines.choice import choose
 from app.vision.rotation import AUTO, TURNS, Found, search_turned
-from app.vision.types import Detection, DetectionOptions, Face
+from app.vision.types import Detection, DetectionOptions
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The result of a pipeline for one image.
-
-    `size_wh` is the size of the upright image. `faces` are the wanted faces, largest first.
-    `dropped` counts the other faces, by the option that dropped them. `rotation` is by how many
-    degrees clockwise the image was turned to find the faces.
-    """
-
-    size_wh: tuple[int, int]
-    faces: tuple[Face, ...]
-    dropped: Counter[str]
-    rotation: int
-
-
-@dataclass(frozen=True, slots=True)
 class Search(Generic[Item]):
-    """The wanted faces of an image that was turned by `rotation` degrees clockwise. The turned
-    image is not kept: it may take as much memory as the image itself."""
+    """The faces of an image that was turned by `rotation` degrees clockwise, after the detection
+    options. The turned image is not kept: it may take as much memory as the image itself."""
 
     rotation: int
     kept: list[Found[Item]]
@@ -46,35 +31,35 @@ class Search(Generic[Item]):
         return sum(1.0 if score is None else score for score in scores)
 
 
-def smallest_face(file: ImageFile, wanted: DetectionOptions, share: float) -> float:
-    """The smallest wanted face, in pixels. `share` is the detector's default."""
-    if wanted.min_face_px is not None:
-        return wanted.min_face_px
+def smallest_face(file: ImageFile, options: DetectionOptions, share: float) -> float:
+    """The smallest face to search for, in pixels. `share` is the detector's default."""
+    if options.min_face_px is not None:
+        return options.min_face_px
     return default_min_face_px(share, file.width, file.height)
 
 
 def search(
     raster: Raster,
     min_face_px: float,
-    wanted: DetectionOptions,
+    options: DetectionOptions,
     deadline: Deadline,
     find: Callable[[Raster], list[tuple[Detection, Item]]],
 ) -> Search[Item]:
-    """The wanted faces that `find` finds.
+    """Find faces with `find` and apply the options to them.
 
-    With `rotate=auto`, an image without a wanted face is turned by 90, 180 and 270 degrees, and the
-    turn with the most evidence is used; if several have the same, the first. Raises
-    DeadlineExceeded and what `find` raises.
+    With `rotate=auto`, an image without a face is turned by 90, 180 and 270 degrees, and the turn
+    with the most evidence is used; if several have the same, the first. Raises DeadlineExceeded and
+    what `find` raises.
     """
 
     def turn(rotation: int) -> Search[Item]:
         deadline.check()
         found = search_turned(raster, rotation, find)
-        kept, dropped = choose(found, min_face_px, wanted, detection=_detection)
+        kept, dropped = choose(found, min_face_px, options, detection=_detection)
         return Search(rotation, kept, dropped)
 
     best = turn(0)
-    if best.kept or wanted.rotate != AUTO:
+    if best.kept or options.rotate != AUTO:
         return best
     for rotation in TURNS:
         turned = turn(rotation)

@@ -1,4 +1,4 @@
-"""Find the faces, then name their emotions: a detector in front of a classifier."""
+"""The pipeline of a detector, which finds the faces, and a classifier of their emotions."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -10,11 +10,13 @@ from app.vision.card import CLASSIFIER
 from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
 from app.vision.image import ImageFile, Raster
-from app.vision.pipelines.search import Answer, search, smallest_face
+from app.vision.pipelines.result import PipelineResult
+from app.vision.pipelines.search import search, smallest_face
+from app.vision.request import AnalysisOptions
 from app.vision.rotation import turned_gray
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
-from app.vision.types import Detection, DetectionOptions, Face, ModelRef, Scores
+from app.vision.types import Detection, DetectionOptions, Face, ModelRef
 
 if TYPE_CHECKING:
     from app.vision.pipelines import Parts
@@ -25,19 +27,19 @@ class TwoStage:
     title = "Detector and classifier"
     description = "A detector finds the faces, then a classifier names the emotions of each."
     model_kind = CLASSIFIER
+    takes_detector = True
 
     def __init__(
-        self, detector: Detector, classifier: Classifier, wanted: DetectionOptions
+        self, detector: Detector, classifier: Classifier, detection: DetectionOptions
     ) -> None:
         self.detector = detector
         self.classifier = classifier
-        self._wanted = wanted
+        self._detection = detection
 
     @classmethod
-    def of(
-        cls, parts: "Parts", model: str | None, detector: str | None, wanted: DetectionOptions
-    ) -> Self:
-        return cls(parts.detector(detector), parts.classifier(model), wanted)
+    def of(cls, parts: "Parts", options: AnalysisOptions) -> Self:
+        detector = parts.detector(options.detector)
+        return cls(detector, parts.model(cls.model_kind, options.model), options.detection)
 
     @property
     def model(self) -> ModelRef:
@@ -47,15 +49,15 @@ class TwoStage:
     def detector_name(self) -> str:
         return self.detector.name
 
-    def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> Answer:
-        """All faces go through the classifier as one batch."""
+    def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> PipelineResult:
+        """All faces go through the classifier in one batch."""
         if file.pixels > self.detector.max_pixels:
             raise TooMuchWork(
                 f"the detector {self.detector.name!r} searches images of up to "
                 f"{self.detector.max_pixels:,} pixels and this one has {file.pixels:,}: send a "
                 "smaller image or name another detector"
             )
-        min_face_px = smallest_face(file, self._wanted, self.detector.min_face_share)
+        min_face_px = smallest_face(file, self._detection, self.detector.min_face_share)
         side = searched_side(file.width, file.height)
         deadline.check()
         with stopwatch("decode"):
@@ -68,7 +70,7 @@ class TwoStage:
             searched = search(
                 raster,
                 min_face_px,
-                self._wanted,
+                self._detection,
                 deadline,
                 lambda image: _alone(self.detector.detect(image, min_face_px, deadline)),
             )
@@ -80,10 +82,10 @@ class TwoStage:
                 deadline=deadline,
             )
         faces = tuple(
-            Face(each.detection.box, Scores(scores), each.detection.score)
+            Face(each.detection.box, scores, each.detection.score)
             for each, scores in zip(searched.kept, emotions, strict=True)
         )
-        return Answer(raster.size_wh, faces, searched.dropped, searched.rotation)
+        return PipelineResult(raster.size_wh, faces, searched.dropped, searched.rotation)
 
     def warm(self) -> None:
         size = self.classifier.card.input_size
@@ -94,8 +96,8 @@ class TwoStage:
         self.classifier.predict(blank[np.newaxis, :size, :size, 0])
 
     def _scale_for(self, side: int, min_face_px: float) -> float:
-        """The pixels for one of the original's that the smallest wanted face needs, to be found
-        and to fill the classifier's crop. `side` comes from `searched_side`."""
+        """The scale at which the image is read: the smallest face must be large enough for the
+        detector and must fill the classifier's crop. `side` comes from `searched_side`."""
         card = self.classifier.card
         crop_px = min_face_px * self.detector.box_scale * card.crop_scale
         classifier_scale = card.input_size / crop_px if crop_px else 1.0
@@ -103,5 +105,5 @@ class TwoStage:
 
 
 def _alone(detections: list[Detection]) -> list[tuple[Detection, None]]:
-    """Detections in the form of `search`, without anything else about each face."""
+    """Convert detections to the form that `search` takes, with nothing else about each face."""
     return [(each, None) for each in detections]

@@ -1,4 +1,4 @@
-// The first page: choose a picture, look at its faces.
+// The page Analyse: choose an image, see its faces.
 
 import { analyse, element, read, save } from "./api.js";
 import { closeCamera, openCamera, photograph } from "./camera.js";
@@ -7,12 +7,13 @@ import { applyToBox, applyToCard, box, card } from "./faces.js";
 import * as mood from "./mood.js";
 
 const $ = (id) => document.getElementById(id);
-// Browsers give some files that the service reads no type.
+// Browsers do not know the type of some files that the service reads.
 const IMAGE_NAME = /\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]s?|hif|avif)$/i;
 const isImage = ({ type, name }) => type.startsWith("image/") || (!type && IMAGE_NAME.test(name));
 
-let shown = null; // {file, name, image, url, drawn}: what is on the page
-let running = null; // AbortController of the request under way
+let shown = null; // {file, name, image, url, drawn}: the result on the page
+let running = null; // AbortController of the current request
+let draws = 0; // numbers the requests for drawings, so that an older one does not replace a newer one
 
 export function start() {
   $("file").addEventListener("change", () => {
@@ -35,17 +36,17 @@ export function start() {
   }
 }
 
-/** Look at the same picture anew, as it is chosen now. */
+/** Analyse the same image again, with the current options. */
 export function again() {
   if (shown) analyseFile(shown.file, shown.name);
 }
 
 function options() {
   const store = String($("store").checked);
-  return { ...chosen(), threshold: $("threshold").value, mood: mood.aggregator(), store };
+  return { ...chosen(), ...mood.chosen(), threshold: $("threshold").value, store };
 }
 
-// Ways to give a picture.
+// Ways to choose an image.
 
 function takeDrops() {
   const drop = $("drop");
@@ -84,7 +85,7 @@ async function useCamera() {
   closeCamera(video);
 }
 
-// Ask, and show.
+// Request and result.
 
 async function analyseFile(file, name = file.name) {
   if (document.getElementById("analyse").hidden) location.hash = "analyse";
@@ -92,15 +93,17 @@ async function analyseFile(file, name = file.name) {
   const mine = new AbortController();
   running = mine;
   say(null);
-  $("progress").textContent = `Looking at ${name || "the picture"} …`;
+  $("progress").textContent = `Analysing ${name || "the image"} …`;
   $("progress").hidden = false;
   try {
     await fill();
     const response = await analyse(file, name, options(), { signal: mine.signal });
     const image = await read(response);
-    show({ file, name, image, ...(await visible(file, name, image, mine.signal)) });
+    const visibly = await visible(file, name, image, mine.signal);
+    if (running === mine) show({ file, name, image, ...visibly });
+    else if (visibly.url) URL.revokeObjectURL(visibly.url);
   } catch (error) {
-    if (error.name === "AbortError") return; // another picture came
+    if (error.name === "AbortError" || running !== mine) return; // there is a newer request
     $("result").hidden = true;
     shown = null;
     say(error);
@@ -109,7 +112,7 @@ async function analyseFile(file, name = file.name) {
   }
 }
 
-/** Show what went wrong, or with null nothing. */
+/** Show an error. null hides it. */
 export function say(error) {
   $("problem").hidden = error === null;
   $("problem").textContent = error?.message ?? "";
@@ -120,13 +123,13 @@ function show(what) {
   shown = what;
   const { image, url, drawn } = shown;
   const threshold = Number($("threshold").value);
-  const alt = `The picture ${image.file_name}`;
+  const alt = `The image ${image.file_name}`;
   const picture = url ? element("img", { src: url, alt }) : element("div", { className: "sketch" });
   picture.style.setProperty("--ratio", image.width / image.height);
   $("picture").classList.toggle("drawn", drawn && Boolean(url));
   $("picture-note").hidden = !drawn;
   $("picture-note").textContent = url
-    ? "This browser cannot show the file: the service has drawn it."
+    ? "This browser cannot show the file, so the service has drawn it."
     : `This browser cannot show the file. ${what.reason}`;
   $("picture").replaceChildren(picture, ...image.faces.map((face) => box(face, image, threshold)));
   $("faces").replaceChildren(...image.faces.map((face) => card(face, threshold)));
@@ -138,11 +141,11 @@ function show(what) {
     `${image.width} × ${image.height}`,
     count(image.faces.length),
     `${Math.round(spent)} ms`,
-    image.id ? `kept as ${image.id}` : "not kept",
+    image.id ? `stored as ${image.id}` : "not stored",
   ].join(" · ");
   if (!image.faces.length) {
     $("faces").replaceChildren(
-      element("li", { className: "empty" }, "No face was found in this picture."),
+      element("li", { className: "empty" }, "No face was found in this image."),
     );
   }
   $("threshold-line").hidden = !image.faces.length;
@@ -153,7 +156,7 @@ function show(what) {
 const count = (faces) => (faces === 1 ? "1 face" : `${faces || "no"} faces`);
 
 // The file itself, if the browser shows it in the size that the service has found. Otherwise, for
-// example for an unknown format, the annotated image of the service.
+// example for a format that the browser does not know, the annotated image of the service.
 async function visible(file, name, image, signal) {
   const url = URL.createObjectURL(file);
   const tried = element("img", { src: url });
@@ -184,18 +187,21 @@ async function drawnBy(file, name, signal) {
 async function drawAgain() {
   const before = shown;
   if (!before?.drawn || !before.url) return;
+  draws += 1;
+  const mine = draws;
+  const isNewest = () => shown === before && mine === draws;
   try {
     const url = await drawnBy(before.file, before.name);
-    if (shown !== before) return void URL.revokeObjectURL(url);
+    if (!isNewest()) return void URL.revokeObjectURL(url);
     URL.revokeObjectURL(before.url);
     before.url = url;
     $("picture").querySelector("img").src = url;
   } catch (error) {
-    say(error);
+    if (isNewest()) say(error);
   }
 }
 
-// Of what is stored the service knows the faces; other pictures it has to see again.
+// The service has the faces of stored images. Other images are analysed again.
 async function anotherMood() {
   const { image, file, name } = shown;
   if (image.id) return mood.moodOf(image);

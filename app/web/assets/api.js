@@ -1,13 +1,13 @@
-// Everything that the page asks of the service goes through here.
+// All requests of the page to the service.
 
-// The address of the service, which may be below a path of a larger site. This file is in assets/.
+// The address of the service, which may be under a path of a larger site. This file is in assets/.
 const BASE = new URL("..", import.meta.url).href.replace(/\/$/, "");
-const KEY = "emotion-key"; // in sessionStorage: of this tab, gone with it
+const KEY = "emotion-key"; // name in sessionStorage, which ends with the tab
 const TRIES = 4;
-const NO_KEY = "Whoever runs it can make one for you.";
+const NO_KEY = "The operator of the service can create one for you.";
 
-/** What went wrong, as a sentence for people. `status` is 0 where nobody answered, `retryAfter` the
- * seconds that the service asks to wait, or null. */
+/** An error as a sentence for people. `status` is 0 if there was no answer. `retryAfter` is the number
+ * of seconds after which the service allows another try, or null. */
 export class Problem extends Error {
   constructor(message, status = 0, retryAfter = null) {
     const end = /[.?!…]$/.test(message) ? "" : ".";
@@ -19,14 +19,14 @@ export class Problem extends Error {
 
 let askForKey = async () => null;
 
-/** Say who asks people for a key: an async function of the reason that returns it, or null. */
+/** Set the function that asks for a key: async, takes the reason, returns the key or null. */
 export function onKeyNeeded(ask) {
   askForKey = ask;
 }
 
-/** The response to a request, which is sent again while the service is busy, `tries` times in all,
- * and with the key that people give when it needs one. An answer may take `seconds`, or any time.
- * Throws Problem. */
+/** The response to a request. While the service is busy, the request is sent again, up to `tries`
+ * times. If the service needs a key, it is asked for. An answer may take `seconds`; without it, any
+ * time. Throws Problem. */
 export async function ask(
   path,
   { method = "GET", body, headers = {}, signal, tries: most = TRIES, seconds: patience } = {},
@@ -94,24 +94,24 @@ export async function read(response) {
   }
 }
 
-/** Post a picture with options; the response with the image object and every probability, or with
- * what `accept` names. Sent again, it is kept once. `more` is as of `ask`. Throws Problem. */
-export async function analyse(picture, name, options, { accept, ...more } = {}) {
+/** Post an image with options. The response has the image object with every probability, or the
+ * media type `accept`. Repeated requests store it once. `more` is for `ask`. Throws Problem. */
+export async function analyse(image, name, options, { accept, ...more } = {}) {
   const form = new FormData();
-  form.append("image", picture, name);
+  form.append("image", image, name);
   for (const [option, value] of Object.entries(options)) form.append(option, value);
   const headers = { "Idempotency-Key": randomName() };
   if (accept) headers.Accept = accept;
   return ask("/v1/images?view=full", { method: "POST", body: form, headers, ...more });
 }
 
-// crypto.randomUUID is there on secure pages only.
+// crypto.randomUUID exists on secure pages only.
 function randomName() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Let the browser save what a response holds. */
+/** Let the browser save the body of a response. */
 export async function save(response, name) {
   const url = URL.createObjectURL(await response.blob());
   element("a", { href: url, download: name }).click();

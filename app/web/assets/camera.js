@@ -1,18 +1,18 @@
-// The camera: opened for an element that shows it, closed again, and pictures of what it sees.
+// The camera: opened for an element that shows it, closed again, and its frames as images.
 
 import { Problem, element } from "./api.js";
 
 const REFUSALS = {
   NotAllowedError: "The camera is not allowed: allow it in the browser for this page.",
-  NotFoundError: "No camera was found: connect one, or choose a picture.",
+  NotFoundError: "No camera was found: connect one, or choose an image.",
   NotReadableError: "The camera cannot be read: another program may use it.",
 };
 
-/** Let a video element show the camera. Throws Problem, and what `signal` says if it was aborted
- * while people were asked. */
+/** Show the camera in a video element. Throws Problem, and the reason of `signal` if that was aborted
+ * while the browser asked for permission. */
 export async function openCamera(video, { signal, onEnd } = {}) {
   if (!navigator.mediaDevices) {
-    throw new Problem("Browsers give the camera only to pages by https:// or of this machine.");
+    throw new Problem("Browsers allow the camera only for pages with https:// or on this machine.");
   }
   let stream;
   try {
@@ -37,7 +37,7 @@ function release(stream) {
   for (const track of stream.getTracks()) track.stop();
 }
 
-/** What the camera sees, as a JPEG at most `width` pixels wide. */
+/** The current frame as a JPEG, at most `width` pixels wide. */
 export function photograph(video, { width = Infinity, quality = 0.92 } = {}) {
   const scale = Math.min(1, width / video.videoWidth);
   const canvas = element("canvas", {
@@ -48,7 +48,7 @@ export function photograph(video, { width = Infinity, quality = 0.92 } = {}) {
   return new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 }
 
-/** Settles when the camera has a frame that was not there before. */
+/** Settles when the camera has a new frame. */
 export function nextFrame(video) {
   return new Promise((done) => video.requestVideoFrameCallback(done));
 }

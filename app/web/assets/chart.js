@@ -1,30 +1,38 @@
-// Emotions over time, a row for each: names stand beside the colours, and nothing crosses.
+// Charts of labels over time. Each label has a row with its name, so lines do not cross and the
+// chart can be read without its colours.
 
 import { element } from "./api.js";
-import { EMOTIONS } from "./faces.js";
+import { paint } from "./labels.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT] = [1000, 100]; // of a row's own coordinates, which are stretched to its place
+const [WIDTH, HEIGHT] = [1000, 100]; // coordinates of a row, which are stretched to its size
 
-/** Put the rows into a list; {emotion: {path, number}} to draw and write into. */
-export function makeRows(list) {
-  const rows = {};
-  for (const emotion of EMOTIONS) {
-    const picture = document.createElementNS(SVG, "svg");
-    picture.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-    picture.setAttribute("preserveAspectRatio", "none");
-    const path = document.createElementNS(SVG, "path");
-    picture.append(path);
-    const number = element("span", { className: "number" });
-    const plot = element("span", { className: "plot" }, picture);
-    const name = element("span", { className: "swatch" }, emotion);
-    list.append(element("li", { className: emotion }, name, plot, number));
-    rows[emotion] = { path, number };
-  }
-  return rows;
+/** A function that shows one row for each label in a list, before its axis. It returns a Map from
+ * the label to {path, number}, the elements of the row. */
+export function rowsIn(list) {
+  let rows = new Map();
+  return (labels) => {
+    if (labels.join("\n") === [...rows.keys()].join("\n")) return rows;
+    for (const each of list.querySelectorAll(":scope > [data-label]")) each.remove();
+    rows = new Map(labels.map((label) => [label, makeRow(label)]));
+    list.prepend(...[...rows.values()].map(({ item }) => item));
+    return rows;
+  };
 }
 
-/** The last item of a list: its axis, with labels at shares of its width. */
+function makeRow(label) {
+  const drawing = document.createElementNS(SVG, "svg");
+  drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  drawing.setAttribute("preserveAspectRatio", "none");
+  const path = document.createElementNS(SVG, "path");
+  drawing.append(path);
+  const number = element("span", { className: "number" });
+  const plot = element("span", { className: "plot" }, drawing);
+  const name = element("span", { className: "swatch" }, label);
+  return { item: paint(element("li", {}, name, plot, number), label), path, number };
+}
+
+/** The axis, which is the last item of a list, with texts at shares of its width. */
 export function axis(ticks) {
   const marks = ticks.map(([share, label]) => {
     const mark = element("span", {}, label);
@@ -37,7 +45,7 @@ export function axis(ticks) {
 /** The path of a filled line through points [x, y], shares of the row; null breaks it. */
 export function area(points) {
   let path = "";
-  let last = null; // where the line that is under way has come to
+  let last = null; // where the current line ends
   for (const point of [...points, null]) {
     if (point) {
       const at = `${across(point[0])} ${up(point[1])}`;

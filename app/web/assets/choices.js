@@ -1,15 +1,17 @@
-// How pictures are looked at, as the service names it: of the pages where they are looked at.
+// What the service offers: pipelines, detectors, models with their labels, and aggregators.
 
 import { element, get } from "./api.js";
+import * as labels from "./labels.js";
+import * as mood from "./mood.js";
 
 const $ = (id) => document.getElementById(id);
 
 let pipelines = [];
 let models = [];
 let keeps = false;
-let filling = null; // one question at a time
+let filling = null; // the promise of the first request
 
-/** `changed` is called when people choose otherwise. */
+/** `changed` is called after a choice. */
 export function start(changed) {
   for (const select of [$("pipeline"), $("detector"), $("model")]) {
     select.addEventListener("change", () => {
@@ -19,7 +21,7 @@ export function start(changed) {
   }
 }
 
-/** Offer what the service has, unless that is done. Throws Problem. */
+/** Fill the choices, once. Throws Problem. */
 export function fill() {
   filling ??= offer().catch((error) => {
     filling = null;
@@ -29,22 +31,30 @@ export function fill() {
 }
 
 async function offer() {
-  const [ready, itsPipelines, itsDetectors, itsModels] = await Promise.all([
+  const [ready, itsPipelines, itsDetectors, itsModels, itsAggregators] = await Promise.all([
     get("/readyz"),
     get("/v1/pipelines"),
     get("/v1/detectors"),
     get("/v1/models"),
+    get("/v1/aggregators"),
   ]);
   ({ pipelines } = itsPipelines);
   keeps = Boolean(ready.keeps_pictures);
-  $("kept").textContent = keeps ? ", which keeps it with the result" : ", and is not kept";
+  $("kept").textContent = keeps ? ", which stores it with the result" : ", and is not stored";
   models = itsModels.models.filter((each) => each.ready);
+  for (const isDefault of [true, false]) {
+    for (const { card } of models.filter((each) => each.default === isDefault)) {
+      if (card.exclusive !== false) labels.learn(card.labels);
+    }
+  }
+  mood.offer(itsAggregators.aggregators);
   offerIn($("pipeline"), pipelines);
   offerIn($("detector"), itsDetectors.detectors.filter((each) => each.ready));
   offerFitting();
 }
 
-function offerIn(select, things) {
+/** Let a select offer things that have a name, a title and a description. */
+export function offerIn(select, things) {
   const options = things.map((each) => {
     const made = element("option", { value: each.name, selected: each.default });
     made.append(each.title);
@@ -54,20 +64,25 @@ function offerIn(select, things) {
   select.replaceChildren(...options);
 }
 
-// One-pass networks are their own detector, and each pipeline has its own models.
+// Some pipelines have no choice of detectors, and each takes models of one kind.
 function offerFitting() {
   const pipeline = pipelines.find((each) => each.name === $("pipeline").value);
   if (!pipeline) return;
-  $("detector").disabled = pipeline.models !== "classifier";
+  $("detector").disabled = !pipeline.takes_detector;
   const fitting = models.filter((each) => each.kind === pipeline.models);
   if (fitting.some((each) => each.name === $("model").value)) return;
   offerIn($("model"), fitting);
 }
 
-/** Whether the service keeps the pictures of stored results. */
+/** The labels of the chosen model. */
+export function chosenLabels() {
+  return models.find((each) => each.name === $("model").value)?.card.labels ?? labels.all();
+}
+
+/** Whether the service stores the images of stored results. */
 export const keepsPictures = () => keeps;
 
-/** The options of a request; what is not known yet is left to the service. */
+/** The options of a request. Before the choices are filled, the service's defaults apply. */
 export function chosen() {
   const selects = [$("pipeline"), $("model"), $("detector")];
   const told = selects.filter((each) => each.value && !each.disabled);

@@ -1,20 +1,19 @@
-// The third page: stored results, to search, look at, delete and take along.
+// The page History: stored results, to search, show, delete and download.
 
 import { ask, element, get, save } from "./api.js";
-import { keepsPictures } from "./choices.js";
-import { EMOTIONS, card, inWords, outline } from "./faces.js";
-import { DEFAULT, inWords as moodInWords } from "./mood.js";
+import { fill, keepsPictures } from "./choices.js";
+import { card, inWords, outline } from "./faces.js";
+import * as labels from "./labels.js";
+import * as mood from "./mood.js";
 import * as summary from "./summary.js";
 
 const $ = (id) => document.getElementById(id);
 const PAGE_SIZE = 20;
 
 let next = null; // the cursor of the next page
-let loads = 0; // so that an answer that comes late does not replace a newer one
+let loads = 0; // numbers the requests, so that an older answer does not replace a newer one
 
 export function start() {
-  const { emotion } = $("filters").elements;
-  emotion.append(...EMOTIONS.map((each) => element("option", { value: each }, each)));
   $("filters").addEventListener("submit", (event) => {
     event.preventDefault();
     load();
@@ -31,30 +30,42 @@ export function start() {
   );
 }
 
-/** Show the page of results that begins at a cursor, or the newest. */
+/** Show the results that begin at a cursor, or the newest. */
 export function load(cursor = null) {
   return attempt(async () => {
+    loads += 1;
+    const mine = loads;
+    $("history-status").textContent = "Loading …";
+    await fill().catch(() => {}); // without the choices, results have no mood
+    if (mine !== loads) return;
+    offerLabels();
     const query = filters();
     query.set("view", "full");
     query.set("page_size", PAGE_SIZE);
-    query.set("mood", DEFAULT);
+    for (const [name, value] of Object.entries(mood.byDefault())) query.set(name, value);
     if (cursor) query.set("cursor", cursor);
-    $("history-status").textContent = "Loading …";
-    if (!cursor) summary.load(filters());
-    loads += 1;
-    const mine = loads;
+    if (!cursor) summary.load(filters()).then(offerLabels);
     const { images, next_cursor: following } = await get(`/v1/images?${query}`);
     if (mine !== loads) return;
     next = following;
     $("rows").replaceChildren(...images.flatMap(rows));
+    offerLabels();
     $("stored").hidden = !images.length;
     $("older").hidden = !next;
     $("newest").hidden = !cursor;
     $("history-status").textContent = images.length
-      ? `${images.length === 1 ? "1 picture" : `${images.length} pictures`}, the newest first` +
-        (next ? "; older ones follow." : ".")
-      : "Nothing is stored that fits.";
+      ? `${images.length === 1 ? "1 image" : `${images.length} images`}, newest first` +
+        (next ? ". There are older ones." : ".")
+      : "No stored results match.";
   });
+}
+
+// The labels of the models, and those of results whose models are no longer installed.
+function offerLabels() {
+  const { emotion } = $("filters").elements;
+  const offered = new Set([...emotion.options].map((each) => each.value));
+  const others = labels.all().filter((each) => !offered.has(each));
+  emotion.append(...others.map((each) => element("option", { value: each }, each)));
 }
 
 function filters() {
@@ -113,7 +124,7 @@ function rows(image) {
   return [row, details];
 }
 
-// Each emotion once, the most frequent first.
+// Each dominant emotion once, the most frequent first.
 function chips(faces) {
   const counts = new Map();
   for (const { dominant } of faces) counts.set(dominant, (counts.get(dominant) ?? 0) + 1);
@@ -121,21 +132,21 @@ function chips(faces) {
     .sort(([, a], [, b]) => b - a)
     .map(([emotion, count]) => {
       const text = count > 1 ? `${emotion} × ${count}` : emotion;
-      return element("span", { className: `chip ${emotion}` }, text);
+      return labels.paint(element("span", { className: "chip" }, text), emotion);
     });
 }
 
 function inDetail(image) {
   const cards = image.faces.map((face) => card(face, image.threshold));
-  // Without the picture, a sketch shows where in it the faces were.
+  // Without the image, a sketch shows where the faces were.
   const outlines = image.faces.map((face) => outline(face, image, String(face.face_id)));
   const sketch = element("div", { className: "sketch", ariaHidden: "true" }, ...outlines);
   sketch.style.setProperty("--ratio", image.width / image.height);
-  const said = `Picture ${image.id}, ${image.width} × ${image.height} pixels, threshold ` +
+  const said = `Image ${image.id}, ${image.width} × ${image.height} pixels, threshold ` +
     `${image.threshold}. ${image.faces.map((face) => inWords(face, image.threshold)).join("; ")}`;
   const cell = element("td", { colSpan: 5 }, element("p", { className: "quiet" }, said));
-  if (image.faces.length > 1) {
-    const group = `The group: ${moodInWords(image.mood)}`;
+  if (image.faces.length > 1 && image.mood?.mood) {
+    const group = `The group: ${mood.inWords(image.mood)}`;
     cell.append(element("p", { className: "quiet" }, group));
   }
   if (keepsPictures()) showPicture(image, sketch);
@@ -144,19 +155,19 @@ function inDetail(image) {
   return cell;
 }
 
-// Where the service keeps pictures, and this one was.
+// The image, if the service has stored it.
 async function showPicture(image, sketch) {
   try {
     const url = URL.createObjectURL(await (await ask(`/v1/images/${image.id}/picture`)).blob());
-    const picture = element("img", { src: url, alt: "" });
+    const shown = element("img", { src: url, alt: "" });
     try {
-      await picture.decode(); // which fails for formats that this browser does not know
-      sketch.prepend(picture);
+      await shown.decode(); // fails for formats that this browser does not know
+      sketch.prepend(shown);
     } finally {
       URL.revokeObjectURL(url);
     }
   } catch {
-    // The sketch does without.
+    // The sketch stays without an image.
   }
 }
 
@@ -167,6 +178,6 @@ function erase(image, its) {
     for (const each of its) each.remove();
     (following ?? $("filters").querySelector("button")).focus();
     summary.load(filters());
-    $("history-status").textContent = `${image.file_name} is deleted.`;
+    $("history-status").textContent = `${image.file_name} was deleted.`;
   });
 }

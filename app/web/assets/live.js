@@ -1,29 +1,30 @@
-// The second page: the camera's frames, one after the other, and what the last minute showed.
+// The page Live: analyses the frames of the camera, and shows the last minute as a timeline.
 
 import { Problem, analyse, delay, read } from "./api.js";
 import { closeCamera, nextFrame, openCamera, photograph } from "./camera.js";
-import { area, axis, makeRows } from "./chart.js";
-import { chosen, fill } from "./choices.js";
-import { EMOTIONS, outline, percent } from "./faces.js";
+import { area, axis, rowsIn } from "./chart.js";
+import { chosen, chosenLabels, fill } from "./choices.js";
+import { outline, percent } from "./faces.js";
+import * as labels from "./labels.js";
 
 const $ = (id) => document.getElementById(id);
 const FRAME = { width: 960, quality: 0.85 }; // pixels
-const PATIENCE = 35; // seconds for an answer: the service itself gives up after 30
+const PATIENCE = 35; // seconds for an answer; the service itself stops after 30
 const LONGEST_WAIT = 15; // seconds between tries while the service is away
 const SPAN = 60; // seconds that the timeline shows
-const STEP = 0.5; // seconds of which it shows the mean
-const GAP = 3; // seconds without a frame that interrupt it
-const NAMED = 4; // faces that are told in words
+const STEP = 0.5; // seconds of which the timeline shows the mean
+const GAP = 3; // seconds without a frame that interrupt the timeline
+const NAMED = 4; // faces that the text describes
 
 let running = null; // AbortController of what runs
 let paused = false; // while the tab is hidden
-let rows;
-let answers = []; // {at, took}: when the last ones came and how long they took, in seconds
-let steps = []; // {at, count, sums}: what the steps of the timeline add up to; sums null: no face
-let due = {}; // when what is throttled may be written again, in seconds
+let rowsOf;
+let answers = []; // {at, took}: the times of the last answers and their durations, in seconds
+let steps = []; // {at, count, sums} of the timeline; sums is a Map by label, empty without faces
+let due = {}; // the next time of each throttled output, in seconds
 
 export function start() {
-  rows = makeRows($("live-rows"));
+  rowsOf = rowsIn($("live-rows"));
   $("live-rows").append(axis([[0, "60 s ago"], [0.5, "30 s"], [1, "now"]]));
   $("live-toggle").addEventListener("click", () => {
     if (running) stop();
@@ -39,7 +40,16 @@ export function start() {
   });
 }
 
-/** Give the camera back. Called when people leave the page, too. */
+/** Show the labels of the chosen model, unless the camera runs. */
+export function showLabels() {
+  if (running) return;
+  for (const { path, number } of rowsOf(chosenLabels()).values()) {
+    path.setAttribute("d", "");
+    number.textContent = "";
+  }
+}
+
+/** Release the camera. Also called when another page is shown. */
 export function stop() {
   running?.abort();
   running = null;
@@ -67,11 +77,11 @@ async function run() {
   running = mine;
   paused = false;
   [answers, steps] = [[], []];
-  due = { words: performance.now() / 1000 + 1 }; // cameras begin in the dark
+  due = { words: performance.now() / 1000 + 1 }; // the first frames of a camera are dark
   say("");
   turn();
-  fill().catch(() => {}); // without the choices the service's own are taken
-  const onEnd = () => fail(new Problem("The camera went away. Is it still connected?"));
+  fill().catch(() => {}); // without the choices, the service's defaults apply
+  const onEnd = () => fail(new Problem("The camera stopped. Is it still connected?"));
   try {
     await openCamera($("live-video"), { signal: mine.signal, onEnd });
     await watch(mine.signal);
@@ -85,7 +95,7 @@ function fail(error) {
   say(error.message);
 }
 
-// The next frame goes when the answer to the last one is in: never are two under way.
+// A frame is sent after the answer to the previous one, so there is one request at a time.
 async function watch(signal) {
   const video = $("live-video");
   let failures = 0;
@@ -107,13 +117,13 @@ async function watch(signal) {
       failures += 1;
       const seconds = error.retryAfter ?? Math.min(2 ** (failures - 1), LONGEST_WAIT);
       forget();
-      wait(`${error.message} It goes on by itself: next try in ${seconds} s.`);
+      wait(`${error.message} The page tries again in ${seconds} s.`);
       await delay(seconds);
     }
   }
 }
 
-// Nobody answers, too many ask, or the service has troubles of its own.
+// The service is away, limits the rate, or has an error of its own.
 const passes = ({ status }) => status === 0 || status === 429 || status >= 500;
 
 function say(text) {
@@ -140,13 +150,13 @@ function show(image, took) {
       `${rate.toFixed(1)} frames per second · ${Math.round(1000 * mean)} ms each`;
   });
   every(0.25, "timeline", now, () => drawTimeline(now));
-  // Not more often: screen readers speak it.
+  // Rarely, because screen readers read it aloud.
   every(4, "words", now, () => {
     const named = image.faces.slice(0, NAMED).map(label);
     const others = image.faces.length - named.length;
     if (others) named.push(`and ${others} more`);
     const count = image.faces.length === 1 ? "1 face" : `${image.faces.length} faces`;
-    const words = named.length ? `${count}: ${named.join(", ")}` : "No face in sight";
+    const words = named.length ? `${count}: ${named.join(", ")}` : "No faces";
     $("live-words").textContent = words;
   });
 }
@@ -157,31 +167,33 @@ function every(seconds, what, now, work) {
   work();
 }
 
-// The mean of the faces of a frame, added to the step that is under way.
+// Add the mean of the faces of a frame to the current step.
 function note(faces, now) {
   const at = STEP * Math.floor(now / STEP);
-  if (steps.at(-1)?.at !== at) steps.push({ at, count: 0, sums: null });
-  const step = steps.at(-1);
-  if (!faces.length) return;
-  step.count += 1;
-  step.sums ??= Object.fromEntries(EMOTIONS.map((emotion) => [emotion, 0]));
+  if (steps.at(-1)?.at !== at) steps.push({ at, count: 0, sums: new Map() });
+  const { sums } = steps.at(-1);
+  if (faces.length) steps.at(-1).count += 1;
   for (const { emotions } of faces) {
-    for (const emotion of EMOTIONS) step.sums[emotion] += (emotions[emotion] ?? 0) / faces.length;
+    for (const [label, probability] of Object.entries(emotions)) {
+      sums.set(label, (sums.get(label) ?? 0) + probability / faces.length);
+    }
   }
   while (steps[0].at < now - SPAN) steps.shift();
 }
 
 function drawTimeline(now) {
-  for (const emotion of EMOTIONS) {
+  const seen = labels.inOrder(steps.flatMap(({ sums }) => [...sums.keys()]));
+  for (const [label, { path, number }] of rowsOf(seen.length ? seen : chosenLabels())) {
     const points = [];
     let before = now - SPAN;
     for (const { at, count, sums } of steps) {
-      if (!sums || at - before > GAP) points.push(null);
-      if (sums) points.push([Math.max(0, 1 - (now - at) / SPAN), sums[emotion] / count]);
+      const mean = (sums.get(label) ?? 0) / count;
+      if (!count || at - before > GAP) points.push(null);
+      if (count) points.push([Math.max(0, 1 - (now - at) / SPAN), mean]);
       before = at;
     }
-    rows[emotion].path.setAttribute("d", area(points));
+    path.setAttribute("d", area(points));
     const last = steps.at(-1);
-    rows[emotion].number.textContent = last.sums ? percent(last.sums[emotion] / last.count) : "–";
+    number.textContent = last.count ? percent((last.sums.get(label) ?? 0) / last.count) : "–";
   }
 }

@@ -1,4 +1,4 @@
-// Which page is seen, and the question for a key.
+// Shows the page that the address names, and asks for an API key when the service needs one.
 
 import * as analyse from "./analyse.js";
 import { onKeyNeeded } from "./api.js";
@@ -22,15 +22,14 @@ function turn() {
   document.title = `${link.textContent} · ${TITLE}`;
   live.stop();
   if (page === "history") {
-    choices.fill().catch(() => {}); // of it, only whether pictures are kept is of use there
     history.load();
   } else {
     document.querySelector(`#${page} .choices`).append(document.getElementById("how"));
-    choices.fill().catch(analyse.say);
+    choices.fill().then(live.showLabels).catch(analyse.say);
   }
 }
 
-let asking = null; // one question at a time, whoever needs the answer
+let asking = null; // the promise of the open question, which all requests wait for
 
 onKeyNeeded((why) => {
   asking ??= askForKey(why).finally(() => { asking = null; });
@@ -55,6 +54,7 @@ analyse.start();
 live.start();
 history.start();
 choices.start(() => {
+  live.showLabels();
   if (!document.getElementById("analyse").hidden) analyse.again();
 });
 turn();

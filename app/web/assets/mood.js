@@ -1,46 +1,42 @@
-// The mood of the group in a picture: what it is, how far its faces agree, what each of them weighs.
+// The mood of the group in an image, the agreement of its faces, and the weight of each face.
 
 import { element, get } from "./api.js";
 import { percent } from "./faces.js";
+import { paint } from "./labels.js";
 
 const $ = (id) => document.getElementById(id);
 
-// As the service names them, the first being what it does unless told otherwise.
-const AGGREGATORS = {
-  quality: "Faces that are read well count more.",
-  mean: "Each face counts alike.",
-  sum: "Each face counts alike.",
-  median: "What half of the faces show at least.",
-  trimmed: "Each face counts alike, the extremes left out.",
-  max: "The strongest of each emotion.",
-  vote: "Each face has a vote.",
-  logpool: "What no face rules out.",
-  size: "Larger faces count more.",
-  centrality: "Faces in the middle count more.",
-  most_negative: "The unhappiest face alone counts.",
-};
-/** The aggregator that the service takes unless told otherwise. */
-export const [DEFAULT] = Object.keys(AGGREGATORS);
-const FEWEST = 2; // faces: one alone is no group
+const FEWEST = 2; // faces of a group
 
+let aggregators = [];
 let askAgain = async () => null;
 let asks = 0;
 
-/** `ask` gives the mood of the picture on the page by the aggregator that people choose. */
+/** `ask` returns the mood of the image on the page by the chosen aggregator. */
 export function start(ask) {
   askAgain = ask;
-  $("mood-by").append(
-    ...Object.keys(AGGREGATORS).map((name) =>
-      element("option", { value: name }, name.replaceAll("_", " "))),
-  );
   $("mood-by").addEventListener("change", change);
 }
 
-/** The aggregator that is chosen. */
-export const aggregator = () => $("mood-by").value;
+/** Offer the aggregators of the service. */
+export function offer(those) {
+  aggregators = those;
+  $("mood-by").replaceChildren(
+    ...those.map(({ name, title, default: selected }) =>
+      element("option", { value: name, selected }, title)),
+  );
+}
+
+/** The options of a request for the mood by the chosen aggregator, or by the default one. None
+ * before the aggregators are known. */
+export const chosen = () => asOption($("mood-by").value);
+export const byDefault = () => asOption(aggregators.find((each) => each.default)?.name);
+
+const asOption = (name) => (name ? { mood: name } : {});
 
 /** The mood of a stored image. Throws Problem. */
-export const moodOf = (image) => get(`/v1/images/${image.id}/mood?aggregator=${aggregator()}`);
+export const moodOf = (image) =>
+  get(`/v1/images/${image.id}/mood?aggregator=${encodeURIComponent($("mood-by").value)}`);
 
 async function change() {
   asks += 1;
@@ -56,32 +52,35 @@ async function change() {
   }
 }
 
-/** Show a mood beside its picture, whose boxes are there already. */
+/** Show a mood beside its image, after the boxes. Without a mood, show nothing. */
 export function show(mood) {
-  $("mood").hidden = mood.faces.length < FEWEST;
+  const faces = mood?.faces ?? [];
+  $("mood").hidden = faces.length < FEWEST;
   $("mood-problem").hidden = true;
-  const weights = new Map(mood.faces.map((face) => [String(face.face_id), percent(face.weight)]));
+  const weights = new Map(faces.map((face) => [String(face.face_id), percent(face.weight)]));
   for (const box of document.querySelectorAll("#picture .box")) {
     const weight = $("mood").hidden ? null : weights.get(box.dataset.face);
     if (weight) box.dataset.weight = weight;
     else delete box.dataset.weight;
   }
   if ($("mood").hidden) return;
-  $("mood-how").textContent = AGGREGATORS[mood.aggregator];
+  const { description } = aggregators.find((each) => each.name === mood.aggregator) ?? {};
+  $("mood-how").textContent = description ?? "";
   $("mood-name").textContent = mood.mood;
-  $("mood-name").className = `chip ${mood.mood}`;
+  $("mood-name").className = "chip";
+  paint($("mood-name"), mood.mood);
   $("mood-words").textContent = inWords(mood);
   const parts = Object.entries(mood.distribution).filter(([, share]) => share >= 0.005);
   $("mood-bar").replaceChildren(
     ...parts.sort(([, a], [, b]) => b - a).map(([emotion, share]) => {
-      const part = element("i", { className: emotion, title: `${emotion} ${percent(share)}` });
+      const part = paint(element("i", { title: `${emotion} ${percent(share)}` }), emotion);
       part.style.flexGrow = share;
       return part;
     }),
   );
 }
 
-/** What a mood is made of, in words. */
+/** The distribution and the agreement of a mood as text. */
 export function inWords(mood) {
   const parts = Object.entries(mood.distribution)
     .filter(([, share]) => share >= 0.05)

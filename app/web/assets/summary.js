@@ -1,30 +1,32 @@
-// Stored emotions over time, from the service's sums, for the filters of the table below.
+// The chart of stored emotions over time, for the same filters as the table of results.
 
 import { element, get } from "./api.js";
-import { axis, bars, makeRows } from "./chart.js";
-import { EMOTIONS, percent } from "./faces.js";
-import { DEFAULT } from "./mood.js";
+import { axis, bars, rowsIn } from "./chart.js";
+import { percent } from "./faces.js";
+import * as labels from "./labels.js";
+import * as mood from "./mood.js";
 
 const $ = (id) => document.getElementById(id);
 const HOUR = 3_600_000; // ms
 const LENGTH = { hour: HOUR, day: 24 * HOUR };
-const FEWEST = 8; // spans that the axis has room for: one bar alone does not fill the row
-const SHORT = 3 * LENGTH.day; // what is shown by the hour unless people choose otherwise
+const FEWEST = 8; // spans on the axis at least, so that a single bar does not fill the row
+const SHORT = 3 * LENGTH.day; // up to this length, spans are hours by default
 const TICKS = 4;
-const SHORT_AXIS = 1.5 * LENGTH.day; // whose hours need no dates
+const SHORT_AXIS = 1.5 * LENGTH.day; // up to this length, the axis shows no dates
 
-let rows;
+let rowsOf;
+let emotions = []; // the labels of the spans, in order
 let spans = [];
 let moods = new Map(); // the name of each span's mood
 let scale = null; // {from, to, by}: times in ms
-let byChoice = false; // people chose between hour and day
+let byChoice = false; // whether somebody chose between hour and day
 let loads = 0;
 let reload = () => {};
 
 /** `again` is called when people choose between hours and days. */
 export function start(again) {
   reload = again;
-  rows = makeRows($("summary-rows"));
+  rowsOf = rowsIn($("summary-rows"));
   $("summary-by").addEventListener("change", () => {
     byChoice = true;
     reload();
@@ -34,8 +36,8 @@ export function start(again) {
   $("summary-numbers").addEventListener("toggle", fillTable);
 }
 
-/** Show the sums of what fits a query of filters. Never throws: the table says what goes wrong for
- * both; what goes wrong here alone is said here. */
+/** Show the counts for a query of filters. Never throws. An error that concerns the chart alone is
+ * shown here; the table shows the others. */
 export async function load(query) {
   loads += 1;
   const mine = loads;
@@ -67,17 +69,17 @@ async function ask(query, by, more = {}) {
   return (await get(`/v1/summary?${asked}`)).spans;
 }
 
-// Moods are made picture by picture, so the service does that for so many only.
+// The service limits the number of images of whose moods it takes the mean.
 async function askMoods(query, by) {
   try {
-    return await ask(query, by, { mood: DEFAULT });
+    return await ask(query, by, mood.byDefault());
   } catch (error) {
     if (error.status !== 422) throw error;
     return [];
   }
 }
 
-const startOf = ({ span }) => Date.parse(span); // days are read as UTC, as they are meant
+const startOf = ({ span }) => Date.parse(span); // days are UTC
 const lengthOf = (its, by) => startOf(its.at(-1)) + LENGTH[by] - startOf(its[0]);
 
 function show(found, by) {
@@ -88,19 +90,22 @@ function show(found, by) {
   if (!spans.length) return;
   const to = startOf(spans.at(-1)) + LENGTH[by];
   scale = { by, to, from: Math.min(startOf(spans[0]), to - FEWEST * LENGTH[by]) };
-  const highest = Math.max(1, ...spans.flatMap((each) => EMOTIONS.map((it) => facesOf(each, it))));
-  for (const emotion of EMOTIONS) {
+  const names = spans.flatMap((each) => Object.keys(each.emotions));
+  emotions = names.length ? labels.inOrder(names) : labels.all();
+  const rows = rowsOf(emotions);
+  const highest = Math.max(1, ...spans.flatMap((each) => emotions.map((it) => facesOf(each, it))));
+  for (const emotion of emotions) {
     const drawn = spans.map((each) => {
       const from = share(startOf(each));
       const wide = Math.max(0.85 * (share(startOf(each) + LENGTH[by]) - from), 0.001);
       return [from, from + wide, facesOf(each, emotion) / highest];
     });
-    rows[emotion].path.setAttribute("d", bars(drawn));
+    rows.get(emotion).path.setAttribute("d", bars(drawn));
   }
   $("summary-rows").querySelector(".axis")?.remove();
   $("summary-rows").append(axis(ticks()));
   $("summary-scale").textContent =
-    `Each row goes from 0 to ${faces(highest)}, by a face's likeliest emotion` +
+    `Each row goes from 0 to ${faces(highest)}, by the most probable emotion` +
     (by === "day" ? "; days are UTC." : ".");
   write(null);
   fillTable();
@@ -113,7 +118,7 @@ function showMoods(found) {
   const strip = element("span", { className: "strip" });
   for (const each of named) {
     const [from, to] = [share(startOf(each)), share(startOf(each) + LENGTH[scale.by])];
-    const part = element("i", { className: each.mood.mood });
+    const part = labels.paint(element("i"), each.mood.mood);
     part.title = `${inWords(startOf(each))}: ${each.mood.mood}, ` +
       `the faces agree by ${percent(each.mood.agreement)}`;
     part.style.left = `${100 * from}%`;
@@ -128,7 +133,7 @@ function showMoods(found) {
 const facesOf = (span, emotion) => span.emotions[emotion]?.faces ?? 0;
 const share = (time) => (time - scale.from) / (scale.to - scale.from);
 const faces = (count) => (count === 1 ? "1 face" : `${count.toLocaleString()} faces`);
-const pictures = (count) => (count === 1 ? "1 picture" : `${count.toLocaleString()} pictures`);
+const images = (count) => (count === 1 ? "1 image" : `${count.toLocaleString()} images`);
 
 function inWords(time) {
   const day = { day: "numeric", month: "short" };
@@ -157,11 +162,11 @@ function ticks() {
 function write(one) {
   const counted = one ? [one] : spans;
   const sum = (value) => counted.reduce((total, each) => total + value(each), 0);
-  for (const emotion of EMOTIONS) {
-    rows[emotion].number.textContent = sum((each) => facesOf(each, emotion)).toLocaleString();
+  for (const [emotion, { number }] of rowsOf(emotions)) {
+    number.textContent = sum((each) => facesOf(each, emotion)).toLocaleString();
   }
-  const when = one ? inWords(startOf(one)) : "In all";
-  const many = `${pictures(sum((each) => each.images))}, ${faces(sum((each) => each.faces))}`;
+  const when = one ? inWords(startOf(one)) : "Total";
+  const many = `${images(sum((each) => each.images))}, ${faces(sum((each) => each.faces))}`;
   $("summary-words").textContent = `${when}: ${many}`;
   $("summary-rows").classList.toggle("pointed", Boolean(one));
   if (one) {
@@ -171,24 +176,25 @@ function write(one) {
 }
 
 function point(event) {
-  const plot = $("summary-rows").querySelector(".plot").getBoundingClientRect();
+  const plot = $("summary-rows").querySelector(".plot")?.getBoundingClientRect();
+  if (!plot) return;
   const at = (event.clientX - plot.left) / plot.width;
   const time = scale.from + at * (scale.to - scale.from);
   const within = (begin) => begin <= time && time < begin + LENGTH[scale.by];
   write(spans.find((each) => within(startOf(each))) ?? null);
 }
 
-// Up to some thousand rows: made when somebody looks.
+// The table can have thousands of rows, so it is made when it is opened.
 function fillTable() {
   if (!$("summary-numbers").open) return;
-  const head = ["When", "Pictures", "Faces", "Mood", ...EMOTIONS];
+  const head = ["When", "Images", "Faces", "Mood", ...emotions];
   const cells = (name, its) => its.map((text) => element(name, {}, text));
   $("summary-head").replaceChildren(
     element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text))),
   );
   $("summary-body").replaceChildren(
     ...spans.map((each) => {
-      const numbers = EMOTIONS.map((emotion) => {
+      const numbers = emotions.map((emotion) => {
         const its = each.emotions[emotion];
         return its ? `${its.faces} (${percent(its.mean_probability)})` : "–";
       });

@@ -7,7 +7,8 @@ with EmotionClient("http://127.0.0.1:5000") as client:
         print(face.dominant, face.emotions[face.dominant], face.box_xyxy)
 """
 
-from emotions.client import EmotionClient, Outcome
+from emotions.choices import Aggregator, Detector, Model, Pipeline
+from emotions.client import EmotionClient
 from emotions.errors import (
     BadPicture,
     BadReply,
@@ -29,22 +30,22 @@ from emotions.errors import (
     TooLarge,
     UnreadablePicture,
 )
+from emotions.outcomes import Outcome
 from emotions.types import (
     Analysis,
     Annotated,
-    Detector,
     Face,
     Filters,
     FoundFace,
-    Model,
     Mood,
     Options,
-    Pipeline,
+    Person,
     Span,
     SpanEmotion,
 )
 
 __all__ = [
+    "Aggregator",
     "Analysis",
     "Annotated",
     "BadPicture",
@@ -67,6 +68,7 @@ __all__ = [
     "NotFound",
     "Options",
     "Outcome",
+    "Person",
     "Pipeline",
     "Problem",
     "RateLimited",

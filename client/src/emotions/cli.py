@@ -22,7 +22,7 @@ except ImportError:  # the library alone does without them
 
 from emotions.client import EmotionClient
 from emotions.commands.analyse import analyse, mood
-from emotions.commands.choices import detectors, models, pipelines
+from emotions.commands.choices import aggregators, detectors, models, pipelines
 from emotions.commands.live import live
 from emotions.commands.numbers import Decimal
 from emotions.commands.output import Failed, sentence
@@ -107,7 +107,7 @@ def _discard_output() -> None:
 
 
 for command in (
-    analyse, mood, watch, live, history, summary, delete, models, detectors, pipelines,
+    analyse, mood, watch, live, history, summary, delete, models, detectors, pipelines, aggregators,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -1,53 +1,24 @@
-"""The client: a method for each thing that the service can be asked."""
+"""The client: one method for each kind of request."""
 
 import uuid
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from emotions.choices import Aggregator, Detector, Model, Pipeline
 from emotions.connection import checked_header_value
-from emotions.errors import BadReply, EmotionError, NotFound
-from emotions.parameters import given
-from emotions.sources import read_picture, sendable_name, storable_name
+from emotions.errors import BadReply, NotFound
+from emotions.outcomes import Outcome, outcomes
+from emotions.parameters import given, given_filters
+from emotions.sources import read_picture, sendable_name
 from emotions.transport import Reply, Transport
-from emotions.types import (
-    Analysis,
-    Annotated,
-    Detector,
-    Filters,
-    FoundFace,
-    Model,
-    Mood,
-    Options,
-    Pipeline,
-    Span,
-)
+from emotions.types import Analysis, Annotated, Filters, FoundFace, Mood, Options, Span
 
 if TYPE_CHECKING:
     from emotions.sources import Picture
 
 T = TypeVar("T")
 Source = TypeVar("Source")
-AHEAD = 2  # pictures that are read and sent for each worker before the first answer is taken
-
-
-def _given(filters: Filters) -> dict[str, str]:
-    texts = given(**filters)
-    if "file_name" in texts:
-        texts["file_name"] = storable_name(texts["file_name"])
-    return texts
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[Source]):
-    """What came of one picture of many: its analysis, or the error."""
-
-    source: Source
-    analysis: Analysis | None = None
-    error: EmotionError | None = None
 
 
 class EmotionClient:
@@ -164,29 +135,15 @@ class EmotionClient:
     def analyse_many(
         self, pictures: Iterable[Source], *, workers: int = 4, **options: Any
     ) -> Generator[Outcome[Source], None, None]:
-        """What comes of each picture, in their order; a picture that fails does not stop the
-        others. So many are sent at a time, and no more than twice as many are taken from
-        `pictures` before they are asked for, so they may be endless. Options are those of
-        `analyse`."""
+        """Yield the result of each image, in their order. An image that fails does not stop the
+        others. `workers` images are sent at a time. At most twice as many are taken from
+        `pictures` before their results are taken, so `pictures` may be endless. Options are those
+        of `analyse`."""
 
-        def one(source: Source) -> Outcome[Source]:
-            try:
-                analysis = self.analyse(source, **options)  # type: ignore[arg-type]
-                return Outcome(source, analysis=analysis)
-            except EmotionError as error:
-                return Outcome(source, error=error)
+        def analyse(source: Source) -> Analysis:
+            return self.analyse(source, **options)  # type: ignore[arg-type]
 
-        pool = ThreadPoolExecutor(workers)
-        waiting: deque[Future[Outcome[Source]]] = deque()
-        try:
-            for source in pictures:
-                waiting.append(pool.submit(one, source))
-                if len(waiting) >= AHEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return outcomes(analyse, pictures, workers=workers)
 
     # ---------------------------------------------------------------- read
 
@@ -196,20 +153,20 @@ class EmotionClient:
         return self._read(self._get(f"/v1/images/{image_id}", params), self._analysis)
 
     def picture(self, image_id: int) -> bytes:
-        """The file of a stored image, where the service keeps pictures; otherwise NotFound."""
+        """The file of a stored image. Raises NotFound if the service does not keep image files."""
         return self._get(f"/v1/images/{image_id}/picture", {}).content
 
     def images(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[Analysis]:
-        """Stored images that match, newest first, page by page as they are asked for."""
-        return self._pages("images", _given(filters), page_size, self._analysis)
+        """Iterate over the stored images that match, newest first. Requests a page at a time."""
+        return self._pages("images", given_filters(filters), page_size, self._analysis)
 
     def faces(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[FoundFace]:
-        """Faces across images that match, those of the newest image first."""
-        return self._pages("faces", _given(filters), page_size, FoundFace.read)
+        """Iterate over the faces of stored images that match, newest image first."""
+        return self._pages("faces", given_filters(filters), page_size, FoundFace.read)
 
     def summary(self, by: str = "day", **filters: Unpack[Filters]) -> list[Span]:
         """Counts and means by `hour`, `day` (UTC) or `model`."""
-        reply = self._get("/v1/summary", {"by": by, **_given(filters)})
+        reply = self._get("/v1/summary", {"by": by, **given_filters(filters)})
         return self._read(reply, lambda it: [Span.read(span) for span in it["spans"]])
 
     def mood(
@@ -220,8 +177,8 @@ class EmotionClient:
         min_face_px: float = 0,
         min_confidence: float = 0,
     ) -> Mood:
-        """The mood of the group in a stored image; faces that are smaller or less sure than asked
-        are left out."""
+        """The mood of the group in a stored image, by the service's default aggregator unless one
+        is named. Faces that are smaller or have a lower detection score are left out."""
         params = given(
             aggregator=aggregator, min_face_px=min_face_px, min_confidence=min_confidence
         )
@@ -242,6 +199,11 @@ class EmotionClient:
         reply = self._get("/v1/pipelines", {})
         return self._read(reply, lambda it: [Pipeline.read(made) for made in it["pipelines"]])
 
+    def aggregators(self) -> list[Aggregator]:
+        """Return the aggregators that `mood=` and `mood()` can name."""
+        reply = self._get("/v1/aggregators", {})
+        return self._read(reply, lambda it: [Aggregator.read(made) for made in it["aggregators"]])
+
     # ---------------------------------------------------------------- erase
 
     def delete(self, image_id: int) -> None:
@@ -249,13 +211,13 @@ class EmotionClient:
         try:
             self._transport.send("DELETE", f"/v1/images/{image_id}")
         except NotFound as error:
-            # An answer that got lost may have been the erasure's.
+            # After a retry: the first answer may have been lost.
             if error.tries == 1:
                 raise
 
     def delete_matching(self, **filters: Unpack[Filters]) -> int:
-        """Erase all stored images that match, and say how many. One filter at least is needed."""
-        reply = self._transport.send("DELETE", "/v1/images", params=_given(filters))
+        """Erase all stored images that match, and return their number. Needs a filter."""
+        reply = self._transport.send("DELETE", "/v1/images", params=given_filters(filters))
         return self._read(reply, lambda it: int(it["erased"]))
 
     # ---------------------------------------------------------------- inside

@@ -1,4 +1,4 @@
-"""What can go wrong. Everything that this package raises on purpose is an EmotionError."""
+"""The exceptions of this package. All of them are an EmotionError."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ class NotAnImage(UnreadablePicture, TypeError):
 
 
 class ServiceAway(EmotionError):
-    """Nobody answers at that address, or the connection broke each time."""
+    """Nothing answers at the address, or the connection broke at every try."""
 
 
 class TimedOut(EmotionError):
@@ -33,14 +33,14 @@ class TimedOut(EmotionError):
 
 
 class BadReply(EmotionError):
-    """What answered does not speak like the service: no JSON, or other JSON."""
+    """The answer is not one of the service: it is no JSON, or other JSON."""
 
 
 class Problem(EmotionError):
-    """The service refused a request and said why (RFC 9457 problem+json).
+    """The service refused a request and gave the reason (RFC 9457 problem+json).
 
-    `status` is HTTP's, `type` the stable name of the kind of problem, `errors` a list of
-    `{"field", "message"}` where fields are at fault, `request_id` is also in the service's log.
+    `status` is the HTTP status, `type` the stable name of the kind of problem. `errors` is a list
+    of `{"field", "message"}` for wrong fields. `request_id` is also in the service's log.
     """
 
     def __init__(self, status: int, document: Mapping[str, Any]) -> None:
@@ -53,15 +53,15 @@ class Problem(EmotionError):
 
 
 class BadPicture(Problem):
-    """The bytes are no picture of a served type, or not a whole one."""
+    """The bytes are not a complete image of a supported type."""
 
 
 class TooLarge(Problem):
-    """More bytes, pixels or pictures than the service takes."""
+    """More bytes, pixels or images than the service allows."""
 
 
 class InvalidRequest(Problem):
-    """An option or a filter that the service does not know or take.
+    """The service does not know an option or a filter, or does not accept its value.
 
     `concerns_every_image`: whether every other image would be refused for the same reason, as with
     an unknown model.
@@ -75,17 +75,17 @@ class InvalidRequest(Problem):
 
 
 class KeyRefused(Problem):
-    """The service asks for a key, or this one does not hold (any more)."""
+    """The API key is missing, wrong or no longer valid."""
 
 
 class NotAllowed(Problem):
-    """The key may not do that."""
+    """The API key lacks the right."""
 
 
 class NotFound(Problem):
     """Nothing is stored under that id, or the service does not know the path.
 
-    `is_unknown_path`: whether it is the path, as where `base_url` has a wrong one.
+    `is_unknown_path`: whether the path is unknown, for example because `base_url` is wrong.
     """
 
     @property
@@ -94,27 +94,27 @@ class NotFound(Problem):
 
 
 class Conflict(Problem):
-    """The Idempotency-Key came before with another picture or other options."""
+    """The Idempotency-Key was used before with another image or other options."""
 
 
 class FetchFailed(Problem):
-    """The service could not fetch a picture by its URL."""
+    """The service could not fetch an image by its URL."""
 
 
 class RateLimited(Problem):
-    """More requests than this key may make; it stayed so over all retries."""
+    """More requests than the key allows, also after all retries."""
 
 
 class ServiceBusy(Problem):
-    """The service, its model or its database is not ready; it stayed so over all retries."""
+    """The service, its model or its database is not ready, also after all retries."""
 
 
 class DeadlineExceeded(ServiceBusy):
-    """The service did not get done with this picture in its time; it stayed so over all retries."""
+    """The service did not finish with this image in time, also after all retries."""
 
 
 class ServiceError(Problem):
-    """Something went wrong inside the service."""
+    """The service has an internal error."""
 
 
 _BY_TYPE: dict[str, type[Problem]] = {
@@ -137,8 +137,8 @@ _BY_STATUS: dict[int, type[Problem]] = {
 
 
 def problem(status: int, document: Mapping[str, Any]) -> Problem:
-    """The exception for a problem document. Kinds that are newer than this package go by their
-    status."""
+    """Return the exception for a problem document. The status decides for types that this package
+    does not know."""
     name = str(document.get("type", "")).rpartition(":")[2]
     fallback = ServiceError if status >= 500 else InvalidRequest
     kind = _BY_TYPE.get(name) or _BY_STATUS.get(status, fallback)

@@ -1,13 +1,14 @@
-"""What the service answers. Members that are newer than this package are passed over."""
+"""What the service answers. Unknown members of answers are ignored, so that a newer service works
+with this package."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
-Document = Mapping[str, Any]
+from emotions.choices import Document
 
 
 class Options(TypedDict, total=False):
@@ -15,7 +16,7 @@ class Options(TypedDict, total=False):
 
     `detector="none"` takes the whole image as one face. `rotate="auto"` turns an image in which no
     face is found, for images that lie on their side. `mood` is the aggregator for the mood of the
-    group, such as `quality`.
+    group: see `EmotionClient.aggregators`.
     """
 
     threshold: float | None
@@ -44,11 +45,15 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Face:
-    """`box_xyxy` is in pixels of the upright picture, `emotions` the probability of each emotion
-    that the model knows, `face_id` counts from 1 within the picture. `detection_score` is the
-    probability that it is a face, None where the detector gives none. `valence` and `arousal` say
-    how pleasant and how excited the expression is, from -1 to 1; None for a model with emotions
-    that have no published coordinates."""
+    """`box_xyxy` is in pixels of the upright image, `emotions` the probability of each emotion that
+    the model knows, `face_id` counts from 1 within the image. `detection_score` is the probability
+    that it is a face, None where the detector gives none. `valence` and `arousal` say how pleasant
+    and how excited the expression is, from -1 to 1; None for a model with emotions that have no
+    published coordinates. `dominant` is the emotion with the highest probability.
+
+    `exclusive`: the emotions exclude each other and their probabilities sum to 1. Otherwise several
+    emotions or none can apply, and `dominant` is only one of them: use `shown`. `track_id` is the
+    same for one face in all frames of a video."""
 
     face_id: int
     box_xyxy: tuple[float, float, float, float]
@@ -57,6 +62,8 @@ class Face:
     detection_score: float | None = None
     valence: float | None = None
     arousal: float | None = None
+    exclusive: bool = True
+    track_id: int | None = None
 
     def shown(self, threshold: float) -> dict[str, float]:
         """Return the emotions whose probability, rounded to 2 decimals, is at least `threshold`,
@@ -67,24 +74,54 @@ class Face:
 
     @classmethod
     def read(cls, document: Document) -> Face:
-        box = document["box"]
         return cls(
             face_id=document["face_id"],
-            box_xyxy=(box["x1"], box["y1"], box["x2"], box["y2"]),
+            box_xyxy=_box(document["box"]),
             dominant=document["dominant"],
             emotions=dict(document["emotions"]),
             detection_score=document.get("detection_score"),
             valence=document.get("valence"),
             arousal=document.get("arousal"),
+            exclusive=document.get("exclusive", True),
+            track_id=document.get("track_id"),
+        )
+
+
+@dataclass(frozen=True)
+class Person:
+    """A whole person. `categories` are the scores of emotion categories, independent of each other.
+    `valence`, `arousal` and `dominance` are from 1 to 10. `face_id` names the person's face in the
+    same image, if it was found."""
+
+    person_id: int
+    box_xyxy: tuple[float, float, float, float]
+    categories: Mapping[str, float]
+    valence: float
+    arousal: float
+    dominance: float
+    face_id: int | None = None
+    detection_score: float | None = None
+
+    @classmethod
+    def read(cls, document: Document) -> Person:
+        return cls(
+            person_id=document["person_id"],
+            box_xyxy=_box(document["box"]),
+            categories=dict(document["categories"]),
+            valence=document["valence"],
+            arousal=document["arousal"],
+            dominance=document["dominance"],
+            face_id=document.get("face_id"),
+            detection_score=document.get("detection_score"),
         )
 
 
 @dataclass(frozen=True)
 class Mood:
-    """The mood of the group in one image: None, with nothing in the mappings, where no face is
-    usable. `weights` are by `face_id`, `left_out` says of each other face why it does not count.
-    `valence` has the sums of the "positive", "neutral" and "negative" emotions; the `valence` of a
-    face is one number."""
+    """The mood of the group in one image; None, with empty mappings, if no face counts. `weights`
+    are by `face_id`. `left_out` has the reason for each face that does not count. `valence` has the
+    sums of the "positive", "neutral" and "negative" emotions; the `valence` of a face is one
+    number."""
 
     aggregator: str
     mood: str | None
@@ -111,9 +148,12 @@ class Mood:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One image and what was found in it. `id` is None where it was not stored, `group` is the mood
-    of its group where that was asked for. `rotation` is by how many degrees clockwise the image was
-    turned to find the faces; boxes are in pixels of the image before the turn."""
+    """One image and what was found in it. `id` is None if the image was not stored. `group` is the
+    mood of the group if `mood` was asked for. `rotation` is the number of degrees clockwise by
+    which the image was turned to find the faces; boxes are in pixels of the image before the turn.
+
+    `persons` is empty unless the pipeline finds persons. `job` and `position_ms` are the job and
+    the time of a frame of a video, and None for other images."""
 
     id: int | None
     file_name: str
@@ -129,16 +169,20 @@ class Analysis:
     timings_ms: Mapping[str, float]
     group: Mood | None = None
     rotation: int = 0
+    persons: tuple[Person, ...] = ()
+    job: str | None = None
+    position_ms: int | None = None
     _ask_mood: Callable[..., Mood] | None = field(default=None, repr=False, compare=False)
 
     def mood(
         self, aggregator: str | None = None, *, min_face_px: float = 0, min_confidence: float = 0
     ) -> Mood:
-        """The mood of its group, by the service's default aggregator unless named: asked of the
-        service, which needs no pixels for it. Raises EmotionError; ValueError where the analysis is
-        not stored."""
+        """Request the mood of the group, by the service's default aggregator unless one is named.
+
+        Raises EmotionError, and ValueError if the analysis is not stored.
+        """
         if self.id is None or self._ask_mood is None:
-            raise ValueError("the mood is made of what is stored, and this analysis is not")
+            raise ValueError("the service makes moods of stored images, and this one is not stored")
         return self._ask_mood(
             self.id, aggregator, min_face_px=min_face_px, min_confidence=min_confidence
         )
@@ -160,13 +204,16 @@ class Analysis:
             timings_ms=dict(document.get("timings_ms", {})),
             group=Mood.read(document["mood"]) if document.get("mood") else None,
             rotation=document.get("rotation", 0),
+            persons=tuple(Person.read(person) for person in document.get("persons", ())),
+            job=document.get("job"),
+            position_ms=document.get("position_ms"),
             _ask_mood=ask_mood,
         )
 
 
 @dataclass(frozen=True)
 class Annotated:
-    """The file of a picture with boxes and labels. `image_id` is None where it was not stored."""
+    """An image file with boxes and labels. `image_id` is None if the image was not stored."""
 
     data: bytes
     media_type: str
@@ -194,7 +241,8 @@ class FoundFace:
 
 @dataclass(frozen=True)
 class SpanEmotion:
-    """`faces` show it most; `mean_probability` is over all faces whose model knows it."""
+    """The number of faces whose most probable emotion this is, and its mean probability over all
+    faces whose model knows it."""
 
     faces: int
     mean_probability: float
@@ -226,74 +274,10 @@ class Span:
         )
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model that requests can name. `card` describes its labels, accuracy, licence and intended
-    use. A model that cannot be used has an empty card, and `problem` says why."""
-
-    name: str
-    kind: str
-    ready: bool
-    default: bool
-    card: Mapping[str, Any]
-    problem: str | None = None
-
-    @classmethod
-    def read(cls, document: Document) -> Model:
-        return cls(
-            name=document["name"],
-            kind=document["kind"],
-            ready=document["ready"],
-            default=document["default"],
-            card=dict(document.get("card", {})),
-            problem=document.get("problem"),
-        )
-
-
-@dataclass(frozen=True)
-class Detector:
-    """A face detector that requests can name. `min_face_share`: the smallest face that it looks
-    for by default, as a share of the image's longer side; in images more than twice as long as
-    wide, twice that share of the shorter side. `problem` says why it is not ready."""
-
-    name: str
-    ready: bool
-    default: bool
-    description: str
-    min_face_share: float | None = None
-    problem: str | None = None
-
-    @classmethod
-    def read(cls, document: Document) -> Detector:
-        return cls(
-            name=document["name"],
-            ready=document["ready"],
-            default=document["default"],
-            description=document["description"],
-            min_face_share=document.get("min_face_share"),
-            problem=document.get("problem"),
-        )
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """A pipeline that requests can name. `models` is the kind of model that it uses."""
-
-    name: str
-    default: bool
-    description: str
-    models: str
-
-    @classmethod
-    def read(cls, document: Document) -> Pipeline:
-        return cls(
-            name=document["name"],
-            default=document["default"],
-            description=document["description"],
-            models=document["models"],
-        )
+def _box(document: Document) -> tuple[float, float, float, float]:
+    return document["x1"], document["y1"], document["x2"], document["y2"]
 
 
 def _time(text: str) -> datetime:
-    # Python 3.10 does not read the Z.
+    # Python 3.10 cannot read the Z.
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,12 +1,12 @@
-"""Push the pictures of a folder as they appear, each once, across restarts of both sides.
+"""Send the images of a folder as they appear, each one once, across restarts of both sides.
 
-The folder is looked at again and again, which also works where the system tells nothing of changes,
-as on network drives. A picture is sent when two looks find it alike, so half-written ones wait.
+The folder is scanned again and again, which also works on network drives, where the system does not
+report changes. An image is sent when two scans find it unchanged, so half-written files wait.
 
-What is to be sent is written down first, with its Idempotency-Key: whoever is interrupted between
-sending and writing down the answer sends again under the same key, and the service keeps it once,
-within the day that it knows keys. A file is known by its name and content: written anew with other
-content it is another picture, touched or written anew alike it is not.
+Before an image is sent, its name and its Idempotency-Key are recorded. After an interruption, the
+image is sent again with the same key, and the service stores it once, as long as it remembers keys
+(a day). A file is identified by its name and content: new content makes it another image, a new
+time of change does not.
 """
 
 import hashlib
@@ -36,8 +36,8 @@ from emotions.sources import SUFFIXES, sendable_name
 from emotions.types import Analysis
 
 STATE_NAME = ".emotions-watch.sqlite"
-# What no other try will mend; anything else is tried again at the next look, but what may be the
-# picture's own doing later and later, so that it does not hold up the others for ever.
+# Errors after which an image is not sent again. After other errors it is sent again at the next
+# scan. After errors that the image itself may cause, the pauses grow, so that other images go on.
 HOPELESS = (BadPicture, TooLarge, InvalidRequest)
 PERHAPS_ITS_OWN = (ServiceError, TimedOut, DeadlineExceeded)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
@@ -58,8 +58,8 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True)
 class Event:
-    """What became of a picture: sent (its analysis is None where an earlier run had sent it), given
-    up, or, with an error and not given up, to be tried again."""
+    """The result for an image: sent (`analysis` is None if an earlier run sent it), given up, or,
+    with an error and not given up, to be sent again."""
 
     name: str
     analysis: Analysis | None = None
@@ -75,22 +75,23 @@ class _Job:
 
 
 class Watch:
-    """One folder and the file in which it is written down what was sent.
+    """A folder, and the file that records what was sent.
 
-    Raises sqlite3.Error where that file is none of ours, cannot be written or is another watcher's.
+    Raises sqlite3.Error if that file has another format, cannot be written or is used by another
+    watcher.
     """
 
     def __init__(self, folder: Path, state: Path | None = None) -> None:
         self.folder = folder
         self._state = sqlite3.connect(state or folder / STATE_NAME, isolation_level=None, timeout=0)
-        # Two watchers of one folder would send everything twice: the second one gets an error.
+        # Two watchers of one folder would send every image twice. The second one gets an error.
         self._state.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._state.execute("PRAGMA journal_mode = WAL")
         self._state.execute(_TABLE)
         self._last: dict[str, Stamp] = {}
-        # By name: when it may be tried again, and the pause before that, in seconds.
+        # By name: the time of the next try, and the pause before it, in seconds.
         self._later: dict[str, tuple[float, float]] = {}
-        # Not looked into again as long as they stay as they are.
+        # Files that are not read again while they stay unchanged.
         self._known: dict[str, Stamp] = {
             os.fsdecode(name): (size, mtime)
             for name, size, mtime in self._state.execute(
@@ -102,21 +103,21 @@ class Watch:
         self._state.close()
 
     def count(self, state: str) -> int:
-        """How many pictures are `sent`, `failed` or `pending`."""
+        """The number of images that are `sent`, `failed` or `pending`."""
         query = "SELECT count(*) FROM pictures WHERE state = ?"
         return int(self._state.execute(query, (state,)).fetchone()[0])
 
     def deferred(self) -> int:
-        """How many pictures, of those that were there at the last look, are for later."""
+        """The number of images of the last scan that are left for later."""
         return sum(name in self._last for name in self._later)
 
     def look(self, client: EmotionClient, *, workers: int = 4, **options: Any) -> Iterator[Event]:
-        """Look once and send what is whole and new. After an error that may pass, nothing more is
-        begun in this look: the service is away, and the next look tries again."""
-        # Safe on the disk before anything is sent. What came of it need not be: whoever does not
-        # know it sends again under the same key.
+        """Scan once and send the complete new images. After an error that may pass, such as a
+        service that is away, this scan sends no further image, and the next scan tries again."""
+        # Keys must be on the disk before anything is sent. Results need not be: an image without a
+        # result is sent again with the same key.
         self._state.execute("PRAGMA synchronous = FULL")
-        with self._state:  # one transaction: thousands may be there at the start
+        with self._state:  # one transaction, because there may be thousands at the start
             self._state.execute("BEGIN")
             jobs = [job for name in self._settled() if (job := self._note(name))]
         self._state.execute("PRAGMA synchronous = NORMAL")
@@ -138,10 +139,10 @@ class Watch:
                         self._write_down(job, event)
                         yield event
             finally:
-                trouble.set()  # whoever stops looking waits for what is under way only
+                trouble.set()  # a caller that stops waits for the current requests only
 
     def _settled(self) -> list[str]:
-        """Names of pictures that are as they were at the last look, not done and not for later,
+        """Names of images that are unchanged since the last scan, not done and not left for later,
         oldest first."""
         now = dict(_stamps(self.folder, self.folder))
         settled = [
@@ -155,18 +156,18 @@ class Watch:
         return sorted(settled, key=lambda name: (now[name][1], name))
 
     def _note(self, name: str) -> _Job | None:
-        """Write down that this picture is to be sent; None where it was, or is gone again."""
+        """Record that this image is to be sent. None if it was sent, or is gone."""
         size, mtime = self._last[name]
         try:
             sha256 = _sha256(self.folder / name)
         except OSError:
-            return None  # gone meanwhile, or not for us to read yet: the next look sees
+            return None  # gone, or not readable yet: the next scan tries again
         row = self._state.execute(
             "SELECT key, state FROM pictures WHERE name = ? AND sha256 = ?",
             (os.fsencode(name), sha256),
         ).fetchone()
         if row is not None and row[1] != PENDING:
-            self._known[name] = (size, mtime)  # touched, but the same
+            self._known[name] = (size, mtime)  # a new time of change, the same content
             return None
         key = row[0] if row else uuid.uuid4().hex
         if row is None:
@@ -177,8 +178,8 @@ class Watch:
         return _Job(name, sha256, key)
 
     def _send(self, client: EmotionClient, job: _Job, options: dict[str, Any]) -> Event | None:
-        """None where the picture is no more what was written down. Its key stays, for it may have
-        been sent before, and the next look sees."""
+        """Send an image. None if it is no longer the recorded one. Its key stays, because it may
+        have been sent before."""
         try:
             data = (self.folder / job.name).read_bytes()
         except OSError:
@@ -190,7 +191,7 @@ class Watch:
                 data, file_name=sendable_name(job.name), idempotency_key=job.key, **options
             )
         except Conflict:
-            return Event(job.name)  # it was kept when it was sent with other options
+            return Event(job.name)  # it was stored when it was sent with other options
         except EmotionError as error:
             is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
             is_hopeless = isinstance(error, HOPELESS) and not is_option
@@ -213,11 +214,11 @@ class Watch:
 
 
 def _stamps(folder: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
-    """Pictures below a folder by their names relative to `root`; hidden ones are not looked at."""
+    """Images below a folder, by their names relative to `root`, without hidden ones."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
-        return  # gone meanwhile
+        return  # gone
     for entry in entries:
         if entry.name.startswith("."):
             continue

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from emotions.client import EmotionClient, Outcome
+from emotions.client import EmotionClient
 from emotions.commands.folders import Found, find_images
 from emotions.commands.options import ANALYSIS, FORMAT, options
 from emotions.commands.output import (
@@ -31,8 +31,10 @@ from emotions.commands.output import (
     print_table,
     say,
     sentence,
+    shown_emotions,
 )
 from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed, ServiceAway
+from emotions.outcomes import Outcome
 from emotions.types import Analysis, Face, Mood
 
 PROGRESS_FROM = 3  # images
@@ -78,8 +80,8 @@ def analyse(
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options(*ANALYSIS)
-@click.option("--by", "aggregator", default="quality", show_default=True,
-              help="aggregator, as `mean` or `vote`")  # fmt: skip
+@click.option("--by", "aggregator",
+              help="see `emotions aggregators`; the service's default unless given")  # fmt: skip
 @click.option("--no-store", is_flag=True, help="keep nothing in the service")
 @FORMAT
 @click.pass_obj
@@ -87,21 +89,24 @@ def mood(
     client: EmotionClient,
     /,
     paths: Sequence[Path],
-    aggregator: str,
+    aggregator: str | None,
     no_store: bool,
     form: str,
     **asked: Any,
 ) -> None:
     """Print the mood of the group in each image."""
+    found = find_images(paths)
+    if aggregator is None and found.images:
+        aggregator = next((each.name for each in client.aggregators() if each.default), None)
     asked |= {"store": not no_store, "mood": aggregator}
-    with Run(client, find_images(paths), asked) as run:
+    with Run(client, found, asked) as run:
 
         def moods() -> Iterator[tuple[str, Mood]]:
-            for path, found in run.analysed():
-                if found.group is None:
+            for path, image in run.analysed():
+                if image.group is None:
                     run.failed.append((path, "the service answers without a mood"))
                 else:
-                    yield str(path), found.group
+                    yield str(path), image.group
 
         if form == "json":
             for name, group in moods():
@@ -252,10 +257,10 @@ def _box(row: Row) -> str:
 
 
 def shown_emotion(face: Face, image: Analysis, threshold: float | None = None) -> str:
-    """Return the dominant emotion if it reaches the threshold (that of the image unless given),
-    otherwise an empty text."""
+    """Return the emotions of `shown_emotions` as text, with the threshold of the image unless one
+    is given. Empty if there are none."""
     limit = image.threshold if threshold is None else threshold
-    return face.dominant if face.dominant in face.shown(limit) else ""
+    return ", ".join(shown_emotions(face, limit))
 
 
 COLUMNS: list[Column[Row]] = [

@@ -1,4 +1,4 @@
-"""`emotions models`, `detectors` and `pipelines`: the names that an analysis can use."""
+"""`emotions models`, `detectors`, `pipelines` and `aggregators`: names that requests can use."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
+from emotions.choices import Aggregator, Detector, Model, Pipeline
 from emotions.client import EmotionClient
 from emotions.commands.options import FORMAT
 from emotions.commands.output import Column, print_csv, print_json, print_table
-from emotions.types import Detector, Model, Pipeline
 
 Item = TypeVar("Item")
 
@@ -36,6 +36,14 @@ def detectors(client: EmotionClient, form: str) -> None:
 def pipelines(client: EmotionClient, form: str) -> None:
     """List the pipelines."""
     _print(PIPELINE_COLUMNS, client.pipelines(), form)
+
+
+@click.command()
+@FORMAT
+@click.pass_obj
+def aggregators(client: EmotionClient, form: str) -> None:
+    """List the aggregators, which make the mood of a group."""
+    _print(AGGREGATOR_COLUMNS, client.aggregators(), form)
 
 
 def _print(columns: Sequence[Column[Item]], items: Sequence[Item], form: str) -> None:
@@ -75,4 +83,9 @@ PIPELINE_COLUMNS: list[Column[Pipeline]] = [
     Column("state", _state, 9),
     Column("models", lambda pipeline: pipeline.models, 11),
     Column("description", lambda pipeline: pipeline.description),
+]
+AGGREGATOR_COLUMNS: list[Column[Aggregator]] = [
+    Column("name", lambda aggregator: aggregator.name, 14),
+    Column("state", _state, 9),
+    Column("description", lambda aggregator: aggregator.description),
 ]

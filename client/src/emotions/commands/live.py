@@ -4,7 +4,7 @@ import click
 
 from emotions.client import EmotionClient
 from emotions.commands.numbers import Decimal, Whole
-from emotions.commands.output import Failed
+from emotions.commands.output import Failed, shown_emotions
 
 LARGEST_CAMERA = 2**31 - 1  # of OpenCV's int
 
@@ -17,10 +17,10 @@ LARGEST_CAMERA = 2**31 - 1  # of OpenCV's int
     show_default=True,
     help="number of the camera",
 )
-@click.option("--pipeline", default="single_shot", show_default=True)
+@click.option("--pipeline", help="see `emotions pipelines`")
 @click.option("--threshold", type=Decimal(0, 1), default=0.5, show_default=True)
 @click.pass_obj
-def live(client: EmotionClient, camera: int, pipeline: str, threshold: float) -> None:
+def live(client: EmotionClient, camera: int, pipeline: str | None, threshold: float) -> None:
     """Show the camera with boxes in a window. The key q ends it. Nothing is stored."""
     try:
         import cv2  # noqa: PLC0415 - OpenCV with windows is no part of the package
@@ -38,8 +38,10 @@ def live(client: EmotionClient, camera: int, pipeline: str, threshold: float) ->
             found = client.analyse(jpeg.tobytes(), pipeline=pipeline, store=False)
             for face in found.faces:
                 x1, y1, x2, y2 = (round(value) for value in face.box_xyxy)
-                probability = face.shown(threshold).get(face.dominant)
-                label = "" if probability is None else f"{face.dominant} {probability:.0%}"
+                label = ", ".join(
+                    f"{name} {probability:.0%}"
+                    for name, probability in shown_emotions(face, threshold).items()
+                )
                 cv2.rectangle(frame, (x1, y1), (x2, y2), (0, 159, 230), 2)
                 cv2.putText(frame, label, (x1, max(16, y1 - 6)), cv2.FONT_HERSHEY_SIMPLEX, 0.6,
                             (255, 255, 255), 2)  # fmt: skip

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from emotions.csv_cells import without_formulas
 from emotions.errors import BadReply, KeyRefused, NotFound
-from emotions.types import Analysis
+from emotions.types import Analysis, Face
 
 Item = TypeVar("Item")
 
@@ -100,9 +100,22 @@ def _begun(head: Item, rows: Iterable[Item]) -> Iterator[Item]:
 
 
 def analysis_document(image: Analysis) -> dict[str, Any]:
+    """Return the analysis as JSON, without persons and the place in a video where it has none."""
     document = asdict(replace(image, _ask_mood=None))
     del document["_ask_mood"]
+    for name in ("persons", "job", "position_ms"):
+        if not document[name] and document[name] != 0:
+            del document[name]
     return {**document, "created_at": image.created_at.isoformat()}
+
+
+def shown_emotions(face: Face, threshold: float) -> dict[str, float]:
+    """Return the emotions to print for a face, with their probabilities: of exclusive emotions the
+    dominant one if it reaches the threshold, otherwise all that reach it."""
+    shown = face.shown(threshold)
+    if not face.exclusive:
+        return shown
+    return {face.dominant: shown[face.dominant]} if face.dominant in shown else {}
 
 
 # ---------------------------------------------------------------- tables

@@ -22,6 +22,7 @@ from emotions.commands.output import (
     print_table,
     say,
     sentence,
+    shown_emotions,
 )
 from emotions.errors import EmotionError
 from emotions.types import Analysis, Face, Span
@@ -84,12 +85,12 @@ def _emotions(spans: Iterable[Span]) -> list[str]:
 
 def _faces_in_words(image: Analysis) -> str:
     faces = (
-        f"{face.dominant} {face.emotions[face.dominant]:.2f}"
-        if shown_emotion(face, image)
-        else "undecided"
+        " ".join(
+            f"{name} {face.emotions[name]:.2f}" for name in shown_emotions(face, image.threshold)
+        )
         for face in image.faces
     )
-    return ", ".join(faces) or "no faces"
+    return ", ".join(text or "undecided" for text in faces) or "no faces"
 
 
 HISTORY_COLUMNS: list[Column[Analysis]] = [

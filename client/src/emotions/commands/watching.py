@@ -22,6 +22,7 @@ from emotions.commands.output import (
 )
 from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed
 from emotions.sources import SUFFIXES
+from emotions.types import Face
 from emotions.watch import FAILED, SENT, Event, Watch
 
 LONGEST_INTERVAL = 86_400  # seconds
@@ -109,5 +110,12 @@ def _report(event: Event, *, as_json: bool) -> None:
     elif as_json and event.given_up:
         print_json({"path": event.name, "error": sentence(event.error)})
     elif event.analysis:
-        found = ", ".join(face.dominant for face in event.analysis.faces) or "no face"
+        threshold = event.analysis.threshold
+        found = ", ".join(_emotion(face, threshold) for face in event.analysis.faces) or "no face"
         out.print(safe(f"{event.name}: {found}"), markup=False)
+
+
+def _emotion(face: Face, threshold: float) -> str:
+    if face.exclusive:
+        return face.dominant
+    return " and ".join(face.shown(threshold)) or "undecided"

@@ -1,0 +1,168 @@
+"""The JSON and the CSV of faces. tests/contracts/ pins the form that clients parse.
+
+To add a key to the full form, and a column to the CSV, add a field to `FullFaceSchema`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from marshmallow import INCLUDE, fields, missing
+
+from app.api.shape import Shape, Spread, member
+from app.api.view import ShownPage, View
+from app.store.records import FoundFace
+from app.vision.circumplex import Affect, affect_of
+from app.vision.types import Analysis, Face
+
+# Every other key of a face in the documented form is an emotion with its probability.
+EMOTION = {"type": "number", "minimum": 0, "maximum": 1}
+VALENCE = {
+    "minimum": -1,
+    "maximum": 1,
+    "description": "how pleasant the expression is: the mean of published coordinates of the "
+    "emotions (Russell and Mehrabian 1977), weighted by their probabilities; null if the model "
+    "has an emotion without coordinates",
+}
+AROUSAL = {**VALENCE, "description": "how excited the expression is; otherwise as `valence`"}
+TIME = {"format": "date-time"}
+
+
+@dataclass
+class ShownFace:
+    """`number` counts from 1 within the image."""
+
+    number: int
+    face: Face
+    threshold: float
+
+    @cached_property
+    def affect(self) -> Affect | None:
+        return affect_of(self.face.emotions)
+
+
+class ShownFound:
+    """A face across images."""
+
+    def __init__(self, found: FoundFace, view: View) -> None:
+        self.image, self.view = found.image, view
+        self.face = ShownFace(found.number, found.face, view.threshold_of(found.image))
+
+
+def either(usual: str | dict[str, str], full: str) -> dict[str, Any]:
+    """Metadata that says in the OpenAPI document that `view` chooses between two forms."""
+    forms = [form if isinstance(form, dict) else _reference(form) for form in (usual, full)]
+    return {"oneOf": forms, "description": f"{full} with `view=full`"}
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def time_text(analysis: Analysis) -> str:
+    """The time of an analysis as RFC 3339."""
+    return analysis.created_at.isoformat().replace("+00:00", "Z")
+
+
+class BoxSchema(Shape):
+    x1 = fields.Float(required=True)
+    y1 = fields.Float(required=True)
+    x2 = fields.Float(required=True)
+    y2 = fields.Float(required=True)
+
+
+class FullFaceSchema(Shape):
+    face_id = member(fields.Integer(required=True), lambda it: it.number)
+    box = member(fields.Nested(BoxSchema, required=True), lambda it: it.face.box)
+    detection_score = member(
+        fields.Float(
+            required=True,
+            allow_none=True,
+            metadata={"description": "null where the detector does not score its boxes"},
+        ),
+        lambda it: it.face.detection_score,
+    )
+    dominant = member(fields.String(required=True), lambda it: it.face.dominant)
+    emotions = member(
+        fields.Dict(fields.String(), fields.Float(), required=True), lambda it: it.face.emotions
+    )
+    exclusive = member(
+        fields.Boolean(
+            metadata={
+                "description": "false if the probabilities are independent of each other and need "
+                "not sum to 1; absent otherwise"
+            }
+        ),
+        lambda it: missing if it.face.emotions.exclusive else False,
+        json_only=True,
+    )
+    valence = member(
+        fields.Float(required=True, allow_none=True, metadata=VALENCE),
+        lambda it: it.affect and it.affect.valence,
+    )
+    arousal = member(
+        fields.Float(required=True, allow_none=True, metadata=AROUSAL),
+        lambda it: it.affect and it.affect.arousal,
+    )
+
+
+class FaceSchema(Shape):
+    """The documented face: these two keys, and one for each emotion that reaches the threshold."""
+
+    class Meta:
+        unknown = INCLUDE
+        exclude = ("emotions",)
+
+    face_id = member(fields.Integer(required=True), lambda it: it.number)
+    emotions = member(Spread(), lambda it: it.face.emotions.rounded(it.threshold))
+    bbox = member(
+        fields.List(
+            fields.String(),
+            required=True,
+            metadata={
+                "description": "x1, y1, x2, y2 in whole pixels of the upright image",
+                "example": ["109", "160", "192", "243"],
+            },
+        ),
+        lambda it: [str(round(value)) for value in it.face.box.xyxy],
+    )
+
+
+def face_shape(view: View) -> type[Shape]:
+    return FullFaceSchema if view.full else FaceSchema
+
+
+def next_cursor(it: ShownPage[Any]) -> str | None:
+    """The reader of `next_cursor` of pages."""
+    return it.page.next_cursor
+
+
+class OriginSchema(Shape):
+    """The image of a face across images."""
+
+    image_id = member(fields.Integer(required=True), lambda it: it.image.id)
+    file_name = member(fields.String(required=True), lambda it: it.image.file_name)
+    created_at = member(fields.String(required=True, metadata=TIME), lambda it: time_text(it.image))
+
+
+class FoundFaceSchema(OriginSchema):
+    face = member(
+        fields.Raw(required=True, metadata=either("Face", "FullFace")),
+        lambda it: face_shape(it.view).document(it.face),
+    )
+
+
+class FaceRowSchema(OriginSchema):
+    """A face across images as a row of CSV."""
+
+    model = member(fields.String(), lambda it: it.image.model.name)
+    detector = member(fields.String(), lambda it: it.image.detector)
+    face = fields.Nested(FullFaceSchema)
+
+
+class FacePageSchema(Shape):
+    faces = member(
+        fields.List(fields.Nested(FoundFaceSchema), required=True),
+        lambda it: [ShownFound(each, it.view) for each in it.page.items],
+    )
+    next_cursor = member(fields.String(required=True, allow_none=True), next_cursor)

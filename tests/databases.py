@@ -1,0 +1,107 @@
+"""Databases for tests: a fresh one for each test, copied from one that was migrated once.
+
+Several test processes may share a PostgreSQL server and a Redis server: the databases that they
+create carry the number of the process, and each xdist worker counts in a Redis database of its own.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url, text
+
+from app import create_app
+from app.settings import Settings
+from app.store.migrate import upgrade
+from app.store.tables import db
+from tests.conftest import need
+
+REDIS_DATABASES = 16  # of a Redis server with its default configuration
+
+
+def _migrate(url: str) -> None:
+    with create_app(Settings(database_url=url)).app_context():
+        upgrade()
+        db.engine.dispose()  # SQLite moves its write-ahead log into the file
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file at the head revision, to copy: migrating anew for each test is slow."""
+    path = tmp_path_factory.mktemp("database") / "head.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> URL:
+    url = os.environ.get("TEST_POSTGRES_URL")
+    need(url, "no PostgreSQL: TEST_POSTGRES_URL is not set (.ci/services starts one)")
+    return make_url(str(url))
+
+
+@contextmanager
+def _created(server: URL, name: str, template: str | None = None) -> Iterator[str]:
+    """The URL of a new PostgreSQL database, which is removed afterwards."""
+    engine = create_engine(
+        server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    copied = f" TEMPLATE {template}" if template else ""
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}{copied}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: URL) -> Iterator[str]:
+    """An empty PostgreSQL database."""
+    with _created(postgres_server, f"emotion_test_{os.getpid()}") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: URL) -> Iterator[str]:
+    name = f"emotion_head_{os.getpid()}"
+    with _created(postgres_server, name) as url:
+        _migrate(url)
+        yield name
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_server: URL, _postgres_template: str) -> Iterator[str]:
+    """A PostgreSQL database at the head revision."""
+    name = f"emotion_test_{os.getpid()}"
+    with _created(postgres_server, name, template=_postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind, at the head revision."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("migrated_postgres_url"))
+    path = tmp_path / "migrated.db"
+    shutil.copy(request.getfixturevalue("migrated_database"), path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """An empty Redis database."""
+    import redis
+
+    url = os.environ.get("TEST_REDIS_URL")
+    need(url, "no Redis: TEST_REDIS_URL is not set (.ci/services starts one)")
+    server = make_url(str(url))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    number = (int(server.database or 0) + worker) % REDIS_DATABASES
+    own = server.set(database=str(number)).render_as_string(hide_password=False)
+    redis.Redis.from_url(own).flushdb()
+    return own

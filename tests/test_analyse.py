@@ -1,0 +1,140 @@
+"""The use case: analyse an image and store the result, once for a repeated request."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.analyse import analyse, analyse_and_draw
+from app.budget import Budget
+from app.errors import CannotDraw, KeyReused, UnknownModel
+from app.store import queries
+from app.store.idempotency import IdempotentRequest
+from app.vision.request import AnalysisOptions, AnalysisRequest, ImageLink
+from tests.conftest import analysis_request, picture
+
+FIRST = IdempotentRequest(caller="", key="key", position=0, fingerprint="a")
+
+
+@pytest.fixture
+def engine(app):
+    with app.app_context():
+        yield app.extensions["engine"]
+
+
+def draw(engine, request, **options):
+    return analyse_and_draw(
+        engine, request, media_type="image/png", drawing=Budget(1_000_000), **options
+    )
+
+
+def by_link(data, fetched=None, **options):
+    """A request with a link to an image. `fetched` collects the URLs that are fetched."""
+
+    def fetch(url):
+        if fetched is not None:
+            fetched.append(url)
+        return data
+
+    link = ImageLink("https://images.example/a.png", "a.png", fetch)
+    return AnalysisRequest(link, AnalysisOptions(**options))
+
+
+def stored_images(engine):
+    return len(queries.page_of_images(queries.Filters(), size=50, cursor=None).items)
+
+
+def test_an_analysis_is_stored_and_created(engine):
+    found, created = analyse(engine, analysis_request(picture(100), threshold=0.2))
+    assert created
+    assert queries.get(found.id) == replace(found, timings_ms=queries.get(found.id).timings_ms)
+    assert (len(found.faces), found.threshold, found.file_name) == (2, 0.2, "a.png")
+
+
+def test_a_repeated_request_returns_the_stored_analysis_and_is_not_created(engine):
+    request = analysis_request(picture(100))
+    (first, first_created), (again, again_created) = (
+        analyse(engine, request, idempotent=FIRST) for _ in range(2)
+    )
+    assert (first_created, again_created) == (True, False)
+    assert again.id == first.id
+    assert stored_images(engine) == 1
+    other = replace(FIRST, fingerprint="b")
+    with pytest.raises(KeyReused):
+        analyse(engine, request, idempotent=other)
+
+
+def test_an_analysis_that_is_not_stored_is_created_each_time(engine):
+    request = analysis_request(picture(100), store=False)
+    results = [analyse(engine, request) for _ in range(2)]
+    assert [(found.id, created) for found, created in results] == [(None, True)] * 2
+    assert stored_images(engine) == 0
+
+
+def test_the_loser_of_two_equal_requests_returns_the_analysis_of_the_other(engine, monkeypatch):
+    """The other is stored after this one has found nothing, and before this one is."""
+    request = analysis_request(picture(100))
+    real, others = engine.analyse, []
+
+    def slow(*arguments):
+        if not others:
+            others.append(None)
+            others[0] = analyse(engine, request, idempotent=FIRST)
+        return real(*arguments)
+
+    monkeypatch.setattr(engine, "analyse", slow)
+    found, created = analyse(engine, request, idempotent=FIRST)
+    ((other, other_created),) = others
+    assert (found.id, created, other_created) == (other.id, False, True)
+    assert stored_images(engine) == 1
+
+
+def test_the_drawn_image_comes_with_the_analysis(engine):
+    request = analysis_request(picture(100))
+    (first, created, drawn), (again, repeated, redrawn) = (
+        draw(engine, request, idempotent=FIRST) for _ in range(2)
+    )
+    assert (created, repeated) == (True, False)
+    assert again.id == first.id
+    assert drawn == redrawn
+    assert drawn.startswith(b"\x89PNG")
+
+
+def test_a_link_is_fetched_once_and_not_for_wrong_options(engine):
+    fetched = []
+    with pytest.raises(UnknownModel):
+        analyse(engine, by_link(picture(100), fetched, model="none"))
+    assert fetched == []
+    analyse(engine, by_link(picture(100), fetched), idempotent=FIRST)
+    _, created = analyse(engine, by_link(picture(100), fetched), idempotent=FIRST)
+    assert not created
+    assert fetched == ["https://images.example/a.png"]
+
+
+def test_a_link_is_drawn_unless_the_request_was_answered_before(engine):
+    _, created, drawn = draw(engine, by_link(picture(100)), idempotent=FIRST)
+    assert created
+    assert drawn
+    with pytest.raises(CannotDraw, match="came by URL"):
+        draw(engine, by_link(picture(100)), idempotent=FIRST)
+    unstored, created, _ = draw(engine, by_link(picture(100), store=False))
+    assert (unstored.id, created) == (None, True)
+
+
+def test_a_link_is_not_drawn_if_another_request_was_stored_meanwhile(engine, monkeypatch):
+    """The other may have fetched another image under the same URL."""
+    real, others = engine.analyse, []
+
+    def slow(*arguments):
+        if not others:
+            others.append(None)
+            analyse(engine, by_link(picture(50)), idempotent=FIRST)
+        return real(*arguments)
+
+    monkeypatch.setattr(engine, "analyse", slow)
+    with pytest.raises(CannotDraw, match="came by URL"):
+        draw(engine, by_link(picture(100)), idempotent=FIRST)
+    assert stored_images(engine) == 1
+
+
+def test_the_bytes_of_an_image_are_not_in_the_text_of_a_request():
+    assert "IHDR" not in repr(analysis_request(picture()))

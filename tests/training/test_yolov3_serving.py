@@ -1,0 +1,93 @@
+"""YOLOv3-tiny as it is served gives what PyTorch gives."""
+
+import importlib.util
+import json
+import os
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.torch
+
+if importlib.util.find_spec("torch") is None:
+    if os.environ.get("CI") == "true":
+        raise RuntimeError("CI must have torch: make train-env")
+    pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
+
+import torch
+
+from app.vision.install import install
+from app.vision.single_shot import NMS_IOU, SingleShotNet
+from tests.graphs import single_shot_document
+from training.detection import yolo
+from training.nets.yolov3_tiny import YoloV3Tiny
+from training.onnx_files import write_any_side
+
+SIDES = (96, 128)
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    """A network of random weights in PyTorch, and installed from its exported file."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    net = YoloV3Tiny(classes=8).eval()
+    with torch.no_grad():
+        for head in (net.head_32, net.head_16):
+            head[-1].weight *= 100  # so that answers differ from row to row
+            head[-1].bias.view(3, -1)[:, 4] = 0
+    folder = tmp_path_factory.mktemp("yolo")
+    write_any_side(net, folder / "tiny.onnx")
+    card = single_shot_document("tiny") | {
+        "input": {"sizes": [*SIDES]},
+        "decoder": {
+            "name": "yolov3",
+            "scales": [
+                {"stride": stride, "anchors": [*map(list, anchors)]}
+                for stride, anchors in zip(yolo.STRIDES, yolo.ANCHORS, strict=True)
+            ],
+        },
+    }
+    del card["weights"]
+    (folder / "card.json").write_text(json.dumps(card))
+    install(folder / "tiny.onnx", folder / "card.json", folder / "models")
+    yield net, SingleShotNet.load(folder / "models" / "tiny")
+    torch.set_num_threads(threads)  # other tests have results that depend on it
+
+
+@pytest.fixture(params=SIDES)
+def both(nets, request):
+    """Answers of PyTorch and of the served network for two images of noise."""
+    net, served = nets
+    squares = np.random.default_rng(1).integers(0, 256, (2, request.param, request.param, 3))
+    squares = squares.astype(np.uint8)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(squares).permute(0, 3, 1, 2).float())
+    return request.param, expected, served.predict(squares)
+
+
+def test_the_exported_network_gives_the_same_rows(both):
+    _, expected, answers = both
+    assert expected[..., 4].std() > 0.1
+    assert np.abs(answers - expected.numpy()).max() < 2e-3
+
+
+def test_rows_become_the_same_boxes(nets, both):
+    side, expected, answers = both
+    decoder = nets[1].card.decoder
+    for its, row in zip(answers, expected, strict=True):
+        boxes = yolo.decode(row, side).numpy()
+        assert np.allclose(decoder.decode(its, side), boxes, rtol=1e-3, atol=0.1)
+
+
+def test_the_same_faces_are_found(nets, both):
+    side, expected, answers = both
+    decoder = nets[1].card.decoder
+    for its, row in zip(answers, expected.numpy(), strict=True):
+        wanted = yolo.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
+        found = decoder.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
+        assert len(wanted[0]) > 3
+        for theirs, ours in zip(wanted, found, strict=True):
+            assert np.allclose(theirs, ours, rtol=1e-4, atol=1e-2)
+        assert its.shape == row.shape
