@@ -25,7 +25,8 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.api.root_path import init_root_path
     from app.budget import Budget
     from app.cli import init_cli
-    from app.fetch import Fetcher, read_hosts
+    from app.fetch import Fetcher
+    from app.fetch_policy import read_hosts
     from app.settings import DATA, RESOURCES, SettingError, Settings
     from app.store.database import init_database
     from app.store.image_folder import ImageFolder

@@ -11,7 +11,7 @@ import trustme
 
 from app import create_app, fetch
 from app.errors import FetchFailed, FetchTimedOut, ImageTooLarge, UnusableUrl
-from app.fetch import Host, is_public, read_hosts
+from app.fetch_policy import Host, is_public, read_hosts
 from app.settings import SettingError, Settings
 from tests.upstream import ADDRESS, OTHER_ADDRESS, http_response, redirect
 

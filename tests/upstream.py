@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import trustme
 
-from app.fetch import Fetcher, read_hosts
+from app.fetch import Fetcher
+from app.fetch_policy import read_hosts
 
 ADDRESS, OTHER_ADDRESS = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
 # Bytes to send, or a function that writes to the connection.
