@@ -1,4 +1,4 @@
-"""The log: one JSON object per line, with the ids of the request and of its key."""
+"""Configuration of the log: one JSON object per line, with the ids of the request and its key."""
 
 import logging
 from collections.abc import Iterator

@@ -39,8 +39,10 @@ class State(enum.Enum):
 
 
 class Connection:
-    """One connection. Only the loop uses it, except for `body` and `outbox`, which the thread uses
-    that runs the application."""
+    """One connection. It is not thread-safe.
+
+    The loop uses it. The thread that runs the application may use only `body` and `outbox`.
+    """
 
     def __init__(
         self, sock: socket.socket, client: Any, server: Any, wake: Callable[["Connection"], None]
