@@ -75,7 +75,7 @@ def analyse_and_draw(
         raise _image_not_kept()
     fetched = _with_image(engine, request)
     found = stored or run(lambda: engine.analyse(fetched, deadline))
-    with drawing.taken(found.width * found.height, deadline=deadline):
+    with drawing.reserve(found.width * found.height, deadline=deadline):
         drawn = run(
             lambda: annotated_image(
                 fetched.image.data,

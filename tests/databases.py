@@ -1,7 +1,7 @@
 """Databases for tests: a fresh one for each test, copied from one that was migrated once.
 
-Several test processes may share a PostgreSQL server and a Redis server: the databases that they
-create carry the number of the process, and each xdist worker counts in a Redis database of its own.
+Several test processes may share a PostgreSQL server and a Redis server. The names of their
+PostgreSQL databases contain the process id, and each xdist worker uses its own Redis database.
 """
 
 import os
@@ -19,7 +19,7 @@ from app.store.migrate import upgrade
 from app.store.tables import db
 from tests.conftest import need
 
-REDIS_DATABASES = 16  # of a Redis server with its default configuration
+REDIS_DATABASES = 16  # the default number of databases of a Redis server
 
 
 def _migrate(url: str) -> None:
@@ -30,7 +30,7 @@ def _migrate(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file at the head revision, to copy: migrating anew for each test is slow."""
+    """A SQLite file at the head revision. Tests copy it instead of migrating again."""
     path = tmp_path_factory.mktemp("database") / "head.db"
     _migrate(f"sqlite:///{path}")
     return path
@@ -44,15 +44,15 @@ def postgres_server() -> URL:
 
 
 @contextmanager
-def _created(server: URL, name: str, template: str | None = None) -> Iterator[str]:
-    """The URL of a new PostgreSQL database, which is removed afterwards."""
+def _new_database(server: URL, name: str, template: str | None = None) -> Iterator[str]:
+    """Create a PostgreSQL database and return its URL. The database is removed afterwards."""
     engine = create_engine(
         server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
     )
-    copied = f" TEMPLATE {template}" if template else ""
+    template_clause = f" TEMPLATE {template}" if template else ""
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {name}{copied}"))
+        connection.execute(text(f"CREATE DATABASE {name}{template_clause}"))
     yield server.set(database=name).render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -62,14 +62,14 @@ def _created(server: URL, name: str, template: str | None = None) -> Iterator[st
 @pytest.fixture
 def postgres_url(postgres_server: URL) -> Iterator[str]:
     """An empty PostgreSQL database."""
-    with _created(postgres_server, f"emotion_test_{os.getpid()}") as url:
+    with _new_database(postgres_server, f"emotion_test_{os.getpid()}") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def _postgres_template(postgres_server: URL) -> Iterator[str]:
     name = f"emotion_head_{os.getpid()}"
-    with _created(postgres_server, name) as url:
+    with _new_database(postgres_server, name) as url:
         _migrate(url)
         yield name
 
@@ -78,13 +78,13 @@ def _postgres_template(postgres_server: URL) -> Iterator[str]:
 def migrated_postgres_url(postgres_server: URL, _postgres_template: str) -> Iterator[str]:
     """A PostgreSQL database at the head revision."""
     name = f"emotion_test_{os.getpid()}"
-    with _created(postgres_server, name, template=_postgres_template) as url:
+    with _new_database(postgres_server, name, template=_postgres_template) as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of each kind, at the head revision."""
+    """A database at the head revision: SQLite, and PostgreSQL if a server is available."""
     if request.param == "postgres":
         return str(request.getfixturevalue("migrated_postgres_url"))
     path = tmp_path / "migrated.db"
@@ -102,6 +102,6 @@ def redis_url() -> str:
     server = make_url(str(url))
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     number = (int(server.database or 0) + worker) % REDIS_DATABASES
-    own = server.set(database=str(number)).render_as_string(hide_password=False)
-    redis.Redis.from_url(own).flushdb()
-    return own
+    worker_url = server.set(database=str(number)).render_as_string(hide_password=False)
+    redis.Redis.from_url(worker_url).flushdb()
+    return worker_url

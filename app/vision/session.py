@@ -212,10 +212,10 @@ def _flat_and_noisy(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]
 @contextmanager
 def _terminated_at(deadline: Deadline, options: onnxruntime.RunOptions) -> Iterator[None]:
     """Make ONNX Runtime stop at the deadline, between two operators of the graph."""
-    if deadline.left() == math.inf:
+    if deadline.remaining() == math.inf:
         yield
         return
-    timer = threading.Timer(max(0.0, deadline.left()), setattr, (options, "terminate", True))
+    timer = threading.Timer(max(0.0, deadline.remaining()), setattr, (options, "terminate", True))
     timer.daemon = True
     timer.start()
     try:

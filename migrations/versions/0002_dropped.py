@@ -1,4 +1,4 @@
-"""Add the number of faces that were found and left out, by option."""
+"""Add images.dropped: the number of faces that each detection option excluded."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,7 @@
-"""Index the images of one file name or model in the order of pages. Add the probability of the
-dominant emotion to faces, so that filters do not read all emotions."""
+"""Index the images of a file name or model in page order, and add faces.dominant_probability.
+
+With this column, filters need not read all emotions of a face.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Add hourly rollups, filled from the stored images."""
+"""Create the hourly rollups and their watermark, and fill them from the existing images."""
 
 import sqlalchemy as sa
 from alembic import op

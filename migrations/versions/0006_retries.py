@@ -1,4 +1,4 @@
-"""Add idempotency records."""
+"""Create the table of idempotent requests and their stored images."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Add the name of the file of a kept image."""
+"""Add images.picture_file: the name of the stored image file."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -143,7 +143,7 @@ def test_unknown_key_returns_401(app, client, case):
     assert ask(client, "GET /v1/images", key).status_code == 200
     response = ask(client, "GET /v1/images", wrong_keys(key)[case])
     assert response.status_code == 401
-    assert response.json["detail"] == "there is no such key"
+    assert response.json["detail"] == "the API key is not valid"
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "emo_a_b", "Bearer a b"])

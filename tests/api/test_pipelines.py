@@ -132,5 +132,7 @@ def test_setting_selects_default_pipeline(make_app, single_shot):
 
 
 def test_unknown_default_pipeline_fails_startup(make_app):
-    with pytest.raises(SettingError, match="EMOTION_PIPELINE: known are two_stage, single_shot"):
+    with pytest.raises(
+        SettingError, match="EMOTION_PIPELINE must be one of two_stage, single_shot"
+    ):
         make_app(pipeline="nope")

@@ -10,7 +10,7 @@ from app.store import idempotency
 from app.store.tables import IdempotencyRow, ImageRow, db
 from tests.api.test_errors import assert_problem
 from tests.conftest import picture
-from tests.upstream import to, whole
+from tests.upstream import http_response, redirect
 
 ONE_FACE, TWO_FACES = picture(50, gray=250), picture(100, gray=250)
 URL = "https://images.example.com/a.png"
@@ -21,7 +21,10 @@ KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 def secure(app, internet):
     """The host images.example.com, from which the service can fetch."""
     app.extensions["fetcher"] = internet.fetcher()
-    internet.secure.answers |= {"/a.png": whole(ONE_FACE), "/b.png": whole(TWO_FACES)}
+    internet.secure.responses |= {
+        "/a.png": http_response(ONE_FACE),
+        "/b.png": http_response(TWO_FACES),
+    }
     return internet.secure
 
 
@@ -72,7 +75,9 @@ def test_accept_header_selects_annotated_image(app, client, secure):
 )
 def test_file_name_is_option_or_last_part_of_url(client, secure, path, file_name, stored):
     target = path.partition("?")[0]
-    secure.answers[target or "/"] = to("/a.png") if target == "/moved.png" else whole(ONE_FACE)
+    secure.responses[target or "/"] = (
+        redirect("/a.png") if target == "/moved.png" else http_response(ONE_FACE)
+    )
     fields = {"file_name": file_name} if file_name else {}
     assert post(client, f"https://images.example.com{path}", **fields).json["file_name"] == stored
 
@@ -108,22 +113,22 @@ def test_setting_enables_fetching_with_all_checks(make_app, monkeypatch):
 @pytest.mark.parametrize(
     ("host_response", "status", "field"),
     [
-        (whole(b"secret", status="404 Gone"), 502, "url"),
-        (whole(b"", status="204 None"), 502, "url"),
-        (whole(b""), 502, "url"),
-        (whole(ONE_FACE, f"Content-Length: {len(ONE_FACE) + 1}"), 502, "url"),
-        (whole(ONE_FACE, "Content-Encoding: gzip"), 502, "url"),
-        (whole(b"", f"Content-Length: {10**9}"), 413, "image"),
-        (whole(b"<html>secret</html>", "Content-Type: image/png"), 415, "image"),
-        (whole(ONE_FACE[:-30]), 422, "image"),
-        (to("https://127.0.0.1/secret"), 422, "url"),
-        (to("/a.png?secret", "302 Found").replace(b"/a.png", b"/c.png"), 422, "url"),
+        (http_response(b"secret", status="404 Gone"), 502, "url"),
+        (http_response(b"", status="204 None"), 502, "url"),
+        (http_response(b""), 502, "url"),
+        (http_response(ONE_FACE, f"Content-Length: {len(ONE_FACE) + 1}"), 502, "url"),
+        (http_response(ONE_FACE, "Content-Encoding: gzip"), 502, "url"),
+        (http_response(b"", f"Content-Length: {10**9}"), 413, "image"),
+        (http_response(b"<html>secret</html>", "Content-Type: image/png"), 415, "image"),
+        (http_response(ONE_FACE[:-30]), 422, "image"),
+        (redirect("https://127.0.0.1/secret"), 422, "url"),
+        (redirect("/a.png?secret", "302 Found").replace(b"/a.png", b"/c.png"), 422, "url"),
     ],
 )
 def test_url_without_image_returns_problem_and_stores_nothing(
     app, client, secure, host_response, status, field
 ):
-    secure.answers["/c.png"] = host_response
+    secure.responses["/c.png"] = host_response
     response = post(client, "https://images.example.com/c.png", headers=KEY)
     assert_problem(response, status)
     assert [error["field"] for error in response.json["errors"]] == [field]
@@ -133,7 +138,7 @@ def test_url_without_image_returns_problem_and_stores_nothing(
 
 def test_slow_host_returns_504(app, client, internet, secure):
     app.extensions["fetcher"] = internet.fetcher(seconds=0.2)
-    secure.answers["/c.png"] = secure.drip(b"HTTP/1.1 200 OK\r\n\r\n", b"a")
+    secure.responses["/c.png"] = secure.drip(b"HTTP/1.1 200 OK\r\n\r\n", b"a")
     assert_problem(post(client, "https://images.example.com/c.png"), 504)
     assert post(client).status_code == 201
 
@@ -143,7 +148,7 @@ def test_invalid_url_returns_422(app, client, internet, secure, url):
     response = post(client, url)
     assert_problem(response, 422)
     assert [error["field"] for error in response.json["errors"]] == ["url"]
-    assert internet.asked == []
+    assert internet.resolved == []
 
 
 def test_image_and_url_together_return_400(client, secure):
@@ -174,7 +179,7 @@ def test_invalid_request_fetches_nothing(client, secure):
 
 def test_replay_does_not_fetch_again(app, client, secure):
     first = post(client, headers=KEY)
-    secure.answers["/a.png"] = whole(TWO_FACES)  # for example, a camera has a newer image
+    secure.responses["/a.png"] = http_response(TWO_FACES)  # for example, a camera has a newer image
     replay = post(client, headers=KEY)
     assert (replay.status_code, replay.json) == (201, first.json)
     assert len(secure.heads) == 1
@@ -205,16 +210,16 @@ def test_url_and_its_image_are_different_requests(client, secure):
 
 
 def test_failed_fetch_can_be_repeated(app, client, secure):
-    secure.answers["/a.png"] = whole(b"", status="503 Busy")
+    secure.responses["/a.png"] = http_response(b"", status="503 Busy")
     assert post(client, headers=KEY).status_code == 502
-    secure.answers["/a.png"] = whole(ONE_FACE)
+    secure.responses["/a.png"] = http_response(ONE_FACE)
     assert post(client, headers=KEY).status_code == 201
     assert count_rows(app) == 1
 
 
 def test_replay_with_url_is_not_drawn(app, client, secure):
     post(client, headers=KEY)
-    secure.answers["/a.png"] = whole(picture(50, gray=0))
+    secure.responses["/a.png"] = http_response(picture(50, gray=0))
     assert_problem(post(client, headers=KEY | {"Accept": "image/png"}), 406)
     assert len(secure.heads) == count_rows(app) == 1
 
@@ -235,7 +240,7 @@ def test_concurrent_replay_with_url_is_not_drawn(app, client, secure, monkeypatc
 
 def test_url_is_neither_logged_nor_returned(client, secure, caplog):
     caplog.set_level(logging.DEBUG)
-    secure.answers["/gone"] = whole(b"", status="500 Oops")
+    secure.responses["/gone"] = http_response(b"", status="500 Oops")
     for url in (URL, "https://images.example.com/gone", "https://elsewhere.example/a.png"):
         assert "secret" not in post(client, f"{url}?token=secret").text
     assert "token" not in "".join(str(vars(record)) for record in caplog.records)
@@ -243,7 +248,7 @@ def test_url_is_neither_logged_nor_returned(client, secure, caplog):
 
 
 def test_rejected_urls_are_counted(client, secure):
-    secure.answers["/gone"] = whole(b"", status="404 Gone")
+    secure.responses["/gone"] = http_response(b"", status="404 Gone")
     post(client, "https://images.example.com/gone")
     post(client, "https://elsewhere.example/a.png")
     metrics = client.get("/metrics").text
