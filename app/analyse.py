@@ -81,7 +81,7 @@ def analyse_and_draw(
                 fetched.image.data,
                 found,
                 media_type=media_type,
-                most_pixels=drawing.limit,
+                max_output_pixels=drawing.limit,
                 deadline=deadline,
             )
         )

@@ -30,7 +30,7 @@ from app.vision.engine import Engine
 from app.vision.install import install
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 P = ParamSpec("P")
 
 database = AppGroup("db", help="The tables of the database.")
@@ -135,8 +135,8 @@ def install_model(weights: Path, card: Path) -> None:
 @audited
 def create_key(name: str, rights: tuple[str, ...], days: int | None) -> None:
     """Create a key for NAME and print it. It is not shown again."""
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise click.ClickException(f"a name has 1 to {LONGEST_NAME} printable characters")
+    if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise click.ClickException(f"a name has 1 to {MAX_NAME_LENGTH} printable characters")
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     try:
         key = issue(name, [Right(right) for right in rights], expires_at)

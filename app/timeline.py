@@ -4,13 +4,13 @@ from collections import defaultdict
 
 from app.store.records import Filters
 from app.store.summary import faces_by_span
-from app.vision.mood import Moods, OverallMood, mood_of
+from app.vision.mood import MoodAccumulator, OverallMood, mood_of
 
 
 def moods_by_span(filters: Filters, *, by: str, aggregator: str) -> dict[str, OverallMood]:
     """For each hour, day or model the mean of the moods of its images that match and have one.
     Raises TooWideSpan."""
-    moods: defaultdict[str, Moods] = defaultdict(Moods)
+    moods: defaultdict[str, MoodAccumulator] = defaultdict(MoodAccumulator)
     for span, faces in faces_by_span(filters, by=by):
         moods[span].add(mood_of(faces, aggregator))
     return {span: its.overall() for span, its in moods.items()}

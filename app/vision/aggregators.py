@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 # What `most_negative` looks for.
 DISTRESS = ("anger", "disgust", "fear", "sadness")
 TRIMMED = 0.2  # share of the faces that `trimmed` leaves out at each end
-LEAST = 0.01  # smallest probability in `logpool`, so that no face alone excludes an emotion
+# `logpool` raises smaller probabilities to this, so that no face alone excludes an emotion.
+MIN_PROBABILITY = 0.01
 FALLOFF = 0.5  # what `centrality` subtracts from the weight of the outermost face
 GAMMA = 0.25  # exponent of the size in `quality`
 _NOTHING = 1e-9
@@ -125,10 +126,10 @@ def vote(group: Group) -> Pooled:
 
 
 def logpool(group: Group) -> Pooled:
-    """exp((1/F) Σ ln max(p_f, LEAST)), normalised to a sum of 1: the logarithmic opinion pool, a
-    geometric mean (Genest & Zidek 1986, Statist. Sci. 1). Each face weighs 1/F."""
+    """exp((1/F) Σ ln max(p_f, MIN_PROBABILITY)), normalised to a sum of 1: the logarithmic opinion
+    pool, a geometric mean (Genest & Zidek 1986, Statist. Sci. 1). Each face weighs 1/F."""
     count = len(group.scores)
-    pooled = np.exp(np.log(np.maximum(group.probabilities, LEAST)).mean(axis=0))
+    pooled = np.exp(np.log(np.maximum(group.probabilities, MIN_PROBABILITY)).mean(axis=0))
     return np.full(count, 1 / count), pooled / pooled.sum()
 
 

@@ -7,7 +7,7 @@ allocate memory for the size in the stream, so both must be checked.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MOST_UNITS = 10_000  # NAL units or OBUs in an item
+MAX_UNITS = 10_000  # NAL units or OBUs in an item
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,14 @@ def hevc_configuration(body: bytes) -> tuple[StreamSize, int]:
 def hevc_item(data: bytes, length_bytes: int) -> StreamSize:
     """The sizes in the NAL units of an item. Raises ValueError."""
     size, at = StreamSize(), 0
-    for _ in range(MOST_UNITS):
+    for _ in range(MAX_UNITS):
         if at + length_bytes > len(data):
             return size
         length = int.from_bytes(data[at : at + length_bytes], "big")
         at += length_bytes
         size += _nal_unit(data[at : at + min(length, _HEADER_BYTES)])
         at += length
-    raise ValueError(f"it has more than {MOST_UNITS:,} NAL units")
+    raise ValueError(f"it has more than {MAX_UNITS:,} NAL units")
 
 
 def _nal_unit(data: bytes) -> StreamSize:
@@ -161,7 +161,7 @@ def av1_stream(data: bytes) -> StreamSize:
 
 def _obus(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
-    for _ in range(MOST_UNITS):
+    for _ in range(MAX_UNITS):
         if at >= len(data):
             return
         head = data[at]
@@ -171,7 +171,7 @@ def _obus(data: bytes) -> Iterator[tuple[int, bytes]]:
             length, at = _leb128(data, at)
         yield head >> 3 & 15, data[at : at + length]
         at += length
-    raise ValueError(f"it has more than {MOST_UNITS:,} OBUs")
+    raise ValueError(f"it has more than {MAX_UNITS:,} OBUs")
 
 
 def _leb128(data: bytes, at: int) -> tuple[int, int]:

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIDES = (8, 16, 32)
-ANSWERS = 5  # values of a row before the classes: t_x, t_y, t_w, t_h and objectness
-LARGEST_LOG = 6.0  # limit of ln(side / stride), above that of any face
-MOST_CANDIDATES = 1000  # per square; those with the highest logits
-LEAST_LOGIT = -3.0  # cells below it are ignored
+BOX_VALUES = 5  # values of a row before the classes: t_x, t_y, t_w, t_h and objectness
+MAX_LOG_SIZE = 6.0  # limit of ln(side / stride), above that of any face
+MAX_CANDIDATES = 1000  # per square; those with the highest logits
+MIN_LOGIT = -3.0  # cells below it are ignored
 SAME_FACE_IOU = 0.6  # boxes that overlap by more belong to one face
-COARSEST_STRIDE = STRIDES[-1]  # sides of squares are multiples of it
+MAX_STRIDE = STRIDES[-1]  # sides of squares are multiples of it
 Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -35,7 +35,7 @@ def decode(
     """Boxes xyxy (n, 4) in pixels from t_x, t_y, t_w, t_h (n, 4): the centre is that of the cell
     plus t_xy strides, the sides are exp(t_wh) strides."""
     middle = centres + answers[:, :2] * strides
-    half = np.exp(np.minimum(answers[:, 2:], LARGEST_LOG)) * strides / 2
+    half = np.exp(np.minimum(answers[:, 2:], MAX_LOG_SIZE)) * strides / 2
     return np.concatenate([middle - half, middle + half], axis=1)
 
 
@@ -48,7 +48,7 @@ def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: 
     the others vote for it. Boxes with less than `min_logit` after the votes are dropped.
     """
     centres, strides = grid(side)
-    chosen = candidates(answers, LEAST_LOGIT)
+    chosen = candidates(answers, MIN_LOGIT)
     rows = answers[chosen]
     boxes = decode(rows[:, :4], centres[chosen], strides[chosen])
     kept = suppress(boxes, rows[:, 4], nms_iou)
@@ -60,11 +60,11 @@ def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: 
 
 
 def candidates(answers: NDArray[np.float32], min_logit: float) -> NDArray[np.intp]:
-    """The indices of the rows of `answers` with at least `min_logit`; of more than MOST_CANDIDATES,
+    """The indices of the rows of `answers` with at least `min_logit`; of more than MAX_CANDIDATES,
     those with the highest logits."""
     chosen = np.flatnonzero(answers[:, 4] >= min_logit)
-    if len(chosen) > MOST_CANDIDATES:
-        chosen = chosen[np.argsort(-answers[chosen, 4], kind="stable")[:MOST_CANDIDATES]]
+    if len(chosen) > MAX_CANDIDATES:
+        chosen = chosen[np.argsort(-answers[chosen, 4], kind="stable")[:MAX_CANDIDATES]]
     return chosen
 
 

@@ -23,7 +23,7 @@ class Decoder(Protocol):
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
     ) -> cells.Found:
         """The boxes of answers (rows, 5 + classes): see app.vision.cells.find. At most
-        MOST_CANDIDATES boxes."""
+        MAX_CANDIDATES boxes."""
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """The logits (n, classes) whose softmax is the distribution over exclusive classes."""

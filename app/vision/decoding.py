@@ -31,7 +31,13 @@ from PIL import (
 from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
 from app.vision.heif import read_primary_image
 from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end, is_cut_before_end
-from app.vision.structure import FrugalFile, check_jpeg, check_tiff, check_webp, exif_orientation
+from app.vision.structure import (
+    ReadLimitedFile,
+    check_jpeg,
+    check_tiff,
+    check_webp,
+    exif_orientation,
+)
 from app.vision.tiff_pages import full_resolution_first
 
 # Limit the memory for compressed texts of a PNG, which the service does not use.
@@ -129,7 +135,7 @@ def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
         data = full_resolution_first(data)
     if check := _CHECKS.get(kind):
         check(data)
-    image = READERS[kind](FrugalFile(data))
+    image = READERS[kind](ReadLimitedFile(data))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_samples(image)
         _check_planes(image)
@@ -170,7 +176,7 @@ def load_pixels(
     """
     image, width = opened.image, opened.image.size[0]
     if opened.kind == "JPEG" and not has_end(opened.data):
-        image = READERS["JPEG"](FrugalFile(_completed(opened.data)))
+        image = READERS["JPEG"](ReadLimitedFile(_completed(opened.data)))
     drafted = image.draft(*draft)
     image.load()
     if opened.kind == "JPEG" and ends_in_grey(image) and is_cut_before_end(opened.data):

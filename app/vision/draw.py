@@ -17,7 +17,7 @@ from app.vision.types import Analysis, Face
 COLORS_BGR = ((0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240), (167, 121, 204))
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-SMALLEST = 0.35  # scale of FONT: letters of eight pixels, the smallest that can be read
+MIN_FONT_SCALE = 0.35  # scale of FONT: letters of eight pixels, the smallest that can be read
 # The time to read a file of any type, or to encode a PNG, on a slow or busy machine.
 SECONDS_A_PIXEL = 1e-7
 # No limit: the size was checked when the image was analysed. The analysis has the size after a
@@ -33,11 +33,11 @@ def annotated_image(
     analysis: Analysis,
     *,
     media_type: str,
-    most_pixels: int | None = None,
+    max_output_pixels: int | None = None,
     deadline: Deadline = NEVER,
 ) -> bytes:
     """The file of the annotated image, as image/png or image/jpeg; `data` is the analysed file. An
-    image with more than `most_pixels` is drawn smaller.
+    image with more than `max_output_pixels` is drawn smaller.
 
     Raises CannotDraw for sides that the file type does not support: JPEG ends at 65,500 pixels.
     Raises DeadlineExceeded, also when there is too little time left to read or to encode: neither
@@ -45,7 +45,7 @@ def annotated_image(
     """
     file = ImageFile(data, max_pixels=UNLIMITED)
     deadline.check(file.pixels * SECONDS_A_PIXEL)
-    raster = file.read(color=True, most_pixels=most_pixels)
+    raster = file.read(color=True, max_output_pixels=max_output_pixels)
     canvas = raster.bgr  # drawn on in place: a copy would double the memory
     _draw(canvas, _scaled(analysis, raster.scale), deadline)
     deadline.check(canvas.shape[0] * canvas.shape[1] * SECONDS_A_PIXEL)
@@ -90,7 +90,7 @@ def _draw(canvas: NDArray[np.uint8], analysis: Analysis, deadline: Deadline) -> 
         for number, face in enumerate(analysis.faces, start=1)
     ]
     gap = thickness // 2 + 2  # the line's outer half
-    scale = max(SMALLEST, 0.8 * unit)
+    scale = max(MIN_FONT_SCALE, 0.8 * unit)
     labels = _arranged(boxes, texts, (width, height), scale=scale, gap=gap, deadline=deadline)
     for label, color in zip(labels, cycle(COLORS_BGR)):
         deadline.check()
@@ -134,9 +134,9 @@ def _arranged(
     there is no room otherwise. None for a box in an image that is too small for any label."""
     while True:
         labels, hidden = _placed(boxes, texts, size_wh, scale=scale, gap=gap, deadline=deadline)
-        if not hidden or scale == SMALLEST:
+        if not hidden or scale == MIN_FONT_SCALE:
             return labels
-        scale = max(SMALLEST, 0.8 * scale)
+        scale = max(MIN_FONT_SCALE, 0.8 * scale)
 
 
 def _placed(

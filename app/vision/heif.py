@@ -12,14 +12,14 @@ from app.errors import ImageTooLarge, UnsupportedImageType
 from app.vision.bitstream import StreamSize, av1_stream, hevc_configuration, hevc_item
 from app.vision.iso_boxes import Numbers, boxes
 
-MOST_ITEMS = 1_000  # the same limit as libheif's
-MOST_REFERENCES = 10_000
-MOST_METADATA_BYTES = 2_000_000  # EXIF and XMP, counted once for each image that refers to it
-MOST_PICTURES = 4  # coded pictures in the stream of an item; layered images have up to four
-MOST_SLICES = 32  # of an item
+MAX_ITEMS = 1_000  # the same limit as libheif's
+MAX_REFERENCES = 10_000
+MAX_METADATA_BYTES = 2_000_000  # EXIF and XMP, counted once for each image that refers to it
+MAX_PICTURES = 4  # coded pictures in the stream of an item; layered images have up to four
+MAX_SLICES = 32  # of an item
 MARGIN = 64  # pixels by which a stream may be larger than its image: one coding block
-MOST_DECODED = 5  # pixels decoded for one of the image's: four layers and transparency
-LEAST_BUDGET = 4_000_000  # pixels that may be decoded for any image
+MAX_DECODED_RATIO = 5  # pixels decoded for one of the image's: four layers and transparency
+MIN_PIXEL_BUDGET = 4_000_000  # pixels that may be decoded for any image
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 AVIF_BRANDS = {b"avif", b"avis"}
@@ -130,21 +130,21 @@ class HeifFile:
     def _read_items(self, numbers: Numbers) -> None:
         version, _ = numbers.take(1), numbers.take(3)
         count = numbers.take(2 if version == 0 else 4)
-        if count > MOST_ITEMS:
-            raise ValueError(f"it has more than {MOST_ITEMS:,} items")
+        if count > MAX_ITEMS:
+            raise ValueError(f"it has more than {MAX_ITEMS:,} items")
         for name, body in boxes(numbers.rest()):
             if name == b"infe" and len(body) >= 12 and body[0] in (2, 3):
                 wide = 2 if body[0] == 2 else 4
                 number, at = int.from_bytes(body[4 : 4 + wide], "big"), 4 + wide + 2
-                if number in self.items or len(self.items) == MOST_ITEMS:
-                    raise ValueError(f"it has more than {MOST_ITEMS:,} items, or one twice")
+                if number in self.items or len(self.items) == MAX_ITEMS:
+                    raise ValueError(f"it has more than {MAX_ITEMS:,} items, or one twice")
                 self.items[number] = _Item(body[at : at + 4])
 
     def _read_locations(self, numbers: Numbers) -> None:
         version, _ = numbers.take(1), numbers.take(3)
         sizes = numbers.take(2)
         offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-        extents_left = MOST_REFERENCES
+        extents_left = MAX_REFERENCES
         for _ in range(numbers.take(2 if version < 2 else 4)):
             number = numbers.take(2 if version < 2 else 4)
             method = numbers.take(2) & 15 if version else 0
@@ -156,7 +156,7 @@ class HeifFile:
                     numbers.take(index)
                 extents.append((method, start + numbers.take(offset), numbers.take(length)))
                 if (extents_left := extents_left - 1) < 0:
-                    raise ValueError(f"its items are in more than {MOST_REFERENCES:,} pieces")
+                    raise ValueError(f"its items are in more than {MAX_REFERENCES:,} pieces")
             if number in self.items:
                 if self.items[number].extents:
                     raise ValueError("an item of it has two locations")
@@ -166,7 +166,7 @@ class HeifFile:
         inside = list(boxes(body))
         container = next((inner for name, inner in inside if name == b"ipco"), b"")
         properties = list(boxes(container))
-        left = MOST_REFERENCES
+        left = MAX_REFERENCES
         for name, inner in inside:
             if name != b"ipma":
                 continue
@@ -179,16 +179,16 @@ class HeifFile:
                     if item is not None and 0 < index <= len(properties):
                         item.properties.append(properties[index - 1])
                     if (left := left - 1) < 0:
-                        raise ValueError(f"it has more than {MOST_REFERENCES:,} properties")
+                        raise ValueError(f"it has more than {MAX_REFERENCES:,} properties")
 
     def _read_references(self, body: bytes) -> None:
         wide = 2 if body[:1] == b"\0" else 4
-        left = MOST_REFERENCES
+        left = MAX_REFERENCES
         for name, inner in boxes(body[4:]):
             numbers = Numbers(inner)
             source, count = numbers.take(wide), numbers.take(2)
             if (left := left - count) < 0:
-                raise ValueError(f"it has more than {MOST_REFERENCES:,} references")
+                raise ValueError(f"it has more than {MAX_REFERENCES:,} references")
             self._references.append((name, source, [numbers.take(wide) for _ in range(count)]))
 
     # ------------------------------------------------------------ the primary image
@@ -205,7 +205,7 @@ class HeifFile:
         self._check_metadata()
         shown = [self.primary, *self._alpha_of({self.primary})]
         cost = sum(self._cost(number) for number in shown)
-        if cost > max(LEAST_BUDGET, MOST_DECODED * width * height):
+        if cost > max(MIN_PIXEL_BUDGET, MAX_DECODED_RATIO * width * height):
             raise ImageTooLarge(
                 f"the image of {width}x{height} pixels needs {cost:,} pixels to be decoded"
             )
@@ -254,9 +254,9 @@ class HeifFile:
                 f"an image of {width}x{height} pixels has a stream of "
                 f"{stream.width}x{stream.height} pixels"
             )
-        if stream.pictures > MOST_PICTURES or stream.slices > MOST_SLICES:
+        if stream.pictures > MAX_PICTURES or stream.slices > MAX_SLICES:
             raise ValueError(
-                f"an image of it has more than {MOST_PICTURES} pictures or {MOST_SLICES} slices"
+                f"an image of it has more than {MAX_PICTURES} pictures or {MAX_SLICES} slices"
             )
         if not stream.pictures or not stream.width:
             raise ValueError("an image of it has no pixels")
@@ -287,8 +287,8 @@ class HeifFile:
             if name == b"cdsc"
             for _, _, length in self._item(source).extents
         )
-        if size > MOST_METADATA_BYTES:
-            raise ValueError(f"it has more than {MOST_METADATA_BYTES:,} bytes of EXIF and XMP")
+        if size > MAX_METADATA_BYTES:
+            raise ValueError(f"it has more than {MAX_METADATA_BYTES:,} bytes of EXIF and XMP")
 
     def _item(self, number: int) -> _Item:
         if (item := self.items.get(number)) is None:

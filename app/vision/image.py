@@ -73,20 +73,22 @@ class ImageFile:
         self.pixels = self._opened.image.width * self._opened.image.height
 
     def read(
-        self, *, scale: float = 1.0, color: bool = False, most_pixels: int | None = None
+        self, *, scale: float = 1.0, color: bool = False, max_output_pixels: int | None = None
     ) -> Raster:
-        """Decode the pixels, which can be done once: the first frame of an animation, channels
-        scaled to 8 bits, the EXIF orientation applied, transparent pixels laid on white.
+        """Decode the pixels. Can be called only once.
 
-        A JPEG is read at 1/2, 1/4 or 1/8 of its size if that is at least `scale`, which is cheaper,
-        as is leaving out its colours. An image of any type with more than `most_pixels` is reduced
-        to that number. Raises UndecodableImage (damaged or cut short) and UnsupportedImageType
-        (pixels of a kind that is not supported).
+        Reads the first frame of an animation, scales channels to 8 bits, applies the EXIF
+        orientation and puts transparent pixels on white. To save time, a JPEG is read at 1/2, 1/4
+        or 1/8 of its size if that is at least `scale`, and without colours unless `color` is set.
+        An image of any type with more than `max_output_pixels` is reduced to that number.
+
+        Raises UndecodableImage for a file that is damaged or cut short, and UnsupportedImageType
+        for a pixel format that is not supported.
         """
         with translated_errors(self._kind, self._max_pixels), self._opened.image as image:
             width, height = image.size
-            if most_pixels is not None:
-                scale = min(scale, math.sqrt(most_pixels / self.pixels))
+            if max_output_pixels is not None:
+                scale = min(scale, math.sqrt(max_output_pixels / self.pixels))
             least = (max(1, int(width * scale)), max(1, int(height * scale)))
             draft = (None if color else "L", least)
             decoded, made = load_pixels(self._opened, draft)
@@ -95,8 +97,8 @@ class ImageFile:
             upright, swapped = turned_upright(decoded, self._kind)
             if swapped:
                 width, height = height, width
-            if most_pixels is not None:
-                small = reduced(upright, self._kind, most_pixels)
+            if max_output_pixels is not None:
+                small = reduced(upright, self._kind, max_output_pixels)
                 upright, made = small, made * small.width / upright.width
             gray, colors = gray_and_bgr(upright, self._kind, color=color)
         return Raster(gray, (width, height), made, colors)

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 Buffer = TypeVar("Buffer", bytes, memoryview)
 
-MOST_BOXES = 5_000  # on one level
+MAX_BOXES = 5_000  # on one level
 
 
 class Numbers:
@@ -29,7 +29,7 @@ class Numbers:
 def boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
     """Yield (type, content) of each box in `data`. Raises ValueError."""
     at = 0
-    for _ in range(MOST_BOXES):
+    for _ in range(MAX_BOXES):
         if at + 8 > len(data):
             return
         size, name, head = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8]), 8
@@ -40,4 +40,4 @@ def boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
             raise ValueError("a box of it is too short")
         yield name, data[at + head : at + size]
         at += size
-    raise ValueError(f"it has more than {MOST_BOXES:,} boxes")
+    raise ValueError(f"it has more than {MAX_BOXES:,} boxes")

@@ -33,7 +33,7 @@ _DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
-class WeighedFace:
+class WeightedFace:
     """A face that counts. `number` counts from 1 within the image."""
 
     number: int
@@ -42,7 +42,7 @@ class WeighedFace:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class ExcludedFace:
     """A face that does not count. `reason` is the filter that it does not pass, or
     NOT_EXCLUSIVE."""
 
@@ -65,8 +65,8 @@ class Mood:
     agreement: float | None = None
     valence: Mapping[str, float] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
-    faces: tuple[WeighedFace, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    faces: tuple[WeightedFace, ...] = ()
+    left_out: tuple[ExcludedFace, ...] = ()
 
 
 def mood_of(
@@ -87,11 +87,11 @@ def mood_of(
     left_out = []
     for number, face in enumerate(faces, start=1):
         if face.box.longer_side < min_face_px:
-            left_out.append(LeftOut(number, "min_face_px"))
+            left_out.append(ExcludedFace(number, "min_face_px"))
         elif face.detection_score is not None and face.detection_score < min_confidence:
-            left_out.append(LeftOut(number, "min_confidence"))
+            left_out.append(ExcludedFace(number, "min_confidence"))
         elif not face.emotions.exclusive:
-            left_out.append(LeftOut(number, NOT_EXCLUSIVE))
+            left_out.append(ExcludedFace(number, NOT_EXCLUSIVE))
         else:
             used[number] = face
     if not used:
@@ -109,7 +109,7 @@ def mood_of(
         valence=_valence(distribution),
         shares={label: dominants[label] / len(used) for label in group.labels},
         faces=tuple(
-            WeighedFace(number, weight, face.dominant)
+            WeightedFace(number, weight, face.dominant)
             for (number, face), weight in zip(used.items(), weights.tolist(), strict=True)
         ),
         left_out=tuple(left_out),
@@ -134,7 +134,7 @@ class OverallMood:
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
-class Moods:
+class MoodAccumulator:
     """Adds up the moods of images, one by one, without keeping them."""
 
     def __init__(self) -> None:

@@ -18,10 +18,13 @@ def as_uint8(image: cv2.typing.MatLike) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def reduced(image: Image.Image, kind: str, most_pixels: int) -> Image.Image:
-    """Reduce a decoded image to at most `most_pixels`. Call it before other conversions, each of
-    which makes a copy. `kind` is the type of the file. Raises UnsupportedImageType."""
-    factor = math.sqrt(most_pixels / (image.width * image.height))
+def reduced(image: Image.Image, kind: str, max_output_pixels: int) -> Image.Image:
+    """Reduce a decoded image to at most `max_output_pixels`.
+
+    Call it before other conversions, because each of them copies the image. `kind` is the type of
+    the file. Raises UnsupportedImageType.
+    """
+    factor = math.sqrt(max_output_pixels / (image.width * image.height))
     if factor >= 1:
         return image
     if image.mode != "RGB" or image.has_transparency_data:

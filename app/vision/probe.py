@@ -22,7 +22,7 @@ CPU_SECONDS = 10
 # Enough for a busy machine, and less than gunicorn's 30 seconds for a worker to start.
 WALL_SECONDS = 25
 MEMORY_BYTES = 4_000_000_000
-MOST_VERDICTS = 1_000
+MAX_RESULTS = 1_000
 # SHA-256 of the weights in models/, and the sides in pixels at which they run. A test checks both.
 OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "3d29305f50a4d34f057f988d0d6f8b4c3c4a2491667cc48aa021e6689c8224d0": (48,),  # custom_net_5
@@ -49,7 +49,7 @@ def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset
     text = json.dumps(arguments)
     key = digest, f"{runtime} {text}"
     if key not in _verdicts:
-        if len(_verdicts) >= MOST_VERDICTS:
+        if len(_verdicts) >= MAX_RESULTS:
             _verdicts.clear()
         with _trials:
             _verdicts[key] = _run(runtime, text, weights)

@@ -21,7 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 # All faces of an image are one batch, up to this many: an operator may allow images with more,
 # and memory must stay bounded.
 MAX_BATCH = 256
-MOST_CHANNELS = 3  # of an item; its other sides are pixels
+MAX_CHANNELS = 3  # of an item; its other sides are pixels
 
 # Parts of the runtime's messages, which may hold paths, and the messages that replace them.
 NO_GRAPH = "are not a graph that runs"
@@ -136,7 +136,7 @@ class OnnxSession(LocalSession):
             for signature in signatures
             for shape in signature.input_shapes
             for side in shape
-            if side > MOST_CHANNELS
+            if side > MAX_CHANNELS
         )
         try_out("onnx", weights, [asdict(each) for each in signatures], sizes=sizes)
         super().__init__(weights, signatures=signatures, threads=threads)

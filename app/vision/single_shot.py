@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.deadline import NEVER, Deadline
 from app.vision.card import SINGLE_SHOT, ModelCard, read_weights
 from app.vision.card_schema import CardSchema, EmotionsSchema, PartSchema
-from app.vision.cells import ANSWERS, COARSEST_STRIDE
+from app.vision.cells import BOX_VALUES, MAX_STRIDE
 from app.vision.classifier import scores as class_scores
 from app.vision.decoders import CellsDecoder, Decoder, DecoderField
 from app.vision.image import Raster, letterbox
@@ -21,15 +21,15 @@ from app.vision.tensors import Signature, single
 from app.vision.tiles import search
 from app.vision.types import Box, Detection, Scores
 
-SMALLEST_FACE = 14.0  # pixels in the square; most faces of this size are found
+MIN_FACE_PX = 14.0  # pixels in the square; most faces of this size are found
 MIN_SCORE = 0.3  # has the best F1 on validation photographs
 NMS_IOU = 0.45
 Found = tuple[Detection, Scores]
 
 
 def _whole_cells(size: int) -> None:
-    if size % COARSEST_STRIDE:
-        raise ValidationError(f"must be a multiple of {COARSEST_STRIDE}")
+    if size % MAX_STRIDE:
+        raise ValidationError(f"must be a multiple of {MAX_STRIDE}")
 
 
 class _InputSchema(PartSchema):
@@ -84,7 +84,7 @@ class SingleShotCard(ModelCard):
         """Squares (n, side, side, 3) uint8, BGR, to answers (n, rows, 5 + classes) float32, for
         each side."""
         return [
-            single((side, side, 3), (self.decoder.rows(side), ANSWERS + len(self.labels)))
+            single((side, side, 3), (self.decoder.rows(side), BOX_VALUES + len(self.labels)))
             for side in self.input_sizes
         ]
 
@@ -113,7 +113,7 @@ class SingleShotNet:
         """The smallest square in which faces of `min_face_px` pixels are large enough, for an image
         with this longer side; the largest square if there is none."""
         for size in self.card.input_sizes:
-            if min_face_px * min(1.0, size / longer_side) >= SMALLEST_FACE:
+            if min_face_px * min(1.0, size / longer_side) >= MIN_FACE_PX:
                 return size
         return self.card.input_sizes[-1]
 

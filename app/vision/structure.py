@@ -16,12 +16,12 @@ from typing import Literal
 
 from app.errors import ImageTooLarge, UnsupportedImageType
 
-MOST_READS = 15_000
-MOST_PIECES = 10_000  # segments of a JPEG, chunks of a WebP
-MOST_SCANS = 50  # of a progressive JPEG; programs make about 10
-MOST_EXIF_BYTES = 131_072  # of a JPEG; the standard allows half of it
-MOST_TAGS = 1_000  # of a TIFF
-MOST_NUMBERS = 10_000  # in one tag of a TIFF: it has one for each strip or tile
+MAX_READS = 15_000
+MAX_PIECES = 10_000  # segments of a JPEG, chunks of a WebP
+MAX_SCANS = 50  # of a progressive JPEG; programs make about 10
+MAX_EXIF_BYTES = 131_072  # of a JPEG; the standard allows half of it
+MAX_TAGS = 1_000  # of a TIFF
+MAX_NUMBERS = 10_000  # in one tag of a TIFF: it has one for each strip or tile
 TILE_MARGIN = 1_024  # pixels by which a tile may reach beyond the image
 
 # The compressions that are read. libtiff writes a line to the log for each wrong row of a fax, of
@@ -48,8 +48,8 @@ _OTHER_COMPRESSIONS = {
 }
 
 
-class FrugalFile(io.BytesIO):
-    """A file in memory that can be read MOST_READS times.
+class ReadLimitedFile(io.BytesIO):
+    """A file in memory that can be read MAX_READS times.
 
     Pillow's readers in Python read separately for each chunk, tag, comment or run of pixels, so
     this limits the time that they take for any file: 15,000 reads take about 40 ms.
@@ -57,12 +57,12 @@ class FrugalFile(io.BytesIO):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        self._left = MOST_READS
+        self._left = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise ValueError(f"the file has more than {MOST_READS:,} pieces")
+            raise ValueError(f"the file has more than {MAX_READS:,} pieces")
         return super().read(size)
 
 
@@ -83,7 +83,7 @@ def check_jpeg(data: bytes) -> None:
     """Limit scans, segments and EXIF. Raises UnsupportedImageType for lossless JPEG and others
     that libjpeg does not read."""
     # Most files have one scan, so the search usually ends at the first one.
-    few_scans = data.count(b"\xff\xda") <= MOST_SCANS
+    few_scans = data.count(b"\xff\xda") <= MAX_SCANS
     at, scans, segments, exif, junk = 2, 0, 0, 0, 0
     while found := _MARKER.search(data, at):
         if not scans:
@@ -100,10 +100,10 @@ def check_jpeg(data: bytes) -> None:
         scans += marker == _SCAN
         if marker == _EXIF and data.startswith(b"Exif\0\0", at + 2):
             exif += length
-        if scans > MOST_SCANS or exif > MOST_EXIF_BYTES or max(segments, junk) > MOST_PIECES:
+        if scans > MAX_SCANS or exif > MAX_EXIF_BYTES or max(segments, junk) > MAX_PIECES:
             raise ValueError(
-                f"it has more than {MOST_SCANS} scans, {MOST_EXIF_BYTES:,} bytes of EXIF, or "
-                f"{MOST_PIECES:,} segments or bytes between them"
+                f"it has more than {MAX_SCANS} scans, {MAX_EXIF_BYTES:,} bytes of EXIF, or "
+                f"{MAX_PIECES:,} segments or bytes between them"
             )
         if scans and few_scans:
             return
@@ -159,7 +159,7 @@ def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
             first, last, bits = body[1 + 2 * body[0] :][:3]
             end = after.start() if after else len(data)
             scans.append(JpegScan(components, first, last, bits & 15, at, end, interval))
-            if len(scans) > MOST_SCANS:
+            if len(scans) > MAX_SCANS:
                 break
     return scans, False
 
@@ -186,12 +186,12 @@ def check_webp(data: bytes) -> None:
     """Limit chunks. Each frame of an animation is one, and libwebp reads all of them before it
     decodes the first."""
     at = 12
-    for _ in range(MOST_PIECES):
+    for _ in range(MAX_PIECES):
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
         if at >= len(data):
             return
-    raise ValueError(f"it has more than {MOST_PIECES:,} chunks")
+    raise ValueError(f"it has more than {MAX_PIECES:,} chunks")
 
 
 # ---------------------------------------------------------------- TIFF
@@ -217,7 +217,7 @@ def check_tiff(data: bytes) -> None:
         raise UnsupportedImageType("the image is a big-endian BigTIFF, which is not supported")
     first = data[8:16] if big else data[4:8]
     sizes: dict[int, int] = {_WIDTH: 0, _HEIGHT: 0}
-    left, todo, seen = MOST_TAGS, [int.from_bytes(first, order)], set[int]()
+    left, todo, seen = MAX_TAGS, [int.from_bytes(first, order)], set[int]()
     while todo:
         directory = todo.pop()
         if directory in seen:
@@ -226,8 +226,8 @@ def check_tiff(data: bytes) -> None:
         entries = tiff_entries(data, directory, order, big=big, most=left)
         left -= len(entries)
         for tag, kind, count, value in entries:
-            if kind not in _TEXT and count > MOST_NUMBERS:
-                raise ValueError(f"its tag {tag} has more than {MOST_NUMBERS:,} numbers")
+            if kind not in _TEXT and count > MAX_NUMBERS:
+                raise ValueError(f"its tag {tag} has more than {MAX_NUMBERS:,} numbers")
             if tag in _DIRECTORIES:
                 todo.append(value)
             if tag == _COMPRESSION and value not in TIFF_COMPRESSIONS:
@@ -255,7 +255,7 @@ def tiff_entries(
     wide, each = (8, 20) if big else (2, 12)
     count = int.from_bytes(data[at : at + wide], order)
     if count > most:
-        raise ValueError(f"it has more than {MOST_TAGS:,} tags")
+        raise ValueError(f"it has more than {MAX_TAGS:,} tags")
     found = []
     for number in range(count):
         start = at + wide + each * number
@@ -286,7 +286,7 @@ def exif_orientation(exif: bytes) -> int | None:
     order: Order = "little" if block[:2] == b"II" else "big"
     try:
         entries = tiff_entries(
-            block, int.from_bytes(block[4:8], order), order, big=False, most=MOST_TAGS
+            block, int.from_bytes(block[4:8], order), order, big=False, most=MAX_TAGS
         )
     except ValueError:
         return None

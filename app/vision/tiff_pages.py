@@ -6,8 +6,8 @@ resolution is read: one that follows it, or one that the copy names as its sub-i
 
 from app.vision.structure import Order, tiff_entries
 
-_MOST_PAGES = 100
-_MOST_TAGS = 1_000  # of a page
+_MAX_PAGES = 100
+_MAX_TAGS = 1_000  # of a page
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUB_IMAGES = 254, 255, 330
 _REDUCED_BIT, _OLD_REDUCED = 1, 2
 
@@ -20,17 +20,17 @@ def full_resolution_first(data: bytes) -> bytes:
     big = data[2:4] in (b"+\0", b"\0+")
     header = slice(8, 16) if big else slice(4, 8)
     at, seen, sub_images = int.from_bytes(data[header], order), set[int](), list[int]()
-    while at and at not in seen and len(seen) < _MOST_PAGES:
+    while at and at not in seen and len(seen) < _MAX_PAGES:
         seen.add(at)
-        entries = tiff_entries(data, at, order, big=big, most=_MOST_TAGS)
+        entries = tiff_entries(data, at, order, big=big, most=_MAX_TAGS)
         if not entries:
             break
         if not _is_reduced(entries):
             return _starting_at(data, at, header, order) if len(seen) > 1 else data
         sub_images += _sub_images(data, entries, order)
         at = _next_page(data, at, order, big=big)
-    for at in sub_images[:_MOST_PAGES]:
-        entries = tiff_entries(data, at, order, big=big, most=_MOST_TAGS)
+    for at in sub_images[:_MAX_PAGES]:
+        entries = tiff_entries(data, at, order, big=big, most=_MAX_TAGS)
         if entries and not _is_reduced(entries):
             return _starting_at(data, at, header, order)
     return data
@@ -50,7 +50,7 @@ def _sub_images(data: bytes, entries: list[tuple[int, int, int, int]], order: Or
             return [value]
         if tag == _SUB_IMAGES:
             size = 8 if kind in (16, 18) else 4
-            ends = range(value + size, value + size * min(count, _MOST_PAGES) + 1, size)
+            ends = range(value + size, value + size * min(count, _MAX_PAGES) + 1, size)
             return [int.from_bytes(data[end - size : end], order) for end in ends]
     return []
 

@@ -17,7 +17,7 @@ from app.vision.image import Raster
 from app.vision.types import Box, Detection
 
 MAX_ASPECT = 4  # longer over shorter side of an image that is searched as a whole
-MOST_TILES = 12  # limits the cost; an image that would need more tiles gets longer tiles
+MAX_TILES = 12  # limits the cost; an image that would need more tiles gets longer tiles
 EDGE = 0.02  # of the shorter side: a box this close to a cut may be only a part of a face
 
 Item = TypeVar("Item")
@@ -64,7 +64,7 @@ def cut(raster: Raster, square: int) -> list[Tile]:
     if length <= limit:
         return [Tile(raster, 0.0, total, total, is_wide)]
     overlap = min(breadth, limit // 2)
-    count = min(MOST_TILES, math.ceil((length - overlap) / (limit - overlap)))
+    count = min(MAX_TILES, math.ceil((length - overlap) / (limit - overlap)))
     side = math.ceil((length + (count - 1) * overlap) / count)
     starts = np.linspace(0, length - side, count).round().astype(int).tolist()
     return [_tile(raster, start, start + side, is_wide) for start in starts]

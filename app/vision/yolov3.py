@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.cells import LARGEST_LOG, Found, candidates, suppress
+from app.vision.cells import MAX_LOG_SIZE, Found, candidates, suppress
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
@@ -85,5 +85,5 @@ def _boxes(answers: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
     corners, strides, anchors = rows
     sigmoid = 0.5 + np.tanh(answers[:, :2] / 2) / 2  # exp would overflow
     middle = (corners + sigmoid) * strides
-    half = np.exp(np.minimum(answers[:, 2:4], LARGEST_LOG)) * anchors / 2
+    half = np.exp(np.minimum(answers[:, 2:4], MAX_LOG_SIZE)) * anchors / 2
     return np.concatenate([middle - half, middle + half], axis=1)

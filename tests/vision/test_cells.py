@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from app.vision.cells import (
-    LARGEST_LOG,
-    MOST_CANDIDATES,
+    MAX_CANDIDATES,
+    MAX_LOG_SIZE,
     decode,
     find,
     grid,
@@ -45,7 +45,7 @@ def test_no_side_overflows():
     one = np.ones((1, 2), np.float32)
     box = decode(np.array([[0, 0, 1e9, 88]], np.float32), one, one[:, :1])
     assert np.isfinite(box).all()
-    assert box[0, 2] == pytest.approx(1 + np.exp(LARGEST_LOG) / 2)
+    assert box[0, 2] == pytest.approx(1 + np.exp(MAX_LOG_SIZE) / 2)
 
 
 def test_of_boxes_that_overlap_the_surest_remains():
@@ -110,5 +110,5 @@ def test_thousands_of_candidates_are_cut_to_the_surest():
     made[:, 2:4] = -1  # small boxes: none hides another
     made[:, 4] = np.linspace(1, 2, len(made))
     _, logits, _ = find(made, 640, min_logit=0.0, nms_iou=0.45)
-    assert len(logits) == MOST_CANDIDATES
-    assert logits.min() >= np.sort(made[:, 4])[-MOST_CANDIDATES]
+    assert len(logits) == MAX_CANDIDATES
+    assert logits.min() >= np.sort(made[:, 4])[-MAX_CANDIDATES]

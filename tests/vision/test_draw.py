@@ -104,7 +104,7 @@ def test_a_larger_image_is_drawn_smaller_with_its_boxes(mode):
         file.getvalue(),
         analysis(box, size=(400, 300)),
         media_type="image/png",
-        most_pixels=30_000,
+        max_output_pixels=30_000,
     )
     drawn = ImageFile(made, max_pixels=30_000).read(color=True).bgr
     assert drawn.shape == (150, 200, 3)

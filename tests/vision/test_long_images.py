@@ -13,7 +13,7 @@ from app.vision import tiles as tiling
 from app.vision.detectors import DETECTORS, MAX_ASPECT, default_min_face_px
 from app.vision.engine import Engine
 from app.vision.image import Raster
-from app.vision.tiles import MOST_TILES, cut, search, searched_side
+from app.vision.tiles import MAX_TILES, cut, search, searched_side
 from app.vision.types import Box, Detection, DetectionOptions
 from tests.conftest import analysis_request
 
@@ -117,7 +117,7 @@ def test_a_strip_of_any_length_takes_a_bounded_time():
 def test_tiles_cover_the_image_and_hold_every_face_whole(length, breadth, is_wide, square):
     size_wh = (length, breadth) if is_wide else (breadth, length)
     tiles = cut(raster(*size_wh), square)
-    assert len(tiles) <= MOST_TILES
+    assert len(tiles) <= MAX_TILES
     assert tiles[0].start == 0
     assert tiles[-1].end == max(size_wh)
     for before, after in pairwise(tiles):

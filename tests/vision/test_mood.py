@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.vision.aggregators import AGGREGATORS, DEFAULT, Group, certainty
-from app.vision.mood import Mood, Moods, OverallMood, mood_of
+from app.vision.mood import Mood, MoodAccumulator, OverallMood, mood_of
 from app.vision.types import Box, Face, Scores
 
 LABELS = ("neutral", "happiness", "anger")
@@ -322,7 +322,7 @@ def test_a_group_of_independent_scores_is_refused():
 
 
 def test_an_image_with_independent_scores_adds_nothing_to_the_overall_mood():
-    moods = Moods()
+    moods = MoodAccumulator()
     moods.add(mood_of([independent(happiness=0.9, anger=0.8)]))
     assert moods.overall() == OverallMood()
 
@@ -366,7 +366,7 @@ def test_certainty_is_1_for_one_label_and_0_for_all_alike():
 
 
 def test_over_images_each_counts_alike():
-    moods = Moods()
+    moods = MoodAccumulator()
     moods.add(mood_of(two((1.0, 0.0), (0.8, 0.2), (0.9, 0.1)), "mean"))  # .9 and .1
     moods.add(mood_of(two((0.2, 0.8))))
     moods.add(mood_of([]))
@@ -380,7 +380,7 @@ def test_over_images_each_counts_alike():
 
 
 def test_images_of_models_with_other_emotions_add_up():
-    moods = Moods()
+    moods = MoodAccumulator()
     moods.add(mood_of(two((0.0, 1.0))))
     moods.add(mood_of([face(*np.eye(8)[6], labels=EIGHT)]))
     overall = moods.overall()
@@ -389,11 +389,11 @@ def test_images_of_models_with_other_emotions_add_up():
 
 
 def test_of_equal_emotions_over_images_that_of_more_images_wins():
-    moods = Moods()
+    moods = MoodAccumulator()
     for row in ((0.6, 0.4), (0.6, 0.4), (0.3, 0.7)):
         moods.add(mood_of(two(row)))
     assert moods.overall().mood == "neutral"  # though both are .5
 
 
 def test_over_no_images_there_is_no_mood():
-    assert Moods().overall() == OverallMood()
+    assert MoodAccumulator().overall() == OverallMood()

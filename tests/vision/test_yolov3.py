@@ -8,7 +8,7 @@ import pytest
 
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded, InvalidCard, ModelUnavailable
-from app.vision.cells import LARGEST_LOG, MOST_CANDIDATES
+from app.vision.cells import MAX_CANDIDATES, MAX_LOG_SIZE
 from app.vision.install import install
 from app.vision.single_shot import SingleShotCard, SingleShotNet
 from app.vision.yolov3 import Scale, Yolov3Decoder
@@ -73,7 +73,7 @@ def test_the_centre_moves_by_sigmoids_and_the_sides_grow_by_powers_of_e():
 def test_no_answer_overflows():
     made = answers(**{f"r{ROW}": (-1000, 1000, 1000, -1000)})
     box = decoder().decode(made, SIDE)[ROW]
-    width = 20 * math.exp(LARGEST_LOG)
+    width = 20 * math.exp(MAX_LOG_SIZE)
     assert box == pytest.approx([48 - width / 2, 48, 48 + width / 2, 48], rel=1e-5)
 
 
@@ -95,8 +95,8 @@ def test_thousands_of_candidates_are_cut_to_the_surest():
     made = np.zeros((decoder().rows(side), 13), np.float32)
     made[:, 4] = np.linspace(1, 2, len(made))
     _, logits, _ = decoder().find(made, side, min_logit=0.0, nms_iou=1.0)
-    assert len(logits) == MOST_CANDIDATES
-    assert logits.min() >= np.sort(made[:, 4])[-MOST_CANDIDATES]
+    assert len(logits) == MAX_CANDIDATES
+    assert logits.min() >= np.sort(made[:, 4])[-MAX_CANDIDATES]
 
 
 def document(**changes):

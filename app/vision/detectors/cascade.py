@@ -3,7 +3,7 @@
 One call of OpenCV searches the whole image at every size and cannot be stopped. Here each call
 searches one strip at one size, which takes a fraction of a second for any image. The deadline and
 the number of windows are checked between the calls. The windows are the same as those of one call
-(see `_strips`), except for a few in images that are wider than WIDEST.
+(see `_strips`), except for a few in images that are wider than MAX_STRIP_WIDTH.
 """
 
 import threading
@@ -22,7 +22,7 @@ CASCADE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.
 WINDOW = 24  # pixels: the side of the smallest face that the cascade knows
 # Pixels of a strip. A call takes up to 0.1 s for them, and OpenCV keeps 8 bytes for each.
 STRIP_PIXELS = 200_000
-WIDEST = 16_384  # pixels: the largest width of a strip
+MAX_STRIP_WIDTH = 16_384  # pixels: the largest width of a strip
 # Below this factor OpenCV searches every second row and column, from it on all of them.
 FINE_FACTOR = 2.0
 BLOCK = 32  # windows side by side that OpenCV searches as one block of work
@@ -82,13 +82,13 @@ def _strips(
     """Yield (left, top, strip) so that each window of `image` is in exactly one strip.
 
     OpenCV searches the rows of windows from top to bottom, so strips with an even number of rows of
-    windows give the same result. Only rows wider than WIDEST are cut: OpenCV skips the window after
-    one that the first stage rejects, so a cut may change which windows it skips.
+    windows give the same result. Only rows wider than MAX_STRIP_WIDTH are cut: when the first
+    stage rejects a window, OpenCV skips the next one, so a cut may change the skipped windows.
     """
     height, width = image.shape
     rows, columns = height - WINDOW + 1, width - WINDOW + 1  # of windows
     tops = _tops(rows, columns, max(2, STRIP_PIXELS // width // 2 * 2), fine=fine)
-    lefts = [*range(0, columns, WIDEST), columns]
+    lefts = [*range(0, columns, MAX_STRIP_WIDTH), columns]
     for top, bottom in pairwise(tops):
         for left, right in pairwise(lefts):
             strip = image[top : bottom + WINDOW - 1, left : right + WINDOW - 1]

@@ -23,7 +23,7 @@ from app.vision.types import Box, Detection
 
 MIN_SCORE = 0.5
 NMS_IOU = 0.3
-TOP = 5000
+MAX_CANDIDATES = 5000
 
 
 class YuNet:
@@ -57,7 +57,7 @@ class YuNet:
                 (self._side, self._side),
                 MIN_SCORE,
                 NMS_IOU,
-                TOP,
+                MAX_CANDIDATES,
             )
         net: cv2.FaceDetectorYN = self._local.net
         return net
