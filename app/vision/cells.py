@@ -13,7 +13,7 @@ MAX_CANDIDATES = 1000  # per square; those with the highest logits
 MIN_LOGIT = -3.0  # cells below it are ignored
 SAME_FACE_IOU = 0.6  # boxes that overlap by more belong to one face
 MAX_STRIDE = STRIDES[-1]  # sides of squares are multiples of it
-Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+BoxArrays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @lru_cache(maxsize=8)
@@ -39,7 +39,7 @@ def decode(
     return np.concatenate([middle - half, middle + half], axis=1)
 
 
-def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float) -> Found:
+def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float) -> BoxArrays:
     """Boxes xyxy (n, 4) in pixels of the square image, the logits that they hold a face (n,), and
     the logits of their classes (n, classes), by falling logit.
 

@@ -13,7 +13,7 @@ from app.deadline import NEVER, Deadline
 from app.vision.card import CLASSIFIER, DETECTOR, ModelCard, read_weights
 from app.vision.card_schema import CardSchema, EmotionsSchema, InputSchema, tensor_list
 from app.vision.image import crop_face
-from app.vision.session import OnnxSession, Session, naming
+from app.vision.session import OnnxSession, Session, with_model_name
 from app.vision.tensors import Signature, Tensor, single
 from app.vision.types import Box, Scores
 
@@ -116,7 +116,7 @@ class Classifier:
 
     def predict(self, crops: NDArray[np.uint8], deadline: Deadline = NEVER) -> NDArray[np.float32]:
         """Logits (n, classes) of crops (n, size, size). Raises what `OnnxSession.run` raises."""
-        with naming(self.card.name):
+        with with_model_name(self.card.name):
             outputs = self._session.run({self._input.name: crops[:, np.newaxis]}, deadline)
         return outputs[self._output.name]
 

@@ -21,7 +21,7 @@ class Decoder(Protocol):
 
     def find(
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
-    ) -> cells.Found:
+    ) -> cells.BoxArrays:
         """The boxes of answers (rows, 5 + classes): see app.vision.cells.find. At most
         MAX_CANDIDATES boxes."""
 
@@ -37,7 +37,7 @@ class CellsDecoder:
 
     def find(
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
-    ) -> cells.Found:
+    ) -> cells.BoxArrays:
         return cells.find(answers, side, min_logit=min_logit, nms_iou=nms_iou)
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Generic[Item]):
+class FoundFace(Generic[Item]):
     """A face: its detection in pixels of the original, its box in the turned image, and `item`,
     anything else that was found about it."""
 
@@ -69,10 +69,10 @@ def turned_back(box: Box, rotation: int, size_wh: tuple[int, int]) -> Box:
 
 def search_turned(
     raster: Raster, rotation: int, find: Callable[[Raster], list[tuple[Detection, Item]]]
-) -> list[Found[Item]]:
+) -> list[FoundFace[Item]]:
     """Turn the image by `rotation` and return the faces that `find` finds in it."""
     return [
-        Found(
+        FoundFace(
             Detection(turned_back(each.box, rotation, raster.size_wh), each.score), each.box, item
         )
         for each, item in find(turned(raster, rotation))

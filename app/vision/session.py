@@ -225,7 +225,7 @@ def _terminated_at(deadline: Deadline, options: onnxruntime.RunOptions) -> Itera
 
 
 @contextmanager
-def naming(model: str) -> Iterator[None]:
+def with_model_name(model: str) -> Iterator[None]:
     """Put the name of the model in front of the message of a ModelUnavailable."""
     try:
         yield

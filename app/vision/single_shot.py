@@ -16,15 +16,15 @@ from app.vision.cells import BOX_VALUES, MAX_STRIDE
 from app.vision.classifier import scores as class_scores
 from app.vision.decoders import CellsDecoder, Decoder, DecoderField
 from app.vision.image import Raster, letterbox
-from app.vision.session import OnnxSession, Session, naming
+from app.vision.session import OnnxSession, Session, with_model_name
 from app.vision.tensors import Signature, single
-from app.vision.tiles import search
+from app.vision.tiles import search_tiles
 from app.vision.types import Box, Detection, Scores
 
 MIN_FACE_PX = 14.0  # pixels in the square; most faces of this size are found
 MIN_SCORE = 0.3  # has the best F1 on validation photographs
 NMS_IOU = 0.45
-Found = tuple[Detection, Scores]
+ScoredDetection = tuple[Detection, Scores]
 
 
 def _whole_cells(size: int) -> None:
@@ -129,7 +129,7 @@ class SingleShotNet:
     ) -> NDArray[np.float32]:
         """Answers (n, rows, 5 + classes) of squares (n, size, size, 3). Raises what
         `OnnxSession.run` raises."""
-        with naming(self.card.name):
+        with with_model_name(self.card.name):
             outputs = self._session.run({self._input.name: squares}, deadline)
         return outputs[self._output.name]
 
@@ -154,17 +154,21 @@ class SingleShotNet:
         for size in self.card.input_sizes:
             self.postprocess(self.predict(np.zeros((1, size, size, 3), np.uint8))[0], size)
 
-    def find(self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER) -> list[Found]:
+    def find(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[ScoredDetection]:
         """Faces with boxes in the original's pixels, and the scores of each, the surest first.
         `min_face_px` chooses the size of the square; smaller faces may be found too."""
-        return search(
+        return search_tiles(
             raster,
             self.card.input_size,
             lambda tile: self._find(tile, min_face_px, deadline),
             nms_iou=NMS_IOU,
         )
 
-    def _find(self, raster: Raster, min_face_px: float, deadline: Deadline) -> list[Found]:
+    def _find(
+        self, raster: Raster, min_face_px: float, deadline: Deadline
+    ) -> list[ScoredDetection]:
         """The faces of an image or a tile, which is searched as one square."""
         width, height = raster.size_wh
         size = self.size_for(max(width, height), min_face_px)

@@ -85,7 +85,7 @@ def _tile(raster: Raster, start: int, end: int, is_wide: bool) -> Tile:
     return Tile(tile, low, high, float(total), is_wide)
 
 
-def search(
+def search_tiles(
     raster: Raster,
     square: int,
     find: Callable[[Raster], list[tuple[Detection, Item]]],

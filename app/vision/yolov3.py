@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.cells import MAX_LOG_SIZE, Found, candidates, suppress
+from app.vision.cells import MAX_LOG_SIZE, BoxArrays, candidates, suppress
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
@@ -47,7 +47,7 @@ class Yolov3Decoder:
 
     def find(
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
-    ) -> Found:
+    ) -> BoxArrays:
         """See app.vision.cells.find. Boxes do not vote for each other: in the training of YOLOv3,
         rows whose boxes overlap a face are ignored except for one row per face, so their logits
         mean nothing."""

@@ -13,7 +13,7 @@ from app.vision import tiles as tiling
 from app.vision.detectors import DETECTORS, MAX_ASPECT, default_min_face_px
 from app.vision.engine import Engine
 from app.vision.image import Raster
-from app.vision.tiles import MAX_TILES, cut, search, searched_side
+from app.vision.tiles import MAX_TILES, cut, search_tiles, searched_side
 from app.vision.types import Box, Detection, DetectionOptions
 from tests.conftest import analysis_request
 
@@ -143,14 +143,16 @@ def test_what_is_found_in_two_tiles_is_told_once_and_parts_are_left_out(is_wide)
         box = Box(low, 30, high, 70) if is_wide else Box(30, low, 70, high)
         return [(Detection(box, 0.9 if high - low == 40 else 0.95), "face")]
 
-    ((detection, item),) = search(image, 100, find, nms_iou=0.4)
+    ((detection, item),) = search_tiles(image, 100, find, nms_iou=0.4)
     assert detection.box.xyxy == ((380, 30, 420, 70) if is_wide else (30, 380, 70, 420))
     assert item == "face"
 
 
 def test_an_image_of_a_usual_shape_is_searched_as_a_whole():
     image = raster(400, 100)
-    assert search(image, 64, lambda tile: [(tile is image, None)], nms_iou=0.4) == [(True, None)]
+    assert search_tiles(image, 64, lambda tile: [(tile is image, None)], nms_iou=0.4) == [
+        (True, None)
+    ]
 
 
 def test_the_detectors_list_says_what_the_default_is():

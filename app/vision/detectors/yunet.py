@@ -17,8 +17,8 @@ from app.errors import ModelUnavailable
 from app.vision.card import DetectorCard, detector_folder, read_weights
 from app.vision.image import Raster, letterbox
 from app.vision.probe import try_out
-from app.vision.session import naming
-from app.vision.tiles import search
+from app.vision.session import with_model_name
+from app.vision.tiles import search_tiles
 from app.vision.types import Box, Detection
 
 MIN_SCORE = 0.5
@@ -99,13 +99,15 @@ class YuNetDetector:
     ) -> list[Detection]:
         """Faces with a score of at least MIN_SCORE. OpenCV cannot be stopped during a tile, which
         takes less than a second."""
-        found = search(raster, self._size, lambda tile: self._find(tile, deadline), nms_iou=NMS_IOU)
+        found = search_tiles(
+            raster, self._size, lambda tile: self._find(tile, deadline), nms_iou=NMS_IOU
+        )
         return [detection for detection, _ in found]
 
     def _find(self, raster: Raster, deadline: Deadline) -> list[tuple[Detection, None]]:
         square, factor = letterbox(raster.bgr, self._size)
         deadline.check()
-        with naming(self.name):
+        with with_model_name(self.name):
             rows = self._net.rows(square)
         scale = factor * raster.scale
         return [(_detection(row, scale), None) for row in rows if (row[2:4] > 0).all()]

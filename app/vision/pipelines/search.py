@@ -9,7 +9,7 @@ from app.deadline import Deadline
 from app.vision.detectors import default_min_face_px
 from app.vision.image import ImageFile, Raster
 from app.vision.pipelines.choice import choose
-from app.vision.rotation import AUTO, TURNS, Found, search_turned
+from app.vision.rotation import AUTO, TURNS, FoundFace, search_turned
 from app.vision.types import Detection, DetectionOptions
 
 Item = TypeVar("Item")
@@ -21,7 +21,7 @@ class Search(Generic[Item]):
     options. The turned image is not kept: it may take as much memory as the image itself."""
 
     rotation: int
-    kept: list[Found[Item]]
+    kept: list[FoundFace[Item]]
     dropped: Counter[str]
 
     @property
@@ -68,5 +68,5 @@ def search(
     return best
 
 
-def _detection(found: Found[Item]) -> Detection:
+def _detection(found: FoundFace[Item]) -> Detection:
     return found.detection
