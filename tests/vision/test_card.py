@@ -88,9 +88,9 @@ CROPS, LOGITS = long_form()["inputs"][0], long_form()["outputs"][0]
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"input": {"size": 48}}, "beside inputs and outputs"),
-        ({"inputs": [CROPS, CROPS | {"name": "more"}]}, "must be one tensor"),
-        ({"outputs": [LOGITS, LOGITS | {"name": "more"}]}, "must be one tensor"),
+        ({"input": {"size": 48}}, "together with inputs and outputs"),
+        ({"inputs": [CROPS, CROPS | {"name": "more"}]}, "must each be one tensor"),
+        ({"outputs": [LOGITS, LOGITS | {"name": "more"}]}, "must each be one tensor"),
         ({"inputs": [CROPS | {"shape": ["n", 3, 48, 48]}]}, r"uint8 of shape .*1, 48, 48"),
         ({"inputs": [CROPS | {"shape": ["n", 1, 64, 48]}]}, r"uint8 of shape .*1, 48, 48"),
         ({"inputs": [CROPS | {"shape": ["n"]}]}, "uint8 of shape"),

@@ -17,7 +17,7 @@ from app.vision.detectors import DETECTORS
 from app.vision.draw import annotate
 from app.vision.engine import Engine
 from app.vision.image import Raster
-from app.vision.rotation import turned, turned_back
+from app.vision.rotation import rotated, rotated_back
 from app.vision.types import Box, Detection, DetectionOptions
 from tests.conftest import StubDetector, StubSession, analysis_request, picture, upload
 
@@ -31,18 +31,18 @@ def test_boxes_come_back_into_the_pixels_of_the_original(rotation, size, data):
     x, y = data.draw(st.integers(0, width - 2)), data.draw(st.integers(0, height - 2))
     gray = np.zeros((height, width), np.uint8)
     gray[y : y + 2, x : x + 1] = 255
-    image = turned(Raster(gray, size), rotation)
+    image = rotated(Raster(gray, size), rotation)
     rows, columns = np.nonzero(image.gray)
     box = Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    assert turned_back(box, rotation, size).xyxy == (x, y, x + 1, y + 2)
+    assert rotated_back(box, rotation, size).xyxy == (x, y, x + 1, y + 2)
     assert image.size_wh == (image.gray.shape[1], image.gray.shape[0])
 
 
 def test_a_turn_is_clockwise():
     gray = np.array([[1, 2], [3, 4], [5, 6]], np.uint8)
-    assert turned(Raster(gray, (2, 3)), 90).gray.tolist() == [[5, 3, 1], [6, 4, 2]]
+    assert rotated(Raster(gray, (2, 3)), 90).gray.tolist() == [[5, 3, 1], [6, 4, 2]]
     colors = np.dstack([gray] * 3)
-    assert turned(Raster(gray, (2, 3), colors=colors), 270).bgr[:, :, 0].tolist() == [
+    assert rotated(Raster(gray, (2, 3), colors=colors), 270).bgr[:, :, 0].tolist() == [
         [2, 4, 6], [1, 3, 5],
     ]  # fmt: skip
 
@@ -158,14 +158,14 @@ def real():
     )
 
 
-TURNS = {
+ROTATIONS = {
     90: cv2.ROTATE_90_COUNTERCLOCKWISE,
     180: cv2.ROTATE_180,
     270: cv2.ROTATE_90_CLOCKWISE,
 }
 
 
-@pytest.mark.parametrize("rotation", sorted(TURNS))
+@pytest.mark.parametrize("rotation", sorted(ROTATIONS))
 @pytest.mark.parametrize(
     "options",
     [{"detector": "haar"}, {"detector": "haar_default"}],
@@ -175,7 +175,7 @@ def test_a_photograph_that_lies_on_its_side(real, astronaut_bgr, options, rotati
     """Its face, found and classified as in the upright photograph, in the pixels that were sent."""
     image = astronaut_bgr[20:220, 120:320]
     upright = analyse(real, cv2.imencode(".png", image)[1].tobytes(), **options)
-    lying = cv2.rotate(image, TURNS[rotation])
+    lying = cv2.rotate(image, ROTATIONS[rotation])
     found = analyse(real, cv2.imencode(".png", lying)[1].tobytes(), **options)
     assert (upright.rotation, found.rotation) == (0, rotation)
     assert (found.height, found.width) == lying.shape[:2]

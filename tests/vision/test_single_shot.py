@@ -241,7 +241,7 @@ def test_another_network_can_be_named(engine):
 
 def test_another_detector_beside_it_makes_no_sense(engine):
     assert analyse(engine, picture(64, 64), detector="single_shot").faces
-    with pytest.raises(UnfitDetector, match="finds the faces itself"):
+    with pytest.raises(UnfitDetector, match="has its own detector"):
         analyse(engine, picture(64, 64), detector="haar_default")
 
 
