@@ -52,7 +52,9 @@ def test_install_makes_a_model_available_and_rejects_a_second_install(app, tmp_p
     assert lines[1] == "mine\tready, classifier, 8 emotions, the default"
     again = run.invoke(args=arguments)
     assert again.exit_code == 1
-    assert again.output == ("Error: there is a model 'mine' already; remove its folder first\n")
+    assert again.output == (
+        "Error: a model 'mine' is already installed: remove the folder of the model first\n"
+    )
 
 
 @pytest.fixture
@@ -187,7 +189,7 @@ def test_retention_removes_due_files_and_old_records_even_if_results_are_never_e
         db.session.add(FileRemovalRow(name="0" * 32, image_id=7, due_at=datetime.now(UTC) + day))
         db.session.commit()
     done = app.test_cli_runner().invoke(args=["retention", "run"])
-    assert done.output.startswith("removed 1 files")
+    assert done.output.startswith("removed 1 stored image files")
     with app.app_context():
         assert db.session.scalars(select(IdempotencyRow.key)).all() == ["young"]
         assert db.session.scalars(select(FileRemovalRow.name)).all() == []

@@ -120,7 +120,7 @@ def test_a_card_may_say_more():
 
 def test_the_folder_and_its_card_agree(tmp_path):
     write_model(tmp_path, "net").rename(tmp_path / "other")
-    with pytest.raises(InvalidCard, match="'other' holds the card of 'net'"):
+    with pytest.raises(InvalidCard, match="'other' contains the card of 'net'"):
         ClassifierCard.read(tmp_path / "other")
 
 

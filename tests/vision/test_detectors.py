@@ -90,7 +90,7 @@ def test_the_cascade_proposes_and_the_network_decides(astronaut_bgr):
 
 @pytest.mark.parametrize("name", ["haar", "yunet"])
 def test_missing_weights_are_said_with_what_to_do(tmp_path, name):
-    with pytest.raises(ModelUnavailable, match=f"{name!r} has no weights here: the operator"):
+    with pytest.raises(ModelUnavailable, match=f"{name!r} are not installed: the operator must"):
         DETECTORS[name].load(tmp_path)
 
 

@@ -73,7 +73,8 @@ def test_a_card_that_does_not_fit_leaves_nothing_behind(model, fields, error, co
 
 
 @pytest.mark.parametrize(
-    ("card", "complaint"), [("{", "no readable JSON"), ("[]", "JSON object"), (None, "no readable")]
+    ("card", "complaint"),
+    [("{", "not valid JSON"), ("[]", "JSON object"), (None, "cannot be read")],
 )
 def test_what_is_no_card_is_said(model, card, complaint):
     weights, card_path, models = model
@@ -110,7 +111,7 @@ def test_a_detectors_weights_are_installed_by_the_same_door(shared, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "error", "complaint"),
     [
-        ({"name": "other"}, InvalidCard, "no detector is called 'other'; known: .*yunet"),
+        ({"name": "other"}, InvalidCard, "unknown detector 'other'; known: .*yunet"),
         ({"kind": "nose"}, InvalidCard, "kind"),
         ({"input": {}}, InvalidCard, "input"),
         ({}, ModelUnavailable, "not those of a YuNet"),

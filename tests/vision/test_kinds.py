@@ -200,7 +200,10 @@ def test_a_request_cannot_take_a_model_of_another_kind(put, make_app):
 @pytest.mark.parametrize(
     ("weights", "complaint"),
     [
-        (two_branch_graph(labels=25), r"\(2, 25\) as 'categories', expected float32 of \(2, 26\)"),
+        (
+            two_branch_graph(labels=25),
+            r"\(2, 25\) as 'categories' for 2 items; the card requires float32 of shape \(2, 26\)",
+        ),
         (two_branch_graph(scene=8), r"items of shape \(3, 16, 16\) as 'scene'"),
         (two_branch_graph(valence_at_white=np.nan), "NaN or infinity as 'dimensions'"),
         (two_branch_graph(valence_at_white=np.inf), "NaN or infinity as 'dimensions'"),
@@ -223,9 +226,9 @@ def changed(field, index, **changes):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        (changed("inputs", 0, name="face"), "exactly the inputs face, scene"),
+        (changed("inputs", 0, name="face"), "exactly the inputs of the card: face, scene"),
         (changed("inputs", 1, dtype="float32"), "must take float32 as 'scene'"),
-        ({"inputs": document()["inputs"][:1]}, "exactly the inputs body"),
+        ({"inputs": document()["inputs"][:1]}, "exactly the inputs of the card: body"),
         ({"outputs": [*document()["outputs"], document()["inputs"][0]]}, "return a tensor 'body'"),
     ],
     ids=["name", "dtype", "too few", "no such output"],
@@ -248,15 +251,18 @@ def test_a_card_that_does_not_fit_the_weights_leaves_nothing_behind(
         ({"thresholds": [0.5]}, "thresholds.*one number for each label"),
         ({"thresholds": [1.5] * 26}, "thresholds"),
         ({"thresholds": None}, "thresholds"),
-        ({"dimensions": [{"name": "valence", "range": [10, 1]}] * 3}, "lowest and the highest"),
+        (
+            {"dimensions": [{"name": "valence", "range": [10, 1]}] * 3},
+            "lowest value and then the highest",
+        ),
         ({"dimensions": [{"name": "valence", "range": [1, 10]}] * 3}, "dimensions.*differ"),
         ({"dimensions": document()["dimensions"][:2]}, "'dimensions', float32 of shape"),
         ({"outputs": document()["outputs"][1:]}, "'categories', float32 of shape"),
         ({"inputs": []}, "inputs"),
         ({"inputs": document()["inputs"] * 2}, "inputs.*differ"),
         (changed("inputs", 0, shape=[1, 3, 8, 8]), "the batch"),
-        (changed("inputs", 0, shape=["n", 3, "h", 8]), "whole numbers from 1"),
-        (changed("inputs", 0, shape=["n", True, 8, 8]), "whole numbers from 1"),
+        (changed("inputs", 0, shape=["n", 3, "h", 8]), "positive whole numbers"),
+        (changed("inputs", 0, shape=["n", True, 8, 8]), "positive whole numbers"),
         (changed("inputs", 0, shape=["n", 3, 10**6, 10**6]), "16,777,216 elements"),
         (changed("inputs", 0, dtype="string"), "dtype"),
         (changed("inputs", 0, name="a b"), "name"),

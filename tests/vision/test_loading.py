@@ -109,7 +109,7 @@ def test_every_detector_is_told_the_threads(engine, monkeypatch):
 
 def test_a_missing_network_is_said_with_what_to_do(engine, models_dir):
     (models_dir / "single_shot" / "card.json").unlink()
-    with pytest.raises(ModelUnavailable, match="the operator copies the folder single_shot"):
+    with pytest.raises(ModelUnavailable, match="the operator must copy the folder single_shot"):
         engine.detector("single_shot")
 
 

@@ -38,15 +38,18 @@ def test_logits_come_back_for_each_crop():
 
 
 BROKEN = {
-    "empty": (b"", "no ONNX file"),
-    "text": (b"weights" * 100, "no ONNX file"),
+    "empty": (b"", "not an ONNX file"),
+    "text": (b"weights" * 100, "not an ONNX file"),
     "truncated": (graph().SerializeToString()[:5000], "truncated"),
     "an unknown operator": (graph(operator="Fold").SerializeToString(), "operator"),
     "another's operator": (graph(operator="Fold", domain="my.own").SerializeToString(), "operator"),
     "a newer opset": (graph(opset=99).SerializeToString(), "newer"),
     "floats in": (graph(dtype=TensorProto.FLOAT).SerializeToString(), "one tensor of uint8"),
     "another size": (graph(side=64).SerializeToString(), r"items of shape \(1, 48, 48\)"),
-    "too few outputs": (graph(outputs=5).SerializeToString(), r"expected float32 of \(2, 8\)"),
+    "too few outputs": (
+        graph(outputs=5).SerializeToString(),
+        r"requires float32 of shape \(2, 8\)",
+    ),
     "one crop at a time": (graph(batch=1).SerializeToString(), "batch of 2"),
     "not a number": (graph(weight=float("nan")).SerializeToString(), "NaN"),
     "infinity": (graph(weight=1e38).SerializeToString(), "infinity"),
@@ -70,7 +73,7 @@ def test_no_other_file_is_ever_read(tmp_path, monkeypatch, location):
     (tmp_path / "elsewhere.bin").write_bytes((tmp_path / "in" / "elsewhere.bin").read_bytes())
     for folder in (tmp_path / "in", tmp_path):
         monkeypatch.chdir(folder)
-        with pytest.raises(ModelUnavailable, match="another file"):
+        with pytest.raises(ModelUnavailable, match="external data files"):
             session(path.read_bytes())
 
 
@@ -104,7 +107,7 @@ def test_an_answer_of_another_shape_is_refused_at_each_run():
     made = session(pairs_only_graph())
     assert run(made, items(1, 2)).shape == (2, 8)
     for others in (items(1, 2, 3), items(*range(5))):
-        with pytest.raises(ModelUnavailable, match=r"expected float32 of \(\d, 8\)"):
+        with pytest.raises(ModelUnavailable, match=r"requires float32 of shape \(\d, 8\)"):
             run(made, others)
 
 
@@ -161,13 +164,17 @@ def test_inputs_of_different_lengths_are_a_mistake_of_the_caller():
 @pytest.mark.parametrize(
     ("inputs", "outputs", "complaint"),
     [
-        ((BODY,), (CATEGORIES,), "exactly the inputs body, as the card says"),
-        ((BODY, replace(SCENE, name="face")), (CATEGORIES,), "exactly the inputs body, face"),
+        ((BODY,), (CATEGORIES,), "exactly the inputs of the card: body"),
+        (
+            (BODY, replace(SCENE, name="face")),
+            (CATEGORIES,),
+            "exactly the inputs of the card: body, face",
+        ),
         ((BODY, replace(SCENE, dtype="float32")), (CATEGORIES,), "take float32 as 'scene'"),
         ((BODY, replace(SCENE, shape=(16, 16, 3))), (CATEGORIES,), "shape .* as 'scene'"),
         ((BODY, SCENE), (replace(CATEGORIES, name="scores"),), "return a tensor 'scores'"),
         ((BODY, SCENE), (replace(CATEGORIES, shape=(8,)),), r"\(2, 26\) as 'categories'"),
-        ((BODY, SCENE), (replace(CATEGORIES, dtype="int64"),), "expected int64"),
+        ((BODY, SCENE), (replace(CATEGORIES, dtype="int64"),), "requires int64"),
     ],
 )
 def test_a_graph_with_other_tensors_is_refused(inputs, outputs, complaint):

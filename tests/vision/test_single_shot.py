@@ -158,8 +158,8 @@ def broken(**changes):
     [
         (broken(at={(3, 4): np.nan}), "NaN"),
         (broken(at={(3, 9): np.inf}), "NaN or infinity"),
-        (broken(cells=50), r"expected float32 of \(2, 84, 13\)"),
-        (b"weights", "no ONNX file"),
+        (broken(cells=50), r"requires float32 of shape \(2, 84, 13\)"),
+        (b"weights", "not an ONNX file"),
     ],
     ids=["nan", "infinity", "too few cells", "no graph"],
 )

@@ -92,7 +92,7 @@ class HaarDetector:
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
         """Raises ModelUnavailable if the network is missing or cannot be used."""
         advice = (
-            f"copies the folder {cls.name} of this project's models, or sets "
+            f"copy the folder {cls.name} of this project's models, or set "
             "EMOTION_DETECTOR=haar_default"
         )
         check = Classifier.load(detector_folder(models_dir, cls.name, advice), threads=threads)

@@ -36,7 +36,7 @@ class SingleShotDetector:
     @classmethod
     def folder(cls, models_dir: Path) -> Path:
         """The folder of the network. Raises ModelUnavailable if there is none."""
-        advice = f"copies the folder {cls.name} of this project's models"
+        advice = f"copy the folder {cls.name} of this project's models"
         return detector_folder(models_dir, cls.name, advice)
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:

@@ -86,7 +86,7 @@ class YuNetDetector:
 
         Raises ModelUnavailable where the weights are not installed or cannot be used.
         """
-        advice = "installs them with flask --app wsgi models install PATH --card CARD"
+        advice = "install them with flask --app wsgi models install PATH --card CARD"
         folder = detector_folder(models_dir, cls.name, advice)
         card = DetectorCard.read(folder)
         return cls(card, read_weights(folder, card))
