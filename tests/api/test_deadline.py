@@ -80,7 +80,7 @@ def test_an_image_too_large_for_a_detector_is_refused_before_it_is_decoded(clien
 def test_drawing_is_not_begun_too_late_to_end_in_time(make_app, monkeypatch):
     """Encoding cannot be stopped: its time is estimated."""
     client = make_app(request_seconds=5).test_client()
-    monkeypatch.setattr("app.vision.draw.SECONDS_A_PIXEL", 0.01)
+    monkeypatch.setattr("app.vision.draw.SECONDS_PER_PIXEL", 0.01)
     answer = client.post(
         "/v1/images", data={"image": upload(picture())}, headers={"Accept": "image/png"}
     )

@@ -96,7 +96,7 @@ def test_missing_weights_are_said_with_what_to_do(tmp_path, name):
 
 def test_a_network_of_something_else_is_no_check(tmp_path):
     write_graph_model(tmp_path / "haar")
-    with pytest.raises(ModelUnavailable, match="knows no label 'face'"):
+    with pytest.raises(ModelUnavailable, match="must have the label 'face'"):
         HaarDetector.load(tmp_path)
 
 

@@ -114,7 +114,7 @@ def test_a_detectors_weights_are_installed_by_the_same_door(shared, tmp_path):
         ({"name": "other"}, InvalidCard, "unknown detector 'other'; known: .*yunet"),
         ({"kind": "nose"}, InvalidCard, "kind"),
         ({"input": {}}, InvalidCard, "input"),
-        ({}, ModelUnavailable, "not those of a YuNet"),
+        ({}, ModelUnavailable, "not a valid YuNet network"),
     ],
 )
 def test_what_is_no_detector_is_refused(model, tmp_path, fields, error, complaint):

@@ -121,7 +121,7 @@ def test_tiles_cover_the_image_and_hold_every_face_whole(length, breadth, is_wid
     assert tiles[0].start == 0
     assert tiles[-1].end == max(size_wh)
     for before, after in pairwise(tiles):
-        assert before.end - after.start >= min(breadth, square // 2) - 2
+        assert before.end - after.start >= min(*size_wh, square // 2) - 2
     if max(size_wh) <= max(tiling.MAX_ASPECT * min(size_wh), square):
         assert len(tiles) == 1
     assert searched_side(*size_wh) <= tiling.MAX_ASPECT * min(size_wh)

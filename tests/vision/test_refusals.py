@@ -100,7 +100,7 @@ DAMAGED = {
     "PNG checksum": (GOOD["PNG"].replace(b"IDAT", b"IDAT\x01", 1), "PNG"),
     "PNG filter": (png(8, 8, png_chunk(b"IDAT", b"\x01\x02") + png_chunk(b"IEND", b"")), "PNG"),
     "BMP cut": (GOOD["BMP"][:-50], "truncated"),
-    "BMP many runs": (run_length_bmp(b"\1\7" * 16_000, 100, 160), "more than 15,000 pieces"),
+    "BMP many runs": (run_length_bmp(b"\1\7" * 16_000, 100, 160), "more than 15,000 steps"),
     "TIFF many tags": (gray_tiff(*((tag, 3, 1, 0) for tag in range(40_000, 41_001))), "1,000 tags"),
     "TIFF cut": (GOOD["TIFF"][:200], "TIFF"),
     "GIF cut": (GOOD["GIF"][:-200], "truncated"),
