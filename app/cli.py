@@ -113,7 +113,7 @@ def list_models() -> None:
     help="path of the model card; see docs/model-cards.md",
 )
 def install_model(weights: Path, card: Path) -> None:
-    """Check the ONNX file WEIGHTS against its card, run it once and install it as model=<name>."""
+    """Check the ONNX file WEIGHTS against the card, run it once and install it as model=<name>."""
     settings: Settings = current_app.extensions["settings"]
     try:
         installed = install(weights, card, settings.models_dir)

@@ -245,14 +245,14 @@ def _overrides_size(sequence: _Sequence, bits: Bits) -> bool:
     """Return whether a frame header overrides the size of the sequence header."""
     if sequence.reduced or bits.flag():  # show_existing_frame
         return False
-    kind, shown = bits.read(2), bits.flag()
-    if shown and sequence.decoder_model and not sequence.equal_interval:
+    kind, is_shown = bits.read(2), bits.flag()
+    if is_shown and sequence.decoder_model and not sequence.equal_interval:
         bits.read(sequence.presentation_bits)
-    if not shown:
+    if not is_shown:
         bits.read(1)
     if kind == 3:  # a switch frame always overrides the size
         return True
-    if not (kind == 0 and shown):
+    if not (kind == 0 and is_shown):
         bits.read(1)
     bits.read(1)
     screen_content = sequence.screen_content

@@ -59,12 +59,12 @@ def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: 
     chosen = candidates(answers, MIN_LOGIT)
     rows = answers[chosen]
     boxes = decode(rows[:, :4], centres[chosen], strides[chosen])
-    kept = suppress(boxes, rows[:, 4], nms_iou)
-    voted = votes(overlaps(boxes[kept], boxes), rows[:, 4])
+    remaining = suppress(boxes, rows[:, 4], nms_iou)
+    voted = votes(overlaps(boxes[remaining], boxes), rows[:, 4])
     order = np.argsort(-voted, kind="stable")
     order = order[voted[order] >= min_logit]
-    kept = kept[order]
-    return boxes[kept], voted[order], rows[kept, 5:]
+    remaining = remaining[order]
+    return boxes[remaining], voted[order], rows[remaining, 5:]
 
 
 def candidates(answers: NDArray[np.float32], min_logit: float) -> NDArray[np.intp]:

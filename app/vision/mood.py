@@ -28,7 +28,9 @@ VALENCE = {
     "fear": "negative",
     "contempt": "negative",
 }
-NOT_EXCLUSIVE = "not_exclusive"  # a reason to leave out a face, besides the names of the filters
+NOT_EXCLUSIVE = (
+    "not_exclusive"  # a reason to leave out a face, in addition to the names of the filters
+)
 _DIGITS = 9
 
 

@@ -228,7 +228,7 @@ def check_tiff(data: bytes) -> None:
         if directory in seen:
             continue
         seen.add(directory)
-        entries = tiff_entries(data, directory, order, big=big, most=left)
+        entries = tiff_entries(data, directory, order, big=big, max_entries=left)
         left -= len(entries)
         for tag, kind, count, value in entries:
             if kind not in _BYTE_TYPES and count > MAX_NUMBERS:
@@ -256,14 +256,14 @@ def check_tiff(data: bytes) -> None:
 
 
 def tiff_entries(
-    data: bytes, at: int, order: Order, *, big: bool, most: int
+    data: bytes, at: int, order: Order, *, big: bool, max_entries: int
 ) -> list[tuple[int, int, int, int]]:
     """Return (tag, type, count, first number or offset of the values) for each entry of the
     directory at the offset `at`. Leaves out truncated entries. Raises ValueError for more than
-    `most` entries."""
+    `max_entries` entries."""
     wide, each = (8, 20) if big else (2, 12)
     count = int.from_bytes(data[at : at + wide], order)
-    if count > most:
+    if count > max_entries:
         raise ValueError(f"more than {MAX_TAGS:,} tags")
     entries = []
     for number in range(count):
@@ -295,7 +295,7 @@ def exif_orientation(exif: bytes) -> int | None:
     order: Order = "little" if block[:2] == b"II" else "big"
     try:
         entries = tiff_entries(
-            block, int.from_bytes(block[4:8], order), order, big=False, most=MAX_TAGS
+            block, int.from_bytes(block[4:8], order), order, big=False, max_entries=MAX_TAGS
         )
     except ValueError:
         return None

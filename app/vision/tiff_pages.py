@@ -22,7 +22,7 @@ def full_resolution_first(data: bytes) -> bytes:
     at, seen, sub_images = int.from_bytes(data[header], order), set[int](), list[int]()
     while at and at not in seen and len(seen) < _MAX_PAGES:
         seen.add(at)
-        entries = tiff_entries(data, at, order, big=big, most=_MAX_TAGS)
+        entries = tiff_entries(data, at, order, big=big, max_entries=_MAX_TAGS)
         if not entries:
             break
         if not _is_reduced(entries):
@@ -30,7 +30,7 @@ def full_resolution_first(data: bytes) -> bytes:
         sub_images += _sub_images(data, entries, order)
         at = _next_page(data, at, order, big=big)
     for at in sub_images[:_MAX_PAGES]:
-        entries = tiff_entries(data, at, order, big=big, most=_MAX_TAGS)
+        entries = tiff_entries(data, at, order, big=big, max_entries=_MAX_TAGS)
         if entries and not _is_reduced(entries):
             return _starting_at(data, at, header, order)
     return data

@@ -110,10 +110,10 @@ def search_tiles(
             if not tile.is_cut(box) and box.x1 < width and box.y1 < height:
                 inside = Box(box.x1, box.y1, min(box.x2, width), min(box.y2, height))
                 found.append((Detection(inside, detection.score), item))
-    kept = cv2.dnn.NMSBoxes(
+    indices = cv2.dnn.NMSBoxes(
         [(each.box.x1, each.box.y1, each.box.width, each.box.height) for each, _ in found],
         [1.0 if each.score is None else each.score for each, _ in found],
         0.0,
         nms_iou,
     )
-    return [found[index] for index in kept]
+    return [found[index] for index in indices]

@@ -56,8 +56,8 @@ class Yolov3Decoder:
         rows = answers[chosen]
         corners, strides, anchors = _rows(self.scales, side)
         boxes = _boxes(rows, (corners[chosen], strides[chosen], anchors[chosen]))
-        kept = suppress(boxes, rows[:, 4], nms_iou)
-        return boxes[kept], rows[kept, 4], rows[kept, 5:]
+        remaining = suppress(boxes, rows[:, 4], nms_iou)
+        return boxes[remaining], rows[remaining, 4], rows[remaining, 5:]
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Convert class logits (n, classes) to logits whose softmax is the distribution over

@@ -157,7 +157,7 @@ def test_image_of_a_usual_shape_is_one_tile():
 
 
 def test_min_face_shares_of_the_detectors():
-    shares = {name: made.min_face_share for name, made in DETECTORS.items()}
+    shares = {name: detector.min_face_share for name, detector in DETECTORS.items()}
     assert shares == {
         "haar": 0.05, "haar_default": 0.0, "single_shot": 0.05, "yunet": 0.05, "none": 1.0,
     }  # fmt: skip

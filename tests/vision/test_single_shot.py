@@ -120,10 +120,10 @@ def test_size_for_chooses_a_larger_square_for_small_faces(longer_side, min_face_
 
 
 def test_network_gets_a_square_of_the_chosen_size():
-    made = net(no_faces(128), input={"sizes": [128]})
-    made.find(raster(500, 20), 30.0)
-    assert made._session.squares[0].shape == (1, 128, 128, 3)
-    assert made._session.squares[0].dtype == np.uint8
+    network = net(no_faces(128), input={"sizes": [128]})
+    network.find(raster(500, 20), 30.0)
+    assert network._session.squares[0].shape == (1, 128, 128, 3)
+    assert network._session.squares[0].dtype == np.uint8
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_invalid_single_shot_card_is_rejected(change, complaint):
         SingleShotCard.parse(single_shot_document("net") | change)
 
 
-def broken(**changes):
-    """Bytes of a graph and what is wrong with them."""
-    made = one_face()
-    for (row, column), value in changes.get("at", {}).items():
-        made[row, column] = value
-    return single_shot_graph(made[: changes.get("cells")])
+def broken(*, at=None, cells=None):
+    """A graph whose answers have the values `at` {(row, column): value}, or only `cells` rows."""
+    answers = one_face()
+    for (row, column), value in (at or {}).items():
+        answers[row, column] = value
+    return single_shot_graph(answers[:cells])
 
 
 @pytest.mark.parametrize(
