@@ -10,13 +10,15 @@ MEASURES = $(or $(MEASURES_$(TASK)),evaluate evaluate-field speed)
 # Models to measure; all that lie in models/ unless set.
 MODELS ?=
 DATA ?= ../shared/data
+# Processes that run tests.
+JOBS ?= auto
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One file for every Python from 3.11 on and for every platform, by environment markers.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' --output-file requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint audit format train export evaluate evaluate-field evaluate-detectors evaluate-single-shot evaluate-mood evaluate-valence evaluate-shapes evaluate-formats speed bench bench-growth faults soak fuzz attack lock lock-upgrade screenshots train-env clean
+.PHONY: help serve test lint audit format train pack distil export evaluate evaluate-field evaluate-detectors evaluate-single-shot evaluate-wild evaluate-mood evaluate-valence evaluate-shapes evaluate-formats speed bench bench-growth faults soak fuzz attack lock lock-upgrade screenshots train-env clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -24,8 +26,14 @@ help: ## say what there is
 serve: .venv/.runtime ## run the service at HOST:PORT, 127.0.0.1:5000 unless set
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec docker/serve
 
-test: .venv/.dev ## run all tests that this machine has the parts for
-	$(BIN)/python -m pytest --cov
+# Tests that measure time, memory or a whole machine run by themselves after the others. Each part
+# prints its twenty slowest tests. The second part fails when both together cover too little.
+test: .venv/.dev ## run all tests that this machine has the parts for, as many at a time as it has CPUs
+	@status=0; \
+	$(BIN)/python -m pytest -m 'not serial' --numprocesses $(JOBS) --dist worksteal \
+		--cov --cov-report= --cov-fail-under=0 || status=$$?; \
+	$(BIN)/python -m pytest -m serial --cov --cov-append || status=$$?; \
+	exit $$status
 
 lint: .venv/.dev ## check style, types, walls, the Dockerfile and what bandit knows of holes
 	$(BIN)/ruff check .
@@ -52,6 +60,12 @@ format: .venv/.dev ## rewrite the code in its style
 train: .venv/.train ## train CONFIG on DATA, or go on where it was interrupted
 	$(BIN)/python -m training.train $(CONFIG) --data $(DATA)
 
+pack: .venv/.train ## collect the faces that classifiers learn from in runs/faces
+	$(BIN)/python -m training.pack --data $(DATA)
+
+distil: .venv/.train ## train the networks that teach and CONFIG, which learns from them
+	$(BIN)/python -m training.distil $(CONFIG)
+
 export: .venv/.train ## write the trained CONFIG to models/ as ONNX with cards, and measure them
 	$(BIN)/python -m training.export $(CONFIG) --data $(DATA)
 	@$(MAKE) --no-print-directory $(MEASURES) MODELS="$(EXPORTED)"
@@ -69,6 +83,10 @@ evaluate-detectors: .venv/.evaluate ## measure detectors on photographs, and the
 
 evaluate-single-shot: .venv/.evaluate ## measure the one-pass network beside detectors with a classifier; writes docs/single-shot.md
 	$(BIN)/python -m evaluation.single_shot --data $(DATA) --write
+
+evaluate-wild: .venv/.evaluate ## measure all systems on faces of web photographs; writes docs/wild.md, cards
+	$(BIN)/python -m evaluation.wild --data $(DATA) --write
+	$(BIN)/python -m evaluation.compare
 
 evaluate-mood: .venv/.evaluate ## measure how often a group's mood is right, by aggregator and filter; writes docs/mood.md
 	$(BIN)/python -m evaluation.mood --data $(DATA) --write

@@ -1,19 +1,22 @@
-"""The service. Importing it imports neither Flask nor any model; `create_app` wires it."""
+"""The service. Importing this package imports neither Flask nor a model: call `create_app`."""
 
 import os
 from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flask import Flask
 
     from app.settings import Settings
 
 
 def create_app(settings: "Settings | None" = None) -> "Flask":
-    """The Flask application, with settings from the environment unless given.
+    """Create the Flask application and all its parts.
 
-    Loads no model and opens no connection. Raises SettingError.
+    Reads the settings from the environment if `settings` is None. Loads no model and opens no
+    database connection. Raises SettingError for an invalid setting.
     """
     from flask import Flask
 
@@ -22,8 +25,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.api.root_path import init_root_path
     from app.budget import Budget
     from app.cli import init_cli
-    from app.fetch import Fetcher, read_hosts
-    from app.settings import ROOT, SettingError, Settings
+    from app.fetch import Fetcher
+    from app.fetch_policy import read_hosts
+    from app.settings import DATA, RESOURCES, SettingError, Settings
     from app.store.database import init_database
     from app.store.image_folder import ImageFolder
     from app.vision.detectors import DETECTORS
@@ -33,10 +37,10 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
     settings = settings or Settings.from_environment(os.environ)
     if settings.detector not in DETECTORS:
-        raise SettingError(f"EMOTION_DETECTOR: known are {', '.join(DETECTORS)}")
+        raise SettingError(_must_be_one_of("EMOTION_DETECTOR", DETECTORS, settings.detector))
     if settings.pipeline not in PIPELINES:
-        raise SettingError(f"EMOTION_PIPELINE: known are {', '.join(PIPELINES)}")
-    app = Flask(__name__, instance_path=str(ROOT / "instance"), static_folder=None)
+        raise SettingError(_must_be_one_of("EMOTION_PIPELINE", PIPELINES, settings.pipeline))
+    app = Flask(__name__, instance_path=str(DATA / "instance"), static_folder=None)
     app.extensions["settings"] = settings
     try:
         hosts = read_hosts(settings.fetch_hosts)
@@ -72,9 +76,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
             app,
             settings.database_url,
             connections=settings.request_threads,
-            migrations=ROOT / "migrations",
+            migrations=RESOURCES / "migrations",
         )
-    except ValueError as error:  # without the URL itself, which may hold a password
+    except ValueError as error:  # its message leaves out the URL, which may contain a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     cipher = None
     if settings.pictures_key:
@@ -82,7 +86,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
         try:
             cipher = Cipher(settings.pictures_key)
-        except ValueError as error:  # without the key
+        except ValueError as error:  # its message leaves out the key
             raise SettingError(f"EMOTION_PICTURES_KEY: {error}") from error
     app.extensions["pictures"] = ImageFolder(
         settings.pictures_dir, keeps=settings.keep_pictures, cipher=cipher
@@ -96,15 +100,22 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     return app
 
 
+def _must_be_one_of(env: str, names: "Iterable[str]", value: str) -> str:
+    return f"{env} must be one of {', '.join(names)}, got {value!r}"
+
+
 def start_worker(app: "Flask") -> None:
-    """Prepare a worker process after its fork: set the number of OpenCV's threads, load the
-    default model, start the thread that removes erased rows from SQLite's log, and finish what
-    killed workers left undone."""
+    """Prepare a worker process after its fork.
+
+    Set the number of OpenCV's threads, load the default model, start the thread that removes erased
+    rows from SQLite's log, and finish the maintenance of the store that killed workers did not
+    complete.
+    """
     import cv2
 
     from app.store import queries
 
-    cv2.setNumThreads(app.extensions["settings"].opencv_threads)  # of the whole process
+    cv2.setNumThreads(app.extensions["settings"].opencv_threads)  # applies to the whole process
     app.extensions["engine"].warm()
     app.extensions["wal_cleaner"].start()
     with app.app_context():
@@ -112,7 +123,7 @@ def start_worker(app: "Flask") -> None:
 
 
 def stop_worker(app: "Flask") -> None:
-    """Close the connections to the database, so that SQLite removes its log with the last one."""
+    """Close the database connections. SQLite removes its log when the last one closes."""
     from app.store.tables import db
 
     with app.app_context():

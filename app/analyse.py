@@ -78,7 +78,7 @@ def analyse_and_draw(
         raise _image_not_stored()
     fetched = _with_image_data(engine, request)
     analysis = stored or run(lambda: engine.analyse(fetched, deadline))
-    with drawing.taken(analysis.width * analysis.height, deadline=deadline):
+    with drawing.reserve(analysis.width * analysis.height, deadline=deadline):
         annotated = run(
             lambda: annotated_image(
                 fetched.image.data,

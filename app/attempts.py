@@ -1,4 +1,4 @@
-"""Counts wrong API keys, so that no client can have any number of keys checked."""
+"""Limits failed API key checks, so that no client can make the service check any number of keys."""
 
 import threading
 import time
@@ -8,42 +8,43 @@ from cachetools import TTLCache
 
 from app.errors import TooManyRequests
 
-MOST_COUNTED = 10_000
+MAX_WINDOWS = 10_000
 
 
 @dataclass(slots=True)
 class _Window:
-    began: float
+    start: float
     failures: int = 0
 
 
 class FailedAttempts:
-    """Allows `most` wrong keys of each address in `seconds`, counted from the first one.
+    """Counts wrong API keys per client address, in windows of `seconds` from the first failure.
 
-    Failures are also counted for each key id, from all addresses together. That second limit
-    applies only to addresses that have failed themselves, so other people who know a key's id
-    cannot lock out its owner. Only the MOST_COUNTED addresses and key ids used last are remembered.
+    An address is rejected after `limit` failures in a window. Failures are also counted per key id,
+    from all addresses together. This second limit applies only to addresses that have failed
+    themselves, so people who know the id of a key cannot lock out its owner. The counter forgets
+    windows beyond the MAX_WINDOWS that were used last.
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
-        self._most, self._seconds = most, seconds
-        self._windows: TTLCache[tuple[str, str], _Window] = TTLCache(MOST_COUNTED, seconds)
+    def __init__(self, limit: int, seconds: float) -> None:
+        self._limit, self._seconds = limit, seconds
+        self._windows: TTLCache[tuple[str, str], _Window] = TTLCache(MAX_WINDOWS, seconds)
         self._lock = threading.Lock()
 
     def check(self, address: str, key_id: str | None) -> None:
-        """Raise TooManyRequests when the address may not try another key now."""
+        """Raise TooManyRequests when the address has reached a limit."""
         with self._lock:
-            own = self._windows.get(("address", address))
-            of_key = self._windows.get(("key", key_id)) if key_id else None
-        if own is None:
+            address_window = self._windows.get(("address", address))
+            key_window = self._windows.get(("key", key_id)) if key_id else None
+        if address_window is None:
             return
-        for window in (own, of_key):
-            if window and window.failures >= self._most:
-                left = max(1, round(window.began + self._seconds - time.monotonic()))
+        for window in (address_window, key_window):
+            if window and window.failures >= self._limit:
+                seconds = max(1, round(window.start + self._seconds - time.monotonic()))
                 raise TooManyRequests(
-                    f"too many wrong keys, at most {self._most} in {self._seconds:g} s: "
-                    f"try again in {left} s",
-                    retry_after=left,
+                    f"too many wrong keys: at most {self._limit} in {self._seconds:g} s are "
+                    f"allowed, try again in {seconds} s",
+                    retry_after=seconds,
                 )
 
     def count(self, address: str, key_id: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Limits what jobs of different sizes use together, such as bytes of memory or pixels."""
+"""Shares a limited amount of a resource, such as bytes or pixels, between concurrent jobs."""
 
 import math
 import threading
@@ -10,39 +10,39 @@ from app.errors import DeadlineExceeded
 
 
 class Budget:
-    """A limited amount, such as bytes of memory, that jobs of different sizes share."""
+    """A semaphore for amounts: the jobs that hold a part of it use at most `limit` together."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._left = limit
+        self._free = limit
         self._changed = threading.Condition()
 
-    def take(self, amount: int, *, deadline: Deadline) -> int:
-        """Wait until `amount` is free, and take it. More than `limit` counts as `limit`, so that
-        such a job runs alone. Return the amount to `give` back.
+    def acquire(self, amount: int, *, deadline: Deadline) -> int:
+        """Wait until `amount` is free, and reserve it. Return the amount to `release`.
 
-        Raises DeadlineExceeded at the deadline.
+        An amount above `limit` is reduced to `limit`, so that the job runs alone. Raises
+        DeadlineExceeded.
         """
         amount = min(amount, self.limit)
+        remaining = deadline.remaining()
+        timeout = None if math.isinf(remaining) else max(0.0, remaining)
         with self._changed:
-            left = deadline.left()
-            seconds = None if math.isinf(left) else max(0.0, left)
-            if not self._changed.wait_for(lambda: self._left >= amount, timeout=seconds):
+            if not self._changed.wait_for(lambda: self._free >= amount, timeout=timeout):
                 raise DeadlineExceeded(TOO_LATE)
-            self._left -= amount
+            self._free -= amount
         return amount
 
-    def give(self, amount: int) -> None:
-        """Return an amount that `take` returned."""
+    def release(self, amount: int) -> None:
+        """Free an amount that `acquire` returned."""
         with self._changed:
-            self._left += amount
+            self._free += amount
             self._changed.notify_all()
 
     @contextmanager
-    def taken(self, amount: int, *, deadline: Deadline) -> Iterator[None]:
-        """`take` and, afterwards, `give`."""
-        amount = self.take(amount, deadline=deadline)
+    def reserve(self, amount: int, *, deadline: Deadline) -> Iterator[None]:
+        """Hold `amount` within a `with` block. Raises DeadlineExceeded."""
+        amount = self.acquire(amount, deadline=deadline)
         try:
             yield
         finally:
-            self.give(amount)
+            self.release(amount)

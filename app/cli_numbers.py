@@ -1,4 +1,4 @@
-"""Types of click for numbers, which accept plain ASCII decimal numbers only."""
+"""Parameter types of click that accept only plain ASCII decimal numbers."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class WholeNumber(click.IntRange):
 
 
 class DecimalNumber(click.FloatRange):
-    """A number in a range with two ends, such as 0.25 or 2.5e-1."""
+    """A decimal number in a range, such as 0.25 or 2.5e-1."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use: a container's host has more than it grants."""
+"""Determines how many CPUs this process may use, including the quota of its container."""
 
 import math
 import os
@@ -10,18 +10,23 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available_cpus(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
-    """The smaller of the affinity mask and the CPU quotas of this process's cgroup (v2 or v1)
-    and of all those above it, at least 1."""
+    """Return the number of available CPUs, at least 1.
+
+    It is the smallest of the affinity mask and the CPU quotas of the process's cgroup and its
+    parents, rounded up. `cgroups` is the mount point of cgroup v2 or v1, `membership` the file that
+    names the cgroups of the process.
+    """
     if hasattr(os, "sched_getaffinity"):
         affinity = len(os.sched_getaffinity(0))
-    else:  # macOS knows no affinity
+    else:  # macOS
         affinity = os.cpu_count() or 1
     quotas = [_quota(folder) for folder in _folders(cgroups, membership)]
     return max(1, math.ceil(min(affinity, *quotas)))
 
 
 def _folders(cgroups: Path, membership: Path) -> Iterator[Path]:
-    """The cgroup's own folder and those above it; of v2 and of v1's CPU controller."""
+    """Yield the folders of the cgroup and its parents, for v2 and for the CPU controller of v1."""
+    # In a container, the mount point itself may be the folder of the process's cgroup.
     yield cgroups
     yield cgroups / "cpu"
     try:
@@ -31,13 +36,13 @@ def _folders(cgroups: Path, membership: Path) -> Iterator[Path]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "cpu", "cpu,cpuacct"):
-            below = cgroups / controllers.split(",")[0]
-            own = PurePosixPath(path.lstrip("/"))
-            yield from (below / folder for folder in (own, *own.parents))
+            hierarchy = cgroups / controllers.split(",")[0]
+            cgroup = PurePosixPath(path.lstrip("/"))
+            yield from (hierarchy / folder for folder in (cgroup, *cgroup.parents))
 
 
 def _quota(folder: Path) -> float:
-    """CPUs granted by one cgroup; infinity where it sets no limit or does not exist."""
+    """Return the CPUs that one cgroup grants; infinity if it does not exist or sets no limit."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()

@@ -1,8 +1,8 @@
-"""Deadline: the time by which a request must be answered.
+"""Deadline: the time by which a request must have its response.
 
-The API makes one for each request and passes it down to everything that works for the request:
-the queue, the vision pipeline and the store. Long work calls `check` between its steps, so that it
-stops soon after its result is no longer needed.
+The API creates one for each request and passes it to everything that works for the request: the
+queue, the vision pipeline and the store. Long work calls `check` between its steps and so stops
+soon after the deadline.
 """
 
 import math
@@ -23,19 +23,19 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float) -> Self:
-        """The deadline that is `seconds` from now."""
+        """Return the deadline that is `seconds` from now."""
         return cls(time.perf_counter() + seconds)
 
-    def left(self) -> float:
-        """Seconds that are left: 0 or less when the deadline has passed, infinite for NEVER."""
+    def remaining(self) -> float:
+        """Return the remaining seconds: 0 or less after the deadline, infinity for NEVER."""
         return self.until - time.perf_counter()
 
     def check(self, seconds: float = 0.0) -> None:
-        """Raise DeadlineExceeded when no more than `seconds` are left.
+        """Raise DeadlineExceeded when at most `seconds` remain.
 
-        Before work that cannot be stopped, `seconds` is the time that it takes.
+        Before a step that cannot be interrupted, pass its expected duration as `seconds`.
         """
-        if self.left() <= seconds:
+        if self.remaining() <= seconds:
             raise DeadlineExceeded(TOO_LATE)
 
 

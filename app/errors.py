@@ -1,73 +1,73 @@
-"""What can go wrong, in the words of the domain. No HTTP here: api/problems.py has the one table
-that turns these into answers.
+"""Errors of the domain. They know nothing of HTTP: app/api/problems.py maps them to responses.
 
-Every message is a sentence fit for a client: it never holds a path, SQL or a traceback.
+The class name is part of the API: the problem `type` and `title` and the metrics are made from it.
+Clients see the messages, so these never contain paths, SQL or tracebacks.
 """
 
 from collections.abc import Iterable
 
 
 class EmotionError(Exception):
-    """Base of everything this service raises on purpose.
+    """Base class of the errors that the service raises intentionally.
 
-    `field` names the request field at fault, where there is one.
+    `field` is the name of the invalid request field, or None.
     """
 
     field: str | None = None
 
 
 class NoImage(EmotionError):
-    """The request holds no picture."""
+    """The request has no image."""
 
 
 class MalformedInput(EmotionError):
-    """The request cannot be parsed: broken base64, JSON or multipart."""
+    """The request cannot be parsed: malformed base64, JSON or multipart."""
 
 
 class TooManyImages(EmotionError):
-    """More pictures in one request than allowed."""
+    """The request has more images than allowed."""
 
     field = "image"
 
 
 class UnsupportedImageType(EmotionError):
-    """The bytes are not of an image type that is served."""
+    """The file is not an image of a supported type."""
 
     field = "image"
 
 
 class ImageTooLarge(EmotionError):
-    """More bytes or pixels than allowed; judged before decoding."""
+    """The image has more bytes or pixels than allowed. This is checked before decoding."""
 
     field = "image"
 
 
 class UndecodableImage(EmotionError):
-    """The bytes start like an image and are not a whole one."""
+    """The file starts like an image but is corrupt or truncated."""
 
     field = "image"
 
 
 class UnusableUrl(EmotionError):
-    """A URL from which nothing is fetched: it, or where it redirects to, is not allowed."""
+    """The URL or the target of a redirect is malformed or not allowed."""
 
     field = "url"
 
 
 class FetchFailed(EmotionError):
-    """The host of a URL cannot be reached or gives no file."""
+    """The host of the URL cannot be reached or returns no file."""
 
     field = "url"
 
 
 class FetchTimedOut(EmotionError):
-    """The host of a URL does not give the file in time."""
+    """The host of the URL does not return the file in time."""
 
     field = "url"
 
 
 class UnknownName(EmotionError):
-    """A request names a thing that does not exist; the message lists those that do."""
+    """The requested model, detector or pipeline is unknown. The message lists the known names."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"unknown {self.field} {name!r}; known: {', '.join(sorted(known))}")
@@ -86,71 +86,71 @@ class UnknownPipeline(UnknownName):
 
 
 class UnfitDetector(EmotionError):
-    """A detector was named beside a pipeline that takes none."""
+    """The request names a detector, but its pipeline does not use one."""
 
     field = "detector"
 
 
 class TooMuchWork(EmotionError):
-    """The image has more pixels or candidate faces than the detector can search in time."""
+    """The image has too many pixels or candidate faces for the detector to search it in time."""
 
     field = "detector"
 
 
 class CannotDraw(EmotionError):
-    """The annotated picture does not fit into the file type that was asked for."""
+    """The annotated image is too large for the requested file type."""
 
 
 class TooWideSpan(EmotionError):
-    """A summary of more images or spans than can be answered while somebody waits."""
+    """The summary covers too many images or time spans to compute it within a request."""
 
     field = "since"
 
 
 class KeyReused(EmotionError):
-    """An Idempotency-Key came before with another request."""
+    """The Idempotency-Key was already used for a different request."""
 
 
 class InvalidCursor(EmotionError):
-    """The cursor was not made by this service."""
+    """The cursor was not issued by this service."""
 
     field = "cursor"
 
 
 class MissingKey(EmotionError):
-    """The request shows no key and needs one."""
+    """The request requires an API key and has none."""
 
 
 class WrongKey(EmotionError):
-    """The request shows something that is no key, or none that holds now."""
+    """The API key of the request is malformed, unknown, revoked or expired."""
 
 
 class MissingRight(EmotionError):
-    """The key may not do what the request asks for."""
+    """The API key lacks the right that the request requires."""
 
 
 class CrossSiteRequest(EmotionError):
-    """A page of another site sent the request, and the request shows no key."""
+    """A page of another site sent the request, and the request has no API key."""
 
 
 class UnknownHost(EmotionError):
-    """A request without a key has a Host that the operator has not allowed."""
+    """The request has no API key, and its Host header names a host that is not allowed."""
 
 
 class NotFound(EmotionError):
-    """Nothing is stored under that id."""
+    """The store has nothing with this id."""
 
 
 class ModelUnavailable(EmotionError):
-    """A model is known but cannot be used: its card or its weights are broken or missing."""
+    """The model is known but cannot be used: its card or weights are missing or invalid."""
 
 
 class InvalidCard(ModelUnavailable):
-    """A card.json that does not describe a usable model."""
+    """The card.json of the model is invalid."""
 
 
 class TooManyRequests(EmotionError):
-    """The client asked more often than it may; `retry_after` is in seconds."""
+    """The client sent more requests than allowed. `retry_after` is in seconds."""
 
     def __init__(self, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -158,18 +158,18 @@ class TooManyRequests(EmotionError):
 
 
 class Busy(EmotionError):
-    """All places for requests with pictures are taken."""
+    """All slots for image requests are in use."""
 
 
 class DeadlineExceeded(EmotionError):
-    """A request was not done in the time that a request may take. Nothing of it was kept."""
+    """The request missed its deadline. Nothing of it was stored."""
 
 
 class StoreUnavailable(EmotionError):
-    """The database does not answer or its disk is full. Nothing of the request was kept.
+    """The database does not respond or its disk is full. Nothing of the request was stored.
 
-    `for_operator` says the cause and what to do about it, for the log and for commands; clients
-    must not see it. `connection_lost`: whether the connection ended with this error.
+    `for_operator` names the cause and the remedy, for the log and for commands; clients must not
+    see it. `connection_lost` is True when the connection ended with this error.
     """
 
     def __init__(
@@ -181,5 +181,4 @@ class StoreUnavailable(EmotionError):
 
 
 class OutcomeUnknown(EmotionError):
-    """The connection to the database was lost during COMMIT. The request may have been stored or
-    not."""
+    """The connection to the database was lost during COMMIT: the result may be stored or not."""

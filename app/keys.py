@@ -1,10 +1,10 @@
-"""API keys: made once, shown once, known by their hash.
+"""Creates, verifies and revokes API keys. The store contains only a hash of the secret.
 
-A key is `emo_<id>_<secret>`. The id is public and finds the row; of the secret, 256 random bits, a
-scrypt hash is stored. Such a secret cannot be guessed, so the hash may be cheaper than that of a
-password: it takes 4 MB and 10 ms. A small image takes no longer, so a worker remembers which keys
-it has verified, and wrong keys are limited before the hash is computed. Revocation and expiry are
-looked up with each request.
+A key is `emo_<id>_<secret>`. The id is public and identifies the row. The secret has 256 random
+bits and is stored as a scrypt hash. A random secret cannot be guessed, so the hash may be cheaper
+than a password hash: computing it takes 4 MB and 10 ms. The analysis of a small image takes about
+as long, so a worker caches the keys that it has verified, and the limit on wrong keys is checked
+before the hash is computed. Revocation and expiry are checked with each request.
 """
 
 import hashlib
@@ -26,19 +26,21 @@ from app.store.keys import Key, Right
 PREFIX = "emo"
 ID_BYTES, SECRET_BYTES = 6, 32
 HASH_METHOD = "scrypt:4096:8:1"
-MOST_REMEMBERED = 1000
+MAX_VERIFIED = 1000
 CREATE_COMMAND = "flask --app wsgi keys create NAME --right analyse --right read"
 
 _KEY = re.compile(rf"{PREFIX}_([0-9a-f]{{{2 * ID_BYTES}}})_([A-Za-z0-9_-]{{43}})")
-# Checked for unknown ids, so that they take as long as known ones. It belongs to no key.
-_NO_HASH = generate_password_hash(secrets.token_urlsafe(SECRET_BYTES), method=HASH_METHOD)
+# Belongs to no key. The check of an unknown id uses it, so that it takes as long as for a known id.
+_DUMMY_HASH = generate_password_hash(secrets.token_urlsafe(SECRET_BYTES), method=HASH_METHOD)
 
 log = logging.getLogger(__name__)
 
 
 def issue(name: str, rights: Iterable[Right], expires_at: datetime | None = None) -> str:
-    """Make and store a key; the answer is the only time that anybody sees it. Raises ValueError for
-    no rights at all."""
+    """Create and store an API key, and return it. The secret cannot be read again later.
+
+    Raises ValueError if `rights` is empty.
+    """
     key_id, secret = secrets.token_hex(ID_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     rights = frozenset(rights)
     keys.add(
@@ -58,41 +60,41 @@ def issue(name: str, rights: Iterable[Right], expires_at: datetime | None = None
 
 
 def revoke(key_id: str) -> None:
-    """Revoke a key, from its next request on. Raises NotFound."""
+    """Revoke a key: the service rejects it from the next request on. Raises NotFound."""
     keys.revoke(key_id)
     log.info("key revoked", extra={"event": "key_revoked", "key_id": key_id})
 
 
 class KeyVerifier:
-    """Finds the key that a client shows. `failures` limits wrong keys; None means no limit."""
+    """Verifies API keys. `failures` limits wrong keys; None means no limit."""
 
     def __init__(self, failures: FailedAttempts | None = None) -> None:
         self._failures = failures
-        self._verified: LRUCache[bytes, str] = LRUCache(MOST_REMEMBERED)
+        self._verified: LRUCache[bytes, str] = LRUCache(MAX_VERIFIED)
         self._lock = threading.Lock()
         self._checking = threading.Lock()
 
-    def identify(self, text: str, address: str) -> Key:
-        """Return the key that a client at `address` shows as `text`.
+    def identify(self, api_key: str, address: str) -> Key:
+        """Return the stored key that `api_key`, sent by a client at `address`, belongs to.
 
-        Raises WrongKey for an unknown, revoked or expired key, and TooManyRequests after too many
-        wrong keys. The latter limit does not apply to keys that were verified before.
+        Raises WrongKey for a malformed, unknown, revoked or expired key, and TooManyRequests after
+        too many wrong keys. This limit does not apply to keys that were verified before.
         """
-        match = _KEY.fullmatch(text)
+        match = _KEY.fullmatch(api_key)
         key_id, secret = match.groups() if match else (None, "")
-        digest = hashlib.sha256(text.encode()).digest()
+        digest = hashlib.sha256(api_key.encode()).digest()
         verified_hash = self._verified_hash(digest)
         if verified_hash is None:
             self._check_failures(address, key_id)
         key = keys.find(key_id) if key_id else None
         if key is None or verified_hash != key.secret_hash:
-            # One at a time: parallel first requests with the same key compute the hash once, and
-            # wrong keys from many addresses use one CPU at most.
+            # One check at a time: parallel first requests with the same key compute the hash once,
+            # and wrong keys from many addresses use at most one CPU.
             with self._checking:
                 key = self._verify(key, key_id, secret, digest, address)
         if end := key.end(datetime.now(UTC)):
             log.warning(
-                "a revoked or expired key was shown",
+                "a revoked or expired key was used",
                 extra={"event": "ended_key_shown", "key_id": key.id, "end": end},
             )
             raise WrongKey(f"the key has {'been ' if end == 'revoked' else ''}{end}")
@@ -104,13 +106,13 @@ class KeyVerifier:
         if key is not None and self._verified_hash(digest) == key.secret_hash:
             return key
         self._check_failures(address, key_id)
-        is_right = key_id is not None and check_password_hash(
-            key.secret_hash if key else _NO_HASH, secret
+        matches = key_id is not None and check_password_hash(
+            key.secret_hash if key else _DUMMY_HASH, secret
         )
-        if key is None or not is_right:
+        if key is None or not matches:
             if self._failures:
                 self._failures.count(address, key_id)
-            raise WrongKey("there is no such key")
+            raise WrongKey("the API key is not valid")
         with self._lock:
             self._verified[digest] = key.secret_hash
         return key

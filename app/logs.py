@@ -1,4 +1,4 @@
-"""The log: one JSON object per line, with the ids of the request and of its key."""
+"""Configuration of the log: one JSON object per line, with the ids of the request and its key."""
 
 import logging
 from collections.abc import Iterator
@@ -12,8 +12,10 @@ FORMAT = "%(levelname)s %(process)d %(name)s %(message)s"
 
 
 class RequestContext(logging.Filter):
-    """Adds `request_id` and `key_id` to every record made while a request is answered. `key_id` is
-    None for a request without a valid key."""
+    """Adds `request_id` and `key_id` to every record that is logged during a request.
+
+    `key_id` is None for a request without a valid key.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if has_request_context():
@@ -30,12 +32,12 @@ def json_formatter() -> logging.Formatter:
 
 
 def log_config(level: str) -> dict[str, Any]:
-    """The configuration for logging.config.dictConfig.
+    """Return the configuration for logging.config.dictConfig.
 
-    Level debug applies to this service only. Libraries stay at info: at debug they log EXIF values
-    and URLs of requests.
+    Level debug applies to this service only. Libraries stay at info, because at debug they log EXIF
+    values and URLs of requests.
     """
-    of_others = "INFO" if level == "debug" else level.upper()
+    library_level = "INFO" if level == "debug" else level.upper()
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -48,10 +50,10 @@ def log_config(level: str) -> dict[str, Any]:
                 "filters": ["request"],
             }
         },
-        "root": {"level": of_others, "handlers": ["json"]},
+        "root": {"level": library_level, "handlers": ["json"]},
         "loggers": {
             "app": {"level": level.upper()},
-            "gunicorn.error": {"level": of_others, "handlers": [], "propagate": True},
+            "gunicorn.error": {"level": library_level, "handlers": [], "propagate": True},
             "alembic": {"level": "WARNING" if level in ("debug", "info") else level.upper()},
         },
     }
@@ -59,7 +61,7 @@ def log_config(level: str) -> dict[str, Any]:
 
 @contextmanager
 def logging_to_stderr(level: str) -> Iterator[None]:
-    """Log the service's own records to standard error within the block. For commands."""
+    """Log the records of the service to standard error within a `with` block. For commands."""
     logger, handler = logging.getLogger("app"), logging.StreamHandler()
     handler.setFormatter(json_formatter())
     before = logger.level

@@ -1,4 +1,4 @@
-"""The use case: the mood of many stored images, over time."""
+"""Use case: the mood of many stored images over time."""
 
 from collections import defaultdict
 
@@ -8,9 +8,11 @@ from app.vision.mood import MoodAccumulator, OverallMood, mood_of
 
 
 def moods_by_span(filters: Filters, *, by: str, aggregator: str) -> dict[str, OverallMood]:
-    """For each hour, day or model the mean of the moods of its images that match and have one.
-    Raises TooWideSpan."""
+    """Return the mean mood of the matching images for each hour, day or model.
+
+    Images without a mood are ignored. Raises TooWideSpan.
+    """
     moods: defaultdict[str, MoodAccumulator] = defaultdict(MoodAccumulator)
     for span, faces in faces_by_span(filters, by=by):
         moods[span].add(mood_of(faces, aggregator))
-    return {span: its.overall() for span, its in moods.items()}
+    return {span: span_moods.overall() for span, span_moods in moods.items()}

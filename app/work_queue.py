@@ -1,6 +1,6 @@
 """Bounded queue for CPU-heavy requests.
 
-A worker process runs `concurrency` jobs at a time and lets `capacity` requests in. A request beyond
+A worker process runs `concurrency` jobs at a time and admits `capacity` requests. A request beyond
 that is rejected with `Busy` (503). A request that misses its deadline gets `DeadlineExceeded`
 (503); work that has not started by then is cancelled.
 """
@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 class WorkQueue:
-    """Runs the work in `concurrency` threads of its own.
+    """Runs CPU-heavy work in `concurrency` threads that do nothing else.
 
-    A request that waits for the database therefore blocks no work, and there are no more than
-    `concurrency` cascades with their buffers, one for each thread. The threads start when they are
-    first needed, after the fork.
+    Requests that wait for the database run in other threads and therefore occupy none of these.
+    Each of these threads has one cascade with its buffers, so their number is limited too. The
+    threads start with the first jobs, which is after the worker process was forked.
     """
 
     def __init__(self, *, concurrency: int, capacity: int) -> None:
@@ -31,23 +31,23 @@ class WorkQueue:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold one of the `capacity` slots. Raises Busy at once when all are taken."""
+        """Hold one of the `capacity` slots. Raises Busy immediately when all are in use."""
         if not self._slots.acquire(blocking=False):
-            raise Busy("the service works on as many images as it can take: try again soon")
+            raise Busy("all slots for image requests are in use: try again soon")
         try:
             yield
         finally:
             self._slots.release()
 
     def run(self, work: Callable[[], T], *, deadline: Deadline) -> T:
-        """Return or raise what `work` returns or raises, if it ends by the deadline.
+        """Run `work` in one of the threads. Return its result or raise its exception.
 
-        Raises DeadlineExceeded. Work that has started is not stopped here: it must check the same
-        deadline itself, and it must have no side effects.
+        Raises DeadlineExceeded when the work has not ended by the deadline. Running work is not
+        interrupted: it must check the same deadline itself, and it must have no side effects.
         """
         deadline.check()
         future = self._threads.submit(work)
-        done, _ = wait([future], timeout=deadline.left())
+        done, _ = wait([future], timeout=deadline.remaining())
         # `cancel` fails for work that runs and for work that ended just after the wait.
         if not done and (future.cancel() or not future.done()):
             raise DeadlineExceeded(TOO_LATE)

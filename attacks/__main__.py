@@ -22,7 +22,7 @@ from attacks.memory import large_forms, large_json, unread_images
 from attacks.result import Attack, Result, Skip, markdown
 from attacks.storage import erased_bytes, full_disk
 from attacks.work import costly_images
-from evaluation.markdown import renew
+from testbed.markdown import renew
 
 ATTACKS: dict[str, Attack] = {
     "unread-answers": unread_answers,

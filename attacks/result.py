@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from evaluation.markdown import table
+from testbed.markdown import table
 
 HEAD = ["attack", "tried", "measured", "bar", "result"]
 

@@ -56,7 +56,7 @@ def full_disk(quick: bool) -> Iterator[Result]:
                             range(1, ERASURES + 1),
                         )
                     )
-            strays, without_file = _settled(it, kept)
+            strays, without_file = settled(it, kept)
     refused = posts.count(UNAVAILABLE)
     yield Result(
         "database on a full disk, images kept on another",
@@ -158,7 +158,7 @@ def _refused_posts(it: Target) -> list[int]:
     return statuses
 
 
-def _settled(it: Target, kept: Path) -> tuple[int, int]:
+def settled(it: Target, kept: Path) -> tuple[int, int]:
     """The numbers of files without an image and of images without a file: the smallest within
     _PATIENCE_SECONDS, which the service has to clean up."""
     fewest = (_MOST_POSTS, _MOST_POSTS)

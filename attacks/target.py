@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import itertools
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import ROOT
-from tests.service import Service
+from testbed.processes import cpu_seconds, peak_mb
+from testbed.service import Service
 
 PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()
 JPEG = {"Content-Type": "image/jpeg"}
 JSON = {"Content-Type": "application/json"}
 NO_ANSWER = 0
-_TICKS = os.sysconf("SC_CLK_TCK")
 _WARM_POSTS = 4
 # The workers are idle if they use less CPU time than this in so many steps: two seconds.
 _IDLE_CPU_SECONDS, _IDLE_STEPS = 0.1, 8
@@ -129,11 +128,11 @@ class Target:
 
     def peak_mb(self) -> float:
         """The peak of resident memory of the largest worker, in megabytes, since its start."""
-        return max(_status_kb(pid, "VmHWM") for pid in self._service.workers()) * 1024 / 1e6
+        return max(map(peak_mb, self._service.workers()))
 
     def cpu_seconds(self) -> float:
         """Seconds of CPU time that all workers together have used since their start."""
-        return sum(map(_cpu_seconds, self._service.workers()))
+        return sum(map(cpu_seconds, self._service.workers()))
 
     def rests(self, most_seconds: float) -> bool:
         """Wait until the workers are idle. Return False if they are not within `most_seconds`."""
@@ -169,13 +168,3 @@ def until(seconds: float, every: float = 0.25) -> Iterator[int]:
         if time.monotonic() >= end:
             return
         time.sleep(every)
-
-
-def _status_kb(pid: int, name: str) -> int:
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.split(f"{name}:")[1].split()[0])
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -21,22 +21,25 @@ from app.vision.detectors.cascade import CASCADE
 from app.vision.image import crop_face
 from app.vision.types import Box
 
-cv2.setNumThreads(1)
-STORE = Path(os.environ["ORIGINAL_STORE"])
 MODEL = Path("models/custom_net_8")
 THRESHOLD = 0.5
 
-app = Flask(__name__)
-app.extensions |= {"start_worker": lambda: None, "stop_worker": lambda: None}
+
+def create_app() -> Flask:
+    """The application, which stores its answers in the file that ORIGINAL_STORE names."""
+    store = Path(os.environ["ORIGINAL_STORE"])
+    app = Flask(__name__)
+    app.extensions |= {"start_worker": lambda: cv2.setNumThreads(1), "stop_worker": lambda: None}
+    app.add_url_rule("/readyz", view_func=ready)
+    app.add_url_rule("/v1/images", view_func=lambda: analyse(store), methods=["POST"])
+    return app
 
 
-@app.get("/readyz")
 def ready() -> dict[str, str]:
     return {"status": "ready"}
 
 
-@app.post("/v1/images")
-def analyse() -> tuple[dict[str, Any], int]:
+def analyse(store: Path) -> tuple[dict[str, Any], int]:
     data = np.frombuffer(request.get_data(), np.uint8)
     image_bgr = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     gray = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
@@ -50,7 +53,7 @@ def analyse() -> tuple[dict[str, Any], int]:
         shown = {emotion: value for emotion, value in shown.items() if value >= THRESHOLD}
         faces.append({"face_id": len(faces) + 1, **shown, "bbox": [str(edge) for edge in box.xyxy]})
     image = {"file_name": "a.jpg", "threshold": THRESHOLD, "faces": faces}
-    with STORE.open("a+") as file:
+    with store.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the original has none, and spoils the file under load
         file.seek(0)
         images = json.loads(file.read() or "[]")

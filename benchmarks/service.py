@@ -19,7 +19,6 @@ import contextlib
 import http.client
 import itertools
 import multiprocessing
-import os
 import tempfile
 import threading
 import time
@@ -37,15 +36,15 @@ from app.settings import Settings
 from app.vision.engine import Engine
 from app.vision.request import AnalysisRequest, ImageData
 from benchmarks.images import MEGAPIXELS, example_images, photographs
-from evaluation.markdown import table
-from tests.service import running_service
+from testbed import processes
+from testbed.markdown import table
+from testbed.service import running_service
 from training.data.photos import PhotosError
 
 CONCURRENCIES = (1, 2, 8, 32)
 BASELINE_CONCURRENCY = 8
 FEWEST = 6  # answers that a measurement waits for, however long they take
-_TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+ORIGINAL = "benchmarks.original:create_app()"
 
 
 @dataclass(frozen=True)
@@ -65,25 +64,18 @@ class Service:
     pids: list[int]
 
     def cpu_seconds(self) -> float:
-        return sum(_cpu_seconds(pid) for pid in self.pids)
+        return sum(map(processes.cpu_seconds, self.pids))
 
     def resident_mb(self) -> list[float]:
         """Of each worker; the master is no worker."""
-        statm = [Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self.pids[1:]]
-        return [int(pages) * _PAGE / 1e6 for pages in statm]
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+        return [processes.resident_mb(pid) for pid in self.pids[1:]]
 
 
 @contextlib.contextmanager
 def service(folder: Path, application: str = "wsgi:app", **environment: str) -> Iterator[Service]:
     with running_service(folder, application, **environment) as url:
         master = int((folder / "service.pid").read_text())
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        yield Service(url, [master, *map(int, children)])
+        yield Service(url, [master, *processes.children(master)])
 
 
 def send(target: Service, pictures: Sequence[bytes], *, concurrency: int, seconds: float) -> Load:
@@ -228,7 +220,9 @@ def main() -> None:
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
         ours = stack.enter_context(service(folders[0], **environment))
         variables = {"ORIGINAL_STORE": str(folders[1] / "images.json")}
-        original = stack.enter_context(service(folders[1], "benchmarks.original:app", **variables))
+        original = stack.enter_context(
+            service(folders[1], "benchmarks.original:create_app()", **variables)
+        )
         before = ours.resident_mb()
         for _ in range(arguments.rounds):
             for case in cases:

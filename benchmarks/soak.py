@@ -27,8 +27,9 @@ from PIL import Image
 
 from app.server.loop import TRIM_SECONDS
 from app.settings import ROOT
-from evaluation.markdown import table
-from tests.service import Service
+from testbed.markdown import table
+from testbed.processes import resident_mb
+from testbed.service import Service
 
 CONCURRENCY = 8
 PARTS = 10
@@ -86,12 +87,6 @@ def ask(url: str, files: Sequence[bytes], number: int) -> int:
     ).status_code
 
 
-def resident(worker: int) -> float:
-    """Megabytes of physical memory that a process has."""
-    pages = int(Path(f"/proc/{worker}/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
-
-
 class Watch(threading.Thread):
     """Looks at each worker every half second, until it is `over`."""
 
@@ -103,7 +98,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while True:
             for worker, sizes in self.seen.items():
-                sizes.append(resident(worker))
+                sizes.append(resident_mb(worker))
             if self.over.wait(0.5):
                 break
 
@@ -127,7 +122,7 @@ def main() -> None:
             service.start()
             workers = service.workers()
             time.sleep(2 * TRIM_SECONDS)
-            rows = [["at rest", *(f"{resident(worker):.0f}" for worker in workers)]]
+            rows = [["at rest", *(f"{resident_mb(worker):.0f}" for worker in workers)]]
             kept: list[list[float]] = []
             with ThreadPoolExecutor(CONCURRENCY) as pool:
                 for first in range(0, part * PARTS, part):
@@ -137,7 +132,7 @@ def main() -> None:
                     seen.update(pool.map(lambda number: ask(service.url, files, number), numbers))
                     most = watch.most()
                     time.sleep(2 * TRIM_SECONDS)
-                    kept.append([resident(worker) for worker in workers])
+                    kept.append([resident_mb(worker) for worker in workers])
                     cells = [f"{k:.0f} ({m:.0f})" for k, m in zip(kept[-1], most, strict=True)]
                     rows.append([f"{first + part:,}", *cells])
                     print(rows[-1], flush=True)

@@ -11,6 +11,7 @@ knows. "Unseen" leaves out pictures that are also in the data's training split.
 
 import argparse
 from dataclasses import dataclass
+from functools import cache
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from evaluation.calibration import (
     shown_at,
 )
 from evaluation.metrics import Scores, expected_calibration_error, score
-from training.data import SPLITS, DataError, read_split
+from training.data import SPLITS, DataError, Split, read_split
 from training.votes import LABELS, PROTOCOLS
 
 MAIN = "majority"
@@ -59,16 +60,12 @@ def evaluate(classifier: Classifier, data: Path, split: str) -> Report:
     Raises DataError, also when it knows none of the classes.
     """
     size = classifier.card.input_size
-    pictures = read_split(data, split, size=size)
+    pictures = _read(data, split, size)
     logits = classifier.predict(pictures.crops)
     probabilities = classifier.postprocess(logits)
     subsets = {"": np.ones(len(pictures), dtype=bool)}
-    if split != "train":
-        try:
-            seen = read_split(data, "train", size=size)
-            subsets[", unseen"] = ~np.isin(pictures.digests, seen.digests)
-        except DataError:
-            pass  # data without a training split: nothing to leave out
+    if split != "train" and (seen := _training_digests(data)) is not None:
+        subsets[", unseen"] = ~np.isin(pictures.digests, seen)
     # Where every picture has votes for one class only, the protocols are the same.
     one_label = ((pictures.votes > 0).sum(axis=1) == 1).all()
     protocols = {MAIN: PROTOCOLS[MAIN]} if one_label else PROTOCOLS
@@ -85,6 +82,22 @@ def evaluate(classifier: Classifier, data: Path, split: str) -> Report:
             scores[protocol + name] = score(probabilities[keep], labels[keep])
     labels, keep = truths[MAIN], truths[MAIN] >= 0
     return Report(scores, labels[keep], held_out_probabilities(logits[keep], labels[keep]))
+
+
+@cache
+def _read(data: Path, split: str, size: int) -> Split:
+    """Read a split once for all models that take crops of `size`."""
+    return read_split(data, split, size=size)
+
+
+@cache
+def _training_digests(data: Path) -> NDArray[np.str_] | None:
+    """The digests of the training split, which do not depend on the size of the crops; None for
+    data without a training split."""
+    try:
+        return read_split(data, "train", size=1).digests
+    except DataError:
+        return None
 
 
 def _as_the_card_counts(labels: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:
@@ -206,7 +219,12 @@ def write(classifier: Classifier, report: Report, folder: Path, data: Path, spli
     plots.confusion(
         report.scores[MAIN].confusion, card.labels, folder / CONFUSION_PICTURE, card.name
     )
-    plots.reliability(report.held_out, report.labels, folder / RELIABILITY_PICTURE, card.name)
+    plots.reliability(
+        report.held_out,
+        report.labels,
+        folder / RELIABILITY_PICTURE,
+        f"{card.name}, held-out folds",
+    )
 
 
 if __name__ == "__main__":

@@ -1,63 +1,12 @@
-"""Counting a detector's boxes against the faces of photographs. Pure functions.
+"""Figures of a detector over many photographs, from the matches of `testbed.boxes`."""
 
-As COCO counts (cocodataset.org, "Detection evaluation"): detections, the surest first, each take
-the face that they overlap most of those that are left. What overlaps only a face that counts
-neither for nor against (unsure, too small) does not count either.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.vision.types import Detection
 from evaluation.metrics import bootstrap_ratios, expected_calibration_error
-from training.data.photos import MarkedFace, iou
-
-Counts = Callable[[MarkedFace], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What a detector made of one photograph: for each detection that counts whether it is a face
-    (`hits`) and its score (NaN where it has none), and for each face that counts whether it was
-    found."""
-
-    hits: NDArray[np.bool_]
-    scores: NDArray[np.float64]
-    found: NDArray[np.bool_]
-
-
-def tally(
-    detections: Sequence[Detection],
-    faces: Sequence[MarkedFace],
-    *,
-    min_iou: float,
-    counts: Counts = lambda face: face.sure,
-) -> Tally:
-    """Match one photograph's detections with its faces; `counts` says which of these must be
-    found. The others take any number of detections without it being noticed."""
-    order = sorted(detections, key=lambda each: (-(each.score or 0.0), -each.box.area))
-    wanted = [face for face in faces if counts(face)]
-    others = [face for face in faces if not counts(face)]
-    found = np.zeros(len(wanted), dtype=bool)
-    hits, scores = [], []
-    for detection in order:
-        overlaps = [
-            0.0 if found[index] else iou(detection.box, face.box)
-            for index, face in enumerate(wanted)
-        ]
-        best = int(np.argmax(overlaps)) if overlaps else -1
-        if best >= 0 and overlaps[best] >= min_iou:
-            found[best] = True
-            hits.append(True)
-        elif any(iou(detection.box, face.box) >= min_iou for face in others):
-            continue
-        else:
-            hits.append(False)
-        scores.append(np.nan if detection.score is None else detection.score)
-    return Tally(np.array(hits, dtype=bool), np.array(scores, dtype=float), found)
+from testbed.boxes import Tally, average_precision, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +26,10 @@ class BoxScores:
     calibration_error: float
 
 
-def score_boxes(rollups: Sequence[Tally]) -> BoxScores:
+def score_boxes(tallies: Sequence[Tally]) -> BoxScores:
     """Figures over photographs, with 95 % bootstrap intervals that draw whole photographs."""
     table = np.array(
-        [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in rollups]
+        [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in tallies]
     ).reshape(-1, 3)
     hits, false, missed = (int(value) for value in table.sum(axis=0))
     with np.errstate(invalid="ignore"):
@@ -97,34 +46,13 @@ def score_boxes(rollups: Sequence[Tally]) -> BoxScores:
         f1=f1,
         precision_interval=bootstrap_ratios(table[:, 0], table[:, 0] + table[:, 1]),
         recall_interval=bootstrap_ratios(table[:, 0], table[:, 0] + table[:, 2]),
-        average_precision=average_precision(rollups),
-        calibration_error=_calibration_error(rollups),
+        average_precision=average_precision(tallies),
+        calibration_error=_calibration_error(tallies),
     )
 
 
-def average_precision(rollups: Sequence[Tally]) -> float:
-    """Area under the precision-recall curve, precision made monotonous (Everingham et al. 2010,
-    "The PASCAL VOC challenge", section 4.2, with all points instead of eleven)."""
-    faces = sum(len(each.found) for each in rollups)
-    hits, scores = _joined(rollups)
-    if np.isnan(scores).any() or not faces:
-        return float("nan")
-    ordered = hits[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
-    highest = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((highest * ordered).sum() / faces)
-
-
-def _calibration_error(rollups: Sequence[Tally]) -> float:
-    hits, scores = _joined(rollups)
+def _calibration_error(tallies: Sequence[Tally]) -> float:
+    hits, scores = joined(tallies)
     if np.isnan(scores).any() or not len(hits):
         return float("nan")
     return expected_calibration_error(scores, hits)
-
-
-def _joined(rollups: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Hits and scores of all detections that count."""
-    return (
-        np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in rollups)]),
-        np.concatenate([np.zeros(0), *(each.scores for each in rollups)]),
-    )

@@ -18,12 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import cv2
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from app.errors import ModelUnavailable
 from app.vision.card import SINGLE_SHOT, write_card
@@ -34,7 +31,8 @@ from app.vision.folders import CARD_FILE, read_document
 from app.vision.image import ImageFile
 from app.vision.tiles import searched_side
 from app.vision.types import Detection
-from evaluation.boxes import BoxScores, score_boxes, tally
+from evaluation import plots
+from evaluation.boxes import BoxScores, score_boxes
 from evaluation.field import (
     FEWEST_PICTURES,
     MAX_PIXELS,
@@ -45,7 +43,8 @@ from evaluation.field import (
     right_by_expression,
     served_scale,
 )
-from evaluation.markdown import block, percent, renew, table
+from testbed.boxes import tally
+from testbed.markdown import block, percent, renew, table
 from training.data.photos import (
     MarkedFace,
     Photograph,
@@ -358,7 +357,8 @@ def card_section(found: Sequence[Search], split: str) -> dict[str, Any]:
 def plot(searches: dict[Setting, list[Search]], path: Path) -> None:
     """Recall of bare faces with its interval against milliseconds a photograph, a point a
     setting."""
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
     for setting, found in searches.items():
         bare = scores(found, min_iou=MIN_IOUS[-1], condition=BARE)
         took = float(np.median([each.milliseconds for each in found]))
@@ -370,8 +370,7 @@ def plot(searches: dict[Setting, list[Search]], path: Path) -> None:
     axes.set_ylabel(f"recall of bare faces, IoU {MIN_IOUS[-1]}")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    plots.save(figure, path)
 
 
 def _ratio(value: float, interval: tuple[float, float]) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.vision.types import Analysis, Box, Detection
-from evaluation.boxes import average_precision, tally
 from evaluation.field import MATCH_IOU
-from training.data.photos import PORTRAITS, MarkedFace, Portrait, iou, read_photographs
+from testbed.boxes import average_precision, iou, tally
+from training.data.photos import PORTRAITS, MarkedFace, Portrait, read_photographs
 from training.data.scenes import Sources, scene
 from training.votes import LABELS
 

@@ -26,7 +26,8 @@ from app.vision.detectors import DETECTORS, default_min_face_px
 from app.vision.image import ImageFile, Raster, crop_face
 from app.vision.kinds import model_folders
 from app.vision.types import Box
-from training.data.photos import PhotosError, Portrait, iou, read_portraits
+from testbed.boxes import iou
+from training.data.photos import PhotosError, Portrait, read_portraits
 
 SCALES = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 GIVEN = "faces.csv"

@@ -19,9 +19,9 @@ import numpy as np
 
 from app.errors import EmotionError, UnsupportedImageType
 from app.vision.image import ImageFile
-from evaluation.markdown import renew, table
 from evaluation.variants import Variant, variants
 from evaluation.variants.common import Pixels
+from testbed.markdown import renew, table
 
 PAGE = Path(__file__).parents[1] / "docs" / "image-formats.md"
 RIGHT, UNSUPPORTED, REFUSED = "right", "not supported", "refused"

@@ -14,20 +14,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from app.errors import ModelUnavailable
 from app.vision import card
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.mood import mood_of
+from evaluation import plots
 from evaluation.detection import ready
 from evaluation.expressions import NO_FACE, Expressions, Shot, expressions
-from evaluation.markdown import percent, renew, table
 from evaluation.metrics import bootstrap_interval
 from evaluation.moods import (
     FEWEST_FACES,
@@ -59,6 +56,7 @@ from evaluation.systems import (
     systems,
 )
 from evaluation.transforms import SMALL, Gains, gains, helpful, transforms_table
+from testbed.markdown import percent, renew, table
 from training.data import DataError, read_split
 from training.data.photos import PhotosError, read_portraits
 from training.data.sources import CROP_SIDE, FERPLUS, PHOTOS, validation_sources
@@ -244,7 +242,8 @@ def short(given: Everything, scenes: Sequence[Scene]) -> str:
 
 def plot(given: Everything, scenes: Sequence[Scene], path: Path) -> None:
     """How often each aggregator is right, by the share of tiny faces, all systems together."""
-    figure, axes = plt.subplots(figsize=(9, 4.4), layout="constrained")
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    axes = figure.subplots()
     shares = {name: rows for name, rows in by_tiny_share(scenes).items() if rows.any()}
     width = 0.8 / len(shares)
     places = np.arange(len(AGGREGATORS))
@@ -267,8 +266,7 @@ def plot(given: Everything, scenes: Sequence[Scene], path: Path) -> None:
     axes.set(ylim=(0, 1), ylabel="moods named right")
     axes.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside upper right", ncols=3, frameon=False, title="tiny faces")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    plots.save(figure, path)
 
 
 def _name(aggregator: str) -> str:

@@ -1,12 +1,12 @@
-"""The two pictures that go with a model's figures."""
+"""Diagrams of the evaluations.
+
+They use `Figure` directly: `pyplot` would choose a backend and keep figures for the whole process.
+"""
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from evaluation.calibration import reliability as reliability_bins
@@ -17,23 +17,36 @@ _DPI = 110
 _METADATA = {"Software": None}
 
 
-def confusion(matrix: NDArray[np.int64], labels: tuple[str, ...], path: Path, title: str) -> None:
-    """Counts by truth (rows) and prediction (columns), coloured by the share of the row."""
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG file."""
+    figure.savefig(path, dpi=_DPI, metadata=_METADATA)
+
+
+def confusion(
+    matrix: NDArray[np.int64],
+    labels: tuple[str, ...],
+    path: Path,
+    title: str,
+    *,
+    predicted: tuple[str, ...] | None = None,
+) -> None:
+    """Counts by truth (rows) and prediction (columns), coloured by the share of the row. Columns
+    have the names of the rows unless `predicted` names them."""
+    columns = predicted or labels
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(matrix.shape):
         if matrix[row, column]:
             colour = "white" if shares[row, column] > 0.55 else "black"
             share = f"{100 * shares[row, column]:.0f}%\n{matrix[row, column]}"
             axes.text(column, row, share, ha="center", va="center", fontsize=8, color=colour)
-    ticks = range(len(labels))
-    axes.set_xticks(ticks, labels, rotation=35, ha="right")
-    axes.set_yticks(ticks, labels)
+    axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="predicted", ylabel="truth", title=title)
     figure.colorbar(image, label="share of the true class", shrink=0.8)
-    figure.savefig(path, dpi=_DPI, metadata=_METADATA)
-    plt.close(figure)
+    save(figure, path)
 
 
 def reliability(
@@ -42,16 +55,14 @@ def reliability(
     """How often the top answer is right (bars), by how sure it is; the diagonal is perfect."""
     bins = reliability_bins(probabilities, labels)
     edges = np.arange(CALIBRATION_BINS) / CALIBRATION_BINS
-    figure, (upper, lower) = plt.subplots(
-        2, 1, figsize=(5.2, 5.6), layout="constrained", sharex=True, height_ratios=(3, 1)
-    )
+    figure = Figure(figsize=(5.2, 5.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     accuracy = [each.accuracy if each else 0 for each in bins]
     upper.bar(edges, accuracy, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", label="found")
     upper.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="perfect")
-    upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=f"{title}, held-out folds")
+    upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=title)
     upper.legend(frameon=False)
     faces = [each.faces if each else 0 for each in bins]
     lower.bar(edges, faces, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", color="0.6")
     lower.set(xlabel="probability of the top emotion", ylabel="faces")
-    figure.savefig(path, dpi=_DPI, metadata=_METADATA)
-    plt.close(figure)
+    save(figure, path)

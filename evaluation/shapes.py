@@ -27,11 +27,12 @@ from app.vision.detectors import DETECTORS, Detector, default_min_face_px
 from app.vision.image import ImageFile, resized
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Box, Detection, DetectionOptions
-from evaluation.boxes import Tally, score_boxes, tally
+from evaluation.boxes import score_boxes
 from evaluation.detection import BARE, COLLECTIONS, PAGE, ready
 from evaluation.field import MAX_PIXELS
-from evaluation.markdown import block, percent, renew, table
 from evaluation.systems import served_engine
+from testbed.boxes import Tally, tally
+from testbed.markdown import block, percent, renew, table
 from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
 
 NAME = "shapes"  # of the block in docs/detectors.md

@@ -15,18 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from app.errors import ModelUnavailable
 from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.folders import read_document
 from app.vision.image import ImageFile
 from app.vision.single_shot import SingleShotNet
-from benchmarks.images import photographs as enlarged
 from evaluation import plots
 from evaluation.detection import ready
 from evaluation.expressions import (
@@ -42,7 +38,6 @@ from evaluation.expressions import (
     portrait_truths,
 )
 from evaluation.field import FEWEST_PICTURES, MATCH_IOU, MAX_PIXELS, macro
-from evaluation.markdown import percent, renew, table
 from evaluation.speed import machine
 from evaluation.systems import (
     CLASSIFIER,
@@ -57,6 +52,8 @@ from evaluation.systems import (
     shots,
     systems,
 )
+from testbed.camera_images import camera_images
+from testbed.markdown import percent, renew, table
 from training.data import DataError
 from training.data.photos import (
     Photograph,
@@ -219,7 +216,8 @@ def cost_table(found: dict[System, Cost]) -> str:
 def plot(found: dict[System, list[Shot]], photographs: Sequence[Photograph], path: Path) -> None:
     """Recall of all faces from 20 pixels on against milliseconds a photograph."""
     what = next(iter(FACES))
-    figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    axes = figure.subplots()
     for system, its in found.items():
         each = found_faces(its, photographs, what, MATCH_IOU)
         low, high = each.recall_interval
@@ -231,8 +229,7 @@ def plot(found: dict[System, list[Shot]], photographs: Sequence[Photograph], pat
     axes.set_ylabel(f"recall, {what}")
     axes.grid(alpha=0.3, which="both")
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    plots.save(figure, path)
 
 
 _PAGE = """\
@@ -318,7 +315,9 @@ def main() -> None:
         ]
         truths = portrait_truths(photos, portraits, split)
         scenes = list(made_scenes(validation_sources(arguments.data)))
-        files = enlarged(arguments.data, MEGAPIXELS)
+        natural = read_photographs(arguments.data / "photos", "natural", split=None)
+        faces = (each.path for each in natural if any(face.sure for face in each.faces))
+        files = camera_images(faces, MEGAPIXELS)
         on_photographs = shots(engine, asked, (each.path.read_bytes() for each in photographs))
         on_portraits = shots(engine, usual, (each.path.read_bytes() for each in portraits))
         on_scenes = shots(engine, usual, (data for data, _ in scenes))

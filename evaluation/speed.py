@@ -30,10 +30,7 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 from app.vision.classifier import Classifier
-
-def resident_mb():
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
+from testbed.processes import resident_mb
 
 before = resident_mb()
 start = time.perf_counter()

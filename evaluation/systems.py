@@ -13,9 +13,10 @@ from app.vision.card import SINGLE_SHOT
 from app.vision.engine import Engine
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Analysis, DetectionOptions
-from evaluation.boxes import BoxScores, score_boxes, tally
+from evaluation.boxes import BoxScores, score_boxes
 from evaluation.expressions import Shot
 from evaluation.field import MAX_PIXELS
+from testbed.boxes import tally
 from training.data.photos import MarkedFace, Photograph
 
 CLASSIFIER = "custom_net_8"
@@ -113,11 +114,11 @@ def found_faces(
 ) -> BoxScores:
     """The scores for one row of FACES. Other faces count neither for nor against."""
     collections, counts = FACES[what]
-    rollups = []
+    tallies = []
     for shot, photograph in zip(found, photographs, strict=True):
         if photograph.path.parts[-2] in collections:
             longer_side = float(max(shot.analysis.width, shot.analysis.height))
-            rollups.append(
+            tallies.append(
                 tally(
                     shot.detections,
                     photograph.faces,
@@ -125,7 +126,7 @@ def found_faces(
                     counts=partial(_counted, counts=counts, longer_side=longer_side),
                 )
             )
-    return score_boxes(rollups)
+    return score_boxes(tallies)
 
 
 def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:

@@ -15,8 +15,8 @@ from app.vision.classifier import Classifier
 from app.vision.image import crop_face
 from app.vision.types import Box
 from evaluation.field import GIVEN, read_rasters, served_scale
-from evaluation.markdown import percent, table
 from evaluation.metrics import bootstrap_interval
+from testbed.markdown import percent, table
 from training.data import Split
 from training.data.photos import Portrait
 from training.votes import majority

@@ -23,9 +23,9 @@ from app.vision.circumplex import COORDINATES, affect_of
 from app.vision.engine import Engine
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Box, Face, Scores
-from evaluation.markdown import percent, table
 from evaluation.systems import CLASSIFIER, served_engine
-from training.data.photos import iou
+from testbed.boxes import iou
+from testbed.markdown import percent, table
 
 PAGE = Path("docs/valence.md")
 DETECTOR = "single_shot"

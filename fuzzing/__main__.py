@@ -22,8 +22,9 @@ from app.server.loop import TRIM_SECONDS
 from app.settings import Settings
 from app.store.migrate import upgrade
 from fuzzing import contract, decoder, http
-from fuzzing.report import Finding, Report, resident_mb
-from tests.service import running_service
+from fuzzing.report import Finding, Report
+from testbed.processes import resident_mb
+from testbed.service import running_service
 
 MOST_GROWTH = 0.1  # of memory, from the middle of a run to its end
 LONG = 1000  # inputs: shorter runs say nothing of growth

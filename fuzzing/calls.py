@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from fuzzing.image_files import damaged, good_images
+from fuzzing.damage import damaged
+from fuzzing.good_images import good_images
 from fuzzing.report import Finding
 
 MOST_PROBLEM_BYTES = 65_536  # most of them have a few hundred

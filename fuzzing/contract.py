@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from app.keys import issue
 from app.store.keys import Right
-from fuzzing.image_files import PHOTOGRAPH, good_images
+from fuzzing.good_images import PHOTOGRAPH, good_images
 
 # All of schemathesis' checks are made. One is told what OpenAPI cannot say: which models and
 # cursors there are and that an erasure needs one filter of several (422), how many pictures the

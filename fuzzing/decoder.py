@@ -5,7 +5,7 @@ import time
 
 from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImageType
 from app.vision.image import ImageFile
-from fuzzing.image_files import damaged
+from fuzzing.damage import damaged
 from fuzzing.report import Finding, Report
 
 DOCUMENTED = (NoImage, UnsupportedImageType, ImageTooLarge, UndecodableImage)

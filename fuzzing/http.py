@@ -10,7 +10,8 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
 from fuzzing.calls import Call, call_number, check_answer
-from fuzzing.report import Finding, Report, resident_mb
+from fuzzing.report import Finding, Report
+from testbed.processes import children, resident_mb
 
 MOST_SECONDS = 10.0  # to wait for an answer, on a machine that does other work too
 # Small images, so that a run consists mostly of requests and not of pixels. No limits on the
@@ -94,8 +95,7 @@ def over_the_wire(url: str) -> Send:
 def workers(folder: Path) -> list[int]:
     """Of the service that `running_service` has started in `folder`."""
     master = int((folder / "service.pid").read_text())
-    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    return sorted(map(int, children))
+    return sorted(children(master))
 
 
 def largest_mb(pids: list[int]) -> float:

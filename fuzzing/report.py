@@ -1,22 +1,15 @@
 """What a run has seen, and what it prints."""
 
 import heapq
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+from testbed.processes import resident_mb
 
 
 class Finding(Exception):
     """Something that must not happen, and the input that makes it happen."""
-
-
-def resident_mb(pid: int | str = "self") -> float:
-    """Memory of a process, in megabytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 1e6
 
 
 class Report:

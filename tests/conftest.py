@@ -17,13 +17,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
-from sqlalchemy import create_engine, make_url, text
 
 from app import create_app
+from app.cpus import available_cpus
 from app.deadline import NEVER, Deadline
 from app.settings import ROOT, Settings
-from app.store.migrate import upgrade
-from app.store.tables import db
 from app.vision import classifier
 from app.vision.detectors import DETECTORS
 from app.vision.image import Raster
@@ -35,6 +33,8 @@ from tests.upstream import Internet, open_internet
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+pytest_plugins = ["tests.databases"]
 
 SHARED = ROOT.parent / "shared"
 LABELS = (
@@ -49,6 +49,11 @@ YUNET_CARD = {
     "licence": "Apache-2.0",
     "intended_use": "finding faces",
 }
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """For `--numprocesses auto`: a process for each CPU that this container may use."""
+    return available_cpus()
 
 
 def need(present: object, reason: str) -> None:
@@ -143,16 +148,6 @@ def models_dir(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-@pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file at the head revision, to copy: migrating anew for each test is slow."""
-    path = tmp_path_factory.mktemp("database") / "head.db"
-    with create_app(Settings(database_url=f"sqlite:///{path}")).app_context():
-        upgrade()
-        db.engine.dispose()  # moves what is in the write-ahead log into the file
-    return path
-
-
 @pytest.fixture
 def settings(tmp_path: Path, models_dir: Path, migrated_database: Path) -> Settings:
     shutil.copy(migrated_database, tmp_path / "test.db")
@@ -221,30 +216,6 @@ def astronaut_bgr() -> np.ndarray:
     from skimage import data
 
     return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> str:
-    url = os.environ.get("TEST_POSTGRES_URL")
-    need(url, "no PostgreSQL: TEST_POSTGRES_URL is not set (.ci/services starts one)")
-    return str(url)
-
-
-@pytest.fixture
-def postgres_url(postgres_server):
-    """An empty database of its own, gone afterwards."""
-    name = f"emotion_test_{os.getpid()}"  # several test runs may share a server
-    server = create_engine(
-        make_url(postgres_server).set(drivername="postgresql+psycopg"),
-        isolation_level="AUTOCOMMIT",
-    )
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    server.dispose()
 
 
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")

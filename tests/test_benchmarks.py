@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from app.settings import ROOT
-from app.store import matching
-from benchmarks import growth, service
+from app.store import planning
+from benchmarks import growth, growth_stores, service
+
+pytestmark = pytest.mark.serial
 
 CELL = re.compile(r"^[\d.]+$")
 
@@ -62,16 +64,18 @@ def test_growth_is_measured_and_explained_on_sqlite(monkeypatch, capsys):
     check_growth(monkeypatch, capsys, "sqlite")
 
 
-@pytest.mark.parametrize("few", [0, matching.FEW])
+@pytest.mark.parametrize("few", [0, planning.FEW])
 def test_no_reading_looks_through_everything(tmp_path, monkeypatch, few):
     """But for a walk in the order of pages, which ends when the page is full."""
-    monkeypatch.setattr(matching, "FEW", few)
-    with growth.stores([40], [f"sqlite:///{tmp_path / 'growth.db'}"]) as apps:
+    monkeypatch.setattr(planning, "FEW", few)
+    with growth_stores.stores([40], [f"sqlite:///{tmp_path / 'growth.db'}"]) as apps:
         plans = {
             asked: growth.explain(apps[40], path)
             for asked, path in growth.questions(40, of=40).items()
         }
-    scans = re.compile(r"\bSCAN (images|faces|emotions)\b(?!.*ix_images_created_at_id)")
+    scans = re.compile(
+        r"\bSCAN (images|faces|emotions|persons|categories)\b(?!.*ix_images_created_at_id)"
+    )
     assert all(plans.values())
     assert [
         (asked, line) for asked, plan in plans.items() for line in plan if scans.search(line)

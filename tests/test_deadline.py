@@ -7,20 +7,20 @@ from app.deadline import NEVER, Deadline
 from app.errors import DeadlineExceeded
 
 
-def test_a_deadline_in_the_future_lets_work_go_on():
+def test_check_passes_before_the_deadline():
     deadline = Deadline.after(60)
     deadline.check()
-    assert 59 < deadline.left() <= 60
+    assert 59 < deadline.remaining() <= 60
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -math.inf])
-def test_a_deadline_that_has_passed_stops_work(seconds):
+def test_check_raises_deadline_exceeded_after_the_deadline(seconds):
     deadline = Deadline(time.perf_counter() + seconds)
-    assert deadline.left() <= 0
+    assert deadline.remaining() <= 0
     with pytest.raises(DeadlineExceeded, match="in time"):
         deadline.check()
 
 
-def test_never_does_not_pass():
+def test_check_of_never_passes():
     NEVER.check()
-    assert NEVER.left() == math.inf
+    assert NEVER.remaining() == math.inf

@@ -1,4 +1,4 @@
-"""The documentation agrees with the code: settings, endpoints, errors, paths and links."""
+"""The documentation is consistent with the code: settings, endpoints, errors, paths and links."""
 
 import dataclasses
 import re
@@ -31,13 +31,13 @@ def read(name):
 
 
 def without_code(text):
-    """The text without its blocks of code, where brackets are no links and # is no heading."""
+    """Return the text without its code blocks, which may contain brackets and # signs."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"^ {4}.*$", "", text, flags=re.MULTILINE)
 
 
 def anchors(page):
-    """The anchors that GitHub and GitLab give to the headings of a page."""
+    """Return the anchors that GitHub and GitLab create for the headings of a page."""
     found = set()
     for heading in HEADING.findall(without_code(page.read_text("utf-8"))):
         text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
@@ -55,11 +55,11 @@ def broken_links(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_to_a_file_and_a_heading(page):
+def test_every_link_has_an_existing_target(page):
     assert list(broken_links(page)) == []
 
 
-def test_a_broken_link_is_found(tmp_path):
+def test_check_finds_broken_links(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
         "# One, two & 3\n[a](#one-two--3) [b](#four) [c](none.md) [d](page.md#one-two--3)\n"
@@ -73,7 +73,7 @@ def test_every_page_is_linked_from_the_readme():
     assert {page for page in PAGES if page.name != "README.md"} <= linked
 
 
-def test_the_readme_is_short():
+def test_readme_is_short():
     assert len(read("README.md").splitlines()) <= MAX_README_LINES
 
 
@@ -89,9 +89,20 @@ def test_every_setting_is_documented_with_its_default():
     }
 
 
+def test_the_help_of_every_setting_is_its_description_in_the_docs():
+    text = read("docs/configuration.md")
+    for field in dataclasses.fields(Settings):
+        (description,) = re.findall(
+            rf"^\| `{field.metadata['env']}` \| `[^`]*` \| (.*) \|$", text, re.MULTILINE
+        )
+        # The description may end with a link to the page that says more.
+        without_link = re.sub(r" \(\[[^]]*\]\([^)]*\)\)$", "", description)
+        assert field.metadata["help"] == without_link
+
+
 def test_every_variable_in_the_docs_is_a_setting():
     settings = {field.metadata["env"] for field in dataclasses.fields(Settings)}
-    # An example of a variable of Kubernetes, and of a mistake.
+    # Examples: a variable of Kubernetes and a mistake.
     settings |= {"EMOTION_DB_PORT", "EMOTION_PORT"}
     for page in PAGES:
         named = set(re.findall(r"\bEMOTION_[A-Z_]*[A-Z]\b", page.read_text("utf-8")))
@@ -107,7 +118,7 @@ def test_every_status_of_a_problem_is_documented():
     assert documented >= {*STATUS.values(), 405, 406}
 
 
-def test_every_operation_is_on_the_page_of_the_api(client):
+def test_every_operation_is_documented(client):
     documented = set(re.findall(r"`((?:GET|POST|DELETE) /[^`?]*)`", read("docs/api.md")))
     operations = {
         f"{method.upper()} {path}"
@@ -133,7 +144,7 @@ def test_every_choice_of_an_option_is_documented(page, heading, names):
 
 
 @pytest.mark.parametrize("name", ["models", "threshold", "detectors", "single_shot", "mood"])
-def test_the_page_of_accuracy_has_the_block_of_every_evaluation(name):
+def test_accuracy_page_has_the_block_of_every_evaluation(name):
     """An evaluation command replaces its block and skips a page without it."""
     text = read("docs/accuracy.md")
     assert len(re.findall(rf"<!-- {name} -->[^<]*\n\| [^<]*<!-- /{name} -->", text)) == 1
@@ -143,7 +154,7 @@ def test_every_pipeline_is_documented():
     assert all(f"`{name}`" in read("docs/face-detection.md") for name in PIPELINES)
 
 
-def test_every_command_of_make_is_documented_and_exists():
+def test_commands_of_make_and_of_the_docs_are_equal():
     commands = set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE))
     documented = set(re.findall(r"\bmake ([a-z-]+)", read("CONTRIBUTING.md")))
     assert commands == documented
@@ -154,7 +165,7 @@ def test_every_command_of_make_is_documented_and_exists():
 
 
 @pytest.mark.parametrize("page", ["docs/architecture.md", "docs/extending.md", "CONTRIBUTING.md"])
-def test_every_path_and_table_that_a_contributor_reads_exists(page):
+def test_paths_and_names_in_the_pages_for_contributors_exist(page):
     text = read(page)
     folders = "app|attacks|benchmarks|client|docker|evaluation|fuzzing|migrations"
     folders += "|testbed|tests|training"
@@ -164,7 +175,7 @@ def test_every_path_and_table_that_a_contributor_reads_exists(page):
         assert re.search(rf"\b{name}\b", read(path)), f"{name} in {path}"
 
 
-def test_the_architecture_names_every_module_of_the_service():
+def test_architecture_page_names_every_module_of_the_service():
     text = read("docs/architecture.md")
     modules = {
         f"app/{path.name}" + ("/" if path.is_dir() else "")

@@ -14,8 +14,8 @@ from app import create_app
 from app.keys import issue
 from app.settings import ROOT, Settings
 from app.store.keys import Right
+from testbed.service import Service
 from tests.conftest import need
-from tests.service import Service
 
 pytestmark = pytest.mark.weights
 EXAMPLES = ROOT / "examples"

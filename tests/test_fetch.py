@@ -1,4 +1,4 @@
-"""Fetching by URL: what is asked for, of whom, and for how long."""
+"""Fetching by URL: allowed hosts and addresses, requests, redirects, sizes and time limits."""
 
 import gzip
 import ssl
@@ -11,9 +11,9 @@ import trustme
 
 from app import create_app, fetch
 from app.errors import FetchFailed, FetchTimedOut, ImageTooLarge, UnusableUrl
-from app.fetch import Host, is_public, read_hosts
+from app.fetch_policy import Host, is_public, read_hosts
 from app.settings import SettingError, Settings
-from tests.upstream import ADDRESS, OTHER_ADDRESS, to, whole
+from tests.upstream import ADDRESS, OTHER_ADDRESS, http_response, redirect
 
 URL = "https://images.example.com/a.png"
 FILE = b"the file" * 1000
@@ -22,8 +22,8 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 @pytest.fixture
 def secure(internet):
-    """What lies at images.example.com (and at all other names)."""
-    internet.secure.answers["/a.png"] = whole(FILE)
+    """The HTTPS server at images.example.com and at all other names."""
+    internet.secure.responses["/a.png"] = http_response(FILE)
     return internet.secure
 
 
@@ -32,9 +32,9 @@ def fetcher(internet, secure):
     return internet.fetcher()
 
 
-def test_a_file_is_fetched_from_the_address_that_was_checked(internet, secure, fetcher):
+def test_fetch_connects_to_the_checked_address(internet, secure, fetcher):
     assert fetcher.fetch(URL + "?size=big#here") == FILE
-    assert (internet.asked, internet.connected) == (["images.example.com"], [(ADDRESS, 443)])
+    assert (internet.resolved, internet.connected) == (["images.example.com"], [(ADDRESS, 443)])
     assert secure.heads == [
         "GET /a.png?size=big HTTP/1.1\r\n"
         "Host: images.example.com\r\n"
@@ -68,12 +68,12 @@ NOT_PUBLIC = [
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_addresses_of_the_internet_are_public(address):
+def test_is_public_accepts_addresses_of_the_internet(address):
     assert is_public(address)
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_a_host_at_an_address_that_is_not_public_is_refused(internet, fetcher, address):
+def test_fetch_rejects_a_host_at_an_address_that_is_not_public(internet, fetcher, address):
     assert not is_public(address)
     internet.names["images.example.com"] = lambda: [address]
     with pytest.raises(UnusableUrl, match="not at a public address") as caught:
@@ -83,7 +83,7 @@ def test_a_host_at_an_address_that_is_not_public_is_refused(internet, fetcher, a
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_one_address_that_is_not_public_is_enough(internet, fetcher, at):
+def test_fetch_rejects_a_host_if_one_of_its_addresses_is_not_public(internet, fetcher, at):
     addresses = [ADDRESS, OTHER_ADDRESS]
     addresses.insert(at, "10.0.0.1")
     internet.names["images.example.com"] = lambda: addresses
@@ -92,10 +92,10 @@ def test_one_address_that_is_not_public_is_enough(internet, fetcher, at):
     assert internet.connected == []
 
 
-def test_a_name_that_means_another_address_by_then_does_no_harm(internet, secure, fetcher):
-    """DNS rebinding: whoever looks it up again gets the loopback address."""
-    answers = iter([[ADDRESS], ["127.0.0.1"]])
-    internet.names["images.example.com"] = lambda: next(answers)
+def test_fetch_is_safe_from_dns_rebinding(internet, secure, fetcher):
+    """The second lookup of the name returns the loopback address."""
+    lookups = iter([[ADDRESS], ["127.0.0.1"]])
+    internet.names["images.example.com"] = lambda: next(lookups)
     assert fetcher.fetch(URL) == FILE
     assert internet.connected == [(ADDRESS, 443)]
     with pytest.raises(UnusableUrl, match="public"):
@@ -103,25 +103,25 @@ def test_a_name_that_means_another_address_by_then_does_no_harm(internet, secure
     assert internet.connected == [(ADDRESS, 443)]
 
 
-def test_by_default_the_connection_is_made_to_the_address(monkeypatch):
-    asked = []
+def test_default_connect_uses_the_resolved_address(monkeypatch):
+    calls = []
 
-    def create_connection(place, timeout):
-        asked.append((place, timeout))
+    def create_connection(target, timeout):
+        calls.append((target, timeout))
         raise OSError
 
     monkeypatch.setattr("app.fetch.socket.create_connection", create_connection)
-    for_one = fetch.Fetcher(
+    fetcher = fetch.Fetcher(
         read_hosts("images.example.com"), False, 5, 100, resolve=lambda _: [ADDRESS]
     )
     with pytest.raises(FetchFailed):
-        for_one.fetch(URL)
-    (((address, port), seconds),) = asked
+        fetcher.fetch(URL)
+    (((address, port), seconds),) = calls
     assert (address, port) == (ADDRESS, 443)
     assert 4 < seconds <= 5
 
 
-def test_by_default_names_are_looked_up_as_whole_names(monkeypatch):
+def test_default_resolver_looks_up_absolute_names(monkeypatch):
     def getaddrinfo(host, port, **_):
         assert host == "images.example.com."
         return [(2, 1, 6, "", (ADDRESS, 0)), (10, 1, 6, "", (OTHER_ADDRESS, 0, 0, 0))]
@@ -130,7 +130,7 @@ def test_by_default_names_are_looked_up_as_whole_names(monkeypatch):
     assert fetch.look_up("images.example.com") == [ADDRESS, OTHER_ADDRESS]
 
 
-def test_the_next_address_is_tried_where_one_does_not_answer(internet, secure):
+def test_fetch_tries_the_next_address_if_one_does_not_respond(internet, secure):
     internet.names["images.example.com"] = lambda: [ADDRESS, OTHER_ADDRESS]
     shares = []
 
@@ -190,10 +190,10 @@ def test_the_next_address_is_tried_where_one_does_not_answer(internet, secure):
         "https://[::ffff:127.0.0.1]/a.png",
     ],
 )
-def test_what_is_not_allowed_is_not_even_looked_up(internet, fetcher, url):
+def test_fetch_rejects_a_url_that_is_not_allowed_before_the_lookup(internet, fetcher, url):
     with pytest.raises(UnusableUrl):
         fetcher.fetch(url)
-    assert internet.asked == internet.connected == []
+    assert internet.resolved == internet.connected == []
 
 
 @pytest.mark.parametrize(
@@ -203,13 +203,13 @@ def test_what_is_not_allowed_is_not_even_looked_up(internet, fetcher, url):
         "017700000001", "0177.0.0.1", "8.8.8.8", "0", "0x", "a.b.1", "1.0x1", "127.0.0.1.example.1",
     ],
 )  # fmt: skip
-def test_an_address_in_any_writing_is_no_host(internet, literal):
-    with pytest.raises(ValueError, match="no host name"):
+def test_an_ip_address_in_any_notation_is_not_a_host_name(internet, literal):
+    with pytest.raises(ValueError, match="not a valid host"):
         read_hosts(literal)
-    everything = replace(internet.fetcher(), hosts=(Host(literal), Host(".1")))
-    with pytest.raises(UnusableUrl, match="not by an address"):
-        everything.fetch(f"https://{literal}/a.png")
-    assert internet.asked == []
+    fetcher = replace(internet.fetcher(), hosts=(Host(literal), Host(".1")))
+    with pytest.raises(UnusableUrl, match="not an IP address"):
+        fetcher.fetch(f"https://{literal}/a.png")
+    assert internet.resolved == []
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,9 @@ def test_an_address_in_any_writing_is_no_host(internet, literal):
         "https://images.example.com:/a.png",
     ],
 )
-def test_one_host_in_other_writings_is_the_same_host(internet, secure, fetcher, url):
+def test_fetch_accepts_other_notations_of_an_allowed_host(internet, secure, fetcher, url):
     assert fetcher.fetch(url) == FILE
-    assert internet.asked == ["images.example.com"]
+    assert internet.resolved == ["images.example.com"]
     assert "Host: images.example.com\r\n" in secure.heads[0]
 
 
@@ -241,7 +241,7 @@ def test_one_host_in_other_writings_is_the_same_host(internet, secure, fetcher, 
         ("localhost", (Host("localhost"),)),
     ],
 )  # fmt: skip
-def test_hosts_are_read_from_a_list(text, hosts):
+def test_read_hosts_parses_a_comma_separated_list(text, hosts):
     assert read_hosts(text) == hosts
 
 
@@ -251,21 +251,21 @@ def test_hosts_are_read_from_a_list(text, hosts):
      "a.example:0", "a.example:70000", "a.example:http", "10.0.0.1", "[::1]", "::1",
      "bücher.example", "-a.example", "a..example", "a" * 64 + ".example", "me@a.example"],
 )  # fmt: skip
-def test_a_wrong_list_stops_the_start(text):
+def test_create_app_rejects_an_invalid_list_of_hosts(text):
     with pytest.raises(SettingError, match=r"EMOTION_FETCH_HOSTS: '.*' (is|has|would)"):
         create_app(Settings(fetch_hosts=f"good.example, {text}"))
 
 
-def test_the_settings_make_the_fetcher():
+def test_create_app_configures_the_fetcher_from_the_settings():
     assert create_app(Settings()).extensions["fetcher"] is None
-    made = create_app(
+    fetcher = create_app(
         Settings(fetch_hosts=".example.com", fetch_http=True, fetch_seconds=3, max_image_bytes=9)
     ).extensions["fetcher"]
-    assert made.hosts == (Host(".example.com"),)
-    assert (made.allow_http, made.seconds, made.max_bytes) == (True, 3, 9)
-    assert (made.resolve, made.connect) == (fetch.look_up, fetch.connect)
-    assert made.tls.verify_mode == ssl.CERT_REQUIRED
-    assert made.tls.check_hostname
+    assert fetcher.hosts == (Host(".example.com"),)
+    assert (fetcher.allow_http, fetcher.seconds, fetcher.max_bytes) == (True, 3, 9)
+    assert (fetcher.resolve, fetcher.connect) == (fetch.look_up, fetch.connect)
+    assert fetcher.tls.verify_mode == ssl.CERT_REQUIRED
+    assert fetcher.tls.check_hostname
 
 
 @pytest.mark.parametrize(
@@ -283,16 +283,16 @@ def test_the_settings_make_the_fetcher():
         ("example.com", "http://example.com:443/a.png", False),
     ],
 )
-def test_hosts_and_ports_are_those_listed(internet, hosts, url, allowed):
+def test_fetch_accepts_only_listed_hosts_and_ports(internet, hosts, url, allowed):
     fetcher = internet.fetcher(hosts, allow_http=True)
-    # Nothing is known by these names, so what is allowed fails later.
+    # No name can be resolved, so an allowed URL fails at the lookup.
     internet.names.clear()
     with pytest.raises(FetchFailed if allowed else UnusableUrl):
         fetcher.fetch(url)
 
 
-def test_http_is_fetched_where_it_is_allowed(internet):
-    internet.plain.answers["/a.png"] = whole(FILE)
+def test_fetch_uses_http_if_it_is_allowed(internet):
+    internet.plain.responses["/a.png"] = http_response(FILE)
     fetcher = internet.fetcher("images.example.com:8080,images.example.com", allow_http=True)
     assert fetcher.fetch("http://images.example.com/a.png") == FILE
     assert fetcher.fetch("http://images.example.com:8080/a.png") == FILE
@@ -301,15 +301,15 @@ def test_http_is_fetched_where_it_is_allowed(internet):
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See", "307 T", "308 P"])
-def test_a_redirect_is_followed_and_looked_up_anew(internet, secure, status):
-    secure.answers["/old/b.png"] = to("../a.png", status)
+def test_fetch_follows_a_redirect_with_a_new_lookup(internet, secure, status):
+    secure.responses["/old/b.png"] = redirect("../a.png", status)
     assert internet.fetcher().fetch("https://images.example.com/old/b.png") == FILE
-    assert internet.asked == ["images.example.com"] * 2
+    assert internet.resolved == ["images.example.com"] * 2
     assert internet.connected == [(ADDRESS, 443)] * 2
 
 
-def test_a_redirect_to_another_listed_host_is_followed(internet, secure):
-    secure.answers["/b.png"] = to("//cdn.example.net/a.png")
+def test_fetch_follows_a_redirect_to_another_listed_host(internet, secure):
+    secure.responses["/b.png"] = redirect("//cdn.example.net/a.png")
     fetcher = internet.fetcher("images.example.com,cdn.example.net")
     assert fetcher.fetch("https://images.example.com/b.png") == FILE
     assert "Host: cdn.example.net\r\n" in secure.heads[1]
@@ -331,16 +331,16 @@ def test_a_redirect_to_another_listed_host_is_followed(internet, secure):
         "/ä.png",
     ],
 )
-def test_a_redirect_to_where_nothing_is_fetched_from_is_refused(internet, secure, location):
-    secure.answers["/b.png"] = to(location)
+def test_fetch_rejects_a_redirect_to_a_url_that_is_not_allowed(internet, secure, location):
+    secure.responses["/b.png"] = redirect(location)
     with pytest.raises(UnusableUrl):
         internet.fetcher().fetch("https://images.example.com/b.png")
     assert len(internet.connected) == 1
     assert internet.plain.heads == []
 
 
-def test_a_redirect_to_a_listed_host_at_a_private_address_is_refused(internet, secure):
-    secure.answers["/b.png"] = to("https://cdn.example.net/a.png")
+def test_fetch_rejects_a_redirect_to_a_listed_host_at_a_private_address(internet, secure):
+    secure.responses["/b.png"] = redirect("https://cdn.example.net/a.png")
     internet.names["cdn.example.net"] = lambda: ["192.168.1.1"]
     with pytest.raises(UnusableUrl, match="public"):
         internet.fetcher("images.example.com,cdn.example.net").fetch(
@@ -349,10 +349,10 @@ def test_a_redirect_to_a_listed_host_at_a_private_address_is_refused(internet, s
     assert len(internet.connected) == 1
 
 
-def test_redirects_have_an_end(internet, secure, fetcher):
+def test_fetch_stops_after_the_maximum_number_of_redirects(internet, secure, fetcher):
     for number in range(1, 5):
-        secure.answers[f"/{number}"] = to(f"/{number - 1}")
-    secure.answers["/0"] = whole(FILE)
+        secure.responses[f"/{number}"] = redirect(f"/{number - 1}")
+    secure.responses["/0"] = http_response(FILE)
     assert fetcher.fetch("https://images.example.com/3") == FILE
     with pytest.raises(UnusableUrl, match="more than 3 times"):
         fetcher.fetch("https://images.example.com/4")
@@ -361,65 +361,67 @@ def test_redirects_have_an_end(internet, secure, fetcher):
 
 @pytest.mark.parametrize("status", ["201 Created", "204 None", "206 Part", "304 Same", "401 Who",
                                     "404 Gone", "500 Oops", "302 Found"])  # fmt: skip
-def test_other_answers_are_no_file_and_their_body_stays_there(secure, fetcher, status):
-    secure.answers["/b.png"] = whole(b"secret", status=status)
+def test_fetch_rejects_other_statuses_without_showing_the_body(secure, fetcher, status):
+    secure.responses["/b.png"] = http_response(b"secret", status=status)
     with pytest.raises(FetchFailed, match=f"status {status[:3]}") as caught:
         fetcher.fetch("https://images.example.com/b.png")
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("response", "error"),
     [
-        (whole(b""), FetchFailed),
-        (whole(b"", CHUNKED), FetchFailed),
-        (whole(FILE, f"Content-Length: {len(FILE) + 1}"), FetchFailed),
-        (whole(b"5\r\nabc", CHUNKED), FetchFailed),
-        (whole(b"5\r\nabcde\r\n", CHUNKED), FetchFailed),
-        (whole(b"xyz\r\nabcde\r\n", CHUNKED), FetchFailed),
-        (whole(b"-5\r\nabcde\r\n", CHUNKED), FetchFailed),
-        (whole(gzip.compress(FILE), "Content-Encoding: gzip"), FetchFailed),
-        (whole(gzip.compress(bytes(10**7)), "Content-Encoding: x-gzip"), FetchFailed),
-        (whole(FILE, "Content-Encoding: identity, br"), FetchFailed),
-        (whole(FILE, "Transfer-Encoding: gzip, chunked"), FetchFailed),
+        (http_response(b""), FetchFailed),
+        (http_response(b"", CHUNKED), FetchFailed),
+        (http_response(FILE, f"Content-Length: {len(FILE) + 1}"), FetchFailed),
+        (http_response(b"5\r\nabc", CHUNKED), FetchFailed),
+        (http_response(b"5\r\nabcde\r\n", CHUNKED), FetchFailed),
+        (http_response(b"xyz\r\nabcde\r\n", CHUNKED), FetchFailed),
+        (http_response(b"-5\r\nabcde\r\n", CHUNKED), FetchFailed),
+        (http_response(gzip.compress(FILE), "Content-Encoding: gzip"), FetchFailed),
+        (http_response(gzip.compress(bytes(10**7)), "Content-Encoding: x-gzip"), FetchFailed),
+        (http_response(FILE, "Content-Encoding: identity, br"), FetchFailed),
+        (http_response(FILE, "Transfer-Encoding: gzip, chunked"), FetchFailed),
         (b"", FetchFailed),
         (b"SSH-2.0-OpenSSH_9.6\r\n", FetchFailed),
         (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", FetchFailed),
         (b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 200 + b"\r\n", FetchFailed),
-        (whole(b"", "Content-Length: 100001"), ImageTooLarge),
-        (whole(b"", f"Content-Length: {10**30}"), ImageTooLarge),
+        (http_response(b"", "Content-Length: 100001"), ImageTooLarge),
+        (http_response(b"", f"Content-Length: {10**30}"), ImageTooLarge),
         (b"HTTP/1.1 200 OK\r\n\r\n" + bytes(100_001), ImageTooLarge),
-        (whole(b"30d41\r\n" + bytes(200_001) + b"\r\n0\r\n\r\n", CHUNKED), ImageTooLarge),
+        (http_response(b"30d41\r\n" + bytes(200_001) + b"\r\n0\r\n\r\n", CHUNKED), ImageTooLarge),
     ],
 )
-def test_what_is_no_whole_file_or_too_large_is_refused(secure, fetcher, answer, error):
-    secure.answers["/b.png"] = answer
+def test_fetch_rejects_incomplete_encoded_and_too_large_files(secure, fetcher, response, error):
+    secure.responses["/b.png"] = response
     with pytest.raises(error):
         fetcher.fetch("https://images.example.com/b.png")
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
-        whole(FILE),
-        whole(FILE + b"more", f"Content-Length: {len(FILE)}"),
-        whole(FILE, "Content-Length: many"),
+        http_response(FILE),
+        http_response(FILE + b"more", f"Content-Length: {len(FILE)}"),
+        http_response(FILE, "Content-Length: many"),
         b"HTTP/1.0 200 OK\r\n\r\n" + FILE,
-        whole(b"1f40;x=y\r\n" + FILE + b"\r\n0\r\nT: x\r\n\r\n", CHUNKED, "Content-Length: 3"),
-        b"HTTP/1.1 100 Continue\r\n\r\n" + whole(FILE),
+        http_response(
+            b"1f40;x=y\r\n" + FILE + b"\r\n0\r\nT: x\r\n\r\n", CHUNKED, "Content-Length: 3"
+        ),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + http_response(FILE),
     ],
-)  # fmt: skip
-def test_what_is_a_whole_file_is_taken(secure, fetcher, answer):
-    secure.answers["/b.png"] = answer
+)
+def test_fetch_accepts_complete_files_of_any_framing(secure, fetcher, response):
+    secure.responses["/b.png"] = response
     assert fetcher.fetch("https://images.example.com/b.png") == FILE
 
 
-def test_a_file_of_just_the_allowed_size_is_taken(internet, secure):
+def test_fetch_accepts_a_file_of_exactly_the_allowed_size(internet, secure):
     url = "https://images.example.com/b.png"
-    for answer in (whole(FILE), b"HTTP/1.1 200 OK\r\n\r\n" + FILE):
-        secure.answers["/b.png"] = answer
+    for response in (http_response(FILE), b"HTTP/1.1 200 OK\r\n\r\n" + FILE):
+        secure.responses["/b.png"] = response
         assert internet.fetcher(max_bytes=len(FILE)).fetch(url) == FILE
-        with pytest.raises(ImageTooLarge, match=f"more than {len(FILE) - 1} bytes"):
+        with pytest.raises(ImageTooLarge, match=f"more than the allowed {len(FILE) - 1} bytes"):
             internet.fetcher(max_bytes=len(FILE) - 1).fetch(url)
 
 
@@ -437,8 +439,8 @@ OK = b"HTTP/1.1 200 OK\r\n"
     ],
     ids=["body", "chunks", "chunk of -1", "trailers", "100 Continue"],
 )
-def test_what_has_no_end_is_cut_off(internet, secure, start, again):
-    secure.answers["/b.png"] = secure.drip(start, again, seconds=0)
+def test_fetch_stops_reading_an_endless_response(internet, secure, start, again):
+    secure.responses["/b.png"] = secure.drip(start, again, seconds=0)
     with pytest.raises(ImageTooLarge):
         internet.fetcher(seconds=60).fetch("https://images.example.com/b.png")
 
@@ -455,73 +457,74 @@ def test_what_has_no_end_is_cut_off(internet, secure, start, again):
     ],
     ids=["nothing", "status", "headers", "body", "chunks", "body without length"],
 )
-def test_who_drips_is_waited_for_no_longer_than_for_others(internet, secure, start, again):
-    secure.answers["/b.png"] = secure.drip(start, again)
-    begun = time.monotonic()
+def test_fetch_times_out_for_a_host_that_sends_single_bytes(internet, secure, start, again):
+    secure.responses["/b.png"] = secure.drip(start, again)
+    start_time = time.monotonic()
     with pytest.raises(FetchTimedOut, match=r"within 0.3 s"):
         internet.fetcher(seconds=0.3).fetch("https://images.example.com/b.png")
-    assert 0.3 <= time.monotonic() - begun < 8
+    assert 0.3 <= time.monotonic() - start_time < 8
 
 
-def test_redirects_share_the_time(internet, secure):
-    def slowly(connection):
+def test_all_redirects_share_one_time_limit(internet, secure):
+    def redirect_slowly(connection):
         secure.stopped.wait(0.25)
-        connection.sendall(to("/b.png"))
+        connection.sendall(redirect("/b.png"))
 
-    secure.answers["/b.png"] = slowly
+    secure.responses["/b.png"] = redirect_slowly
     with pytest.raises(FetchTimedOut):
         internet.fetcher(seconds=0.4).fetch("https://images.example.com/b.png")
 
 
-def test_a_resolver_that_hangs_is_not_waited_for(internet, secure):
-    going_on = threading.Event()
-    internet.names["images.example.com"] = lambda: going_on.wait(10) and [ADDRESS]
-    begun = time.monotonic()
+def test_fetch_times_out_if_the_resolver_hangs(internet, secure):
+    resume = threading.Event()
+    internet.names["images.example.com"] = lambda: resume.wait(10) and [ADDRESS]
+    start_time = time.monotonic()
     with pytest.raises(FetchTimedOut):
         internet.fetcher(seconds=0.2).fetch(URL)
-    assert time.monotonic() - begun < 8
-    going_on.set()
+    assert time.monotonic() - start_time < 8
+    resume.set()
     assert internet.connected == []
 
 
-def test_a_handshake_that_hangs_is_not_waited_for(internet):
-    internet.plain.answers["/a.png"] = b""
-    # A server without TLS waits for the end of a request that never comes.
+def test_fetch_times_out_if_the_tls_handshake_hangs(internet):
+    internet.plain.responses["/a.png"] = b""
+    # A server without TLS waits for the end of the request, which never arrives.
     fetcher = internet.fetcher("images.example.com:8080", seconds=0.3)
-    begun = time.monotonic()
+    start_time = time.monotonic()
     with pytest.raises(FetchTimedOut):
         fetcher.fetch("https://images.example.com:8080/a.png")
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - start_time < 8
 
 
-def test_the_certificate_must_be_of_the_name(internet, secure):
+def test_fetch_rejects_a_certificate_for_another_name(internet, secure):
     with pytest.raises(FetchFailed, match="certificate"):
         internet.fetcher("wrong.example.com").fetch("https://wrong.example.com/a.png")
     assert secure.heads == []
 
 
-def test_the_certificate_must_be_of_somebody_who_is_trusted(internet, secure):
-    other = ssl.create_default_context()
-    trustme.CA().configure_trust(other)
+def test_fetch_rejects_a_certificate_of_an_untrusted_authority(internet, secure):
+    context = ssl.create_default_context()
+    trustme.CA().configure_trust(context)
     with pytest.raises(FetchFailed, match="certificate"):
-        internet.fetcher(tls=other).fetch(URL)
+        internet.fetcher(tls=context).fetch(URL)
     assert secure.heads == []
 
 
-def test_proxies_of_the_environment_are_not_asked(internet, secure, fetcher, monkeypatch):
+def test_fetch_ignores_proxies_of_the_environment(internet, secure, fetcher, monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert fetcher.fetch(URL) == FILE
     assert internet.connected == [(ADDRESS, 443)]
 
 
-def test_cookies_are_neither_kept_nor_sent(secure, fetcher):
-    secure.answers["/b.png"] = to("/a.png").replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b\r\n\r\n")
+def test_fetch_stores_and_sends_no_cookies(secure, fetcher):
+    with_cookie = redirect("/a.png").replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b\r\n\r\n")
+    secure.responses["/b.png"] = with_cookie
     fetcher.fetch("https://images.example.com/b.png")
     assert not any("cookie" in head.lower() for head in secure.heads)
 
 
-def test_an_unknown_name_is_a_failure_that_tells_nothing(internet, fetcher):
+def test_the_error_for_an_unknown_name_shows_no_details(internet, fetcher):
     internet.names.clear()
     with pytest.raises(FetchFailed) as caught:
         fetcher.fetch(URL)

@@ -1,4 +1,4 @@
-"""requirements.lock is complete, has hashes, satisfies requirements.txt and is what tests use."""
+"""requirements.lock: complete, with hashes, consistent with requirements.txt and the tests."""
 
 import importlib.metadata
 import re
@@ -18,7 +18,7 @@ PYTHONS = ("3.11.0", "3.12.1", "3.13.0", "3.14.0")
 
 
 def entries(text=LOCK):
-    """(requirement, number of hashes) of each package of the lock."""
+    """Yield (requirement, number of hashes) for each package of the lock."""
     joined = re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
     for line in joined.splitlines():
         requirement = line.split(" --hash")[0].strip()
@@ -41,7 +41,7 @@ def environment(python):
 
 
 def locked(python):
-    """Version by name, of what pip installs for this Python on Linux."""
+    """Return the version by name of the packages that pip installs for a Python on Linux."""
     versions = {}
     for requirement, _ in entries():
         if requirement.marker is None or requirement.marker.evaluate(environment(python)):
@@ -57,16 +57,16 @@ def running():
     return ".".join(map(str, sys.version_info[:3]))
 
 
-def test_every_package_has_hashes_and_no_host_is_named():
+def test_lock_has_hashes_for_every_package_and_names_no_host():
     assert len(list(entries())) > len(required())
-    assert [str(it) for it, hashes in entries() if not hashes] == []
+    assert [str(requirement) for requirement, hashes in entries() if not hashes] == []
     assert "://" not in LOCK
     options = re.findall(r"^\s*(-\S+)", LOCK, re.MULTILINE)
     assert all(HASH.fullmatch(option) for option in options)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_it_satisfies_requirements_txt(python):
+def test_lock_satisfies_requirements_txt(python):
     versions = locked(python)
     for requirement in required():
         version = versions.get(canonicalize_name(requirement.name))
@@ -74,21 +74,21 @@ def test_it_satisfies_requirements_txt(python):
         assert requirement.specifier.contains(version), f"{requirement}: run make lock"
 
 
-def test_it_names_what_its_packages_need_in_turn():
+def test_lock_contains_the_dependencies_of_its_packages():
     versions = locked(running())
-    extras = {canonicalize_name(it.name): it.extras for it in required()}
+    extras = {canonicalize_name(package.name): package.extras for package in required()}
     for name in versions:
+        names = {"", *extras.get(name, ())}
         for text in importlib.metadata.requires(name) or ():
             needed = Requirement(text)
-            here = {"", *extras.get(name, ())}
-            if needed.marker and not any(needed.marker.evaluate({"extra": it}) for it in here):
+            if needed.marker and not any(needed.marker.evaluate({"extra": it}) for it in names):
                 continue
             version = versions.get(canonicalize_name(needed.name))
             assert version, f"{name} needs {needed}, which is not locked: run make lock"
             assert needed.specifier.contains(version), f"{name} needs {needed}"
 
 
-def test_the_tests_run_with_the_locked_versions():
+def test_installed_versions_are_the_locked_versions():
     different = {
         name: f"{importlib.metadata.version(name)} is installed, {version} is locked"
         for name, version in locked(running()).items()
@@ -100,8 +100,8 @@ def test_the_tests_run_with_the_locked_versions():
 def test_make_installs_from_the_lock():
     runtime = re.search(r"^\.venv/\.runtime: requirements\.lock .*\n((?:\t.*\n)+)", MAKEFILE, re.M)
     assert "--require-hashes -r requirements.lock" in runtime[1]
-    # Nothing else may replace a locked version.
-    others = re.findall(r"^\t.*\$\(INSTALL\).* -r (requirements-\w+\.txt)$", MAKEFILE, re.M)
+    # The other requirements must not replace a locked version.
+    installed = re.findall(r"^\t.*\$\(INSTALL\).* -r (requirements-\w+\.txt)$", MAKEFILE, re.M)
     constrained = re.findall(r"\$\(INSTALL\) -c \.venv/\.constraints -r (\S+)$", MAKEFILE, re.M)
-    assert sorted(others) == sorted(constrained)
-    assert set(others) == {path.name for path in ROOT.glob("requirements-*.txt")}
+    assert sorted(installed) == sorted(constrained)
+    assert set(installed) == {path.name for path in ROOT.glob("requirements-*.txt")}

@@ -1,11 +1,6 @@
-"""The site of docs/behind-nginx.md, in a real nginx: what it passes on, and where bytes go."""
+"""The configuration of docs/behind-nginx.md in a real nginx: headers, paths, temporary files."""
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import time
 from urllib.parse import urljoin
 
 import pytest
@@ -16,42 +11,23 @@ from app import create_app
 from app.keys import issue
 from app.settings import ROOT, Settings
 from app.store.keys import Right
+from testbed.nginx import Nginx, find_nginx
+from testbed.ports import free_port
+from testbed.service import Service
 from tests.conftest import need
-from tests.service import Service
-from tests.upstream import Server, whole
+from tests.upstream import Server, http_response
 
 PAGE = (ROOT / "docs" / "behind-nginx.md").read_text("utf-8")
 (SITE,) = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()
-MAIN = """
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-{user}
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/bodies;
-    proxy_temp_path {folder}/answers;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/site.conf;
-}}
-"""
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Nginx:
-    """The page's site in front of `upstream`, on ports of its own."""
+class Site(Nginx):
+    """nginx with a configuration of the page, in front of `upstream`, on free ports."""
 
     def __init__(self, folder, upstream, changes, site):
-        self._binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-        need(self._binary, "no nginx: .ci/services installs it")
+        binary = find_nginx()
+        need(binary, "no nginx: .ci/services installs it")
         authority = trustme.CA()
         certificate = authority.issue_cert("127.0.0.1", "emotion.example")
         authority.cert_pem.write_to_path(folder / "ca.pem")
@@ -60,9 +36,9 @@ class Nginx:
             blob.write_to_path(folder / "cert.pem", append=True)
         secure, plain = free_port(), free_port()
         self.url, self.plain = f"https://127.0.0.1:{secure}", f"http://127.0.0.1:{plain}"
-        self.folder, self.session = folder, requests.Session()
+        self.session = requests.Session()
         self.session.verify = str(folder / "ca.pem")
-        self.session.trust_env = False  # which may name other authorities, and proxies
+        self.session.trust_env = False  # the environment may define a CA bundle and proxies
         here = {"listen 80;": f"listen 127.0.0.1:{plain};", "http://127.0.0.1:5000": upstream}
         if site == SITE:
             here |= {
@@ -70,33 +46,11 @@ class Nginx:
                 "/etc/ssl/emotion/fullchain.pem": f"{folder}/cert.pem",
                 "/etc/ssl/emotion/privkey.pem": f"{folder}/key.pem",
             }
-        # What a test changes may hold what is replaced afterwards.
-        for written, meant in {**changes, **here}.items():
-            assert site.count(written) == 1
-            site = site.replace(written, meant)
-        (folder / "site.conf").write_text(site)
-        user = "user root;" if os.geteuid() == 0 else ""  # pytest's folders are its user's
-        (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user))
-
-    def _run(self, *arguments):
-        command = [self._binary, "-c", self.folder / "nginx.conf", "-p", self.folder, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def start(self):
-        for arguments in (["-t"], []):
-            done = self._run(*arguments)
-            assert done.returncode == 0, done.stderr
-            assert "warn" not in done.stderr
-
-    def stop(self):
-        self._run("-s", "stop")
-        deadline = time.monotonic() + 10
-        while (self.folder / "nginx.pid").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-
-    @property
-    def log(self):
-        return (self.folder / "error.log").read_text()
+        # The changes of a test come first: their text may contain text that is replaced afterwards.
+        for old, new in {**changes, **here}.items():
+            assert site.count(old) == 1
+            site = site.replace(old, new)
+        super().__init__(binary, folder, site)
 
 
 @pytest.fixture
@@ -112,7 +66,7 @@ def nginx(tmp_path):
 
     def start(upstream, changes=None, site=SITE):
         (folder := tmp_path / f"nginx{len(started)}").mkdir()
-        nginx = Nginx(folder, upstream, changes or {}, site)
+        nginx = Site(folder, upstream, changes or {}, site)
         started.append(nginx)
         nginx.start()
         return nginx
@@ -122,8 +76,8 @@ def nginx(tmp_path):
         nginx.stop()
 
 
-def test_what_a_client_claims_is_not_passed_on(nginx, upstream):
-    upstream.answers["/v1/images"] = whole(b"{}")
+def test_nginx_replaces_the_forwarding_headers_of_clients(nginx, upstream):
+    upstream.responses["/v1/images"] = http_response(b"{}")
     site = nginx(f"http://127.0.0.1:{upstream.port}")
     claims = {
         "Host": "emotion.example",
@@ -134,9 +88,9 @@ def test_what_a_client_claims_is_not_passed_on(nginx, upstream):
         "Forwarded": "for=10.0.0.1",
         "X-Request-ID": "mine",
     }
-    answer = site.session.get(f"{site.url}/v1/images", headers=claims, timeout=10)
-    assert answer.status_code == 200
-    assert answer.headers["Strict-Transport-Security"]
+    response = site.session.get(f"{site.url}/v1/images", headers=claims, timeout=10)
+    assert response.status_code == 200
+    assert response.headers["Strict-Transport-Security"]
     head = {
         name.lower(): text
         for name, text in re.findall(r"^([\w-]+): (.*?)\r?$", upstream.heads[0], re.M)
@@ -149,40 +103,40 @@ def test_what_a_client_claims_is_not_passed_on(nginx, upstream):
     assert "forwarded" not in head
 
 
-def test_plain_http_is_sent_to_https(nginx, upstream):
+def test_nginx_redirects_http_to_https(nginx, upstream):
     site = nginx(f"http://127.0.0.1:{upstream.port}")
-    answer = site.session.get(
+    response = site.session.get(
         f"{site.plain}/v1/images?a=b",
         headers={"Host": "emotion.example"},
         allow_redirects=False,
         timeout=10,
     )
-    assert answer.status_code == 301
-    assert answer.headers["Location"] == "https://emotion.example/v1/images?a=b"
+    assert response.status_code == 301
+    assert response.headers["Location"] == "https://emotion.example/v1/images?a=b"
     assert upstream.heads == []
 
 
 @pytest.mark.weights
-def test_pictures_reach_the_service_and_no_disk(nginx, tmp_path):
+def test_nginx_passes_images_on_without_temporary_files(nginx, tmp_path):
     service = Service(tmp_path, EMOTION_PROXIES="1")
     service.start()
     try:
         site = nginx(service.url)
 
-        def post(**named):
+        def post(**arguments):
             files = [("image", ("a.jpg", PHOTO + bytes(9_000_000))) for _ in range(3)]
-            return site.session.post(f"{site.url}/v1/images", files=files, timeout=60, **named)
+            return site.session.post(f"{site.url}/v1/images", files=files, timeout=60, **arguments)
 
-        # The service listens to this machine, but whoever comes past a proxy is somebody else.
+        # The service listens on the loopback address, but clients of a proxy are not local.
         assert post().status_code == 401
         with create_app(
             Settings(database_url=f"sqlite:///{tmp_path / 'service.db'}")
         ).app_context():
             key = issue("nginx", [Right.ANALYSE, Right.READ])
         headers = {"Authorization": f"Bearer {key}"}
-        answer = post(headers=headers)
-        assert answer.status_code == 201
-        assert len(answer.json()["images"]) == 3
+        response = post(headers=headers)
+        assert response.status_code == 201
+        assert len(response.json()["images"]) == 3
         drawn = site.session.post(
             f"{site.url}/v1/images?store=false",
             data=PHOTO,
@@ -207,12 +161,12 @@ def test_pictures_reach_the_service_and_no_disk(nginx, tmp_path):
 LOCATION, ADDRESS = (
     re.search(r"^```nginx-location\n(.*?)\n *proxy_pass (.*?);", PAGE, re.MULTILINE | re.DOTALL)
 ).groups()
-# Browsers name the port, which is not 443 here.
+# Browsers send the port in the Host header. Here it is not 443.
 PORT = {f"{name} $host;": f"{name} $host:$server_port;" for name in ("_header Host", "-Host")}
 KEPT = PORT | {"location / {": LOCATION}
 REMOVED = KEPT | {f"proxy_pass {ADDRESS};": f"proxy_pass {ADDRESS}/;"}
 NAMED = REMOVED | {'X-Forwarded-Prefix "";': "X-Forwarded-Prefix /emotion;"}
-BELOW = {  # the rows of the page's table that have all links below the prefix
+BELOW = {  # the rows of the page's table for which all links start with the prefix
     "keeps the prefix": (KEPT, {"EMOTION_ROOT_PATH": "/emotion"}),
     "removes the prefix": (REMOVED, {"EMOTION_ROOT_PATH": "/emotion"}),
     "removes the prefix and sends `X-Forwarded-Prefix: /emotion`": (NAMED, {}),
@@ -221,7 +175,7 @@ BELOW = {  # the rows of the page's table that have all links below the prefix
 
 @pytest.fixture
 def below_a_path(nginx, tmp_path):
-    """Starts the site and the service as a row of the table says."""
+    """A function that starts nginx and the service as in a row of the table."""
     started = []
 
     def start(changes, settings):
@@ -237,7 +191,7 @@ def below_a_path(nginx, tmp_path):
 
 @pytest.mark.weights
 @pytest.mark.parametrize("proxy", BELOW)
-def test_the_api_works_below_a_path_of_a_larger_site(below_a_path, proxy):
+def test_api_works_below_a_path_of_a_larger_site(below_a_path, proxy):
     assert f"| {proxy} |" in PAGE
     site = below_a_path(*BELOW[proxy])
     posted = [
@@ -263,14 +217,14 @@ def test_the_api_works_below_a_path_of_a_larger_site(below_a_path, proxy):
 @pytest.mark.weights
 @pytest.mark.browser
 @pytest.mark.parametrize("proxy", BELOW)
-def test_the_pages_work_below_a_path_and_ask_for_nothing_beside_it(browser, below_a_path, proxy):
+def test_pages_work_below_a_path_and_send_no_requests_outside_it(browser, below_a_path, proxy):
     site = below_a_path(*BELOW[proxy])
     context = browser.new_context(ignore_https_errors=True, viewport={"width": 1200, "height": 900})
     page = context.new_page()
-    asked, complaints = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda it: it.type in ("error", "warning") and complaints.append(it.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    urls, problems = [], []
+    page.on("request", lambda request: urls.append(request.url))
+    page.on("console", lambda it: it.type in ("error", "warning") and problems.append(it.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"{site.url}/emotion/")
     page.locator("#file").set_input_files(ROOT / "docs" / "astronaut.jpg")
     page.locator("#faces .card").wait_for()
@@ -283,21 +237,21 @@ def test_the_pages_work_below_a_path_and_ask_for_nothing_beside_it(browser, belo
     page.locator(".opblock-get", has_text="/v1/detectors").first.click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
-    answer = page.locator(".live-responses-table .highlight-code").first
-    answer.wait_for()
-    assert '"haar"' in answer.inner_text()
+    response = page.locator(".live-responses-table .highlight-code").first
+    response.wait_for()
+    assert '"haar"' in response.inner_text()
     page.goto(f"{site.url}/emotion")  # nginx adds the slash
     page.locator("#pipeline option").first.wait_for(state="attached")
     context.close()
-    assert complaints == []
-    assert len(asked) > 20
+    assert problems == []
+    assert len(urls) > 20
     below = (f"{site.url}/emotion/", f"blob:{site.url}/", "data:")
-    assert [url for url in asked if not url.startswith(below)] == [f"{site.url}/emotion"]
+    assert [url for url in urls if not url.startswith(below)] == [f"{site.url}/emotion"]
 
 
 @pytest.mark.weights
 @pytest.mark.browser
-def test_the_page_works_where_the_proxy_says_nothing_of_the_prefix(browser, below_a_path):
+def test_page_works_if_the_proxy_sends_no_prefix(browser, below_a_path):
     assert "| removes the prefix and sends no header |" in PAGE
     site = below_a_path(REMOVED, {})
     context = browser.new_context(ignore_https_errors=True)
@@ -317,11 +271,12 @@ server {
     }
 }
 """
-# What sites on the web add to it, and what gives each of them away.
+# Directives that are common in the configurations of the web. The text is the sign by which the
+# service detects the proxy.
 DIRECTIVES = {
     "nothing": ("", "HTTP/1.0"),
     "the address": ("proxy_set_header X-Real-IP $remote_addr;", "header X-Real-IP"),
-    "a connection that is kept": (
+    "a persistent connection": (
         'proxy_http_version 1.1; proxy_set_header Connection "";'
         "proxy_set_header X-Real-IP $remote_addr;",
         "header X-Real-IP",
@@ -350,35 +305,33 @@ def service_without_key(tmp_path_factory):
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("what", DIRECTIVES)
-def test_as_long_as_there_is_no_key_nobody_is_let_in_through_nginx(
-    nginx, service_without_key, what
-):
-    directives, sign = DIRECTIVES[what]
+@pytest.mark.parametrize("name", DIRECTIVES)
+def test_service_without_a_key_rejects_clients_of_nginx(nginx, service_without_key, name):
+    directives, sign = DIRECTIVES[name]
     site = nginx(service_without_key.url, {"# more": directives}, site=BARE)
-    requests_of_a_stranger = [
+    calls = [
         ("GET", "/v1/images", {}),
         ("POST", "/v1/images?store=false", {"files": {"image": ("a.jpg", PHOTO)}}),
         ("DELETE", "/v1/images?min_faces=0", {}),
         ("GET", "/metrics", {}),
     ]
-    for method, path, more in requests_of_a_stranger:
-        answer = site.session.request(method, site.plain + path, timeout=30, **more)
-        assert answer.status_code == 401
-        assert sign in answer.json()["detail"]
-        assert "keys create" in answer.json()["detail"]
+    for method, path, arguments in calls:
+        response = site.session.request(method, site.plain + path, timeout=30, **arguments)
+        assert response.status_code == 401
+        assert sign in response.json()["detail"]
+        assert "keys create" in response.json()["detail"]
     assert site.session.get(f"{site.plain}/v1/models", timeout=10).status_code == 200
     direct = site.session.get(f"{service_without_key.url}/v1/images", timeout=10)
     assert direct.status_code == 200
 
 
 @pytest.mark.weights
-def test_no_client_of_this_machine_sets_the_scheme_or_the_path(service_without_key):
-    """gunicorn has headers of its own for both, which it believes of 127.0.0.1."""
-    answer = requests.post(
+def test_local_clients_cannot_set_the_scheme_or_the_path(service_without_key):
+    """By default gunicorn trusts headers for both from 127.0.0.1."""
+    response = requests.post(
         f"{service_without_key.url}/evil/v1/images",
         data=PHOTO,
         headers={"Content-Type": "image/jpeg", "SCRIPT_NAME": "/evil"},
         timeout=30,
     )
-    assert answer.status_code == 404
+    assert response.status_code == 404

@@ -1,4 +1,4 @@
-"""The commands of the README and of docs/, executed against the real service.
+"""Runs the commands of the README and of docs/ against a real service and compares their output.
 
 A ```console block has commands after `$ ` and their output. JSON is compared with a tolerance for
 numbers. Values that differ in every run (times, request ids, milliseconds) are not compared.
@@ -19,8 +19,8 @@ import pytest
 
 from app.settings import ROOT
 from app.vision.install import install
+from testbed.service import running_service
 from tests.conftest import need
-from tests.service import running_service
 
 pytestmark = pytest.mark.weights
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,12 +38,12 @@ TOLERANCE = 0.02
 
 
 def blocks(page, language):
-    """The content of each block of code in `language`."""
+    """Return the content of each code block in `language`."""
     return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def commands(page):
-    """(command, output) for every command of a page's console blocks, in order."""
+    """Yield (command, output) for every command of a page's console blocks, in order."""
     for block in blocks(page, "console"):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = step.split("\n")
@@ -55,13 +55,13 @@ def commands(page):
             yield "\n".join(command), "\n".join(lines).strip()
 
 
-def alike(printed, written):
+def matches(printed, written):
     if isinstance(written, dict):
         return printed.keys() == written.keys() and all(
-            key in CHANGES_EACH_TIME or alike(printed[key], written[key]) for key in written
+            key in CHANGES_EACH_TIME or matches(printed[key], written[key]) for key in written
         )
     if isinstance(written, list):
-        return len(printed) == len(written) and all(map(alike, printed, written))
+        return len(printed) == len(written) and all(map(matches, printed, written))
     if isinstance(written, float):
         return abs(printed - written) <= TOLERANCE
     return printed == written
@@ -79,8 +79,8 @@ def parsed(text):
             {key: float(value) if number.fullmatch(value) else value for key, value in row.items()}
             for row in rows
         ]
-    for what, pattern in CHANGING_TEXT.items():
-        text = re.sub(pattern, what, text)
+    for placeholder, pattern in CHANGING_TEXT.items():
+        text = re.sub(pattern, placeholder, text)
     return text
 
 
@@ -90,7 +90,7 @@ WITH_COMMANDS = {
 }
 
 
-def test_the_pages_have_commands():
+def test_pages_contain_commands():
     assert len(list(commands(README))) == 3
     known = {"api", "authentication", "errors", "face-detection", "fetching", "group-mood"}
     known |= {"own-model", "retention", "postgresql"}
@@ -98,13 +98,13 @@ def test_the_pages_have_commands():
 
 
 @pytest.mark.parametrize("name", sorted(WITH_COMMANDS.keys() - {NEEDS_POSTGRESQL}))
-def test_a_page_says_what_its_commands_print(tmp_path, name):
+def test_commands_of_a_page_print_its_output(tmp_path, name):
     database = f"sqlite:///{tmp_path / 'service.db'}"
     check_commands(WITH_COMMANDS[name], tmp_path, database)
 
 
 @pytest.mark.postgres
-def test_the_page_on_postgresql_says_what_its_commands_print(tmp_path, postgres_url):
+def test_commands_of_the_postgresql_page_print_its_output(tmp_path, postgres_url):
     need(shutil.which("pg_dump") and shutil.which("psql"), "no clients of PostgreSQL")
     check_commands(WITH_COMMANDS[NEEDS_POSTGRESQL], tmp_path, postgres_url)
 
@@ -129,12 +129,12 @@ def check_commands(page, folder, database):
                 text=True,
                 check=True,
             )
-            assert alike(
+            assert matches(
                 parsed(done.stdout.strip()), parsed(written.replace("/tmp/", f"{folder}/"))
-            ), f"{command}\nprinted:\n{done.stdout}\nthe page says:\n{written}"
+            ), f"{command}\nprinted:\n{done.stdout}\noutput on the page:\n{written}"
 
 
-def test_the_way_from_pytorch_makes_a_file_that_installs(tmp_path):
+def test_pytorch_example_exports_a_model_that_can_be_installed(tmp_path):
     if importlib.util.find_spec("torch") is None:
         need(False, "torch is not installed (make train-env)")
     (code,) = blocks(OWN_MODEL, "python")
@@ -158,5 +158,5 @@ def test_the_way_from_pytorch_makes_a_file_that_installs(tmp_path):
         ("204", "201", False),
     ],
 )
-def test_the_comparison_can_fail(printed, written, same):
-    assert alike(printed, written) == same
+def test_comparison_detects_differences(printed, written, same):
+    assert matches(printed, written) == same

@@ -1,4 +1,4 @@
-"""gunicorn with real workers: parallel requests, the workers' number, a clean stop."""
+"""gunicorn with real workers: parallel requests, number of workers, hooks, settings."""
 
 import concurrent.futures
 import http.client
@@ -16,7 +16,7 @@ import requests
 from app.cpus import available_cpus
 from app.settings import ROOT
 from app.store.tables import db
-from tests.service import running_service
+from testbed.service import running_service
 
 pytestmark = pytest.mark.weights
 PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()
@@ -33,20 +33,20 @@ def url(folder):
         yield url
 
 
-def test_parallel_posts_are_all_answered_alike_and_all_stored(url):
+def test_parallel_posts_return_equal_faces_and_are_all_stored(url):
     def post(number):
         files = {"image": (f"{number}.jpg", PHOTO)}
         return requests.post(f"{url}/v1/images", files=files, timeout=60)
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(post, range(24)))
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({str(answer.json()["faces"]) for answer in answers}) == 1
+        responses = list(pool.map(post, range(24)))
+    assert {response.status_code for response in responses} == {201}
+    assert len({str(response.json()["faces"]) for response in responses}) == 1
     stored = requests.get(f"{url}/v1/images?page_size=200", timeout=10).json()["images"]
-    assert {image["id"] for image in stored} >= {answer.json()["id"] for answer in answers}
+    assert {image["id"] for image in stored} >= {response.json()["id"] for response in responses}
 
 
-def test_there_is_a_worker_for_each_cpu(url, folder):
+def test_gunicorn_starts_one_worker_per_cpu(url, folder):
     workers = re.findall(r"Booting worker with pid", (folder / "service.log").read_text())
     assert len(workers) == available_cpus()
 
@@ -63,22 +63,22 @@ def test_models_are_loaded_after_the_fork(url, folder):
     assert all(has_runtime(pid) for pid in workers)
 
 
-def test_a_connection_is_kept_for_the_next_request(url):
+def test_connection_is_reused_for_the_next_request(url):
     host = url.removeprefix("http://")
     connection = http.client.HTTPConnection(host, timeout=10)
     sockets = []
     for path in ("/healthz", "/v1/models", "/openapi.json"):
         connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 200
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 200
         sockets.append(connection.sock)
     assert sockets[0] is not None
     assert sockets == [sockets[0]] * 3
     connection.close()
 
 
-def test_a_worker_is_prepared_before_it_serves_and_closes_its_connections(app):
+def test_gunicorn_hooks_prepare_a_worker_and_close_its_database_connections(app):
     class Worker:
         wsgi = app
 
@@ -97,24 +97,24 @@ def test_a_worker_is_prepared_before_it_serves_and_closes_its_connections(app):
 @pytest.mark.parametrize(
     ("host", "bind"), [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"), ("::", "[::]:80")]
 )
-def test_it_binds_to_addresses_of_both_kinds(monkeypatch, host, bind):
+def test_gunicorn_binds_to_ipv4_and_ipv6_addresses(monkeypatch, host, bind):
     monkeypatch.setenv("HOST", host)
     monkeypatch.setenv("PORT", "80")
     assert runpy.run_path(str(ROOT / "docker" / "gunicorn.conf.py"))["bind"] == bind
 
 
-def test_an_upload_over_the_limit_is_answered_and_the_service_lives(url):
-    answer = requests.post(
+def test_upload_over_the_limit_returns_413(url):
+    response = requests.post(
         f"{url}/v1/images",
         data=bytes(22_000_000),
         headers={"Content-Type": "image/png"},
         timeout=60,
     )
-    assert answer.status_code == 413
+    assert response.status_code == 413
     assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
 
 
-def test_a_wrong_setting_stops_the_start_with_one_clear_line(tmp_path):
+def test_command_reports_an_invalid_setting_in_one_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"],
         cwd=ROOT,
@@ -124,4 +124,4 @@ def test_a_wrong_setting_stops_the_start_with_one_clear_line(tmp_path):
         check=False,
     )
     assert done.returncode != 0
-    assert done.stderr == "error: EMOTION_THRESHOLD='2' is not in 0 to 1\n"
+    assert done.stderr == "error: EMOTION_THRESHOLD must be between 0 and 1, got '2'\n"

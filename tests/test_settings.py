@@ -10,13 +10,13 @@ from app.store.migrate import upgrade
 from app.store.tables import db
 
 
-def test_without_an_environment_the_defaults_hold():
+def test_from_environment_uses_the_defaults_for_unset_variables():
     settings = Settings.from_environment({"PATH": "/bin"})
     assert (settings.host, settings.port, settings.threshold) == ("127.0.0.1", 5000, 0.5)
     assert settings.database_url.endswith("/instance/emotion.db")
 
 
-def test_the_environment_wins():
+def test_from_environment_reads_variables():
     settings = Settings.from_environment(
         {"PORT": "8080", "EMOTION_THRESHOLD": "0.25", "EMOTION_MODELS_DIR": "/m"}
     )
@@ -24,12 +24,12 @@ def test_the_environment_wins():
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False)])
-def test_false_is_false(text, value):
+def test_from_environment_parses_booleans(text, value):
     settings = Settings.from_environment({"EMOTION_ALLOW_ANONYMOUS": text})
     assert settings.allow_anonymous is value
 
 
-OF_SERVICES = {
+KUBERNETES_VARIABLES = {
     "EMOTION_SERVICE_HOST": "10.0.0.1",
     "EMOTION_SERVICE_PORT": "80",
     "EMOTION_SERVICE_PORT_HTTP": "80",
@@ -52,9 +52,9 @@ OF_SERVICES = {
 }
 
 
-@pytest.mark.parametrize("env", OF_SERVICES)
-def test_what_kubernetes_adds_for_services_is_not_read(env):
-    assert Settings.from_environment({env: OF_SERVICES[env]}) == Settings()
+@pytest.mark.parametrize("env", KUBERNETES_VARIABLES)
+def test_from_environment_ignores_variables_of_kubernetes_services(env):
+    assert Settings.from_environment({env: KUBERNETES_VARIABLES[env]}) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -77,20 +77,20 @@ def test_what_kubernetes_adds_for_services_is_not_read(env):
         ("EMOTION_DB_PORT", "tcp://10.0.0.1:80\n"),
     ],
 )
-def test_what_only_resembles_it_is_refused(env, text):
-    with pytest.raises(SettingError, match=f"{env} is no setting"):
+def test_from_environment_rejects_unknown_variables_similar_to_those_of_kubernetes(env, text):
+    with pytest.raises(SettingError, match=f"unknown setting {env}"):
         Settings.from_environment({env: text})
 
 
-def test_no_setting_has_a_name_that_kubernetes_could_give():
-    """A Service's variable would be read as the setting, or the setting be ignored."""
+def test_no_setting_has_a_name_that_kubernetes_could_set():
+    """Otherwise the variable of a Service could be read as the setting."""
     for field in dataclasses.fields(Settings):
-        for name, _ in settings_module._SERVICE_VARIABLES:
+        for name, _ in settings_module.SERVICE_VARIABLES:
             assert not name.fullmatch(field.metadata["env"])
 
 
 @pytest.mark.parametrize("text", ["debug", "INFO", "Warning", "error"])
-def test_the_level_of_the_log_is_one_of_four(text):
+def test_log_level_accepts_any_case(text):
     settings = Settings.from_environment({"EMOTION_LOG_LEVEL": text})
     assert settings.log_level == text.lower()
 
@@ -115,7 +115,7 @@ def test_the_level_of_the_log_is_one_of_four(text):
         ("EMOTION_LOG_LEVEL", "10"),
     ],
 )
-def test_a_wrong_setting_stops_the_start_and_is_named(env, text):
+def test_from_environment_rejects_invalid_values_and_names_the_variable(env, text):
     with pytest.raises(SettingError, match=env):
         Settings.from_environment({env: text})
 
@@ -123,18 +123,18 @@ def test_a_wrong_setting_stops_the_start_and_is_named(env, text):
 @pytest.mark.parametrize(
     "url", ["", "foo", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d"]
 )
-def test_a_database_that_cannot_serve_stops_the_start_without_showing_secrets(url):
+def test_create_app_rejects_an_unusable_database_url_without_showing_it(url):
     with pytest.raises(SettingError, match="EMOTION_DATABASE_URL") as caught:
         create_app(Settings(database_url=url))
     assert "secret" not in str(caught.value)
 
 
-def test_an_unknown_detector_stops_the_start():
-    with pytest.raises(SettingError, match="EMOTION_DETECTOR: known are haar"):
+def test_create_app_rejects_an_unknown_detector():
+    with pytest.raises(SettingError, match=r"EMOTION_DETECTOR must be one of haar, .*, got 'nope'"):
         create_app(Settings(detector="nope"))
 
 
-def test_a_relative_database_lies_where_the_service_is_started(tmp_path, monkeypatch):
+def test_relative_database_path_is_relative_to_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     app = create_app(Settings(database_url="sqlite:///here/a.db"))
     with app.app_context():

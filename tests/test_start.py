@@ -1,4 +1,4 @@
-"""Who is let in is settled before the first worker starts."""
+"""The check of the access policy before the workers start."""
 
 import logging
 import subprocess
@@ -21,47 +21,48 @@ def with_key(app):
         issue("phone", [Right.READ])
 
 
-def test_without_a_key_the_start_warns_on_one_line(settings):
+def test_start_warns_in_one_line_if_no_key_exists(settings):
     level, text = check_access_policy(settings)
     assert level == logging.WARNING
-    assert "no key exists" in text
+    assert "no API key exists" in text
     assert CREATE_COMMAND in text
     assert "\n" not in text
 
 
-def test_with_proxies_and_without_a_key_the_warning_says_that_nobody_is_let_in(settings):
+def test_start_warns_that_only_public_routes_are_available_behind_a_proxy_without_a_key(settings):
     level, text = check_access_policy(replace(settings, proxies=1))
     assert level == logging.WARNING
     assert "only public routes" in text
 
 
 @pytest.mark.parametrize("host", [ANYWHERE, "::", "192.0.2.1", "emotion.example"])
-def test_others_are_not_let_in_by_an_oversight(settings, host):
+def test_start_rejects_a_public_host_without_a_key(settings, host):
     with pytest.raises(SettingError, match="flask --app wsgi keys create"):
         check_access_policy(replace(settings, host=host))
 
 
-def test_anonymous_access_is_warned_of(settings):
+def test_start_warns_about_anonymous_access(settings):
     level, text = check_access_policy(replace(settings, host=ANYWHERE, allow_anonymous=True))
     assert level == logging.WARNING
-    assert text.startswith("EMOTION_ALLOW_ANONYMOUS is set: everyone who reaches 0.0.0.0 may do")
+    assert text.startswith("EMOTION_ALLOW_ANONYMOUS is set: every client that can connect to 0.0.0")
 
 
 @pytest.mark.usefixtures("with_key")
 @pytest.mark.parametrize("host", ["127.0.0.1", ANYWHERE])
-def test_with_a_key_it_starts_anywhere(settings, host):
+def test_start_accepts_any_host_if_a_key_exists(settings, host):
     assert check_access_policy(replace(settings, host=host)) == (
         logging.INFO,
-        "requests need a key",
+        "requests need an API key",
     )
 
 
-def test_a_database_that_is_away_does_not_stop_the_start(settings, tmp_path):
-    away = replace(settings, host=ANYWHERE, database_url=f"sqlite:///{tmp_path / 'empty.db'}")
-    assert "not known" in check_access_policy(away).text
+def test_start_accepts_an_unavailable_database(settings, tmp_path):
+    unavailable = f"sqlite:///{tmp_path / 'empty.db'}"
+    notice = check_access_policy(replace(settings, host=ANYWHERE, database_url=unavailable))
+    assert "cannot check yet" in notice.text
 
 
-def test_gunicorn_does_not_start_where_others_would_be_let_in(settings, tmp_path):
+def test_gunicorn_does_not_start_on_a_public_host_without_a_key(settings, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "gunicorn", "-c", "docker/gunicorn.conf.py", "wsgi:app"],
         cwd=ROOT,
@@ -72,6 +73,6 @@ def test_gunicorn_does_not_start_where_others_would_be_let_in(settings, tmp_path
         check=False,
     )
     assert done.returncode != 0
-    assert "error: HOST=0.0.0.0 lets others in and no key was made" in done.stderr
+    assert "error: HOST=0.0.0.0 accepts other machines and no API key exists" in done.stderr
     assert "Booting worker" not in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The committed models on real pictures, through the whole service."""
+"""The committed models on real images, through the whole service."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.conftest import upload
 pytestmark = pytest.mark.weights
 
 MODELS = model_folders(ROOT / "models")
-# By position, as the original service's authors name them: two rows of three.
+# The emotions of the six faces by position, as named by the authors of the original service.
 GRID = [["neutral", "fear", "disgust"], ["surprise", "happiness", "sadness"]]
 
 
@@ -35,9 +35,9 @@ def client(tmp_path):
 
 def analyse(client, path, **options):
     fields = {"image": upload(path.read_bytes(), path.name), "view": "full", **options}
-    answer = client.post("/v1/images", data=fields)
-    assert answer.status_code == 201
-    return answer.json
+    response = client.post("/v1/images", data=fields)
+    assert response.status_code == 201
+    return response.json
 
 
 @pytest.fixture(params=MODELS, ids=lambda path: path.name)
@@ -45,11 +45,11 @@ def model(request):
     return ClassifierCard.read(request.param)
 
 
-def test_the_astronaut_smiles(client, model):
-    found = analyse(client, ROOT / "docs" / "astronaut.jpg", model=model.name)
-    assert found["model"]["name"] == model.name
-    assert found["model"]["sha256"] == model.sha256
-    face = found["faces"][0]
+def test_model_finds_the_happy_face_of_the_sample_image(client, model):
+    image = analyse(client, ROOT / "docs" / "astronaut.jpg", model=model.name)
+    assert image["model"]["name"] == model.name
+    assert image["model"]["sha256"] == model.sha256
+    face = image["faces"][0]
     assert face["emotions"].keys() == set(model.labels)
     assert face["dominant"] == "happiness"
     assert face["emotions"]["happiness"] > 0.9
@@ -59,55 +59,53 @@ def test_the_astronaut_smiles(client, model):
 @pytest.mark.parametrize(
     ("name", "emotion"), [("angry.jpeg", "anger"), ("happy.jpeg", "happiness")]
 )
-def test_the_original_portraits_are_named_right(client, shared, model, name, emotion):
+def test_model_recognises_the_emotions_of_the_original_portraits(
+    client, shared, model, name, emotion
+):
     (face,) = analyse(client, shared / "seed-examples" / name, model=model.name)["faces"]
     assert face["dominant"] == emotion
 
 
-def test_the_original_six_are_named_right_by_position(client, shared, model):
+def test_model_recognises_the_emotions_of_the_original_six_faces(client, shared, model):
     faces = analyse(client, shared / "seed-examples" / "test.jpg", model=model.name)["faces"]
     rows = sorted(faces, key=lambda face: face["box"]["y1"])
-    named = [
+    recognised = [
         [face["dominant"] for face in sorted(row, key=lambda face: face["box"]["x1"])]
         for row in (rows[:3], rows[3:])
     ]
-    for expected_row, named_row in zip(GRID, named, strict=True):
-        for expected, got in zip(expected_row, named_row, strict=True):
-            if expected in model.labels:  # five classes know neither fear nor disgust
-                assert got == expected
+    for expected_row, row in zip(GRID, recognised, strict=True):
+        for expected, emotion in zip(expected_row, row, strict=True):
+            if expected in model.labels:  # a model with five classes has no fear and no disgust
+                assert emotion == expected
 
 
 @pytest.mark.parametrize("name", ["angry.jpeg", "happy.jpeg", "test.jpg"])
-def test_boxes_agree_with_what_the_original_service_stored(client, shared, name):
+def test_boxes_match_those_of_the_original_service(client, shared, name):
     stored = json.loads((shared / "seed-examples" / "images.json").read_text())
     (expected, *_) = [image for image in stored["images"] if image["file_name"] == name]
     boxes = [[int(edge) for edge in face["bbox"]] for face in expected["faces"]]
-    found = [
-        list(face["box"].values())
-        for face in analyse(client, shared / "seed-examples" / name, detector="haar_default")[
-            "faces"
-        ]
-    ]
-    assert len(found) == len(boxes)
+    image = analyse(client, shared / "seed-examples" / name, detector="haar_default")
+    detected = [list(face["box"].values()) for face in image["faces"]]
+    assert len(detected) == len(boxes)
     for box in boxes:
-        nearest = min(max(abs(a - b) for a, b in zip(box, each, strict=True)) for each in found)
-        assert nearest <= 2
+        distances = [max(abs(a - b) for a, b in zip(box, other, strict=True)) for other in detected]
+        assert min(distances) <= 2
 
 
-def test_a_session_has_the_threads_it_is_given_and_runs_all_faces_at_once(monkeypatch):
+def test_session_starts_the_configured_threads_and_runs_many_faces_in_one_batch(monkeypatch):
     folder = ROOT / "models" / "custom_net_8"
     card = ClassifierCard.read(folder)
 
-    def made(threads):
+    def create(threads):
         before = threads_of_this_process()
         session = OnnxSession(
             read_weights(folder, card), signatures=[card.signature], threads=threads
         )
         return session, threads_of_this_process() - before
 
-    session, added = made(1)
+    session, added = create(1)
     assert added == 0
-    _, added = made(3)
+    _, added = create(3)
     assert added == 2
     runs = Mock(wraps=session._session)
     monkeypatch.setattr(session, "_session", runs)

@@ -1,4 +1,4 @@
-"""The bounded queue for CPU-heavy work."""
+"""The bounded queue for CPU-heavy work, and budgets."""
 
 import threading
 
@@ -14,128 +14,128 @@ def soon(seconds=10.0):
     return Deadline.after(seconds)
 
 
-def test_work_requeue_and_raises_as_if_it_were_done_here():
+def test_run_returns_the_result_and_raises_the_error_of_the_work():
     queue = WorkQueue(concurrency=1, capacity=1)
     assert queue.run(lambda: 42, deadline=soon()) == 42
     with pytest.raises(ZeroDivisionError):
         queue.run(lambda: 1 / 0, deadline=soon())
 
-    def late():
-        raise TimeoutError("its own")
+    def fail():
+        raise TimeoutError("raised by the work")
 
-    with pytest.raises(TimeoutError, match="its own"):
-        queue.run(late, deadline=soon())
+    with pytest.raises(TimeoutError, match="raised by the work"):
+        queue.run(fail, deadline=soon())
 
 
-def test_who_finds_no_place_is_sent_away_at_once():
+def test_slot_raises_busy_when_all_slots_are_in_use():
     queue = WorkQueue(concurrency=1, capacity=2)
     with queue.slot():
         with queue.slot(), pytest.raises(Busy), queue.slot():
-            pytest.fail("there was a third place")
+            pytest.fail("there was a third slot")
         with queue.slot():
-            pass  # it is free again
+            pass  # the second slot is free again
     with pytest.raises(ZeroDivisionError), queue.slot():
         raise ZeroDivisionError
     with queue.slot(), queue.slot():
-        pass  # also after an error
+        pass  # both slots are free after an error too
 
 
-def test_so_many_are_at_work_and_the_others_wait():
+def test_run_runs_at_most_concurrency_jobs_at_a_time():
     queue = WorkQueue(concurrency=2, capacity=9)
-    both, go = threading.Barrier(3), threading.Event()
-    begun = []
+    both_started, resume = threading.Barrier(3), threading.Event()
+    started = []
 
     def work(number):
-        begun.append(number)
-        if len(begun) <= 2:
-            both.wait(10)
-        go.wait(10)
+        started.append(number)
+        if len(started) <= 2:
+            both_started.wait(10)
+        resume.wait(10)
         return number
 
-    answers = []
+    results = []
     threads = [
         threading.Thread(
-            target=lambda n=n: answers.append(queue.run(lambda: work(n), deadline=soon()))
+            target=lambda n=n: results.append(queue.run(lambda: work(n), deadline=soon()))
         )
         for n in range(4)
     ]
     for thread in threads:
         thread.start()
-    both.wait(10)
-    assert len(begun) == 2
-    go.set()
+    both_started.wait(10)
+    assert len(started) == 2
+    resume.set()
     for thread in threads:
         thread.join(10)
-    assert sorted(answers) == [0, 1, 2, 3]
+    assert sorted(results) == [0, 1, 2, 3]
 
 
-def test_what_still_waits_when_its_time_is_over_is_never_done():
+def test_run_cancels_waiting_work_at_its_deadline():
     queue = WorkQueue(concurrency=1, capacity=9)
-    started, go = threading.Event(), threading.Event()
+    started, resume = threading.Event(), threading.Event()
     done = []
 
-    def long():
+    def work_long():
         started.set()
-        go.wait(10)
+        resume.wait(10)
         done.append("long")
 
     with pytest.raises(DeadlineExceeded):
-        queue.run(long, deadline=soon(0.05))
+        queue.run(work_long, deadline=soon(0.05))
     assert started.is_set()
     with pytest.raises(DeadlineExceeded):
         queue.run(lambda: done.append("waits"), deadline=soon(0.05))
-    go.set()
+    resume.set()
     queue.run(lambda: done.append("next"), deadline=soon())
     assert done == ["long", "next"]
 
 
-def test_work_that_ends_just_after_the_wait_counts(monkeypatch):
-    """Between the end of the wait and the look at the work."""
+def test_run_returns_the_result_of_work_that_ends_just_after_the_wait(monkeypatch):
+    """The work ends after the wait has timed out, but before `run` checks the future."""
 
-    def wait_until_just_before(futures, timeout):
+    def time_out_and_then_end(futures, timeout):
         for future in futures:
             future.exception()
         return set(), set(futures)
 
-    monkeypatch.setattr("app.work_queue.wait", wait_until_just_before)
+    monkeypatch.setattr("app.work_queue.wait", time_out_and_then_end)
     queue = WorkQueue(concurrency=1, capacity=1)
     assert queue.run(lambda: 42, deadline=soon()) == 42
     with pytest.raises(ZeroDivisionError):
         queue.run(lambda: 1 / 0, deadline=soon())
 
 
-def test_what_is_late_before_it_begins_is_not_begun():
+def test_run_does_not_start_work_after_the_deadline():
     queue = WorkQueue(concurrency=1, capacity=1)
     with pytest.raises(DeadlineExceeded):
-        queue.run(lambda: pytest.fail("it was begun"), deadline=soon(0))
+        queue.run(lambda: pytest.fail("the work was started"), deadline=soon(0))
 
 
-def test_a_budget_is_shared_by_jobs_of_different_sizes():
+def test_budget_is_shared_by_jobs_of_different_sizes():
     budget = Budget(10)
-    parts = [budget.take(amount, deadline=soon()) for amount in (4, 6)]
+    amounts = [budget.acquire(amount, deadline=soon()) for amount in (4, 6)]
     with pytest.raises(DeadlineExceeded):
-        budget.take(1, deadline=soon(0.01))
-    for part in parts:
-        budget.give(part)
-    with pytest.raises(ZeroDivisionError), budget.taken(10, deadline=soon()):
+        budget.acquire(1, deadline=soon(0.01))
+    for amount in amounts:
+        budget.release(amount)
+    with pytest.raises(ZeroDivisionError), budget.reserve(10, deadline=soon()):
         raise ZeroDivisionError
-    with budget.taken(1_000, deadline=soon()), pytest.raises(DeadlineExceeded):
-        budget.take(1, deadline=soon(0.01))  # a job above the limit runs alone
-    budget.give(budget.take(10, deadline=soon()))
+    with budget.reserve(1_000, deadline=soon()), pytest.raises(DeadlineExceeded):
+        budget.acquire(1, deadline=soon(0.01))  # a job above the limit runs alone
+    budget.release(budget.acquire(10, deadline=soon()))
 
 
-def test_who_waits_for_a_budget_gets_it_when_it_is_free():
+def test_reserve_waits_until_the_amount_is_free():
     budget = Budget(10)
-    taken = budget.take(10, deadline=soon())
-    waiting, got = threading.Event(), threading.Event()
+    amount = budget.acquire(10, deadline=soon())
+    waiting, reserved = threading.Event(), threading.Event()
 
-    def wait():
+    def reserve():
         waiting.set()
-        with budget.taken(5, deadline=soon()):
-            got.set()
+        with budget.reserve(5, deadline=soon()):
+            reserved.set()
 
-    threading.Thread(target=wait).start()
+    threading.Thread(target=reserve).start()
     assert waiting.wait(10)
-    assert not got.wait(0.05)
-    budget.give(taken)
-    assert got.wait(10)
+    assert not reserved.wait(0.05)
+    budget.release(amount)
+    assert reserved.wait(10)

@@ -1,5 +1,5 @@
-"""Hosts of the internet, as far as tests need them: servers on this machine that answer what a test
-says, and a network on which their names have public addresses."""
+"""A simulated internet for tests: HTTP servers on this machine with scripted responses, and a
+resolver that gives their names public addresses."""
 
 import socket
 import ssl
@@ -10,28 +10,30 @@ from dataclasses import dataclass, field, replace
 
 import trustme
 
-from app.fetch import Fetcher, read_hosts
+from app.fetch import Fetcher
+from app.fetch_policy import read_hosts
 
 ADDRESS, OTHER_ADDRESS = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
-Answer = bytes | Callable[[socket.socket], None]
+# Bytes to send, or a function that writes to the connection.
+Response = bytes | Callable[[socket.socket], None]
 
 
-def whole(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """An answer with its length, unless the headers say one."""
+def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """Return a whole response. Content-Length is added unless the headers define the length."""
     if not any(header.lower().startswith(("content-length", "transfer-")) for header in headers):
         headers = (*headers, f"Content-Length: {len(body)}")
     return "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode("latin-1") + body
 
 
-def to(location: str, status: str = "302 Found") -> bytes:
-    return whole(b"", f"Location: {location}", status=status)
+def redirect(location: str, status: str = "302 Found") -> bytes:
+    return http_response(b"", f"Location: {location}", status=status)
 
 
 class Server:
-    """Answers each request by what `answers` has for its path, and keeps the heads of requests."""
+    """Sends the response that `responses` has for the path of a request, and records the heads."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.answers: dict[str, Answer] = {}
+        self.responses: dict[str, Response] = {}
         self.heads: list[str] = []
         self.stopped = threading.Event()
         self._tls = tls
@@ -43,21 +45,21 @@ class Server:
     def stop(self) -> None:
         self.stopped.set()
         with socket.create_connection(("127.0.0.1", self.port)):
-            pass  # wakes the one who accepts
+            pass  # wakes the thread that accepts connections
         for thread in self._threads:
             thread.join(10)
             assert not thread.is_alive()
         self._listener.close()
 
-    def drip(self, start: bytes, again: bytes, seconds: float = 0.02) -> Answer:
-        """`start`, and then `again` and again, until the client goes."""
+    def drip(self, start: bytes, repeated: bytes, seconds: float = 0.02) -> Response:
+        """Send `start`, and then `repeated` every `seconds`, until the client disconnects."""
 
-        def answer(connection: socket.socket) -> None:
+        def send(connection: socket.socket) -> None:
             connection.sendall(start)
             while not self.stopped.wait(seconds):
-                connection.sendall(again)
+                connection.sendall(repeated)
 
-        return answer
+        return send
 
     def _serve(self) -> None:
         while True:
@@ -65,10 +67,10 @@ class Server:
             if self.stopped.is_set():
                 connection.close()
                 return
-            self._threads.append(threading.Thread(target=self._answer, args=[connection]))
+            self._threads.append(threading.Thread(target=self._respond, args=[connection]))
             self._threads[-1].start()
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _respond(self, connection: socket.socket) -> None:
         connection.settimeout(10)
         with connection, suppress(OSError):
             if self._tls:
@@ -80,27 +82,29 @@ class Server:
                         return
                     head += part
                 self.heads.append(head.decode("ascii"))
-                answer = self.answers[head.split()[1].partition(b"?")[0].decode()]
-                if isinstance(answer, bytes):
-                    connection.sendall(answer)
+                scripted = self.responses[head.split()[1].partition(b"?")[0].decode()]
+                if isinstance(scripted, bytes):
+                    connection.sendall(scripted)
                 else:
-                    answer(connection)
+                    scripted(connection)
 
 
 @dataclass
 class Internet:
-    """Which names have which addresses, and who was asked and connected to. Connections to port 80
-    and 8080 reach `plain`, all others `secure`, whatever the address."""
+    """The addresses of `names`, and a record of all lookups and connections.
+
+    Connections to the ports 80 and 8080 reach `plain`, all others `secure`, at any address.
+    """
 
     secure: Server
     plain: Server
     tls: ssl.SSLContext
     names: dict[str, Callable[[], Sequence[str]]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    resolved: list[str] = field(default_factory=list)
     connected: list[tuple[str, int]] = field(default_factory=list)
 
     def resolve(self, host: str) -> Sequence[str]:
-        self.asked.append(host)
+        self.resolved.append(host)
         if host not in self.names:
             raise socket.gaierror(-2, f"secret: {host} is not known to 10.0.0.53")
         return self.names[host]()
@@ -111,8 +115,8 @@ class Internet:
         return socket.create_connection(("127.0.0.1", server.port), seconds)
 
     def fetcher(self, hosts: str = "images.example.com", **changes: object) -> Fetcher:
-        """One that checks all that the service's own checks, on this network."""
-        usual = Fetcher(
+        """Return a fetcher with the checks of the service that uses this network."""
+        fetcher = Fetcher(
             read_hosts(hosts),
             allow_http=False,
             seconds=30,
@@ -121,7 +125,7 @@ class Internet:
             connect=self.connect,
             tls=self.tls,
         )
-        return replace(usual, **changes)  # type: ignore[arg-type]
+        return replace(fetcher, **changes)  # type: ignore[arg-type]
 
 
 def open_internet() -> Internet:

@@ -1,87 +1,185 @@
-"""Batched augmentation of grey crops: one affine warp for a whole batch, then light and damage."""
+"""Batched augmentation of grey crops: one affine warp for a whole batch, then light and damage.
+
+Everything runs on the device of the crops and reads no value back, so that a GPU never waits.
+Where a change is for a share of the batch, it is for its first or last rows: batches are in random
+order.
+"""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROTATION_DEGREES = 14.0
-LOG_SCALE = 0.16  # wide enough for the spread of the detectors' boxes around a face
-LOG_ASPECT = 0.08
-SHEAR = 0.08
-SHIFT = 0.06  # of the side
-LOG_GAMMA = 0.3
-NOISE_SIGMA = 3.0  # grey levels
-BLUR_SHARE = 0.1
-BLUR_SIDES = (24, 40)  # faces this small, enlarged, look like this
-ERASE_SHARE = 0.25
-ERASE_SIDES = (0.12, 0.45)  # of the side
+
+@dataclass(frozen=True)
+class Strength:
+    """How far crops are changed. Angles in degrees, shifts and sides in shares of the side, noise
+    in grey levels. `rotation` and `log_scale` are limits of even distributions, or the standard
+    deviations of normal ones where `normal` is set. `lighting` is the largest relative change of
+    brightness from the middle to the edge."""
+
+    rotation: float = 14.0
+    log_scale: float = 0.16  # wide enough for the spread of the detectors' boxes around a face
+    normal: bool = False
+    log_aspect: float = 0.08
+    shear: float = 0.08
+    shift: float = 0.06
+    log_gamma: float = 0.3
+    lighting: float = 0.0
+    noise_sigma: float = 3.0
+    blur_share: float = 0.1
+    jpeg_share: float = 0.0
+    erase_share: float = 0.25
+    erase_sides: tuple[float, float] = (0.12, 0.45)
 
 
-def augment(crops: Tensor, generator: torch.Generator, *, damage: float = 1.0) -> Tensor:
-    """Randomly changed copies of `crops` (n, 1, side, side), float 0–255.
+STRENGTHS = {
+    "mild": Strength(),
+    "strong": Strength(
+        rotation=12.0,
+        log_scale=0.14,
+        normal=True,
+        log_aspect=0.1,
+        shear=0.1,
+        shift=0.07,
+        log_gamma=0.45,
+        lighting=0.35,
+        noise_sigma=5.0,
+        blur_share=0.25,
+        jpeg_share=0.15,
+        erase_share=0.35,
+    ),
+}
+MILD = STRENGTHS["mild"]
+LARGEST_DEVIATION = 2.7  # of a normal distribution, in standard deviations
+BLUR_SIDES = (0.4, 0.55, 0.8)  # faces of this share of the side, enlarged, look like this
+JPEG_STEPS = (12.0, 28.0)  # grey levels of the coarsest quantisation, each for half of the share
 
-    `damage` from 0 to 1 is how many of those that may be blurred or erased in part are.
+
+def augment(
+    crops: Tensor,
+    generator: torch.Generator,
+    *,
+    side: int | None = None,
+    strength: Strength = MILD,
+    damage: float = 1.0,
+) -> Tensor:
+    """Randomly changed copies (n, 1, side, side) of `crops` (n, 1, canvas, canvas), float 0–255.
+
+    The middle `side` pixels of a canvas are the crop; what is around them comes into view where
+    crops shift, turn or grow. `damage` from 0 to 1 scales the shares that are blurred, compressed
+    or erased in part.
     """
-    changed = _warp(crops, generator)
-    changed = _blur(changed, generator, BLUR_SHARE * damage)
-    gamma = torch.exp(_uniform(len(crops), LOG_GAMMA, generator))
+    side = side or crops.shape[-1]
+    changed = _warp(crops, generator, side, strength)
+    changed = _blur(changed, strength.blur_share * damage)
+    changed = _compress(changed, strength.jpeg_share * damage)
+    gamma = torch.exp(_uniform(len(crops), strength.log_gamma, generator))
     changed = 255 * (changed.clamp(0, 255) / 255) ** gamma[:, None, None, None]
-    sigma = NOISE_SIGMA * torch.rand(len(crops), 1, 1, 1, generator=generator)
-    changed = changed + sigma * torch.randn(changed.shape, generator=generator)
-    return _erase(changed, generator, ERASE_SHARE * damage).clamp(0, 255)
+    if strength.lighting:
+        changed = changed * _lighting(len(crops), side, strength.lighting, generator)
+    sigma = strength.noise_sigma * _random(len(crops), generator)[:, None, None, None]
+    noise = torch.randn(changed.shape, generator=generator, device=crops.device)
+    changed = changed + sigma * noise
+    return _erase(changed, generator, strength.erase_share * damage, strength).clamp(0, 255)
+
+
+def _random(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator, device=generator.device)
 
 
 def _uniform(count: int, limit: float, generator: torch.Generator) -> Tensor:
-    return (2 * torch.rand(count, generator=generator) - 1) * limit
+    return (2 * _random(count, generator) - 1) * limit
 
 
-def _warp(crops: Tensor, generator: torch.Generator) -> Tensor:
-    count = len(crops)
-    angle = _uniform(count, math.radians(ROTATION_DEGREES), generator)
-    scale = torch.exp(_uniform(count, LOG_SCALE, generator))
-    aspect = torch.exp(_uniform(count, LOG_ASPECT, generator))
-    shear = _uniform(count, SHEAR, generator)
-    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+def _spread(count: int, limit: float, generator: torch.Generator, *, normal: bool) -> Tensor:
+    if not normal:
+        return _uniform(count, limit, generator)
+    values = torch.randn(count, generator=generator, device=generator.device)
+    return limit * values.clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION)
+
+
+def _warp(crops: Tensor, generator: torch.Generator, side: int, strength: Strength) -> Tensor:
+    count, share = len(crops), side / crops.shape[-1]
+    angle = _spread(count, math.radians(strength.rotation), generator, normal=strength.normal)
+    scale = torch.exp(_spread(count, strength.log_scale, generator, normal=strength.normal))
+    aspect = torch.exp(_uniform(count, strength.log_aspect, generator))
+    shear = _uniform(count, strength.shear, generator)
+    mirror = torch.where(_random(count, generator) < 0.5, -1.0, 1.0)
     cos, sin = torch.cos(angle), torch.sin(angle)
-    across, down = scale * aspect, scale / aspect
-    matrix = torch.zeros(count, 2, 3)
+    across, down = share * scale * aspect, share * scale / aspect
+    matrix = torch.zeros(count, 2, 3, device=crops.device)
     matrix[:, 0, 0] = mirror * across * cos
     matrix[:, 0, 1] = down * (shear * cos - sin)
     matrix[:, 1, 0] = mirror * across * sin
     matrix[:, 1, 1] = down * (shear * sin + cos)
     # affine_grid measures the side as 2, from -1 to 1.
-    matrix[:, 0, 2] = _uniform(count, 2 * SHIFT, generator)
-    matrix[:, 1, 2] = _uniform(count, 2 * SHIFT, generator)
-    grid = F.affine_grid(matrix, list(crops.shape), align_corners=False)
+    matrix[:, 0, 2] = _uniform(count, 2 * share * strength.shift, generator)
+    matrix[:, 1, 2] = _uniform(count, 2 * share * strength.shift, generator)
+    grid = F.affine_grid(matrix, [count, 1, side, side], align_corners=False)
     return F.grid_sample(crops, grid, padding_mode="border", align_corners=False)
 
 
-def _blur(crops: Tensor, generator: torch.Generator, share: float) -> Tensor:
-    """Shrink and enlarge a random share; one size a batch keeps it one call."""
-    side = crops.shape[-1]
-    low, high = BLUR_SIDES
-    small = int(torch.randint(low, high + 1, (1,), generator=generator))
-    chosen = torch.rand(len(crops), generator=generator) < share
-    if chosen.any():
-        shrunk = F.interpolate(crops[chosen], size=small, mode="area")
-        crops = crops.clone()
-        crops[chosen] = F.interpolate(shrunk, size=side, mode="bilinear", align_corners=False)
-    return crops
+def _blur(crops: Tensor, share: float) -> Tensor:
+    """Shrink and enlarge the first rows, a third of them to each of BLUR_SIDES."""
+    side, each = crops.shape[-1], round(len(crops) * share / len(BLUR_SIDES))
+    parts = []
+    for index, factor in enumerate(BLUR_SIDES):
+        rows = crops[index * each : (index + 1) * each]
+        if len(rows):
+            shrunk = F.interpolate(rows, size=round(side * factor), mode="area")
+            parts.append(F.interpolate(shrunk, size=side, mode="bilinear", align_corners=False))
+    return torch.cat([*parts, crops[len(BLUR_SIDES) * each :]])
 
 
-def _erase(crops: Tensor, generator: torch.Generator, share: float) -> Tensor:
+def _compress(crops: Tensor, share: float) -> Tensor:
+    """Quantise the frequencies of 8×8 blocks of the last rows, the higher the coarser, as JPEG
+    does. Sides that are no multiple of 8 are left as they are."""
+    side, each = crops.shape[-1], round(len(crops) * share / len(JPEG_STEPS))
+    if side % 8 or not each:
+        return crops
+    basis = _cosines(crops.device)
+    frequency = torch.arange(8, device=crops.device)
+    coarseness = (1 + frequency[:, None] + frequency[None, :]) / 8
+    parts = []
+    for index, step in enumerate(JPEG_STEPS):
+        start = len(crops) - (index + 1) * each
+        rows = crops[start : start + each]
+        blocks = rows.reshape(each, side // 8, 8, side // 8, 8).transpose(2, 3)
+        steps = step * coarseness
+        values = torch.round(basis @ blocks @ basis.T / steps) * steps
+        parts.append((basis.T @ values @ basis).transpose(2, 3).reshape(rows.shape))
+    return torch.cat([crops[: len(crops) - len(JPEG_STEPS) * each], *reversed(parts)])
+
+
+def _cosines(device: torch.device) -> Tensor:
+    """The orthonormal 8-point discrete cosine transform (8, 8)."""
+    steps = torch.arange(8, device=device, dtype=torch.float32)
+    basis = torch.cos(math.pi * steps[:, None] * (2 * steps[None, :] + 1) / 16) / 2
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+def _lighting(count: int, side: int, limit: float, generator: torch.Generator) -> Tensor:
+    """Factors (n, 1, side, side) that rise evenly in a random direction."""
+    across, down = (_uniform(count, limit, generator)[:, None, None] for _ in range(2))
+    steps = torch.linspace(-1, 1, side, device=generator.device)
+    return (1 + across * steps[None, None, :] + down * steps[None, :, None])[:, None]
+
+
+def _erase(crops: Tensor, generator: torch.Generator, share: float, strength: Strength) -> Tensor:
     """One rectangle of uniform grey on a random share (Zhong et al. 2017, arXiv 1708.04896)."""
     count, side = len(crops), crops.shape[-1]
-    low, high = ERASE_SIDES
-    height = side * (low + (high - low) * torch.rand(count, generator=generator))
-    width = side * (low + (high - low) * torch.rand(count, generator=generator))
-    top = (side - height) * torch.rand(count, generator=generator)
-    left = (side - width) * torch.rand(count, generator=generator)
-    gray = 255 * torch.rand(count, 1, 1, 1, generator=generator)
-    chosen = torch.rand(count, generator=generator) < share
-    steps = torch.arange(side)
+    low, high = strength.erase_sides
+    height = side * (low + (high - low) * _random(count, generator))
+    width = side * (low + (high - low) * _random(count, generator))
+    top = (side - height) * _random(count, generator)
+    left = (side - width) * _random(count, generator)
+    gray = 255 * _random(count, generator)[:, None, None, None]
+    chosen = _random(count, generator) < share
+    steps = torch.arange(side, device=crops.device)
     rows = (steps >= top[:, None]) & (steps < (top + height)[:, None])
     columns = (steps >= left[:, None]) & (steps < (left + width)[:, None])
     inside = (rows[:, :, None] & columns[:, None, :] & chosen[:, None, None])[:, None]

@@ -20,7 +20,14 @@ class Config:
     folders whose mean answer makes `teacher_share` of the targets. Over the last `fade` of the
     schedule blurring and erasing fade out, so that the net ends on pictures as they are served (He
     et al. 2019, arXiv 1909.09148). `start` names a run in runs/ to begin from, of the same net with
-    as many classes or more. `scenes` are made for an epoch, by tasks that make their pictures."""
+    as many classes or more. `scenes` are made for an epoch, by tasks that make their images.
+
+    For the task that learns from several sets of faces: `shares` says which share of an epoch's
+    `draws` comes from each set, `teacher_runs` names the runs whose answers are targets
+    (training.answers), and `fold` is the number of a run that teaches, whose fold of the labelled
+    wild faces it does not learn from. `pretrained` names a file of weights in runs/ that `net` can
+    start from, `augmentation` one of training.augment.STRENGTHS. Figures are measured every
+    `validate_each` epochs."""
 
     name: str
     net: str
@@ -42,6 +49,13 @@ class Config:
     teacher_share: float = 0.0
     start: str = ""
     scenes: int = 0
+    shares: dict[str, float] = field(default_factory=dict)
+    draws: int = 0
+    teacher_runs: tuple[str, ...] = ()
+    fold: int = -1
+    pretrained: str = ""
+    augmentation: str = "mild"
+    validate_each: int = 1
     task: str = "expressions"
     net_options: dict[str, Any] = field(default_factory=dict)
 

@@ -36,8 +36,9 @@ from training.data.photos import PhotosError
 from training.detection import export as single_shot
 from training.onnx_files import write_fp32, write_int8
 from training.quantise import with_rounded_weights
+from training.runs import RUNS
 from training.tasks import TASKS, load_data
-from training.train import RUNS, Run
+from training.train import Run
 
 COMMON = Path(__file__).with_name("card.toml")
 CALIBRATION_PICTURES = 512
@@ -119,7 +120,7 @@ def _write_classifier(folder: Path, run: Run, precision: str, said: dict[str, An
     shift = _shift_priors(trained, data) if said.get("fit_prior_shift") else 0.0
     net = copy.deepcopy(trained).fold()
     if precision == "settled int8":
-        net = with_rounded_weights(net, data.crops, seed=config.seed)
+        net = with_rounded_weights(net, data.crops, side=config.input_size, seed=config.seed)
         precision = "int8"
     path = folder / WEIGHTS_FILE
     write_fp32(net, config.input_size, path)
@@ -146,17 +147,17 @@ def _write_classifier(folder: Path, run: Run, precision: str, said: dict[str, An
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
     }
     write_card(folder, card)
-    crops = data.validation_crops.numpy()[:, 0]
+    crops = data.validation.crops.numpy()[:, 0]
     served = Classifier.load(folder).predict(crops)
     parity = assert_parity(logits_of(trained, crops), served, precision)
-    card["temperature"] = fit_temperature(served, data.validation_labels.numpy())
+    card["temperature"] = fit_temperature(served, data.validation.labels.numpy())
     write_card(folder, card)
     return f"{len(weights):,} bytes, {parity} on {len(crops)} crops"
 
 
 def _shift_priors(net: nn.Module, data: Crops) -> float:
     """Take τ log π off the net's logits, π being the classes' shares in the targets, and say τ."""
-    crops, labels = data.validation_crops.numpy()[:, 0], data.validation_labels.numpy()
+    crops, labels = data.validation.crops.numpy()[:, 0], data.validation.labels.numpy()
     log_shares = data.targets.mean(dim=0).clamp_min(1e-6).log().numpy()
     shift = fit_prior_shift(logits_of(net, crops), labels, log_shares)
     with torch.no_grad():
@@ -167,7 +168,7 @@ def _shift_priors(net: nn.Module, data: Crops) -> float:
 def _calibration_crops(data: Crops) -> NDArray[np.uint8]:
     """Training pictures, the same at every export."""
     generator = np.random.default_rng(data.config.seed)
-    crops = data.crops.numpy()[:, 0]
+    crops = data.plain_crops.numpy()[:, 0]
     count = min(CALIBRATION_PICTURES, len(crops))
     return crops[generator.choice(len(crops), count, replace=False)]
 
@@ -180,6 +181,13 @@ def training_document(run: Run) -> dict[str, Any]:
         taught = ", ".join(Path(teacher).name for teacher in config.teachers)
         share = round(100 * config.teacher_share)
         targets = f"{100 - share} % {targets}, {share} % the mean answer of {taught}"
+    if config.teacher_runs:
+        taught = ", ".join(config.teacher_runs)
+        share = round(100 * config.teacher_share)
+        targets = (
+            f"{100 - share} % {targets}, {share} % the mean answer of the networks {taught} "
+            "(of faces without a label, that answer alone)"
+        )
     return {
         "data": run.data.source,
         "pictures": run.data.size,
@@ -193,7 +201,9 @@ def training_document(run: Run) -> dict[str, Any]:
 
 
 def _method(config: Config) -> str:
-    begun = f"from the weights of the run {config.start}" if config.start else "from random weights"
+    begun = "from random weights"
+    if config.start or config.pretrained:
+        begun = f"from the weights of the run {config.start}" if config.start else "from ImageNet"
     made = "scenes" if config.scenes else "crops"
     sides = [f"of {side} pixels until {until:.0%} of the schedule" for until, side in config.sizes]
     return f"{begun}, on {made} {', '.join([*sides, f'of {config.input_size} pixels'])}"

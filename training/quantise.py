@@ -33,9 +33,9 @@ class Rounded(nn.Module):
         return weight + (torch.round(weight / scale) * scale - weight).detach()
 
 
-def with_rounded_weights(net: nn.Module, crops: Tensor, *, seed: int) -> nn.Module:
+def with_rounded_weights(net: nn.Module, crops: Tensor, *, side: int, seed: int) -> nn.Module:
     """A copy of the folded `net`, its weights on the steps of their 8 bits, that answers as `net`
-    does about `crops` (n, 1, size, size) uint8 and changed copies of them."""
+    does about changed copies of the middle `side` pixels of `crops` (n, 1, canvas, canvas)."""
     teacher, student = net.eval(), copy.deepcopy(net).eval()
     layers = [each for each in student.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
     for layer in layers:
@@ -45,7 +45,9 @@ def with_rounded_weights(net: nn.Module, crops: Tensor, *, seed: int) -> nn.Modu
     generator = torch.Generator().manual_seed(seed)
     for _ in tqdm(range(STEPS), desc="rounding", leave=False):
         rows = torch.randint(len(crops), (BATCH,), generator=generator)
-        batch = augment(crops[rows].float(), generator).to(memory_format=torch.channels_last)
+        batch = augment(crops[rows].float(), generator, side=side).to(
+            memory_format=torch.channels_last
+        )
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             targets = teacher(batch).float().softmax(dim=1)
         with torch.autocast("cpu", torch.bfloat16):

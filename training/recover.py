@@ -23,8 +23,9 @@ from app.vision.folders import WEIGHTS_FILE
 from training.config import TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
+from training.runs import CHECKPOINT, RUNS
 from training.tasks import load_data
-from training.train import CHECKPOINT, RUNS, Run
+from training.train import Run
 
 BATCHES = 40  # that the statistics are of
 FOLDED = "_bias"  # what the exporter adds to the name of a weight that it folded into

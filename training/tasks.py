@@ -1,59 +1,25 @@
-"""What nets learn: expressions from FER+'s votes, or which of the cascade's windows hold a face."""
+"""The tasks that a config can name: how the data of each is read."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
 
 from app.vision.card import CLASSIFIER, DETECTOR, SINGLE_SHOT
 from training import votes
-from training.classification import Crops
+from training.classification import Crops, Labelled
 from training.config import Config, TrainingError
 from training.data import face_windows, first_of_each, read_split
 from training.detection.data import load_scenes
+from training.learning import Data
+from training.mixed_faces import load_mixed_faces
 from training.teach import teach
 
-if TYPE_CHECKING:
-    from training.train import Run
-
 FERPLUS, PHOTOS = "ferplus", "photos"  # in the folder of all data
-
-
-class Data(Protocol):
-    """What a run learns from, how it is wrong and what it is measured by. `size` is the number of
-    pictures of an epoch, `count` and `source` say in words how much there is and what it is,
-    `targets_name` what is learned of it; `curves` name the measures that are drawn."""
-
-    @property
-    def size(self) -> int: ...
-    @property
-    def count(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def targets_name(self) -> str: ...
-    @property
-    def loss_name(self) -> str: ...
-    @property
-    def curves(self) -> Mapping[str, str]: ...
-    @property
-    def steps(self) -> int: ...
-
-    def batches(self, run: Run) -> Iterable[Any]:
-        """The `steps` batches of one epoch."""
-
-    def loss(self, run: Run, batch: Any, left: float) -> Tensor:
-        """What the net is to lower, when that share of the schedule is left."""
-
-    def validate(self, run: Run) -> dict[str, float]:
-        """Measures of the averaged weights on the validation split."""
 
 
 def load_expressions(folder: Path, config: Config, taught: bool) -> Crops:
@@ -84,8 +50,7 @@ def load_expressions(folder: Path, config: Config, taught: bool) -> Crops:
         config=config,
         crops=torch.from_numpy(train.crops[keep])[:, None],
         targets=torch.from_numpy(targets),
-        validation_crops=torch.from_numpy(validation.crops[chosen])[:, None],
-        validation_labels=torch.from_numpy(labels[chosen]),
+        validation=_labelled(validation.crops[chosen], labels[chosen]),
         targets_name=f"cleaned votes over {config.classes} emotions",
         source="FER+ training split (FER2013 pictures, ten crowd votes each), without pictures "
         "that are twice in it or also in the validation split",
@@ -112,13 +77,18 @@ def load_windows(folder: Path, config: Config, taught: bool) -> Crops:
         config=config,
         crops=torch.from_numpy(crops)[:, None],
         targets=F.one_hot(torch.from_numpy(labels), 2).float(),
-        validation_crops=torch.from_numpy(validation.crops)[:, None],
-        validation_labels=torch.from_numpy(validation.is_face.astype(np.int64)),
+        validation=_labelled(validation.crops, validation.is_face.astype(np.int64)),
         targets_name="the window's own label",
         source=f"{len(train.crops):,} windows of the cascade in photographs "
         f"({', '.join(face_windows.COLLECTIONS)}, training split), {count:,} of them on faces, the "
         f"others twice, and as many faces of FER+'s training split",
     )
+
+
+def _labelled(crops: NDArray[np.uint8], labels: NDArray[np.int64]) -> Labelled:
+    """Labels that nobody doubts."""
+    sure = torch.ones(len(labels), dtype=torch.bool)
+    return Labelled(torch.from_numpy(crops)[:, None], torch.from_numpy(labels), sure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +103,7 @@ class Task:
 
 TASKS = {
     "expressions": Task(votes.LABELS, load_expressions, CLASSIFIER),
+    "mixed_faces": Task(votes.LABELS, load_mixed_faces, CLASSIFIER),
     "faces": Task(face_windows.LABELS, load_windows, DETECTOR),
     "scenes": Task(votes.LABELS, load_scenes, SINGLE_SHOT),
 }

@@ -2,6 +2,7 @@
 
     python -m training.train training/configs/custom_net_8.toml --data ../shared/data
     python -m training.train …                 # again after an interruption: goes on where it was
+    python -m training.train … --device cuda   # the default where there is a GPU
 
 Writes to runs/<name>/: checkpoint.pt (weights, their running average, optimiser, random state,
 history), log.csv (a line an epoch) and curve.png. Export it with training.export.
@@ -9,7 +10,6 @@ history), log.csv (a line an epoch) and curve.png. Export it with training.expor
 
 import argparse
 import csv
-import functools
 import math
 import time
 from dataclasses import asdict
@@ -20,26 +20,26 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from app.errors import ModelUnavailable
 from training.config import Config, TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
-from training.nets import NETS
-from training.tasks import Data, load_data
+from training.learning import AUTO, Data, choose_device
+from training.runs import (
+    CHECKPOINT,
+    RUNS,
+    begin_from,
+    begin_from_file,
+    build_net,
+    read_checkpoint,
+)
+from training.tasks import load_data
 
-RUNS = Path("runs")
-CHECKPOINT = "checkpoint.pt"
-
-
-def build_net(config: Config) -> nn.Module:
-    if config.net not in NETS:
-        raise TrainingError(f"unknown net {config.net!r}; known: {', '.join(NETS)}")
-    return NETS[config.net](classes=config.classes, **config.net_options)
+CPU = torch.device("cpu")
 
 
 class Run:
@@ -48,16 +48,21 @@ class Run:
     It begins as the config says; `resume` then goes on from the checkpoint in `folder`, if any.
     """
 
-    def __init__(self, config: Config, data: Data, folder: Path) -> None:
+    def __init__(
+        self, config: Config, data: Data, folder: Path, device: torch.device = CPU
+    ) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.data, self.folder = config, data, folder
-        self.net = build_net(config).to(memory_format=torch.channels_last)
+        self.config, self.folder, self.device = config, folder, device
+        self.data = data.to(device)
+        self.net = build_net(config).to(device, memory_format=torch.channels_last)
         self.checkpoint = folder / CHECKPOINT
         if config.start and not self.checkpoint.exists():
             begin_from(self.net, read_checkpoint(RUNS / config.start / CHECKPOINT))
+        if config.pretrained and not self.checkpoint.exists():
+            begin_from_file(self.net, RUNS / config.pretrained)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.net,
-            avg_fn=functools.partial(_running_average, config.ema_decay),
+            multi_avg_fn=self._running_average,
             use_buffers=True,
         )
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
@@ -69,7 +74,7 @@ class Run:
             weight_decay=0.0,
             fused=True,  # a step of vgg13 takes 8 ms with it and 124 without
         )
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.generator = torch.Generator(device).manual_seed(config.seed)
         self.epoch = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
@@ -84,6 +89,7 @@ class Run:
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "device": self.device.type,
             "generator": self.generator.get_state(),
             "torch_random": torch.get_rng_state(),
             "epoch": self.epoch,
@@ -114,20 +120,27 @@ class Run:
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
+        if state.get("device", "cpu") == self.device.type:
+            self.generator.set_state(state["generator"])
+        else:  # generators of different devices have different states
+            self.generator.manual_seed(self.config.seed + state["epoch"])
         torch.set_rng_state(state["torch_random"])
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.history = state["history"]
         return True
 
-    def train_epoch(self) -> float:
-        """One pass over the training pictures, shorter where the schedule ends; the mean loss."""
+    def train_epoch(self, started: float) -> float:
+        """One pass over the training images, shorter where the schedule ends; the mean loss.
+        `started` is the reading of the clock at which `seconds` was 0."""
         self.net.train()
         steps = self.data.steps
         batches = tqdm(
-            self.data.batches(self), desc=f"epoch {self.epoch + 1}", total=steps, leave=False
+            self.data.batches(self),
+            desc=f"epoch {self.epoch + 1}",
+            total=steps,
+            leave=False,
+            disable=None,
         )
-        epoch_start, seconds_before = time.monotonic(), self.seconds
         losses = []
         for step, batch in enumerate(batches):
             epoch = self.epoch + step / steps
@@ -136,16 +149,31 @@ class Run:
             if left <= 0:  # of time: the learning rate is 0 from here on
                 break
             loss = self.data.loss(self, batch, left)
-            if not torch.isfinite(loss):
-                raise TrainingError("the loss is not finite: lower the learning rate")
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
             self.average.update_parameters(self.net)
-            losses.append(loss.item())
-            self.seconds = seconds_before + time.monotonic() - epoch_start
+            losses.append(loss.detach())
+            self.seconds = time.monotonic() - started
+        # Read once an epoch: reading a value makes a GPU wait for the CPU.
+        mean = float(torch.stack(losses).mean())
+        if not math.isfinite(mean):
+            raise TrainingError("the loss is not finite: lower the learning rate")
         self.epoch += 1
-        return float(np.mean(losses))
+        return mean
+
+    @torch.no_grad()
+    def _running_average(
+        self, averages: list[Tensor], currents: list[Tensor], _count: Tensor
+    ) -> None:
+        """One step of an exponential average that forgets the random start sooner: over the first
+        steps the decay grows as (1 + n) / (10 + n) up to its final value."""
+        count = int(self.average.n_averaged)  # on the CPU, unlike `_count`
+        decay = min(self.config.ema_decay, (1 + count) / (10 + count))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, currents, 1 - decay)
+        else:
+            torch._foreach_copy_(averages, currents)
 
     def _set_learning_rate(self, epoch: float) -> None:
         """Linear warm-up, then half a cosine to 0 at the end of the schedule."""
@@ -160,50 +188,20 @@ class Run:
             self.fit_epoch()
 
     def fit_epoch(self) -> None:
-        """Train an epoch, validate, log and save."""
-        loss = self.train_epoch()
+        """Train an epoch; every `validate_each` epochs and at the end validate, log and save. The
+        time of all this counts."""
+        started = time.monotonic() - self.seconds
+        loss = self.train_epoch(started)
+        self.seconds = time.monotonic() - started
+        if self.epoch % self.config.validate_each and self.progress(self.epoch) < 1:
+            return
         row = {"epoch": self.epoch, "minutes": self.seconds / 60, "loss": loss}
         self.average.eval()
         row |= self.data.validate(self)
         self.history.append({key: round(value, 5) for key, value in row.items()})
-        self.save()
         print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-
-
-def _running_average(decay: float, average: Tensor, current: Tensor, count: Tensor) -> Tensor:
-    """One step of an exponential average that forgets the random start sooner: over the first
-    steps the decay grows as (1 + n) / (10 + n) up to its final value."""
-    decay = min(decay, (1 + int(count)) / (10 + int(count)))
-    if not average.is_floating_point():
-        return current
-    return torch.lerp(average, current, 1 - decay)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Raises TrainingError when the file is missing or no whole checkpoint."""
-    try:
-        return torch.load(path, weights_only=True)
-    except Exception as error:  # torch raises half a dozen unrelated types here
-        raise TrainingError(f"{path} is not a whole checkpoint: {error}") from error
-
-
-def begin_from(net: nn.Module, state: dict[str, Any]) -> None:
-    """Give `net` the averaged weights of another run; of more classes, those of the first.
-
-    Raises TrainingError when that run trained another net.
-    """
-    own = net.state_dict()
-    theirs = {
-        key.removeprefix("module."): value
-        for key, value in state["average"].items()
-        if key.startswith("module.")
-    }
-    try:
-        net.load_state_dict(
-            {key: value[: len(own[key])] if value.ndim else value for key, value in theirs.items()}
-        )
-    except (KeyError, RuntimeError) as error:
-        raise TrainingError(f"the run {state['config']['name']} is of another net") from error
+        self.save()
+        self.seconds = time.monotonic() - started
 
 
 def plot_curve(history: list[dict[str, float]], data: Data, path: Path, title: str) -> None:
@@ -226,13 +224,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--device", default=AUTO, help="cpu, cuda, or the best there is (auto)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     try:
         config = read_config(arguments.config)
         data = load_data(arguments.data, config)
-        run = Run(config, data, RUNS / config.name)
+        run = Run(config, data, RUNS / config.name, choose_device(arguments.device))
         resumed = run.resume()
         print(
             f"{config.name}: {data.count}, "

@@ -226,7 +226,7 @@ def _parsing(request: Request) -> Iterator[None]:
     """Wait until a large body may be parsed. Raises DeadlineExceeded."""
     size = request.content_length or request.max_content_length or 0
     large = size > LARGE_BYTES
-    with large_bodies().taken(size, deadline=deadline()) if large else nullcontext():
+    with large_bodies().reserve(size, deadline=deadline()) if large else nullcontext():
         yield
 
 

@@ -1,4 +1,4 @@
-"""Answers one request in a thread: runs the application and writes its response."""
+"""Runs the application for one request, in a thread, and writes its response."""
 
 import contextlib
 import socket
@@ -16,11 +16,13 @@ from app.server.refusals import Refusal, server_fault
 def answer(
     conn: Connection, application: Callable[..., Any], cfg: Any, *, stopping: bool
 ) -> tuple[bool, bool]:
-    """Answer the request. Return (whether the connection can be reused, whether the response is
-    complete)."""
-    if conn.state is State.CLOSED:  # while the request waited for this thread
+    """Respond to the current request of the connection.
+
+    Return (whether the connection can be reused, whether the response is complete).
+    """
+    if conn.state is State.CLOSED:  # it was closed while the request waited for a thread
         return False, False
-    given = conn.outbox.given
+    accepted_before = conn.outbox.accepted
     try:
         return _run(conn, application, cfg, stopping), True
     except Refusal as refusal:
@@ -30,11 +32,13 @@ def answer(
         return False, False
     except BaseException as error:
         log_fault(error)
-        # After a part of the response was sent, only a reset shows that it is incomplete.
-        return False, conn.outbox.given == given and _send_refusal(conn, server_fault())
+        # If a part of the response was sent, only a reset tells the client that it is incomplete.
+        nothing_sent = conn.outbox.accepted == accepted_before
+        return False, nothing_sent and _send_refusal(conn, server_fault())
 
 
 def _send_refusal(conn: Connection, refusal: Refusal) -> bool:
+    """Return whether the refusal was sent or is in the outbox."""
     conn.refused = True
     with contextlib.suppress(OSError):
         conn.outbox.sendall(refusal.response())
@@ -43,12 +47,15 @@ def _send_refusal(conn: Connection, refusal: Refusal) -> bool:
 
 
 def _run(conn: Connection, application: Callable[..., Any], cfg: Any, stopping: bool) -> bool:
-    """Return whether the connection can be reused. Raises OSError when the client is gone, Refusal
-    for malformed chunks, and whatever the application raises."""
+    """Run the application and write its response. Return whether the connection can be reused.
+
+    Raises OSError when the client is gone, Refusal for malformed chunks, and the errors of the
+    application.
+    """
     body, outbox = conn.body(), conn.outbox
-    taken_for_socket = cast(socket.socket, outbox)
+    socket_like = cast(socket.socket, outbox)
     response: Any
-    response, environ = wsgi.create(conn.request, taken_for_socket, conn.client, conn.server, cfg)
+    response, environ = wsgi.create(conn.request, socket_like, conn.client, conn.server, cfg)
     environ["wsgi.multithread"] = True
     environ["wsgi.input"] = body
     environ["emotion.began"] = time.perf_counter() - (time.monotonic() - conn.since)

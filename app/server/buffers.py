@@ -1,5 +1,4 @@
-"""Buffers of a connection: received bytes that are not read yet, and bytes that are not sent
-yet."""
+"""Buffers of a connection: received bytes that were not read yet, and unsent bytes."""
 
 import io
 import mmap
@@ -19,8 +18,11 @@ _NO_RESET = struct.pack("ii", 0, 0)
 
 
 class Piece:
-    """Received bytes in memory of a fixed size. Large pieces are mapped memory, which returns to
-    the system when it is freed; the heap would keep it."""
+    """A part of the received bytes, in a block of memory of a fixed size.
+
+    Large blocks are mapped memory, which returns to the system when it is freed. The heap would
+    hold on to the memory.
+    """
 
     def __init__(self, size: int) -> None:
         self._memory = mmap.mmap(-1, size) if size >= LARGE_PIECE else bytearray(size)
@@ -32,14 +34,14 @@ class Piece:
         return self._end - self._start
 
     def write(self, data: memoryview) -> int:
-        """Store as much of `data` as fits; return the number of bytes."""
+        """Store as much of `data` as fits. Return the number of bytes."""
         size = min(len(data), self._size - self._end)
         self._memory[self._end : self._end + size] = data[:size]
         self._end += size
         return size
 
     def readinto(self, buffer: memoryview) -> int:
-        """Move the first bytes into `buffer`; return the number of bytes."""
+        """Move the first bytes into `buffer`. Return the number of bytes."""
         size = min(len(buffer), len(self))
         buffer[:size] = memoryview(self._memory)[self._start : self._start + size]
         self._start += size
@@ -50,23 +52,23 @@ class Piece:
 
 
 class Inbox:
-    """Received bytes. Their memory is freed as they are read."""
+    """Received bytes. Reading frees their memory."""
 
     def __init__(self) -> None:
         self._pieces: deque[Piece] = deque()
         self.size = 0
 
     def add(self, data: bytes | memoryview) -> None:
-        left = memoryview(data)
-        self.size += len(left)
-        while left:
-            if self._pieces and (written := self._pieces[-1].write(left)):
-                left = left[written:]
+        rest = memoryview(data)
+        self.size += len(rest)
+        while rest:
+            if self._pieces and (written := self._pieces[-1].write(rest)):
+                rest = rest[written:]
             else:
                 self._pieces.append(Piece(SMALL_PIECE if len(self._pieces) == 0 else LARGE_PIECE))
 
     def put_back(self, data: bytes) -> None:
-        """Put bytes that were read too far back in front."""
+        """Return bytes to the front that were read but do not belong to the request."""
         if data:
             piece = Piece(len(data))
             piece.write(memoryview(data))
@@ -74,17 +76,16 @@ class Inbox:
             self.size += len(data)
 
     def peek(self, size: int) -> bytes:
-        """Return at least the first `size` bytes, or all if there are fewer, without removing
-        them."""
-        found = b""
+        """Return at least the first `size` bytes, or all bytes if there are fewer. Remove none."""
+        data = b""
         for piece in self._pieces:
-            found += piece.peek()
-            if len(found) >= size:
+            data += piece.peek()
+            if len(data) >= size:
                 break
-        return found
+        return data
 
     def peeked(self) -> Iterator[bytes]:
-        """Return all bytes, piece by piece, without removing them."""
+        """Return all bytes, piece by piece. Remove none."""
         return (piece.peek() for piece in self._pieces)
 
     def readinto(self, buffer: memoryview) -> int:
@@ -102,8 +103,11 @@ class Inbox:
         return bytes(buffer[: self.readinto(memoryview(buffer))])
 
     def split(self, size: int) -> "Inbox":
-        """Move the first `size` bytes, which must have arrived, into another inbox. Raises
-        ConnectionError if they are not here, because the connection was closed."""
+        """Move the first `size` bytes into a new inbox.
+
+        Call this after all of them have arrived. Raises ConnectionError if the connection was
+        closed in the meantime, which empties the inbox.
+        """
         front = Inbox()
         while self._pieces and size >= front.size + len(self._pieces[0]):
             piece = self._pieces.popleft()
@@ -122,7 +126,7 @@ class Inbox:
 
 
 class Body(io.RawIOBase):
-    """The complete body of a request, as a file. Its memory is freed as it is read."""
+    """The complete body of a request as a file. Reading frees its memory."""
 
     def __init__(self, content: Inbox) -> None:
         self._content = content
@@ -135,26 +139,29 @@ class Body(io.RawIOBase):
 
 
 class Outbox:
-    """Sends without blocking and keeps what the socket does not take.
+    """Sends without blocking, and buffers the bytes that the socket does not accept.
 
-    gunicorn's Response writes to it as to a socket. A response of known length is kept completely
-    until the loop has sent it, so its thread is free at once. The length of a stream is unknown, so
-    the thread of a stream waits while more than STREAM_BYTES are unsent.
+    gunicorn's Response writes to it as to a socket. A response of known length is buffered
+    completely until the loop has sent it, so its thread is free immediately. A stream has an
+    unknown length, so its thread waits while more than STREAM_BYTES are unsent.
+
+    `size` is the number of unsent bytes, `sent` of all sent bytes and `accepted` of all bytes that
+    were passed to `sendall`. `streams` is True during a response of unknown length.
     """
 
     def __init__(self, sock: socket.socket, wake: Callable[[], None]) -> None:
         self._sock = sock
-        self._wake = wake  # tells the loop to send; may be called by any thread
+        self._wake = wake  # asks the loop to send; any thread may call it
         self._pieces: deque[memoryview] = deque()
         self._changed = threading.Condition()
         self.size = 0
         self.sent = 0
-        self.given = 0
+        self.accepted = 0
         self.streams = False
         self.closed = False
 
     def sendall(self, data: bytes) -> None:
-        """Send or keep `data`. Raises BrokenPipeError when the connection is closed."""
+        """Send or buffer `data`. Raises BrokenPipeError when the connection is closed."""
         with self._changed:
             while self.streams and self.size > STREAM_BYTES and not self.closed:
                 self._wake()
@@ -163,30 +170,35 @@ class Outbox:
                 raise BrokenPipeError
             self._pieces.append(memoryview(data))
             self.size += len(data)
-            self.given += len(data)
+            self.accepted += len(data)
             self._send()
 
     def flush(self) -> None:
-        """Send what the socket takes."""
+        """Send as much as the socket accepts."""
         with self._changed:
             self._send()
             self._changed.notify_all()
 
     def begin_stream(self) -> None:
-        """Begin a response of unknown length. If this process dies, the system resets the
-        connection: HTTP/1.0 has no other sign of an incomplete response."""
+        """Begin a response of unknown length.
+
+        From now on the system resets the connection if this process dies. HTTP/1.0 has no other
+        sign of an incomplete response.
+        """
         self.streams = True
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def end_stream(self) -> None:
-        """Mark the stream as complete. Called when everything was sent."""
+        """Mark the stream as complete. Call this when all bytes were sent."""
         if self.streams:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
             self.streams = False
 
     def close(self, *, reset: bool) -> None:
-        """Close the socket; `reset` shows the client that the response is incomplete. A thread
-        that is still writing gets BrokenPipeError."""
+        """Close the socket. With `reset`, the client sees that the response is incomplete.
+
+        A thread that is still writing gets BrokenPipeError.
+        """
         with self._changed:
             self.closed = True
             self._pieces.clear()

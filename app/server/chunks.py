@@ -1,29 +1,30 @@
-"""Finds the end of a chunked body, so that a request is passed on when it is complete.
+"""Finds the end of a chunked body, so that the loop knows when a request is complete.
 
-gunicorn's parser decodes the body afterwards and decides whether it is well formed. When this
-scanner meets malformed chunks, it reports the end, and the parser then finds the error.
+gunicorn's parser decodes the body afterwards and decides whether it is well formed. For malformed
+chunks this scanner reports the end of the body, so that the parser runs and raises the error.
 """
 
 import re
 
-LONGEST_LINE = 1_000  # bytes of a chunk's size with its extensions, or of a trailer
-LONGEST_TRAILERS = 16_000
-SPARE_FRAMING = 64_000
+MAX_LINE_BYTES = 1_000  # of a chunk's size with its extensions, or of a trailer
+MAX_TRAILER_BYTES = 16_000
+# A body may have this many bytes of framing more than bytes of data.
+FRAMING_ALLOWANCE = 64_000
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;|\r\n)")
 
 
 class TooMuchFraming(Exception):
-    """The chunks are so small that their sizes are most of the body."""
+    """The body has many more bytes of framing than of data, because its chunks are very small."""
 
 
 class ChunkScanner:
-    """Fed with a body as it arrives; bytes that follow the body may be fed too."""
+    """Scans a body as it arrives. `feed` ignores bytes after the end of the body."""
 
     def __init__(self) -> None:
         self.data_bytes = 0
         self._framing_bytes = 0
         self._line = bytearray()
-        self._skip = 0  # bytes left of the current chunk and its line break
+        self._skip = 0  # remaining bytes of the current chunk and its line break
         self._in_trailers = False
         self._trailer_bytes = 0
         self.ended = False
@@ -40,7 +41,7 @@ class ChunkScanner:
             end = data.find(b"\n", position)
             self._line += data[position : end + 1 if end >= 0 else len(data)]
             position = end + 1 if end >= 0 else len(data)
-            if len(self._line) > LONGEST_LINE:
+            if len(self._line) > MAX_LINE_BYTES:
                 self.ended = True
             elif end >= 0:
                 self._end_line(bytes(self._line))
@@ -49,11 +50,11 @@ class ChunkScanner:
 
     def _end_line(self, line: bytes) -> None:
         self._framing_bytes += len(line) + 2
-        if self._framing_bytes > SPARE_FRAMING + self.data_bytes:
+        if self._framing_bytes > FRAMING_ALLOWANCE + self.data_bytes:
             raise TooMuchFraming
         if self._in_trailers:
             self._trailer_bytes += len(line)
-            self.ended = line == b"\r\n" or self._trailer_bytes > LONGEST_TRAILERS
+            self.ended = line == b"\r\n" or self._trailer_bytes > MAX_TRAILER_BYTES
             return
         size = _SIZE.match(line)
         if size is None or not line.endswith(b"\r\n"):

@@ -1,4 +1,4 @@
-"""One client's connection, and the state of its current request."""
+"""The connection of a client and the state of its current request."""
 
 import enum
 import socket
@@ -32,14 +32,17 @@ class State(enum.Enum):
     IDLE = "waits for a request"
     HEAD = "receives the head of a request"
     BODY = "receives the body of a request"
-    WORKING = "a thread answers the request"
+    WORKING = "a thread runs the application"
     SENDING = "the loop sends the response"
     CLOSING = "discards further input, so that the client can read the response"
     CLOSED = "closed"
 
 
 class Connection:
-    """Used by the loop only, except that a thread that answers uses `body` and `outbox`."""
+    """One connection. It is not thread-safe.
+
+    The loop uses it. The thread that runs the application may use only `body` and `outbox`.
+    """
 
     def __init__(
         self, sock: socket.socket, client: Any, server: Any, wake: Callable[["Connection"], None]
@@ -52,52 +55,53 @@ class Connection:
         self.state = State.IDLE
         self.deadline = 0.0  # of the current state, on the clock of time.monotonic
         self.events = 0  # the selector events that the loop waits for
-        self.held = 0  # bytes counted towards the worker's `buffer_bytes`
+        self.counted_bytes = 0  # share in the worker's total, see Worker._update_total
         self.since = time.monotonic()  # when the request began, or when the last response was sent
         self.request: Any = None  # gunicorn.http.message.Request
-        self.keep = False
+        self.keep_alive = False
         self.refused = False
-        self.confirmed_before: int | None = None  # `bytes_confirmed` at the last measurement
+        self.confirmed_before: int | None = None  # `confirmed_bytes` at the last measurement
         self._unreader = SocketUnreader(cast(socket.socket, self.inbox))
         self._requests = 0
         self._scanner: ChunkScanner | None = None
         self._length = 0
         self._limit = 0
-        self._body_bytes = 0  # of the body that the thread has taken from the inbox
+        self._body_bytes = 0  # size of the body that the thread moved out of the inbox
 
     @property
-    def bytes_confirmed(self) -> int:
+    def confirmed_bytes(self) -> int:
         """Bytes of all responses that the client's system has acknowledged."""
         return self.outbox.sent - unconfirmed_bytes(self.sock)
 
-    def took_at_least(self, wanted: float) -> bool:
-        """Whether the client took `wanted` bytes since the last measurement. False without one."""
-        before = self.confirmed_before
-        return before is not None and self.bytes_confirmed - before >= wanted
+    def has_confirmed(self, min_bytes: float) -> bool:
+        """Return whether the client has acknowledged `min_bytes` since the last measurement.
 
-    @property
-    def nothing_follows(self) -> bool:
-        """Whether the client has sent nothing after the request that was answered."""
+        False if there was no measurement.
+        """
+        before = self.confirmed_before
+        return before is not None and self.confirmed_bytes - before >= min_bytes
+
+    def has_no_input(self) -> bool:
+        """Return whether nothing has arrived after the current request."""
         try:
             return not self.inbox.size and not self.sock.recv(1, socket.MSG_PEEK)
         except OSError:  # nothing has arrived, or the client is gone
             return True
 
     @property
-    def bytes_held(self) -> int:
+    def buffered_bytes(self) -> int:
         return self.inbox.size + self._body_bytes + self.outbox.size
 
     def read_head(self, cfg: Any, limit_of: Callable[[str], int]) -> bool:
-        """Parse the head of the next request; return False while it is incomplete.
+        """Parse the head of the next request. Return False while it is incomplete.
 
-        `limit_of` returns the largest number of bytes of a body, given its Content-Type.
-        Raises Refusal.
+        `limit_of` maps a Content-Type to the maximum size of a body in bytes. Raises Refusal.
         """
         start = self.inbox.peek(HEAD_BYTES)
         end = start.find(b"\r\n\r\n", 0, HEAD_BYTES)
-        # A line that ends with a bare LF: parse at once, because the parser refuses it.
-        bare = end < 0 and start.count(b"\n") != start.count(b"\r\n")
-        if end < 0 and not bare and len(start) < HEAD_BYTES:
+        # The parser rejects a line that ends with a bare LF, so it need not wait for the rest.
+        has_bare_lf = end < 0 and start.count(b"\n") != start.count(b"\r\n")
+        if end < 0 and not has_bare_lf and len(start) < HEAD_BYTES:
             return False
         too_long = len(start) >= HEAD_BYTES and end < 0
         self._requests += 1
@@ -124,27 +128,26 @@ class Connection:
         return True
 
     def receive(self, data: memoryview) -> None:
-        """Store received bytes. Raises Refusal for a body beyond its limit."""
+        """Store received bytes. Raises Refusal if the body is too large."""
         self.inbox.add(data)
         if self.request is not None:
             self._scan(bytes(data) if self._scanner else b"")
 
     @property
-    def body_is_here(self) -> bool:
+    def body_is_complete(self) -> bool:
         if self._scanner is not None:
             return self._scanner.ended
         return self.inbox.size >= self._length
 
-    @property
-    def expects_continue(self) -> bool:
-        """Whether the client waits for `100 Continue`. True at most once for a request."""
+    def take_expectation(self) -> bool:
+        """Return whether the client waits for `100 Continue`: True at most once per request."""
         expects, self.request._expected_100_continue = self.request._expected_100_continue, False
         return bool(expects)
 
     def body(self) -> Body:
-        """Take the body, all of which has arrived, out of the inbox. Called once, by the thread.
+        """Move the complete body out of the inbox. Called once, by the thread.
 
-        Raises Refusal for malformed chunks.
+        Raises Refusal for malformed chunks, and ConnectionError if the connection was closed.
         """
         if self._scanner is None:
             self._body_bytes = self._length

@@ -1,4 +1,4 @@
-"""Log records of the server: the kind of a fault, and nothing that a client sent."""
+"""Log records of the server. They contain the types of errors but no data that clients sent."""
 
 import logging
 import traceback
@@ -7,9 +7,11 @@ from types import TracebackType
 log = logging.getLogger("app.server")
 
 
-class KindsOnly(logging.Filter):
-    """Removes from gunicorn's own records what a client may have sent: request lines, headers,
-    addresses. For running workers only: it would also remove the reason of a failed start."""
+class ClientDataFilter(logging.Filter):
+    """Removes client data from gunicorn's own records: request lines, headers and addresses.
+
+    Use it in running workers only, because it also removes the reason of a failed start.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.WARNING:
@@ -19,22 +21,22 @@ class KindsOnly(logging.Filter):
             if error is not None:
                 record.where = _frames(error.__traceback__)
         elif isinstance(record.args, tuple):
-            record.args = tuple(it if isinstance(it, int) else "…" for it in record.args)
+            record.args = tuple(arg if isinstance(arg, int) else "…" for arg in record.args)
         record.exc_info = record.exc_text = None
         return True
 
 
 def log_refusal(kind: str, status: int) -> None:
-    """Log a request that the server itself refused."""
+    """Log a request that the server refused before it reached the application."""
     log.warning("request refused", extra={"kind": kind, "status": status})
 
 
 def log_fault(error: BaseException) -> None:
-    """Log a fault of the server, without the message of the error, which may quote the client."""
+    """Log an internal error. The message of the error is left out: it may contain client data."""
     extra = {"kind": type(error).__name__, "where": _frames(error.__traceback__)}
     log.error("server fault", extra=extra)
 
 
-def _frames(found: TracebackType | None) -> str:
-    """The source lines of a traceback, without values."""
-    return "".join(traceback.format_tb(found))
+def _frames(stack: TracebackType | None) -> str:
+    """Return the source lines of a traceback, without values."""
+    return "".join(traceback.format_tb(stack))

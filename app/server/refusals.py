@@ -13,14 +13,17 @@ RETRY_AFTER_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Refusal(Exception):
-    """`kind` is for the log. `detail` is for the client, and quotes nothing that it sent."""
+    """An error response of the server itself. `kind` is logged, `detail` is sent to the client.
+
+    Neither contains data that the client sent.
+    """
 
     status: int
     kind: str
     detail: str
 
     def response(self) -> bytes:
-        """The whole response (RFC 9457), after which the connection is closed."""
+        """Return the whole response (RFC 9457). The server closes the connection afterwards."""
         phrase = http.HTTPStatus(self.status).phrase
         request_id = uuid.uuid4().hex
         document = {
@@ -44,37 +47,38 @@ class Refusal(Exception):
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-# Any other error of gunicorn's parser is answered with 400.
+# Status 400 is the response to all other errors of gunicorn's parser.
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.LimitRequestLine, 414, "the first line of the request is too long"),
-    (errors.LimitRequestHeaders, 431, "the headers of the request are too long or too many"),
-    (errors.ExpectationFailed, 417, "the header Expect can be 100-continue only"),
-    (errors.ObsoleteFolding, 400, "a header continues on the next line"),
-    (errors.InvalidHeaderName, 400, "a header's name is malformed"),
-    (errors.InvalidHeader, 400, "a header is malformed or contradicts another"),
+    (errors.LimitRequestHeaders, 431, "the request has too many or too long headers"),
+    (errors.ExpectationFailed, 417, "the Expect header must be 100-continue"),
+    (errors.ObsoleteFolding, 400, "a header must not continue on the next line"),
+    (errors.InvalidHeaderName, 400, "the name of a header is malformed"),
+    (errors.InvalidHeader, 400, "a header is malformed or contradicts another header"),
     (errors.InvalidRequestMethod, 400, "the method of the request is malformed"),
-    (errors.InvalidHTTPVersion, 400, "the request is not HTTP/1.0 or HTTP/1.1"),
-    (errors.UnsupportedTransferCoding, 400, "Transfer-Encoding can be chunked only"),
+    (errors.InvalidHTTPVersion, 400, "the HTTP version must be 1.0 or 1.1"),
+    (errors.UnsupportedTransferCoding, 400, "the Transfer-Encoding header must be chunked"),
     (errors.InvalidChunkSize, 400, "the size of a chunk is malformed"),
     (errors.InvalidChunkExtension, 400, "the extension of a chunk is malformed"),
-    (errors.ChunkMissingTerminator, 400, "a chunk does not end where its size says"),
+    (errors.ChunkMissingTerminator, 400, "a chunk does not have the length of its size line"),
     (errors.InvalidRequestLine, 400, "the first line of the request is malformed"),
 )
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """The response to an error of gunicorn's parser."""
+    """Return the response to an error of gunicorn's parser."""
     for kind, status, detail in _STATUS:
         if isinstance(error, kind):
             return Refusal(status, type(error).__name__, detail)
     return Refusal(400, type(error).__name__, "the request is malformed")
 
 
-# Functions, because an exception that is raised again keeps the frames of each time.
+# Functions create the refusals, because raising one exception object repeatedly would accumulate
+# traceback frames.
 
 
 def too_long_head() -> Refusal:
-    return Refusal(431, "LimitRequestHeaders", "the headers of the request are too long")
+    return Refusal(431, "LimitRequestHeaders", "the request has too long headers")
 
 
 def bad_percent() -> Refusal:
@@ -86,11 +90,11 @@ def too_much_framing() -> Refusal:
 
 
 def too_large(limit: int) -> Refusal:
-    return Refusal(413, "BodyTooLarge", f"the body has more than {limit:,} bytes")
+    return Refusal(413, "BodyTooLarge", f"the body must have at most {limit:,} bytes")
 
 
 def premature_end() -> Refusal:
-    return Refusal(400, "PrematureEnd", "the request ended before it was complete")
+    return Refusal(400, "PrematureEnd", "the connection was closed before the request was complete")
 
 
 def too_slow() -> Refusal:
@@ -98,8 +102,8 @@ def too_slow() -> Refusal:
 
 
 def server_fault() -> Refusal:
-    return Refusal(500, "ServerFault", "something went wrong; the log names the fault")
+    return Refusal(500, "ServerFault", "internal server error: see the log of the service")
 
 
 def out_of_memory() -> Refusal:
-    return Refusal(503, "OutOfMemory", "the service holds as much data as it can: try again soon")
+    return Refusal(503, "OutOfMemory", "the buffers of the service are full: try again soon")

@@ -1,4 +1,4 @@
-"""Handles requests in the event loop, and limits their time and memory."""
+"""The steps of a request in the event loop, with limits on time and memory."""
 
 import contextlib
 import selectors
@@ -15,9 +15,10 @@ from app.server.refusals import Refusal, out_of_memory, premature_end, too_slow
 GRACE_SECONDS = 5.0
 HEAD_SECONDS = 10.0
 CLOSING_SECONDS = 2.0
-# Bytes a second: a client that takes a response more slowly over `seconds` is cut off.
-LEAST_RATE = 4_000
-# Of `buffer_bytes`, for responses.
+# Bytes per second. A client that reads a response more slowly, on average over `seconds`, is
+# disconnected.
+MIN_RATE = 4_000
+# The part of `buffer_bytes` that unsent responses may use.
 UNSENT_SHARE = 0.4
 RECEIVING = (State.HEAD, State.BODY)
 
@@ -25,14 +26,14 @@ RECEIVING = (State.HEAD, State.BODY)
 class Worker(EventLoop):
     """Receives requests, passes them to threads and sends responses, within limits.
 
-    A request must be received within `seconds` of its first byte, and answered within GRACE_SECONDS
-    more. Sending the response has no limit of its own, but a client that takes less than LEAST_RATE
-    bytes a second over `seconds` is cut off with a reset, so that it sees an incomplete response.
+    Time: a request must arrive within `seconds` of its first byte, and its response must be ready
+    GRACE_SECONDS later. Sending the response has no such limit. But a client that reads less than
+    MIN_RATE bytes per second over `seconds` is disconnected with a reset, which tells it that the
+    response is incomplete.
 
-    All requests that are received or answered and all responses that are sent may hold
-    `buffer_bytes` together, and the responses UNSENT_SHARE of that. Beyond that, the connection
-    with the largest product of bytes and time is cut off: a request with 503, a response with a
-    reset.
+    Memory: all connections together buffer at most `buffer_bytes`, and unsent responses at most
+    UNSENT_SHARE of that. When a limit is exceeded, the connection with the largest product of bytes
+    and time is closed: a request with status 503, a response with a reset.
 
     docker/gunicorn.conf.py sets the class attributes from the settings.
     """
@@ -46,7 +47,7 @@ class Worker(EventLoop):
 
     def _receive(self, conn: Connection) -> None:
         try:
-            size = conn.sock.recv_into(self._scratch)
+            size = conn.sock.recv_into(self._receive_buffer)
         except BlockingIOError:
             self._watch(conn, selectors.EVENT_READ)
             return
@@ -57,7 +58,7 @@ class Worker(EventLoop):
             if not size:
                 self._drop(conn)
         elif size:
-            conn.receive(self._scratch[:size])
+            conn.receive(self._receive_buffer[:size])
             self._advance(conn)
         elif conn.state is State.IDLE:
             self._drop(conn)
@@ -65,16 +66,16 @@ class Worker(EventLoop):
             raise premature_end()
 
     def _advance(self, conn: Connection) -> None:
-        """Advance the state of a request by what was received. Raises Refusal."""
+        """Advance the state of a request after bytes were received. Raises Refusal."""
         now = time.monotonic()
         if conn.state is State.IDLE and conn.inbox.size:
             conn.state, conn.since = State.HEAD, now
             conn.deadline = now + min(HEAD_SECONDS, self.seconds)
         if conn.state is State.HEAD and conn.read_head(self.cfg, self._body_limit):
             conn.state, conn.deadline = State.BODY, conn.since + self.seconds
-            if conn.expects_continue and not conn.body_is_here:
+            if conn.take_expectation() and not conn.body_is_complete:
                 conn.outbox.sendall(CONTINUE)
-        if conn.state is State.BODY and conn.body_is_here:
+        if conn.state is State.BODY and conn.body_is_complete:
             conn.state, conn.deadline = State.WORKING, conn.since + self.seconds + GRACE_SECONDS
             self._watch(conn, 0)
             self.tpool.submit(self._work, conn)
@@ -89,42 +90,42 @@ class Worker(EventLoop):
         log_refusal(refusal.kind, refusal.status)
         conn.inbox.clear()
         conn.end_request()
-        conn.keep, conn.refused = False, True
+        conn.keep_alive, conn.refused = False, True
         with contextlib.suppress(OSError):
             conn.outbox.sendall(refusal.response())
         self._progress(conn)
 
-    # Answering
+    # Running the application
 
     def _work(self, conn: Connection) -> None:
-        """Answer a request, in a thread."""
-        keep, whole = answer(conn, self.wsgi, self.cfg, stopping=not self.alive)
-        self.method_queue.defer(self._finish, conn, keep, whole)
+        """Run the application for a request. Called in a thread."""
+        keep_alive, complete = answer(conn, self.wsgi, self.cfg, stopping=not self.alive)
+        self.method_queue.defer(self._finish, conn, keep_alive, complete)
 
-    def _finish(self, conn: Connection, keep: bool, whole: bool) -> None:
-        """Called by the loop when a thread has answered a request."""
+    def _finish(self, conn: Connection, keep_alive: bool, complete: bool) -> None:
+        """Called by the loop after `_work`."""
         conn.end_request()
-        conn.keep = keep
+        conn.keep_alive = keep_alive
         if conn.state is State.CLOSED:
             return
-        if whole:
-            self._guarded(self._progress, conn)
+        if complete:
+            self._run_step(self._progress, conn)
         else:
             self._drop(conn, reset=True)
 
     # Sending
 
     def _wake(self, conn: Connection) -> None:
-        """Called by a thread that waits until the client takes more of a stream."""
+        """Called by a thread that waits until the client has read more of a stream."""
         self.method_queue.defer(self._send_stream, conn)
 
     def _send_stream(self, conn: Connection) -> None:
         if conn.state is State.WORKING and conn.outbox.size:
             self._watch(conn, selectors.EVENT_WRITE)
-            self._account(conn)
+            self._update_total(conn)
 
     def _progress(self, conn: Connection) -> None:
-        """Wait until the client takes more of the response, or end it when all of it was sent."""
+        """Wait until the socket accepts more of the response, or end it when all of it was sent."""
         if conn.outbox.closed:
             self._drop(conn)
         elif conn.state is State.WORKING and conn.request is not None:
@@ -143,17 +144,17 @@ class Worker(EventLoop):
         conn.outbox.end_stream()
         conn.confirmed_before = None
         now = time.monotonic()
-        if conn.keep:
+        if conn.keep_alive:
             conn.state, conn.since = State.IDLE, now
             idle = self.cfg.keepalive if self.alive else STOP_IDLE_SECONDS
             conn.deadline = now + idle
             self._advance(conn)
             return
-        if not conn.refused and conn.nothing_follows:
+        if not conn.refused and conn.has_no_input():
             self._drop(conn)
             return
-        # If the socket were closed at once, unread input would reset the connection, and the client
-        # could lose the response (RFC 9112, 9.6).
+        # Closing a socket with unread input resets the connection, and the client could lose the
+        # response (RFC 9112, 9.6).
         conn.state, conn.deadline = State.CLOSING, now + CLOSING_SECONDS
         conn.inbox.clear()
         with contextlib.suppress(OSError):
@@ -161,14 +162,14 @@ class Worker(EventLoop):
         self._watch(conn, selectors.EVENT_READ)
 
     def _measure(self, conn: Connection) -> None:
-        """Give the client `seconds` from now to take enough of the response."""
-        conn.confirmed_before = conn.bytes_confirmed
+        """Start a period of `seconds` in which the client must read enough of the response."""
+        conn.confirmed_before = conn.confirmed_bytes
         conn.deadline = time.monotonic() + self.seconds
 
     # Limits
 
     def _sweep(self, now: float) -> None:
-        """End what is too slow; called once a second."""
+        """Disconnect slow clients. Called once a second."""
         for conn in list(self._connections):
             if conn.state is State.CLOSED:
                 continue  # closed during this sweep to free memory
@@ -177,47 +178,48 @@ class Worker(EventLoop):
                 self._measure(conn)  # the stream has begun, or the client waits for the application
             if now < conn.deadline:
                 continue
-            if conn.took_at_least(LEAST_RATE * self.seconds):
+            if conn.has_confirmed(MIN_RATE * self.seconds):
                 self._measure(conn)
             elif conn.state in RECEIVING:
                 self._refuse(conn, too_slow())
-                self._account(conn)
+                self._update_total(conn)
             else:
                 self._drop(conn, reset=conn.state in (State.SENDING, State.WORKING))
 
     def _limit_unsent(self) -> None:
-        """Cut off slow clients when unsent responses hold more than their share, so that the
-        rest is free for requests."""
+        """Disconnect slow clients while unsent responses use more than their share of the buffers,
+        so that requests can use the rest."""
         sending = self._in_state(State.SENDING)
         while sum(conn.outbox.size for conn in sending) > UNSENT_SHARE * self.buffer_bytes:
-            self._cut_off(_largest(sending))
+            self._disconnect(_largest(sending))
             sending = self._in_state(State.SENDING)
 
-    def _account(self, conn: Connection) -> None:
-        """Count the bytes of a connection, and free memory when all together hold too many."""
-        held = 0 if conn.state is State.CLOSED else conn.bytes_held
-        self._held += held - conn.held
-        self._freed += max(0, conn.held - held)
-        grown, conn.held = held > conn.held, held
-        while grown and self._held > self.buffer_bytes:
+    def _update_total(self, conn: Connection) -> None:
+        """Update the total of buffered bytes, and close connections while it is too large."""
+        before, buffered = conn.counted_bytes, conn.buffered_bytes
+        conn.counted_bytes = 0 if conn.state is State.CLOSED else buffered
+        change = conn.counted_bytes - before
+        self._total_bytes += change
+        self._freed_bytes += max(0, -change)
+        while change > 0 and self._total_bytes > self.buffer_bytes:
             candidates = self._in_state(State.SENDING, *RECEIVING)
             if not candidates:
                 return
             largest = _largest(candidates)
-            if not largest.held:
+            if not largest.counted_bytes:
                 return
             if largest.state in RECEIVING:
                 self._refuse(largest, out_of_memory())
-                self._account(largest)
+                self._update_total(largest)
             else:
-                self._cut_off(largest)
+                self._disconnect(largest)
 
-    def _cut_off(self, conn: Connection) -> None:
+    def _disconnect(self, conn: Connection) -> None:
         log_refusal("OutOfMemory", 503)
         self._drop(conn, reset=True)
 
 
 def _largest(connections: Sequence[Connection]) -> Connection:
-    """The connection with the largest product of bytes and time."""
+    """Return the connection with the largest product of buffered bytes and time."""
     now = time.monotonic()
-    return max(connections, key=lambda one: one.bytes_held * (now - one.since))
+    return max(connections, key=lambda conn: conn.buffered_bytes * (now - conn.since))

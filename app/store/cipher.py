@@ -1,5 +1,5 @@
-"""How kept pictures are encrypted. Imported where there is a key only: the library costs every
-worker six megabytes."""
+"""Encrypts kept images. Imported only where a key is set: the library takes six megabytes of each
+worker."""
 
 import os
 from base64 import b64decode
@@ -12,7 +12,7 @@ NONCE_BYTES = 12
 
 
 class Cipher:
-    """AES-256-GCM, by a key that is base64 of 32 bytes. Raises ValueError for another key."""
+    """AES-256-GCM. The key is base64 of 32 bytes; raises ValueError for any other."""
 
     def __init__(self, key: str) -> None:
         try:
@@ -24,14 +24,15 @@ class Cipher:
         self._aes = AESGCM(secret)
 
     def seal(self, data: bytes, name: str) -> bytes:
-        """A nonce and `data`, encrypted and bound to `name`: nobody can put one person's picture
-        in another's place."""
+        """Return a nonce and the encrypted `data`. The result can only be decrypted under the same
+        `name`, so a file cannot take the place of another one."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._aes.encrypt(nonce, data, name.encode())
 
     def open(self, sealed: bytes, name: str) -> bytes:
-        """Raises ValueError where another key sealed it, under another name, or it is damaged."""
+        """Decrypt the result of `seal`. Raises ValueError for another key, another name and
+        changed data."""
         try:
             return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
         except InvalidTag as error:
-            raise ValueError("it was not sealed like this") from error
+            raise ValueError("it was encrypted with another key or name, or was changed") from error

@@ -49,7 +49,7 @@ def renew_deadline() -> None:
 def time_to_clean_up() -> Iterator[None]:
     """Let the block use the database for CLEAN_UP_SECONDS, even after the request's deadline."""
     before = current_deadline()
-    if before.left() >= CLEAN_UP_SECONDS:
+    if before.remaining() >= CLEAN_UP_SECONDS:
         yield
         return
     g.deadline = Deadline.after(CLEAN_UP_SECONDS)
@@ -83,7 +83,7 @@ def set_lock_timeout(connection: Any, seconds: float) -> None:
 
 
 def _lock_seconds(connection: Connection | None = None) -> float:
-    left = current_deadline().left()
+    left = current_deadline().remaining()
     default = COMMAND_LOCK_SECONDS if math.isinf(left) else left
     options = connection.get_execution_options() if connection else {}
     return min(left, float(options.get(LOCK_SECONDS, default)))
@@ -138,10 +138,10 @@ def _begin_sqlite(connection: Connection) -> None:
     # The connection comes from the pool: replace what the previous transaction has set.
     set_lock_timeout(driver, _lock_seconds(connection))
     driver.execute(f"PRAGMA query_only = {int(mode == READ)}")
-    is_late = None if deadline is NEVER else lambda: deadline.left() <= 0
+    is_late = None if deadline is NEVER else lambda: deadline.remaining() <= 0
     driver.set_progress_handler(is_late, STEPS_A_CHECK)
-    # A transaction that reads and then writes fails at once if another one wrote in between, so a
-    # transaction that writes takes the write lock when it begins.
+    # A transaction that reads and then writes fails if another one wrote in between, so a writing
+    # transaction takes the write lock when it begins.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == WRITE else "BEGIN")
 
 
@@ -154,7 +154,7 @@ def _connect_postgresql(_dialect: Any, _record: Any, args: Any, parameters: dict
     deadline = current_deadline()
     deadline.check()
     limit = float(parameters.get("connect_timeout", COMMAND_CONNECT_SECONDS))  # of the URL
-    seconds = max(LEAST_CONNECT_SECONDS, int(min(limit, deadline.left())))
+    seconds = max(LEAST_CONNECT_SECONDS, int(min(limit, deadline.remaining())))
     parameters = {**parameters, "connect_timeout": seconds}
     connection = BoundedConnection.connect(*args, **parameters)
     connection.until = lambda: current_deadline().until
@@ -162,8 +162,8 @@ def _connect_postgresql(_dialect: Any, _record: Any, args: Any, parameters: dict
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # Reading ends after some thousand rows. To start helpers or a compiler for it takes longer than
-    # the query itself, and the planner, who does not see the end, often would.
+    # Queries end after some thousand rows, which the planner often overestimates: starting parallel
+    # workers or the compiler would take longer than the query.
     connection.execute("SET jit = off")
     connection.execute("SET max_parallel_workers_per_gather = 0")
     connection.commit()
@@ -174,7 +174,7 @@ def _begin_postgresql(connection: Connection) -> None:
     deadline.check()
     limits = {"lock_timeout": _lock_seconds(connection)}
     if deadline is not NEVER:
-        limits["statement_timeout"] = deadline.left()
+        limits["statement_timeout"] = deadline.remaining()
     calls = ", ".join(
         f"set_config('{name}', '{max(1, math.ceil(seconds * 1000))}', true)"
         for name, seconds in limits.items()
@@ -193,11 +193,11 @@ def _translate_error(context: ExceptionContext) -> None:
     """Raise an error of the domain for a driver's error, and tell the operator the cause."""
     error = context.original_exception
     if context.is_pre_ping or (cause := causes.explain(error)) is None:
-        return  # the pool replaces a connection that was cut, or the fault is in our statement
+        return  # the pool replaces a connection that was cut, or the statement itself is wrong
     options = context.connection.get_execution_options() if context.connection else {}
     if cause is causes.READ_ONLY and options.get(MODE) == READ:
         raise RuntimeError("a read transaction must not write") from error
-    late = current_deadline().left() < TIMER_SECONDS
+    late = current_deadline().remaining() < TIMER_SECONDS
     if cause is causes.TOO_SLOW and late:
         raise DeadlineExceeded(TOO_LATE) from error
     password = context.engine.url.password if context.engine else None

@@ -1,4 +1,5 @@
-"""The cursor of a page: where in the order of images (and faces) the next one begins."""
+"""The cursor of a page: the place in the order of images, faces or persons where the next page
+begins."""
 
 import base64
 import binascii
@@ -11,7 +12,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def encode_cursor(created_at: datetime, *numbers: int) -> str:
-    """Opaque to clients: microseconds since 1970 and the ids that follow it in the order."""
+    """A text that is opaque to clients: microseconds since 1970, then the ids of the order."""
     microseconds = (created_at - EPOCH) // timedelta(microseconds=1)
     text = ".".join(map(str, (microseconds, *numbers)))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -23,7 +24,7 @@ def decode_cursor(cursor: str, length: int) -> tuple[Any, ...]:
         padded = cursor + "=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
         microseconds, *numbers = map(int, text.split("."))
-        limits = (2**63, 2**31)  # of an image's id and of a face's number in it
+        limits = (2**63, 2**31)  # of the id of an image, and of the number of a face or person
         if len(numbers) != length - 1 or not all(
             0 < number < limit for number, limit in zip(numbers, limits, strict=False)
         ):

@@ -25,11 +25,11 @@ _making = threading.Lock()
 
 
 def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -> None:
-    """Bind the tables and the migrations to `app`. Connects to nothing yet.
+    """Bind the tables and the migrations to `app`, without connecting yet.
 
     `connections` must be the number of threads that use the database, so that no thread waits for
-    a connection; up to KEPT_CONNECTIONS of them stay open. Raises ValueError for a URL that is
-    neither of a SQLite file nor of PostgreSQL, and for a folder that cannot be made.
+    a connection; up to KEPT_CONNECTIONS of them stay open. Raises ValueError for a URL that names
+    neither a SQLite file nor a PostgreSQL database, and for a folder that cannot be created.
     """
     app.config["SQLALCHEMY_DATABASE_URI"] = _database_url(url)
     kept = min(connections, KEPT_CONNECTIONS)
@@ -56,7 +56,7 @@ def wal_cleaner() -> WalCleaner:
 
 
 def _database_url(text: str) -> URL:
-    """The URL with the driver that is installed here, and the folder of a SQLite file made."""
+    """The URL with the installed driver. Creates the folder of a SQLite file."""
     if text.startswith("sqlite:"):
         path = text.removeprefix(SQLITE)
         if path in (text, "", ":memory:"):
@@ -75,7 +75,7 @@ def _database_url(text: str) -> URL:
         url = make_url(text)
         float(str(url.query.get("connect_timeout", 0)))
     except (ArgumentError, ValueError) as error:  # ValueError: not a number
-        raise ValueError("it is no database URL") from error
+        raise ValueError("it is not a database URL") from error
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValueError("it must be sqlite:///<path> or postgresql://…")
     if "@" in (url.host or ""):
@@ -96,7 +96,7 @@ def _check_options(url: URL) -> None:
 
 
 def _make_private_file(_dialect: Any, _record: Any, args: list[str], _parameters: Any) -> None:
-    """Make a missing database file with mode 0600. SQLite gives its log the same mode."""
+    """Create a missing database file with mode 0600. SQLite gives its log the same mode."""
     # O_EXCL, and one thread at a time: if this closed a file that SQLite has open in this process,
     # SQLite would lose its locks on it (POSIX).
     with _making, suppress(OSError):  # it exists, or SQLite itself reports the error

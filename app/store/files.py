@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a missing folder, and missing folders above it, with mode 0700. Raises OSError."""
+    """Create a folder and its missing parents with mode 0700. Raises OSError."""
     for path in (*reversed(folder.parents), folder):
         if not path.is_dir():
             path.mkdir(mode=0o700, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Idempotency records: which image a request with an Idempotency-Key made.
+"""Idempotency records: the image that a request with an Idempotency-Key stored.
 
 The record is written in the transaction that stores the image. All records of a key have the
 fingerprint of one whole request: the first image that is stored claims the key for its request. A
-repeated request finds either the whole answer or nothing.
+replay finds either the whole answer or nothing.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ LOCK_SECONDS = 0.1  # to wait for locks in `forget_old`; a later call can do its
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """One picture of a request that may come again: the caller's id, "" for who has none, the
-    `key` that the client gave the request, the picture's `position` in it, and a hash of all that
-    the request asks."""
+    """One image of a request with an Idempotency-Key. `caller` is the id of the API key, "" without
+    one. `position` is the place of the image in the request. `fingerprint` is a hash of the whole
+    request."""
 
     caller: str
     key: str
@@ -32,50 +32,49 @@ class IdempotentRequest:
 
 
 class AlreadyStored(Exception):
-    """The same request was stored meanwhile."""
+    """The same request was stored in the meantime."""
 
 
-def image_id(retry: IdempotentRequest) -> int | None:
-    """The image that this request made before, None where it made none. Raises KeyReused."""
+def image_id(idempotent: IdempotentRequest) -> int | None:
+    """The image that the same request stored before, or None. Raises KeyReused."""
     with read_transaction():
         rows = db.session.execute(
             select(
                 IdempotencyRow.position, IdempotencyRow.image_id, IdempotencyRow.fingerprint
             ).where(
-                IdempotencyRow.caller == retry.caller,
-                IdempotencyRow.key == retry.key,
+                IdempotencyRow.caller == idempotent.caller,
+                IdempotencyRow.key == idempotent.key,
                 IdempotencyRow.created_at > datetime.now(UTC) - KEPT,
             )
         ).all()
-    if any(row.fingerprint != retry.fingerprint for row in rows):
+    if any(row.fingerprint != idempotent.fingerprint for row in rows):
         raise _key_reused()
-    return next((row.image_id for row in rows if row.position == retry.position), None)
+    return next((row.image_id for row in rows if row.position == idempotent.position), None)
 
 
-def remember(connection: Connection, retry: IdempotentRequest, image_id: int) -> None:
-    """Write the record in the transaction that stores the image, after the image's row. Raises
-    AlreadyStored, or KeyReused where another request has claimed the key."""
+def remember(connection: Connection, idempotent: IdempotentRequest, image_id: int) -> None:
+    """Write the record in the transaction that stores the image, after the row of the image. Raises
+    AlreadyStored, and KeyReused when another request has claimed the key."""
     if connection.dialect.name == "postgresql":
-        # One transaction per key at a time, until its commit. SQLite has one writer at a time
-        # anyway.
-        connection.execute(select(func.pg_advisory_xact_lock(_lock_number(retry))))
+        # One transaction per key at a time, until its commit. SQLite has one writer at a time.
+        connection.execute(select(func.pg_advisory_xact_lock(_lock_number(idempotent))))
     now = datetime.now(UTC)
-    of_key = (IdempotencyRow.caller == retry.caller, IdempotencyRow.key == retry.key)
+    of_key = (IdempotencyRow.caller == idempotent.caller, IdempotencyRow.key == idempotent.key)
     connection.execute(
         delete(IdempotencyRow).where(*of_key, IdempotencyRow.created_at <= now - KEPT)
     )
     query = select(IdempotencyRow.position, IdempotencyRow.fingerprint).where(*of_key)
     rows = connection.execute(query).all()
-    if any(row.fingerprint != retry.fingerprint for row in rows):
+    if any(row.fingerprint != idempotent.fingerprint for row in rows):
         raise _key_reused()
-    if any(row.position == retry.position for row in rows):
+    if any(row.position == idempotent.position for row in rows):
         raise AlreadyStored
     connection.execute(
         insert(IdempotencyRow).values(
-            caller=retry.caller,
-            key=retry.key,
-            position=retry.position,
-            fingerprint=retry.fingerprint,
+            caller=idempotent.caller,
+            key=idempotent.key,
+            position=idempotent.position,
+            fingerprint=idempotent.fingerprint,
             image_id=image_id,
             created_at=now,
         )
@@ -83,17 +82,17 @@ def remember(connection: Connection, retry: IdempotentRequest, image_id: int) ->
 
 
 def _key_reused() -> KeyReused:
-    return KeyReused("this Idempotency-Key came with another request before")
+    return KeyReused("this Idempotency-Key was used for another request")
 
 
-def _lock_number(retry: IdempotentRequest) -> int:
+def _lock_number(idempotent: IdempotentRequest) -> int:
     """A signed 64-bit number for the caller and the key."""
-    digest = hashlib.sha256(repr((retry.caller, retry.key)).encode()).digest()
+    digest = hashlib.sha256(repr((idempotent.caller, idempotent.key)).encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
 
 
 def forget_old() -> None:
-    """Delete the records that are too old to be replayed."""
+    """Delete the records that are too old for a replay."""
     with write_transaction(lock_seconds=LOCK_SECONDS):
         db.session.execute(
             delete(IdempotencyRow).where(IdempotencyRow.created_at <= datetime.now(UTC) - KEPT)

@@ -1,73 +1,85 @@
-"""Inserts an image with its faces, emotions, idempotency record and kept file."""
+"""Inserts an image with its faces, persons and scores, its idempotency record and kept file."""
 
-from sqlalchemy import insert
+import hashlib
+import json
+from dataclasses import astuple
 
+from sqlalchemy import Connection, insert, select
+
+from app.store import mapping
+from app.store.dialect import upsert
 from app.store.idempotency import IdempotentRequest, remember
 from app.store.kept_images import KeptFile, withdraw_removal
-from app.store.tables import EmotionRow, FaceRow, ImageRow, db
-from app.vision.types import Analysis
+from app.store.tables import (
+    CategoryRow,
+    EmotionRow,
+    FaceRow,
+    ImageRow,
+    PersonModelRow,
+    PersonRow,
+    db,
+)
+from app.vision.types import Analysis, PersonModel
 
 
 def insert_analysis(
-    analysis: Analysis, retry: IdempotentRequest | None, file: KeptFile | None
+    analysis: Analysis, idempotent: IdempotentRequest | None, file: KeptFile | None
 ) -> int:
     """Insert an analysis in the current transaction and return its id. Raises AlreadyStored,
     KeyReused and StoreUnavailable; see `remember` and `withdraw_removal`."""
     # Core statements: inserts of the ORM take 1.5 times as long.
     connection = db.session.connection()
-    image_id: int = connection.execute(
-        insert(ImageRow).returning(ImageRow.id),
-        {
-            "created_at": analysis.created_at,
-            "file_name": analysis.file_name,
-            "threshold": analysis.threshold,
-            "width": analysis.width,
-            "height": analysis.height,
-            "face_count": len(analysis.faces),
-            "model_name": analysis.model.name,
-            "model_version": analysis.model.version,
-            "model_sha256": analysis.model.sha256,
-            "detector": analysis.detector,
-            "dropped": dict(analysis.dropped),
-            "timings_ms": dict(analysis.timings_ms),
-            "rotation": analysis.rotation,
-            "picture_file": file and file.name,
-            "picture_sha256": file and file.digest,
-        },
-    ).scalar_one()
+    values = mapping.image_values(analysis, _person_model_id(connection, analysis.person_model))
+    if file:
+        values |= {"picture_file": file.name, "picture_sha256": file.digest}
+    image_id: int = connection.execute(insert(ImageRow).returning(ImageRow.id), values).scalar_one()
     if file:
         withdraw_removal(file)
-    if retry:
-        remember(connection, retry, image_id)
-    if analysis.faces:
-        face_ids = connection.scalars(
-            insert(FaceRow).returning(FaceRow.id, sort_by_parameter_order=True),
-            [
-                {
-                    "image_id": image_id,
-                    "number": number,
-                    "x1": face.box.x1,
-                    "y1": face.box.y1,
-                    "x2": face.box.x2,
-                    "y2": face.box.y2,
-                    "detection_score": face.detection_score,
-                    "dominant": face.dominant,
-                    "dominant_probability": face.emotions[face.dominant],
-                }
-                for number, face in enumerate(analysis.faces, start=1)
-            ],
-        ).all()
-        connection.execute(
-            insert(EmotionRow),
-            [
-                {
-                    "face_id": face_id,
-                    "position": position,
-                    "emotion": emotion,
-                    "probability": probability,
-                }
-                for face_id, face in zip(face_ids, analysis.faces, strict=True)
-                for position, (emotion, probability) in enumerate(face.emotions.items())
-            ],
-        )
+    if idempotent:
+        remember(connection, idempotent, image_id)
+    _insert_faces(connection, image_id, analysis)
+    _insert_persons(connection, image_id, analysis)
     return image_id
+
+
+def _insert_faces(connection: Connection, image_id: int, analysis: Analysis) -> None:
+    if not analysis.faces:
+        return
+    face_ids = connection.scalars(
+        insert(FaceRow).returning(FaceRow.id, sort_by_parameter_order=True),
+        mapping.face_values(image_id, analysis.faces),
+    ).all()
+    connection.execute(insert(EmotionRow), mapping.emotion_values(face_ids, analysis.faces))
+
+
+def _insert_persons(connection: Connection, image_id: int, analysis: Analysis) -> None:
+    if not analysis.persons:
+        return
+    person_ids = connection.scalars(
+        insert(PersonRow).returning(PersonRow.id, sort_by_parameter_order=True),
+        mapping.person_values(image_id, analysis.persons),
+    ).all()
+    connection.execute(
+        insert(CategoryRow),
+        mapping.category_values(person_ids, analysis.persons, analysis.person_model),
+    )
+
+
+def _person_model_id(connection: Connection, model: PersonModel | None) -> int | None:
+    """The row of a model with its thresholds. Inserted once, with the first image."""
+    if model is None:
+        return None
+    name, version, sha256 = astuple(model.ref)
+    thresholds = dict(model.thresholds)
+    # The order of the thresholds counts, so that an analysis comes back as it was stored.
+    described = json.dumps([name, version, sha256, list(thresholds.items())])
+    digest = hashlib.sha256(described.encode()).hexdigest()
+    known = select(PersonModelRow.id).where(PersonModelRow.digest == digest)
+    if (model_id := connection.scalar(known)) is not None:
+        return model_id
+    # Another process may insert the same row in between: then it is read.
+    added = upsert(PersonModelRow).values(
+        digest=digest, name=name, version=version, sha256=sha256, thresholds=thresholds
+    )
+    connection.execute(added.on_conflict_do_nothing(index_elements=["digest"]))
+    return connection.execute(known).scalar_one()

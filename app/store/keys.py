@@ -1,4 +1,4 @@
-"""API keys as they are stored: never the secret, only its hash."""
+"""Stores API keys. Of a secret, only the hash is stored."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ class Right(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`id` is public and part of the key, `secret_hash` is that of the other part."""
+    """An API key. `id` is the public part of the key, `secret_hash` the hash of the secret part."""
 
     id: str
     name: str
@@ -37,16 +37,16 @@ class Key:
         return right in self.rights or Right.ADMIN in self.rights
 
     def end(self, now: datetime) -> str | None:
-        """Why it no longer holds: "revoked", "expired" or None."""
+        """Why the key is no longer valid: "revoked", "expired", or None if it is valid."""
         if self.revoked_at:
             return "revoked"
         return "expired" if self.expires_at and self.expires_at <= now else None
 
 
 def add(key: Key) -> None:
-    """Store a key. Raises ValueError for a key without any right."""
+    """Store a key. Raises ValueError for a key without rights."""
     if not key.rights:
-        raise ValueError("a key needs a right")
+        raise ValueError("a key needs at least one right")
     with write_transaction():
         db.session.add(
             KeyRow(
@@ -67,20 +67,20 @@ def find(key_id: str) -> Key | None:
 
 
 def every() -> list[Key]:
-    """All, also those that no longer hold, the oldest first."""
+    """All keys, revoked and expired ones included, oldest first."""
     with read_transaction():
         rows = db.session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.id))
         return [_key(row) for row in rows]
 
 
 def any_made() -> bool:
-    """Whether a key was ever made: one that was revoked does not open the door to everybody."""
+    """Whether a key was ever created. Access stays restricted when all keys are revoked."""
     with read_transaction():
         return bool(db.session.scalar(select(exists(select(KeyRow.id)))))
 
 
 def revoke(key_id: str) -> None:
-    """From now on; revoking again changes nothing. Raises NotFound."""
+    """Revoke a key; revoking it again changes nothing. Raises NotFound."""
     with write_transaction():
         if db.session.get(KeyRow, key_id) is None:
             raise NotFound(f"there is no key {key_id}")

@@ -1,9 +1,10 @@
-"""Sums by the hour, so that a summary of a million images reads some thousand rows.
+"""Hourly rollups that keep summaries fast on large stores.
 
-Saving an image does not touch them: from time to time what was saved since is added, many images at
-once and in the order of their ids, up to a mark. What is above the mark is summed when it is asked
-for. An erasure subtracts what it takes from below the mark. Both hold the row of the mark
-meanwhile, so nothing is counted twice or subtracted twice.
+Saving an image does not update the rollups. A background step adds new images in batches,
+in id order, and advances the watermark (the highest image id that the rollups include).
+A summary reads the rollups up to the watermark and aggregates newer images directly.
+Deleting an image at or below the watermark subtracts it in the same transaction.
+Both operations lock the watermark row, so no image is counted or subtracted twice.
 """
 
 from collections.abc import Sequence
@@ -14,110 +15,124 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     SQLColumnExpression,
+    case,
     delete,
     func,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from app.store.matching import without_index
-from app.store.tables import (
-    EmotionRow,
-    FaceRow,
-    HourEmotionRow,
-    HourRow,
-    ImageRow,
-    WatermarkRow,
-    db,
-)
+from app.store.dialect import start_of_hour, upsert
+from app.store.planning import without_index
+from app.store.rollup_tables import HourCategoryRow, HourEmotionRow, HourRow, WatermarkRow
+from app.store.tables import CategoryRow, EmotionRow, FaceRow, ImageRow, PersonRow, db
 from app.store.transactions import write_transaction
 
-MOST_AT_ONCE = 10_000
+BATCH_IMAGES = 10_000
 LOCK_SECONDS = 0.1  # to wait for locks when adding; a later request tries again
+DIMENSIONS = ("valence", "arousal", "dominance")
 
-_INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+Conditions = Sequence[ColumnElement[bool]]
+Columns = Sequence[SQLColumnExpression[Any]]
 
 
-def mark() -> int:
-    """The id up to which images are in the sums. To be called within a transaction."""
+def watermark() -> int:
+    """The highest image id that the rollups include. Call it within a transaction."""
     return db.session.scalars(select(WatermarkRow.image_id)).one()
 
 
 def lock_watermark() -> int:
-    """The same, and nobody else may add or subtract until the transaction ends."""
-    held = (
+    """The watermark. No other transaction can add or subtract until the current one ends."""
+    locked = (
         update(WatermarkRow).values(image_id=WatermarkRow.image_id).returning(WatermarkRow.image_id)
     )
-    return db.session.scalars(held).one()
+    return db.session.scalars(locked).one()
 
 
 def add_saved() -> int:
-    """Add images above the mark, in a transaction of its own, and say how many ids that were.
+    """Add a batch of images above the watermark, in a transaction of its own. Return by how much
+    the watermark advanced.
 
-    Raises StoreUnavailable where somebody holds the tables or the mark for too long.
+    Raises StoreUnavailable when another transaction holds the tables or the watermark for longer
+    than LOCK_SECONDS.
     """
-    settled = _settled()
+    settled = _settled_id()
     with write_transaction(lock_seconds=LOCK_SECONDS):
         low = lock_watermark()
         above = select(ImageRow.id).where(ImageRow.id > low, ImageRow.id <= settled)
-        batch = above.order_by(ImageRow.id).limit(MOST_AT_ONCE).subquery()
+        batch = above.order_by(ImageRow.id).limit(BATCH_IMAGES).subquery()
         if (high := db.session.scalar(select(func.max(batch.c.id)))) is None:
             return 0
-        _count([ImageRow.id > low, ImageRow.id <= high], sign=1)
+        _add([ImageRow.id > low, ImageRow.id <= high], sign=1)
         db.session.execute(update(WatermarkRow).values(image_id=high))
     return int(high - low)
 
 
-def _settled() -> int:
-    """An id below which every image is committed or never will be."""
+def _settled_id() -> int:
+    """An id up to which every image is committed or will never be."""
     with write_transaction(lock_seconds=LOCK_SECONDS):
         if db.engine.dialect.name == "postgresql":
-            # An id is given out before its image is committed. This waits for all who are between
-            # the two, and lets nobody in; SQLite has one writer at a time anyway.
+            # An image gets its id before it is committed. The lock waits for transactions between
+            # the two and admits no other. SQLite has one writer at a time.
             db.session.execute(text("LOCK TABLE images IN SHARE MODE"))
         return db.session.scalar(select(func.max(ImageRow.id))) or 0
 
 
-def subtract(conditions: Sequence[ColumnElement[bool]]) -> None:
-    """Take out of the sums what of the matching images is in them; they are erased next, in the
-    same transaction."""
-    # The conditions find the images, however many are below the mark.
-    _count([without_index(ImageRow.id) <= lock_watermark(), *conditions], sign=-1)
-    db.session.execute(delete(HourRow).where(HourRow.images <= 0))
-    db.session.execute(delete(HourEmotionRow).where(HourEmotionRow.faces <= 0))
+def subtract(conditions: Conditions) -> None:
+    """Subtract the images that match and are not above the watermark. The caller deletes them in
+    the same transaction."""
+    # The conditions find the images: a range of ids would be most of the table.
+    _add([without_index(ImageRow.id) <= lock_watermark(), *conditions], sign=-1)
+    for table, count in (
+        (HourRow, HourRow.images),
+        (HourEmotionRow, HourEmotionRow.faces),
+        (HourCategoryRow, HourCategoryRow.persons),
+    ):
+        db.session.execute(delete(table).where(count <= 0))
 
 
-def _count(conditions: Sequence[ColumnElement[bool]], *, sign: int) -> None:
-    keys = [_start_of_hour(ImageRow.created_at).label("hour"), without_index(ImageRow.model_name)]
-    images = (
-        select(*keys, sign * func.count(), sign * func.sum(ImageRow.face_count))
+def _add(conditions: Conditions, *, sign: int) -> None:
+    """Add the images that match to the rollups, or subtract them with `sign` -1."""
+    keys = [start_of_hour(ImageRow.created_at).label("hour"), without_index(ImageRow.model_name)]
+    images = image_sums(keys, conditions, sign=sign)
+    _upsert(HourRow, (), ("images", "faces", "persons", *DIMENSIONS), images)
+    emotions = emotion_sums(keys, conditions, sign=sign)
+    _upsert(HourEmotionRow, ("emotion",), ("faces", "dominant", "probability"), emotions)
+    categories = category_sums(keys, conditions, sign=sign)
+    _upsert(HourCategoryRow, ("category",), ("persons", "shown", "score"), categories)
+
+
+def image_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
+    """For each of `keys`: the number of images that match, of their faces, of their persons, and
+    the sums of the persons' dimensions."""
+    dimensions = (_dimension_of_image(name) for name in DIMENSIONS)
+    summed = (ImageRow.face_count, ImageRow.person_count, *dimensions)
+    return (
+        select(*keys, sign * func.count(), *(sign * func.sum(value) for value in summed))
         .where(*conditions)
         .group_by(*keys)
     )
-    _add_up(HourRow, ("hour", "model_name"), ("images", "faces"), images)
-    emotions = emotion_sums(keys, conditions, sign=sign)
-    key = ("hour", "model_name", "emotion")
-    _add_up(HourEmotionRow, key, ("faces", "dominant", "probability"), emotions)
 
 
-def emotion_sums(
-    keys: Sequence[SQLColumnExpression[Any]],
-    conditions: Sequence[ColumnElement[bool]],
-    *,
-    sign: int = 1,
-) -> Select[Any]:
-    """For each of `keys` and each emotion: how many faces know it, of how many it is dominant, and
-    the sum of its probabilities. From the images that match to their faces to their emotions, and
-    never the other way round, through everything that is stored."""
-    of_emotion = EmotionRow.emotion == FaceRow.dominant
+def _dimension_of_image(name: str) -> ColumnElement[float]:
+    total = select(func.sum(getattr(PersonRow, name))).where(PersonRow.image_id == ImageRow.id)
+    # Images without persons need no subquery.
+    return case((ImageRow.person_count > 0, total.correlate(ImageRow).scalar_subquery()), else_=0.0)
+
+
+def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
+    """For each of `keys` and each emotion: the number of faces whose model knows it, the number of
+    faces that it is dominant in, and the sum of its probabilities."""
+    is_dominant = EmotionRow.emotion == FaceRow.dominant
+    # The joins use no index of images and faces, so the query goes from the images that match to
+    # their faces and emotions, and never through all emotions.
     return (
         select(
             *keys,
             EmotionRow.emotion,
             sign * func.count(),
-            sign * func.count().filter(of_emotion),
+            sign * func.count().filter(is_dominant),
             sign * func.sum(EmotionRow.probability),
         )
         .select_from(ImageRow)
@@ -128,29 +143,44 @@ def emotion_sums(
     )
 
 
-def _add_up(table: Any, key: tuple[str, ...], sums: tuple[str, ...], found: Any) -> None:
-    statement = _INSERT[db.engine.dialect.name](table).from_select([*key, *sums], found)
-    together = {name: getattr(table, name) + statement.excluded[name] for name in sums}
-    db.session.execute(statement.on_conflict_do_update(index_elements=key, set_=together))
+def category_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
+    """For each of `keys` and each category: the number of persons whose model knows it, the number
+    of persons that show it, and the sum of its scores."""
+    return (
+        select(
+            *keys,
+            CategoryRow.category,
+            sign * func.count(),
+            sign * func.count().filter(CategoryRow.shown),
+            sign * func.sum(CategoryRow.score),
+        )
+        .select_from(ImageRow)
+        .join(PersonRow, PersonRow.image_id == without_index(ImageRow.id))
+        .join(CategoryRow, CategoryRow.person_id == without_index(PersonRow.id))
+        # Do not look for persons image by image where there are none.
+        .where(*conditions, without_index(ImageRow.person_count) > 0)
+        .group_by(*keys, CategoryRow.category)
+    )
 
 
-def _start_of_hour(moment: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
-    """As the database keeps times."""
-    if db.engine.dialect.name == "sqlite":
-        return func.strftime("%Y-%m-%d %H:00:00.000000", moment)
-    return func.date_trunc("hour", moment)
+def _upsert(table: Any, label: tuple[str, ...], sums: tuple[str, ...], found: Select[Any]) -> None:
+    """Add the rows of `found`, which are a key and sums, to the rows of `table`."""
+    key = ("hour", "model_name", *label)
+    statement = upsert(table).from_select([*key, *sums], found)
+    total = {name: getattr(table, name) + statement.excluded[name] for name in sums}
+    db.session.execute(statement.on_conflict_do_update(index_elements=key, set_=total))
 
 
 def whole_hours(
     since: datetime | None, until: datetime | None
 ) -> tuple[datetime | None, datetime | None]:
-    """The first and the end of the last whole hour between two times."""
-    first, last = (None if moment is None else _hour(moment) for moment in (since, until))
+    """The start of the first and the end of the last whole hour between two times."""
+    first, last = (None if time is None else _hour(time) for time in (since, until))
     if first is not None and since is not None and first < since:
         never = datetime.max.replace(tzinfo=UTC)
         first = first + timedelta(hours=1) if first < _hour(never) else never
     return first, last
 
 
-def _hour(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+def _hour(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

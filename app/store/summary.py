@@ -1,43 +1,37 @@
-"""Counts and means over many images, from the sums by the hour wherever these are of use."""
+"""Counts and means over many images, from the hourly rollups wherever they can answer."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
 from app.errors import TooWideSpan
-from app.store.faces import faces_of
+from app.store.dialect import span_text
 from app.store.matching import (
     face_conditions,
-    found_images,
     image_conditions,
+    image_has_found_face,
     matching_images,
-    without_index,
 )
+from app.store.person_matching import image_has_person
+from app.store.planning import without_index
+from app.store.reading import faces_by_image
 from app.store.records import Filters, Span
-from app.store.rollups import emotion_sums, mark, whole_hours
-from app.store.tables import FaceRow, HourEmotionRow, HourRow, ImageRow, db
+from app.store.rollup_tables import HourCategoryRow, HourEmotionRow, HourRow
+from app.store.rollups import emotion_sums, watermark, whole_hours
+from app.store.tables import FaceRow, ImageRow, db
 from app.store.transactions import read_transaction
 from app.vision.types import Face
 
-MOST_IMAGES = 20_000  # to be looked at one by one, for filters that the sums do not know
-# Where the distributions of all faces are read, which takes two seconds for so many.
+MOST_IMAGES = 20_000  # that a summary reads one by one, for filters that the rollups do not hold
+# Where the distributions of all faces are read, which takes two seconds for this number.
 MOST_IMAGES_READ, MOST_FACES_READ = 10_000, 50_000
 IMAGES_AT_ONCE = 500
-# A year by the hour has fewer.
-MOST_SPANS = 10_000
+MOST_SPANS = 10_000  # a year by the hour has fewer
 
 Conditions = Sequence[ColumnElement[bool]]
-
-# How RFC 3339 writes the start of a span, in the words of each database.
-_SPAN_FORMATS = {
-    ("hour", "sqlite"): "%Y-%m-%dT%H:00:00Z",
-    ("hour", "postgresql"): 'YYYY-MM-DD"T"HH24:00:00"Z"',
-    ("day", "sqlite"): "%Y-%m-%d",
-    ("day", "postgresql"): "YYYY-MM-DD",
-}
+HourTable = type[HourRow | HourEmotionRow | HourCategoryRow]
 
 
 @dataclass
@@ -60,57 +54,76 @@ class _Sums:
 def summarise(filters: Filters, *, by: str) -> list[Span]:
     """Counts and mean probabilities by "hour", "day" (UTC) or "model", in ascending order.
 
-    With a filter on faces, images and faces that match it are counted. Raises TooWideSpan where
-    more than MOST_IMAGES would have to be looked at one by one, or for more than MOST_SPANS.
+    With a filter on faces, only images and faces that match are counted; with a filter on persons,
+    only images that match. Raises TooWideSpan when more than MOST_IMAGES would be read one by one,
+    or for more than MOST_SPANS.
     """
     spans: dict[str, _Sums] = {}
     with read_transaction():
-        if filters == Filters(since=filters.since, until=filters.until, model=filters.model):
+        if in_rollups(filters):
             _add_hours(spans, filters, by)
-            for part in _beside_hours(filters):
+            for part in outside_hours(filters):
                 _add_images(spans, part, [], by)
         else:
-            images = found_images(filters)
-            looked_at = select(ImageRow.id).where(*images).limit(MOST_IMAGES + 1).subquery()
-            if (db.session.scalar(select(func.count()).select_from(looked_at)) or 0) > MOST_IMAGES:
-                raise TooWideSpan(
-                    f"with these filters a summary looks at each image, and there are more than "
-                    f"{MOST_IMAGES:,}: ask for a shorter time with since and until"
-                )
+            images = [
+                *image_conditions(filters),
+                *image_has_found_face(filters),
+                *image_has_person(filters.persons),
+            ]
+            refuse_too_many_images(images)
             _add_images(spans, images, face_conditions(filters), by)
-    _refuse_too_many(spans)
+    refuse_too_many_spans(spans)
     return [_span(name, spans[name]) for name in sorted(spans)]
 
 
-def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face]]]:
-    """The faces of each image that matches and has any, all of them, with the span that it is in;
-    of one state of the database, read a few images at a time.
+def in_rollups(filters: Filters) -> bool:
+    """Whether the rollups hold what the filters ask for."""
+    return filters == Filters(since=filters.since, until=filters.until, model=filters.model)
 
-    Raises TooWideSpan where there are more than MOST_IMAGES_READ, or more than MOST_FACES_READ.
+
+def refuse_too_many_images(images: Conditions) -> None:
+    """Raises TooWideSpan when more than MOST_IMAGES images match."""
+    found = select(ImageRow.id).where(*images).limit(MOST_IMAGES + 1).subquery()
+    if (db.session.scalar(select(func.count()).select_from(found)) or 0) > MOST_IMAGES:
+        raise TooWideSpan(
+            f"with these filters a summary reads image by image, and more than {MOST_IMAGES:,} "
+            f"images match: ask for a shorter time with since and until"
+        )
+
+
+def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face]]]:
+    """The span and all faces of each image that matches and has faces, a few images at a time, from
+    one state of the database.
+
+    Raises TooWideSpan for more than MOST_IMAGES_READ images or more than MOST_FACES_READ faces.
     """
-    name = (
-        without_index(ImageRow.model_name) if by == "model" else _written(ImageRow.created_at, by)
-    )
-    found: Any = select(ImageRow.id, name, ImageRow.face_count)
+    found = select(ImageRow.id, span_name(by), ImageRow.face_count)
     found = found.order_by(ImageRow.created_at.desc(), ImageRow.id.desc())
     with read_transaction():
         conditions = [*matching_images(filters), without_index(ImageRow.face_count) > 0]
-        found = found.where(*conditions).limit(MOST_IMAGES_READ + 1)
-        images = db.session.execute(found).all()
-        of_faces = sum(image.face_count for image in images)
-        if len(images) > MOST_IMAGES_READ or of_faces > MOST_FACES_READ:
+        images = db.session.execute(found.where(*conditions).limit(MOST_IMAGES_READ + 1)).all()
+        face_count = sum(image.face_count for image in images)
+        if len(images) > MOST_IMAGES_READ or face_count > MOST_FACES_READ:
             raise TooWideSpan(
-                f"moods are made image by image, and there are more than {MOST_IMAGES_READ:,}, or "
-                f"{MOST_FACES_READ:,} faces: ask for a shorter time with since and until"
+                f"moods are computed image by image, and more than {MOST_IMAGES_READ:,} images or "
+                f"{MOST_FACES_READ:,} faces match: ask for a shorter time with since and until"
             )
         spans = {image_id: span for image_id, span, _ in images}
         ids = list(spans)
         for first in range(0, len(ids), IMAGES_AT_ONCE):
-            for image_id, faces in faces_of(ids[first : first + IMAGES_AT_ONCE]):
+            for image_id, faces in faces_by_image(ids[first : first + IMAGES_AT_ONCE]).items():
                 yield spans[image_id], faces
 
 
-def _refuse_too_many(spans: dict[str, _Sums]) -> None:
+def span_name(by: str) -> SQLColumnExpression[str]:
+    """The name of the span of an image."""
+    if by == "model":
+        return without_index(ImageRow.model_name)
+    return span_text(ImageRow.created_at, by)
+
+
+def refuse_too_many_spans(spans: Sized) -> None:
+    """Raises TooWideSpan for more than MOST_SPANS."""
     if len(spans) > MOST_SPANS:
         raise TooWideSpan(
             f"the answer would have more than {MOST_SPANS:,} spans: ask for a shorter time with "
@@ -125,7 +138,7 @@ def _span(name: str, sums: _Sums) -> Span:
         sums.images,
         sums.faces,
         {emotion: sums.dominant[emotion] for emotion in emotions if sums.dominant[emotion]},
-        # What was added and subtracted may miss by the last digit.
+        # Adding and subtracting may change the last digit.
         {
             emotion: min(max(sums.probability[emotion] / sums.known[emotion], 0.0), 1.0)
             for emotion in emotions
@@ -135,16 +148,16 @@ def _span(name: str, sums: _Sums) -> Span:
 
 
 def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
-    name, conditions = _of_hours(HourRow, filters, by)
-    found: Any = select(name, func.sum(HourRow.images), func.sum(HourRow.faces))
-    found = found.where(*conditions).group_by(name).limit(MOST_SPANS + 1)
-    for span, images, faces in db.session.execute(found):
-        made = spans.setdefault(span, _Sums())
-        made.images += int(images)
-        made.faces += int(faces)
-    _refuse_too_many(spans)
+    name, conditions = of_hours(HourRow, filters, by)
+    counted = select(name, func.sum(HourRow.images), func.sum(HourRow.faces))
+    counted = counted.where(*conditions).group_by(name).limit(MOST_SPANS + 1)
+    for span, images, faces in db.session.execute(counted):
+        added = spans.setdefault(span, _Sums())
+        added.images += int(images)
+        added.faces += int(faces)
+    refuse_too_many_spans(spans)
     row = HourEmotionRow
-    name, conditions = _of_hours(row, filters, by)
+    name, conditions = of_hours(row, filters, by)
     sums = map(func.sum, (row.faces, row.dominant, row.probability))
     found = select(name, row.model_name, row.emotion, *sums)
     found = found.where(*conditions).group_by(name, row.model_name, row.emotion)
@@ -152,10 +165,10 @@ def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
         spans.setdefault(span, _Sums()).add(*values)
 
 
-def _of_hours(
-    table: type[HourRow] | type[HourEmotionRow], filters: Filters, by: str
+def of_hours(
+    table: HourTable, filters: Filters, by: str
 ) -> tuple[SQLColumnExpression[str], Conditions]:
-    """What to group a table of sums by, and the conditions of the filters on it."""
+    """The name of the span of a rollup, and the conditions of the filters on it."""
     first, end = whole_hours(filters.since, filters.until)
     conditions: list[ColumnElement[bool]] = []
     if first is not None:
@@ -164,15 +177,15 @@ def _of_hours(
         conditions.append(table.hour < end)
     if filters.model is not None:
         conditions.append(table.model_name == filters.model)
-    return table.model_name if by == "model" else _written(table.hour, by), conditions
+    return table.model_name if by == "model" else span_text(table.hour, by), conditions
 
 
-def _beside_hours(filters: Filters) -> list[Conditions]:
-    """What the sums do not hold, in parts: images above the mark, and the hours that `since` and
-    `until` cut."""
-    reached = mark()
+def outside_hours(filters: Filters) -> list[Conditions]:
+    """Conditions for the images that the rollups do not answer, in disjoint parts: images above the
+    watermark, and the parts of hours that `since` and `until` cut."""
+    reached = watermark()
     first, end = whole_hours(filters.since, filters.until)
-    above = [ImageRow.id > reached, *image_conditions(filters, at_hand=True)]
+    above = [ImageRow.id > reached, *image_conditions(filters, index=False)]
     below = [ImageRow.id <= reached, *image_conditions(filters)]
     parts: list[Conditions] = [above]
     if first is not None and end is not None and first >= end:
@@ -185,22 +198,17 @@ def _beside_hours(filters: Filters) -> list[Conditions]:
 
 
 def _add_images(spans: dict[str, _Sums], images: Conditions, faces: Conditions, by: str) -> None:
-    """Those that match, one by one."""
-    model = without_index(ImageRow.model_name)
-    name = model if by == "model" else _written(ImageRow.created_at, by)
+    """Add the images that match, and their faces that match."""
+    name = span_name(by)
     counted = select(name, func.count(ImageRow.id.distinct()), func.count(FaceRow.id))
     of_image = FaceRow.image_id == without_index(ImageRow.id)
     counted = counted.join(FaceRow, of_image, isouter=not faces)
-    for span, count, of_faces in db.session.execute(counted.where(*images, *faces).group_by(name)):
-        made = spans.setdefault(span, _Sums())
-        made.images += count
-        made.faces += of_faces
-    for row in db.session.execute(emotion_sums([name, model], [*images, *faces])):
+    for span, count, face_count in db.session.execute(
+        counted.where(*images, *faces).group_by(name)
+    ):
+        sums = spans.setdefault(span, _Sums())
+        sums.images += count
+        sums.faces += face_count
+    keys = [name, without_index(ImageRow.model_name)]
+    for row in db.session.execute(emotion_sums(keys, [*images, *faces])):
         spans.setdefault(row[0], _Sums()).add(*row[1:])
-
-
-def _written(moment: SQLColumnExpression[Any], by: str) -> SQLColumnExpression[str]:
-    form = _SPAN_FORMATS[by, db.engine.dialect.name]
-    if db.engine.dialect.name == "sqlite":
-        return func.strftime(form, moment)
-    return func.to_char(moment, form)

@@ -1,6 +1,9 @@
-"""The tables. One row for each face and emotion, so that 5, 8 or 26 classes fit alike and any
-threshold can be applied later. Pictures themselves are files, if they are kept at all: see
-app.store.image_folder."""
+"""The tables of the database, except those of the rollups (app.store.rollup_tables).
+
+Each score of a face or a person is a row, so a model may have any number of labels and any
+threshold can be applied later. The files of kept images are not in the database: see
+app.store.image_folder.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,17 +20,18 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from app.store.records import LONGEST_FILE_NAME
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware in Python, UTC without a zone in the database, alike on every database."""
+    """A time: aware in Python, UTC without a time zone in the database."""
 
     impl = DateTime
     cache_ok = True
@@ -40,7 +44,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    # Named constraints: a migration can only drop what has a name.
+    # A migration can drop a constraint only by its name.
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -51,28 +55,30 @@ class Base(DeclarativeBase):
     )
 
 
-# SQLite counts up only in a column declared INTEGER, which is 64 bits wide there anyway.
+# SQLite generates ids only in a column declared INTEGER, which has 64 bits there.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
 
-# Most images have no picture: an index of the others stays small.
-_IS_KEPT = text("picture_file IS NOT NULL")
-_WHERE_KEPT: dict[str, Any] = {"sqlite_where": _IS_KEPT, "postgresql_where": _IS_KEPT}
+def _where(sqlite: str, postgresql: str | None = None) -> dict[str, Any]:
+    """Options of an index that holds only the rows that fulfil a condition, and so stays small."""
+    return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql or sqlite)}
 
 
 class ImageRow(Base):
     __tablename__ = "images"
     __table_args__ = (
-        # The order of every page, newest first, and the range of since/until.
+        # The order of pages, and the range of since and until.
         Index(None, "created_at", "id"),
-        # The same order among images of one value: see app.store.matching.
+        # The order of pages among the images of one file name or model.
         Index(None, "file_name", "created_at", "id"),
         Index(None, "model_name", "created_at", "id"),
         Index(None, "face_count"),
-        Index(None, "picture_file", unique=True, **_WHERE_KEPT),
-        # An erased id is never given out again.
+        Index(None, "picture_file", unique=True, **_where("picture_file IS NOT NULL")),
+        # The order of pages within a job. A job stores each of its frames or items once.
+        Index(None, "job_id", "frame_index", unique=True, **_where("job_id IS NOT NULL")),
+        # The id of an erased image is never used again.
         {"sqlite_autoincrement": True},
     )
 
@@ -82,27 +88,34 @@ class ImageRow(Base):
     threshold: Mapped[float]
     width: Mapped[int]
     height: Mapped[int]
-    # How many rows of `faces` belong here: filtered on (min_faces) without counting them.
+    # The number of rows in `faces`, for the filter min_faces.
     face_count: Mapped[int]
     model_name: Mapped[str] = mapped_column(String(64))
     model_version: Mapped[str] = mapped_column(String(32))
     model_sha256: Mapped[str] = mapped_column(String(64))
     detector: Mapped[str] = mapped_column(String(64))
-    # PostgreSQL can compare a default of JSONB with that of a migration, of JSON it cannot.
+    # JSONB, because PostgreSQL cannot compare defaults of JSON, as the test of migrations does.
     dropped: Mapped[dict[str, int]] = mapped_column(
         JSON().with_variant(JSONB(), "postgresql"), server_default="{}"
     )
     timings_ms: Mapped[dict[str, float]] = mapped_column(JSON)
     # Degrees clockwise by which the image was turned to find its faces.
     rotation: Mapped[int] = mapped_column(server_default="0")
+    # The number of rows in `persons`: pages of images without persons need no query for them.
+    person_count: Mapped[int] = mapped_column(server_default="0")
+    # A row of `person_models`, which are never deleted. Not a foreign key, which SQLite can add to
+    # an existing table only by copying the table.
+    person_model_id: Mapped[int | None] = mapped_column(BigId)
+    category_threshold: Mapped[float | None]
+    # The job that stored the image, its place in the job from 0, and, for a frame of a video or
+    # stream, its time.
+    job_id: Mapped[str | None] = mapped_column(String(32))
+    frame_index: Mapped[int | None]
+    position_ms: Mapped[int | None] = mapped_column(BigInteger)
     # The file of a kept image, and its SHA-256 where it is plain. An encrypted file has none: the
     # encryption detects changes itself.
     picture_file: Mapped[str | None] = mapped_column(String(32))
     picture_sha256: Mapped[str | None] = mapped_column(String(64))
-
-    faces: Mapped[list["FaceRow"]] = relationship(
-        order_by="FaceRow.number", passive_deletes=True, lazy="raise"
-    )
 
 
 class FaceRow(Base):
@@ -111,24 +124,24 @@ class FaceRow(Base):
         UniqueConstraint("image_id", "number"),
         Index(None, "dominant", "dominant_probability"),
         Index(None, "dominant_probability"),
+        # Tells quickly whether there are any: see app.store.matching.
+        Index(None, "exclusive", **_where("exclusive = 0", "NOT exclusive")),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
-    number: Mapped[int]  # `face_id` of the documented JSON: counts from 1 within the picture
+    number: Mapped[int]  # `face_id` of the documented JSON: counts from 1 within the image
     x1: Mapped[float]
     y1: Mapped[float]
     x2: Mapped[float]
     y2: Mapped[float]
     detection_score: Mapped[float | None]
-    # The most probable emotion, which follows from `emotions`: filtered and counted by.
+    # The emotion with the highest probability, repeated from `emotions` for filters and counts.
     dominant: Mapped[str] = mapped_column(String(64))
     dominant_probability: Mapped[float] = mapped_column(server_default="0")
-
-    image: Mapped[ImageRow] = relationship(viewonly=True, lazy="raise")
-    emotions: Mapped[list["EmotionRow"]] = relationship(
-        order_by="EmotionRow.position", passive_deletes=True, lazy="raise"
-    )
+    # Whether the probabilities are a distribution: see app.vision.types.Scores.
+    exclusive: Mapped[bool] = mapped_column(server_default=true())
+    track_id: Mapped[int | None]
 
 
 class EmotionRow(Base):
@@ -143,40 +156,70 @@ class EmotionRow(Base):
     probability: Mapped[float]
 
 
-class HourRow(Base):
-    """Sums over images, by the hour they were made in: see app.store.rollups."""
+class PersonRow(Base):
+    """A person of an image. The scale of valence, arousal and dominance is 1 to 10."""
 
-    __tablename__ = "hours"
+    __tablename__ = "persons"
+    __table_args__ = (
+        UniqueConstraint("image_id", "number"),
+        Index(None, "valence"),
+        Index(None, "arousal"),
+        Index(None, "dominance"),
+    )
 
-    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
-    model_name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    images: Mapped[int] = mapped_column(BigInteger)
-    faces: Mapped[int] = mapped_column(BigInteger)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    number: Mapped[int]  # `person_id` of the JSON: counts from 1 within the image
+    x1: Mapped[float]
+    y1: Mapped[float]
+    x2: Mapped[float]
+    y2: Mapped[float]
+    detection_score: Mapped[float | None]
+    face_number: Mapped[int | None]  # the `number` of the person's face in the same image
+    track_id: Mapped[int | None]
+    exclusive: Mapped[bool]
+    valence: Mapped[float]
+    arousal: Mapped[float]
+    dominance: Mapped[float]
 
 
-class HourEmotionRow(Base):
-    """Sums over the faces of an hour whose model knows the emotion."""
+class CategoryRow(Base):
+    """The score of one category of a person. `shown`: it reaches its threshold of the model."""
 
-    __tablename__ = "hour_emotions"
+    __tablename__ = "categories"
+    __table_args__ = (
+        Index(None, "category", "score"),
+        Index(None, "category", "person_id", **_where("shown = 1", "shown")),
+        # The primary key is the table, so the indexes hold the person's id: no row is looked up.
+        {"sqlite_with_rowid": False},
+    )
 
-    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
-    model_name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    emotion: Mapped[str] = mapped_column(String(64), primary_key=True)
-    faces: Mapped[int] = mapped_column(BigInteger)
-    dominant: Mapped[int] = mapped_column(BigInteger)
-    probability: Mapped[float]
+    person_id: Mapped[int] = mapped_column(
+        ForeignKey("persons.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)  # in the model's order of labels
+    category: Mapped[str] = mapped_column(String(64))
+    score: Mapped[float]
+    shown: Mapped[bool]
 
 
-class WatermarkRow(Base):
-    """One row: the id up to which images are in the sums."""
+class PersonModelRow(Base):
+    """A model that scores persons, and its thresholds by category. `digest` is a hash of all the
+    other columns."""
 
-    __tablename__ = "mark"
+    __tablename__ = "person_models"
+    __table_args__ = (UniqueConstraint("digest"),)
 
-    image_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(32))
+    sha256: Mapped[str] = mapped_column(String(64))
+    thresholds: Mapped[dict[str, float]] = mapped_column(JSON)
 
 
 class StoreRow(Base):
-    """A single row with the random mark of this database, which names of kept files end with."""
+    """A single row: the random mark of this database, with which the names of kept files end."""
 
     __tablename__ = "store"
 
@@ -196,7 +239,7 @@ class FileRemovalRow(Base):
 
 
 class IdempotencyRow(Base):
-    """What a request with an Idempotency-Key made: see app.store.idempotency."""
+    """An image that a request with an Idempotency-Key stored: see app.store.idempotency."""
 
     __tablename__ = "retries"
     __table_args__ = (Index(None, "created_at"), Index(None, "image_id"))
@@ -210,7 +253,7 @@ class IdempotencyRow(Base):
 
 
 class KeyRow(Base):
-    """An API key: see app.keys. Revoked ones stay."""
+    """An API key: see app.keys. Revoked keys are not deleted."""
 
     __tablename__ = "keys"
 

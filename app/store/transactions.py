@@ -28,8 +28,8 @@ _OPEN = "transaction"
 
 @contextmanager
 def read_transaction() -> Iterator[None]:
-    """One state of the database for all queries of the block: an image that is erased meanwhile is
-    seen whole or not at all. Writing raises RuntimeError.
+    """One state of the database for all queries of the block: they see an image that is erased
+    meanwhile either whole or not at all. Writing raises RuntimeError.
 
     Raises StoreUnavailable, and DeadlineExceeded after the request's deadline.
     """
@@ -42,7 +42,7 @@ def read_transaction() -> Iterator[None]:
 
 @contextmanager
 def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
-    """Commit what the block did; whatever it raises, keep nothing of it.
+    """Commit the changes of the block, or roll them back when it raises.
 
     Waits for locks until the request's deadline, or for `lock_seconds` if given. A transaction that
     is not ready for COMMIT at the deadline is rolled back.
@@ -73,8 +73,8 @@ def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
 def _transaction(options: dict[str, object]) -> Iterator[None]:
     session = db.session()
     if session.info.get(_OPEN):
-        raise RuntimeError("a transaction within another one")
-    session.rollback()  # ends queries outside of transactions, which tests make
+        raise RuntimeError("a transaction cannot begin within another one")
+    session.rollback()  # tests query outside of transactions
     session.info[_OPEN] = True
     try:
         session.connection(execution_options=options)

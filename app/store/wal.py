@@ -64,7 +64,7 @@ class WalCleaner:
             return True
         with self._lock:
             self._erased += 1
-        if self._empty(min(FIRST_SECONDS, current_deadline().left())):
+        if self._empty(min(FIRST_SECONDS, current_deadline().remaining())):
             return True
         self._report()
         log.warning(

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pillow_heif
@@ -39,19 +40,6 @@ from app.vision.structure import (
     exif_orientation,
 )
 from app.vision.tiff_pages import full_resolution_first
-
-# Limit the memory for compressed text in a PNG. The service does not use the text.
-PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
-# Pillow's warnings about damaged files contain numbers from the file. Python stores the text of
-# each new warning in a registry, so the warnings would leak memory. Relevant damage raises errors.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-
-# Use one thread per image, because requests run in parallel. Ignore other images in a file.
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-pillow_heif.options.DECODE_THREADS = 1
-pillow_heif.options.THUMBNAILS = False
-pillow_heif.options.DEPTH_IMAGES = False
-pillow_heif.options.AUX_IMAGES = False
 
 READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -121,9 +109,31 @@ class OpenedImage:
     """The visible part: left, top, right, bottom. None for the whole image."""
 
 
+@cache
+def configure_libraries() -> None:
+    """Set the process-wide options of Pillow and pillow_heif that limit memory and threads.
+
+    `open_image` calls it, so that importing this module changes no other library.
+    """
+    # Pillow's warnings about damaged files contain numbers from the file. Python stores the text of
+    # each new warning in a registry, so the warnings would leak memory. Relevant damage raises
+    # errors.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    # Limit the memory for compressed text in a PNG. The service does not use the text.
+    PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
+    # Use one thread per image, because requests run in parallel.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pillow_heif.options.DECODE_THREADS = 1
+    # Ignore other images in a file.
+    pillow_heif.options.THUMBNAILS = False
+    pillow_heif.options.DEPTH_IMAGES = False
+    pillow_heif.options.AUX_IMAGES = False
+
+
 def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
     """Open a file without decoding the pixels. Call it within `translated_errors`, which converts
     the errors."""
+    configure_libraries()
     if kind in _ISO_MEDIA:
         primary = read_primary_image(data, kind, max_pixels)
         if kind == "AVIF":

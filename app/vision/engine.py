@@ -92,7 +92,7 @@ class Engine:
         stopwatch = Stopwatch()
         file = ImageFile(data, max_pixels=self._max_pixels)
         # Decoding takes up to 17 bytes per pixel: two images of the maximum size would take 2 GB.
-        with self._pixels.taken(file.pixels, deadline=deadline):
+        with self._pixels.reserve(file.pixels, deadline=deadline):
             result = pipeline.run(file, stopwatch, deadline)
         width, height = result.size_wh
         return Analysis(

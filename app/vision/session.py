@@ -215,10 +215,10 @@ def _flat_and_noisy(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]
 @contextmanager
 def _terminated_at(deadline: Deadline, options: onnxruntime.RunOptions) -> Iterator[None]:
     """Stop ONNX Runtime at the deadline. It stops between two operators of the graph."""
-    if deadline.left() == math.inf:
+    if deadline.remaining() == math.inf:
         yield
         return
-    timer = threading.Timer(max(0.0, deadline.left()), setattr, (options, "terminate", True))
+    timer = threading.Timer(max(0.0, deadline.remaining()), setattr, (options, "terminate", True))
     timer.daemon = True
     timer.start()
     try:

@@ -217,6 +217,26 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonModel:
+    """The model that scored the categories of persons.
+
+    `thresholds` contains the minimum score of each category in a response. A category without a
+    threshold is never in a response. Raises ValueError for a threshold outside [0, 1].
+    """
+
+    ref: ModelRef
+    thresholds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if not all(0 <= threshold <= 1 for threshold in self.thresholds.values()):
+            raise ValueError(f"thresholds must be in [0, 1], got {dict(self.thresholds)}")
+
+    def shows(self, category: str, score: float) -> bool:
+        """Return whether `score` reaches the threshold of `category`."""
+        return category in self.thresholds and score >= self.thresholds[category]
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """The result for one image.
 
@@ -249,6 +269,10 @@ class Analysis:
     frame: Frame | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None
+    # None for pipelines that look at faces only.
+    person_model: PersonModel | None = None
+    # Replaces the thresholds of the person model if the request asked for that.
+    category_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -259,3 +283,5 @@ class Analysis:
             raise ValueError("a person names a face that the analysis does not have")
         if self.created_at.tzinfo is None:
             raise ValueError("created_at must have a time zone")
+        if self.category_threshold is not None and not 0 <= self.category_threshold <= 1:
+            raise ValueError(f"category_threshold must be in [0, 1], got {self.category_threshold}")

@@ -22,7 +22,7 @@ from evaluation.variants.common import (
     quantized,
     uint8,
 )
-from fuzzing.image_files import run_length_bmp
+from testbed.image_writers import run_length_bmp
 
 
 def gifs() -> Iterator[Variant]:

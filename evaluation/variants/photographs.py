@@ -23,7 +23,7 @@ from evaluation.variants.common import (
     stored_pixels,
     xmp_packet,
 )
-from fuzzing.heif import coded, mirror, turn, written
+from testbed.heif_writer import coded, mirror, turn, written
 
 
 def jpegs() -> Iterator[Variant]:

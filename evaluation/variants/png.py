@@ -24,7 +24,7 @@ from evaluation.variants.common import (
     stored_pixels,
     xmp_packet,
 )
-from fuzzing.image_files import png, png_chunk
+from testbed.image_writers import png, png_chunk
 
 _ADAM7 = (
     (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)

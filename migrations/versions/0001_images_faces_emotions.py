@@ -1,4 +1,4 @@
-"""Images, their faces, and a row for each face and emotion."""
+"""Create the tables of images, of their faces, and of the emotions of each face."""
 
 import sqlalchemy as sa
 from alembic import op

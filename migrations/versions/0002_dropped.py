@@ -1,4 +1,4 @@
-"""How many faces were found and not kept, by the option that they did not fulfil."""
+"""Add images.dropped: the number of faces that each detection option excluded."""
 
 import sqlalchemy as sa
 from alembic import op

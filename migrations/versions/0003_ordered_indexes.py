@@ -1,5 +1,7 @@
-"""Images of one name or model are indexed in the order of pages; a face knows how probable its
-dominant emotion is, so that filters need not look at all its emotions."""
+"""Index the images of a file name or model in page order, and add faces.dominant_probability.
+
+With this column, filters need not read all emotions of a face.
+"""
 
 import sqlalchemy as sa
 from alembic import op

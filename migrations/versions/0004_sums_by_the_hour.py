@@ -1,4 +1,4 @@
-"""Sums by the hour, of the images that are there already too."""
+"""Create the hourly rollups and their watermark, and fill them from the existing images."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What was kept of requests that may come again."""
+"""Create the table of idempotent requests and their stored images."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which file holds the picture of an image, where it is kept."""
+"""Add images.picture_file: the name of the stored image file."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,9 +1,8 @@
-"""Scheduled removals of kept images' files, the mark of the database in the names of new files, and
-the SHA-256 of plain files.
+"""Add scheduled file removals, the tag of the database and the SHA-256 of unencrypted image files.
 
-This migration reads each existing file once and records whether it is plain. From then on the
-service refuses a plain file in the place of an encrypted one. Missing files count as encrypted, so
-that no plain file can take their place.
+The tag is part of the names of new files. This migration reads each existing file once and records
+its SHA-256 if it is unencrypted. From then on the service rejects an unencrypted file in the place
+of an encrypted one. Missing files count as encrypted, so no unencrypted file can replace them.
 """
 
 import hashlib
@@ -74,7 +73,7 @@ def _hash_plain_files() -> None:
                 sa.update(images).where(images.c.id == row.id).values(picture_sha256=digest)
             )
     if missing:
-        log.warning("%d files of kept images cannot be read and will not be served", missing)
+        log.warning("%d stored image files cannot be read and will not be served", missing)
 
 
 def downgrade() -> None:

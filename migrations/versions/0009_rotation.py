@@ -1,4 +1,4 @@
-"""Store by how many degrees an image was turned to find its faces: 0 for all older images."""
+"""Add images.rotation: the degrees by which an image was turned to find faces. 0 for old images."""
 
 import sqlalchemy as sa
 from alembic import op

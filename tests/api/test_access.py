@@ -141,7 +141,7 @@ def test_what_is_no_key_lets_nobody_in(app, client, what):
     assert ask(client, "GET /v1/images", key).status_code == 200
     answer = ask(client, "GET /v1/images", broken(key)[what])
     assert answer.status_code == 401
-    assert answer.json["detail"] == "there is no such key"
+    assert answer.json["detail"] == "the API key is not valid"
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "emo_a_b", "Bearer a b"])

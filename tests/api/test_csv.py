@@ -19,7 +19,7 @@ from app.logs import RequestContext
 from app.store import queries
 from app.store.records import Filters
 from app.store.tables import db
-from tests.service import running_service
+from testbed.service import running_service
 from tests.store.test_queries import ANGRY, HAPPY, analysis
 
 CSV = {"Accept": "text/csv"}

@@ -3,7 +3,7 @@
 import pytest
 
 from app.settings import ROOT
-from tests.service import running_service
+from testbed.service import running_service
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 SCREENSHOTS = ROOT / "artifacts"

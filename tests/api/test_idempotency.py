@@ -13,7 +13,6 @@ from sqlalchemy import func, select, update
 from app.keys import issue
 from app.store import idempotency, insertion, queries
 from app.store.keys import Right
-from app.store.migrate import upgrade
 from app.store.tables import EmotionRow, FaceRow, IdempotencyRow, ImageRow, db
 from tests.conftest import picture, upload
 
@@ -148,15 +147,10 @@ def test_many_at_once_keep_one(app):
     assert count(app) == 1
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def each_app(request, make_app):
+@pytest.fixture
+def each_app(make_app, database_url):
     """An application on each database."""
-    if request.param == "sqlite":
-        yield make_app()
-        return
-    app = make_app(database_url=request.getfixturevalue("postgres_url"))
-    with app.app_context():
-        upgrade()
+    app = make_app(database_url=database_url)
     yield app
     with app.app_context():
         db.engine.dispose()
@@ -310,7 +304,7 @@ def test_old_records_are_forgotten_in_passing(app, client, monkeypatch):
         its = update(IdempotencyRow).where(IdempotencyRow.key != "young")
         db.session.execute(its.values(created_at=old))
         db.session.commit()
-    monkeypatch.setattr(queries, "SUMS_EVERY", 1)
+    monkeypatch.setattr(queries, "MAINTENANCE_EVERY", 1)
     post(client, headers={})
     with app.app_context():
         assert db.session.scalars(select(IdempotencyRow.key)).all() == ["young"]

@@ -1,7 +1,6 @@
 """How much: places for pictures, time for a request, requests of a key."""
 
 import io
-import os
 import threading
 
 import pytest
@@ -14,7 +13,7 @@ from app.api.access import PUBLIC, needs
 from app.api.streams import MOST_STREAMS
 from app.settings import SettingError
 from app.store.tables import db
-from tests.conftest import StubDetector, need, picture, upload
+from tests.conftest import StubDetector, picture, upload
 
 
 @pytest.fixture
@@ -322,16 +321,6 @@ def test_without_a_limit_nothing_is_counted(client):
 def test_a_limit_that_means_nothing_stops_the_start(make_app, changes, message):
     with pytest.raises(SettingError, match=message):
         make_app(**changes)
-
-
-@pytest.fixture
-def redis_url():
-    url = os.environ.get("TEST_REDIS_URL")
-    need(url, "no Redis: TEST_REDIS_URL is not set (.ci/services starts one)")
-    import redis
-
-    redis.Redis.from_url(url).flushdb()
-    return url
 
 
 def test_workers_that_count_in_redis_count_together(make_app, redis_url):

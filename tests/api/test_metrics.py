@@ -14,8 +14,8 @@ from app.logs import RequestContext, log_config
 from app.settings import ROOT, VERSION
 from app.store import queries
 from app.store.keys import Right
+from testbed.service import running_service
 from tests.conftest import picture, upload
-from tests.service import running_service
 
 ONE_FACE, TWO_FACES, BAD = picture(50), picture(100), b"no picture"
 

@@ -134,5 +134,7 @@ def test_an_operator_can_make_it_the_default(make_app, single_shot):
 def test_an_unknown_default_stops_the_start(make_app):
     from app.settings import SettingError
 
-    with pytest.raises(SettingError, match="EMOTION_PIPELINE: known are two_stage, single_shot"):
+    with pytest.raises(
+        SettingError, match="EMOTION_PIPELINE must be one of two_stage, single_shot"
+    ):
         make_app(pipeline="nope")

@@ -3,7 +3,6 @@
 import pytest
 from sqlalchemy import text
 
-from app.store.migrate import upgrade
 from app.store.tables import db
 from tests.api.test_errors import BAD_REQUESTS, assert_problem
 from tests.conftest import picture, upload
@@ -12,10 +11,9 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def client(make_app, postgres_url):
-    app = make_app(database_url=postgres_url)
+def client(make_app, migrated_postgres_url):
+    app = make_app(database_url=migrated_postgres_url)
     with app.app_context():
-        upgrade()
         yield app.test_client()
         db.session.remove()
         db.engine.dispose()

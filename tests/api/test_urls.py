@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from app.store.tables import IdempotencyRow, ImageRow, db
 from tests.api.test_errors import assert_problem
 from tests.conftest import picture
-from tests.upstream import to, whole
+from tests.upstream import http_response, redirect
 
 ONE_FACE, TWO_FACES = picture(50, gray=250), picture(100, gray=250)
 URL = "https://images.example.com/a.png"
@@ -21,7 +21,10 @@ KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 def secure(app, internet):
     """What lies at images.example.com, from which this service fetches."""
     app.extensions["fetcher"] = internet.fetcher()
-    internet.secure.answers |= {"/a.png": whole(ONE_FACE), "/b.png": whole(TWO_FACES)}
+    internet.secure.responses |= {
+        "/a.png": http_response(ONE_FACE),
+        "/b.png": http_response(TWO_FACES),
+    }
     return internet.secure
 
 
@@ -72,7 +75,9 @@ def test_it_may_be_answered_by_the_annotated_picture(app, client, secure):
 )
 def test_it_is_called_as_the_url_ends_or_as_is_said(client, secure, path, given, kept):
     bare = path.partition("?")[0]
-    secure.answers[bare or "/"] = to("/a.png") if bare == "/moved.png" else whole(ONE_FACE)
+    secure.responses[bare or "/"] = (
+        redirect("/a.png") if bare == "/moved.png" else http_response(ONE_FACE)
+    )
     fields = {"file_name": given} if given else {}
     assert post(client, f"https://images.example.com{path}", **fields).json["file_name"] == kept
 
@@ -108,22 +113,22 @@ def test_the_setting_turns_it_on_with_every_check(make_app, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "status", "field"),
     [
-        (whole(b"secret", status="404 Gone"), 502, "url"),
-        (whole(b"", status="204 None"), 502, "url"),
-        (whole(b""), 502, "url"),
-        (whole(ONE_FACE, f"Content-Length: {len(ONE_FACE) + 1}"), 502, "url"),
-        (whole(ONE_FACE, "Content-Encoding: gzip"), 502, "url"),
-        (whole(b"", f"Content-Length: {10**9}"), 413, "image"),
-        (whole(b"<html>secret</html>", "Content-Type: image/png"), 415, "image"),
-        (whole(ONE_FACE[:-30]), 422, "image"),
-        (to("https://127.0.0.1/secret"), 422, "url"),
-        (to("/a.png?secret", "302 Found").replace(b"/a.png", b"/c.png"), 422, "url"),
+        (http_response(b"secret", status="404 Gone"), 502, "url"),
+        (http_response(b"", status="204 None"), 502, "url"),
+        (http_response(b""), 502, "url"),
+        (http_response(ONE_FACE, f"Content-Length: {len(ONE_FACE) + 1}"), 502, "url"),
+        (http_response(ONE_FACE, "Content-Encoding: gzip"), 502, "url"),
+        (http_response(b"", f"Content-Length: {10**9}"), 413, "image"),
+        (http_response(b"<html>secret</html>", "Content-Type: image/png"), 415, "image"),
+        (http_response(ONE_FACE[:-30]), 422, "image"),
+        (redirect("https://127.0.0.1/secret"), 422, "url"),
+        (redirect("/a.png?secret", "302 Found").replace(b"/a.png", b"/c.png"), 422, "url"),
     ],
 )
 def test_what_gives_no_picture_is_a_problem_and_leaves_nothing(
     app, client, secure, answer, status, field
 ):
-    secure.answers["/c.png"] = answer
+    secure.responses["/c.png"] = answer
     said = post(client, "https://images.example.com/c.png", headers=KEY)
     assert_problem(said, status)
     assert [error["field"] for error in said.json["errors"]] == [field]
@@ -133,7 +138,7 @@ def test_what_gives_no_picture_is_a_problem_and_leaves_nothing(
 
 def test_a_host_that_drips_is_a_504(app, client, internet, secure):
     app.extensions["fetcher"] = internet.fetcher(seconds=0.2)
-    secure.answers["/c.png"] = secure.drip(b"HTTP/1.1 200 OK\r\n\r\n", b"a")
+    secure.responses["/c.png"] = secure.drip(b"HTTP/1.1 200 OK\r\n\r\n", b"a")
     assert_problem(post(client, "https://images.example.com/c.png"), 504)
     assert post(client).status_code == 201
 
@@ -143,7 +148,7 @@ def test_what_is_no_url_is_refused(app, client, internet, secure, url):
     answer = post(client, url)
     assert_problem(answer, 422)
     assert [error["field"] for error in answer.json["errors"]] == ["url"]
-    assert internet.asked == []
+    assert internet.resolved == []
 
 
 def test_a_picture_and_a_url_are_one_too_many(client, secure):
@@ -174,7 +179,7 @@ def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(client, secure):
 
 def test_a_retry_is_answered_by_what_was_kept_and_not_fetched_again(app, client, secure):
     first = post(client, headers=KEY)
-    secure.answers["/a.png"] = whole(TWO_FACES)  # a camera's newest picture, say
+    secure.responses["/a.png"] = http_response(TWO_FACES)  # a camera's newest picture, say
     again = post(client, headers=KEY)
     assert (again.status_code, again.json) == (201, first.json)
     assert len(secure.heads) == 1
@@ -205,16 +210,16 @@ def test_a_url_and_the_picture_behind_it_are_different_requests(client, secure):
 
 
 def test_what_failed_to_be_fetched_can_be_sent_again(app, client, secure):
-    secure.answers["/a.png"] = whole(b"", status="503 Busy")
+    secure.responses["/a.png"] = http_response(b"", status="503 Busy")
     assert post(client, headers=KEY).status_code == 502
-    secure.answers["/a.png"] = whole(ONE_FACE)
+    secure.responses["/a.png"] = http_response(ONE_FACE)
     assert post(client, headers=KEY).status_code == 201
     assert stored(app) == 1
 
 
 def test_a_retry_is_not_drawn_into_another_picture(app, client, secure):
     post(client, headers=KEY)
-    secure.answers["/a.png"] = whole(picture(50, gray=0))
+    secure.responses["/a.png"] = http_response(picture(50, gray=0))
     assert_problem(post(client, headers=KEY | {"Accept": "image/png"}), 406)
     assert len(secure.heads) == stored(app) == 1
 
@@ -234,7 +239,7 @@ def test_nor_is_the_answer_of_a_quicker_retry(app, client, secure, monkeypatch):
 
 def test_neither_log_nor_answer_holds_the_url(client, secure, caplog):
     caplog.set_level(logging.DEBUG)
-    secure.answers["/gone"] = whole(b"", status="500 Oops")
+    secure.responses["/gone"] = http_response(b"", status="500 Oops")
     for url in (URL, "https://images.example.com/gone", "https://elsewhere.example/a.png"):
         assert "secret" not in post(client, f"{url}?token=secret").text
     assert "token" not in "".join(str(vars(record)) for record in caplog.records)
@@ -242,7 +247,7 @@ def test_neither_log_nor_answer_holds_the_url(client, secure, caplog):
 
 
 def test_what_is_refused_is_counted(client, secure):
-    secure.answers["/gone"] = whole(b"", status="404 Gone")
+    secure.responses["/gone"] = http_response(b"", status="404 Gone")
     post(client, "https://images.example.com/gone")
     post(client, "https://elsewhere.example/a.png")
     said = client.get("/metrics").text

@@ -18,6 +18,8 @@ from attacks import __main__ as command
 from attacks import access, connections, images, locks, memory, storage, target, work
 from attacks.result import HEAD, Result, Skip, counted, markdown
 
+pytestmark = pytest.mark.serial
+
 HELD = Result("a", 1200, "measured", "bar", True)
 BROKEN = Result("b", 1, "measured", "bar", False)
 SKIPPED = Result("c", 0, "no root", "", None)
@@ -277,7 +279,7 @@ def test_files_and_rows_are_compared(stubbed, monkeypatch, tmp_path, files, stor
         (tmp_path / "ab").mkdir(exist_ok=True)
         (tmp_path / "ab" / str(number)).write_bytes(b"a picture")
     it = stubbed(statuses={("GET", "/v1/images/1/picture"): status}, stored=stored)
-    assert storage._settled(it, tmp_path / "ab") == found
+    assert storage.settled(it, tmp_path / "ab") == found
 
 
 @pytest.mark.parametrize("status", [200, 401])
@@ -301,7 +303,7 @@ def test_proxies_are_judged(stubbed, monkeypatch, tmp_path, status):
         behind.server.server_close()
 
     monkeypatch.setattr(access, "_nginx", proxy)
-    monkeypatch.setattr(access.shutil, "which", lambda *_, **__: "nginx")
+    monkeypatch.setattr(access, "find_nginx", lambda: "nginx")
     assert {result.held for result in access.without_key(True)} == {status == 401}
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from emotions import EmotionClient
 from emotions.cli import main
 
-from tests.service import running_service
+from testbed.service import running_service
 
 
 @dataclass

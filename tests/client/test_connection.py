@@ -110,7 +110,7 @@ def test_a_name_is_this_machine_if_all_its_addresses_are(resolved, host, address
 def test_an_address_of_an_interface_is_this_machine_under_its_own_name(
     resolved, monkeypatch, host, local
 ):
-    monkeypatch.setattr("emotions.connection._is_loopback", lambda it: not ip_address(it))
+    monkeypatch.setattr("emotions.connection.is_loopback", lambda it: not ip_address(it))
     resolved[0][host] = ["127.0.0.1"]  # stands for another address that can be bound
     assert is_this_machine(host) is local
 

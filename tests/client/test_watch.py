@@ -10,9 +10,9 @@ from emotions import DeadlineExceeded, EmotionClient, ServiceError, TimedOut
 from emotions.types import Analysis
 from emotions.watch import FAILED, SENT, STATE_NAME, Watch
 
+from testbed.service import Service
 from tests.client.conftest import HANG_UP, IMAGE, Answer, problem
 from tests.conftest import picture
-from tests.service import Service
 
 PICTURE = picture(20, 20)
 

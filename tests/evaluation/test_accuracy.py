@@ -1,5 +1,7 @@
 """Measuring: on made data by hand-worked answers, and the committed cards against today's."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,13 @@ import pytest
 from app.settings import ROOT
 from app.vision.classifier import Classifier, ClassifierCard
 from app.vision.kinds import model_folders
+from evaluation import accuracy
 from evaluation.accuracy import MAIN, card_sections, evaluate, table
+from evaluation.calibration import FOLDS
 from evaluation.compare import PAGE, SUMMARIES, lacking, page, summary
 from tests.conftest import picture
 from tests.graphs import write_graph_model
+from training import data as data_readers
 from training.data import DataError
 
 TOLERANCES = {
@@ -74,6 +79,35 @@ def test_any_model_on_any_folders(brightness, tmp_path):
     assert shown["happiness"] == {"faces": 2, "share": 1.0}
     assert shown["neutral"] == {"faces": 3, "share": 0.6667}
     assert shown["sadness"] is None
+
+
+def test_a_split_is_read_once_for_all_models(brightness, tmp_path, monkeypatch):
+    write_pictures(tmp_path, "valid", happiness=[250], neutral=[2])
+    write_pictures(tmp_path, "train", happiness=[250])
+    read = []
+
+    def read_split(data, split, *, size):
+        read.append(split)
+        return data_readers.read_split(data, split, size=size)
+
+    monkeypatch.setattr(accuracy, "read_split", read_split)
+    reports = [evaluate(brightness, tmp_path, "valid") for _ in range(2)]
+    assert sorted(read) == ["train", "valid"]
+    assert [it.scores["majority, unseen"].count for it in reports] == [1, 1]
+
+
+def test_the_command_writes_the_card_and_its_pictures(brightness, tmp_path, monkeypatch, capsys):
+    write_pictures(tmp_path, "valid", happiness=[250, 240, 230, 3], neutral=[1, 2, 3, 4])
+    folder = tmp_path / "models" / "mine"
+    command = ["accuracy", str(folder), "--data", str(tmp_path), "--write"]
+    monkeypatch.setattr(sys, "argv", command)
+    accuracy.main()
+    assert "87.50%" in capsys.readouterr().out
+    card = json.loads((folder / "card.json").read_text())
+    assert card["evaluation"]["protocols"][MAIN]["accuracy"] == 0.875
+    assert card["calibration"]["folds"] == FOLDS
+    for name in (accuracy.CONFUSION_PICTURE, accuracy.RELIABILITY_PICTURE):
+        assert (folder / name).stat().st_size > 1000
 
 
 def test_data_of_other_classes_is_said(brightness, tmp_path):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from app.vision.types import Box, Detection
-from evaluation.boxes import average_precision, score_boxes, tally
+from evaluation.boxes import score_boxes
 from evaluation.metrics import bootstrap_ratios
+from testbed.boxes import average_precision, tally
 from training.data.photos import MarkedFace
 
 FACE = Box(0, 0, 10, 10)

@@ -10,7 +10,8 @@ from evaluation.metrics import (
     expected_calibration_error,
     score,
 )
-from training.data.photos import PhotosError, iou, read_portraits
+from testbed.boxes import iou
+from training.data.photos import PhotosError, read_portraits
 
 
 def test_confusion_has_the_truth_in_rows():

@@ -1,7 +1,11 @@
 """That speed is measured, not how fast it is."""
 
+import pytest
+
 from evaluation.speed import measure
 from tests.graphs import write_graph_model
+
+pytestmark = pytest.mark.serial
 
 
 def test_every_model_is_measured_in_the_same_rounds(tmp_path):

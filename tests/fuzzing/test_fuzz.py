@@ -10,7 +10,8 @@ from schemathesis.core.failures import FailureGroup
 from app.errors import UndecodableImage
 from fuzzing import contract, decoder, http
 from fuzzing.calls import Call, call_number, check_answer
-from fuzzing.image_files import good_images, pieces
+from fuzzing.file_pieces import pieces
+from fuzzing.good_images import good_images
 from fuzzing.report import Finding, Report
 
 # Pillow's remarks, which pytest would make errors; the service leaves them out.

@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from app.settings import ROOT
+from testbed.service import running_service
 from tests.conftest import need
-from tests.service import running_service
 
 pytestmark = pytest.mark.weights
 HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""Clients that speak HTTP byte by byte."""
+"""Raw HTTP clients, which control every byte of a request."""
 
 import socket
 import time
@@ -22,7 +22,7 @@ def connect(url, data=b"", *, receive_buffer=None):
 
 @contextmanager
 def connected(url, count, data=b""):
-    """So many connections that have sent `data` and stay open."""
+    """Hold `count` open connections that have sent `data`."""
     connections = [connect(url, data) for _ in range(count)]
     try:
         yield connections
@@ -32,29 +32,33 @@ def connected(url, count, data=b""):
 
 
 def read_all(connection):
-    """(everything up to the end, whether it ended by a reset)."""
-    came = b""
+    """Read until the connection ends. Return (received bytes, whether it ended with a reset)."""
+    received = b""
     try:
         while piece := connection.recv(65536):
-            came += piece
+            received += piece
     except ConnectionResetError:
-        return came, True
-    return came, False
+        return received, True
+    return received, False
 
 
 def ask(url, data, *, end=False):
-    """Everything that is answered until the connection closes."""
+    """Send `data` and return the bytes that arrive until the connection closes.
+
+    With `end`, no further data follows: the client closes its sending side.
+    """
     with connect(url, data) as connection:
         if end:
             connection.shutdown(socket.SHUT_WR)
         return read_all(connection)[0]
 
 
-def status(answer):
-    return int(answer.split(b" ", 2)[1])
+def status(response):
+    return int(response.split(b" ", 2)[1])
 
 
 def seconds(call):
-    began = time.monotonic()
+    """Return the duration of `call()` in seconds."""
+    start = time.monotonic()
     call()
-    return time.monotonic() - began
+    return time.monotonic() - start

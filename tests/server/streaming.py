@@ -1,4 +1,4 @@
-"""The service with routes that stream, for tests of slow readers: gunicorn serves `app`."""
+"""The service with additional streaming routes, for tests of slow readers."""
 
 import time
 
@@ -8,7 +8,7 @@ from app.api.access import PUBLIC, needs
 from wsgi import app
 
 PIECE = b"x" * 9_999 + b"\n"
-SECRET = "nobody may read this"
+SECRET = "secret of the application"
 
 
 @app.get("/stream/<int:pieces>")

@@ -1,4 +1,4 @@
-"""Input that is freed as it is read, and output that never blocks."""
+"""The buffers of a connection: reading frees memory, and writing does not block."""
 
 import io
 import random
@@ -17,14 +17,15 @@ from app.server.refusals import Refusal, bad_percent
 
 @pytest.fixture
 def pair():
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    with ours, theirs:
-        yield ours, theirs
+    """(socket of the server, socket of the client)."""
+    server, client = socket.socketpair()
+    server.setblocking(False)
+    with server, client:
+        yield server, client
 
 
 def received(size):
-    """(inbox, its bytes), received in pieces of many sizes."""
+    """Return (inbox, its bytes). The bytes arrived in pieces of many sizes."""
     data = random.Random(0).randbytes(size)
     inbox, start = Inbox(), 0
     for step in (1, 5000, 1, 300_000, *[LARGE_PIECE // 3] * 20):
@@ -33,7 +34,7 @@ def received(size):
     return inbox, data
 
 
-def test_bytes_are_read_in_the_order_in_which_they_came():
+def test_inbox_returns_bytes_in_the_order_of_arrival():
     inbox, data = received(3 * LARGE_PIECE)
     assert inbox.size == len(data)
     assert inbox.peek(70_000)[:70_000] == data[:70_000]
@@ -46,7 +47,7 @@ def test_bytes_are_read_in_the_order_in_which_they_came():
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 5001, LARGE_PIECE, 3 * LARGE_PIECE])
-def test_a_body_ends_where_its_length_says(size):
+def test_split_moves_exactly_the_body(size):
     inbox, data = received(3 * LARGE_PIECE)
     body = Body(inbox.split(size))
     assert inbox.size == len(data) - size
@@ -54,25 +55,25 @@ def test_a_body_ends_where_its_length_says(size):
     assert b"".join(inbox.peeked()) == data[size:]
 
 
-def test_a_response_of_known_length_is_kept_whole(pair):
-    ours, theirs = pair
-    outbox = Outbox(ours, lambda: pytest.fail("nobody waits"))
+def test_outbox_buffers_a_response_of_known_length_completely(pair):
+    server, client = pair
+    outbox = Outbox(server, lambda: pytest.fail("the thread must not wait"))
     data = bytes(5_000_000)
     outbox.sendall(data)
     outbox.sendall(b"end")
     assert 0 < outbox.size < len(data)
-    came = 0
-    while came < len(data) + 3:
-        came += len(theirs.recv(1_000_000))
+    count = 0
+    while count < len(data) + 3:
+        count += len(client.recv(1_000_000))
         outbox.flush()
     assert outbox.size == 0
-    assert outbox.sent == outbox.given == came
+    assert outbox.sent == outbox.accepted == count
 
 
-def test_a_stream_waits_for_its_client(pair):
-    ours, theirs = pair
+def test_stream_waits_for_its_client(pair):
+    server, client = pair
     woken = threading.Event()
-    outbox = Outbox(ours, woken.set)
+    outbox = Outbox(server, woken.set)
     outbox.streams = True
 
     def write():
@@ -83,18 +84,18 @@ def test_a_stream_waits_for_its_client(pair):
     thread.start()
     assert woken.wait(10)
     assert outbox.size < STREAM_BYTES + 2 * 100_000
-    came = 0
-    while came < 5_000_000:
-        came += len(theirs.recv(100_000))
+    count = 0
+    while count < 5_000_000:
+        count += len(client.recv(100_000))
         outbox.flush()
     thread.join(10)
     assert not thread.is_alive()
 
 
-def test_a_stream_that_waits_ends_with_its_connection(pair):
-    ours, _ = pair
+def test_waiting_stream_ends_when_its_connection_is_closed(pair):
+    server, _ = pair
     woken, ended = threading.Event(), threading.Event()
-    outbox = Outbox(ours, woken.set)
+    outbox = Outbox(server, woken.set)
     outbox.streams = True
 
     def write():
@@ -110,7 +111,7 @@ def test_a_stream_that_waits_ends_with_its_connection(pair):
     assert outbox.size == 0
 
 
-def test_a_stream_resets_the_connection_unless_it_is_whole():
+def test_incomplete_stream_resets_the_connection():
     def linger(sock):
         return struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
 
@@ -122,7 +123,7 @@ def test_a_stream_resets_the_connection_unless_it_is_whole():
         assert linger(sock)[0] == 0
 
 
-def test_a_body_of_a_connection_that_was_closed_ends_at_once():
+def test_split_raises_connection_error_after_the_connection_was_closed():
     inbox = Inbox()
     inbox.add(memoryview(b"abc"))
     inbox.clear()
@@ -130,16 +131,16 @@ def test_a_body_of_a_connection_that_was_closed_ends_at_once():
         inbox.split(3)
 
 
-def test_a_request_whose_connection_was_closed_meanwhile_is_not_answered():
-    ours, theirs = socket.socketpair()
-    with theirs:
-        conn = Connection(ours, None, None, lambda _conn: None)
+def test_application_does_not_run_for_a_closed_connection():
+    server, client = socket.socketpair()
+    with client:
+        conn = Connection(server, None, None, lambda _conn: None)
         conn.state = State.CLOSED
         assert answer(conn, None, None, stopping=False) == (False, False)
-        ours.close()
+        server.close()
 
 
-def test_a_refusal_keeps_no_frames_of_earlier_ones():
+def test_refusals_do_not_accumulate_traceback_frames():
     def frames():
         try:
             raise bad_percent()

@@ -1,4 +1,4 @@
-"""Where a chunked body ends."""
+"""The scanner that finds the end of a chunked body."""
 
 import pytest
 
@@ -15,7 +15,7 @@ GOOD = {
 
 @pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
 @pytest.mark.parametrize("step", [1, 2, 3, 1000])
-def test_the_end_is_found_however_the_body_arrives(body, step):
+def test_scanner_finds_the_end_of_a_body_that_arrives_in_parts(body, step):
     scanner = ChunkScanner()
     for start in range(0, len(body), step):
         assert not scanner.ended
@@ -24,7 +24,7 @@ def test_the_end_is_found_however_the_body_arrives(body, step):
 
 
 @pytest.mark.parametrize("body", GOOD.values(), ids=GOOD)
-def test_what_follows_belongs_to_the_next_request(body):
+def test_scanner_ignores_bytes_after_the_body(body):
     scanner = ChunkScanner()
     assert scanner.feed(body + b"GET / HTTP/1.1\r\n")
 
@@ -41,11 +41,11 @@ WRONG = {
 
 
 @pytest.mark.parametrize("body", WRONG.values(), ids=WRONG)
-def test_what_cannot_be_right_is_for_the_parser_to_refuse(body):
+def test_scanner_reports_the_end_for_malformed_chunks(body):
     assert ChunkScanner().feed(body)
 
 
-def test_a_body_that_is_mostly_sizes_is_refused():
+def test_scanner_raises_too_much_framing_for_tiny_chunks():
     scanner = ChunkScanner()
     with pytest.raises(TooMuchFraming):
         scanner.feed(b"1\r\nx\r\n" * 100_000)
@@ -53,7 +53,7 @@ def test_a_body_that_is_mostly_sizes_is_refused():
     ChunkScanner().feed(b"1\r\nx\r\n" * 5_000)
 
 
-def test_data_is_counted_by_the_sizes_that_were_announced():
+def test_scanner_counts_the_announced_sizes_of_the_chunks():
     scanner = ChunkScanner()
     assert not scanner.feed(b"FFFFFFFF\r\nx")
     assert scanner.data_bytes == 0xFFFFFFFF

@@ -1,24 +1,24 @@
-"""gunicorn's own messages hold nothing that a client sent."""
+"""gunicorn's own log records contain no client data."""
 
 import logging
 
 import pytest
 
-from app.server.log import KindsOnly
+from app.server.log import ClientDataFilter
 
-SECRET = "emo_nobody-may-read-this"
+SECRET = "emo_secret-of-the-client"
 
 
 @pytest.fixture
 def log(caplog):
     log = logging.getLogger("tests.server")
     log.setLevel(logging.DEBUG)
-    log.addFilter(only := KindsOnly())
+    log.addFilter(data_filter := ClientDataFilter())
     yield log, caplog
-    log.removeFilter(only)
+    log.removeFilter(data_filter)
 
 
-def test_faults_are_logged_by_their_kind_and_place(log):
+def test_filter_keeps_only_the_type_and_the_source_lines_of_an_error(log):
     log, caplog = log
     try:
         raise ValueError(SECRET)

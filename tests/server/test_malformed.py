@@ -1,14 +1,14 @@
-"""Requests that are no proper HTTP: how they are answered, and what of them is logged."""
+"""Malformed HTTP requests: responses and log records."""
 
 import json
 
 import pytest
 
+from testbed.service import running_service
 from tests.server.raw import HEALTH, HOST, POST, ask, status
-from tests.service import running_service
 
 pytestmark = pytest.mark.weights
-SECRET = b"emo_nobody-may-read-this"
+SECRET = b"emo_secret-of-the-client"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
 
 
@@ -64,51 +64,51 @@ CUT = {
 }
 
 
-def check_refusal(service, answer, wanted, before):
-    """A problem document, and one line in the log that has nothing of the request."""
+def check_refusal(service, response, expected, log_start):
+    """Check the problem document and the log record, which must contain no data of the request."""
     _, log = service
-    assert status(answer) == wanted
-    head, _, body = answer.partition(b"\r\n\r\n")
+    assert status(response) == expected
+    head, _, body = response.partition(b"\r\n\r\n")
     assert b"Content-Type: application/problem+json" in head
-    assert json.loads(body)["status"] == wanted
-    assert SECRET not in answer
-    text = log.read_text()[before:]
+    assert json.loads(body)["status"] == expected
+    assert SECRET not in response
+    text = log.read_text()[log_start:]
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["message"] for line in lines] == ["request refused"]
-    assert lines[0]["status"] == wanted
+    assert lines[0]["status"] == expected
     assert lines[0]["kind"]
     assert SECRET.decode() not in text
     assert "127.0.0.1" not in text
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize(("wanted", "data"), CASES.values(), ids=CASES)
-def test_a_malformed_request_is_refused_and_its_kind_logged(service, wanted, data):
-    before = len(service[1].read_text())
-    check_refusal(service, ask(service[0], data), wanted, before)
+@pytest.mark.parametrize(("expected", "data"), CASES.values(), ids=CASES)
+def test_malformed_request_is_rejected_and_logged_without_its_data(service, expected, data):
+    log_start = len(service[1].read_text())
+    check_refusal(service, ask(service[0], data), expected, log_start)
 
 
 @pytest.mark.parametrize("data", CUT.values(), ids=CUT)
-def test_so_is_a_request_that_ends_too_soon(service, data):
-    before = len(service[1].read_text())
-    check_refusal(service, ask(service[0], data, end=True), 400, before)
+def test_truncated_request_returns_400(service, data):
+    log_start = len(service[1].read_text())
+    check_refusal(service, ask(service[0], data, end=True), 400, log_start)
 
 
-def test_what_comes_after_a_request_is_the_next_one(service):
+def test_bytes_after_a_request_are_the_next_request(service):
     url, _ = service
     closing = HEALTH + b"Connection: close\r\n\r\n"
     assert ask(url, (HEALTH + b"\r\n") * 3 + closing).count(b"200 OK") == 4
     body = POST + b"Content-Length: 2\r\n\r\nhello\r\n\r\n"
-    answer = ask(url, body)
-    assert answer.count(b"HTTP/1.1 415") == 1
-    assert answer.count(b"HTTP/1.1 400") == 1
+    responses = ask(url, body)
+    assert responses.count(b"HTTP/1.1 415") == 1
+    assert responses.count(b"HTTP/1.1 400") == 1
     chunked = CHUNKED + b"\r\n2\r\nhi\r\n0\r\n\r\n"
-    answer = ask(url, chunked + closing)
-    assert answer.count(b"HTTP/1.1 415") == 1
-    assert answer.count(b"200 OK") == 1
+    responses = ask(url, chunked + closing)
+    assert responses.count(b"HTTP/1.1 415") == 1
+    assert responses.count(b"200 OK") == 1
 
 
-def test_a_client_that_expects_a_word_before_the_body_gets_it(service):
+def test_client_that_expects_100_continue_receives_it(service):
     url, _ = service
     from tests.server.raw import connect
 

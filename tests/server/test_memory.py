@@ -1,7 +1,6 @@
-"""Requests and responses that are meant to fill the memory of a worker."""
+"""Requests and responses that try to fill the memory of a worker."""
 
 import io
-import re
 import struct
 import threading
 from collections import Counter
@@ -13,17 +12,18 @@ import pytest
 import requests
 from PIL import Image
 
+from testbed.processes import forget_peak, peak_mb
+from testbed.service import Service
 from tests.server.raw import HOST, connect, status
-from tests.service import Service
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
-MOST_MEGABYTES = 600
+MAX_MEGABYTES = 600
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """With the default settings, and one worker."""
+    """The service with default settings and one worker."""
     service = Service(
         tmp_path_factory.mktemp("service"), EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true"
     )
@@ -36,23 +36,25 @@ def service(tmp_path_factory):
 
 @pytest.fixture
 def post(service):
-    """Posts all bodies at a time; returns how often each status was answered. The worker's peak
-    memory must stay below the limit."""
+    """A function that posts bodies in parallel and returns the number of responses by status.
+
+    Afterwards the fixture checks the peak memory of the worker.
+    """
     (worker,) = service.workers()
-    Path(f"/proc/{worker}/clear_refs").write_text("5")
+    forget_peak(worker)
 
     def post(bodies, content_type):
         codes = Counter()
 
         def send(body):
             try:
-                answer = requests.post(
+                response = requests.post(
                     f"{service.url}/v1/images?store=false",
                     data=body,
                     headers={"Content-Type": content_type},
                     timeout=120,
                 )
-                codes[answer.status_code] += 1
+                codes[response.status_code] += 1
             except requests.ConnectionError:
                 codes["closed"] += 1
 
@@ -64,8 +66,7 @@ def post(service):
         return codes
 
     yield post
-    status = Path(f"/proc/{worker}/status").read_text()
-    assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024 < MOST_MEGABYTES
+    assert peak_mb(worker) < MAX_MEGABYTES
     assert service.workers() == [worker]
     assert requests.get(f"{service.url}/healthz", timeout=10).status_code == 200
 
@@ -81,11 +82,11 @@ def form():
 FORM = "multipart/form-data; boundary=x"
 
 
-def test_the_largest_form_is_served(post, form):
+def test_largest_form_is_accepted(post, form):
     assert post([form], FORM) == {200: 1}
 
 
-def test_many_of_them_are_refused_and_some_served(post, form):
+def test_some_of_many_parallel_large_forms_are_rejected(post, form):
     codes = post([form] * 8, FORM)
     assert codes[200] >= 1
     assert set(codes) <= {200, 503, "closed"}
@@ -101,12 +102,12 @@ def test_many_of_them_are_refused_and_some_served(post, form):
     ],
     ids=["empty lists", "words", "wide characters", "a long name"],
 )
-def test_JSON_of_any_structure_is_bounded(post, body):
+def test_json_of_any_structure_takes_bounded_memory(post, body):
     codes = post([body] * 8, "application/json")
     assert set(codes) <= {400, 415, 422, 503}
 
 
-def test_raw_images_are_bounded(post):
+def test_raw_images_take_bounded_memory(post):
     codes = post([PHOTO + bytes(14_000_000)] * 24, "image/jpeg")
     assert codes[200] >= 8
     assert set(codes) <= {200, 503}
@@ -124,13 +125,13 @@ def test_large_annotated_images_are_returned_smaller(service):
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(service.url, head + data)) for _ in range(6)]
         for client in clients:
-            answer = client.recv(100_000)
-            while status(answer) == 200 and b"IHDR" not in answer:
-                answer += client.recv(100_000)
-            assert status(answer) in (200, 503)
-            if status(answer) == 200:
-                start = answer.index(b"IHDR") + 4
-                width, height = struct.unpack(">II", answer[start : start + 8])
+            response = client.recv(100_000)
+            while status(response) == 200 and b"IHDR" not in response:
+                response += client.recv(100_000)
+            assert status(response) in (200, 503)
+            if status(response) == 200:
+                start = response.index(b"IHDR") + 4
+                width, height = struct.unpack(">II", response[start : start + 8])
                 assert width * height <= 10_000_000
                 served += 1
         assert served

@@ -1,4 +1,4 @@
-"""Clients that are silent, slow, or do not close, at the real service with one worker."""
+"""Silent and slow clients of a real service with one worker."""
 
 import os
 import resource
@@ -15,10 +15,10 @@ import requests
 from app.server.loop import SILENT_SECONDS
 from app.server.worker import GRACE_SECONDS
 from app.settings import SPARE_THREADS
+from testbed.service import Service, running_service
 from tests.server.raw import HEALTH, POST, connect, connected, read_all, seconds, status
-from tests.service import Service, running_service
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
 SECONDS = 2
 SLOW_BODY = POST + b"Content-Length: 100000\r\n\r\nx"
@@ -39,7 +39,7 @@ def url(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory):
-    """A service with the default time for a request."""
+    """The URL of a service with the default time limit of a request."""
     with running_service(
         tmp_path_factory.mktemp("service"), EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true"
     ) as url:
@@ -48,7 +48,7 @@ def patient(tmp_path_factory):
 
 @contextmanager
 def dripping(connections, piece=b"x"):
-    """Each of them sends a byte a second."""
+    """Send `piece` once per second on each of the connections."""
     stopped = threading.Event()
 
     def drip():
@@ -67,14 +67,15 @@ def dripping(connections, piece=b"x"):
 
 
 def check_served(url, count=20):
-    """Health checks and images are answered soon."""
+    """Check that the service responds to health checks and images soon."""
     times = []
     for _ in range(count):
         times.append(seconds(lambda: requests.get(f"{url}/healthz", timeout=10).raise_for_status()))
-    assert max(times) < 3  # a busy machine; without room for it, a client waits for five seconds
+    # Allow for a busy machine: a client for which there is no room waits for five seconds.
+    assert max(times) < 3
     assert sorted(times)[-2] < 1
-    answer = requests.post(f"{url}/v1/images", files={"image": PHOTO}, timeout=10)
-    assert answer.status_code == 201
+    response = requests.post(f"{url}/v1/images", files={"image": PHOTO}, timeout=10)
+    assert response.status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -85,22 +86,22 @@ def check_served(url, count=20):
         pytest.param(POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", id="chunks"),
     ],
 )
-def test_a_request_that_is_sent_too_slowly_is_answered_408(url, start, piece):
+def test_slow_request_returns_408(url, start, piece):
     with connected(url, 3 * THREADS, start) as slow, dripping(slow, piece):
         check_served(url)
-        answer, _ = read_all(slow[0])
-    assert status(answer) == 408
+        response, _ = read_all(slow[0])
+    assert status(response) == 408
     images = requests.get(f"{url}/v1/images", timeout=10).json()["images"]
     assert {image["file_name"] for image in images} <= {"image"}
 
 
 @pytest.mark.parametrize("ending", [b"Connection: close\r\n\r\n", b"\r\n"], ids=["close", "keep"])
-def test_clients_that_do_not_close_hold_up_nobody(patient, ending):
+def test_clients_that_do_not_close_do_not_block_others(patient, ending):
     with connected(patient, 200, HEALTH + ending):
         check_served(patient)
 
 
-def test_silent_and_slow_clients_hold_up_nobody(patient):
+def test_silent_and_slow_clients_do_not_block_others(patient):
     with (
         connected(patient, 500) as silent,
         connected(patient, 60, SLOW_BODY) as slow,
@@ -110,14 +111,14 @@ def test_silent_and_slow_clients_hold_up_nobody(patient):
         assert seconds(lambda: read_all(silent[0])) < SILENT_SECONDS + 3
 
 
-def test_more_silent_clients_than_connections_make_room(patient):
+def test_oldest_silent_connections_are_closed_for_new_ones(patient):
     with connected(patient, 1300) as silent:
         check_served(patient)
-        silent[0].settimeout(1)  # the oldest had to go
+        silent[0].settimeout(1)  # the oldest connection was closed
         assert read_all(silent[0]) == (b"", False)
 
 
-def test_a_worker_with_few_files_makes_room_too(tmp_path):
+def test_worker_with_a_low_limit_of_open_files_closes_silent_connections(tmp_path):
     service = Service(tmp_path, EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true")
     try:
         service.start()
@@ -130,7 +131,7 @@ def test_a_worker_with_few_files_makes_room_too(tmp_path):
         service.stop()
 
 
-def test_clients_may_leave_at_any_time(patient):
+def test_service_survives_disconnects_at_any_time(patient):
     for start in (b"", HEALTH, HEALTH + b"\r\n", SLOW_BODY, HEALTH + b"Connection: close\r\n\r\n"):
         for reset in (False, True):
             for connection in [connect(patient, start) for _ in range(20)]:
@@ -144,16 +145,16 @@ def test_clients_may_leave_at_any_time(patient):
     check_served(patient)
 
 
-def test_who_reads_slowly_holds_no_thread(patient):
-    """Responses larger than the system's buffers, to more clients than there are threads."""
-    asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+def test_slow_readers_do_not_occupy_threads(patient):
+    """The responses exceed the buffers of the system, and there are more clients than threads."""
+    request = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(60):
-            stack.enter_context(connect(patient, 3 * asked, receive_buffer=2048))
+            stack.enter_context(connect(patient, 3 * request, receive_buffer=2048))
         check_served(patient)
 
 
-def test_a_stop_answers_what_is_whole_and_waits_for_the_others_for_so_long(tmp_path):
+def test_stop_finishes_requests_within_their_time_limit(tmp_path):
     service = Service(
         tmp_path,
         EMOTION_WORKERS="1",
@@ -172,14 +173,14 @@ def test_a_stop_answers_what_is_whole_and_waits_for_the_others_for_so_long(tmp_p
         os.kill(int((tmp_path / "service.pid").read_text()), signal.SIGTERM)
         time.sleep(0.2)
         good.sendall(PHOTO[1000:])
-        answer, was_reset = read_all(good)
-        assert status(answer) == 201
-        assert b"Connection: close" in answer
+        response, was_reset = read_all(good)
+        assert status(response) == 201
+        assert b"Connection: close" in response
         assert not was_reset
         assert seconds(service.stop) < SECONDS + GRACE_SECONDS + 5
 
 
-def test_another_worker_takes_over_from_one_that_is_killed(tmp_path):
+def test_new_worker_replaces_a_killed_one(tmp_path):
     service = Service(tmp_path, EMOTION_WORKERS="1", EMOTION_ALLOW_ANONYMOUS="true")
     service.start()
     try:

@@ -1,4 +1,4 @@
-"""Exports to slow readers: limited by their progress, recognisable when cut off, and few."""
+"""Exports to slow readers: minimum rate, recognisable truncation, limited number."""
 
 import json
 import socket
@@ -10,13 +10,13 @@ import requests
 
 from app.api.streams import MOST_STREAMS
 from app.server.worker import GRACE_SECONDS
+from testbed.service import running_service
 from tests.server.raw import connect, read_all, seconds, status
 from tests.server.streaming import PIECE, SECRET
-from tests.service import running_service
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.serial]
 SECONDS = 2
-LARGE = 3000  # pieces: more than the system's buffers and ours take
+LARGE = 3000  # pieces: more than fit into the buffers of the system and of the service
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def service(tmp_path_factory):
         yield url, folder / "service.log"
 
 
-def wait_for_a_place(url):
+def wait_for_a_slot(url):
     deadline = time.monotonic() + 10
     while requests.get(f"{url}/stream/1", timeout=10).status_code != 200:
         assert time.monotonic() < deadline
@@ -46,64 +46,64 @@ def ask(url, path, version="1.1"):
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_reader_that_goes_on_gets_everything_however_long_it_takes(service, version):
+def test_stream_is_complete_for_a_reader_that_is_slow_but_fast_enough(service, version):
     url, _ = service
-    began = time.monotonic()
+    start = time.monotonic()
     with ask(url, f"/stream/{LARGE}", version) as connection:
-        came = b""
-        while time.monotonic() - began < SECONDS + GRACE_SECONDS + 3:
-            came += connection.recv(32 * 1024)
+        received = b""
+        while time.monotonic() - start < SECONDS + GRACE_SECONDS + 3:
+            received += connection.recv(32 * 1024)
             time.sleep(0.05)
         rest, was_reset = read_all(connection)
     assert not was_reset
-    assert (came + rest).count(b"x" * 9_999) == LARGE
-    assert (came + rest).endswith(b"0\r\n\r\n" if version == "1.1" else PIECE)
+    assert (received + rest).count(b"x" * 9_999) == LARGE
+    assert (received + rest).endswith(b"0\r\n\r\n" if version == "1.1" else PIECE)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_reader_that_stops_is_cut_off_by_a_reset(service, version):
+def test_reader_that_stops_reading_is_disconnected_with_a_reset(service, version):
     url, _ = service
     with ask(url, f"/stream/{LARGE}", version) as connection:
         time.sleep(3 * SECONDS + 2)
-        came, was_reset = read_all(connection)
+        received, was_reset = read_all(connection)
     assert was_reset
-    assert not came.endswith(b"0\r\n\r\n")
+    assert not received.endswith(b"0\r\n\r\n")
 
 
-def test_a_reader_that_takes_a_few_bytes_a_second_is_cut_off_too(service):
+def test_reader_of_a_few_bytes_per_second_is_disconnected_with_a_reset(service):
     url, _ = service
     with ask(url, f"/stream/{LARGE}") as connection:
         deadline = time.monotonic() + 3 * SECONDS + 2
         while time.monotonic() < deadline:
             connection.recv(10)
             time.sleep(0.1)
-        _, was_reset = read_all(connection)  # after what its system had received
+        _, was_reset = read_all(connection)  # after the bytes that its system had received
     assert was_reset
 
 
-def test_a_slow_database_is_not_the_readers_fault(service):
+def test_reader_is_not_disconnected_while_the_application_pauses(service):
     url, _ = service
-    answer = requests.get(f"{url}/paused/{2 * SECONDS + 5}", timeout=30)
-    assert answer.content == 2 * PIECE
+    response = requests.get(f"{url}/paused/{2 * SECONDS + 5}", timeout=30)
+    assert response.content == 2 * PIECE
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("path", ["/broken", "/short"])
-def test_a_response_that_breaks_off_is_recognisable(service, path, version):
+def test_incomplete_response_ends_with_a_reset(service, path, version):
     url, log = service
-    before = len(log.read_text())
+    log_start = len(log.read_text())
     with ask(url, path, version) as connection:
-        came, was_reset = read_all(connection)
+        received, was_reset = read_all(connection)
     assert was_reset
-    assert not came.endswith(b"0\r\n\r\n")
-    faults = [json.loads(line) for line in log.read_text()[before:].splitlines()]
+    assert not received.endswith(b"0\r\n\r\n")
+    faults = [json.loads(line) for line in log.read_text()[log_start:].splitlines()]
     assert [line["kind"] for line in faults if line["message"] == "server fault"] == [
         "RuntimeError"
     ]
     assert SECRET not in log.read_text()
 
 
-def test_few_exports_are_sent_at_a_time_and_the_others_are_told_when_to_come(service):
+def test_export_beyond_the_limit_returns_503_with_retry_after(service):
     url, _ = service
     with ExitStack() as stack:
         slow = [stack.enter_context(ask(url, f"/stream/{LARGE}")) for _ in range(MOST_STREAMS)]
@@ -113,13 +113,13 @@ def test_few_exports_are_sent_at_a_time_and_the_others_are_told_when_to_come(ser
         assert refused.headers["Retry-After"] == "1"
         assert refused.json()["type"] == "urn:emotion:problem:busy"
         assert seconds(lambda: requests.get(f"{url}/healthz", timeout=10).raise_for_status()) < 1
-    wait_for_a_place(url)
+    wait_for_a_slot(url)
 
 
-def test_a_client_that_leaves_gives_its_place_back(service):
+def test_disconnected_client_frees_its_slot(service):
     url, _ = service
     for _ in range(2 * MOST_STREAMS):
         with ask(url, f"/stream/{LARGE}") as connection:
             connection.recv(100)
             connection.shutdown(socket.SHUT_RDWR)
-    wait_for_a_place(url)
+    wait_for_a_slot(url)

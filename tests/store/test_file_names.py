@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from app.store import queries
-from app.store.migrate import upgrade
 from app.store.records import Filters
 from tests.store.test_queries import HAPPY, analysis
 
@@ -14,8 +13,8 @@ NAME = "un été à l'Ångström 각 \u202f.png"
 
 
 @pytest.fixture
-def database(empty_database_app):
-    upgrade()
+def database(database_app):
+    return database_app
 
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])

@@ -18,22 +18,21 @@ from app.store.image_folder import ENCRYPTED, ImageFolder
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, db
-from tests.store.test_pictures import IMAGE, KEY, files, new_name
+from tests.store.test_image_folder import IMAGE, KEY, files, new_name
 from tests.store.test_queries import ANGRY, HAPPY, analysis
 
 
 @pytest.fixture
-def folder(empty_database_app, tmp_path):
+def folder(database_app, tmp_path):
     """The folder of an application that keeps images, encrypted, on each database."""
-    upgrade()
     kept = ImageFolder(tmp_path / "pictures", keeps=True, cipher=Cipher(KEY))
-    empty_database_app.extensions["pictures"] = kept
+    database_app.extensions["pictures"] = kept
     return tmp_path / "pictures"
 
 
 @pytest.fixture
-def app(folder, empty_database_app):
-    return empty_database_app
+def app(folder, database_app):
+    return database_app
 
 
 def save(*faces, **options):
@@ -183,10 +182,10 @@ def test_a_save_that_is_slower_than_its_lease_fails_whole(folder, monkeypatch, s
 
 
 def test_a_repeated_request_leaves_no_second_file(folder):
-    retry = IdempotentRequest("", "key", 0, "f" * 64)
-    save(retry=retry)
+    idempotent = IdempotentRequest("", "key", 0, "f" * 64)
+    save(idempotent=idempotent)
     with pytest.raises(AlreadyStored):
-        save(retry=retry)
+        save(idempotent=idempotent)
     assert (rows(), len(files(folder)), scheduled()) == (1, 1, 0)
 
 

@@ -8,21 +8,25 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from app.store import matching, queries
+from app.store import planning, queries
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import Base, db
 from tests.store.test_queries import ANGRY, HAPPY, analysis
 
 TABLES = [
+    "categories",
     "emotions",
     "faces",
     "file_removals",
+    "hour_categories",
     "hour_emotions",
     "hours",
     "images",
     "keys",
     "mark",
+    "person_models",
+    "persons",
     "retries",
     "store",
 ]
@@ -51,7 +55,7 @@ def test_the_migrated_tables_are_those_of_the_code(empty_database_app):
 
 
 def test_readiness_knows_the_revision(empty_database_app):
-    assert "None, not 0009" in queries.revision_problem()
+    assert "None, not 0010" in queries.revision_problem()
     upgrade()
     assert queries.revision_problem() is None
 
@@ -72,9 +76,9 @@ def test_what_was_stored_before_is_kept_and_found_after(empty_database_app):
     downgrade(revision="0001")
     upgrade()
     assert [queries.get(one.id) for one in saved] == [replace(one, dropped={}) for one in saved]
-    for few in (0, matching.FEW):
+    for few in (0, planning.FEW):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(matching, "FEW", few)
+            patch.setattr(planning, "FEW", few)
             for probability, found in ((0.65, 2), (0.8, 1), (0.95, 0)):
                 page = queries.page_of_faces(
                     Filters(min_probability=probability), size=9, cursor=None

@@ -11,6 +11,7 @@ from app.errors import StoreUnavailable, TooWideSpan
 from app.store import queries, rollups, summary
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
+from app.store.rollup_tables import HourEmotionRow, HourRow
 from app.store.rollups import add_saved
 from app.store.tables import ImageRow, db
 from app.store.transactions import write_transaction
@@ -21,9 +22,8 @@ MINUTES = 5 * 60  # over which the images of a test are spread
 
 
 @pytest.fixture(autouse=True)
-def database(empty_database_app):
-    upgrade()
-    return empty_database_app
+def database(database_app):
+    return database_app
 
 
 def save_some(count, seed=0):
@@ -81,7 +81,7 @@ def test_the_sums_are_used():
     save_some(10)
     assert add_saved() == 10
     with write_transaction():
-        rollups.db.session.execute(rollups.update(rollups.HourRow).values(images=1000))
+        rollups.db.session.execute(rollups.update(HourRow).values(images=1000))
     assert summary.summarise(Filters(), by="day")[0].images >= 1000
 
 
@@ -127,7 +127,7 @@ def test_what_is_saved_is_added_once():
 
 
 @pytest.mark.postgres  # SQLite has one writer at a time
-@pytest.mark.parametrize("empty_database_app", ["postgres"], indirect=True)
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_an_image_in_flight_is_waited_for():
     """Its id is below that of images that are committed."""
     queries.save(analysis())
@@ -148,7 +148,7 @@ def test_an_image_in_flight_is_waited_for():
 
 
 def test_a_failure_to_add_keeps_what_is_saved(monkeypatch, caplog):
-    monkeypatch.setattr(queries, "SUMS_EVERY", 1)
+    monkeypatch.setattr(queries, "MAINTENANCE_EVERY", 1)
 
     def fail():
         raise RuntimeError("no sums today")
@@ -161,7 +161,7 @@ def test_a_failure_to_add_keeps_what_is_saved(monkeypatch, caplog):
 
 
 def test_many_are_added_in_batches(monkeypatch):
-    monkeypatch.setattr(rollups, "MOST_AT_ONCE", 4)
+    monkeypatch.setattr(rollups, "BATCH_IMAGES", 4)
     save_some(10)
     assert [add_saved() for _ in range(4)] == [4, 4, 2, 0]
     assert_same()
@@ -178,8 +178,8 @@ def test_erasing_takes_from_the_sums_what_was_in_them():
     assert_same()
     queries.erase_matching(Filters(min_faces=0))
     assert summary.summarise(Filters(), by="hour") == []
-    assert rollups.db.session.query(rollups.HourRow).count() == 0
-    assert rollups.db.session.query(rollups.HourEmotionRow).count() == 0
+    assert rollups.db.session.query(HourRow).count() == 0
+    assert rollups.db.session.query(HourEmotionRow).count() == 0
 
 
 def test_an_unknown_id_takes_nothing():
@@ -191,9 +191,9 @@ def test_an_unknown_id_takes_nothing():
 
 
 def test_saving_adds_from_time_to_time(monkeypatch):
-    monkeypatch.setattr(queries, "SUMS_EVERY", 4)
+    monkeypatch.setattr(queries, "MAINTENANCE_EVERY", 4)
     save_some(9)
-    assert rollups.mark() == 8
+    assert rollups.watermark() == 8
     assert_same()
 
 
@@ -201,7 +201,7 @@ def test_images_from_before_the_sums_are_in_them():
     save_some(12)
     downgrade(revision="0003")
     upgrade()
-    assert rollups.mark() == 12
+    assert rollups.watermark() == 12
     assert_same()
 
 

@@ -15,7 +15,6 @@ from app.keys import issue
 from app.store import keys, queries
 from app.store.connections import renew_deadline
 from app.store.keys import Right
-from app.store.migrate import upgrade
 from app.store.records import Filters
 from app.store.tables import ImageRow, KeyRow, db
 from app.store.transactions import read_transaction, write_transaction
@@ -23,23 +22,17 @@ from tests.conftest import picture, upload
 from tests.store.proxy import Proxy
 from tests.store.test_queries import HAPPY, analysis
 
+pytestmark = pytest.mark.serial
+
 SECONDS = 0.6  # that requests may take here
 SLOWEST = 5.0  # on a busy machine
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request, settings):
-    if request.param == "sqlite":
-        return settings.database_url
-    return request.getfixturevalue("postgres_url")
-
-
 @pytest.fixture
-def app(make_app, url):
+def app(make_app, database_url):
     """A service with one image of id 1, whose requests may take SECONDS."""
-    app = make_app(database_url=url, request_seconds=SECONDS)
+    app = make_app(database_url=database_url, request_seconds=SECONDS)
     with app.app_context():
-        upgrade()
         queries.save(analysis(HAPPY))
     yield app
     with app.app_context():
@@ -108,7 +101,7 @@ def test_nothing_is_changed_after_the_deadline_of_a_request_that_waits_for_a_loc
 
 
 @pytest.mark.postgres  # SQLite's readers wait for nobody
-@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 @pytest.mark.parametrize("what", REQUESTS)
 def test_a_lock_on_everything_ends_every_request_in_time(app, what):
     tables = ("images", "faces", "emotions", "keys", "retries", "mark", "hours")
@@ -259,8 +252,8 @@ def test_where_no_connection_is_free_nobody_waits_for_long(app):
 
 
 @pytest.fixture
-def proxy(postgres_url):
-    proxy = Proxy(postgres_url)
+def proxy(migrated_postgres_url):
+    proxy = Proxy(migrated_postgres_url)
     yield proxy
     proxy.close()
 
@@ -268,8 +261,6 @@ def proxy(postgres_url):
 @pytest.fixture
 def remote(make_app, proxy):
     app = make_app(database_url=proxy.url, request_seconds=SECONDS)
-    with app.app_context():
-        upgrade()
     yield app
     with app.app_context():
         db.engine.dispose()

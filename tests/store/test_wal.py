@@ -15,6 +15,8 @@ from app.store.records import Filters
 from app.store.tables import db
 from tests.store.test_queries import HAPPY, analysis
 
+pytestmark = pytest.mark.serial
+
 NAME = "somebodys-secret-name.jpg"
 WAIT_SECONDS = 15.0
 ERASE_AND_DIE = """

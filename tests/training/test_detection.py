@@ -28,7 +28,7 @@ from training.config import TrainingError, read_config
 from training.data.pictures import Picture
 from training.detection.assignment import NOBODY, around, assign
 from training.detection.boxes import Cells, decode, pairwise_iou
-from training.detection.data import collate, detections, load_scenes, named, predictor, rollups
+from training.detection.data import collate, detections, load_scenes, named, predictor, tallies
 from training.detection.losses import Marks, eiou_loss, losses
 from training.export import write_models
 from training.nets import NETS
@@ -319,7 +319,7 @@ def test_finds_are_matched_with_faces_and_their_expressions():
     ((detection, _),) = found[0]
     assert detection.box.xyxy == pytest.approx(FACE, abs=1e-3)
     assert detection.score == pytest.approx(1 / (1 + math.exp(-2)))
-    (counted,) = rollups(found, [picture])
+    (counted,) = tallies(found, [picture])
     assert counted.hits.tolist() == [True]
     assert counted.found.tolist() == [True]  # the other face is too small to count
     (first, label), missed = named(found, [picture])

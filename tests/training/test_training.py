@@ -38,8 +38,9 @@ from training.nets import NETS
 from training.nets.paired import PairedNorm
 from training.onnx_files import write_fp32, write_int8
 from training.quantise import Rounded, with_rounded_weights
+from training.runs import read_checkpoint
 from training.tasks import load_data
-from training.train import Run, read_checkpoint
+from training.train import Run
 from training.votes import LABELS, majority
 
 EPOCHS = 16
@@ -187,7 +188,7 @@ def test_an_unknown_net_is_answered_with_the_known(workplace):
 
 
 def test_an_unknown_task_is_answered_with_the_known(workplace):
-    with pytest.raises(TrainingError, match="known: expressions, faces, scenes"):
+    with pytest.raises(TrainingError, match="known: expressions, mixed_faces, faces, scenes"):
         make_run(workplace, task="ages")
 
 
@@ -206,9 +207,9 @@ def test_the_check_of_the_cascade_learns_from_windows_and_faces(workplace):
     )
     data = make_run(workplace, task="faces", classes=2).data
     faces = int(data.targets[:, 1].sum())
-    assert faces == 2 * int(data.validation_labels.sum()) == 4
-    assert faces / len(data.crops) == data.validation_labels.float().mean()
-    assert len(data.crops) == 2 * len(data.validation_crops)
+    assert faces == 2 * int(data.validation.labels.sum()) == 4
+    assert faces / len(data.crops) == data.validation.labels.float().mean()
+    assert len(data.crops) == 2 * len(data.validation.crops)
 
 
 def test_pictures_of_validation_are_not_trained_on(workplace):
@@ -219,7 +220,7 @@ def test_pictures_of_validation_are_not_trained_on(workplace):
     (train / "0002.png").write_bytes((train / "0004.png").read_bytes())
     data = make_run(workplace).data
     assert len(data.crops) == 64 - 2
-    assert len(data.validation_crops) == 32
+    assert len(data.validation.crops) == 32
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
@@ -229,7 +230,7 @@ def test_the_exported_models_answer_as_pytorch_does(workplace):
     run.fit()
     folders = write_models(workplace / "tiny.toml", workplace / "data")
     assert [folder.name for folder in folders] == ["tiny", "tiny_int8"]
-    crops = run.data.validation_crops.numpy()[:, 0]
+    crops = run.data.validation.crops.numpy()[:, 0]
     expected = logits_of(run.average.module, crops)
     served = {}
     for folder, precision in zip(folders, ("fp32", "int8"), strict=True):
@@ -299,7 +300,7 @@ def test_five_classes_train_on_their_pictures_only(workplace):
     valid.write_text(valid.read_text().replace("0,0,0,10,0,0,0", "0,0,0,0,0,0,10", 1))
     run = make_run(workplace, classes=5)
     assert run.data.targets.shape == (64, 5)
-    assert len(run.data.validation_labels) == 31  # without the one of fear
+    assert len(run.data.validation.labels) == 31  # without the one of fear
     run.fit_epoch()
     assert logits_of(run.average.module, run.data.crops.numpy()[:3, 0]).shape == (3, 5)
 
@@ -307,7 +308,7 @@ def test_five_classes_train_on_their_pictures_only(workplace):
 def test_a_run_can_begin_from_another_and_keep_its_first_classes(workplace):
     first = make_run(workplace)
     first.fit()
-    crops = first.data.validation_crops.numpy()[:, 0]
+    crops = first.data.validation.crops.numpy()[:, 0]
     expected = logits_of(first.average.module, crops)
     second = make_run(workplace, name="second", classes=5, start="tiny")
     assert np.allclose(logits_of(second.average.module, crops), expected[:, :5], atol=1e-5)
@@ -423,7 +424,7 @@ def test_an_export_can_shift_the_priors(workplace, monkeypatch):
     run.fit_epoch()
     monkeypatch.setattr("training.export.fit_prior_shift", lambda *_: 0.5)
     (folder,) = write_models(workplace / "tiny.toml", workplace / "data")
-    crops = run.data.validation_crops.numpy()[:, 0]
+    crops = run.data.validation.crops.numpy()[:, 0]
     plain = logits_of(run.average.module, crops)
     moved = Classifier.load(folder).predict(crops) - plain
     assert np.allclose(moved, -0.5 * run.data.targets.mean(dim=0).clamp_min(1e-6).log(), atol=1e-3)
@@ -478,7 +479,7 @@ def test_rounded_weights_lie_on_their_steps_and_answer_better_than_merely_rounde
     monkeypatch.setattr("training.quantise.STEPS", 60)
     net, crops = settled(*SMALL_NETS[0])
     net, crops = net.fold(), crops.byte()
-    trained, merely = with_rounded_weights(net, crops, seed=1), copy.deepcopy(net)
+    trained, merely = with_rounded_weights(net, crops, side=48, seed=1), copy.deepcopy(net)
     for mine, other in zip(layers(trained), layers(merely), strict=True):
         assert torch.allclose(Rounded()(mine.weight), mine.weight, atol=1e-6)
         other.weight.data = Rounded()(other.weight)
@@ -492,7 +493,7 @@ def test_the_file_holds_the_weights_that_were_trained_to_be_rounded(tmp_path, mo
     """Else all of the training for it were in vain: both must take the same steps."""
     monkeypatch.setattr("training.quantise.STEPS", 2)
     net, crops = settled(*SMALL_NETS[0])
-    rounded = with_rounded_weights(net.fold(), crops.byte(), seed=1)
+    rounded = with_rounded_weights(net.fold(), crops.byte(), side=48, seed=1)
     path = tmp_path / "model.onnx"
     write_fp32(rounded, 48, path)
     write_int8(path, crops.byte().numpy()[:, 0], path)
@@ -519,7 +520,11 @@ def test_real_validation_pictures_are_those_of_the_protocol():
 
 CONFIGS = sorted((ROOT / "training" / "configs").glob("*.toml"))
 STARTS = {read_config(path).start for path in CONFIGS}
+TEACHERS = {name for path in CONFIGS for name in read_config(path).teacher_runs}
 COMPARED = {"yolov3_tiny"}  # trained to compare, never served
+# The networks of one training.distil. The best are imported under the names of the models.
+STUDENTS = {"student_5", "student_5_wide", "student_8", "student_8_wide"}
+NEEDED = STARTS | TEACHERS | COMPARED | STUDENTS  # without being exported themselves
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -527,7 +532,9 @@ def test_the_committed_configs_are_those_of_the_committed_cards(path):
     config = read_config(path)
     assert config.name == path.stem
     folders = tomllib.loads(path.read_text()).get("export", {})
-    assert folders or config.name in STARTS | COMPARED  # nobody needs it otherwise
+    assert (
+        folders or config.name in STARTS | TEACHERS | COMPARED | STUDENTS
+    )  # nobody needs it otherwise
     for folder in folders:
         card = json.loads((ROOT / folder / "card.json").read_text())
         # A setting that a card does not name is younger than its model and was not set.

@@ -80,7 +80,9 @@ def test_search_in_strips_equals_opencv_on_a_real_image(monkeypatch, astronaut_b
 def test_strips_have_a_limited_number_of_pixels(monkeypatch, shape):
     seen = []
     monkeypatch.setattr(
-        cascade, "_corners", lambda _, strip, fine: seen.append(strip.size) or np.empty((0, 2))
+        cascade,
+        "passing_windows",
+        lambda _, strip, fine: seen.append(strip.size) or np.empty((0, 2)),
     )
     cascade.Cascade().search(np.zeros(shape, np.uint8), 1.25, max_windows=1, deadline=NEVER)
     assert max(seen) < 700_000
@@ -89,7 +91,7 @@ def test_strips_have_a_limited_number_of_pixels(monkeypatch, shape):
 def test_search_stops_at_the_deadline(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        cascade, "_corners", lambda _, strip, fine: seen.append(1) or np.empty((0, 2))
+        cascade, "passing_windows", lambda _, strip, fine: seen.append(1) or np.empty((0, 2))
     )
     with pytest.raises(DeadlineExceeded):
         cascade.Cascade().search(
@@ -100,9 +102,9 @@ def test_search_stops_at_the_deadline(monkeypatch):
 
 def test_search_stops_at_too_many_windows(monkeypatch, face):
     seen = []
-    real = cascade._corners
+    real = cascade.passing_windows
     monkeypatch.setattr(
-        cascade, "_corners", lambda *args, **named: seen.append(1) or real(*args, **named)
+        cascade, "passing_windows", lambda *args, **named: seen.append(1) or real(*args, **named)
     )
     with pytest.raises(TooMuchWork, match=r"more than 1,000 candidate windows.*smaller image"):
         cascade.Cascade().search(tiled(face, 2800, 2800), 1.1, max_windows=1000, deadline=NEVER)

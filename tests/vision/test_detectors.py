@@ -1,9 +1,7 @@
 """Every detector of DETECTORS, through the protocol Detector."""
 
 import json
-import re
 import threading
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +14,7 @@ from app.vision.detectors.cascade import CASCADE
 from app.vision.detectors.haar import HaarDetector
 from app.vision.image import Raster, shrink
 from app.vision.install import install
+from testbed.processes import forget_peak, peak_mb, resident_mb
 from tests.conftest import YUNET_CARD
 from tests.graphs import write_graph_model
 
@@ -124,16 +123,11 @@ def test_detector_releases_the_memory_of_a_large_image(detector):
     """OpenCV's cascade stores about 8 bytes per pixel of the largest image, and takes 50 bytes per
     pixel during a search at all sizes."""
     detect(detector, np.zeros((50, 50, 3), np.uint8))
-    before = memory_bytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    before = resident_mb()
+    forget_peak()
     detect(detector, np.zeros((3000, 3000, 3), np.uint8))
-    assert memory_bytes("VmHWM") - before < 150_000_000
-    assert memory_bytes("VmRSS") - before < 50_000_000
-
-
-def memory_bytes(name):
-    (line,) = re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return 1024 * int(line)
+    assert peak_mb() - before < 150
+    assert resident_mb() - before < 50
 
 
 def test_haar_default_equals_detect_multi_scale(astronaut_bgr):

@@ -15,7 +15,7 @@ from app.vision.bitstream import av1_stream, hevc_configuration
 from app.vision.image import ImageFile
 from app.vision.image_type import image_type
 from app.vision.iso_boxes import MAX_BOXES
-from fuzzing.heif import (
+from testbed.heif_writer import (
     ALPHA,
     BRANDS,
     CONFIGURATIONS,
@@ -30,7 +30,7 @@ from fuzzing.heif import (
     turn,
     written,
 )  # fmt: skip
-from fuzzing.image_files import tiff
+from testbed.image_writers import tiff
 
 KINDS = ["HEIF", "AVIF"]
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)

@@ -12,7 +12,7 @@ from PIL import Image
 from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImageType
 from app.vision.image import ImageFile, crop_face, shrink
 from app.vision.types import Box
-from fuzzing.image_files import png_chunk
+from testbed.image_writers import png_chunk
 from tests.conftest import picture
 
 LIMIT = 1_000_000

@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
 from app.vision.image import ImageFile
-from fuzzing.image_files import png, png_chunk, run_length_bmp, tiff
+from testbed.image_writers import png, png_chunk, run_length_bmp, tiff
 
 COLORS = Image.fromarray(
     np.arange(32 * 32 * 3, dtype=np.uint16).astype(np.uint8).reshape(32, 32, 3)

@@ -16,7 +16,7 @@ from app.settings import ROOT
 from app.vision import structure
 from app.vision.image import ImageFile
 from app.vision.structure import exif_orientation
-from fuzzing.image_files import png_chunk, run_length_bmp, tiff, tiled_tiff
+from testbed.image_writers import png_chunk, run_length_bmp, tiff, tiled_tiff
 
 GRAY = Image.fromarray(np.arange(64 * 64, dtype=np.uint16).astype(np.uint8).reshape(64, 64))
 WIDE = Image.new("RGB", (64, 32), (200, 100, 50))
@@ -263,7 +263,7 @@ def test_warnings_about_damaged_files_are_not_stored():
 import sys
 from app.errors import EmotionError
 from app.vision.image import ImageFile
-from fuzzing.image_files import tiff
+from testbed.image_writers import tiff
 for number in range(200):
     usual = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8)]
     data = tiff([*usual, (1000 + number, 1, 2**31, 2**31)], bytes(64))

@@ -13,6 +13,7 @@ from app.vision.types import (
     Frame,
     ModelRef,
     Person,
+    PersonModel,
     Scores,
 )
 
@@ -125,3 +126,28 @@ def test_invalid_analysis_raises_value_error(invalid):
     (name,) = invalid
     with pytest.raises(ValueError, match={"width": "size", "persons": "face"}.get(name, name)):
         Analysis(**valid | invalid)
+
+
+def test_person_model_shows_categories_that_reach_their_threshold():
+    model = PersonModel(ModelRef("context", "1", "0" * 64), {"Peace": 0.3, "Pain": 0})
+    assert model.shows("Peace", 0.3)
+    assert not model.shows("Peace", 0.299)
+    assert model.shows("Pain", 0)
+    assert not model.shows("Anger", 1)  # no threshold
+    with pytest.raises(ValueError, match=r"thresholds must be in \[0, 1\]"):
+        PersonModel(model.ref, {"Peace": 1.1})
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_category_threshold_outside_0_to_1_raises_value_error(threshold):
+    with pytest.raises(ValueError, match="category_threshold must be"):
+        Analysis(
+            file_name="a.jpg",
+            threshold=0.5,
+            width=20,
+            height=30,
+            faces=(),
+            model=ModelRef("net_8", "1.0", "0" * 64),
+            detector="haar",
+            category_threshold=threshold,
+        )

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from tests.service import Service
+from testbed.service import Service
 
 
 @pytest.fixture(scope="package")

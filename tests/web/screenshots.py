@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from app.settings import ROOT
+from testbed.service import running_service
 from tests.conftest import FAKE_CAMERA
-from tests.service import running_service
 
 FOLDER = ROOT / "docs" / "screenshots"
 PHOTO = ROOT / "docs" / "astronaut.jpg"
@@ -57,7 +57,7 @@ def take(browser: Browser, url: str, folder: Path) -> list[Path]:
         page.goto(url)
         show(page)
         taken.append(folder / f"{name}.png")
-        taken[-1].write_bytes(_small(page.screenshot(full_page=True)))
+        taken[-1].write_bytes(small_png(page.screenshot(full_page=True)))
         page.close()
     return taken
 
@@ -101,7 +101,7 @@ def _live(page: Page) -> None:
     page.wait_for_timeout(LIVE_SECONDS * 1000)
 
 
-def _small(png: bytes) -> bytes:
+def small_png(png: bytes) -> bytes:
     """With 256 colours: those of the page's flat areas, which tell emotions apart, as they are, and
     the photograph's by a palette and dithering. Raises ValueError where it is still too large."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from app.settings import ROOT
-from tests.service import running_service
+from testbed.service import running_service
 
 pytestmark = [pytest.mark.weights, pytest.mark.browser]
 PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()

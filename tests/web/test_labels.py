@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from app.settings import ROOT
+from testbed.service import running_service
 from tests.graphs import write_graph_model
-from tests.service import running_service
 from tests.web.pages import PHOTO, accessible, choose, shot, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]

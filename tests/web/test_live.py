@@ -7,8 +7,8 @@ import requests
 from PIL import Image
 
 from app.store.keys import Right
+from testbed.service import Service
 from tests.conftest import FAKE_CAMERA
-from tests.service import Service
 from tests.web.pages import LABELS_WITHIN, PHOTO, accessible, fits, in_both_schemes, shot, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]

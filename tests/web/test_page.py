@@ -14,7 +14,7 @@ from PIL import Image
 from app.settings import ROOT
 from app.store.keys import Right
 from app.vision.aggregators import AGGREGATORS, DEFAULT
-from tests.service import Service, running_service
+from testbed.service import Service, running_service
 from tests.web.pages import (
     LABELS_WITHIN,
     PHOTO,

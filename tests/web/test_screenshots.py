@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image, ImageChops, ImageColor, ImageStat
 
-from tests.service import running_service
+from testbed.service import running_service
 from tests.web import screenshots
 
 
@@ -18,7 +18,7 @@ def test_flat_colours_stay_as_they_are_beside_a_photograph():
         page.paste(color, (*corner, corner[0] + 8, corner[1] + 8))
     data = io.BytesIO()
     page.save(data, "PNG")
-    small = Image.open(io.BytesIO(screenshots._small(data.getvalue())))
+    small = Image.open(io.BytesIO(screenshots.small_png(data.getvalue())))
     assert len(small.getcolors()) <= 256
     shown = small.convert("RGB")
     for (x, y), color in {(600, 300): "#f8f8f6", **swatches}.items():

@@ -16,7 +16,8 @@ from app.vision.detectors.cascade import Cascade
 from app.vision.detectors.haar import FACE, candidates
 from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
-from training.data.photos import MarkedFace, Photograph, PhotosError, iou, read_photographs
+from testbed.boxes import iou
+from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
 
 LABELS = ("nothing", FACE)
 # Not lfw-expressions: those portraits measure the whole service.

@@ -54,6 +54,32 @@ def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadFace:
+    """A face of ExpW with the labels that two readers gave it; empty where nobody labelled it."""
+
+    box: Box
+    readings: tuple[str, ...]
+
+
+def read_expw(folder: Path) -> dict[Path, list[ReadFace]]:
+    """The marked faces of ExpW's training images by image. An image that also holds a validation
+    face is left out. Raises PhotosError."""
+    rows = _rows(folder / "faces.csv")
+    validation = {row["image"] for row in rows if row["split"] == "val"}
+    images: dict[Path, list[ReadFace]] = defaultdict(list)
+    for row in rows:
+        if row["image"] not in validation:
+            readings = tuple(row[reader] for reader in ("reader1", "reader2") if row[reader])
+            images[folder / row["image"]].append(ReadFace(_box(row), readings))
+    return dict(images)
+
+
+def portraits_with_readings(photos: Path) -> set[Path]:
+    """Portraits that readers labelled. They are for validation only. Raises PhotosError."""
+    return {photos / row["image"] for row in _rows(photos / "portrait_readings.csv")}
+
+
 def read_photographs(photos: Path, collection: str, *, split: str | None) -> list[Photograph]:
     """The pictures of a collection (crowds, natural, lfw-expressions, groups) with their faces, of
     one split or of both; `groups` has no splits. Raises PhotosError."""
@@ -93,13 +119,3 @@ def _rows(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except OSError as error:
         raise PhotosError(f"no {path}") from error
-
-
-def iou(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes."""
-    width = min(first.x2, second.x2) - max(first.x1, second.x1)
-    height = min(first.y2, second.y2) - max(first.y1, second.y1)
-    if width <= 0 or height <= 0:
-        return 0.0
-    overlap = width * height
-    return overlap / (first.area + second.area - overlap)

@@ -16,11 +16,11 @@ from app.vision.classifier import Classifier
 from app.vision.detectors.yunet import YuNetDetector
 from app.vision.image import ImageFile, Raster
 from app.vision.types import Box
+from testbed.boxes import iou
 from training.data.photos import (
     PORTRAITS,
     MarkedFace,
     Photograph,
-    iou,
     read_photographs,
     read_portraits,
 )

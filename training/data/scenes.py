@@ -75,21 +75,21 @@ def scene(sources: Sources, number: int, *, side: int, seed: int, mosaics: bool 
     generator = np.random.default_rng((seed, number))
     kind = generator.random()
     if mosaics and kind < MOSAIC_SHARE:
-        made = _mosaic(sources, side, side, generator)
+        made = mosaic(sources, side, side, generator)
     elif kind > 1 - PASTE_SHARE:
-        made = _pasted(sources, side, generator)
+        made = pasted(sources, side, generator)
     else:
-        made = _view(sources.draw(generator), side, side, generator)
+        made = view(sources.draw(generator), side, side, generator)
     if generator.random() < TURN_SHARE:
-        made = _turned(made, generator.uniform(-TURN_DEGREES, TURN_DEGREES))
-    return _marked(replace(made, image=spoil(made.image, generator)))
+        made = turned(made, generator.uniform(-TURN_DEGREES, TURN_DEGREES))
+    return marked(replace(made, image=spoil(made.image, generator)))
 
 
 def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
     return math.exp(generator.uniform(math.log(low), math.log(max(low, high))))
 
 
-def _view(
+def view(
     picture: Picture,
     width: int,
     height: int,
@@ -140,8 +140,8 @@ def _view_at(
     top = _start(region[1], rows, middle and middle[1], generator)
     if picture.image.ndim == 2 and generator.random() < TINT_SHARE:
         picture = replace(picture, image=tinted(picture.image, generator))
-    cut = _cut(picture, (left, top), scale, width, height)
-    return _mirrored(cut) if generator.random() < MIRROR_SHARE else cut
+    part = cut(picture, (left, top), scale, width, height)
+    return mirrored(part) if generator.random() < MIRROR_SHARE else part
 
 
 def _start(region: float, size: int, middle: float | None, generator: np.random.Generator) -> float:
@@ -154,7 +154,7 @@ def _start(region: float, size: int, middle: float | None, generator: np.random.
     return float(np.clip(middle - generator.uniform(0.1, 0.9) * region, 0, size - region))
 
 
-def _cut(
+def cut(
     picture: Picture, corner: tuple[float, float], scale: float, width: int, height: int
 ) -> Picture:
     """What lies in a region of the picture, at that scale; black where the picture ends."""
@@ -175,7 +175,7 @@ def _cut(
     return Picture(image, *_clipped(boxes, picture.sure, width, height), picture.targets)
 
 
-def _mirrored(picture: Picture) -> Picture:
+def mirrored(picture: Picture) -> Picture:
     x1, y1, x2, y2 = picture.boxes.T
     width = picture.image.shape[1]
     boxes = np.stack([width - x2, y1, width - x1, y2], axis=1)
@@ -192,7 +192,7 @@ def _clipped(
     return inside, sure & (seen >= VISIBLE * areas)
 
 
-def _mosaic(sources: Sources, width: int, height: int, generator: np.random.Generator) -> Picture:
+def mosaic(sources: Sources, width: int, height: int, generator: np.random.Generator) -> Picture:
     """Views side by side (Bochkovskiy et al. 2020, arXiv 2004.10934), each at a scale of its own in
     the corner of the room that is left, and others beside and below it: black teaches nothing."""
     picture = sources.draw(generator)
@@ -201,9 +201,9 @@ def _mosaic(sources: Sources, width: int, height: int, generator: np.random.Gene
     wide, high = _used(columns * scale, width), _used(rows * scale, height)
     parts = [((0, 0), _view_at(picture, (wide, high), scale, middle, generator))]
     if wide < width:
-        parts.append(((wide, 0), _mosaic(sources, width - wide, height, generator)))
+        parts.append(((wide, 0), mosaic(sources, width - wide, height, generator)))
     if high < height:
-        parts.append(((0, high), _mosaic(sources, wide, height - high, generator)))
+        parts.append(((0, high), mosaic(sources, wide, height - high, generator)))
     image = np.empty((height, width, 3), np.uint8)
     for (x, y), part in parts:
         image[y : y + part.image.shape[0], x : x + part.image.shape[1]] = part.image
@@ -221,10 +221,10 @@ def _used(size: float, room: int) -> int:
     return used if room - used >= LEAST_ROOM else room
 
 
-def _pasted(sources: Sources, side: int, generator: np.random.Generator) -> Picture:
+def pasted(sources: Sources, side: int, generator: np.random.Generator) -> Picture:
     """A view with pieces on it that hold no face, and over them faces."""
     base = sources.empty if generator.random() < 0.6 else sources
-    ground = _view(base.draw(generator), side, side, generator, cover=True)
+    ground = view(base.draw(generator), side, side, generator, cover=True)
     gray = generator.random() < GRAY_PASTE_SHARE
     image = np.ascontiguousarray(without_colors(ground.image) if gray else ground.image)
     boxes, sure, targets = ground.boxes, ground.sure, ground.targets
@@ -280,7 +280,7 @@ def _cut_square(
     return np.asarray(cv2.resize(square, (size, size), interpolation=resample), np.uint8)
 
 
-def _turned(picture: Picture, degrees: float) -> Picture:
+def turned(picture: Picture, degrees: float) -> Picture:
     """The scene turned around its centre. Boxes keep their sides: a head that is tilted is as wide
     as one that is not."""
     height, width = picture.image.shape[:2]
@@ -294,7 +294,7 @@ def _turned(picture: Picture, degrees: float) -> Picture:
     return Picture(np.asarray(image, np.uint8), inside, sure, picture.targets)
 
 
-def _marked(picture: Picture) -> Picture:
+def marked(picture: Picture) -> Picture:
     """Without empty boxes, the largest first; what is too small, or beyond MOST_FACES, is no longer
     sure, and the expression of what is small not known."""
     sides = picture.boxes[:, 2:] - picture.boxes[:, :2]

@@ -32,7 +32,7 @@ def assign(iou: Tensor, objectness: Tensor, faces: Tensor, real: Tensor, cells: 
     most = min(MOST, cost.shape[-1])
     k = iou.masked_fill(~possible, 0).topk(most).values.sum(dim=-1).int().clamp(min=1)
     cheapest, indices = cost.topk(most, largest=False)
-    taken = (torch.arange(most) < k[..., None]) & cheapest.isfinite()
+    taken = (torch.arange(most, device=k.device) < k[..., None]) & cheapest.isfinite()
     chosen = torch.zeros_like(possible).scatter(-1, indices, taken)
     lowest, face = cost.masked_fill(~chosen, torch.inf).min(dim=1)
     return torch.where(lowest.isfinite(), face, NOBODY)

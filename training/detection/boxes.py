@@ -17,8 +17,8 @@ class Cells:
     strides: Tensor
 
     @classmethod
-    def of(cls, side: int) -> Self:
-        return cls(*map(torch.from_numpy, grid(side)))
+    def of(cls, side: int, device: torch.device | str = "cpu") -> Self:
+        return cls(*(torch.from_numpy(each).to(device) for each in grid(side)))
 
 
 def decode(answers: Tensor, cells: Cells) -> Tensor:

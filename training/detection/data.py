@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import cv2
 import numpy as np
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from app.vision.image import letterbox
 from app.vision.types import Box, Detection
-from evaluation.boxes import Tally, average_precision, tally
+from testbed.boxes import Tally, average_precision, iou, tally
 from training.config import Config
-from training.data.photos import MarkedFace, iou
+from training.data.photos import MarkedFace
 from training.data.pictures import Picture
 from training.data.scenes import Sources, scene
 from training.data.sources import (
@@ -30,11 +30,9 @@ from training.data.sources import (
     validation_portraits,
     validation_sources,
 )
-from training.detection.heads import HEADS, Find, Head
+from training.detection.heads import HEADS, Batch, Find, Head
 from training.detection.losses import Marks
-
-if TYPE_CHECKING:
-    from training.train import Run
+from training.learning import Training
 
 EXPRESSION_WEIGHT = 1.0
 CALM = 0.15  # of the schedule, its end: without mosaics
@@ -88,7 +86,11 @@ class Scenes:
     def steps(self) -> int:
         return self.config.scenes // self.config.batch_size
 
-    def batches(self, run: Run) -> Iterator[tuple[Tensor, Marks]]:
+    def to(self, device: torch.device) -> Self:
+        """This data: scenes are made on the CPU, and `loss` moves them."""
+        return self
+
+    def batches(self, run: Training) -> Iterator[tuple[Tensor, Marks]]:
         """The scenes of an epoch, made by threads while the net learns: OpenCV lets go of Python's
         lock. (It does not survive a fork, so processes are no choice.)"""
         size, first = self.config.batch_size, run.epoch * self.config.scenes
@@ -112,19 +114,22 @@ class Scenes:
             [scene(self.sources, each, side=side, seed=seed, mosaics=mosaics) for each in numbers]
         )
 
-    def loss(self, run: Run, batch: tuple[Tensor, Marks], left: float) -> Tensor:
+    def loss(self, run: Training, batch: tuple[Tensor, Marks], left: float) -> Tensor:
         images, marks = batch
-        with torch.autocast("cpu", torch.bfloat16):
-            answers = run.net(images.float().to(memory_format=torch.channels_last))
-        return self.head.losses(answers.float(), marks, images.shape[-1]).total(EXPRESSION_WEIGHT)
+        images, marks = images.to(run.device), marks.to(run.device)
+        made = Batch(images.float().to(memory_format=torch.channels_last), marks)
+        weights = torch.ones(marks.targets.shape[2], device=run.device)
+        with torch.autocast(run.device.type, torch.bfloat16):
+            losses = self.head.losses(run.net, made, weights, run.generator)
+        return losses.total(EXPRESSION_WEIGHT)
 
-    def validate(self, run: Run) -> dict[str, float]:
+    def validate(self, run: Training) -> dict[str, float]:
         """On photographs: AP of sure faces of at least SMALLEST pixels; share of portraits whose
         main face is found and named right; share of the faces of made scenes that are."""
         predict = predictor(run.average)
         found = detections(predict, self.photographs, LARGE_SIDE, self.head.find)
         return {
-            "validation_ap": average_precision(rollups(found, self.photographs)),
+            "validation_ap": average_precision(tallies(found, self.photographs)),
             "validation_portraits": _share_right(self.named(predict, self.portraits)),
             "validation_named": _share_right(self.named(predict, self.validation_scenes)),
         }
@@ -168,10 +173,12 @@ Found = tuple[Detection, NDArray[np.float32]]
 def predictor(net: nn.Module) -> Predict:
     """PyTorch's answers for squares (n, side, side, 3) uint8."""
     net.eval()
+    device = next(net.parameters()).device
 
     @torch.no_grad()
     def predict(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(net(torch.from_numpy(squares).permute(0, 3, 1, 2).float()).numpy())
+        images = torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float()
+        return np.asarray(net(images).cpu().numpy())
 
     return predict
 
@@ -200,7 +207,7 @@ def detections(
     return everything
 
 
-def rollups(found: Sequence[list[Found]], photographs: Sequence[Picture]) -> list[Tally]:
+def tallies(found: Sequence[list[Found]], photographs: Sequence[Picture]) -> list[Tally]:
     """Which finds are sure faces of at least SMALLEST pixels."""
     return [
         tally(

@@ -15,7 +15,9 @@ from app.vision.image import letterbox
 from app.vision.single_shot import SingleShotNet
 from training.calibration import fit_logistic, fit_temperature
 from training.config import TrainingError
-from training.detection.data import Predict, Scenes, detections, predictor, rollups
+from training.detection import graph
+from training.detection.data import Predict, Scenes, detections, predictor, tallies
+from training.nets.single_shot import SingleShot
 from training.onnx_files import write_any_side
 from training.votes import LABELS
 
@@ -34,7 +36,8 @@ def write_folder(folder: Path, run: "Run", said: dict[str, Any]) -> str:
     answers otherwise than PyTorch; says what they differ by."""
     data = cast(Scenes, run.data)
     net = copy.deepcopy(run.average.module)
-    write_any_side(net, folder / WEIGHTS_FILE)
+    write = graph.write if isinstance(net, SingleShot) else write_any_side
+    write(net, folder / WEIGHTS_FILE)
     weights = (folder / WEIGHTS_FILE).read_bytes()
     card = {
         "name": folder.name,
@@ -93,7 +96,7 @@ def fit_score(served: Predict, data: Scenes) -> tuple[float, float]:
     hits: list[NDArray[np.bool_]] = []
     for side in SIDES:
         found = detections(served, data.photographs, side, data.head.find)
-        for each in rollups(found, data.photographs):
+        for each in tallies(found, data.photographs):
             scores = each.scores.clip(max=SUREST)  # many votes make it 1 to the last bit
             logits.append(np.log(scores / (1 - scores)))
             hits.append(each.hits)

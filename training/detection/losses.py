@@ -1,6 +1,6 @@
 """What a one-pass detector is punished for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,9 @@ class Marks:
     sure: Tensor
     targets: Tensor
 
+    def to(self, device: torch.device) -> "Marks":
+        return Marks(*(getattr(self, each.name).to(device) for each in fields(self)))
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -40,7 +43,7 @@ def losses(answers: Tensor, marks: Marks, side: int) -> Losses:
     """Of answers (pictures, cells, 5 + classes) for square pictures; SimOTA chooses the cells that
     learn a face. Of the others nothing is said where a doubtful face is or where the box fits a
     sure one: a cell that sees a face as well as those that were chosen would be told not to."""
-    cells = Cells.of(side)
+    cells = Cells.of(side, answers.device)
     boxes = decode(answers[..., :4], cells)
     with torch.no_grad():
         sure = marks.real & marks.sure
@@ -58,18 +61,25 @@ def sum_up(answers: Tensor, boxes: Tensor, marks: Marks, face: Tensor, ignored: 
     the soft targets, of those whose expression is known. `boxes` (pictures, rows, 4) are those of
     the `answers` (pictures, rows, 5 + classes)."""
     learns = face != NOBODY
-    picture = torch.arange(len(face))[:, None].expand_as(face)[learns]
+    picture = torch.arange(len(face), device=face.device)[:, None].expand_as(face)[learns]
     true_boxes = marks.faces[picture, face[learns]]
     targets = marks.targets[picture, face[learns]]
     count = learns.sum().clamp(min=1)
     entropy = F.binary_cross_entropy_with_logits(answers[..., 4], learns.float(), reduction="none")
-    names = answers[..., 5:][learns].log_softmax(dim=-1)
-    known = targets.sum()
     return Losses(
         objectness=(entropy * ~ignored).sum() / count,
         box=eiou_loss(boxes[learns], true_boxes).sum() / count,
-        expression=-(targets * names).sum() / known.clamp(min=1),
+        expression=expression_loss(answers[..., 5:][learns], targets),
     )
+
+
+def expression_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (n, classes) with soft `targets` (n, classes), whose sums are
+    the weights of the faces. 0 for answers without classes."""
+    if not logits.shape[1]:
+        return logits.sum()
+    entropy = -(targets * logits.float().log_softmax(dim=1)).sum()
+    return entropy / targets.sum().clamp(min=1)
 
 
 def eiou_loss(boxes: Tensor, truth: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Priors:
     sizes: Tensor
 
 
-def anchors_of(side: int) -> Priors:
+def anchors_of(side: int, device: torch.device | str = "cpu") -> Priors:
     """Of a square picture: those of each stride row by row, and of each cell anchor by anchor."""
     corners, strides, sizes = [], [], []
     for stride, anchors in zip(STRIDES, ANCHORS, strict=True):
@@ -46,13 +46,13 @@ def anchors_of(side: int) -> Priors:
         corners.append(cells.repeat_interleave(len(anchors), dim=0))
         strides.append(torch.full((len(corners[-1]), 1), float(stride)))
         sizes.append(torch.tensor(anchors).repeat(len(cells), 1))
-    return Priors(torch.cat(corners), torch.cat(strides), torch.cat(sizes))
+    return Priors(*(torch.cat(each).to(device) for each in (corners, strides, sizes)))
 
 
 def decode(answers: Tensor, side: int) -> Tensor:
     """Boxes xyxy (…, n, 4) in pixels of answers (…, n, 4 or more): the centre is the cell's corner
     plus sigmoid(t_xy) strides, the sides are exp(t_wh) of the anchor's."""
-    priors = anchors_of(side)
+    priors = anchors_of(side, answers.device)
     middle = (priors.corners + answers[..., :2].sigmoid()) * priors.strides
     half = answers[..., 2:4].clamp(max=MAX_LOG_SIZE).exp() * priors.sizes / 2
     return torch.cat([middle - half, middle + half], dim=-1)
@@ -66,13 +66,15 @@ def assign(faces: Tensor, real: Tensor, side: int) -> Tensor:
     overlaps it most where both have the same centre. Of faces that take the same row it learns the
     one that it overlaps most; the others are learned by nobody.
     """
-    priors = anchors_of(side)
+    priors = anchors_of(side, faces.device)
     middle = ((faces[..., :2] + faces[..., 2:]) / 2).clamp(0, side - 1)
     cells = (middle[..., None, :] / priors.strides).floor()
     holds = (cells == priors.corners).all(dim=-1)
     overlap = pairwise_iou(_at_origin(faces[..., 2:] - faces[..., :2]), _at_origin(priors.sizes))
     _, row = overlap.masked_fill(~holds, -1).max(dim=-1)
-    takes = (torch.arange(len(priors.corners)) == row[..., None]) & real[..., None]
+    takes = (torch.arange(len(priors.corners), device=faces.device) == row[..., None]) & real[
+        ..., None
+    ]
     most, face = overlap.masked_fill(~takes, -1).max(dim=1)
     return torch.where(most >= 0, face, NOBODY)
 

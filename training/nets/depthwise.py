@@ -17,3 +17,18 @@ class DepthwiseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.spread(self.mix(x))).relu()
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(depthwise 3×3(relu(1×1(x)))). It begins as the identity, so that a trained net can
+    be made deeper without forgetting (Goyal et al. 2017, arXiv 1706.02677, section 5.1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(channels, channels, 1)
+        self.spread = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.norm(self.spread(self.mix(x).relu()))

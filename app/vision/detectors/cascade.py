@@ -54,7 +54,7 @@ class Cascade:
             single = np.float32(factor)
             for left, top, strip in _strips(_scaled(gray, single), fine=factor >= FINE_FACTOR):
                 deadline.check()
-                corners = _corners(self._local.cascade, strip, fine=factor >= FINE_FACTOR)
+                corners = passing_windows(self._local.cascade, strip, fine=factor >= FINE_FACTOR)
                 if len(found) + len(corners) > max_windows:
                     raise TooMuchWork(
                         f"the detector found more than {max_windows:,} candidate windows, more "
@@ -112,7 +112,7 @@ def _tops(rows: int, columns: int, step: int, *, fine: bool) -> list[int]:
     return [*range(0, rows - 3, step), rows - 3, rows]
 
 
-def _corners(
+def passing_windows(
     cascade: cv2.CascadeClassifier, strip: NDArray[np.uint8], *, fine: bool
 ) -> NDArray[np.int64]:
     """Return the left and top positions (n, 2) of the windows of WINDOW pixels in `strip` that pass

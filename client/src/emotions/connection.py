@@ -61,16 +61,16 @@ def is_this_machine(host: str) -> bool:
     if not host:
         return False
     try:
-        return _is_loopback(host.strip("[]"))
+        return is_loopback(host.strip("[]"))
     except ValueError:
         pass
     try:  # short and numeric forms, as 127.1
-        return _is_loopback(socket.inet_ntoa(socket.inet_aton(host)))
+        return is_loopback(socket.inet_ntoa(socket.inet_aton(host)))
     except OSError:
         return _resolves_to_this_machine(host)
 
 
-def _is_loopback(text: str) -> bool:
+def is_loopback(text: str) -> bool:
     """Raises ValueError if the text is not an address."""
     address = ipaddress.ip_address(text)
     address = getattr(address, "ipv4_mapped", None) or address
@@ -80,7 +80,7 @@ def _is_loopback(text: str) -> bool:
 def _resolves_to_this_machine(name: str) -> bool:
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
-        if all(_is_loopback(str(address[0])) for *_, address in found):
+        if all(is_loopback(str(address[0])) for *_, address in found):
             return bool(found)
     except (OSError, ValueError):  # UnicodeError, a ValueError: too long for a host name
         return False

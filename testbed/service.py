@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 import requests
 
 from app.settings import ROOT
+from testbed.ports import free_port
+from testbed.processes import children
 
 START_SECONDS = 60
 PYTHON = [sys.executable, "-m"]
@@ -26,9 +27,7 @@ class Service:
     """
 
     def __init__(self, folder: Path, application: str = "wsgi:app", **environment: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._folder, self._application = folder, application
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,9 +66,7 @@ class Service:
 
     def workers(self) -> list[int]:
         """The numbers of the worker processes that live now."""
-        master = self._process.pid if self._process else 0
-        children = Path(f"/proc/{master}/task/{master}/children").read_text()
-        return [int(number) for number in children.split()]
+        return children(self._process.pid if self._process else 0)
 
 
 @contextmanager

@@ -1,0 +1,116 @@
+"""Counts and means over the persons of many images: see app.store.summary."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+
+from app.store.matching import matching_images
+from app.store.person_matching import person_conditions
+from app.store.planning import without_index
+from app.store.records import Filters, PersonSpan
+from app.store.rollup_tables import HourCategoryRow, HourRow
+from app.store.rollups import DIMENSIONS, category_sums
+from app.store.summary import (
+    MOST_SPANS,
+    in_rollups,
+    of_hours,
+    outside_hours,
+    refuse_too_many_images,
+    refuse_too_many_spans,
+    span_name,
+)
+from app.store.tables import ImageRow, PersonRow, db
+from app.store.transactions import read_transaction
+from app.vision.types import Dimensions
+
+Conditions = Sequence[ColumnElement[bool]]
+
+
+@dataclass
+class _Sums:
+    persons: int = 0
+    dimensions: list[float] = field(default_factory=lambda: [0.0] * len(DIMENSIONS))
+    known: Counter[str] = field(default_factory=Counter)
+    shown: Counter[str] = field(default_factory=Counter)
+    scores: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add_persons(self, persons: int, *dimensions: float) -> None:
+        self.persons += int(persons)
+        self.dimensions = [a + b for a, b in zip(self.dimensions, dimensions, strict=True)]
+
+    def add_category(self, category: str, known: int, shown: int, score: float) -> None:
+        self.known[category] += int(known)
+        self.shown[category] += int(shown)
+        self.scores[category] += score
+
+    def span(self) -> PersonSpan:
+        names = sorted(self.known)
+        means = (self.dimensions[n] / self.persons for n in range(len(DIMENSIONS)))
+        return PersonSpan(
+            self.persons,
+            {name: self.shown[name] for name in names if self.shown[name]},
+            {name: _limited(self.scores[name] / self.known[name], 0, 1) for name in names},
+            Dimensions(*(_limited(mean, 1, 10) for mean in means)) if self.persons else None,
+        )
+
+
+def persons_by_span(filters: Filters, *, by: str) -> dict[str, PersonSpan]:
+    """The persons of each "hour", "day" (UTC) or "model" with persons, in ascending order.
+
+    With a filter on persons, only persons that match are counted; with a filter on faces, only
+    persons of images that match. Raises TooWideSpan as `summarise` does.
+    """
+    spans: defaultdict[str, _Sums] = defaultdict(_Sums)
+    with read_transaction():
+        if in_rollups(filters):
+            _add_hours(spans, filters, by)
+            for part in outside_hours(filters):
+                _add_images(spans, part, [], by)
+        else:
+            images = matching_images(filters)
+            refuse_too_many_images(images)
+            _add_images(spans, images, person_conditions(filters.persons), by)
+    refuse_too_many_spans(spans)
+    return {name: spans[name].span() for name in sorted(spans)}
+
+
+def _add_hours(spans: defaultdict[str, _Sums], filters: Filters, by: str) -> None:
+    name, conditions = of_hours(HourRow, filters, by)
+    sums: Any = (func.sum(getattr(HourRow, column)) for column in ("persons", *DIMENSIONS))
+    query = select(name, *sums).where(*conditions, HourRow.persons > 0).group_by(name)
+    for span, *values in db.session.execute(query.limit(MOST_SPANS + 1)):
+        spans[span].add_persons(*values)
+    refuse_too_many_spans(spans)
+    row = HourCategoryRow
+    name, conditions = of_hours(row, filters, by)
+    sums = map(func.sum, (row.persons, row.shown, row.score))
+    query = select(name, row.category, *sums).where(*conditions).group_by(name, row.category)
+    for span, *values in db.session.execute(query):
+        spans[span].add_category(*values)
+
+
+def _add_images(
+    spans: defaultdict[str, _Sums], images: Conditions, persons: Conditions, by: str
+) -> None:
+    name = span_name(by)
+    conditions = [*images, *persons]
+    sums = (func.sum(getattr(PersonRow, column)) for column in DIMENSIONS)
+    counted = (
+        select(name, func.count(), *sums)
+        .select_from(ImageRow)
+        .join(PersonRow, PersonRow.image_id == without_index(ImageRow.id))
+        .where(*conditions, without_index(ImageRow.person_count) > 0)
+        .group_by(name)
+    )
+    for span, *values in db.session.execute(counted):
+        spans[span].add_persons(*values)
+    for span, *values in db.session.execute(category_sums([name], conditions)):
+        spans[span].add_category(*values)
+
+
+def _limited(value: float, low: float, high: float) -> float:
+    # Adding and subtracting may change the last digit.
+    return min(max(value, low), high)

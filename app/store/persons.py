@@ -1,0 +1,50 @@
+"""Queries for persons across images. Each function is one transaction, except `all_persons`, which
+reads page by page."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, select
+
+from app.store.matching import image_conditions, image_has_face
+from app.store.paging import every_item, part_keys, read_page
+from app.store.person_matching import person_conditions
+from app.store.reading import images_by_id, read_persons
+from app.store.records import Filters, FoundPerson, Page
+from app.store.tables import CategoryRow, PersonRow, db
+from app.store.transactions import read_transaction
+
+
+def page_of_persons(filters: Filters, *, size: int, cursor: str | None) -> Page[FoundPerson]:
+    """Persons that match, the persons of the newest image first. Raises InvalidCursor."""
+    query = part_keys(PersonRow, cursor)
+    with read_transaction():
+        query = query.where(
+            *image_conditions(filters),
+            *image_has_face(filters),
+            *person_conditions(filters.persons),
+        )
+        keys = read_page(query, size)
+        images = images_by_id([key.image_id for key in keys.items], whole=False)
+        persons = read_persons(PersonRow.id.in_([key.id for key in keys.items]))
+    items = [
+        FoundPerson(images[key.image_id], key.number, persons[key.id].person) for key in keys.items
+    ]
+    return Page(items, keys.next_cursor)
+
+
+def all_persons(filters: Filters, *, batch: int = 200) -> Iterator[FoundPerson]:
+    """Every person that matches, the persons of the newest image first: see `every_item`."""
+    return every_item(lambda cursor: page_of_persons(filters, size=batch, cursor=cursor))
+
+
+def category_names() -> list[str]:
+    """The names of all stored categories, sorted. Seeks along the index from name to name, so the
+    cost depends on the number of names and not of rows."""
+    names: list[str] = []
+    query = select(func.min(CategoryRow.category))
+    with read_transaction():
+        while name := db.session.scalar(
+            query.where(CategoryRow.category > names[-1]) if names else query
+        ):
+            names.append(name)
+    return names

@@ -1,0 +1,112 @@
+"""Reads images with their faces and persons, a fixed number of statements for any number of images.
+
+The statements bypass the ORM, whose objects take many times as long as the rows. All functions must
+be called within a transaction, so that the statements see one state of the database.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, select
+
+from app.store.mapping import (
+    FACE_COLUMNS,
+    IMAGE_COLUMNS,
+    PERSON_COLUMNS,
+    analysis_of,
+    face_of,
+    person_of,
+)
+from app.store.tables import (
+    CategoryRow,
+    EmotionRow,
+    FaceRow,
+    ImageRow,
+    PersonModelRow,
+    PersonRow,
+    db,
+)
+from app.vision.types import Analysis, Face, Person
+
+
+class StoredFace(NamedTuple):
+    image_id: int
+    number: int
+    face: Face
+
+
+class StoredPerson(NamedTuple):
+    image_id: int
+    number: int
+    person: Person
+
+
+def images_by_id(image_ids: Sequence[int], *, whole: bool = True) -> dict[int, Analysis]:
+    """Those of the images that exist; without their faces and persons unless `whole`."""
+    query = select(*IMAGE_COLUMNS).outerjoin_from(
+        ImageRow, PersonModelRow, PersonModelRow.id == ImageRow.person_model_id
+    )
+    rows = _rows(query.where(ImageRow.id.in_(image_ids)))
+    if not whole:
+        return {row.id: analysis_of(row) for row in rows}
+    faces = faces_by_image([row.id for row in rows if row.face_count])
+    persons = persons_by_image([row.id for row in rows if row.person_count])
+    return {row.id: analysis_of(row, faces[row.id], persons[row.id]) for row in rows}
+
+
+def faces_by_image(image_ids: Sequence[int]) -> defaultdict[int, list[Face]]:
+    """The faces of each image, in their order."""
+    faces: defaultdict[int, list[Face]] = defaultdict(list)
+    if image_ids:
+        for stored in read_faces(FaceRow.image_id.in_(image_ids)).values():
+            faces[stored.image_id].append(stored.face)
+    return faces
+
+
+def persons_by_image(image_ids: Sequence[int]) -> defaultdict[int, list[Person]]:
+    """The persons of each image, in their order."""
+    persons: defaultdict[int, list[Person]] = defaultdict(list)
+    if image_ids:
+        for stored in read_persons(PersonRow.image_id.in_(image_ids)).values():
+            persons[stored.image_id].append(stored.person)
+    return persons
+
+
+def read_faces(condition: ColumnElement[bool]) -> dict[int, StoredFace]:
+    """The faces that fulfil a condition on `faces`, by the id of their row, ordered by image and
+    number."""
+    rows = _rows(select(*FACE_COLUMNS).where(condition).order_by(FaceRow.image_id, FaceRow.number))
+    scores = select(EmotionRow.face_id, EmotionRow.emotion, EmotionRow.probability)
+    scores = scores.join(FaceRow, FaceRow.id == EmotionRow.face_id).where(condition)
+    emotions = _scores(scores.order_by(EmotionRow.face_id, EmotionRow.position))
+    return {
+        row.id: StoredFace(row.image_id, row.number, face_of(row, emotions[row.id])) for row in rows
+    }
+
+
+def read_persons(condition: ColumnElement[bool]) -> dict[int, StoredPerson]:
+    """The persons that fulfil a condition on `persons`, by the id of their row, ordered by image
+    and number."""
+    rows = _rows(
+        select(*PERSON_COLUMNS).where(condition).order_by(PersonRow.image_id, PersonRow.number)
+    )
+    scores = select(CategoryRow.person_id, CategoryRow.category, CategoryRow.score)
+    scores = scores.join(PersonRow, PersonRow.id == CategoryRow.person_id).where(condition)
+    categories = _scores(scores.order_by(CategoryRow.person_id, CategoryRow.position))
+    return {
+        row.id: StoredPerson(row.image_id, row.number, person_of(row, categories[row.id]))
+        for row in rows
+    }
+
+
+def _scores(query: Any) -> defaultdict[int, dict[str, float]]:
+    """The scores of each face or person, from rows of its id, label and score."""
+    scores: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for owner_id, label, score in _rows(query):
+        scores[owner_id][label] = score
+    return scores
+
+
+def _rows(query: Any) -> Sequence[Any]:
+    return db.session.connection().execute(query).all()

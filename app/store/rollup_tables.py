@@ -1,0 +1,59 @@
+"""The tables of the hourly rollups: see app.store.rollups."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.store.tables import Base, BigId, UtcDateTime
+
+
+class HourRow(Base):
+    """The images of one hour and model: how many, and the sums over their faces and persons."""
+
+    __tablename__ = "hours"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    model_name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    images: Mapped[int] = mapped_column(BigInteger)
+    faces: Mapped[int] = mapped_column(BigInteger)
+    persons: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    valence: Mapped[float] = mapped_column(server_default="0")
+    arousal: Mapped[float] = mapped_column(server_default="0")
+    dominance: Mapped[float] = mapped_column(server_default="0")
+
+
+class HourEmotionRow(Base):
+    """One emotion in one hour: the faces whose model knows it, the faces that it is dominant in,
+    and the sum of its probabilities."""
+
+    __tablename__ = "hour_emotions"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    model_name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    emotion: Mapped[str] = mapped_column(String(64), primary_key=True)
+    faces: Mapped[int] = mapped_column(BigInteger)
+    dominant: Mapped[int] = mapped_column(BigInteger)
+    probability: Mapped[float]
+
+
+class HourCategoryRow(Base):
+    """One category in one hour: the persons whose model knows it, the persons that show it, and the
+    sum of its scores."""
+
+    __tablename__ = "hour_categories"
+
+    hour: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    model_name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    category: Mapped[str] = mapped_column(String(64), primary_key=True)
+    persons: Mapped[int] = mapped_column(BigInteger)
+    shown: Mapped[int] = mapped_column(BigInteger)
+    score: Mapped[float]
+
+
+class WatermarkRow(Base):
+    """A single row: the id up to which the rollups include all images."""
+
+    __tablename__ = "mark"
+
+    image_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)

@@ -1,0 +1,185 @@
+"""Databases of many made-up images for benchmarks.growth, filled by SQL alone."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from flask import Flask
+from sqlalchemy import NullPool, create_engine, insert, make_url, text
+
+from app import create_app
+from app.settings import Settings
+from app.store.migrate import upgrade
+from app.store.rollups import add_saved
+from app.store.tables import PersonModelRow, db
+
+FACES = 3
+EMOTIONS = (
+    "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+)  # fmt: skip
+# Of a thousand faces, how many show each emotion: as in photographs, few are rare.
+FACES_OF_A_THOUSAND = (400, 300, 100, 95, 80, 5, 10, 10)
+# Of a thousand persons, how many show each category, as in EMOTIC's training images; at least 10.
+PERSONS_OF_A_THOUSAND = {
+    "Affection": 50, "Anger": 10, "Annoyance": 10, "Anticipation": 230, "Aversion": 10,
+    "Confidence": 170, "Disapproval": 10, "Disconnection": 60, "Disquietment": 20,
+    "Doubt/Confusion": 30, "Embarrassment": 10, "Engagement": 550, "Esteem": 40,
+    "Excitement": 190, "Fatigue": 20, "Fear": 10, "Happiness": 240, "Pain": 10, "Peace": 70,
+    "Pleasure": 90, "Sadness": 20, "Sensitivity": 10, "Suffering": 10, "Surprise": 20,
+    "Sympathy": 30, "Yearning": 30,
+}  # fmt: skip
+FRAMES = 10_000  # of each job; every image is a frame
+FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
+YEAR = timedelta(days=365)
+AT_ONCE = 50_000  # images that are filled in by one transaction
+
+_SERIES = {
+    "postgresql": "SELECT generate_series(CAST(:low AS bigint), CAST(:high AS bigint)) AS n",
+    "sqlite": "WITH RECURSIVE series(n) AS (SELECT :low UNION ALL SELECT n + 1 FROM series "
+    "WHERE n < :high) SELECT n FROM series",
+}
+_TIME = {
+    "postgresql": "CAST(:first AS timestamp) + :step * n * interval '1 second'",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', :first, '+' || (:step * n) || ' seconds')",
+}
+
+
+@contextmanager
+def stores(sizes: Sequence[int], urls: Sequence[str]) -> Iterator[dict[int, Flask]]:
+    """Applications on the empty databases at `urls`, one filled to each size."""
+    apps: dict[int, Flask] = {}
+    for size, url in zip(sizes, urls, strict=True):
+        start = time.perf_counter()
+        apps[size] = create_app(Settings(database_url=url))
+        with apps[size].app_context():
+            upgrade()
+            fill(size, of=max(sizes))
+        print(f"{size:,} images after {time.perf_counter() - start:.0f} s", flush=True)
+    try:
+        yield apps
+    finally:
+        for app in apps.values():
+            with app.app_context():
+                db.engine.dispose()
+
+
+@contextmanager
+def schemas(url: str, sizes: Sequence[int]) -> Iterator[list[str]]:
+    """A URL of a new schema for each size in the PostgreSQL database at `url`; the schemas are
+    dropped afterwards."""
+    names = [f"growth_{size}" for size in sizes]
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    drop = [text(f"DROP SCHEMA IF EXISTS {name} CASCADE") for name in names]
+    create = [text(f"CREATE SCHEMA {name}") for name in names]
+    try:
+        with engine.begin() as connection:
+            for statement in [*drop, *create]:
+                connection.execute(statement)
+        searched = [{"options": f"-csearch_path={name}"} for name in names]
+        yield [
+            make_url(url).update_query_dict(query).render_as_string(hide_password=False)
+            for query in searched
+        ]
+    finally:
+        with engine.begin() as connection:
+            for statement in drop:
+                connection.execute(statement)
+
+
+def fill(images: int, *, of: int) -> None:
+    """Store the first `images` of `of` images and add them to the rollups as the service does.
+
+    The values follow from the numbers of faces and persons by multiplications that scatter (Knuth),
+    so every run stores the same.
+    """
+    dialect = db.engine.dialect.name
+    values: dict[str, Any] = {"step": YEAR.total_seconds() / of}
+    values["first"] = FIRST_DAY.replace(tzinfo=None).isoformat(" ")
+    statements = _statements(dialect)
+    with db.engine.connect() as connection:
+        if dialect == "sqlite":  # the pages of the indexes are used again and again
+            connection.execute(text("PRAGMA cache_size = -1000000"))
+        connection.execute(
+            insert(PersonModelRow),
+            {
+                "id": 1,
+                "digest": "1" * 64,
+                "name": "context",
+                "version": "1.0.0",
+                "sha256": "1" * 64,
+                "thresholds": {
+                    name: 1 - often / 1000 for name, often in PERSONS_OF_A_THOUSAND.items()
+                },
+            },
+        )
+        for first in range(1, images + 1, AT_ONCE):
+            last = min(first + AT_ONCE - 1, images)
+            for statement, each in statements:
+                ends = {"low": (first - 1) * each + 1, "high": last * each}
+                connection.execute(text(statement), values | ends)
+            connection.commit()
+    db.engine.dispose()  # the next connection has the cache that the service gives it
+    while add_saved():
+        pass
+    if dialect == "postgresql":  # which does so by itself after a while; SQLite never does
+        engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+
+
+def _statements(dialect: str) -> list[tuple[str, int]]:
+    """INSERT statements, and how many of their numbers belong to each image."""
+    series, moment = _SERIES[dialect], _TIME[dialect]
+    scattered = "((f.id * 2654435761) % 1000)"
+    whens = " ".join(
+        f"WHEN {scattered} < {bound} THEN '{name}'"
+        for name, bound in zip(EMOTIONS, np.cumsum(FACES_OF_A_THOUSAND), strict=True)
+    )
+    sure = "(0.5 + ((f.id * 40503) % 500) / 1000.0)"
+    emotions = " UNION ALL ".join(
+        f"SELECT {position} AS position, '{name}' AS emotion"
+        for position, name in enumerate(EMOTIONS)
+    )
+    categories = " UNION ALL ".join(
+        f"SELECT {position} AS position, '{name}' AS category, {1000 - often} AS threshold"
+        for position, (name, often) in enumerate(PERSONS_OF_A_THOUSAND.items())
+    )
+    score = "((p.id * 2654435761 + c.position * 40503) % 1000)"
+    images = (
+        f"INSERT INTO images (id, created_at, file_name, threshold, width, height, face_count, "
+        f"model_name, model_version, model_sha256, detector, dropped, timings_ms, person_count, "
+        f"person_model_id, job_id, frame_index, position_ms) "
+        f"SELECT n, {moment}, 'camera-' || (n % 100) || '.jpg', 0.5, 640, 480, {FACES}, "
+        f"CASE WHEN n % 100 = 0 THEN 'custom_net_5' ELSE 'custom_net_8' END, '1.2.0', "
+        f"'{'0' * 64}', 'haar', '{{}}', '{{}}', 1, 1, 'job-' || (n / {FRAMES}), n % {FRAMES}, "
+        f"200 * (n % {FRAMES}) FROM ({series}) AS s"
+    )
+    faces = (
+        f"INSERT INTO faces (id, image_id, number, x1, y1, x2, y2, detection_score, dominant, "
+        f"dominant_probability) "
+        f"SELECT f.id, f.image_id, f.number, 10, 10, 90, 90, 0.9, CASE {whens} END, {sure} FROM "
+        f"(SELECT n AS id, (n - 1) / {FACES} + 1 AS image_id, (n - 1) % {FACES} + 1 AS number "
+        f"FROM ({series}) AS s) AS f"
+    )
+    of_faces = (
+        f"INSERT INTO emotions (face_id, position, emotion, probability) "
+        f"SELECT f.id, e.position, e.emotion, CASE WHEN e.emotion = f.dominant THEN {sure} "
+        f"ELSE (1 - {sure}) / {len(EMOTIONS) - 1} END "
+        f"FROM faces AS f CROSS JOIN ({emotions}) AS e WHERE f.id BETWEEN :low AND :high"
+    )
+    persons = (
+        f"INSERT INTO persons (id, image_id, number, x1, y1, x2, y2, detection_score, face_number, "
+        f"exclusive, valence, arousal, dominance) "
+        f"SELECT n, n, 1, 5, 5, 200, 400, 0.9, 1, (1 = 0), 1 + 9 * ((n * 40503) % 1000) / 1000.0, "
+        f"1 + 9 * ((n * 7919) % 1000) / 1000.0, 1 + 9 * ((n * 104729) % 1000) / 1000.0 "
+        f"FROM ({series}) AS s"
+    )
+    of_persons = (
+        f"INSERT INTO categories (person_id, position, category, score, shown) "
+        f"SELECT p.id, c.position, c.category, {score} / 1000.0, {score} >= c.threshold "
+        f"FROM persons AS p CROSS JOIN ({categories}) AS c WHERE p.id BETWEEN :low AND :high"
+    )
+    return [(images, 1), (faces, FACES), (of_faces, FACES), (persons, 1), (of_persons, 1)]

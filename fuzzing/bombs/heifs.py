@@ -1,0 +1,72 @@
+"""HEIC and AVIF files that claim much."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from PIL import Image
+
+from fuzzing.bombs.files import (
+    filled,
+)
+from testbed.heif_writer import Item, box, coded, grid, size_property, written
+
+
+def _sized(item: Item, width: int, height: int) -> Item:
+    rest = tuple(it for it in item.properties if it[0] != b"ispe")
+    return replace(item, properties=(size_property(width, height), *rest))
+
+
+def heif_header(kind: str) -> bytes:
+    return written(kind, [_sized(coded(Image.new("RGB", (64, 64)), kind), 30_000, 30_000)])
+
+
+def heif_stream(kind: str) -> bytes:
+    """A stream of 4000x4000 pixels in an image of 8x8 pixels."""
+    return written(kind, [_sized(coded(Image.new("RGB", (4000, 4000)), kind), 8, 8)])
+
+
+def heif_tiles(kind: str, count: int, tile: int, side: int, items: int = 1) -> bytes:
+    """A grid of `count` by `count` tiles from `items` items, of which `side` pixels are shown."""
+    item = coded(Image.new("RGB", (tile, tile), "teal"), kind)
+    rows = Item(
+        b"grid",
+        grid(count, count, side, side),
+        (size_property(side, side), *(it for it in item.properties if it[0] == b"pixi")),
+        {b"dimg": [2 + number % items for number in range(count * count)]},
+    )
+    return written(kind, [rows, *[item] * items])
+
+
+def heif_pictures(kind: str) -> bytes:
+    """A stream that holds the image again and again."""
+    item = coded(Image.new("RGB", (1024, 1024)), kind)
+    return written(kind, [replace(item, data=item.data * (1_000_000 // len(item.data)))])
+
+
+def heif_metadata(kind: str) -> bytes:
+    """EXIF of 14 MB to which 200 images refer."""
+    image = coded(Image.new("RGB", (64, 64)), kind)
+    exif = Item(b"Exif", bytes(14_000_000), (), {b"cdsc": list(range(1, 201))})
+    return written(kind, [*[image] * 200, exif])
+
+
+def heif_boxes(kind: str) -> bytes:
+    return filled(written(kind, [coded(Image.new("RGB", (64, 64)), kind)]), box(b"free"))
+
+
+def heif_bombs() -> dict[str, Callable[[], bytes]]:
+    makers: dict[str, Callable[[str], bytes]] = {
+        "30000x30000": heif_header,
+        "stream of 4000x4000": heif_stream,
+        "9,216 tiles of 512x512": partial(heif_tiles, count=96, tile=512, side=64),
+        "many pictures in a stream": heif_pictures,
+        "EXIF of 14 MB for 200 images": heif_metadata,
+        "1,800,000 boxes": heif_boxes,
+    }
+    kinds = {"HEIC": "HEIF", "AVIF": "AVIF"}
+    return {
+        f"{name}, {what}": partial(make, kind)
+        for name, kind in kinds.items()
+        for what, make in makers.items()
+    }

@@ -1,0 +1,121 @@
+"""Summaries of persons: the rollups against a count of the persons one by one."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.errors import TooWideSpan
+from app.store import person_summary, planning, queries, summary
+from app.store.migrate import upgrade
+from app.store.person_summary import persons_by_span
+from app.store.records import Filters, PersonFilters
+from app.store.rollup_tables import HourCategoryRow, HourRow
+from app.store.rollups import add_saved
+from tests.store.test_persons import CALM, CROSS, UNSURE, rows, scene
+from tests.store.test_queries import HAPPY, MODEL, NOON
+
+OTHER = replace(MODEL, name="net_5")
+
+
+@pytest.fixture(autouse=True)
+def database(empty_database_app):
+    upgrade()
+    return empty_database_app
+
+
+def save_people():
+    people = [(CALM,), (CALM, CROSS), (), (UNSURE, CALM), (CROSS,)]
+    for number, shown in enumerate(people):
+        model = OTHER if number == 3 else MODEL
+        queries.save(scene(*shown, faces=(HAPPY,), minutes=25 * number, model=model))
+
+
+def test_persons_are_counted_by_span():
+    save_people()
+    first, second = persons_by_span(Filters(), by="hour").items()
+    assert first[0] == "2026-05-04T12:00:00Z"
+    assert (first[1].persons, first[1].shown) == (
+        3,
+        {"Anger": 1, "Doubt/Confusion": 1, "Peace": 2},
+    )
+    assert first[1].mean_score == pytest.approx(
+        {"Anger": 0.2, "Doubt/Confusion": 0.2 / 3, "Pain": 0.9, "Peace": 1.6 / 3}
+    )
+    mean = first[1].mean_dimensions
+    assert (mean.valence, mean.arousal) == pytest.approx((17 / 3, 4))
+    assert mean.dominance == pytest.approx(19 / 3)
+    assert (second[0], second[1].persons) == ("2026-05-04T13:00:00Z", 3)
+    by_model = persons_by_span(Filters(), by="model")
+    assert {name: span.persons for name, span in by_model.items()} == {"net_5": 2, "net_8": 4}
+
+
+@pytest.mark.parametrize("asked", [{}, {"since": 20}, {"since": 10, "until": 70}, {"until": 60}])
+def test_rollups_of_persons_equal_a_count_one_by_one(asked):
+    save_people()
+    add_saved()
+    queries.save(scene(CROSS, UNSURE, faces=(HAPPY,), minutes=55))
+    times = {name: NOON + timedelta(minutes=minutes) for name, minutes in asked.items()}
+    check_rollups(Filters(**times))
+    check_rollups(Filters(**times, model=OTHER.name))
+
+
+def check_rollups(filters):
+    for by in ("hour", "day", "model"):
+        got = persons_by_span(filters, by=by)
+        expected = persons_by_span(replace(filters, min_faces=0), by=by)
+        assert got.keys() == expected.keys()
+        for name, span in got.items():
+            other = expected[name]
+            assert (span.persons, span.shown) == (other.persons, other.shown)
+            assert span.mean_score == pytest.approx(other.mean_score)
+            for dimension in person_summary.DIMENSIONS:
+                assert getattr(span.mean_dimensions, dimension) == pytest.approx(
+                    getattr(other.mean_dimensions, dimension)
+                )
+
+
+def test_erasing_subtracts_persons_from_the_rollups():
+    save_people()
+    add_saved()
+    assert rows(HourCategoryRow) > 0
+    queries.erase(2)
+    check_rollups(Filters())
+    queries.erase_matching(Filters(persons=PersonFilters(category="Peace")))
+    check_rollups(Filters())
+    assert persons_by_span(Filters(), by="model")["net_8"].persons == 1
+    queries.erase_matching(Filters(min_faces=0))
+    assert persons_by_span(Filters(), by="day") == {}
+    assert (rows(HourRow), rows(HourCategoryRow)) == (0, 0)
+
+
+@pytest.mark.parametrize("few", [0, 1, planning.FEW])
+def test_a_summary_with_a_filter_on_persons(monkeypatch, few):
+    monkeypatch.setattr(planning, "FEW", few)
+    save_people()
+    asked = Filters(persons=PersonFilters(category="Anger"))
+    (day,) = persons_by_span(asked, by="day").values()
+    assert (day.persons, day.shown) == (2, {"Anger": 2, "Doubt/Confusion": 2})
+    (counted,) = summary.summarise(asked, by="day")
+    assert (counted.images, counted.faces) == (2, 2)
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_more_spans_of_persons_than_can_be_shown_are_refused(monkeypatch, added):
+    for module in (summary, person_summary):
+        monkeypatch.setattr(module, "MOST_SPANS", 2)
+    for hour in range(3):
+        queries.save(scene(CALM, minutes=60 * hour))
+    if added:
+        add_saved()
+    with pytest.raises(TooWideSpan, match="more than 2 spans"):
+        persons_by_span(Filters(), by="hour")
+    assert len(persons_by_span(Filters(until=NOON + timedelta(hours=2)), by="hour")) == 2
+
+
+def test_a_summary_of_persons_in_too_many_images_is_refused(monkeypatch):
+    monkeypatch.setattr(summary, "MOST_IMAGES", 2)
+    for _ in range(3):
+        queries.save(scene(CALM))
+    with pytest.raises(TooWideSpan, match="since and until"):
+        persons_by_span(Filters(min_faces=0), by="day")

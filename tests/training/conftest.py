@@ -1,0 +1,61 @@
+"""What scenes are made of in tests."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from training.data import pasting
+from training.data.pictures import (
+    Picture,
+    crops,
+)
+from training.data.scenes import Collection, Sources
+
+
+@pytest.fixture(scope="module")
+def sources():
+    """Noisy photographs with 0 to 14 faces of 20 to 320 pixels, crops and portraits."""
+    generator = np.random.default_rng(0)
+
+    def photograph(count, longest):
+        image = generator.integers(0, 256, (420, 560, 3), np.uint8)
+        boxes = []
+        for place in generator.permutation(15)[:count]:
+            height = generator.uniform(20, longest)
+            x, y = place % 5 * 112, place // 5 * 140
+            boxes.append((x, y, x + 0.8 * height, y + height))
+        count = len(boxes)
+        targets = np.eye(8, dtype=np.float32)[generator.integers(0, 8, count)]
+        return Picture(
+            image,
+            np.array(boxes, np.float32).reshape(-1, 4),
+            generator.random(count) < 0.8,
+            targets.reshape(-1, 8),
+        )
+
+    empty = Collection.of([photograph(0, 0) for _ in range(5)])
+    few = Collection.of([photograph(1, 320) for _ in range(5)])
+    many = Collection.of([photograph(14, 110) for _ in range(5)])
+    faces = generator.integers(0, 256, (8, 48, 48), np.uint8)
+    pasted = Collection.of(crops(faces, np.eye(8, dtype=np.float32)))
+    head = replace(
+        photograph(0, 0),
+        image=generator.integers(0, 256, (256, 256), np.uint8),
+        boxes=np.array([(20, 5, 230, 250)], np.float32),
+        sure=np.ones(1, bool),
+        targets=np.eye(8, dtype=np.float32)[:1],
+    )
+    return Sources(
+        ((0.4, few), (0.25, empty), (0.2, many), (0.15, Collection.of([head]))),
+        empty=empty,
+        crops=pasted,
+        portraits=Collection.of([head]),
+    )
+
+
+@pytest.fixture
+def plain_pasting(monkeypatch):
+    """Pieces keep their own light."""
+    monkeypatch.setattr(pasting, "MATCH_SHARE", 0)
+    monkeypatch.setattr(pasting, "CLONE_SHARE", 0)

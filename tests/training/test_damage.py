@@ -1,0 +1,44 @@
+"""Damage of an image as by cameras and compression."""
+
+import cv2
+import numpy as np
+
+from training.data import damage
+from training.data.damage import spoil, without_colors
+
+
+def test_damage_is_a_copy_of_the_same_kind_and_the_same_by_seed():
+    image = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
+    before = image.copy()
+    made = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
+    again = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
+    for first, second in zip(made, again, strict=True):
+        assert first.shape == image.shape
+        assert first.dtype == np.uint8
+        assert not np.shares_memory(first, image)
+        assert np.array_equal(first, second)
+    assert len({each.tobytes() for each in made}) == len(made)
+    assert np.array_equal(image, before)
+
+
+def test_damage_takes_the_colours_of_some():
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    gray = [np.ptp(spoil(image, np.random.default_rng(n)), axis=2).max() == 0 for n in range(300)]
+    assert abs(np.mean(gray) - damage.GRAY_SHARE) < 0.1
+    flat = np.full((16, 16, 3), 128, np.uint8)
+    cast = [np.ptp(spoil(flat, np.random.default_rng(n)), axis=2).max() > 5 for n in range(300)]
+    assert 0.4 < np.mean(cast) < 1 - damage.GRAY_SHARE + 0.1
+    without = without_colors(image)
+    assert np.ptp(without, axis=2).max() == 0
+    assert np.array_equal(without[:, :, 0], cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+
+
+def test_damage_moves_nothing():
+    image = np.full((120, 160, 3), 60, np.uint8)
+    image[30:70, 40:100] = 190
+    for seed in range(100):
+        light = spoil(image, np.random.default_rng(seed)).mean(axis=2)
+        middle = (light[50, 70] + light[100, 130]) / 2
+        rows, columns = np.nonzero(cv2.blur(light, (3, 3)) > middle)
+        found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        assert np.abs(np.subtract(found, (40, 30, 100, 70))).max() <= 3

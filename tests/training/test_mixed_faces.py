@@ -1,0 +1,296 @@
+"""Learning from several sets of faces, with teachers: targets, shares, the whole course."""
+
+import importlib.util
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if importlib.util.find_spec("torch") is None:
+    if os.environ.get("CI"):
+        raise RuntimeError("torch is not installed")
+    pytest.skip("torch is not installed: training needs it", allow_module_level=True)
+
+import torch
+
+from tests.training.test_face_sets import faces
+from training.answers import ANSWERS, answer, read_answers, write_answers
+from training.augment import STRENGTHS, augment
+from training.classification import FEWEST_FACES
+from training.config import Config, TrainingError
+from training.data.face_sets import FACES, MARGIN, write_set
+from training.distil import distil
+from training.import_run import import_run
+from training.learning import choose_device
+from training.mixed_faces import load_mixed_faces
+from training.nets.mobilenet_v2 import MobileNetV2
+from training.runs import CHECKPOINT, RUNS, begin_from_file, read_checkpoint
+from training.train import Run
+
+HAPPINESS, SADNESS = 1, 3
+CPU = torch.device("cpu")
+
+
+def config(**changes):
+    plain = Config(
+        name="tiny",
+        net="custom_net",
+        task="mixed_faces",
+        classes=8,
+        input_size=48,
+        minutes=10,
+        epochs=7,
+        batch_size=16,
+        learning_rate=8e-3,
+        betas=(0.9, 0.99),
+        weight_decay=0.05,
+        warmup_epochs=1,
+        ema_decay=0.9,
+        seed=1,
+        shares={"ferplus": 0.5, "wild": 0.5},
+        draws=256,
+        net_options={"widths": (8, 8, 16, 32), "depths": (2, 1, 1, 1)},
+    )
+    return replace(plain, **changes)
+
+
+def made(count, side, seed):
+    """Bright above dark is happiness, dark above bright is sadness: images and labels."""
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 60, (count, side, side), dtype=np.uint8)
+    labels = np.where(np.arange(count) % 2 == 0, HAPPINESS, SADNESS)
+    for image, label in zip(images, labels, strict=True):
+        half = slice(0, side // 2) if label == HAPPINESS else slice(side // 2, side)
+        image[half] += 150
+    return images, np.eye(8, dtype=np.float32)[labels]
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    for seed, (name, count, side, margin) in enumerate(
+        (
+            ("ferplus", 60, 48, 1.0),
+            ("wild", 40, 64, MARGIN),
+            ("unlabelled", 20, 64, MARGIN),
+            ("ferplus_validation", 20, 48, 1.0),
+            ("wild_validation", 2 * FEWEST_FACES + 1, 64, MARGIN),
+        )
+    ):
+        images, targets = made(count, side, seed)
+        folds = (np.arange(count) % 2 if name == "wild" else np.full(count, -1)).astype(np.int8)
+        known = targets * (name != "unlabelled")
+        write_set(FACES, name, faces(images, margin, targets=known, folds=folds), quality=95)
+    return tmp_path
+
+
+def test_sets_are_drawn_by_their_shares_and_a_fold_is_left_out(workplace):
+    data = load_mixed_faces(Path(), config(shares={"ferplus": 0.75, "wild": 0.25}, fold=1), True)
+    assert len(data.crops) == 60 + 20
+    assert data.weights[:60].sum() == pytest.approx(0.75)
+    assert data.weights[60:].sum() == pytest.approx(0.25)
+    assert len(data.validation.crops) == 20
+    assert len(data.wild.crops) == 25
+    assert data.crops.shape[2:] == (68, 68)
+    assert data.plain_crops.shape[2:] == data.wild.crops.shape[2:] == (48, 48)
+    assert "not by people" in data.source
+
+
+@pytest.mark.parametrize("shares", [{}, {"ferplus": 0.5, "lfw": 0.5}])
+def test_shares_must_name_sets(workplace, shares):
+    with pytest.raises(TrainingError, match="some of ferplus, wild, unlabelled"):
+        load_mixed_faces(Path(), config(shares=shares), True)
+
+
+def write_teacher(name, fold, label):
+    """Answers that every face shows `label`."""
+    (RUNS / name).mkdir(parents=True)
+    rows = {
+        each: np.eye(8)[np.full(count, label)]
+        for each, count in (("ferplus", 60), ("wild", 40), ("unlabelled", 20))
+    }
+    np.savez(RUNS / name / ANSWERS, fold=fold, **rows)
+
+
+def test_targets_mix_labels_with_answers_of_those_that_did_not_learn_the_face(workplace):
+    write_teacher("first", 0, HAPPINESS)
+    write_teacher("second", 1, SADNESS)
+    shares = {"ferplus": 0.4, "wild": 0.3, "unlabelled": 0.3}
+    told = config(shares=shares, teacher_runs=("first", "second"), teacher_share=0.4)
+    targets = load_mixed_faces(Path(), told, True).targets
+    # FER+: both teachers, .2 each, and the label .6.
+    assert targets[0, HAPPINESS] == pytest.approx(0.8, abs=1e-3)
+    assert targets[1, HAPPINESS] == pytest.approx(0.2, abs=1e-3)
+    # Wild: the first did not learn the even rows, the second not the odd ones, as it happens the
+    # happy and the sad ones.
+    assert torch.allclose(targets[60:62, HAPPINESS], torch.tensor([1.0, 0.0]), atol=1e-3)
+    # Without a label: the answers alone.
+    assert targets[100, HAPPINESS] == pytest.approx(0.5, abs=1e-3)
+    assert len(load_mixed_faces(Path(), told, False).targets) == 100
+
+
+def test_missing_answers_and_answers_about_other_faces_are_refused(workplace):
+    with pytest.raises(TrainingError, match="nobody has no answers about wild"):
+        read_answers(["nobody"], "wild", np.zeros(40, np.int8))
+    write_teacher("first", 0, HAPPINESS)
+    with pytest.raises(TrainingError, match="other faces"):
+        read_answers(["first"], "wild", np.zeros(41, np.int8))
+
+
+def test_faces_that_every_teacher_has_learned_get_the_answer_of_all(workplace):
+    write_teacher("first", 0, HAPPINESS)
+    folds = np.array([0, 1] * 20, np.int8)
+    assert np.allclose(read_answers(["first"], "wild", folds), np.eye(8)[HAPPINESS])
+
+
+def test_five_classes_leave_out_the_faces_of_the_others(workplace):
+    images, targets = made(10, 48, 9)
+    targets[0] = np.eye(8)[6]
+    targets[1] = 0.7 * np.eye(8)[HAPPINESS] + 0.3 * np.eye(8)[6]
+    write_set(FACES, "ferplus", faces(images, targets=targets), quality=None)
+    data = load_mixed_faces(Path(), config(classes=5, shares={"ferplus": 1.0}), True)
+    assert data.targets.shape == (9, 5)
+    assert torch.allclose(data.targets.sum(dim=1), torch.ones(9))
+
+
+def test_teachers_answer_and_students_learn_side_by_side(workplace):
+    """The whole course in processes of their own, with results as they come."""
+    teacher = config(name="teacher", fold=0, validate_each=4)
+    student = config(
+        name="student",
+        shares={"ferplus": 0.4, "wild": 0.3, "unlabelled": 0.3},
+        teacher_runs=("teacher",),
+        teacher_share=0.5,
+        epochs=8,
+        validate_each=4,
+        augmentation="strong",
+    )
+    out = workplace / "out"
+    distil([student], [teacher], device="cpu", seconds=None, out=out)
+    logs = [(RUNS / name / "train.log").read_text() for name in ("teacher", "student")]
+    assert all("finished" in log for log in logs), logs
+    assert {path.name for path in out.iterdir()} == {
+        "students.pt",
+        "teachers_custom_net.pt",
+        "answers_and_logs.tar",
+    }
+    state = read_checkpoint(RUNS / "student" / CHECKPOINT)
+    assert [row["epoch"] for row in state["history"]] == [4, 8]
+    assert state["history"][-1]["validation_accuracy"] > 0.9
+    assert state["history"][-1]["wild_macro_recall"] > 0.9
+    (workplace / "mine.toml").write_text(toml(replace(student, name="mine")))
+    run = import_run(out / "students.pt", "student", workplace / "mine.toml", workplace)
+    assert run.history == state["history"]
+    again = Run(run.config, run.data, run.folder)
+    assert again.resume()
+    figures = again.data.validate(again)
+    assert figures["wild_accuracy"] == pytest.approx(
+        state["history"][-1]["wild_accuracy"], abs=1e-3
+    )
+    with pytest.raises(TrainingError, match="move it away"):
+        import_run(out / "students.pt", "student", workplace / "mine.toml", workplace)
+    with pytest.raises(TrainingError, match="no run 'other'"):
+        (workplace / "more.toml").write_text(toml(replace(student, name="more")))
+        import_run(out / "students.pt", "other", workplace / "more.toml", workplace)
+
+
+def toml(settings):
+    lines = [
+        f"{key} = {value!r}".replace("'", '"')
+        .replace("(", "[")
+        .replace(",)", "]")
+        .replace(")", "]")
+        for key, value in vars(settings).items()
+        if not isinstance(value, dict)
+    ]
+    for key in ("shares", "net_options"):
+        lines.append(f"[{key}]")
+        for name, value in getattr(settings, key).items():
+            lines.append(f"{name} = {list(value) if isinstance(value, tuple) else value}")
+    return "\n".join(lines)
+
+
+def test_an_answer_is_the_mean_over_views_and_mirror_images(workplace):
+    run = Run(config(), load_mixed_faces(Path(), config(), True), RUNS / "tiny")
+    run.fit()
+    write_answers("tiny", FACES, CPU)
+    with np.load(RUNS / "tiny" / ANSWERS) as file:
+        sadness = file["unlabelled"][:, SADNESS]
+    assert (sadness[1::2] > 0.5).all()
+    assert (sadness[::2] < 0.5).all()
+    canvases = np.random.default_rng(0).integers(0, 256, (3, 68, 68), dtype=np.uint8)
+    first = answer(run.average.module.eval(), canvases, 48)
+    mirrored = answer(run.average.module, np.ascontiguousarray(canvases[:, :, ::-1]), 48)
+    assert np.allclose(first, mirrored, atol=5e-3)
+
+
+def test_mobilenet_begins_from_color_weights(workplace):
+    torch.manual_seed(0)
+    net = MobileNetV2(classes=8).eval()
+    weights = {key: value for key, value in net.state_dict().items() if "head" not in key}
+    weights["features.0.0.weight"] = weights["features.0.0.weight"].repeat(1, 3, 1, 1) / 3
+    RUNS.mkdir(exist_ok=True)
+    torch.save({key: value.half() for key, value in weights.items()}, RUNS / "weights.pt")
+    other = MobileNetV2(classes=8).eval()
+    begin_from_file(other, RUNS / "weights.pt")
+    crops = 255 * torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(other.features(crops), net.features(crops), rtol=0.05, atol=0.5)
+    first = [each.features[0][0].weight for each in (net, other)]
+    assert torch.allclose(*first, rtol=0.01, atol=1e-3)
+    with pytest.raises(TrainingError, match="no weights for this network"):
+        begin_from_file(other, RUNS / "nothing.pt")
+
+
+def test_strong_augmentation_is_bounded_seeded_and_shows_what_is_around_the_crop():
+    canvases = torch.full((64, 1, 68, 68), 60.0)
+    canvases[:, :, 10:58, 10:58] = 120.0
+    strong = STRENGTHS["strong"]
+    one, again, other = (
+        augment(canvases, torch.Generator().manual_seed(seed), side=48, strength=strong)
+        for seed in (1, 1, 2)
+    )
+    assert one.shape == (64, 1, 48, 48)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert (one >= 0).all()
+    assert (one <= 255).all()
+    corners = one[:, 0, :3, :3].mean(dim=(1, 2))
+    middles = one[:, 0, 20:28, 20:28].mean(dim=(1, 2))
+    assert (corners < 0.75 * middles).float().mean() > 0.2
+
+
+NOTHING = replace(
+    STRENGTHS["strong"], rotation=0, log_scale=0, log_aspect=0, shear=0, shift=0, log_gamma=0,
+    lighting=0, noise_sigma=0, blur_share=0, erase_share=0, jpeg_share=0,
+)  # fmt: skip
+
+
+def test_without_any_change_a_canvas_becomes_its_middle_or_its_mirror_image():
+    canvases = 255 * torch.rand(8, 1, 68, 68, generator=torch.Generator().manual_seed(0))
+    made = augment(canvases, torch.Generator().manual_seed(0), side=48, strength=NOTHING)
+    middle = canvases[:, :, 10:58, 10:58]
+    same = [torch.allclose(*pair, atol=0.1) for pair in zip(made, middle, strict=True)]
+    mirrored = [torch.allclose(*pair, atol=0.1) for pair in zip(made, middle.flip(3), strict=True)]
+    assert all(one != other for one, other in zip(same, mirrored, strict=True))
+    assert 0 < sum(same) < 8
+
+
+def test_compression_keeps_flat_blocks_and_loses_fine_detail():
+    flat = torch.full((20, 1, 16, 16), 97.0)
+    fine = flat + torch.randn(flat.shape, generator=torch.Generator().manual_seed(1))
+    only = replace(NOTHING, jpeg_share=1.0)
+    changed = [
+        augment(each, torch.Generator().manual_seed(0), strength=only) for each in (flat, fine)
+    ]
+    assert (changed[0] - flat).abs().max() < 2
+    assert (changed[1].std(dim=(2, 3)) < 0.6 * fine.std(dim=(2, 3))).all()
+
+
+def test_an_unknown_device_is_explained():
+    assert choose_device("cpu") == CPU
+    with pytest.raises(TrainingError, match="'quantum' cannot be used"):
+        choose_device("quantum")

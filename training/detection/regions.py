@@ -1,0 +1,53 @@
+"""Features of regions: RoIAlign (He et al. 2017, "Mask R-CNN", arXiv 1703.06870, section 3)."""
+
+import torch
+from torch import Tensor
+
+SAMPLES = 2  # a bin and axis: the mean of 4 bilinear samples
+
+
+def align(features: Tensor, scene: Tensor, boxes: Tensor, size: int, stride: int) -> Tensor:
+    """Features (n, channels, size, size) of boxes (n, 4) xyxy in pixels, of the maps `features`
+    (scenes, channels, height, width) of the scenes `scene` (n,).
+
+    Equals ONNX's RoiAlign with mode avg, sampling_ratio SAMPLES and half_pixel coordinates.
+    """
+    scenes, channels, height, width = features.shape
+    flat = features.permute(0, 2, 3, 1).reshape(scenes * height * width, channels)
+    steps = (torch.arange(size * SAMPLES, device=boxes.device) + 0.5) / (size * SAMPLES)
+    x1, y1, x2, y2 = (boxes / stride - 0.5).unbind(dim=1)
+    x = x1[:, None] + (x2 - x1)[:, None] * steps
+    y = y1[:, None] + (y2 - y1)[:, None] * steps
+    inside_x, left, right, across = _taps(x, width)
+    inside_y, top, bottom, down = _taps(y, height)
+    base = scene[:, None] * (height * width)
+    top, bottom = base + top * width, base + bottom * width
+
+    def at(row: Tensor, column: Tensor) -> Tensor:
+        index = (row[:, :, None] + column[:, None, :]).flatten()
+        return flat.index_select(0, index).view(*row.shape, column.shape[1], channels)
+
+    across, down = across[:, None, :, None].to(flat.dtype), down[:, :, None, None].to(flat.dtype)
+    upper = at(top, left) * (1 - across) + at(top, right) * across
+    lower = at(bottom, left) * (1 - across) + at(bottom, right) * across
+    inside = (inside_y[:, :, None] & inside_x[:, None, :])[..., None]
+    samples = (upper * (1 - down) + lower * down) * inside
+    bins = samples.view(len(boxes), size, SAMPLES, size, SAMPLES, channels).mean(dim=(2, 4))
+    return bins.permute(0, 3, 1, 2)
+
+
+def _taps(place: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Whether each place (n, k) counts, the cells beside it and its share of the second."""
+    inside = (place >= -1) & (place <= length)
+    place = place.clamp(min=0)
+    first = place.long().clamp(max=length - 1)
+    second = (first + 1).clamp(max=length - 1)
+    share = torch.where(first >= length - 1, 0.0, place - first)
+    return inside, first, second, share
+
+
+def squares(boxes: Tensor, scale: float) -> Tensor:
+    """Squares (n, 4) around the centres of boxes (n, 4), `scale` times the longer side wide."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = scale / 2 * (boxes[:, 2:] - boxes[:, :2]).amax(dim=1, keepdim=True)
+    return torch.cat([middle - half, middle + half], dim=1)

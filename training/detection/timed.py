@@ -1,0 +1,321 @@
+"""Train a one-pass network on a GPU until a fixed time is over.
+
+    python -m training.detection.timed single_shot --pack scenes.npz --out runs/gpu --seconds 480
+
+Scenes are composed on the GPU (training.detection.composer). The learning rate follows the clock.
+Writes `<net>.pt` every SAVE_SECONDS and at the end: averaged weights, matrices in 16-bit floats, in
+parts `<net>.1.pt`, `<net>.2.pt` of PART bytes where they are large. `read_weights` reads them.
+The log is `timed.log`.
+"""
+
+import argparse
+import copy
+import math
+import re
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.config import TrainingError
+from training.data.scene_pack import ScenePack
+from training.detection.composer import Composer
+from training.detection.heads import HEADS, Batch
+from training.detection.losses import BOX_WEIGHT, Losses
+from training.detection.pixels import upload
+from training.nets import NETS
+
+CLASSES = 8
+WARM_UP = 0.02  # of the schedule
+CALM = 0.08  # of the schedule, its end: without mosaics
+SNAPSHOT = 0.85  # of the schedule, where a second copy of the weights is kept
+CLIP = 10.0  # the largest norm of the gradient
+SAVE_SECONDS, LOG_SECONDS = 45.0, 5.0
+PART = 15_000_000
+AVERAGE, SNAPSHOT_PART = "average", "snapshot"  # of a file
+LOG = "timed.log"
+
+
+@dataclass(frozen=True)
+class Settings:
+    side: int
+    scenes: int
+    sheets: int
+    learning_rate: float
+    weight_decay: float = 0.05
+    ema_decay: float = 0.999
+    expression_weight: float = 1.0
+
+
+SETTINGS = {
+    "single_shot": Settings(side=320, scenes=144, sheets=20, learning_rate=2.5e-3),
+    "yolov3_tiny": Settings(side=416, scenes=56, sheets=8, learning_rate=1.5e-3),
+}
+
+
+class TimedRun:
+    """Training by the clock: `deadline` is a time of time.time()."""
+
+    def __init__(
+        self,
+        name: str,
+        composer: Composer,
+        out: Path,
+        *,
+        scratch: Path,
+        settings: Settings,
+        device: torch.device,
+        deadline: float,
+        start: Path | None,
+        seed: int,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.name, self.composer, self.out, self.settings = name, composer, out, settings
+        self.scratch = scratch
+        self.device, self.deadline, self.began = device, deadline, time.time()
+        self.net = NETS[name](classes=CLASSES)
+        if start is not None:
+            state = torch.load(start, weights_only=True)
+            own = self.net.state_dict()
+            fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+            self.net.load_state_dict(own | fitting)
+            self.log(f"{len(fitting)} of {len(own)} tensors from {start.name}")
+        self.net.to(device)
+        self.average = copy.deepcopy(self.net).requires_grad_(False)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.autocast: torch.dtype | None = torch.bfloat16
+        self.memory_format = torch.channels_last
+        self.net.to(memory_format=self.memory_format)
+        self.average.to(memory_format=self.memory_format)
+        self.scenes, self.sheets = settings.scenes, settings.sheets
+        self.steps = 0
+        self.snapshot: dict[str, Tensor] | None = None
+
+    def log(self, text: str) -> None:
+        line = f"{time.time() - self.began:7.1f} {text}"
+        print(f"{self.name}: {line}", flush=True)
+        with (self.out / LOG).open("a") as file:
+            file.write(f"{self.name}: {line}\n")
+
+    @property
+    def progress(self) -> float:
+        return (time.time() - self.began) / (self.deadline - self.began)
+
+    def tune(self) -> None:
+        """Choose the faster of four ways to compute a step on this GPU."""
+        if self.device.type != "cuda":
+            return
+        batch = self._batch()
+        took = {}
+        for memory in (torch.channels_last, torch.contiguous_format):
+            for autocast in (torch.bfloat16, None):
+                self.memory_format, self.autocast = memory, autocast
+                self.net.to(memory_format=memory)
+                its = replace(batch, images=batch.images.contiguous(memory_format=memory))
+                times = []
+                for _ in range(5):
+                    torch.cuda.synchronize()
+                    begun = time.perf_counter()
+                    self._loss(its).total(1.0).backward()
+                    torch.cuda.synchronize()
+                    times.append(time.perf_counter() - begun)
+                took[memory, autocast] = min(times[2:])
+        best = min(took, key=lambda each: took[each])
+        self.memory_format, self.autocast = best
+        self.net.to(memory_format=self.memory_format)
+        self.average.to(memory_format=self.memory_format)
+        self.net.load_state_dict(self.average.state_dict())
+        self.log(", ".join(f"{m} {a}: {1000 * s:.0f} ms" for (m, a), s in took.items()))
+
+    def _batch(self) -> Batch:
+        mosaics = self.progress < 1 - CALM
+        with torch.no_grad():
+            made = self.composer.batch(
+                self.scenes, self.sheets, self.settings.side, mosaics=mosaics
+            )
+            images = made.images.round().contiguous(memory_format=self.memory_format)
+        return replace(made, images=images)
+
+    def _loss(self, batch: Batch) -> Losses:
+        enabled = self.autocast is not None
+        with torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled):
+            weights = self.composer.class_weights
+            return HEADS[self.name].losses(self.net, batch, weights, self.generator)
+
+    def fit(self) -> None:
+        self.net.train()
+        decayed = [p for p in self.net.parameters() if p.ndim > 1]
+        plain = [p for p in self.net.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": self.settings.weight_decay}, {"params": plain}],
+            lr=self.settings.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
+            fused=True,
+        )
+        parameters = [*decayed, *plain]
+        logged = saved = time.time()
+        since = 0
+        begun = self.progress
+        while (progress := self.progress) < 1:
+            done = (progress - begun) / (1 - begun)
+            rate = min(1.0, (done + 1e-3) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings.learning_rate * rate
+            try:
+                losses = self._loss(self._batch())
+                optimizer.zero_grad(set_to_none=True)
+                losses.total(self.settings.expression_weight).backward()
+            except torch.OutOfMemoryError:
+                self._shrink()
+                continue
+            norm = nn.utils.clip_grad_norm_(parameters, CLIP, foreach=True)
+            if not bool(norm.isfinite()):
+                self.log("skipped a step: its gradient is not finite")
+                continue
+            optimizer.step()
+            self._update_average()
+            self.steps += 1
+            since += self.scenes + self.sheets
+            now = time.time()
+            if now - logged >= LOG_SECONDS or self.steps in (1, 10):
+                values = (losses.objectness, losses.box, losses.expression)
+                each = " ".join(f"{value.item():.3f}" for value in values)
+                speed = since / max(now - logged, 1e-3)
+                self.log(f"{100 * progress:.0f} % step {self.steps} losses {each} {speed:.0f}/s")
+                logged, since = now, 0
+            if self.snapshot is None and progress > SNAPSHOT:
+                self.snapshot = self._weights()
+            if now - saved >= SAVE_SECONDS:
+                self.save()
+                saved = time.time()
+        self.save()
+        self.log(f"finished after {self.steps} steps")
+
+    def _shrink(self) -> None:
+        torch.cuda.empty_cache()
+        self.scenes, self.sheets = max(8, self.scenes * 2 // 3), max(1, self.sheets * 2 // 3)
+        self.log(f"out of memory: {self.scenes} scenes and {self.sheets} sheets from now on")
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.settings.ema_decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(
+            [p.data for p in self.average.parameters()],
+            [p.data for p in self.net.parameters()],
+            1 - decay,
+        )
+        buffers = zip(self.average.buffers(), self.net.buffers(), strict=True)
+        means = [(own, other) for own, other in buffers if own.is_floating_point()]
+        torch._foreach_lerp_([own for own, _ in means], [other for _, other in means], 1 - decay)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {
+            key: (value.half() if value.ndim > 1 else value).cpu().contiguous()
+            for key, value in self.average.state_dict().items()
+        }
+
+    def save(self) -> None:
+        """Write the averaged weights; a state that is too large for one file goes into parts."""
+        state: dict[str, Any] = {"net": self.name, "steps": self.steps, "average": self._weights()}
+        if self.snapshot is not None and self.name == "single_shot":
+            state["snapshot"] = self.snapshot
+        parts, size = [dict[str, Tensor]()], 0
+        for key, value in state["average"].items():
+            own = value.numel() * value.element_size()
+            if size + own > PART:
+                parts.append({})
+                size = 0
+            size += own
+            parts[-1][key] = value
+        for number, part in enumerate(parts):
+            name = self.name if len(parts) == 1 else f"{self.name}.{number + 1}"
+            temporary = self.scratch / f"{name}.tmp"
+            torch.save(state | {"average": part, "parts": len(parts)}, temporary)
+            temporary.replace(self.out / f"{name}.pt")
+
+
+def read_weights(folder: Path, name: str, *, part: str = AVERAGE) -> dict[str, Tensor]:
+    """The weights that a run of the net `name` wrote to `folder`, in 32-bit floats. `part` may be
+    `snapshot` for single_shot: the weights at SNAPSHOT of the schedule."""
+    weights: dict[str, Tensor] = {}
+    paths = sorted(folder.glob(f"{name}.*pt"))
+    states = [torch.load(path, weights_only=True, map_location="cpu") for path in paths]
+    if not states or len(states) != states[0]["parts"]:
+        raise TrainingError(f"{folder} does not hold all weights of {name}")
+    for state in states:
+        weights |= state[part]
+    return {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
+
+
+@dataclass(frozen=True)
+class LogRow:
+    seconds: float
+    step: int
+    loss: float
+
+
+_LOG_ROW = re.compile(r"(\w+): +([\d.]+) \d+ % step (\d+) losses ([\d.]+) ([\d.]+) ([\d.]+) ")
+
+
+def read_log(folder: Path, name: str) -> list[LogRow]:
+    """The losses that a run of the net `name` logged to `folder`."""
+    rows = []
+    for line in (folder / LOG).read_text("utf-8").splitlines():
+        match = _LOG_ROW.match(line)
+        if match and match[1] == name:
+            objectness, box, expression = map(float, match.groups()[3:])
+            total = objectness + BOX_WEIGHT * box + expression
+            rows.append(LogRow(float(match[2]), int(match[3]), total))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("net", choices=SETTINGS)
+    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--scratch", type=Path, help="for unfinished files; else --out")
+    parser.add_argument("--seconds", type=float, help="from now, loading included")
+    parser.add_argument("--deadline", type=float, help="seconds since 1970, instead of --seconds")
+    parser.add_argument("--start", type=Path, help="weights to begin from where shapes agree")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scenes", type=int)
+    parser.add_argument("--sheets", type=int)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    settings = SETTINGS[arguments.net]
+    for key in ("scenes", "sheets"):
+        if getattr(arguments, key) is not None:
+            settings = Settings(**(vars(settings) | {key: getattr(arguments, key)}))
+    deadline = arguments.deadline or time.time() + arguments.seconds
+    for folder in (arguments.out, arguments.scratch or arguments.out):
+        folder.mkdir(parents=True, exist_ok=True)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    device = torch.device(arguments.device)
+    pack = ScenePack.load(arguments.pack)
+    pixels = upload(pack.images(threads=arguments.threads), device, threads=arguments.threads)
+    composer = Composer(pack, pixels, device, arguments.seed)
+    run = TimedRun(
+        arguments.net,
+        composer,
+        arguments.out,
+        scratch=arguments.scratch or arguments.out,
+        settings=settings,
+        device=device,
+        deadline=deadline,
+        start=arguments.start,
+        seed=arguments.seed,
+    )
+    run.log(f"{len(pack.collection)} images, {len(pixels.buffer):,} pixels on {device}")
+    run.tune()
+    run.fit()
+
+
+if __name__ == "__main__":
+    main()
