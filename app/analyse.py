@@ -1,4 +1,4 @@
-"""The use case of the service: analyse an image and store the result."""
+"""Analyse an image and store the result: the main use case of the service."""
 
 import logging
 from collections.abc import Callable
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 class Run(Protocol):
     def __call__(self, work: Callable[[], T]) -> T:
-        """Run `work`, possibly in another thread, and return or raise what it does."""
+        """Call `work`, possibly in another thread. Return its result or raise its error."""
 
 
 def run_here(work: Callable[[], T]) -> T:
-    """Run `work` in this thread."""
+    """Call `work` in this thread."""
     return work()
 
 
@@ -38,19 +38,19 @@ def analyse(
     run: Run = run_here,
     deadline: Deadline = NEVER,
 ) -> tuple[Analysis, bool]:
-    """Analyse an image and, unless `store` is off, commit the result.
+    """Analyse an image and, if `request.options.store` is set, commit the analysis.
 
-    Returns the analysis and whether it was made now. A repetition of the request that `idempotent`
-    identifies is not analysed again: it returns the stored analysis and False. `run` runs the
-    CPU-heavy work, which stops soon after the deadline.
+    Returns (analysis, created). For a replay of the request that `idempotent` identifies, it
+    returns the stored analysis and False. `run` runs the CPU-heavy work, which stops soon after the
+    deadline.
 
-    Raises what `ImageLink.fetch`, `Engine.analyse`, `queries.save` and `run` raise, and KeyReused.
-    Nothing is stored then.
+    Raises KeyReused and the errors of `ImageLink.fetch`, `Engine.analyse`, `queries.save` and
+    `run`. Stores nothing if it raises an error.
     """
-    if stored := _stored(idempotent):
+    if stored := _stored_analysis(idempotent):
         return stored, False
-    fetched = _with_image(engine, request)
-    return _committed(run(lambda: engine.analyse(fetched, deadline)), fetched, idempotent)
+    fetched = _with_image_data(engine, request)
+    return _commit(run(lambda: engine.analyse(fetched, deadline)), fetched, idempotent)
 
 
 def analyse_and_draw(
@@ -63,46 +63,51 @@ def analyse_and_draw(
     run: Run = run_here,
     deadline: Deadline = NEVER,
 ) -> tuple[Analysis, bool, bytes]:
-    """`analyse`, and the file of the annotated image, as image/png or image/jpeg.
+    """Analyse an image like `analyse`, and draw the annotated image.
+
+    Returns (analysis, created, file of the annotated image). `media_type` is image/png or
+    image/jpeg. `drawing` limits the pixels that all requests draw at the same time; an image with
+    more pixels than the limit is drawn alone, at a smaller size.
 
     The image is drawn before the analysis is stored, so a request that fails with CannotDraw stores
-    nothing. `drawing` limits the pixels that are drawn at a time; an image with more pixels is
-    drawn alone, at a smaller size.
+    nothing.
     """
     by_link = isinstance(request.image, ImageLink)
-    stored = _stored(idempotent)
+    stored = _stored_analysis(idempotent)
     if stored and by_link:
-        raise _image_not_kept()
-    fetched = _with_image(engine, request)
-    found = stored or run(lambda: engine.analyse(fetched, deadline))
-    with drawing.reserve(found.width * found.height, deadline=deadline):
-        drawn = run(
+        raise _image_not_stored()
+    fetched = _with_image_data(engine, request)
+    analysis = stored or run(lambda: engine.analyse(fetched, deadline))
+    with drawing.reserve(analysis.width * analysis.height, deadline=deadline):
+        annotated = run(
             lambda: annotated_image(
                 fetched.image.data,
-                found,
+                analysis,
                 media_type=media_type,
-                most_pixels=drawing.limit,
+                max_output_pixels=drawing.limit,
                 deadline=deadline,
             )
         )
     if stored:
-        return stored, False, drawn
-    analysis, created = _committed(found, fetched, idempotent)
+        return stored, False, annotated
+    committed, created = _commit(analysis, fetched, idempotent)
     if by_link and not created:
-        # Another request stored its analysis meanwhile, and may have fetched another image.
-        raise _image_not_kept()
-    return analysis, created, drawn
+        # A concurrent request with the same key was faster and may have fetched another image.
+        raise _image_not_stored()
+    return committed, created, annotated
 
 
-def _image_not_kept() -> CannotDraw:
+def _image_not_stored() -> CannotDraw:
     return CannotDraw(
-        "this request was answered before, and its image, which came by URL, is not kept: ask for "
-        "application/json"
+        "this request was answered before, and its image came by URL, so the image cannot be drawn "
+        "again: repeat the request with Accept: application/json"
     )
 
 
-def _with_image(engine: Engine, request: AnalysisRequest[AnyImage]) -> AnalysisRequest[ImageData]:
-    """The request with the bytes of its image. Nothing is fetched for options that are wrong."""
+def _with_image_data(
+    engine: Engine, request: AnalysisRequest[AnyImage]
+) -> AnalysisRequest[ImageData]:
+    """Return the request with the bytes of the image. Fetches nothing if the options are wrong."""
     image = request.image
     if isinstance(image, ImageLink):
         engine.pipeline(request.options)
@@ -110,17 +115,18 @@ def _with_image(engine: Engine, request: AnalysisRequest[AnyImage]) -> AnalysisR
     return AnalysisRequest(image, request.options, request.frame)
 
 
-def _stored(idempotent: IdempotentRequest | None) -> Analysis | None:
-    """The analysis that the same request stored before, unless it was erased. Raises KeyReused."""
+def _stored_analysis(idempotent: IdempotentRequest | None) -> Analysis | None:
+    """Return the analysis that the same request stored before; None if there is none or it was
+    erased. Raises KeyReused."""
     image_id = idempotent and idempotency.image_id(idempotent)
     return queries.find(image_id) if image_id else None
 
 
-def _committed(
+def _commit(
     analysis: Analysis, request: AnalysisRequest[ImageData], idempotent: IdempotentRequest | None
 ) -> tuple[Analysis, bool]:
-    """The analysis after its commit, and True; or the one that the same request stored meanwhile,
-    and False."""
+    """Commit the analysis and return it and True. If a concurrent request with the same key was
+    faster, return the analysis of that request and False."""
     if not request.options.store:
         return analysis, True
     stopwatch = Stopwatch()
@@ -128,7 +134,7 @@ def _committed(
         try:
             saved = queries.save(analysis, idempotent, request.image.data)
         except AlreadyStored:
-            stored = _stored(idempotent)
-            return (stored, False) if stored else _committed(analysis, request, idempotent)
+            stored = _stored_analysis(idempotent)
+            return (stored, False) if stored else _commit(analysis, request, idempotent)
     log.info("image stored", extra={"event": "image_stored", "image_id": saved.id})
     return replace(saved, timings_ms={**saved.timings_ms, **stopwatch.timings_ms}), True

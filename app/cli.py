@@ -30,13 +30,13 @@ from app.vision.engine import Engine
 from app.vision.install import install
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 P = ParamSpec("P")
 
-database = AppGroup("db", help="The tables of the database.")
-models = AppGroup("models", help="The models that requests can name.")
-keys = AppGroup("keys", help="The keys that requests need.")
-retention = AppGroup("retention", help="How long results are kept.")
+database = AppGroup("db", help="Manage the tables of the database.")
+models = AppGroup("models", help="Manage models.")
+keys = AppGroup("keys", help="Manage API keys.")
+retention = AppGroup("retention", help="Delete old results.")
 
 
 def init_cli(app: Flask) -> None:
@@ -48,12 +48,12 @@ def init_cli(app: Flask) -> None:
 
 
 def _failure(error: Exception) -> click.ClickException:
-    """The error with its cause, which the operator may see and clients may not."""
+    """Convert an error for the command line. Operators may see causes that clients may not."""
     return click.ClickException(getattr(error, "for_operator", None) or str(error))
 
 
-def audited(command: Callable[P, None]) -> Callable[P, None]:
-    """Let a command log its events to standard error, in the form of the service's log."""
+def logs_events(command: Callable[P, None]) -> Callable[P, None]:
+    """Decorate a command that logs events: write them to standard error like the service does."""
 
     @functools.wraps(command)
     def run(*arguments: P.args, **named: P.kwargs) -> None:
@@ -76,24 +76,24 @@ def upgrade_database(revision: str) -> None:
 @database.command("downgrade")
 @click.argument("revision")
 def downgrade_database(revision: str) -> None:
-    """Migrate the tables back to REVISION. Data that it cannot hold is lost."""
+    """Migrate the tables back to REVISION. Newer tables and columns are dropped with their data."""
     from app.store.migrate import downgrade  # noqa: PLC0415 - slow to import
 
     _migrate(downgrade, revision)
 
 
-def _migrate(move: Callable[[str], None], revision: str) -> None:
+def _migrate(command: Callable[[str], None], revision: str) -> None:
     from alembic.util import CommandError  # noqa: PLC0415 - slow to import
 
     try:
-        move(revision)
+        command(revision)
     except (EmotionError, CommandError) as error:
         raise _failure(error) from error
 
 
 @models.command("list")
 def list_models() -> None:
-    """List the models and whether they can be used."""
+    """List the models and their status."""
     engine: Engine = current_app.extensions["engine"]
     for status in engine.models(wait=None):
         if status.card is None:
@@ -107,10 +107,13 @@ def list_models() -> None:
 @models.command("install")
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.option(
-    "--card", required=True, type=click.Path(path_type=Path), help="its card.json; see docs/"
+    "--card",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="path of the model card; see docs/model-cards.md",
 )
 def install_model(weights: Path, card: Path) -> None:
-    """Check the ONNX file WEIGHTS against its card, run it once and install it as model=<name>."""
+    """Check the ONNX file WEIGHTS against the card, run it once and install it as model=<name>."""
     settings: Settings = current_app.extensions["settings"]
     try:
         installed = install(weights, card, settings.models_dir)
@@ -127,34 +130,36 @@ def install_model(weights: Path, card: Path) -> None:
     multiple=True,
     required=True,
     type=click.Choice([str(right) for right in Right]),
-    help="can be given several times; admin includes the others",
+    help="right of the key; repeat the option for several; admin includes all others",
 )
 @click.option(
-    "--days", type=WholeNumber(min=1, max=36_500), help="days until it expires (default: never)"
+    "--days",
+    type=WholeNumber(min=1, max=36_500),
+    help="days until the key expires (default: never)",
 )
-@audited
+@logs_events
 def create_key(name: str, rights: tuple[str, ...], days: int | None) -> None:
-    """Create a key for NAME and print it. It is not shown again."""
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise click.ClickException(f"a name has 1 to {LONGEST_NAME} printable characters")
+    """Create an API key for NAME and print it. The key cannot be shown again."""
+    if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise click.ClickException(f"NAME must have 1 to {MAX_NAME_LENGTH} printable characters")
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     try:
         key = issue(name, [Right(right) for right in rights], expires_at)
     except EmotionError as error:
         raise _failure(error) from error
     click.echo(key)
-    click.echo("This is the only time that it is shown.", err=True)
+    click.echo("Store this key now: it cannot be shown again.", err=True)
 
 
 @keys.command("list")
 def list_keys() -> None:
-    """List the keys: id, rights, validity and name."""
+    """List the API keys: id, rights, validity and name."""
     now = datetime.now(UTC)
     try:
-        every = stored_keys.every()
+        all_keys = stored_keys.every()
     except EmotionError as error:
         raise _failure(error) from error
-    for key in every:
+    for key in all_keys:
         until = f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "for ever"
         rights = " ".join(right for right in Right if right in key.rights)
         click.echo(f"{key.id}\t{rights}\t{key.end(now) or until}\t{key.name}")
@@ -162,9 +167,9 @@ def list_keys() -> None:
 
 @keys.command("revoke")
 @click.argument("key_id", metavar="ID")
-@audited
+@logs_events
 def revoke_key(key_id: str) -> None:
-    """Revoke the key with this ID, from its next request on."""
+    """Revoke the API key with this ID. The next request with the key is rejected."""
     try:
         revoke(key_id)
     except EmotionError as error:
@@ -176,18 +181,19 @@ def revoke_key(key_id: str) -> None:
 @click.option(
     "--kept-images",
     is_flag=True,
-    help="Search the folder of kept images for files without a result even if keeping is off.",
+    help="delete stored image files without a result even if EMOTION_KEEP_PICTURES is off",
 )
-@audited
+@logs_events
 def run_retention(*, kept_images: bool) -> None:
-    """Erase results older than EMOTION_RETENTION_DAYS, idempotency records older than a day, and
-    files of kept images that belong to no result."""
+    """Delete results older than EMOTION_RETENTION_DAYS, idempotency records older than a day, and
+    stored image files without a result."""
     settings: Settings = current_app.extensions["settings"]
     _erase_old(settings, kept_images=kept_images)
     if not wal_cleaner().clean():
         click.echo(
-            "erased rows stay in the write-ahead log while a connection reads an older state; the "
-            "running service removes them afterwards, or run this command again",
+            "a connection still reads an older state of the database, so the write-ahead log still "
+            "contains the erased rows; the running service removes them later, or run this command "
+            "again",
             err=True,
         )
 
@@ -199,9 +205,9 @@ def _erase_old(settings: Settings, *, kept_images: bool) -> None:
             removed += remove_strays()
         forget_old()
         if removed:
-            click.echo(f"removed {removed} files of kept images that belonged to no result")
+            click.echo(f"removed {removed} stored image files without a result")
         if not settings.retention_days:
-            click.echo("EMOTION_RETENTION_DAYS is 0: results are kept for ever")
+            click.echo("EMOTION_RETENTION_DAYS is 0: results are never erased")
             return
         until = datetime.now(UTC) - timedelta(days=settings.retention_days)
         erased = queries.erase_matching(Filters(until=until))
@@ -215,12 +221,12 @@ def _erase_old(settings: Settings, *, kept_images: bool) -> None:
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option(
-    "--threshold", type=DecimalNumber(0, 1), help="probability from which an emotion is shown"
+    "--threshold", type=DecimalNumber(0, 1), help="minimum probability of an emotion in the output"
 )
-@click.option("--pipeline")
-@click.option("--model")
-@click.option("--detector")
-@click.option("--store/--no-store", default=True, show_default=True, help="keep the results")
+@click.option("--pipeline", help="name of the pipeline (default: EMOTION_PIPELINE)")
+@click.option("--model", help="name of the model (default: EMOTION_MODEL)")
+@click.option("--detector", help="name of the detector (default: EMOTION_DETECTOR)")
+@click.option("--store/--no-store", default=True, show_default=True, help="store the results")
 @with_appcontext
 def analyse_files(
     *,
@@ -231,27 +237,32 @@ def analyse_files(
     model: str | None,
     detector: str | None,
 ) -> None:
-    """Analyse FILES in this process, without a server, and print a line of JSON for each. A file
-    that fails does not stop the others."""
+    """Analyse FILES in this process, without a server, and print one line of JSON per file. The
+    command continues after a file that fails."""
     settings: Settings = current_app.extensions["settings"]
     engine: Engine = current_app.extensions["engine"]
     cv2.setNumThreads(settings.opencv_threads)
-    shown = settings.threshold if threshold is None else threshold
-    options = AnalysisOptions(pipeline, model, detector, threshold=shown, store=store)
+    threshold = settings.threshold if threshold is None else threshold
+    options = AnalysisOptions(pipeline, model, detector, threshold=threshold, store=store)
     failed = 0
     for path in files:
-        # File names are bytes on some systems, and may not be valid text.
+        # On some systems, file names are bytes that may not be valid UTF-8.
         name = os.fsencode(path.name).decode("utf-8", "replace")[:LONGEST_FILE_NAME]
         try:
-            found, _ = analyse(engine, AnalysisRequest(ImageData(path.read_bytes(), name), options))
+            request = AnalysisRequest(ImageData(path.read_bytes(), name), options)
+            analysis, _ = analyse(engine, request)
         except (EmotionError, OSError) as error:
             failed += 1
             click.echo(f"{path}: {_failure(error).message}", err=True)
             continue
         faces = [
-            {"face_id": number, "box_xyxy": face.box.xyxy, "emotions": face.emotions.rounded(shown)}
-            for number, face in enumerate(found.faces, start=1)
+            {
+                "face_id": number,
+                "box_xyxy": face.box.xyxy,
+                "emotions": face.emotions.rounded(threshold),
+            }
+            for number, face in enumerate(analysis.faces, start=1)
         ]
-        click.echo(json.dumps({"file": name, "id": found.id, "faces": faces}))
+        click.echo(json.dumps({"file": name, "id": analysis.id, "faces": faces}))
     if failed:
         raise click.ClickException(f"{failed} of {len(files)} files failed")

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from app.store.records import Filters
 from app.store.summary import faces_by_span
-from app.vision.mood import Moods, OverallMood, mood_of
+from app.vision.mood import MoodAccumulator, OverallMood, mood_of
 
 
 def moods_by_span(filters: Filters, *, by: str, aggregator: str) -> dict[str, OverallMood]:
@@ -12,7 +12,7 @@ def moods_by_span(filters: Filters, *, by: str, aggregator: str) -> dict[str, Ov
 
     Images without a mood are ignored. Raises TooWideSpan.
     """
-    moods: defaultdict[str, Moods] = defaultdict(Moods)
+    moods: defaultdict[str, MoodAccumulator] = defaultdict(MoodAccumulator)
     for span, faces in faces_by_span(filters, by=by):
         moods[span].add(mood_of(faces, aggregator))
     return {span: span_moods.overall() for span, span_moods in moods.items()}

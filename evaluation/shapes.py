@@ -267,7 +267,7 @@ def main() -> None:
     except (PhotosError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
     head = _HEAD.format(
-        tiles=tiles.MOST_TILES,
+        tiles=tiles.MAX_TILES,
         side=SIDE,
         pixels=FEWEST_PIXELS,
         share=100 * SMALLEST_SHARE,

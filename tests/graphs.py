@@ -1,4 +1,4 @@
-"""Small ONNX graphs for tests: grey crops in, logits out, and what can be wrong with them."""
+"""Small ONNX graphs for tests: valid ones, and graphs with a fault."""
 
 import hashlib
 import json
@@ -25,7 +25,8 @@ def graph(
     bias_of_neutral: float = 0.0,
     opset: int = 18,
 ) -> onnx.ModelProto:
-    """A dense layer on the crop's pixels: label 1 is the likelier the brighter the crop is."""
+    """A graph with grey crops as input and logits as output: a dense layer on the pixels. The
+    logit of label 1 grows with the brightness of the crop."""
     weights = np.zeros((side * side, outputs), np.float32)
     weights[:, 1] = weight
     nodes = [
@@ -53,7 +54,8 @@ def graph(
 
 
 def endless_graph(*, outputs: int = 8, while_darker_than: int | None = None) -> bytes:
-    """A graph that counts for ever, or as long as the first pixel is darker than that."""
+    """A graph with an endless loop. With `while_darker_than`, the loop is entered only if all
+    pixels are darker than this value."""
     values = helper.make_tensor_value_info
     body = helper.make_graph(
         [
@@ -84,19 +86,24 @@ def endless_graph(*, outputs: int = 8, while_darker_than: int | None = None) -> 
         numpy_helper.from_array(np.ones(1, np.float32), "one"),
         numpy_helper.from_array(np.zeros((SIDE * SIDE, outputs), np.float32), "weights"),
     ]
-    made = helper.make_graph(
+    graph_proto = helper.make_graph(
         nodes,
         "g",
         [values("crops", TensorProto.UINT8, ["n", 1, SIDE, SIDE])],
         [values("logits", TensorProto.FLOAT, ["n", outputs])],
         initial,
     )
+    return serialized(graph_proto)
+
+
+def serialized(graph_proto: onnx.GraphProto) -> bytes:
     opsets = [helper.make_opsetid("", 18)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+    return helper.make_model(graph_proto, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
 def nan_when_black_graph(outputs: int = 8) -> bytes:
-    """The logarithm of the brightest pixel is added: no number for a batch that is all black."""
+    """A graph that adds the logarithm of the brightest pixel, so a black batch gives NaN or
+    infinity."""
     value = helper.make_tensor_value_info
     nodes = [
         helper.make_node("Cast", ["crops"], ["grey"], to=TensorProto.FLOAT),
@@ -106,19 +113,19 @@ def nan_when_black_graph(outputs: int = 8) -> bytes:
         helper.make_node("MatMul", ["pixels", "weights"], ["product"]),
         helper.make_node("Add", ["product", "log"], ["logits"]),
     ]
-    made = helper.make_graph(
+    graph_proto = helper.make_graph(
         nodes,
         "g",
         [value("crops", TensorProto.UINT8, ["n", 1, SIDE, SIDE])],
         [value("logits", TensorProto.FLOAT, ["n", outputs])],
         [numpy_helper.from_array(np.zeros((SIDE * SIDE, outputs), np.float32), "weights")],
     )
-    opsets = [helper.make_opsetid("", 18)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+    return serialized(graph_proto)
 
 
 def pairs_only_graph(outputs: int = 8) -> bytes:
-    """Answers of the expected shape for two crops, and of another one for all other numbers."""
+    """A graph whose output has the expected shape for two crops, and another shape for any other
+    number of crops."""
     value = helper.make_tensor_value_info
     nodes = [
         helper.make_node("Cast", ["crops"], ["grey"], to=TensorProto.FLOAT),
@@ -128,7 +135,7 @@ def pairs_only_graph(outputs: int = 8) -> bytes:
         helper.make_node("Expand", ["one", "pair"], ["ones"]),
         helper.make_node("Add", ["two", "ones"], ["logits"]),
     ]
-    made = helper.make_graph(
+    graph_proto = helper.make_graph(
         nodes,
         "g",
         [value("crops", TensorProto.UINT8, ["n", 1, SIDE, SIDE])],
@@ -143,12 +150,11 @@ def pairs_only_graph(outputs: int = 8) -> bytes:
             numpy_helper.from_array(np.array([2, outputs]), "pair"),
         ],
     )
-    opsets = [helper.make_opsetid("", 18)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+    return serialized(graph_proto)
 
 
 def write_weights_model(folder: Path, weights: bytes) -> Path:
-    """A model folder with these weights and a card for crops of SIDE pixels and 8 labels."""
+    """Write a model folder with these weights and a card for crops of SIDE pixels and 8 labels."""
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(weights)
     document = card_document(folder.name)
@@ -163,7 +169,7 @@ def write_graph(path: Path, **changes: object) -> Path:
 
 
 def write_external(path: Path, location: str) -> Path:
-    """A graph whose weights lie in another file, at `location` seen from the graph's folder."""
+    """Write a graph with external data at `location`, relative to the folder of the graph."""
     onnx.save(
         graph(),
         path,
@@ -181,7 +187,7 @@ def write_external(path: Path, location: str) -> Path:
 
 
 def write_graph_model(folder: Path, labels: tuple[str, ...] = LABELS, **changes: object) -> Path:
-    """A model folder with a graph that runs and a card that fits it."""
+    """Write a model folder with a valid graph and a matching card."""
     folder.mkdir(parents=True)
     weights = write_graph(folder / "model.onnx", outputs=len(labels), **changes).read_bytes()
     document = card_document(folder.name, labels)
@@ -199,11 +205,12 @@ def two_branch_graph(
     scene: int = 16,
     valence_at_white: float = 9.0,
 ) -> bytes:
-    """Two images in, `body` and `scene`; scores `categories` and values `dimensions` out.
+    """A graph with two input images, `body` and `scene`, and the outputs `categories` and
+    `dimensions`.
 
-    The score of category `by_body` is sigmoid(mean of the body - 128), that of `by_scene` likewise;
-    all others are sigmoid(-9). The first of three dimensions is 1 plus the share of white in the
-    body times `valence_at_white`, the others are 5.
+    The score of category `by_body` is sigmoid(mean of the body - 128), and the score of `by_scene`
+    is sigmoid(mean of the scene - 128). All other scores are sigmoid(-9). The first of the three
+    dimensions is 1 plus the share of white in the body times `valence_at_white`; the others are 5.
     """
     sides = {"body": body, "scene": scene}
     nodes, initial = [], []
@@ -235,7 +242,7 @@ def two_branch_graph(
         helper.make_node("Add", ["valences", "middle"], ["dimensions"]),
     ]
     value = helper.make_tensor_value_info
-    made = helper.make_graph(
+    graph_proto = helper.make_graph(
         nodes,
         "g",
         [value(name, TensorProto.UINT8, ["n", 3, side, side]) for name, side in sides.items()],
@@ -245,14 +252,13 @@ def two_branch_graph(
         ],
         initial,
     )
-    opsets = [helper.make_opsetid("", 18)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+    return serialized(graph_proto)
 
 
 def single_shot_graph(answers: np.ndarray, *, brightness: np.ndarray | None = None) -> bytes:
-    """A graph (n, side, side, 3) uint8 in, `answers` (cells, 5 + classes) for each square out, plus
-    `brightness` of the same shape times the square's mean value."""
-    added = np.zeros_like(answers) if brightness is None else brightness
+    """A graph with squares (n, side, side, 3) uint8 as input. For each square it returns `answers`
+    (cells, 5 + classes) plus `brightness` (same shape) times the mean value of the square."""
+    brightness_weights = np.zeros_like(answers) if brightness is None else brightness
     nodes = [
         helper.make_node("Cast", ["squares"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["values", "axes"], ["mean"], keepdims=1),
@@ -263,20 +269,19 @@ def single_shot_graph(answers: np.ndarray, *, brightness: np.ndarray | None = No
     initial = [
         numpy_helper.from_array(np.array([1, 2, 3]), "axes"),
         numpy_helper.from_array(np.array([-1, 1, 1]), "shape"),
-        numpy_helper.from_array(added[None].astype(np.float32), "brightness"),
+        numpy_helper.from_array(brightness_weights[None].astype(np.float32), "brightness"),
         numpy_helper.from_array(answers[None].astype(np.float32), "constant"),
     ]
     squares = helper.make_tensor_value_info("squares", TensorProto.UINT8, ["n", "h", "w", 3])
     output = helper.make_tensor_value_info("answers", TensorProto.FLOAT, ["n", *answers.shape])
-    made = helper.make_graph(nodes, "g", [squares], [output], initial)
-    opsets = [helper.make_opsetid("", 18)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+    graph_proto = helper.make_graph(nodes, "g", [squares], [output], initial)
+    return serialized(graph_proto)
 
 
 def write_single_shot(
     folder: Path, answers: np.ndarray, *, side: int, labels: tuple[str, ...] = LABELS
 ) -> Path:
-    """A model folder whose network says the same of every picture."""
+    """Write a model folder with a single-shot network that returns `answers` for every image."""
     folder.mkdir(parents=True)
     weights = single_shot_graph(answers)
     (folder / "model.onnx").write_bytes(weights)

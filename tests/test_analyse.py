@@ -1,4 +1,4 @@
-"""The use case: analyse an image and store the result, once for a repeated request."""
+"""app.analyse: analyse an image and store the result, once for a repeated request."""
 
 from dataclasses import replace
 
@@ -43,14 +43,14 @@ def stored_images(engine):
     return len(queries.page_of_images(queries.Filters(), size=50, cursor=None).items)
 
 
-def test_an_analysis_is_stored_and_created(engine):
+def test_analyse_stores_and_returns_a_new_analysis(engine):
     found, created = analyse(engine, analysis_request(picture(100), threshold=0.2))
     assert created
     assert queries.get(found.id) == replace(found, timings_ms=queries.get(found.id).timings_ms)
     assert (len(found.faces), found.threshold, found.file_name) == (2, 0.2, "a.png")
 
 
-def test_a_repeated_request_returns_the_stored_analysis_and_is_not_created(engine):
+def test_analyse_returns_the_stored_analysis_for_a_repeated_request(engine):
     request = analysis_request(picture(100))
     (first, first_created), (again, again_created) = (
         analyse(engine, request, idempotent=FIRST) for _ in range(2)
@@ -63,32 +63,32 @@ def test_a_repeated_request_returns_the_stored_analysis_and_is_not_created(engin
         analyse(engine, request, idempotent=other)
 
 
-def test_an_analysis_that_is_not_stored_is_created_each_time(engine):
+def test_analyse_without_store_creates_an_analysis_each_time(engine):
     request = analysis_request(picture(100), store=False)
     results = [analyse(engine, request) for _ in range(2)]
     assert [(found.id, created) for found, created in results] == [(None, True)] * 2
     assert stored_images(engine) == 0
 
 
-def test_the_loser_of_two_equal_requests_returns_the_analysis_of_the_other(engine, monkeypatch):
-    """The other is stored after this one has found nothing, and before this one is."""
+def test_analyse_returns_the_analysis_of_a_faster_concurrent_request(engine, monkeypatch):
+    """The concurrent request is stored between the look-up and the commit of this request."""
     request = analysis_request(picture(100))
-    real, others = engine.analyse, []
+    real, concurrent = engine.analyse, []
 
     def slow(*arguments):
-        if not others:
-            others.append(None)
-            others[0] = analyse(engine, request, idempotent=FIRST)
+        if not concurrent:
+            concurrent.append(None)
+            concurrent[0] = analyse(engine, request, idempotent=FIRST)
         return real(*arguments)
 
     monkeypatch.setattr(engine, "analyse", slow)
-    found, created = analyse(engine, request, idempotent=FIRST)
-    ((other, other_created),) = others
-    assert (found.id, created, other_created) == (other.id, False, True)
+    analysis, created = analyse(engine, request, idempotent=FIRST)
+    ((faster, faster_created),) = concurrent
+    assert (analysis.id, created, faster_created) == (faster.id, False, True)
     assert stored_images(engine) == 1
 
 
-def test_the_drawn_image_comes_with_the_analysis(engine):
+def test_analyse_and_draw_returns_the_annotated_image_also_for_a_replay(engine):
     request = analysis_request(picture(100))
     (first, created, drawn), (again, repeated, redrawn) = (
         draw(engine, request, idempotent=FIRST) for _ in range(2)
@@ -99,7 +99,7 @@ def test_the_drawn_image_comes_with_the_analysis(engine):
     assert drawn.startswith(b"\x89PNG")
 
 
-def test_a_link_is_fetched_once_and_not_for_wrong_options(engine):
+def test_link_is_fetched_once_and_not_for_wrong_options(engine):
     fetched = []
     with pytest.raises(UnknownModel):
         analyse(engine, by_link(picture(100), fetched, model="none"))
@@ -110,7 +110,7 @@ def test_a_link_is_fetched_once_and_not_for_wrong_options(engine):
     assert fetched == ["https://images.example/a.png"]
 
 
-def test_a_link_is_drawn_unless_the_request_was_answered_before(engine):
+def test_link_is_drawn_unless_the_request_is_a_replay(engine):
     _, created, drawn = draw(engine, by_link(picture(100)), idempotent=FIRST)
     assert created
     assert drawn
@@ -120,13 +120,13 @@ def test_a_link_is_drawn_unless_the_request_was_answered_before(engine):
     assert (unstored.id, created) == (None, True)
 
 
-def test_a_link_is_not_drawn_if_another_request_was_stored_meanwhile(engine, monkeypatch):
-    """The other may have fetched another image under the same URL."""
-    real, others = engine.analyse, []
+def test_link_is_not_drawn_if_a_concurrent_request_was_stored_first(engine, monkeypatch):
+    """The concurrent request may have fetched another image from the same URL."""
+    real, concurrent = engine.analyse, []
 
     def slow(*arguments):
-        if not others:
-            others.append(None)
+        if not concurrent:
+            concurrent.append(None)
             analyse(engine, by_link(picture(50)), idempotent=FIRST)
         return real(*arguments)
 
@@ -136,5 +136,5 @@ def test_a_link_is_not_drawn_if_another_request_was_stored_meanwhile(engine, mon
     assert stored_images(engine) == 1
 
 
-def test_the_bytes_of_an_image_are_not_in_the_text_of_a_request():
+def test_repr_of_a_request_does_not_contain_the_image_bytes():
     assert "IHDR" not in repr(analysis_request(picture()))

@@ -33,7 +33,7 @@ def app(tmp_path):
     )
 
 
-def test_a_model_is_installed_listed_and_offered(app, tmp_path, monkeypatch):
+def test_install_makes_a_model_available_and_rejects_a_second_install(app, tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     weights = write_graph(tmp_path / "some.onnx")
     (tmp_path / "card.json").write_text(json.dumps(card_document("mine") | {"weights": {}}))
@@ -52,12 +52,14 @@ def test_a_model_is_installed_listed_and_offered(app, tmp_path, monkeypatch):
     assert lines[1] == "mine\tready, classifier, 8 emotions, the default"
     again = run.invoke(args=arguments)
     assert again.exit_code == 1
-    assert again.output == ("Error: there is a model 'mine' already; remove its folder first\n")
+    assert again.output == (
+        "Error: a model 'mine' is already installed: remove the folder of the model first\n"
+    )
 
 
 @pytest.fixture
 def keys(app):
-    """Runs `flask keys …` on a database at head; gives what it printed."""
+    """A function that runs `flask keys …` on a database at head and returns the output."""
     with app.app_context():
         upgrade()
 
@@ -69,7 +71,7 @@ def keys(app):
     return run
 
 
-def test_a_key_is_made_used_listed_and_revoked(app, keys):
+def test_keys_can_be_created_used_listed_and_revoked(app, keys):
     key = keys("create", "my phone", "--right", "read", "--right", "analyse", "--days", "2").strip()
     assert re.fullmatch(r"emo_[0-9a-f]{12}_[\w-]{43}", key)
     headers = {"Authorization": f"Bearer {key}"}
@@ -82,7 +84,7 @@ def test_a_key_is_made_used_listed_and_revoked(app, keys):
     assert app.test_client().get("/v1/images", headers=headers).status_code == 401
 
 
-def test_a_key_without_an_end_holds_for_ever(keys):
+def test_key_without_days_never_expires(keys):
     keys("create", "a", "--right", "admin")
     assert keys("list").endswith("\tadmin\tfor ever\ta\n")
 
@@ -99,14 +101,14 @@ def test_a_key_without_an_end_holds_for_ever(keys):
         ["revoke", "nope"],
     ],
 )
-def test_a_wrong_command_makes_no_key_and_says_why(app, keys, arguments):
+def test_invalid_keys_command_prints_an_error_and_creates_no_key(app, keys, arguments):
     done = app.test_cli_runner().invoke(args=["keys", *arguments])
     assert done.exit_code in (1, 2)
     assert "Error: " in done.output
     assert keys("list") == ""
 
 
-def test_without_a_database_the_commands_say_so(app):
+def test_keys_commands_report_a_missing_database(app):
     for arguments in (["list"], ["create", "a", "--right", "read"], ["revoke", "a"]):
         done = app.test_cli_runner().invoke(args=["keys", *arguments])
         assert done.exit_code == 1
@@ -116,7 +118,7 @@ def test_without_a_database_the_commands_say_so(app):
         )
 
 
-def test_retention_erases_what_is_older(make_app):
+def test_retention_erases_images_older_than_the_limit(make_app):
     app = make_app(retention_days=30)
     run = app.test_cli_runner()
     now = datetime.now(UTC)
@@ -131,7 +133,8 @@ def test_retention_erases_what_is_older(make_app):
 
 @pytest.fixture
 def folder_with_strays(make_app, tmp_path):
-    """(settings, folder): a kept image, a stray of the same database, an operator's own files."""
+    """(settings, folder). The folder contains a stored image, one file without a result that this
+    database could have written, and files of the operator."""
     folder = tmp_path / "pictures"
     changes = {"keep_pictures": True, "pictures_dir": folder}
     with make_app(**changes).app_context():
@@ -151,30 +154,30 @@ def folder_with_strays(make_app, tmp_path):
     return changes, folder
 
 
-def everything(folder):
+def all_file_names(folder):
     return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
-    ("keeps", "arguments", "removed"),
+    ("keep_pictures", "arguments", "removed"),
     [(True, [], 1), (False, [], 0), (False, ["--kept-images"], 1), (True, ["--kept-images"], 1)],
 )
 def test_retention_removes_strays_and_leaves_the_operators_files(
-    make_app, folder_with_strays, keeps, arguments, removed
+    make_app, folder_with_strays, keep_pictures, arguments, removed
 ):
     changes, folder = folder_with_strays
-    before = everything(folder)
-    app = make_app(**changes | {"keep_pictures": keeps})
+    before = all_file_names(folder)
+    app = make_app(**changes | {"keep_pictures": keep_pictures})
     done = app.test_cli_runner().invoke(args=["retention", "run", *arguments])
     assert done.exit_code == 0
-    said = f"removed {removed} files of kept images that belonged to no result\n"
-    assert done.output.startswith(said) is bool(removed)
-    gone = before - everything(folder)
-    assert len(gone) == removed
-    assert all(name[2:20] == "0" * 18 for name in gone)
+    message = f"removed {removed} stored image files without a result\n"
+    assert done.output.startswith(message) is bool(removed)
+    removed_names = before - all_file_names(folder)
+    assert len(removed_names) == removed
+    assert all(name[2:20] == "0" * 18 for name in removed_names)
 
 
-def test_retention_finishes_erasures_and_forgets_old_records_also_when_results_stay(make_app):
+def test_retention_removes_due_files_and_old_records_even_if_results_are_never_erased(make_app):
     app = make_app()
     with app.app_context():
         records = [IdempotentRequest("", key, 0, "f" * 64) for key in ("old", "young")]
@@ -186,40 +189,40 @@ def test_retention_finishes_erasures_and_forgets_old_records_also_when_results_s
         db.session.add(FileRemovalRow(name="0" * 32, image_id=7, due_at=datetime.now(UTC) + day))
         db.session.commit()
     done = app.test_cli_runner().invoke(args=["retention", "run"])
-    assert done.output.startswith("removed 1 files")
+    assert done.output.startswith("removed 1 stored image files")
     with app.app_context():
         assert db.session.scalars(select(IdempotencyRow.key)).all() == ["young"]
         assert db.session.scalars(select(FileRemovalRow.name)).all() == []
 
 
-def test_without_a_retention_nothing_is_erased(make_app):
+def test_retention_erases_nothing_if_the_limit_is_0(make_app):
     app = make_app()
     with app.app_context():
         queries.save(replace(analysis(HAPPY), created_at=datetime(2001, 1, 1, tzinfo=UTC)))
     done = app.test_cli_runner().invoke(args=["retention", "run"])
-    assert done.output == "EMOTION_RETENTION_DAYS is 0: results are kept for ever\n"
+    assert done.output == "EMOTION_RETENTION_DAYS is 0: results are never erased\n"
     assert len(app.test_client().get("/v1/images").json["images"]) == 1
 
 
-def test_the_tables_are_made_taken_back_and_made_again(make_app, tmp_path):
+def test_db_commands_upgrade_downgrade_and_upgrade_again(make_app, tmp_path):
     app = make_app(database_url=f"sqlite:///{tmp_path / 'new.db'}")
     run = app.test_cli_runner().invoke
     client = app.test_client()
-    for arguments, said in (
+    for arguments, problem in (
         (["upgrade"], None),
         (["downgrade", "0001"], "is at revision 0001, not "),
         (["upgrade"], None),
     ):
         assert run(args=["db", *arguments]).exit_code == 0
         ready = client.get("/readyz")
-        if said:
-            assert (ready.status_code, said in ready.json["detail"]) == (503, True)
+        if problem:
+            assert (ready.status_code, problem in ready.json["detail"]) == (503, True)
         else:
             assert (ready.status_code, ready.json) == (200, {"status": "ready"})
 
 
 @pytest.mark.parametrize(
-    ("url", "revision", "said"),
+    ("url", "revision", "message"),
     [
         (None, "0042", "Error: Can't locate revision identified by '0042'\n"),
         (
@@ -230,15 +233,15 @@ def test_the_tables_are_made_taken_back_and_made_again(make_app, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_migrated_is_said_in_a_line(make_app, url, revision, said):
+def test_failed_migration_prints_one_line(make_app, url, revision, message):
     app = make_app(**({"database_url": url} if url else {}))
     done = app.test_cli_runner().invoke(args=["db", "upgrade", revision])
     assert done.exit_code == 1
-    assert done.output.startswith(said)
+    assert done.output.startswith(message)
     assert done.output.count("\n") == 1
 
 
-def test_files_are_analysed_without_a_server(make_app, tmp_path):
+def test_analyse_command_analyses_files_without_a_server(make_app, tmp_path):
     app = make_app()
     (tmp_path / "two.png").write_bytes(picture(100))
     (tmp_path / "none.jpg").write_bytes(b"no picture")
@@ -263,15 +266,15 @@ def test_files_are_analysed_without_a_server(make_app, tmp_path):
     assert len(app.test_client().get("/v1/images").json["images"]) == 1
 
 
-def test_what_commands_do_to_keys_and_images_is_logged_on_standard_error(make_app):
+def test_keys_commands_log_their_events_to_standard_error(make_app):
     run = make_app(retention_days=1).test_cli_runner().invoke
-    made = run(args=["keys", "create", "phone", "--right", "read"])
-    key_id = made.stdout.split("_")[1]
-    ended = run(args=["keys", "revoke", key_id])
-    for done, event in ((made, "key_created"), (ended, "key_revoked")):
+    created = run(args=["keys", "create", "phone", "--right", "read"])
+    key_id = created.stdout.split("_")[1]
+    revoked = run(args=["keys", "revoke", key_id])
+    for done, event in ((created, "key_created"), (revoked, "key_revoked")):
         (line,) = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
         assert (line["event"], line["key_id"], line["level"]) == (event, key_id, "INFO")
-        assert made.stdout.split("_", 2)[2].strip() not in done.stderr
+        assert created.stdout.split("_", 2)[2].strip() not in done.stderr
     quiet = make_app(log_level="warning").test_cli_runner().invoke
     assert "{" not in quiet(args=["keys", "create", "phone", "--right", "read"]).stderr
     assert logging.getLogger("app").handlers == []

@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from app.vision.cells import COARSEST_STRIDE
+from app.vision.cells import MAX_STRIDE
 
 OPSET = 18
 _CALIBRATION_BATCH = 32
@@ -66,9 +66,9 @@ class ServedSquares(nn.Module):
 
 def write_any_side(net: nn.Module, path: Path) -> None:
     """Write a one-pass net with a free batch size and free sides, multiples of
-    COARSEST_STRIDE."""
+    MAX_STRIDE."""
     example = torch.zeros(2, 128, 128, 3, dtype=torch.uint8)
-    side = COARSEST_STRIDE * torch.export.Dim("cells", min=2, max=64)
+    side = MAX_STRIDE * torch.export.Dim("cells", min=2, max=64)
     sizes = {0: torch.export.Dim("n", min=1, max=64), 1: side, 2: side}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's of its own parts

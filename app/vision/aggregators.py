@@ -1,8 +1,8 @@
-"""Aggregators: rules that pool the emotion distributions of a group's faces into one.
+"""Aggregators: rules that combine the emotion distributions of several faces into one.
 
-To add an aggregator, write a function and add an entry to AGGREGATORS. A function returns the
-pooled distribution and the weight of each face; the weights sum to 1. The order of the faces does
-not matter. Aggregators work with the labels of any model whose scores are exclusive.
+To add an aggregator, write a function and add an entry to AGGREGATORS. The function returns the
+weights of the faces, which sum to 1, and the combined distribution. The order of the faces must not
+matter. Aggregators work with the labels of any model whose scores are exclusive.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +16,22 @@ from app.vision.types import Face
 
 Array = NDArray[np.float64]
 
-# What `most_negative` looks for.
-DISTRESS = ("anger", "disgust", "fear", "sadness")
+DISTRESS = ("anger", "disgust", "fear", "sadness")  # the emotions that `most_negative` sums
 TRIMMED = 0.2  # share of the faces that `trimmed` leaves out at each end
-LEAST = 0.01  # smallest probability in `logpool`, so that no face alone excludes an emotion
-FALLOFF = 0.5  # what `centrality` subtracts from the weight of the outermost face
+# `logpool` raises smaller probabilities to this, so that no face alone excludes an emotion.
+MIN_PROBABILITY = 0.01
+FALLOFF = 0.5  # `centrality` reduces the relative weight of the outermost face by this
 GAMMA = 0.25  # exponent of the size in `quality`
-_NOTHING = 1e-9
+_EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """At least one face of one image. `probabilities` (F, K) has rows that sum to 1 over `labels`
-    (K,). `boxes_xyxy` (F, 4) is in pixels. `scores` (F,) are the detection scores, 1 for a face
-    without one."""
+    """The faces of one image, at least one.
+
+    `probabilities` (F, K): each row sums to 1 over the `labels` (K,). `boxes_xyxy` (F, 4): pixels.
+    `scores` (F,): detection scores; 1 for a face without a score.
+    """
 
     labels: tuple[str, ...]
     probabilities: Array
@@ -38,17 +40,19 @@ class Group:
 
     @classmethod
     def of(cls, faces: Sequence[Face]) -> "Group":
-        """The group of these faces, which one model classified. Raises ValueError if their scores
+        """Create the group of faces that one model classified. Raises ValueError if their scores
         are not exclusive."""
         if not all(face.emotions.exclusive for face in faces):
-            raise ValueError("only faces with exclusive scores form a group")
+            raise ValueError("the scores of all faces must be exclusive")
         labels = tuple(faces[0].emotions)
         rows = np.array([[face.emotions[label] for label in labels] for face in faces])
         return cls(
             labels,
             rows / rows.sum(axis=1, keepdims=True),
             np.array([face.box.xyxy for face in faces]),
-            np.array([1.0 if f.detection_score is None else f.detection_score for f in faces]),
+            np.array(
+                [1.0 if face.detection_score is None else face.detection_score for face in faces]
+            ),
         )
 
     @property
@@ -59,114 +63,135 @@ class Group:
 
 
 Pooled: TypeAlias = tuple[Array, Array]
-"""The weights (F,) of the faces and the distribution (K,). Each sums to 1."""
+"""The weights (F,) of the faces and the combined distribution (K,). Each sums to 1."""
 
 
 def certainty(distributions: Array) -> Array:
-    """1 − H / ln K of each distribution (…, K), with the entropy H: 1 if one label has all the
-    probability, 0 if all K labels have the same. 1 for a single label."""
+    """Return 1 − H / ln K of each distribution (…, K), where H is the entropy.
+
+    It is 1 if one label has probability 1, and 0 if all K labels are equally probable. It is 1 for
+    a single label.
+    """
     classes = distributions.shape[-1]
     if classes == 1:
         return np.ones(distributions.shape[:-1])
     logarithms = np.log(np.where(distributions > 0, distributions, 1))
     entropies = -(distributions * logarithms).sum(axis=-1)
-    certain: Array = np.clip(1 - entropies / np.log(classes), 0, 1)
-    return certain
+    certainties: Array = np.clip(1 - entropies / np.log(classes), 0, 1)
+    return certainties
 
 
 def total(group: Group) -> Pooled:
-    """Σ p_f, normalised to a sum of 1: the default of EmoSense, the system that this project
-    answers to. Each face weighs 1/F, so it is `mean` under another name."""
+    """Σ p_f, normalised to a sum of 1. Each face has the weight 1/F, so the result equals `mean`.
+
+    It is the default of EmoSense, the system that this project answers to.
+    """
     return _linear(group, np.ones(len(group.scores)))
 
 
 def mean(group: Group) -> Pooled:
-    """(1/F) Σ p_f; each face weighs 1/F. The rule for faces of EmotiW 2017's winner (Tan et al.
-    2017, ICMI), and the linear opinion pool (Stone 1961)."""
+    """(1/F) Σ p_f. Each face has the weight 1/F.
+
+    It is the linear opinion pool (Stone 1961). The winner of EmotiW 2017 uses it for faces (Tan et
+    al. 2017, ICMI).
+    """
     return _linear(group, np.ones(len(group.scores)))
 
 
 def median(group: Group) -> Pooled:
-    """For each emotion the median over the faces, normalised to a sum of 1; the mean if every
-    median is 0. The weight of a face is the share of the medians that comes from it (Tukey
-    1977)."""
+    """The median over the faces for each emotion, normalised to a sum of 1 (Tukey 1977).
+
+    The weight of a face is its share of the sum of the medians. If every median is 0, the result is
+    the mean.
+    """
     count = len(group.scores)
-    taken = np.zeros(count)
-    taken[(count - 1) // 2 : count // 2 + 1] = 1
-    return _ranked(group, taken)
+    rank_weights = np.zeros(count)
+    rank_weights[(count - 1) // 2 : count // 2 + 1] = 1
+    return _ranked(group, rank_weights)
 
 
 def trimmed(group: Group) -> Pooled:
-    """For each emotion the mean without the ⌊F/5⌋ faces that show it least and the ⌊F/5⌋ that show
-    it most, normalised to a sum of 1; the mean if nothing is left. The weight of a face is the
-    share that comes from it (Tukey & McLaughlin 1963; 20 % as in Wilcox 2012). Below five faces it
-    is the mean."""
+    """The trimmed mean over the faces for each emotion, normalised to a sum of 1 (Tukey &
+    McLaughlin 1963; 20 % as in Wilcox 2012).
+
+    The mean of an emotion leaves out the ⌊F/5⌋ lowest and the ⌊F/5⌋ highest probabilities. The
+    weight of a face is its share of the sum. With fewer than five faces, or if the sum is 0, the
+    result is the mean.
+    """
     count = len(group.scores)
     cut = int(TRIMMED * count)
-    taken = np.zeros(count)
-    taken[cut : count - cut] = 1
-    return _ranked(group, taken)
+    rank_weights = np.zeros(count)
+    rank_weights[cut : count - cut] = 1
+    return _ranked(group, rank_weights)
 
 
 def maximum(group: Group) -> Pooled:
-    """For each emotion the largest probability of any face, normalised to a sum of 1: the max rule
-    of Kittler et al. 1998 (PAMI 20). The weight of a face is the share that comes from it."""
-    taken = np.zeros(len(group.scores))
-    taken[-1] = 1
-    return _ranked(group, taken)
+    """The largest probability of each emotion, normalised to a sum of 1: the max rule of Kittler et
+    al. 1998 (PAMI 20). The weight of a face is its share of the sum."""
+    rank_weights = np.zeros(len(group.scores))
+    rank_weights[-1] = 1
+    return _ranked(group, rank_weights)
 
 
 def vote(group: Group) -> Pooled:
-    """For each emotion the share of the faces whose most probable emotion it is; each face weighs
-    1/F. Majority voting, as in Kittler et al. 1998 (PAMI 20)."""
+    """Majority voting, as in Kittler et al. 1998 (PAMI 20): each face votes for its most probable
+    emotion. The result is the share of the votes. Each face has the weight 1/F."""
     count, classes = group.probabilities.shape
     votes = np.eye(classes)[group.probabilities.argmax(axis=1)]
     return np.full(count, 1 / count), votes.mean(axis=0)
 
 
 def logpool(group: Group) -> Pooled:
-    """exp((1/F) Σ ln max(p_f, LEAST)), normalised to a sum of 1: the logarithmic opinion pool, a
-    geometric mean (Genest & Zidek 1986, Statist. Sci. 1). Each face weighs 1/F."""
+    """exp((1/F) Σ ln max(p_f, MIN_PROBABILITY)), normalised to a sum of 1: the logarithmic opinion
+    pool, a geometric mean (Genest & Zidek 1986, Statist. Sci. 1). Each face has the weight 1/F."""
     count = len(group.scores)
-    pooled = np.exp(np.log(np.maximum(group.probabilities, LEAST)).mean(axis=0))
+    pooled = np.exp(np.log(np.maximum(group.probabilities, MIN_PROBABILITY)).mean(axis=0))
     return np.full(count, 1 / count), pooled / pooled.sum()
 
 
 def size(group: Group) -> Pooled:
-    """Σ w_f p_f with w_f ∝ the longer side of the face's box: faces near the camera count more
-    (after Dhall et al. 2015, "Automatic group happiness intensity analysis", TAC 6)."""
+    """Σ w_f p_f with w_f ∝ the longer side of the box. Faces near the camera count more (after
+    Dhall et al. 2015, "Automatic group happiness intensity analysis", TAC 6)."""
     return _linear(group, group.sizes)
 
 
 def centrality(group: Group) -> Pooled:
-    """Σ w_f p_f with w_f ∝ 1 − d_f / (2 max d), where d_f is the distance of the centre of a face
-    from the mean of all centres: the outermost face counts half as much as a face in the middle
-    (after Dhall et al. 2015, TAC 6)."""
+    """Σ w_f p_f with w_f ∝ 1 − d_f / (2 max d), where d_f is the distance between the centre of the
+    face and the mean of all centres (after Dhall et al. 2015, TAC 6).
+
+    The outermost face has half the weight of a face in the middle.
+    """
     centres = (group.boxes_xyxy[:, :2] + group.boxes_xyxy[:, 2:]) / 2
     distances = np.linalg.norm(centres - centres.mean(axis=0), axis=1)
     farthest = distances.max()
-    relative = np.zeros(len(distances)) if farthest < _NOTHING else distances / farthest
+    relative = np.zeros(len(distances)) if farthest < _EPSILON else distances / farthest
     return _linear(group, 1 - FALLOFF * relative)
 
 
 def quality(group: Group) -> Pooled:
-    """Σ w_f p_f with w_f ∝ s_f^GAMMA · c_f · certainty(p_f), for the longer side s and the
-    detection score c: small, doubtful and undecided faces count less (uncertainty-aware weights as
-    in arXiv 2310.04306). If all weights are 0, all faces weigh the same."""
+    """Σ w_f p_f with w_f ∝ s_f^GAMMA · c_f · certainty(p_f), where s_f is the longer side of the
+    box and c_f the detection score (uncertainty-aware weights as in arXiv 2310.04306).
+
+    Small faces, uncertain detections and uncertain classifications count less. If all weights are
+    0, the faces have equal weights.
+    """
     return _linear(group, group.sizes**GAMMA * group.scores * certainty(group.probabilities))
 
 
 def most_negative(group: Group) -> Pooled:
-    """The distribution of the face with the largest sum over DISTRESS, as far as the model has
-    these labels. Faces with an equal sum share the weight; with a model that has none of the labels
-    it is the mean. For uses in which one face in distress matters."""
+    """The distribution of the face with the largest sum over DISTRESS. For applications in which a
+    single distressed face matters.
+
+    Labels of DISTRESS that the model lacks are ignored. If the model has none of them, the result
+    is the mean. Faces with equal sums share the weight.
+    """
     distress = group.probabilities[:, [label in DISTRESS for label in group.labels]].sum(axis=1)
-    return _linear(group, (distress >= distress.max() - _NOTHING).astype(float))
+    return _linear(group, (distress >= distress.max() - _EPSILON).astype(float))
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregator:
-    """`title` and `description` help people to choose. `pool` computes the distribution."""
+    """An aggregator. `title` and `description` are shown to users. `pool` is the function."""
 
     name: str
     title: str
@@ -177,25 +202,23 @@ class Aggregator:
 AGGREGATORS: dict[str, Aggregator] = {
     each.name: each
     for each in (
-        Aggregator("sum", "Sum", "Each face counts alike. The same as the mean.", total),
-        Aggregator("mean", "Mean", "Each face counts alike.", mean),
-        Aggregator("median", "Median", "For each emotion the median over the faces.", median),
+        Aggregator("sum", "Sum", "All faces count equally. The same as the mean.", total),
+        Aggregator("mean", "Mean", "All faces count equally.", mean),
+        Aggregator("median", "Median", "The median over the faces for each emotion.", median),
         Aggregator(
             "trimmed",
             "Trimmed mean",
-            "For each emotion the mean without a fifth of the faces at each end.",
+            "The mean for each emotion, without the lowest and the highest fifth of the faces.",
             trimmed,
         ),
         Aggregator(
-            "max", "Maximum", "For each emotion the largest probability of any face.", maximum
+            "max", "Maximum", "The largest probability of any face for each emotion.", maximum
         ),
-        Aggregator(
-            "vote", "Vote", "For each emotion the share of the faces that show it most.", vote
-        ),
+        Aggregator("vote", "Vote", "Each face votes for its most probable emotion.", vote),
         Aggregator(
             "logpool",
             "Geometric mean",
-            "An emotion counts little if any face hardly shows it.",
+            "An emotion counts little if its probability is low for any face.",
             logpool,
         ),
         Aggregator("size", "By size", "Larger faces count more.", size),
@@ -205,42 +228,47 @@ AGGREGATORS: dict[str, Aggregator] = {
         Aggregator(
             "quality",
             "By quality",
-            "Small, doubtful and undecided faces count less.",
+            "Small faces, uncertain detections and uncertain classifications count less.",
             quality,
         ),
         Aggregator(
             "most_negative",
             "Most negative face",
-            "The face with the most anger, disgust, fear and sadness counts alone.",
+            "Only the face with the most anger, disgust, fear and sadness counts.",
             most_negative,
         ),
     )
 }
-DEFAULT = "quality"  # names the mood correctly most often in docs/mood.md
+DEFAULT = "quality"  # the most accurate aggregator in docs/mood.md
 
 
 def _linear(group: Group, importance: Array) -> Pooled:
-    """Σ w_f p_f with weights in proportion to `importance` (F,); equal weights if that is 0."""
-    if importance.sum() < _NOTHING:
+    """Return Σ w_f p_f with weights in proportion to `importance` (F,). The weights are equal if
+    every importance is 0."""
+    if importance.sum() < _EPSILON:
         importance = np.ones(len(importance))
     weights = importance / importance.sum()
     return weights, weights @ group.probabilities
 
 
-def _ranked(group: Group, taken: Array) -> Pooled:
-    """For each emotion Σ taken_r p_(r) over the faces in ascending order of its probability,
-    normalised to a sum of 1. `taken` (F,) says how much of each rank is used; faces with equal
-    probabilities share what is taken of their ranks."""
+def _ranked(group: Group, rank_weights: Array) -> Pooled:
+    """Return Σ rank_weights_r p_(r) for each emotion, normalised to a sum of 1.
+
+    p_(r) are the probabilities of the emotion in ascending order. Faces with equal probabilities
+    share the weights (F,) of their ranks. If the sum is 0, the result is the mean.
+    """
     rows = group.probabilities
     order = rows.argsort(axis=0)
-    shares = np.empty_like(rows)
-    np.put_along_axis(shares, order, np.broadcast_to(taken[:, np.newaxis], rows.shape), axis=0)
+    weights = np.empty_like(rows)
+    np.put_along_axis(
+        weights, order, np.broadcast_to(rank_weights[:, np.newaxis], rows.shape), axis=0
+    )
     for emotion in range(rows.shape[1]):
-        _, equal = np.unique(rows[:, emotion], return_inverse=True)
-        together = np.bincount(equal, shares[:, emotion]) / np.bincount(equal)
-        shares[:, emotion] = together[equal]
-    parts = shares * rows
-    if parts.sum() < _NOTHING:
+        _, ties = np.unique(rows[:, emotion], return_inverse=True)
+        tie_means = np.bincount(ties, weights[:, emotion]) / np.bincount(ties)
+        weights[:, emotion] = tie_means[ties]
+    contributions = weights * rows
+    if contributions.sum() < _EPSILON:
         return mean(group)
-    parts /= parts.sum()
-    return parts.sum(axis=1), parts.sum(axis=0)
+    contributions /= contributions.sum()
+    return contributions.sum(axis=1), contributions.sum(axis=0)

@@ -1,36 +1,39 @@
-"""Reads the sizes in the headers of HEVC and AV1 streams, without decoding.
+"""Reads the sizes in the headers of HEVC and AV1 streams without decoding them.
 
-A HEIC or AVIF file states the size of an image, and the compressed stream states it again. Decoders
-allocate memory for the size in the stream, so both must be checked.
+A HEIC or AVIF file states the size of an image twice: in the boxes of the file and in the
+compressed stream. Decoders allocate memory for the size in the stream, so both must be checked.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MOST_UNITS = 10_000  # NAL units or OBUs in an item
+MAX_UNITS = 10_000  # maximum number of NAL units or OBUs in an item
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSize:
-    """The largest width and height in the headers of a stream (0 if none), and the numbers of its
-    coded pictures and slices. Each of these may take as long to decode as the whole image."""
+    """The size of a stream: the largest width and height in the headers (0 without headers), and
+    the number of coded pictures and slices.
+
+    Decoding may take the time of the whole image for each coded picture and each slice.
+    """
 
     width: int = 0
     height: int = 0
-    pictures: int = 0
+    coded_pictures: int = 0
     slices: int = 0
 
     def __add__(self, other: "StreamSize") -> "StreamSize":
         return StreamSize(
             max(self.width, other.width),
             max(self.height, other.height),
-            self.pictures + other.pictures,
+            self.coded_pictures + other.coded_pictures,
             self.slices + other.slices,
         )
 
 
 class Bits:
-    """Reads bits, most significant first. Raises ValueError after the end of the data."""
+    """Reads bits, most significant bit first. Raises ValueError at the end of the data."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "big")
@@ -58,14 +61,14 @@ class Bits:
 
 _SPS = 33
 _SLICES = range(32)
-_HEADER_BYTES = 512  # enough of a parameter set to reach its size
+_HEADER_BYTES = 512  # the image size is within the first bytes of a parameter set
 
 
 def hevc_configuration(body: bytes) -> tuple[StreamSize, int]:
-    """Return the sizes in the parameter sets of a box hvcC, and the number of bytes of the length
-    field before each NAL unit of the items. Raises ValueError."""
+    """Read a box hvcC. Returns the sizes in the parameter sets, and the size in bytes of the length
+    field in front of each NAL unit of an item. Raises ValueError."""
     if len(body) < 23:
-        raise ValueError("its hvcC box is too short")
+        raise ValueError("the hvcC box is too short")
     size, at = StreamSize(), 23
     for _ in range(body[22]):
         count = int.from_bytes(body[at + 1 : at + 3], "big")
@@ -75,30 +78,30 @@ def hevc_configuration(body: bytes) -> tuple[StreamSize, int]:
             size += _nal_unit(body[at + 2 : at + 2 + length])
             at += 2 + length
             if at > len(body):
-                raise ValueError("its hvcC box is too short")
+                raise ValueError("the hvcC box is too short")
     return size, (body[21] & 3) + 1
 
 
 def hevc_item(data: bytes, length_bytes: int) -> StreamSize:
-    """The sizes in the NAL units of an item. Raises ValueError."""
+    """Return the sizes in the NAL units of an item. Raises ValueError."""
     size, at = StreamSize(), 0
-    for _ in range(MOST_UNITS):
+    for _ in range(MAX_UNITS):
         if at + length_bytes > len(data):
             return size
         length = int.from_bytes(data[at : at + length_bytes], "big")
         at += length_bytes
         size += _nal_unit(data[at : at + min(length, _HEADER_BYTES)])
         at += length
-    raise ValueError(f"it has more than {MOST_UNITS:,} NAL units")
+    raise ValueError(f"more than {MAX_UNITS:,} NAL units")
 
 
 def _nal_unit(data: bytes) -> StreamSize:
     kind = data[0] >> 1 & 63 if data else -1
     if kind in _SLICES and len(data) > 2:
         first = data[2] >> 7  # first_slice_segment_in_pic_flag
-        return StreamSize(pictures=first, slices=1)
+        return StreamSize(coded_pictures=first, slices=1)
     if kind == _SPS:
-        # Without emulation prevention bytes, which keep start codes out of the data.
+        # Remove the emulation prevention bytes.
         return _sps(Bits(data[2:_HEADER_BYTES].replace(b"\0\0\3", b"\0\0")))
     return StreamSize()
 
@@ -141,27 +144,27 @@ class _Sequence:
 
 
 def av1_stream(data: bytes) -> StreamSize:
-    """The sizes in the OBUs of an item or of a box av1C.
+    """Return the sizes in the OBUs of an item or of a box av1C.
 
-    Raises ValueError, also for frames with another size than the sequence, which no still image
-    has.
+    Raises ValueError, also for a frame with another size than the sequence. Still images have no
+    such frames.
     """
     size = StreamSize()
     sequence: _Sequence | None = None
     for kind, body in _obus(data):
         if kind == _SEQUENCE:
-            sequence, announced = _sequence_header(Bits(body[:_HEADER_BYTES]))
-            size += announced
+            sequence, declared_size = _sequence_header(Bits(body[:_HEADER_BYTES]))
+            size += declared_size
         elif kind in (_FRAME_HEADER, _FRAME):
-            if sequence is None or _resizes(sequence, Bits(body[:64])):
+            if sequence is None or _overrides_size(sequence, Bits(body[:64])):
                 raise ValueError("a frame has another size than its sequence")
-            size += StreamSize(pictures=1, slices=1)
+            size += StreamSize(coded_pictures=1, slices=1)
     return size
 
 
 def _obus(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
-    for _ in range(MOST_UNITS):
+    for _ in range(MAX_UNITS):
         if at >= len(data):
             return
         head = data[at]
@@ -171,7 +174,7 @@ def _obus(data: bytes) -> Iterator[tuple[int, bytes]]:
             length, at = _leb128(data, at)
         yield head >> 3 & 15, data[at : at + length]
         at += length
-    raise ValueError(f"it has more than {MOST_UNITS:,} OBUs")
+    raise ValueError(f"more than {MAX_UNITS:,} OBUs")
 
 
 def _leb128(data: bytes, at: int) -> tuple[int, int]:
@@ -180,7 +183,7 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 127) << 7 * index
         if byte < 128:
             return value, at + index + 1
-    raise ValueError("a length in its stream is too long")
+    raise ValueError("a length field in the stream is too long")
 
 
 def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
@@ -193,7 +196,7 @@ def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
     else:
         model, equal_interval, presentation_bits = _operating_points(bits)
     width_bits, height_bits = bits.read(4) + 1, bits.read(4) + 1
-    announced = StreamSize(bits.read(width_bits) + 1, bits.read(height_bits) + 1)
+    declared_size = StreamSize(bits.read(width_bits) + 1, bits.read(height_bits) + 1)
     frame_id_bits, screen_content, integer_motion = 0, _SELECT, _SELECT
     if not reduced:
         if bits.flag():
@@ -210,12 +213,12 @@ def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
         reduced, width_bits, height_bits, frame_id_bits, screen_content, integer_motion,
         model, equal_interval, presentation_bits,
     )  # fmt: skip
-    return sequence, announced
+    return sequence, declared_size
 
 
 def _operating_points(bits: Bits) -> tuple[bool, bool, int]:
-    """Read the timing fields of a sequence header. Return (decoder_model_info_present_flag,
-    equal_picture_interval, bits of a presentation time)."""
+    """Read the timing fields of a sequence header. Returns (decoder_model_info_present_flag,
+    equal_picture_interval, number of bits of a presentation time)."""
     model = equal_interval = False
     delay_bits = presentation_bits = 0
     if bits.flag():  # timing_info_present_flag
@@ -238,18 +241,18 @@ def _operating_points(bits: Bits) -> tuple[bool, bool, int]:
     return model, equal_interval, presentation_bits
 
 
-def _resizes(sequence: _Sequence, bits: Bits) -> bool:
-    """Whether a frame header has another size than the sequence header."""
+def _overrides_size(sequence: _Sequence, bits: Bits) -> bool:
+    """Return whether a frame header overrides the size of the sequence header."""
     if sequence.reduced or bits.flag():  # show_existing_frame
         return False
-    kind, shown = bits.read(2), bits.flag()
-    if shown and sequence.decoder_model and not sequence.equal_interval:
+    kind, is_shown = bits.read(2), bits.flag()
+    if is_shown and sequence.decoder_model and not sequence.equal_interval:
         bits.read(sequence.presentation_bits)
-    if not shown:
+    if not is_shown:
         bits.read(1)
-    if kind == 3:  # a switch frame always has one
+    if kind == 3:  # a switch frame always overrides the size
         return True
-    if not (kind == 0 and shown):
+    if not (kind == 0 and is_shown):
         bits.read(1)
     bits.read(1)
     screen_content = sequence.screen_content

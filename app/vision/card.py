@@ -1,6 +1,7 @@
-"""Cards: what a model expects and means. A model is a folder with weights and card.json.
+"""Model cards: card.json describes the input, the labels and the weights of a model.
 
-Each kind of models has a class of cards; kinds.py has the table of the kinds.
+A model is a folder with weights and card.json. Each kind of model has a card class; the table of
+kinds is in kinds.py.
 """
 
 import hashlib
@@ -28,7 +29,8 @@ CLASSIFIER, DETECTOR, SINGLE_SHOT = "classifier", "detector", "single_shot"
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The card of any weights. `document` is the whole card, as `GET /v1/models` shows it."""
+    """The fields common to all cards. `document` is the complete card; `GET /v1/models` returns
+    it."""
 
     schema: ClassVar[type[CardSchema]] = CardSchema
 
@@ -40,7 +42,7 @@ class Card:
 
     @classmethod
     def parse(cls, document: Any) -> Self:
-        """Check a card. Raises InvalidCard, which says which fields are wrong and why."""
+        """Validate a card. Raises InvalidCard with the wrong fields and the reasons."""
         if not isinstance(document, dict):
             raise InvalidCard("a card must be a JSON object")
         schema = cls.schema()
@@ -52,11 +54,13 @@ class Card:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the card of a folder. Raises InvalidCard, also when the folder has another name."""
+        """Read the card of a model folder. Raises InvalidCard, also if the name of the folder is
+        not the name in the card."""
         card = cls.parse(read_document(folder))
         if card.name != folder.name:
             raise InvalidCard(
-                f"the folder {printable(folder.name)!r} holds the card of {card.name!r}"
+                f"the folder {printable(folder.name)!r} contains the card of {card.name!r}; both "
+                "names must be the same"
             )
         return card
 
@@ -86,8 +90,7 @@ class _DetectorSchema(CardSchema):
 
 @dataclass(frozen=True, slots=True)
 class DetectorCard(Card):
-    """The card of a detector's weights. `input_size` is the side in pixels of the square that they
-    take."""
+    """The card of a detector's weights. `input_size` is the side in pixels of the square input."""
 
     schema: ClassVar[type[CardSchema]] = _DetectorSchema
 
@@ -95,34 +98,39 @@ class DetectorCard(Card):
 
 
 def _shortened(messages: object) -> str:
-    """The errors of a schema, cut to a length that fits into a response and a log line."""
+    """Convert the errors of a schema to text of at most MAX_PROBLEM characters."""
     text = json.dumps(messages)
     return text if len(text) <= MAX_PROBLEM else f"{text[: MAX_PROBLEM - 1]}…"
 
 
 def detector_folder(models_dir: Path, name: str, advice: str) -> Path:
-    """The folder with the weights of a detector. Raises ModelUnavailable where there is none;
-    `advice` says what the operator does then."""
+    """Return the folder with the weights of a detector. Raises ModelUnavailable if the folder is
+    missing. `advice` tells the operator how to install the weights."""
     folder = models_dir / name
     if not (folder / CARD_FILE).exists():
-        raise ModelUnavailable(f"the detector {name!r} has no weights here: the operator {advice}")
+        raise ModelUnavailable(
+            f"the weights of the detector {name!r} are not installed: the operator must {advice}"
+        )
     return folder
 
 
 def write_card(folder: Path, document: dict[str, Any]) -> None:
-    """Put a card's document into a model folder."""
+    """Write a card into a model folder."""
     (folder / CARD_FILE).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
 def read_weights(folder: Path, card: Card) -> bytes:
-    """The weights that `card` describes. Raises InvalidCard when they are missing or others."""
+    """Read the weights that `card` describes. Raises InvalidCard if they are missing, cannot be
+    read or have another checksum."""
     try:
         data = read_file(folder / card.weights_file, MAX_WEIGHTS_BYTES)
     except FileNotFoundError as error:
-        raise InvalidCard(f"model {card.name!r}: its weights are not installed") from error
+        raise InvalidCard(f"model {card.name!r}: the weights are not installed") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidCard(f"model {card.name!r}: its weights cannot be read: {reason}") from error
+        raise InvalidCard(f"model {card.name!r}: the weights cannot be read: {reason}") from error
     if hashlib.sha256(data).hexdigest() != card.sha256:
-        raise InvalidCard(f"model {card.name!r}: its weights do not have the card's checksum")
+        raise InvalidCard(
+            f"model {card.name!r}: the checksum of the weights is not the checksum in the card"
+        )
     return data

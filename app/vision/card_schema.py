@@ -1,7 +1,7 @@
-"""The fields of cards (card.json): schemas that the kinds of models share.
+"""Marshmallow schemas of model cards (card.json) that several kinds of models use.
 
-A schema checks the fields that serving relies on; a card may have others. `arguments` turns checked
-data into the arguments of the card's class: see card.py.
+A schema checks the fields that the service needs; a card may contain further fields. `arguments`
+converts the checked data to the arguments of the card class: see card.py.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from marshmallow import (
 from app.vision.tensors import DTYPES, Shape, Tensor
 
 BATCH = "n"  # the first dimension of every tensor
-MAX_ELEMENTS = 2**24  # of one item of a tensor
-# Labels of faces are keys of a face object in the documented JSON, beside these.
+MAX_ELEMENTS = 2**24  # maximum number of elements in one item of a tensor
+# Labels of faces become keys of a face object in the documented JSON, next to these keys.
 FACE_KEYS = ("face_id", "bbox")
 FACE_LABEL = validate.Regexp(
     r"^[a-z][a-z0-9_]{0,63}\Z", error="must be lower-case letters, digits and _"
 )
-# Categories are keys of an object of their own, so they keep the names of their data set.
+# Categories are keys of a separate object, so they can have the names of their data set.
 CATEGORY_LABEL = validate.Regexp(
     r"^[A-Za-z][A-Za-z0-9 _/-]{0,63}\Z", error="must be letters, digits, spaces and _ / -"
 )
@@ -38,26 +38,26 @@ _NAME = validate.Regexp(
 
 
 def distinct(values: list[Any]) -> None:
-    """Raises ValidationError when two values are equal."""
+    """Raise ValidationError if two values are equal."""
     if len(set(values)) != len(values):
-        raise ValidationError("must differ")
+        raise ValidationError("must differ from each other")
 
 
 def printable_only(text: str) -> None:
-    """Raises ValidationError for control characters."""
+    """Raise ValidationError for control characters."""
     if not text.isprintable():
-        raise ValidationError("must be printable characters")
+        raise ValidationError("must contain printable characters only")
 
 
 class PartSchema(Schema):
-    """An object of a card, which may have more fields than are checked."""
+    """An object in a card. Unknown fields are allowed."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 class WeightsSchema(PartSchema):
-    # A plain file name: weights are in the card's own folder, nowhere else.
+    # A plain file name, because the weights must be in the folder of the card.
     file = fields.String(required=True, validate=validate.Regexp(r"^[\w][\w.-]*\.onnx\Z"))
     sha256 = fields.String(required=True, validate=validate.Regexp(r"^[0-9a-f]{64}\Z"))
 
@@ -81,14 +81,14 @@ class CardSchema(PartSchema):
 
 
 class InputSchema(PartSchema):
-    """The short form of `inputs`: the side in pixels of the square that the graph takes."""
+    """The short form of `inputs`. `size` is the side of the square input in pixels."""
 
     size = fields.Integer(required=True, strict=True, validate=validate.Range(8, 1024))
 
 
 class TensorSchema(PartSchema):
-    """One of `inputs` or `outputs`. `shape` is a list that starts with "n", the batch. `what` tells
-    a reader of the card what the tensor holds."""
+    """An entry of `inputs` or `outputs`. `shape` starts with "n", the batch dimension. `what`
+    describes the tensor for people who read the card."""
 
     name = fields.String(required=True, validate=validate.Regexp(r"^[A-Za-z_][\w./:-]{0,63}\Z"))
     dtype = fields.String(required=True, validate=validate.OneOf([*DTYPES]))
@@ -103,27 +103,27 @@ class TensorSchema(PartSchema):
 def _item_shape(shape: list[Any]) -> Shape:
     batch, *sides = shape
     if batch != BATCH:
-        raise ValidationError(f'must start with "{BATCH}", the batch', "shape")
+        raise ValidationError(f'must start with "{BATCH}", the batch dimension', "shape")
     if not all(type(side) is int and side >= 1 for side in sides):
-        raise ValidationError(f'must be "{BATCH}" and whole numbers from 1', "shape")
+        raise ValidationError(f'must be "{BATCH}" and positive whole numbers', "shape")
     if prod(sides) > MAX_ELEMENTS:
         raise ValidationError(f"must have at most {MAX_ELEMENTS:,} elements per item", "shape")
     return tuple(sides)
 
 
-def _distinct_names(named: list[Any]) -> None:
-    distinct([each.name for each in named])
+def _distinct_names(tensors: list[Tensor]) -> None:
+    distinct([tensor.name for tensor in tensors])
 
 
 def tensor_list(**options: Any) -> fields.List[Any]:
-    """The field of `inputs` or `outputs`: a list of Tensor."""
+    """Return the field for `inputs` or `outputs`: a list of Tensor."""
     return fields.List(
         fields.Nested(TensorSchema), validate=[validate.Length(1, 8), _distinct_names], **options
     )
 
 
 def label_list(*rules: Callable[[str], object]) -> fields.List[Any]:
-    """The field of `labels`. Each label obeys all `rules`."""
+    """Return the field for `labels`. Each label is checked with all `rules`."""
     return fields.List(
         fields.String(validate=[*rules]),
         required=True,
@@ -135,7 +135,7 @@ class LabelsSchema(CardSchema):
     """The fields of a model that scores labels.
 
     The scores of `exclusive` labels are a distribution that sums to 1; scores of other labels are
-    independent. `thresholds` has the score of each label from which on the label applies.
+    independent. `thresholds` contains the minimum score at which each label applies.
     """
 
     labels = label_list(FACE_LABEL, validate.NoneOf(FACE_KEYS))
@@ -145,9 +145,9 @@ class LabelsSchema(CardSchema):
     )
 
     @validates_schema(skip_on_field_errors=True)
-    def one_threshold_for_each_label(self, data: dict[str, Any], **_: Any) -> None:
+    def check_number_of_thresholds(self, data: dict[str, Any], **_: Any) -> None:
         if data["thresholds"] is not None and len(data["thresholds"]) != len(data["labels"]):
-            raise ValidationError("must be one number for each label", "thresholds")
+            raise ValidationError("must contain one number for each label", "thresholds")
 
     def arguments(self, data: dict[str, Any]) -> dict[str, Any]:
         thresholds = data["thresholds"]
@@ -159,7 +159,7 @@ class LabelsSchema(CardSchema):
 
 
 class EmotionsSchema(LabelsSchema):
-    """The fields of a model that scores the emotions of faces from logits."""
+    """The fields of a model that returns logits for the emotions of faces."""
 
     temperature = fields.Float(required=True, validate=validate.Range(0.01, 100))
 

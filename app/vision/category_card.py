@@ -1,5 +1,8 @@
-"""The card of a model that scores categories and continuous dimensions of emotion, such as the two
-branches of EMOTIC (Kosti et al. 2019): one image of the body, one of its surroundings."""
+"""The card of a model that scores emotion categories and continuous dimensions of emotion.
+
+An example is the two-branch network of EMOTIC (Kosti et al. 2019), whose inputs are an image of the
+body and an image of the surroundings.
+"""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +26,7 @@ CATEGORIES, DIMENSIONS = "categories", "dimensions"  # the names of the outputs
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """A continuous dimension, from `low` to `high`."""
+    """A continuous dimension of emotion with values from `low` to `high`."""
 
     name: str
     low: float
@@ -38,7 +41,7 @@ class _DimensionSchema(PartSchema):
     def make(self, data: dict[str, Any], **_: Any) -> Dimension:
         low, high = data["range"]
         if low >= high:
-            raise ValidationError("must be the lowest and the highest value", "range")
+            raise ValidationError("must be the lowest value and then the highest value", "range")
         return Dimension(data["name"], low, high)
 
 
@@ -59,7 +62,7 @@ class _CategorySchema(LabelsSchema):
     outputs = tensor_list(required=True)
 
     @validates_schema(skip_on_field_errors=True)
-    def outputs_fit(self, data: dict[str, Any], **_: Any) -> None:
+    def check_outputs(self, data: dict[str, Any], **_: Any) -> None:
         expected = [Tensor(CATEGORIES, "float32", (len(data["labels"]),))]
         if data["dimensions"]:
             expected.append(Tensor(DIMENSIONS, "float32", (len(data["dimensions"]),)))
@@ -67,7 +70,7 @@ class _CategorySchema(LabelsSchema):
             if tensor not in data["outputs"]:
                 shape = ["n", *tensor.shape]
                 raise ValidationError(
-                    f"must have {tensor.name!r}, {tensor.dtype} of shape {shape}", "outputs"
+                    f"must contain {tensor.name!r}, {tensor.dtype} of shape {shape}", "outputs"
                 )
 
     def arguments(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -79,11 +82,12 @@ class _CategorySchema(LabelsSchema):
 
 @dataclass(frozen=True, slots=True)
 class CategoryCard(ModelCard):
-    """`labels` are categories with the names of their data set, such as "Doubt/Confusion".
+    """The card of a model that scores categories and dimensions.
 
-    The output `categories` (n, labels) holds scores in [0, 1], which `thresholds` refer to. The
-    output `dimensions` (n, dimensions) holds values of the dimensions on their own scales; a card
-    without dimensions needs no such output.
+    `labels` are categories with the names of their data set, such as "Doubt/Confusion". The output
+    `categories` (n, labels) contains scores in [0, 1]; `thresholds` apply to these scores. The
+    output `dimensions` (n, dimensions) contains the values of the dimensions. A model without
+    dimensions does not need this output.
     """
 
     schema: ClassVar[type[CardSchema]] = _CategorySchema

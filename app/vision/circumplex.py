@@ -1,7 +1,8 @@
-"""Valence and arousal of faces, from the probabilities of their emotions.
+"""Valence and arousal of faces, computed from the probabilities of the emotions.
 
-Both are expectations, so they exist for exclusive scores only. The `valence` of a group's mood is
-different: the sums of the positive, neutral and negative emotions. See app.vision.mood.
+Valence and arousal are expectations, so they are defined for exclusive scores only. The `valence`
+of a group's mood is a different quantity: it contains the sums of the positive, neutral and
+negative emotions. See app.vision.mood.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from app.vision.types import Scores
 
 
 class Affect(NamedTuple):
-    """How pleasant (`valence`) and how excited (`arousal`) an expression is, from −1 to 1."""
+    """Pleasantness (`valence`) and excitement (`arousal`) of an expression, from −1 to 1."""
 
     valence: float
     arousal: float
@@ -19,9 +20,9 @@ class Affect(NamedTuple):
 
 # Mean ratings of pleasure and arousal of the terms happy, surprised, sad, angry, disgust, fearful
 # and contempt: J. A. Russell and A. Mehrabian (1977), "Evidence for a three-factor theory of
-# emotions", Journal of Research in Personality 11, 273-294, table 4. They did not rate "neutral",
-# which is the origin here, as in the circumplex of Russell (1980), "A circumplex model of affect",
-# Journal of Personality and Social Psychology 39, 1161-1178.
+# emotions", Journal of Research in Personality 11, 273-294, table 4. The table has no rating of
+# "neutral". It is the origin here, as in the circumplex of Russell (1980), "A circumplex model of
+# affect", Journal of Personality and Social Psychology 39, 1161-1178.
 COORDINATES = {
     "neutral": Affect(0.0, 0.0),
     "happiness": Affect(0.81, 0.51),
@@ -35,20 +36,21 @@ COORDINATES = {
 
 
 def affect_of(scores: Scores) -> Affect | None:
-    """The mean of COORDINATES, weighted by the probabilities of the emotions. None if the scores
-    are not exclusive, or if one of the emotions has no coordinates."""
+    """Return the mean of COORDINATES, weighted by the probabilities of the emotions. Returns None
+    if the scores are not exclusive or an emotion has no coordinates."""
     return mean_affect([scores]) if scores.exclusive else None
 
 
 def mean_affect(sums: Iterable[Mapping[str, float]]) -> Affect | None:
-    """The mean of `affect_of` over many faces, given for each model the sums of its probabilities.
+    """Return the mean of `affect_of` over many faces.
 
-    The scores of all models must be exclusive. Faces of a model that has an emotion without
-    coordinates are left out. None if no face is left.
+    `sums` has one mapping per model: the sum over the faces of the probability of each emotion. The
+    scores of all models must be exclusive. Faces of a model with an emotion without coordinates are
+    left out. Returns None if no face remains.
     """
     known = [model for model in sums if model.keys() <= COORDINATES.keys()]
     faces = sum(value for model in known for value in model.values())  # each face sums to 1
-    if faces < 0.5:  # no face: the sums may differ from 0 by rounding errors
+    if faces < 0.5:  # no faces; rounding errors can make the sums differ from 0
         return None
     valence, arousal = (
         sum(value * COORDINATES[name][axis] for model in known for name, value in model.items())

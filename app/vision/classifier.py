@@ -1,4 +1,4 @@
-"""Any classifier that a card describes: preprocess → predict → postprocess."""
+"""Runs emotion classifiers that a model card describes: preprocess → predict → postprocess."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,16 @@ from app.deadline import NEVER, Deadline
 from app.vision.card import CLASSIFIER, DETECTOR, ModelCard, read_weights
 from app.vision.card_schema import CardSchema, EmotionsSchema, InputSchema, tensor_list
 from app.vision.image import crop_face
-from app.vision.session import OnnxSession, Session, naming
+from app.vision.session import OnnxSession, Session, with_model_name
 from app.vision.tensors import Signature, Tensor, single
 from app.vision.types import Box, Scores
 
 
 class _ClassifierSchema(EmotionsSchema):
-    """`input` is the short form of `inputs` and `outputs`, which give the tensors their names."""
+    """The fields of a classifier's card: either `input`, or `inputs` and `outputs` with the names
+    of the tensors."""
 
-    # The network that verifies the windows of a detector is a classifier too.
+    # The network that verifies the candidates of a detector is also a classifier.
     kind = fields.String(validate=validate.OneOf([CLASSIFIER, DETECTOR]))
     crop_scale = fields.Float(required=True, validate=validate.Range(0, 4, min_inclusive=False))
     input = fields.Nested(InputSchema)
@@ -35,14 +36,14 @@ class _ClassifierSchema(EmotionsSchema):
                 raise ValidationError("Missing data for required field.", "input")
             return
         if "input" in data:
-            raise ValidationError("must not be given beside inputs and outputs", "input")
+            raise ValidationError("must not be given together with inputs and outputs", "input")
         inputs, outputs = data.get("inputs", []), data.get("outputs", [])
         if len(inputs) != 1 or len(outputs) != 1:
-            raise ValidationError("must be one tensor, and so must outputs", "inputs")
+            raise ValidationError("inputs and outputs must each be one tensor", "inputs")
         side = inputs[0].shape[-1:]
         expected = single((1, *side, *side), (len(data["labels"]),))
-        _must_be_like(inputs[0], expected.inputs[0], "inputs")
-        _must_be_like(outputs[0], expected.outputs[0], "outputs")
+        _check_tensor(inputs[0], expected.inputs[0], "inputs")
+        _check_tensor(outputs[0], expected.outputs[0], "outputs")
 
     def arguments(self, data: dict[str, Any]) -> dict[str, Any]:
         if "input" in data:
@@ -56,7 +57,7 @@ class _ClassifierSchema(EmotionsSchema):
         }
 
 
-def _must_be_like(tensor: Tensor, expected: Tensor, field: str) -> None:
+def _check_tensor(tensor: Tensor, expected: Tensor, field: str) -> None:
     if (tensor.dtype, tensor.shape) != (expected.dtype, expected.shape):
         shape = ["n", *expected.shape]
         raise ValidationError(f"must be {expected.dtype} of shape {shape}", field)
@@ -64,9 +65,12 @@ def _must_be_like(tensor: Tensor, expected: Tensor, field: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierCard(ModelCard):
-    """`temperature` is the T of softmax(logits / T), or of sigmoid(logits / T) for labels that are
-    not exclusive. `crop_scale` is the side of the square grey crop divided by the longer side of
-    the detector's box."""
+    """The card of an emotion classifier.
+
+    `temperature` is the T of softmax(logits / T), or of sigmoid(logits / T) for labels that are not
+    exclusive. `crop_scale` is the side of the square grey crop divided by the longer side of the
+    detector's box.
+    """
 
     schema: ClassVar[type[CardSchema]] = _ClassifierSchema
 
@@ -81,7 +85,7 @@ class ClassifierCard(ModelCard):
 
 
 class Classifier:
-    """Scores the emotions of the faces of one grey image, all in one batch."""
+    """Scores the emotions of faces. All faces of an image are one batch."""
 
     def __init__(self, card: ClassifierCard, session: Session) -> None:
         self.card = card
@@ -90,7 +94,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 1) -> Self:
-        """Read a model folder. Raises InvalidCard or ModelUnavailable."""
+        """Load a model folder. Raises InvalidCard or ModelUnavailable."""
         card = ClassifierCard.read(folder)
         session = OnnxSession(
             read_weights(folder, card), signatures=[card.signature], threads=threads
@@ -105,8 +109,8 @@ class Classifier:
         box_scale: float = 1.0,
         deadline: Deadline = NEVER,
     ) -> NDArray[np.uint8]:
-        """The crops (n, size, size) uint8 of `boxes` as the card asks for them. `box_scale` is that
-        of the detector that found them."""
+        """Return the crops (n, size, size) uint8 of the boxes in a grey image (height, width).
+        `box_scale` is the attribute of the detector. Raises DeadlineExceeded."""
         size, scale = self.card.input_size, self.card.crop_scale * box_scale
         crops = np.empty((len(boxes), size, size), np.uint8)
         for crop, box in zip(crops, boxes, strict=True):
@@ -115,13 +119,14 @@ class Classifier:
         return crops
 
     def predict(self, crops: NDArray[np.uint8], deadline: Deadline = NEVER) -> NDArray[np.float32]:
-        """Logits (n, classes) of crops (n, size, size). Raises what `OnnxSession.run` raises."""
-        with naming(self.card.name):
+        """Return the logits (n, classes) of crops (n, size, size). Raises the errors of
+        `OnnxSession.run`."""
+        with with_model_name(self.card.name):
             outputs = self._session.run({self._input.name: crops[:, np.newaxis]}, deadline)
         return outputs[self._output.name]
 
     def postprocess(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Scores (n, classes), calibrated by the card's temperature."""
+        """Return the scores (n, classes), calibrated with the temperature of the card."""
         return scores(logits, temperature=self.card.temperature, exclusive=self.card.exclusive)
 
     def classify(
@@ -132,8 +137,8 @@ class Classifier:
         box_scale: float = 1.0,
         deadline: Deadline = NEVER,
     ) -> list[Scores]:
-        """The scores of each box, in the card's order of labels. Raises DeadlineExceeded and
-        ModelUnavailable."""
+        """Return the scores of each box, in the label order of the card. Raises DeadlineExceeded
+        and ModelUnavailable."""
         if not boxes:
             return []
         crops = self.preprocess(image_gray, boxes, box_scale=box_scale, deadline=deadline)
@@ -150,7 +155,7 @@ class Classifier:
 def scores(
     logits: NDArray[np.float32], *, temperature: float, exclusive: bool
 ) -> NDArray[np.float64]:
-    """Scores (n, classes) of logits (n, classes): a distribution for exclusive labels, otherwise
+    """Convert logits (n, classes) to scores (n, classes): softmax for exclusive labels, otherwise
     the sigmoid of each logit."""
     if exclusive:
         return softmax(logits, temperature=temperature)
@@ -159,7 +164,8 @@ def scores(
 
 
 def softmax(logits: NDArray[np.float32], *, temperature: float = 1.0) -> NDArray[np.float64]:
-    """softmax(logits / T) of each row (n, classes) (Guo et al. 2017, arXiv 1706.04599, eq. 9)."""
+    """Return softmax(logits / T) of each row (n, classes) (Guo et al. 2017, arXiv 1706.04599,
+    eq. 9)."""
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)

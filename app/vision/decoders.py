@@ -1,7 +1,8 @@
-"""Decoders of one-pass networks: from the rows that a network returns to boxes.
+"""Decoders of single-shot networks: they convert the rows that a network returns to boxes.
 
-A card of kind `single_shot` names its decoder. To add one: a class with the protocol Decoder, and
-in DECODERS the schema that makes it from the card's field `decoder`.
+The card of a single-shot network names the decoder. To add a decoder, write a class with the
+protocol `Decoder` and a schema that creates it from the field `decoder` of the card, and add the
+schema to DECODERS.
 """
 
 from typing import Any, Protocol
@@ -17,16 +18,17 @@ from app.vision.yolov3 import Scale, Yolov3Decoder
 
 class Decoder(Protocol):
     def rows(self, side: int) -> int:
-        """The number of rows that the network returns for a square of `side` pixels."""
+        """Return the number of rows that the network returns for a square of `side` pixels."""
 
     def find(
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
-    ) -> cells.Found:
-        """The boxes of answers (rows, 5 + classes): see app.vision.cells.find. At most
-        MOST_CANDIDATES boxes."""
+    ) -> cells.BoxArrays:
+        """Decode answers (rows, 5 + classes) into at most MAX_CANDIDATES boxes: see
+        app.vision.cells.find."""
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The logits (n, classes) whose softmax is the distribution over exclusive classes."""
+        """Convert class logits (n, classes) to logits whose softmax is the distribution over
+        exclusive classes."""
 
 
 class CellsDecoder:
@@ -37,7 +39,7 @@ class CellsDecoder:
 
     def find(
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
-    ) -> cells.Found:
+    ) -> cells.BoxArrays:
         return cells.find(answers, side, min_logit=min_logit, nms_iou=nms_iou)
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -80,11 +82,11 @@ DECODERS: dict[str, type[Schema]] = {"cells": _CellsSchema, "yolov3": _Yolov3Sch
 
 
 class DecoderField(fields.Field[Decoder]):
-    """The field `decoder` of a card: an object whose `name` is a key of DECODERS."""
+    """The field `decoder` of a card: an object with a `name` that is a key of DECODERS."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **_: Any) -> Decoder:
         name = value.get("name") if isinstance(value, dict) else None
         if not isinstance(name, str) or name not in DECODERS:
-            raise ValidationError(f"must be an object with a name of {', '.join(DECODERS)}")
+            raise ValidationError(f"must be an object whose name is one of {', '.join(DECODERS)}")
         decoder: Decoder = DECODERS[name]().load(value)
         return decoder

@@ -1,8 +1,8 @@
-"""Opens image files with Pillow's readers and gives the reason when a file cannot be read.
+"""Opens image files with Pillow's readers and reports why a file cannot be read.
 
-Pillow knows the size before it decodes and says when a file is cut short; OpenCV would return an
-image that is grey from the cut on. The reader of the file's type is called directly: `Image.open`
-would load all plugins and lose the reason why a file is refused.
+Pillow reads the size before it decodes, and it reports truncated files; OpenCV returns grey pixels
+for the missing part. This module calls the reader for the type of the file directly, because
+`Image.open` loads all plugins and hides the reason why a file is rejected.
 """
 
 import io
@@ -32,7 +32,13 @@ from PIL import (
 from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
 from app.vision.heif import read_primary_image
 from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end, is_cut_before_end
-from app.vision.structure import FrugalFile, check_jpeg, check_tiff, check_webp, exif_orientation
+from app.vision.structure import (
+    ReadLimitedFile,
+    check_jpeg,
+    check_tiff,
+    check_webp,
+    exif_orientation,
+)
 from app.vision.tiff_pages import full_resolution_first
 
 READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
@@ -45,15 +51,14 @@ READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
     "HEIF": pillow_heif.HeifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-_CUT = "its scan ends before the image does"
-_PNG_BITS = 24  # offset of the bits of a channel
+_CUT = "the scan ends before the image does"
+_PNG_BITS = 24  # offset of the number of bits per channel
 _ISO_MEDIA = ("HEIF", "AVIF")
 _CHECKS = {"JPEG": check_jpeg, "TIFF": check_tiff, "WEBP": check_webp}
 
-# Those that are not supported.
-_SAMPLE_FORMATS = {2: "signed values", 3: "floating-point pixels"}
+_UNSUPPORTED_SAMPLE_FORMATS = {2: "signed values", 3: "floating-point pixels"}
 
-# How to turn an image upright, by its EXIF orientation.
+# From the EXIF orientation to the operation that makes the image upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,12 +68,13 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# As an attribute, tiff:Orientation="6", or an element, <tiff:Orientation>6</tiff:Orientation>.
+# XMP contains the orientation as an attribute, tiff:Orientation="6", or as an element,
+# <tiff:Orientation>6</tiff:Orientation>.
 _XMP_ORIENTATION = re.compile(
     rb"""tiff:Orientation(?:\s{0,20}=\s{0,20}["']|\s{0,20}>)\s{0,20}([1-8])\s{0,20}["'<]"""
 )
 
-# What Pillow's readers raise for damaged or incomplete files (the errors have no common base).
+# The errors of Pillow's readers for damaged or incomplete files. They have no common base class.
 _DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -82,50 +88,51 @@ _DECODE_ERRORS = (
     struct.error,
     zlib.error,
 )
-# The beginnings of Pillow's messages about features that it does not support.
+# The start of Pillow's messages about unsupported features.
 _UNSUPPORTED = re.compile(
     r"unsupported|cannot handle|unknown (pixel mode|data organization|filter|raw mode)"
     r"|not supported|conversion from .* not supported",
     re.IGNORECASE,
 )
-# Messages fit for a client: words, without addresses of objects or lists of internals.
+# Messages that may be shown to clients: text without object addresses and Python internals.
 _READABLE = re.compile(r"[\w ,.:;()+/'-]{4,200}")
 
 
 @dataclass(slots=True)
 class OpenedImage:
-    """An image file with its size known and its pixels not decoded."""
+    """An image file whose size is known and whose pixels are not decoded."""
 
     image: ImageFile.ImageFile
     kind: str
     data: bytes
     crop: tuple[int, int, int, int] | None = None
-    """The part that is shown: left, top, right, bottom."""
+    """The visible part: left, top, right, bottom. None for the whole image."""
 
 
 @cache
 def configure_libraries() -> None:
-    """Set options of Pillow and pillow_heif, which belong to the process: less memory, one thread.
+    """Set the process-wide options of Pillow and pillow_heif that limit memory and threads.
 
     `open_image` calls it, so that importing this module changes no other library.
     """
-    # Pillow's warnings about damaged files contain numbers from the file, and Python keeps the text
-    # of each new warning for ever. Damage that matters is raised as an error.
+    # Pillow's warnings about damaged files contain numbers from the file. Python stores the text of
+    # each new warning in a registry, so the warnings would leak memory. Relevant damage raises
+    # errors.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    # Compressed texts of a PNG are not used.
+    # Limit the memory for compressed text in a PNG. The service does not use the text.
     PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
-    # One thread per image, because requests run in parallel.
+    # Use one thread per image, because requests run in parallel.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.options.DECODE_THREADS = 1
-    # The other images in a file are not used.
+    # Ignore other images in a file.
     pillow_heif.options.THUMBNAILS = False
     pillow_heif.options.DEPTH_IMAGES = False
     pillow_heif.options.AUX_IMAGES = False
 
 
 def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
-    """Open a file without decoding its pixels. Call within `translated_errors`, which turns its
-    errors into those of the domain."""
+    """Open a file without decoding the pixels. Call it within `translated_errors`, which converts
+    the errors."""
     configure_libraries()
     if kind in _ISO_MEDIA:
         primary = read_primary_image(data, kind, max_pixels)
@@ -138,7 +145,7 @@ def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
         data = full_resolution_first(data)
     if check := _CHECKS.get(kind):
         check(data)
-    image = READERS[kind](FrugalFile(data))
+    image = READERS[kind](ReadLimitedFile(data))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_samples(image)
         _check_planes(image)
@@ -146,19 +153,19 @@ def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
 
 
 def _check_samples(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Refuse values whose range is not stated: Pillow would read most of them as black."""
+    """Reject values with an unknown range. Pillow would read most of them as black."""
     tags = image.tag_v2
-    for sample in tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)):
-        if what := _SAMPLE_FORMATS.get(sample):
-            raise UnsupportedImageType(f"the TIFF image has {what}, which are not supported")
+    for sample_format in tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)):
+        if description := _UNSUPPORTED_SAMPLE_FORMATS.get(sample_format):
+            raise UnsupportedImageType(f"the TIFF image has {description}, which are not supported")
     if (bits := max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))) > 16:
         raise UnsupportedImageType(
-            f"the TIFF image has values of {bits} bits: at most 16 are supported"
+            f"the TIFF image has values of {bits} bits; at most 16 bits are supported"
         )
 
 
 def _check_planes(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Refuse uncompressed 16-bit planes, which Pillow reads wrongly as 8-bit planes."""
+    """Reject uncompressed 16-bit planes. Pillow would read them as 8-bit planes."""
     tags = image.tag_v2
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
     planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1
@@ -171,15 +178,16 @@ def _check_planes(image: TiffImagePlugin.TiffImageFile) -> None:
 def load_pixels(
     opened: OpenedImage, draft: tuple[str | None, tuple[int, int]]
 ) -> tuple[Image.Image, float]:
-    """Return the decoded image, before it is turned upright, and its scale (at most 1).
+    """Decode the image. Returns the image before the EXIF orientation is applied, and the scale (at
+    most 1).
 
-    `draft` is the mode of a JPEG and the smallest size to which it may be reduced. A JPEG without
-    an end marker is read if its scans are complete; one with an incomplete scan is refused. Call
-    within `translated_errors`.
+    `draft` applies to JPEG: the mode and the minimum size of the result. A JPEG without an end
+    marker is accepted if the scans are complete; a JPEG with an incomplete scan is rejected. Call
+    it within `translated_errors`.
     """
     image, width = opened.image, opened.image.size[0]
     if opened.kind == "JPEG" and not has_end(opened.data):
-        image = READERS["JPEG"](FrugalFile(_completed(opened.data)))
+        image = READERS["JPEG"](ReadLimitedFile(_completed(opened.data)))
     drafted = image.draft(*draft)
     image.load()
     if opened.kind == "JPEG" and ends_in_grey(image) and is_cut_before_end(opened.data):
@@ -192,14 +200,14 @@ def load_pixels(
 
 
 def _completed(data: bytes) -> bytes:
-    """A JPEG with an end marker. Raises ValueError if its scans are not complete."""
+    """Add the end marker to a JPEG. Raises ValueError if the scans are not complete."""
     if (completed := completed_jpeg(data)) is None:
         raise ValueError(_CUT)
     return completed
 
 
 def _reduce_transparent_color(image: Image.Image, data: bytes) -> None:
-    """Give the transparent colour of a PNG the 8 bits that Pillow has reduced the pixels to."""
+    """Reduce the transparent colour of a PNG to 8 bits, as Pillow has reduced the pixels."""
     key = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(key, tuple):
         shift = 8 if data[_PNG_BITS] == 16 else 0
@@ -207,8 +215,8 @@ def _reduce_transparent_color(image: Image.Image, data: bytes) -> None:
 
 
 def turned_upright(image: Image.Image, kind: str) -> tuple[Image.Image, bool]:
-    """Turn the image upright by its EXIF orientation, or else by its XMP. Return it and whether
-    width and height were swapped."""
+    """Apply the orientation from EXIF or, without EXIF, from XMP. Returns the upright image and
+    whether width and height were swapped."""
     orientation = _orientation(image, kind)
     upright = image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
     return upright, orientation >= 5
@@ -216,8 +224,8 @@ def turned_upright(image: Image.Image, kind: str) -> tuple[Image.Image, bool]:
 
 @contextmanager
 def translated_errors(kind: str, max_pixels: int) -> Iterator[None]:
-    """Raise ImageTooLarge, UnsupportedImageType or UndecodableImage for the errors of Pillow and
-    of the structure checks, with their reason."""
+    """Convert the errors of Pillow and of the structure checks to ImageTooLarge,
+    UnsupportedImageType or UndecodableImage. The message contains the reason."""
     try:
         yield
     except Image.DecompressionBombError as error:
@@ -233,21 +241,21 @@ def translated_errors(kind: str, max_pixels: int) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The error's message, if it is fit for a client; otherwise empty."""
+    """Return the message of the error if clients may see it; otherwise an empty string."""
     if not isinstance(error, OSError | SyntaxError | ValueError | RuntimeError):
         return ""
     text = str(error)
-    # Pillow wraps an index into its tables: SyntaxError(KeyError(…)).
+    # Ignore messages of wrapped KeyErrors: they contain an index of an internal table of Pillow.
     wrapped = error.__cause__ is not None and text == str(error.__cause__)
     return text if _READABLE.fullmatch(text) and not wrapped else ""
 
 
 def _orientation(image: Image.Image, kind: str) -> int:
-    """The orientation of a decoded image; 1 if the file has none.
+    """Return the orientation of a decoded image; 1 if the file has none.
 
-    Pillow turns a TIFF itself, and libheif a HEIF. The orientation of an AVIF is in its boxes;
-    Pillow returns it as EXIF, in the place of the file's own EXIF. Pillow's EXIF reader is not
-    used, because it parses all tags and writes them again.
+    Pillow applies the orientation of a TIFF, and libheif that of a HEIF. An AVIF file has the
+    orientation in its boxes, and Pillow returns it as EXIF instead of the EXIF in the file.
+    Pillow's EXIF reader is not used, because it parses all tags and writes them again.
     """
     if kind in ("TIFF", "HEIF"):
         return 1
@@ -263,7 +271,7 @@ def _orientation(image: Image.Image, kind: str) -> int:
 
 
 def _hexadecimal(text: str) -> bytes:
-    """The EXIF that old versions of ImageMagick write into a PNG as text: three lines, then
+    """Decode EXIF that old versions of ImageMagick write into a PNG as text: three lines and then
     hexadecimal digits."""
     try:
         return bytes.fromhex("".join(text.split("\n")[3:]))

@@ -29,14 +29,14 @@ from app.vision.types import Analysis
 
 log = logging.getLogger(__name__)
 
-WARM_WAIT_SECONDS = 0.5  # at the start, for the checks of the models of each kind
+WARM_WAIT_SECONDS = 0.5  # `warm` waits this long for the checks of the models of each kind
 
 
 class Engine:
-    """Analyses images. One engine serves all threads of a process.
+    """Analyses images. Thread-safe: one engine serves all threads of a process.
 
     The constructor loads nothing and changes no state of the process. Do not use an engine before a
-    fork. A process that uses one sets the number of OpenCV's threads at its start
+    fork. A process that uses an engine sets the number of OpenCV threads when it starts
     (`cv2.setNumThreads`).
     """
 
@@ -76,22 +76,22 @@ class Engine:
         self._problem: str | None = None
 
     def analyse(self, request: AnalysisRequest[ImageData], deadline: Deadline = NEVER) -> Analysis:
-        """Analyse an image. Stores nothing.
+        """Analyse an image without storing the result.
 
-        Images that have more than `max_pixels` together are analysed one after the other. Raises
-        ImageTooLarge, DeadlineExceeded, and the errors of `ImageFile`, `pipeline` and
-        `Pipeline.run`.
+        The images that are analysed at the same time have at most `max_pixels` in total; further
+        calls wait. Raises ImageTooLarge, DeadlineExceeded, and the errors of `ImageFile`,
+        `pipeline` and `Pipeline.run`.
         """
         data = request.image.data
         if len(data) > self._max_image_bytes:
             raise ImageTooLarge(
                 f"the image has {len(data):,} bytes, more than the {self._max_image_bytes:,} "
-                "allowed"
+                "allowed: send a smaller file"
             )
         pipeline = self.pipeline(request.options)
         stopwatch = Stopwatch()
         file = ImageFile(data, max_pixels=self._max_pixels)
-        # Decoding takes up to 17 bytes a pixel: two of the largest images would take 2 GB at once.
+        # Decoding takes up to 17 bytes per pixel: two images of the maximum size would take 2 GB.
         with self._pixels.reserve(file.pixels, deadline=deadline):
             result = pipeline.run(file, stopwatch, deadline)
         width, height = result.size_wh
@@ -111,9 +111,9 @@ class Engine:
         )
 
     def pipeline(self, options: AnalysisOptions) -> Pipeline:
-        """The pipeline that `options` name, with its model and detector.
+        """Return the pipeline of `options`, with the model and the detector.
 
-        Raises UnknownPipeline and what `Pipeline.of` raises.
+        Raises UnknownPipeline and the errors of `Pipeline.of`.
         """
         name = self.default_pipeline if options.pipeline is None else options.pipeline
         if name not in PIPELINES:
@@ -123,13 +123,13 @@ class Engine:
         return PIPELINES[name].of(self, replace(options, detection=detection))
 
     def model(self, kind: str, name: str | None = None) -> Any:
-        """The model of this name, the default of its kind for None: what the loader of the kind
-        returns. Raises what `ModelRegistry.get` raises."""
+        """Return the model of this kind and name, loaded by the loader of the kind. None means the
+        default model of the kind. Raises the errors of `ModelRegistry.get`."""
         return self._registries[kind].get(name)
 
     def detector(self, name: str | None) -> Detector:
-        """The detector of this name, the default for None. Raises UnknownDetector, and
-        ModelUnavailable if its weights are missing or broken."""
+        """Return the detector with this name; None means the default detector. Raises
+        UnknownDetector, and ModelUnavailable if the weights are missing or broken."""
         name = self.default_detector if name is None else name
         if (loaded := self._detectors.loaded(name)) is not None:
             return loaded
@@ -140,18 +140,17 @@ class Engine:
         )
 
     def _load_detector(self, name: str) -> Detector:
-        made, models_dir = DETECTORS[name], self._folders.models_dir
-        if made is SingleShotDetector:  # shares the network of the pipeline
+        detector_class, models_dir = DETECTORS[name], self._folders.models_dir
+        if detector_class is SingleShotDetector:  # shares the network of the pipeline
             SingleShotDetector.folder(models_dir)
             return SingleShotDetector(self.model(SINGLE_SHOT, name))
-        return made.load(models_dir, threads=self._onnx_threads)
+        return detector_class.load(models_dir, threads=self._onnx_threads)
 
     def warm(self) -> None:
         """Load the default pipeline and run it once.
 
-        A failure is not raised but kept for `problem`: the process serves other models meanwhile,
-        and `warm` can be called again when the cause is repaired. Slow checks of other models do
-        not delay the start.
+        A failure is not raised: `problem` returns it, the process serves other models, and `warm`
+        can be called again after the repair. Slow checks of other models do not delay the start.
         """
         self._folders.refresh()
         try:
@@ -165,14 +164,14 @@ class Engine:
 
     @property
     def problem(self) -> str | None:
-        """Why the default pipeline cannot be used yet; None if it can."""
+        """The reason why the default pipeline is not ready; None if it is ready."""
         if self._warm:
             return None
         return self._problem or "the model is not loaded yet"
 
     @property
     def unusable(self) -> dict[str, str]:
-        """The problems of the models that cannot be used, by name."""
+        """The problem of each model that cannot be used, by name."""
         return {
             status.name: status.problem
             for status in self.models(wait=0)
@@ -180,13 +179,15 @@ class Engine:
         }
 
     def models(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
-        """The status of every model folder, by name, at most a second old. `wait`: see
-        `ModelRegistry.statuses`."""
-        statuses = [each for one in self._registries.values() for each in one.statuses(wait)]
+        """Return the status of every model folder, sorted by name and at most one second old.
+        `wait`: see `ModelRegistry.statuses`."""
+        statuses = [
+            status for registry in self._registries.values() for status in registry.statuses(wait)
+        ]
         return sorted(statuses, key=lambda status: status.name)
 
     def detectors(self) -> dict[str, str | None]:
-        """The problem of each detector, None if it can be used."""
+        """Return the problem of each detector by name; None for a detector that can be used."""
         problems: dict[str, str | None] = {}
         for name in DETECTORS:
             try:

@@ -1,7 +1,8 @@
-"""Reads model folders safely, whatever they contain.
+"""Finds model folders and reads their files safely.
 
-A folder may contain anything: a card of a gigabyte, a pipe, JSON nested a million times. Every
-fault of a folder raises InvalidCard, so a broken folder disables its own model and nothing else.
+The content of a model folder is not trusted: it may be a card of a gigabyte, a pipe, or JSON with a
+million levels. Every fault of a folder raises InvalidCard, so a broken folder disables only the
+model in the folder.
 """
 
 import json
@@ -22,19 +23,23 @@ CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.onnx"
 MAX_CARD_BYTES = 200_000
 MAX_CARD_DEPTH = 20  # levels of objects and arrays
+_TOO_DEEP = f"the JSON has more than {MAX_CARD_DEPTH} levels"
 MAX_WEIGHTS_BYTES = 1_000_000_000
-MAX_FILES = 1_000  # of a folder that are watched for changes
-SCAN_SECONDS = 1.0  # between two scans of the models folder
+MAX_FILES = 1_000  # maximum number of files per folder that are checked for changes
+SCAN_SECONDS = 1.0  # minimum time between two scans of the models folder
 
-# Name, device, inode, size, and times of the last change of the content and of the file.
+# Name, device, inode, size, modification time and change time.
 FileState = tuple[str, int, int, int, int, int]
 State = tuple[FileState, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A folder with a card, as it was found. `state` changes when any of its files changes. `kind`
-    comes from the card; it is None if the card cannot be read or has no kind."""
+    """A model folder at the time of a scan.
+
+    `state` changes when a file in the folder changes. `kind` comes from the card. It is None if the
+    card cannot be read or has no kind.
+    """
 
     path: Path
     name: str
@@ -45,8 +50,8 @@ class ModelFolder:
 class ModelFolders:
     """The model folders in the models folder. Thread-safe.
 
-    The models folder is scanned at most once in SCAN_SECONDS, for any number of clients. A card is
-    read again only when its folder has changed.
+    Scans the models folder at most once in SCAN_SECONDS, and reads a card again only if the folder
+    has changed.
     """
 
     def __init__(self, models_dir: Path) -> None:
@@ -56,7 +61,7 @@ class ModelFolders:
         self._scanned = -math.inf
 
     def all(self) -> list[ModelFolder]:
-        """The folders, by name."""
+        """Return all model folders, sorted by name."""
         with self._lock:
             if time.monotonic() - self._scanned >= SCAN_SECONDS:
                 self._scan()
@@ -68,23 +73,24 @@ class ModelFolders:
             self._scan()
 
     def state(self, name: str) -> State:
-        """The state of the folder with this name; empty if there is none."""
+        """Return the state of the folder with this name; empty if there is none."""
         return next((folder.state for folder in self.all() if folder.name == name), ())
 
     def _scan(self) -> None:
         found = {}
         for path in list_folders(self.models_dir):
             name, state = printable(path.name), folder_state(path)
-            known = self._found.get(name)
-            if known is None or known.path != path or known.state != state:
-                known = ModelFolder(path, name, state, read_kind(path))
-            found[name] = known
+            folder = self._found.get(name)
+            if folder is None or folder.path != path or folder.state != state:
+                folder = ModelFolder(path, name, state, read_kind(path))
+            found[name] = folder
         self._found = found
         self._scanned = time.monotonic()
 
 
 def list_folders(models_dir: Path) -> list[Path]:
-    """The folders in `models_dir` that have a card or cannot be entered, by name."""
+    """Return the folders in `models_dir` that contain a card or cannot be opened, sorted by
+    name."""
     try:
         with os.scandir(models_dir) as entries:
             folders = [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
@@ -106,7 +112,7 @@ def _may_have_card(folder: Path) -> bool:
 
 
 def folder_state(folder: Path) -> State:
-    """A value that changes when a file of the folder is written or replaced."""
+    """Return a value that changes when a file in the folder is written or replaced."""
     names = {".", CARD_FILE, WEIGHTS_FILE}
     with suppress(OSError), os.scandir(folder) as entries:
         names |= {entry.name for entry in islice(entries, MAX_FILES)}
@@ -115,21 +121,21 @@ def folder_state(folder: Path) -> State:
 
 def _file_state(path: Path) -> FileState:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:  # a broken link, or no permission
         return path.name, 0, 0, 0, 0, error.errno or 0
     return (
         path.name,
-        found.st_dev,
-        found.st_ino,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
     )
 
 
 def read_kind(folder: Path) -> object:
-    """The `kind` of a folder's card; None if the card cannot be read or has none."""
+    """Return the `kind` in the card of a folder; None if the card cannot be read or has none."""
     try:
         document = read_document(folder)
     except InvalidCard:
@@ -138,7 +144,7 @@ def read_kind(folder: Path) -> object:
 
 
 def read_document(folder: Path) -> Any:
-    """The JSON of a folder's card, unchecked. Raises InvalidCard."""
+    """Read the JSON of the card of a folder without validating the fields. Raises InvalidCard."""
     try:
         return parse_document(read_file(folder / CARD_FILE, MAX_CARD_BYTES))
     except (OSError, ValueError) as error:
@@ -149,26 +155,26 @@ def read_document(folder: Path) -> Any:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """The content of a regular file. Raises OSError, or ValueError for a file of another type or
-    with more than `max_bytes`. Never waits for a pipe."""
+    """Read a regular file without ever waiting for a pipe. Raises OSError, and ValueError for a
+    file of another type or with more than `max_bytes`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("it is not a regular file")
-        size = found.st_size
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
+        size = status.st_size
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(max_bytes + 1) if size <= max_bytes else b""
     finally:
         os.close(descriptor)
     if max(size, len(data)) > max_bytes:
-        raise ValueError(f"it has more than the {max_bytes:,} bytes that are allowed")
+        raise ValueError(f"the file has more than {max_bytes:,} bytes")
     return data
 
 
 def parse_document(data: bytes) -> Any:
-    """Parse JSON in UTF-8. Raises ValueError, also for numbers that are not finite, repeated keys
-    and deep nesting, which not every reader of a card can handle."""
+    """Parse JSON in UTF-8. Raises ValueError, also for content that some JSON parsers cannot read:
+    numbers that are not finite, repeated keys and deep nesting."""
     try:
         document = json.loads(
             data.decode("utf-8"),
@@ -177,11 +183,11 @@ def parse_document(data: bytes) -> Any:
             object_pairs_hook=_unique,
         )
     except UnicodeDecodeError as error:
-        raise ValueError("it is not UTF-8") from error
+        raise ValueError("not UTF-8") from error
     except json.JSONDecodeError as error:
-        raise ValueError("it is not JSON") from error
+        raise ValueError("not valid JSON") from error
     except RecursionError:
-        raise ValueError(f"it is nested more than {MAX_CARD_DEPTH} times") from None
+        raise ValueError(_TOO_DEEP) from None
     _check_depth(document)
     return document
 
@@ -189,27 +195,27 @@ def parse_document(data: bytes) -> Any:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("it has a number that is not finite")
+        raise ValueError("the JSON contains a number that is not finite")
     return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError("it has the same key twice")
+        raise ValueError("an object in the JSON contains the same key twice")
     return document
 
 
 def _check_depth(document: Any) -> None:
     level = [document]
     for _ in range(MAX_CARD_DEPTH + 1):
-        level = [inner for outer in level for inner in _parts(outer)]
+        level = [inner for outer in level for inner in _children(outer)]
         if not level:
             return
-    raise ValueError(f"it is nested more than {MAX_CARD_DEPTH} times")
+    raise ValueError(_TOO_DEEP)
 
 
-def _parts(value: Any) -> list[Any]:
+def _children(value: Any) -> list[Any]:
     if isinstance(value, dict):
         # A lone surrogate is valid JSON but cannot be stored or logged.
         _check_text("".join(value))
@@ -223,10 +229,11 @@ def _check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError("it has text that is not Unicode") from error
+        raise ValueError("the JSON contains text that is not valid Unicode") from error
 
 
 def printable(name: str) -> str:
-    """A file name for messages, labels and JSON: without control characters and broken UTF-8."""
+    """Make a file name safe for messages, labels and JSON: replace control characters and invalid
+    UTF-8."""
     text = os.fsencode(name).decode("utf-8", "replace")
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

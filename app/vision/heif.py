@@ -1,9 +1,9 @@
 """Checks the primary image of a HEIC or AVIF file (ISO/IEC 23008-12) without decoding it.
 
-The decoders are C libraries that allocate as much memory as numbers in the file demand. This reader
-follows the boxes to the primary image, refuses what no camera and no program makes, and returns the
-size by which the file is judged. Other images of the file (thumbnails, bursts, depth maps, gain
-maps, sequences) are ignored.
+The decoders are C libraries that allocate as much memory as the numbers in the file demand. This
+module follows the boxes to the primary image, rejects structures that no camera and no program
+writes, and returns the image size that is compared with the limits. Other images in the file
+(thumbnails, bursts, depth maps, gain maps, sequences) are ignored.
 """
 
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from app.errors import ImageTooLarge, UnsupportedImageType
 from app.vision.bitstream import StreamSize, av1_stream, hevc_configuration, hevc_item
 from app.vision.iso_boxes import Numbers, boxes
 
-MOST_ITEMS = 1_000  # the same limit as libheif's
-MOST_REFERENCES = 10_000
-MOST_METADATA_BYTES = 2_000_000  # EXIF and XMP, counted once for each image that refers to it
-MOST_PICTURES = 4  # coded pictures in the stream of an item; layered images have up to four
-MOST_SLICES = 32  # of an item
-MARGIN = 64  # pixels by which a stream may be larger than its image: one coding block
-MOST_DECODED = 5  # pixels decoded for one of the image's: four layers and transparency
-LEAST_BUDGET = 4_000_000  # pixels that may be decoded for any image
+MAX_ITEMS = 1_000  # maximum number of items in a file, as in libheif
+MAX_REFERENCES = 10_000  # maximum number of references, properties or extents in a file
+MAX_METADATA_BYTES = 2_000_000  # EXIF and XMP, counted once for each image that refers to it
+MAX_CODED_PICTURES = 4  # maximum number of coded pictures per item; layered images have up to 4
+MAX_SLICES = 32  # maximum number of slices per item
+MARGIN = 64  # maximum difference between stream and image in pixels: one coding block
+MAX_DECODED_RATIO = 5  # maximum decoded pixels per image pixel: four layers and transparency
+MIN_PIXEL_BUDGET = 4_000_000  # pixels that may be decoded for an image of any size
 
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 AVIF_BRANDS = {b"avif", b"avis"}
@@ -33,8 +33,8 @@ _ALPHA = (
 
 
 def heif_type(data: bytes) -> str | None:
-    """The type, HEIF or AVIF, of a file that starts with a box ftyp, by its brands; None for other
-    content, such as videos."""
+    """Return "HEIF" or "AVIF" for a file that starts with a box ftyp with such a brand; None for
+    other content, such as videos."""
     if data[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(data[:4], "big"), 1_024)
@@ -51,8 +51,8 @@ def heif_type(data: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class PrimaryImage:
-    """`size_wh` is the size before it is turned; `crop` is (left, top, right, bottom) of a clean
-    aperture."""
+    """The primary image of a file. `size_wh` is the size before rotation. `crop` is the clean
+    aperture (left, top, right, bottom), the visible part, or None."""
 
     size_wh: tuple[int, int]
     crop: tuple[int, int, int, int] | None = None
@@ -65,31 +65,32 @@ class _Item:
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def body_of(self, kind: bytes) -> bytes:
-        """The content of the property of this kind; empty if there is none."""
+        """Return the content of the property of this type; empty if there is none."""
         bodies = {body for name, body in self.properties if name == kind}
-        if len(bodies) > 1:  # decoders differ in which one they use
-            raise ValueError("an image of it has two properties of one kind")
+        if len(bodies) > 1:  # decoders disagree about which property they use
+            raise ValueError("an image in the file has two properties of the same type")
         return next(iter(bodies), b"")
 
     @property
     def size_wh(self) -> tuple[int, int]:
         body = self.body_of(b"ispe")
         if len(body) < 12:
-            raise ValueError("an image of it has no size")
+            raise ValueError("an image in the file has no size")
         return int.from_bytes(body[4:8], "big"), int.from_bytes(body[8:12], "big")
 
 
 def read_primary_image(data: bytes, kind: str, max_pixels: int) -> PrimaryImage:
-    """Return the primary image of a HEIF or AVIF file that is safe to decode.
+    """Check a HEIF or AVIF file and return the primary image, which is then safe to decode.
 
-    Raises ImageTooLarge by the sizes in the file and in its streams, UnsupportedImageType for files
-    without a still image and for other codings, and ValueError for damage.
+    Raises ImageTooLarge for sizes in the boxes or in the streams above the limits,
+    UnsupportedImageType for files without a still image and for other codings, and ValueError for
+    damaged files.
     """
     return HeifFile(data, kind, max_pixels).primary_image()
 
 
 class HeifFile:
-    """The items of a file and their references. Raises what `read_primary_image` raises."""
+    """The items of a file and their references. Raises the errors of `read_primary_image`."""
 
     def __init__(self, data: bytes, kind: str, max_pixels: int) -> None:
         self._data, self._kind, self._max_pixels = data, kind, max_pixels
@@ -103,48 +104,48 @@ class HeifFile:
                 f"the {kind} file has no still image: image sequences and videos are not supported"
             )
         if len(metas) > 1:
-            raise ValueError("it has two boxes of the type meta")
+            raise ValueError("the file has two meta boxes")
         self._read_meta(bytes(metas[0][4:]))
 
     # ------------------------------------------------------------ boxes
 
     def _read_meta(self, meta: bytes) -> None:
         known = [box for box in boxes(meta) if box[0] in _META_BOXES]
-        found = dict(known)
-        if len(found) < len(known):
-            raise ValueError("it has two boxes of one type")
-        if found.get(b"hdlr", b"")[8:12] != b"pict":
-            raise UnsupportedImageType(f"the {self._kind} file holds no image")
-        if b"pitm" not in found:
+        bodies = dict(known)
+        if len(bodies) < len(known):
+            raise ValueError("the file has two boxes of the same type")
+        if bodies.get(b"hdlr", b"")[8:12] != b"pict":
+            raise UnsupportedImageType(f"the {self._kind} file contains no image")
+        if b"pitm" not in bodies:
             raise UnsupportedImageType(
                 f"the {self._kind} file has no primary image: image sequences are not supported"
             )
-        self._idat = found.get(b"idat", b"")
-        primary = found[b"pitm"]
+        self._idat = bodies.get(b"idat", b"")
+        primary = bodies[b"pitm"]
         self.primary = int.from_bytes(primary[4:6] if primary[:1] == b"\0" else primary[4:8], "big")
-        self._read_items(Numbers(found.get(b"iinf", b"")))
-        self._read_locations(Numbers(found.get(b"iloc", b"")))
-        self._read_properties(found.get(b"iprp", b""))
-        self._read_references(found.get(b"iref", b""))
+        self._read_items(Numbers(bodies.get(b"iinf", b"")))
+        self._read_locations(Numbers(bodies.get(b"iloc", b"")))
+        self._read_properties(bodies.get(b"iprp", b""))
+        self._read_references(bodies.get(b"iref", b""))
 
     def _read_items(self, numbers: Numbers) -> None:
         version, _ = numbers.take(1), numbers.take(3)
         count = numbers.take(2 if version == 0 else 4)
-        if count > MOST_ITEMS:
-            raise ValueError(f"it has more than {MOST_ITEMS:,} items")
+        if count > MAX_ITEMS:
+            raise ValueError(f"more than {MAX_ITEMS:,} items")
         for name, body in boxes(numbers.rest()):
             if name == b"infe" and len(body) >= 12 and body[0] in (2, 3):
                 wide = 2 if body[0] == 2 else 4
                 number, at = int.from_bytes(body[4 : 4 + wide], "big"), 4 + wide + 2
-                if number in self.items or len(self.items) == MOST_ITEMS:
-                    raise ValueError(f"it has more than {MOST_ITEMS:,} items, or one twice")
+                if number in self.items or len(self.items) == MAX_ITEMS:
+                    raise ValueError(f"more than {MAX_ITEMS:,} items, or an item twice")
                 self.items[number] = _Item(body[at : at + 4])
 
     def _read_locations(self, numbers: Numbers) -> None:
         version, _ = numbers.take(1), numbers.take(3)
         sizes = numbers.take(2)
         offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-        extents_left = MOST_REFERENCES
+        extents_left = MAX_REFERENCES
         for _ in range(numbers.take(2 if version < 2 else 4)):
             number = numbers.take(2 if version < 2 else 4)
             method = numbers.take(2) & 15 if version else 0
@@ -156,17 +157,17 @@ class HeifFile:
                     numbers.take(index)
                 extents.append((method, start + numbers.take(offset), numbers.take(length)))
                 if (extents_left := extents_left - 1) < 0:
-                    raise ValueError(f"its items are in more than {MOST_REFERENCES:,} pieces")
+                    raise ValueError(f"the items have more than {MAX_REFERENCES:,} extents")
             if number in self.items:
                 if self.items[number].extents:
-                    raise ValueError("an item of it has two locations")
+                    raise ValueError("an item has two locations")
                 self.items[number].extents = extents
 
     def _read_properties(self, body: bytes) -> None:
         inside = list(boxes(body))
         container = next((inner for name, inner in inside if name == b"ipco"), b"")
         properties = list(boxes(container))
-        left = MOST_REFERENCES
+        left = MAX_REFERENCES
         for name, inner in inside:
             if name != b"ipma":
                 continue
@@ -179,40 +180,45 @@ class HeifFile:
                     if item is not None and 0 < index <= len(properties):
                         item.properties.append(properties[index - 1])
                     if (left := left - 1) < 0:
-                        raise ValueError(f"it has more than {MOST_REFERENCES:,} properties")
+                        raise ValueError(f"more than {MAX_REFERENCES:,} properties")
 
     def _read_references(self, body: bytes) -> None:
         wide = 2 if body[:1] == b"\0" else 4
-        left = MOST_REFERENCES
+        left = MAX_REFERENCES
         for name, inner in boxes(body[4:]):
             numbers = Numbers(inner)
             source, count = numbers.take(wide), numbers.take(2)
             if (left := left - count) < 0:
-                raise ValueError(f"it has more than {MOST_REFERENCES:,} references")
+                raise ValueError(f"more than {MAX_REFERENCES:,} references")
             self._references.append((name, source, [numbers.take(wide) for _ in range(count)]))
 
     # ------------------------------------------------------------ the primary image
 
     def primary_image(self) -> PrimaryImage:
+        """Check the primary image and return it."""
         item = self.items.get(self.primary)
         if item is None:
-            raise ValueError("its primary image is missing")
+            raise ValueError("the primary image is missing")
         width, height = item.size_wh
         if width * height > self._max_pixels:
             raise ImageTooLarge(
-                f"the image has {width}x{height} pixels, more than the {self._max_pixels:,} allowed"
+                f"the image has {width}x{height} pixels, more than the {self._max_pixels:,} "
+                "allowed: send a smaller image"
             )
         self._check_metadata()
-        shown = [self.primary, *self._alpha_of({self.primary})]
-        cost = sum(self._cost(number) for number in shown)
-        if cost > max(LEAST_BUDGET, MOST_DECODED * width * height):
+        decoded_items = [self.primary, *self._alpha_of({self.primary})]
+        cost = sum(self._cost(number) for number in decoded_items)
+        budget = max(MIN_PIXEL_BUDGET, MAX_DECODED_RATIO * width * height)
+        if cost > budget:
             raise ImageTooLarge(
-                f"the image of {width}x{height} pixels needs {cost:,} pixels to be decoded"
+                f"decoding the image of {width}x{height} pixels means decoding {cost:,} pixels, "
+                f"more than the {budget:,} allowed"
             )
         return PrimaryImage((width, height), _crop(item.body_of(b"clap"), width, height))
 
     def _cost(self, number: int) -> int:
-        """Pixels that are decoded for an item, its tiles and their transparency included."""
+        """Return the number of pixels that are decoded for an item, including tiles and the alpha
+        channels of the tiles."""
         item = self._item(number)
         if item.kind != b"grid":
             return self._coded_cost(item)
@@ -224,11 +230,12 @@ class HeifFile:
         return sum(costs[tile] for tile in tiles)
 
     def _tiles(self, number: int, item: _Item) -> list[int]:
-        """The items of a grid, row by row. Raises ValueError if they do not fit its stated size."""
+        """Return the items of a grid, row by row. Raises ValueError if they do not match the
+        declared size of the grid."""
         grid = self.bytes_of(item, 12)
         wide = 4 if grid[1:2] and grid[1] & 1 else 2
         if len(grid) < 4 + 2 * wide:
-            raise ValueError("its grid is too short")
+            raise ValueError("the grid is too short")
         width, height = (int.from_bytes(grid[at : at + wide], "big") for at in (4, 4 + wide))
         tiles = [
             tile
@@ -237,15 +244,16 @@ class HeifFile:
             for tile in targets
         ]
         if (width, height) != item.size_wh or len(tiles) != (grid[2] + 1) * (grid[3] + 1):
-            raise ValueError("its grid does not fit its tiles")
+            raise ValueError("the grid does not match the tiles")
         return tiles
 
     def _coded_cost(self, item: _Item) -> int:
         if item.kind not in _CODINGS[self._kind]:
             name = item.kind.decode("ascii", "replace")
+            supported = ", ".join(sorted(coding.decode() for coding in _CODINGS[self._kind]))
             raise UnsupportedImageType(
-                f"the {self._kind} image has the coding {name!r}: supported are "
-                f"{', '.join(sorted(it.decode() for it in _CODINGS[self._kind]))} and grids of them"
+                f"the {self._kind} image has the coding {name!r}, which is not supported; "
+                f"supported are {supported} and grids of them"
             )
         width, height = item.size_wh
         stream = self._stream(item)
@@ -254,19 +262,20 @@ class HeifFile:
                 f"an image of {width}x{height} pixels has a stream of "
                 f"{stream.width}x{stream.height} pixels"
             )
-        if stream.pictures > MOST_PICTURES or stream.slices > MOST_SLICES:
+        if stream.coded_pictures > MAX_CODED_PICTURES or stream.slices > MAX_SLICES:
             raise ValueError(
-                f"an image of it has more than {MOST_PICTURES} pictures or {MOST_SLICES} slices"
+                f"an image in the file has more than {MAX_CODED_PICTURES} coded pictures or "
+                f"{MAX_SLICES} slices"
             )
-        if not stream.pictures or not stream.width:
-            raise ValueError("an image of it has no pixels")
-        return width * height * stream.pictures
+        if not stream.coded_pictures or not stream.width:
+            raise ValueError("an image in the file has no pixels")
+        return width * height * stream.coded_pictures
 
     def _stream(self, item: _Item) -> StreamSize:
         data = self.bytes_of(item, len(self._data))
         if self._kind == "AVIF":
-            # Decoders first read the box av1C, without its first four bytes, and then the item: a
-            # sequence header in the box comes first.
+            # Decoders read the box av1C, without the first four bytes, before the item. The box may
+            # contain the sequence header.
             return av1_stream(item.body_of(b"av1C")[4:] + data)
         size, length_bytes = hevc_configuration(item.body_of(b"hvcC"))
         return size + hevc_item(data, length_bytes)
@@ -287,41 +296,41 @@ class HeifFile:
             if name == b"cdsc"
             for _, _, length in self._item(source).extents
         )
-        if size > MOST_METADATA_BYTES:
-            raise ValueError(f"it has more than {MOST_METADATA_BYTES:,} bytes of EXIF and XMP")
+        if size > MAX_METADATA_BYTES:
+            raise ValueError(f"more than {MAX_METADATA_BYTES:,} bytes of EXIF and XMP")
 
     def _item(self, number: int) -> _Item:
         if (item := self.items.get(number)) is None:
-            raise ValueError("an item of it is missing")
+            raise ValueError("an item is missing")
         return item
 
-    def bytes_of(self, item: _Item, most: int) -> bytes:
-        """The first `most` bytes of an item. Raises ValueError where the file is too short."""
-        pieces = []
-        for method, offset, stated in item.extents:
+    def bytes_of(self, item: _Item, limit: int) -> bytes:
+        """Return the first `limit` bytes of an item. Raises ValueError if the file is too short."""
+        parts = []
+        for method, offset, declared_length in item.extents:
             if method > 1:
-                raise ValueError("an item of it is constructed from other items")
+                raise ValueError("an item is constructed from other items")
             source = self._idat if method == 1 else self._data
-            length = stated or len(source) - offset  # 0 means the rest
+            length = declared_length or len(source) - offset  # 0 means up to the end
             if offset + length > len(source):
                 raise ValueError("the file ends before the image does")
-            pieces.append(source[offset : offset + min(length, most)])
-            if (most := most - length) <= 0:
+            parts.append(source[offset : offset + min(length, limit)])
+            if (limit := limit - length) <= 0:
                 break
-        return b"".join(pieces)
+        return b"".join(parts)
 
 
 def _crop(clap: bytes, width: int, height: int) -> tuple[int, int, int, int] | None:
-    """A clean aperture as (left, top, right, bottom) in pixels; None if there is none."""
+    """Convert a box clap to (left, top, right, bottom) in pixels; None if there is no box."""
     if len(clap) < 32:
         return None
     values = [int.from_bytes(clap[at : at + 4], "big", signed=at >= 16) for at in range(0, 32, 4)]
     if 0 in values[1::2]:
-        raise ValueError("its clean aperture is not valid")
-    shown_w, shown_h, right, down = (values[at] / values[at + 1] for at in (0, 2, 4, 6))
-    left = round((width - shown_w) / 2 + right)
-    top = round((height - shown_h) / 2 + down)
-    box = (left, top, left + round(shown_w), top + round(shown_h))
+        raise ValueError("the clean aperture is not valid")
+    crop_w, crop_h, right, down = (values[at] / values[at + 1] for at in (0, 2, 4, 6))
+    left = round((width - crop_w) / 2 + right)
+    top = round((height - crop_h) / 2 + down)
+    box = (left, top, left + round(crop_w), top + round(crop_h))
     if not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
-        raise ValueError("its clean aperture is not valid")
+        raise ValueError("the clean aperture is not valid")
     return box

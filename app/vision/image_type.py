@@ -1,4 +1,4 @@
-"""Recognizes the type of an image file by its first bytes, not by its name or Content-Type."""
+"""Detects the type of an image file from its first bytes. Name and Content-Type are ignored."""
 
 from app.errors import NoImage, UnsupportedImageType
 from app.vision.heif import heif_type
@@ -19,9 +19,9 @@ _SIGNATURES = {
 
 
 def image_type(data: bytes) -> str:
-    """The supported type whose signature `data` starts with.
+    """Return the type of an image file, one of IMAGE_TYPES.
 
-    Raises NoImage for no bytes, UnsupportedImageType for any other content.
+    Raises NoImage for an empty file, and UnsupportedImageType for other content.
     """
     if not data:
         raise NoImage("the image is empty (0 bytes)")

@@ -1,4 +1,4 @@
-"""Installs someone's own model beside the others, whole or not at all."""
+"""Installs a model into the models folder, completely or not at all."""
 
 import hashlib
 import os
@@ -19,12 +19,14 @@ from app.vision.kinds import kind_of
 
 
 def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
-    """Copy weights and card to `models_dir`/<the card's name> after they were loaded and run.
+    """Load and run a model, and then copy weights and card to `models_dir`/<name in the card>.
 
-    The card gets the file's name, size and SHA-256; a checksum that the card already has must be
-    that of the file. Raises InvalidCard when the card is not valid, has another checksum or the
-    name of a model that is already there; ModelUnavailable when the weights do not load, do not fit
-    the card or return NaN.
+    Writes the file name, the size and the SHA-256 of the weights into the card. If the card already
+    has a checksum, it must be the checksum of the weights.
+
+    Raises InvalidCard if the card is not valid, has another checksum, or has the name of an
+    installed model. Raises ModelUnavailable if the weights do not load, do not match the card, or
+    return NaN or infinity.
     """
     try:
         weights = read_file(weights_path, MAX_WEIGHTS_BYTES)
@@ -34,25 +36,31 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
         ) from error
     document = _read_document(card_path)
     digest = hashlib.sha256(weights).hexdigest()
-    said = document.get("weights")
-    said = said if isinstance(said, dict) else {}
-    if said.get("sha256", digest) != digest:
-        raise InvalidCard("the card's weights.sha256 is not the checksum of these weights")
-    document["weights"] = said | {"file": WEIGHTS_FILE, "sha256": digest, "bytes": len(weights)}
+    declared = document.get("weights")
+    declared = declared if isinstance(declared, dict) else {}
+    if declared.get("sha256", digest) != digest:
+        raise InvalidCard("weights.sha256 in the card is not the checksum of the weights")
+    document["weights"] = declared | {
+        "file": WEIGHTS_FILE,
+        "sha256": digest,
+        "bytes": len(weights),
+    }
     kind = kind_of(document.get("kind"))
     card = kind.card.parse(document)
     folder = models_dir / card.name
     if os.path.lexists(folder):
-        raise InvalidCard(f"there is a model {card.name!r} already; remove its folder first")
+        raise InvalidCard(
+            f"a model {card.name!r} is already installed: remove the folder of the model first"
+        )
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=models_dir, prefix=".installing-") as workplace:
-            made = Path(workplace) / card.name
-            made.mkdir()
-            (made / WEIGHTS_FILE).write_bytes(weights)
-            write_card(made, document)
-            kind.loader.load(made)
-            made.rename(folder)
+        with tempfile.TemporaryDirectory(dir=models_dir, prefix=".installing-") as temporary:
+            staging = Path(temporary) / card.name
+            staging.mkdir()
+            (staging / WEIGHTS_FILE).write_bytes(weights)
+            write_card(staging, document)
+            kind.loader.load(staging)
+            staging.rename(folder)
     except OSError as error:
         raise ModelUnavailable(f"the model cannot be installed: {_reason(error)}") from error
     return card
@@ -67,7 +75,7 @@ def _read_document(card_path: Path) -> dict[str, Any]:
         document = parse_document(read_file(card_path, MAX_CARD_BYTES))
     except (OSError, ValueError) as error:
         raise InvalidCard(
-            f"the card {card_path.name!r} is no readable JSON file: {_reason(error)}"
+            f"the card {card_path.name!r} cannot be read as JSON: {_reason(error)}"
         ) from error
     if not isinstance(document, dict):
         raise InvalidCard("a card must be a JSON object")

@@ -5,11 +5,11 @@ from typing import TypeVar
 
 Buffer = TypeVar("Buffer", bytes, memoryview)
 
-MOST_BOXES = 5_000  # on one level
+MAX_BOXES = 5_000  # maximum number of boxes on one level
 
 
 class Numbers:
-    """Reads big-endian numbers. Raises ValueError after the end of the data."""
+    """Reads big-endian numbers from a box. Raises ValueError at the end of the data."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -17,7 +17,7 @@ class Numbers:
     def take(self, size: int) -> int:
         end = self._at + size
         if end > len(self._data):
-            raise ValueError("a box of it is too short")
+            raise ValueError("a box is too short")
         value = int.from_bytes(self._data[self._at : end], "big")
         self._at = end
         return value
@@ -27,9 +27,10 @@ class Numbers:
 
 
 def boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
-    """Yield (type, content) of each box in `data`. Raises ValueError."""
+    """Yield (type, content) of each box in `data`. Raises ValueError for a box with an impossible
+    size and for more than MAX_BOXES boxes."""
     at = 0
-    for _ in range(MOST_BOXES):
+    for _ in range(MAX_BOXES):
         if at + 8 > len(data):
             return
         size, name, head = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8]), 8
@@ -37,7 +38,7 @@ def boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
             size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
         size = size or len(data) - at
         if size < head:
-            raise ValueError("a box of it is too short")
+            raise ValueError("a box is too short")
         yield name, data[at + head : at + size]
         at += size
-    raise ValueError(f"it has more than {MOST_BOXES:,} boxes")
+    raise ValueError(f"the file has more than {MAX_BOXES:,} boxes")

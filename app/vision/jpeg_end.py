@@ -1,12 +1,13 @@
-"""Decides whether the scans of a JPEG are complete, with or without an end marker.
+"""Determines whether the scans of a JPEG are complete, with or without an end marker.
 
-Some cameras (Samsung's panoramas) write a trailer in the place of the end marker, and some programs
-write nothing. Pillow calls such files truncated even if their scans are complete. In the opposite
-case, an end marker follows a scan that was cut off: libjpeg fills the missing pixels with grey.
+Some files end without an end marker although the scans are complete: Samsung panoramas have a
+trailer instead, and some programs write nothing. Pillow reports such files as truncated. Other
+files have an end marker after a truncated scan, and libjpeg fills the missing pixels with grey.
 
-To find out, the file is decoded twice, with different bytes after the last scan. The scans are
-complete if the pixels are the same, because then no pixel depends on these bytes. If the last scan
-has restart markers, their number must be right too: after a missing one libjpeg reads no further.
+To tell the cases apart, the file is decoded twice, with different bytes after the last scan. The
+scans are complete if the pixels are the same, because then no pixel depends on these bytes. If the
+last scan has restart markers, their number must also be right, because libjpeg stops reading at a
+missing restart marker.
 """
 
 import io
@@ -25,18 +26,18 @@ _ARITHMETIC = (0xC9, 0xCA)
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _PADDINGS = (bytes(64), b"\x55" * 64)
 _SAMSUNG_END, _SAMSUNG_HEAD = b"SEFT", b"SEFH"
-_ENTRY = 12  # bytes of an entry in Samsung's directory
+_ENTRY = 12  # size in bytes of an entry of Samsung's directory
 
 
 def has_end(data: bytes) -> bool:
-    """Whether an end marker follows the scans."""
-    # Most files end with it. The search for markers would read all pixel data.
+    """Return whether an end marker follows the scans."""
+    # Most files end with the marker. The search for markers reads all pixel data.
     return data.endswith(_END) or jpeg_scans(_without_samsung_trailer(data))[1]
 
 
 def completed_jpeg(data: bytes) -> bytes | None:
-    """Return `data` up to the end of its last scan, with an end marker, or None if the scans are
-    incomplete. Raises what Pillow raises."""
+    """Return the file up to the end of the last scan, with an end marker; None if the scans are
+    incomplete. Raises the errors of Pillow."""
     scans, _ = jpeg_scans(_without_samsung_trailer(data))
     if not scans or not _are_refined(scans):
         return None
@@ -45,26 +46,27 @@ def completed_jpeg(data: bytes) -> bytes | None:
 
 
 def is_cut_before_end(data: bytes) -> bool:
-    """Whether the last scan of a JPEG that has an end marker and ends in grey was cut off. False
-    when this cannot be told. Raises what Pillow raises."""
+    """Return whether the last scan of a JPEG with an end marker and grey pixels at the end is
+    truncated. Returns False if this cannot be determined. Raises the errors of Pillow."""
     scans, _ = jpeg_scans(_without_samsung_trailer(data))
-    # Arithmetic coding leaves out zeros at its end, so the pixels may depend on what follows.
+    # Arithmetic coding omits zeros at the end, so the pixels may depend on the bytes after it.
     if not scans or jpeg_frame(data)[0] in _ARITHMETIC:
         return False
     return not _is_complete(data[: scans[-1].end].rstrip(b"\xff"), scans[-1])
 
 
 def ends_in_grey(image: Image.Image) -> bool:
-    """Whether the last pixels have the grey that libjpeg writes for missing data."""
+    """Return whether the last pixels have the grey that libjpeg writes for missing data."""
     width, height = image.size
     corner = image.crop((max(0, width - 2), max(0, height - 2), width, height))
-    if image.mode == "CMYK":  # which may be stored inverted: 255 - 128 is 127
+    if image.mode == "CMYK":  # may be stored inverted: 255 - 128 is 127
         return all(band.getextrema() in ((127, 127), (128, 128)) for band in corner.split())
     return corner.getextrema() in ((128, 128), ((128, 128),) * 3)
 
 
 def _is_complete(body: bytes, last: JpegScan) -> bool:
-    """`body` ends where the scan `last` ends. Raises what Pillow raises."""
+    """Return whether the last scan is complete. `body` is the file up to the end of this scan.
+    Raises the errors of Pillow."""
     first, second = (_decoded(body + padding + _END) for padding in _PADDINGS)
     if first != second:
         return False
@@ -72,18 +74,18 @@ def _is_complete(body: bytes, last: JpegScan) -> bool:
 
 
 def _lacks_restarts(body: bytes, scan: JpegScan) -> bool:
-    """Whether a scan has fewer restart markers than its size and its interval need."""
+    """Return whether a scan has fewer restart markers than the size and the interval require."""
     if not scan.restart_interval:
         return False
     _, frame = jpeg_frame(body)
     height, width = struct.unpack(">HH", frame[1:5])
     sampling = {frame[at]: divmod(frame[at + 1], 16) for at in range(6, 6 + 3 * frame[5], 3)}
-    most_x, most_y = (max(factors) for factors in zip(*sampling.values(), strict=True))
-    if len(scan.components) == 1:  # blocks of this component, without those that pad an MCU
+    max_x, max_y = (max(factors) for factors in zip(*sampling.values(), strict=True))
+    if len(scan.components) == 1:  # the MCUs are the blocks of this component, without padding
         x, y = sampling[scan.components[0]]
-        width, height = math.ceil(width * x / most_x), math.ceil(height * y / most_y)
-        most_x = most_y = 1
-    mcus = math.ceil(width / (8 * most_x)) * math.ceil(height / (8 * most_y))
+        width, height = math.ceil(width * x / max_x), math.ceil(height * y / max_y)
+        max_x = max_y = 1
+    mcus = math.ceil(width / (8 * max_x)) * math.ceil(height / (8 * max_y))
     needed: int = (mcus - 1) // scan.restart_interval
     return len(_RESTART.findall(body, scan.start)) < needed
 
@@ -95,14 +97,14 @@ class _Decoded:
 
 
 def _decoded(data: bytes) -> _Decoded:
-    """Raises what Pillow raises."""
+    """Decode a JPEG. Raises the errors of Pillow."""
     with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
         return _Decoded(zlib.crc32(image.tobytes()), ends_in_grey(image))
 
 
 def _are_refined(scans: list[JpegScan]) -> bool:
-    """Whether the scans contain all bits of every coefficient. A progressive JPEG that was cut off
-    between two scans lacks some."""
+    """Return whether the scans contain all bits of every coefficient. A progressive JPEG that was
+    cut between two scans lacks some bits."""
     missing: dict[tuple[int, int], int] = {}
     for scan in scans:
         for component in scan.components:
@@ -117,7 +119,7 @@ def _are_refined(scans: list[JpegScan]) -> bool:
 
 
 def _without_samsung_trailer(data: bytes) -> bytes:
-    """Return `data` without Samsung's trailer: blocks, then a directory, SEFH … length SEFT."""
+    """Remove a trailer of Samsung cameras: blocks and then a directory, SEFH … length SEFT."""
     if not data.endswith(_SAMSUNG_END):
         return data
     head = len(data) - 8 - int.from_bytes(data[-8:-4], "little")

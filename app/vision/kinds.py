@@ -1,7 +1,7 @@
-"""The kinds of models: what a card of each kind holds, and how its weights are loaded.
+"""The kinds of models. A kind has a card class and a loader.
 
-To add a kind: a class of cards, a loader, and an entry in KINDS. The installer, the registry,
-`GET /v1/models` and the evaluation use this table.
+To add a kind, write a card class and a loader, and add an entry to KINDS. The installer, the
+registry, `GET /v1/models` and the evaluation use this table.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from app.vision.single_shot import SingleShotCard, SingleShotNet
 
 class Loader(Protocol):
     def load(self, folder: Path, *, threads: int = 1) -> Any:
-        """Load a model that is ready. `threads` is for ONNX Runtime. Models of a kind that is
-        `requested` have their card as `card`.
+        """Load the model in a folder. `threads` is the number of threads for ONNX Runtime. A model
+        of a `requested` kind has the attribute `card`.
 
         Raises InvalidCard or ModelUnavailable.
         """
@@ -27,11 +27,12 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of models. `loader` is the class of the models, if the class has a method `load`.
+    """A kind of model.
 
-    `description` tells people what a model of this kind does; it may refer to the model's {labels}
-    and their {count}. Requests name models of a kind that is `requested`; its cards are ModelCards.
-    Other kinds belong to other parts of the service.
+    `description` is shown to users; it may contain {labels} and {count}, the labels of a model and
+    their number. `loader` is usually the class of the models. `requested` says whether requests can
+    name models of this kind; the cards of such a kind are ModelCards. Models of other kinds belong
+    to other parts of the service, such as detectors.
     """
 
     name: str
@@ -42,22 +43,22 @@ class Kind:
 
 
 class _DetectorLoader:
-    """Loads the weights of a detector with the detector of that name."""
+    """Loads the weights of a detector with the detector class of the same name."""
 
     def load(self, folder: Path, *, threads: int = 1) -> Detector:
         name = folder.name
         if name not in DETECTORS:
-            raise InvalidCard(f"no detector is called {name!r}; known: {', '.join(DETECTORS)}")
+            raise InvalidCard(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}")
         return DETECTORS[name].load(folder.parent, threads=threads)
 
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind(CLASSIFIER, "Names {count} emotions: {labels}.", ClassifierCard, Classifier),
+        Kind(CLASSIFIER, "Scores {count} emotions: {labels}.", ClassifierCard, Classifier),
         Kind(
             SINGLE_SHOT,
-            "Finds faces and names {count} emotions: {labels}.",
+            "Finds faces and scores {count} emotions: {labels}.",
             SingleShotCard,
             SingleShotNet,
         ),
@@ -67,13 +68,13 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of(kind: object) -> Kind:
-    """The kind of a model whose card has `kind`. A card without a known kind counts as that of a
-    classifier, so that a model with a broken card is listed too."""
+    """Return the kind that a card names. Without a known kind, the model counts as a classifier, so
+    that models with a broken card are listed too."""
     return KINDS.get(kind if isinstance(kind, str) else CLASSIFIER, KINDS[CLASSIFIER])
 
 
 def model_folders(models_dir: Path, kind: str = CLASSIFIER) -> list[Path]:
-    """The folders in `models_dir` that hold models of this kind, by name."""
+    """Return the folders in `models_dir` with models of this kind, sorted by name."""
     return [
         folder for folder in list_folders(models_dir) if kind_of(read_kind(folder)).name == kind
     ]

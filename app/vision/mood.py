@@ -1,9 +1,9 @@
-"""The mood of a group, computed from the scores of its faces, without pixels.
+"""The mood of a group, computed from the scores of the faces.
 
-An aggregator pools the distributions of the faces into one: see app.vision.aggregators. Only faces
-with exclusive scores have a distribution; others are left out. Where emotions are equally probable
-(to nine decimals), the mood is the one with the larger mean over the faces, then the first in the
-model's order.
+An aggregator combines the distributions of the faces into one: see app.vision.aggregators. Faces
+without exclusive scores have no distribution and are left out. The mood is the most probable
+emotion. If emotions are equally probable (to nine decimals), the mood is the one with the largest
+mean over the faces, and then the first in the model's order.
 """
 
 from collections import Counter
@@ -15,9 +15,9 @@ import numpy as np
 from app.vision.aggregators import AGGREGATORS, DEFAULT, Array, Group, certainty
 from app.vision.types import Face
 
-# Happiness is the one pleasant expression of FER+'s eight. Surprise is neither: what people see in
-# it, good or bad, depends on them and on what they know of its cause (Kim et al. 2004, J. Cogn.
-# Neurosci. 16; Neta, Davis & Whalen 2011, Emotion 11).
+# Happiness is the only pleasant one of the eight FER+ expressions. Surprise counts as neutral:
+# whether people judge it as positive or negative depends on the viewer and the context (Kim et al.
+# 2004, J. Cogn. Neurosci. 16; Neta, Davis & Whalen 2011, Emotion 11).
 VALENCE = {
     "neutral": "neutral",
     "happiness": "positive",
@@ -28,13 +28,15 @@ VALENCE = {
     "fear": "negative",
     "contempt": "negative",
 }
-NOT_EXCLUSIVE = "not_exclusive"  # a reason to leave a face out, beside the names of the filters
+NOT_EXCLUSIVE = (
+    "not_exclusive"  # a reason to leave out a face, in addition to the names of the filters
+)
 _DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
-class WeighedFace:
-    """A face that counts. `number` counts from 1 within the image."""
+class WeightedFace:
+    """A face that contributes to the mood. `number` counts the faces of the image from 1."""
 
     number: int
     weight: float
@@ -42,8 +44,8 @@ class WeighedFace:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A face that does not count. `reason` is the filter that it does not pass, or
+class ExcludedFace:
+    """A face that is left out. `reason` is the name of the filter that excluded the face, or
     NOT_EXCLUSIVE."""
 
     number: int
@@ -52,11 +54,12 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Mood:
-    """The mood of a group; None, with empty mappings, if no face counts.
+    """The mood of a group. `mood` is None and the mappings are empty if no face contributes.
 
-    `agreement` is the certainty of the plain mean over the faces, whatever the aggregator: 1 if all
-    faces surely show the same emotion. `valence` sums the distribution by VALENCE; emotions that it
-    does not list are left out. `shares` are of the faces, by their most probable emotion.
+    `agreement` is the certainty of the mean over the faces, for every aggregator: it is 1 if all
+    faces have probability 1 for the same emotion. `valence` is the sum of the distribution for each
+    value of VALENCE; emotions that VALENCE does not list are ignored. `shares` is the share of
+    faces with each dominant emotion.
     """
 
     aggregator: str
@@ -65,8 +68,8 @@ class Mood:
     agreement: float | None = None
     valence: Mapping[str, float] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
-    faces: tuple[WeighedFace, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    faces: tuple[WeightedFace, ...] = ()
+    left_out: tuple[ExcludedFace, ...] = ()
 
 
 def mood_of(
@@ -76,10 +79,10 @@ def mood_of(
     min_face_px: float = 0.0,
     min_confidence: float = 0.0,
 ) -> Mood:
-    """The mood of the faces of one image.
+    """Compute the mood of the faces of one image.
 
-    Leaves out faces whose longer side is under `min_face_px` pixels, faces whose detection score is
-    under `min_confidence` (a face without a score passes), and faces whose scores are not
+    Leaves out faces whose longer side is less than `min_face_px` pixels, faces whose detection
+    score is less than `min_confidence` (faces without a score pass), and faces whose scores are not
     exclusive. Raises KeyError for an unknown aggregator.
     """
     pool = AGGREGATORS[aggregator].pool
@@ -87,11 +90,11 @@ def mood_of(
     left_out = []
     for number, face in enumerate(faces, start=1):
         if face.box.longer_side < min_face_px:
-            left_out.append(LeftOut(number, "min_face_px"))
+            left_out.append(ExcludedFace(number, "min_face_px"))
         elif face.detection_score is not None and face.detection_score < min_confidence:
-            left_out.append(LeftOut(number, "min_confidence"))
+            left_out.append(ExcludedFace(number, "min_confidence"))
         elif not face.emotions.exclusive:
-            left_out.append(LeftOut(number, NOT_EXCLUSIVE))
+            left_out.append(ExcludedFace(number, NOT_EXCLUSIVE))
         else:
             used[number] = face
     if not used:
@@ -103,13 +106,13 @@ def mood_of(
     dominants = Counter(face.dominant for face in used.values())
     return Mood(
         aggregator,
-        mood=group.labels[_first(pooled, average)],
+        mood=group.labels[_most_probable(pooled, average)],
         distribution=distribution,
         agreement=float(certainty(average)),
         valence=_valence(distribution),
         shares={label: dominants[label] / len(used) for label in group.labels},
         faces=tuple(
-            WeighedFace(number, weight, face.dominant)
+            WeightedFace(number, weight, face.dominant)
             for (number, face), weight in zip(used.items(), weights.tolist(), strict=True)
         ),
         left_out=tuple(left_out),
@@ -118,12 +121,14 @@ def mood_of(
 
 @dataclass(frozen=True, slots=True)
 class OverallMood:
-    """The mood over many images: the mean of their distributions. Each of the `images` that have a
-    mood counts alike, however many faces it has. An emotion that an image's model does not have
-    counts as 0. `shares` are of the images, by their mood.
+    """The mood over several images: the mean of the distributions of their moods.
 
-    Where emotions are equally probable, the mood is that of more images, then the first in the
-    alphabet.
+    `images` is the number of images that have a mood. They have equal weights, regardless of the
+    number of faces. Emotions that the model of an image does not have count as 0. `shares` is the
+    share of images with each mood.
+
+    If emotions are equally probable, the mood is the one that more images have, and then the first
+    in alphabetical order.
     """
 
     images: int = 0
@@ -134,33 +139,33 @@ class OverallMood:
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
-class Moods:
-    """Adds up the moods of images, one by one, without keeping them."""
+class MoodAccumulator:
+    """Adds up the moods of images without storing them."""
 
     def __init__(self) -> None:
-        self._named: Counter[str] = Counter()
+        self._mood_counts: Counter[str] = Counter()
         self._sums: dict[str, float] = {}
 
     def add(self, mood: Mood) -> None:
-        """Add an image. One without a mood changes nothing."""
+        """Add the mood of an image. A `Mood` whose `mood` is None changes nothing."""
         if mood.mood is None:
             return
-        self._named[mood.mood] += 1
+        self._mood_counts[mood.mood] += 1
         for emotion, probability in mood.distribution.items():
             self._sums[emotion] = self._sums.get(emotion, 0.0) + probability
 
     def overall(self) -> OverallMood:
-        """The mood over the images that were added."""
-        images = self._named.total()
+        """Return the mood over all added images."""
+        images = self._mood_counts.total()
         if not images:
             return OverallMood()
         labels = sorted(self._sums)
         pooled = np.array([self._sums[label] for label in labels]) / images
-        shares = np.array([self._named[label] for label in labels]) / images
+        shares = np.array([self._mood_counts[label] for label in labels]) / images
         distribution = dict(zip(labels, pooled.tolist(), strict=True))
         return OverallMood(
             images,
-            mood=labels[_first(pooled, shares)],
+            mood=labels[_most_probable(pooled, shares)],
             distribution=distribution,
             agreement=float(certainty(pooled)),
             valence=_valence(distribution),
@@ -168,9 +173,9 @@ class Moods:
         )
 
 
-def _first(distribution: Array, tie_break: Array) -> int:
-    """The index of the largest probability; of equal ones the index with the larger `tie_break`,
-    then the first. Both are rounded, because sums in another order differ in the last digits."""
+def _most_probable(distribution: Array, tie_break: Array) -> int:
+    """Return the index of the largest probability. Ties go to the larger `tie_break`, and then to
+    the first index. Values are rounded, because the last digits of a sum depend on the order."""
     return int(np.lexsort((-tie_break.round(_DIGITS), -distribution.round(_DIGITS)))[0])
 
 

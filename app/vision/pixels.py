@@ -14,14 +14,17 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def as_uint8(image: cv2.typing.MatLike) -> NDArray[np.uint8]:
-    """Tell the type checker that 8-bit pixels stay 8-bit, which OpenCV's stubs do not say."""
+    """Cast the result of an OpenCV function for the type checker: the stubs give no dtype."""
     return np.asarray(image, dtype=np.uint8)
 
 
-def reduced(image: Image.Image, kind: str, most_pixels: int) -> Image.Image:
-    """Reduce a decoded image to at most `most_pixels`. Call it before other conversions, each of
-    which makes a copy. `kind` is the type of the file. Raises UnsupportedImageType."""
-    factor = math.sqrt(most_pixels / (image.width * image.height))
+def reduced(image: Image.Image, kind: str, max_output_pixels: int) -> Image.Image:
+    """Reduce a decoded image to at most `max_output_pixels`.
+
+    Call it before other conversions, because each of them copies the image. `kind` is the type of
+    the file. Raises UnsupportedImageType.
+    """
+    factor = math.sqrt(max_output_pixels / (image.width * image.height))
     if factor >= 1:
         return image
     if image.mode != "RGB" or image.has_transparency_data:
@@ -33,10 +36,10 @@ def reduced(image: Image.Image, kind: str, most_pixels: int) -> Image.Image:
 def gray_and_bgr(
     image: Image.Image, kind: str, *, color: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Return (gray, bgr) of a decoded image of any mode: (height, width) and (height, width, 3)
-    uint8; bgr is None without `color`. `kind` is the type of the file.
+    """Convert a decoded image of any mode to (gray, bgr): (height, width) and (height, width, 3)
+    uint8. `bgr` is None if `color` is not set. `kind` is the type of the file.
 
-    Deeper channels are scaled to 8 bits, transparent pixels are laid on white. Raises
+    Scales deeper channels to 8 bits and puts transparent pixels on white. Raises
     UnsupportedImageType for CIELAB.
     """
     if image.mode == "L" and not image.has_transparency_data:
@@ -48,15 +51,15 @@ def gray_and_bgr(
 
 
 def _rgb_array(image: Image.Image, kind: str) -> NDArray[np.uint8]:
-    """(height, width, 3). A conversion of several steps is done strip by strip, because the result
-    of each step would be as large as the image."""
+    """Return RGB pixels (height, width, 3). Conversions of several steps work strip by strip,
+    because the result of each step would be as large as the image."""
     if image.mode == "LAB":
         raise UnsupportedImageType(
             f"the {kind} image has the colour space CIELAB, which is not supported"
         )
     if kind == "BMP" and _is_transparent(image):
-        # Programs that write the newer headers often leave the alpha channel zero. Browsers then
-        # show the colours.
+        # Programs that write the newer BMP headers often leave the alpha channel zero. Browsers
+        # ignore the alpha channel of such a file.
         image = image.convert("RGB")
     if image.mode == "RGB" and not image.has_transparency_data:
         return np.asarray(image)
@@ -78,8 +81,8 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _depth(image: Image.Image) -> tuple[int, bool]:
-    """(bits of a grey value, whether 0 is white). Pillow ignores both in grey TIFFs of more than
-    8 bits."""
+    """Return (bits of a grey value, whether 0 is white). Pillow ignores both properties in grey
+    TIFFs of more than 8 bits."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 16, False
     tags = image.tag_v2
@@ -88,15 +91,15 @@ def _depth(image: Image.Image) -> tuple[int, bool]:
 
 
 def _deep_gray(image: Image.Image, bits: int, *, inverted: bool) -> NDArray[np.uint8]:
-    """8-bit values of grey pixels with 9 to 16 bits; transparent ones white."""
+    """Convert grey pixels of 9 to 16 bits to 8 bits. Transparent pixels become white."""
     values = np.asarray(image, dtype=np.int64)
-    most = 2**bits - 1
-    key = image.info.get("transparency")  # the grey value that a PNG makes transparent
+    max_value = 2**bits - 1
+    key = image.info.get("transparency")  # in a PNG, pixels with this grey value are transparent
     transparent = values == key if isinstance(key, int) else None
     if inverted:
-        values = most - values
-    # 65535 / 255 is exactly 257, so black stays black and white becomes 255.
-    gray: NDArray[np.uint8] = ((values * 255 + most // 2) // most).astype(np.uint8)
+        values = max_value - values
+    # Rounds to the nearest value: 0 stays 0, and the largest value becomes 255.
+    gray: NDArray[np.uint8] = ((values * 255 + max_value // 2) // max_value).astype(np.uint8)
     if transparent is not None:
         gray[transparent] = 255
     return gray

@@ -1,9 +1,9 @@
 """Runs weights in a separate process before the service loads them.
 
-A graph can crash the process that runs it, run for ever or take all memory. The trial process has
-limits on time and memory, and its failure does not affect the service. The verdict is remembered by
-checksum, so each process of the service tries the same weights once. The weights of this project
-need no trial at the sizes that they were made for.
+A graph can crash the process, run forever or use all memory. The trial process has limits on time
+and memory, and its failure does not affect the service. The result is cached by checksum, so each
+process of the service tries the same weights once. The weights of this project are trusted at their
+own input sizes and need no trial.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from app.errors import ModelUnavailable
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "app.vision.probe_process")
 CPU_SECONDS = 10
-# Enough for a busy machine, and less than gunicorn's 30 seconds for a worker to start.
+# Sufficient on a busy machine, and less than the 30 seconds that gunicorn gives a worker to start.
 WALL_SECONDS = 25
 MEMORY_BYTES = 4_000_000_000
-MOST_VERDICTS = 1_000
-# SHA-256 of the weights in models/, and the sides in pixels at which they run. A test checks both.
+MAX_RESULTS = 1_000  # size of the cache
+# SHA-256 of the weights in models/, and their input sizes in pixels. A test checks both.
 OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "3d29305f50a4d34f057f988d0d6f8b4c3c4a2491667cc48aa021e6689c8224d0": (48,),  # custom_net_5
     "3cf2302a867a6a71c25d159a233590412f74300b144d8d97d17e37142a98b1ee": (48,),  # custom_net_5_int8
@@ -35,33 +35,36 @@ OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "00169af2dcad2199861c32018f875114dd9e70c60046eeec3a1bf2d94cd66cd7": (64,),  # vgg13_8_int8
 }
 
-# Trials take memory, and many folders may be checked at the same time.
+# Limits the memory of trials when many folders are checked at the same time.
 _trials = threading.BoundedSemaphore(2)
-_verdicts: dict[tuple[str, str], str | None] = {}
+_results: dict[tuple[str, str], str | None] = {}
 
 
 def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset[int]) -> None:
-    """Raise ModelUnavailable if `weights` do not run. `runtime` and `arguments` say how to run
-    them: see probe_process.py. `sizes` are the sides of their square inputs in pixels."""
+    """Run `weights` once in another process. Raises ModelUnavailable if they do not run.
+
+    `runtime` and `arguments` say how to run the weights: see probe_process.py. `sizes` are the
+    sides of the square inputs in pixels.
+    """
     digest = hashlib.sha256(weights).hexdigest()
     if sizes.issubset(OWN_WEIGHTS.get(digest, ())):
         return
     text = json.dumps(arguments)
     key = digest, f"{runtime} {text}"
-    if key not in _verdicts:
-        if len(_verdicts) >= MOST_VERDICTS:
-            _verdicts.clear()
+    if key not in _results:
+        if len(_results) >= MAX_RESULTS:
+            _results.clear()
         with _trials:
-            _verdicts[key] = _run(runtime, text, weights)
-    if problem := _verdicts[key]:
+            _results[key] = _run(runtime, text, weights)
+    if problem := _results[key]:
         raise ModelUnavailable(problem)
 
 
 def _run(runtime: str, arguments: str, weights: bytes) -> str | None:
-    """What is wrong with the weights, or None."""
+    """Return the problem of the weights, or None."""
     limits = json.dumps({"cpu_seconds": CPU_SECONDS, "memory_bytes": MEMORY_BYTES})
-    # The environment of the service holds secrets, so it is not passed on. NumPy's threads would
-    # reserve memory and are not needed.
+    # The environment of the service contains secrets, so it is not passed on. NumPy's threads are
+    # not needed and would reserve memory.
     environment = {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     try:
         trial = subprocess.run(  # noqa: S603  # nosec B603
@@ -75,13 +78,13 @@ def _run(runtime: str, arguments: str, weights: bytes) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return "the weights do not load and answer in time"
+        return f"loading and running the weights takes more than {WALL_SECONDS} seconds"
     if trial.returncode == -signal.SIGXCPU:
-        return f"the weights do not load and answer within {CPU_SECONDS} seconds of CPU time"
+        return f"loading and running the weights takes more than {CPU_SECONDS} seconds of CPU time"
     if trial.returncode != 0:
         return "the weights crash the process that runs them, or take more memory than is allowed"
     try:
         problem = json.loads(trial.stdout)["problem"]
     except (ValueError, KeyError, TypeError):
-        return "the weights end the process that runs them"
+        return "the weights terminate the process that runs them"
     return None if problem is None else str(problem)

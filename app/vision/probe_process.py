@@ -1,8 +1,8 @@
-"""The process that probe.py starts: reads weights from its standard input and runs them once.
+"""The process that probe.py starts. It reads weights from standard input and runs them once.
 
     python -m app.vision.probe_process RUNTIME ARGUMENTS LIMITS < weights
 
-ARGUMENTS and LIMITS are JSON. The output is {"problem": null}, or says what is wrong.
+ARGUMENTS and LIMITS are JSON. The output is {"problem": null}, or {"problem": "message"}.
 """
 
 import json
@@ -28,14 +28,14 @@ def main(runtime: str, arguments: str, limits: str) -> None:
 
 def _limit(*, cpu_seconds: int, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # The hard limit kills a process that ignores the signal of the soft one.
+    # The hard limit kills a process that ignores the signal of the soft limit.
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def _run_onnx(weights: bytes, signatures: Any) -> None:
-    """`signatures` are the signatures of the graph as dictionaries."""
-    from app.vision.session import LocalSession  # noqa: PLC0415 - imports take time
+    """Load and run a graph. `signatures` are its signatures as dictionaries."""
+    from app.vision.session import LocalSession  # noqa: PLC0415 - slow to import
     from app.vision.tensors import Signature, Tensor  # noqa: PLC0415
 
     def tensors(documents: Any) -> tuple[Tensor, ...]:
@@ -52,7 +52,7 @@ def _run_onnx(weights: bytes, signatures: Any) -> None:
 
 
 def _run_yunet(weights: bytes, side: Any) -> None:
-    from app.vision.detectors.yunet import YuNet  # noqa: PLC0415 - likewise
+    from app.vision.detectors.yunet import YuNet  # noqa: PLC0415 - slow to import
 
     YuNet(weights, side)
 

@@ -1,8 +1,8 @@
-"""The registry of the models of one kind: checks each model, and loads it once.
+"""The registry of the models of one kind: checks every model and loads each used model once.
 
-A folder is checked when it is found, and again when its files change. The check loads the model and
-runs it: see session.py. Each check has its own thread, so a slow check does not delay other checks,
-and delays a client that lists the models by WAIT_SECONDS at most.
+The registry checks a folder when it finds the folder, and again when the files change. A check
+loads the model and runs it: see session.py. Each check has its own thread, so a slow check does not
+delay other checks. A client that lists the models waits at most WAIT_SECONDS.
 """
 
 import logging
@@ -20,7 +20,7 @@ from app.vision.kinds import Kind, kind_of
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 3.0
-BEING_CHECKED = "it is still being checked"
+BEING_CHECKED = "the model is still being checked"
 
 
 T = TypeVar("T")
@@ -28,8 +28,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """A model folder, with its card if the model can be used, otherwise with its problem.
-    `default`: whether requests that name no model of this kind get this one."""
+    """A model folder with its card if the model can be used, otherwise with the problem.
+
+    `default` says whether requests without a model name use this model for its kind.
+    """
 
     name: str
     kind: str
@@ -39,9 +41,10 @@ class ModelStatus:
 
 
 class LoadOnce(Generic[T]):
-    """Objects by name, each loaded once. Thread-safe.
+    """Loads each object once and returns it by name. Thread-safe.
 
-    ModelUnavailable is remembered until the files change, so broken files are not loaded again.
+    A ModelUnavailable error is remembered until the files change, so broken files are not loaded
+    again.
     """
 
     def __init__(self) -> None:
@@ -50,16 +53,17 @@ class LoadOnce(Generic[T]):
         self._locks: dict[str, threading.Lock] = {}
 
     def loaded(self, name: str) -> T | None:
-        """The loaded object of this name, or None. Does not wait for one that is being loaded."""
+        """Return the loaded object with this name, or None. Does not wait for a running load."""
         return self._loaded.get(name)
 
     def failure(self, name: str, state: State) -> ModelUnavailable | None:
-        """The remembered error for files of this state, or None."""
+        """Return the remembered error for files in this state, or None."""
         failed_state, error = self._failed.get(name, (None, None))
         return error if failed_state == state else None
 
     def load(self, name: str, state: State, load: Callable[[], T]) -> T:
-        """Return the object of this name; call `load` if there is none. Raises ModelUnavailable."""
+        """Return the object with this name. If there is none, load it with `load` and keep it.
+        Raises ModelUnavailable."""
         with self._locks.setdefault(name, threading.Lock()):
             if name not in self._loaded:
                 self._loaded[name] = self._try(name, state, load)
@@ -78,16 +82,18 @@ class LoadOnce(Generic[T]):
         except ModelUnavailable as error:
             self._failed[name] = state, error
             raise
-        except Exception as error:  # a fault of the folder disables its model only
+        except Exception as error:  # a fault of one folder must not affect other models
             log.exception("loading %r failed", name)
-            failure = ModelUnavailable(f"{name!r} cannot be loaded; the log says why")
+            failure = ModelUnavailable(f"{name!r} cannot be loaded: see the log for the reason")
             self._failed[name] = state, failure
             raise failure from error
 
 
 class ModelRegistry:
-    """Cheap to construct; safe to use from several threads. `threads` is how many threads ONNX
-    Runtime uses for one run of a model."""
+    """The models of one kind in the models folder. Thread-safe. The constructor loads nothing.
+
+    `threads` is the number of threads that ONNX Runtime uses for one run of a model.
+    """
 
     def __init__(self, folders: ModelFolders, kind: Kind, *, default: str, threads: int) -> None:
         self._folders, self._kind = folders, kind
@@ -99,16 +105,18 @@ class ModelRegistry:
         self._running: dict[str, tuple[threading.Thread, float]] = {}
 
     def get(self, name: str | None) -> Any:
-        """Return the model of this name, or the default for None: what the kind's loader returns.
+        """Return the model with this name, loaded by the loader of the kind. None means the default
+        model.
 
-        Raises UnknownModel, and ModelUnavailable if its card or weights are broken, or if it is the
-        default and missing, which is a mistake of the operator and not of the client."""
+        Raises UnknownModel, and ModelUnavailable if the card or the weights are broken. A missing
+        default model raises ModelUnavailable, because the operator must install it.
+        """
         name = self._default if name is None else name
         if (loaded := self._models.loaded(name)) is not None:
             return loaded
-        # Only names of folders that were found become part of a path.
+        # Only names of existing folders become part of a path.
         if (folder := self._find(name)) is None:
-            self._folders.refresh()  # it may have been installed a moment ago
+            self._folders.refresh()  # the model may have been installed after the last scan
             folder = self._find(name)
         if folder is None:
             if name == self._default:
@@ -122,10 +130,13 @@ class ModelRegistry:
         return model
 
     def statuses(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
-        """The status of every model on the disk. Waits for checks until `wait` seconds after they
-        began; an unfinished one has the problem BEING_CHECKED. None waits for all checks."""
-        for checker, began in self._checkers():
-            checker.join(None if wait is None else max(0.0, began + wait - time.monotonic()))
+        """Return the status of every model folder.
+
+        Waits for each check until `wait` seconds after its start; None waits until all checks are
+        done. The model of an unfinished check has the problem BEING_CHECKED.
+        """
+        for checker, started in self._checkers():
+            checker.join(None if wait is None else max(0.0, started + wait - time.monotonic()))
         return [self._status(folder) for folder in self._of_kind()]
 
     def _find(self, name: str) -> ModelFolder | None:
@@ -142,8 +153,7 @@ class ModelRegistry:
         return state == folder.state or failure is not None
 
     def _checkers(self) -> list[tuple[threading.Thread, float]]:
-        """The threads that check unchecked folders, one for each folder, with the times when they
-        began."""
+        """Return the thread that checks each unchecked folder, with its start time."""
         with self._lock:
             unchecked = [folder for folder in self._of_kind() if not self._is_checked(folder)]
             for folder in unchecked:

@@ -1,7 +1,7 @@
-"""What a client asks for: an image and how to analyse it.
+"""An analysis request: an image and the options for its analysis.
 
-The API or the command line makes an `AnalysisRequest`; it passes through app.analyse and the engine
-to the pipeline.
+The API or the command line creates an `AnalysisRequest` and passes it to app.analyse, which passes
+it to the engine and the pipeline.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from app.vision.types import DetectionOptions, Frame
 
 @dataclass(frozen=True, slots=True)
 class ImageData:
-    """The bytes of an image file, as the client sent them."""
+    """An image file as the client sent it."""
 
     data: bytes = field(repr=False)
     file_name: str
@@ -21,10 +21,10 @@ class ImageData:
 
 @dataclass(frozen=True, slots=True)
 class ImageLink:
-    """An image that the client names by URL. `fetch` returns the bytes of its file.
+    """An image that the client names by URL. `fetch` downloads the URL and returns the file.
 
-    The image is fetched only after the options are checked, and only when the request is not a
-    replay: the URL may give another image by then.
+    The image is fetched only after the options are checked, and only if the request is not a
+    replay, because the URL may return a different image later.
     """
 
     url: str
@@ -32,7 +32,7 @@ class ImageLink:
     fetch: Callable[[str], bytes] = field(repr=False)
 
     def fetched(self) -> ImageData:
-        """Fetch the image. Raises what `fetch` raises."""
+        """Fetch the image. Raises the errors of `fetch`."""
         return ImageData(self.fetch(self.url), self.file_name)
 
 
@@ -42,10 +42,11 @@ Image_co = TypeVar("Image_co", bound=AnyImage, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class AnalysisOptions:
-    """How to analyse an image, and whether to store the result.
+    """Options of an analysis.
 
     `pipeline`, `model` and `detector` are names; None means the engine's default. `threshold` is
-    the score that an emotion needs to be shown; it does not change what is analysed or stored.
+    the minimum score of an emotion in the response; the analysis and the stored result contain all
+    emotions. `store` says whether to store the result.
     """
 
     pipeline: str | None = None
@@ -58,7 +59,7 @@ class AnalysisOptions:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRequest(Generic[Image_co]):
-    """An image, the options, and for a frame of a video or stream its place in it."""
+    """An image, the options, and the position in the video or stream if the image is a frame."""
 
     image: Image_co
     options: AnalysisOptions = AnalysisOptions()

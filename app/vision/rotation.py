@@ -1,4 +1,4 @@
-"""Turns images that lie on their side, and turns boxes back into the pixels of the original."""
+"""Rotates images by multiples of 90 degrees, and maps boxes back to the original image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.vision.types import Box, Detection
 
 NONE, AUTO = "none", "auto"
 ROTATE = (NONE, AUTO)  # the values of the option `rotate`
-TURNS = (90, 180, 270)  # degrees clockwise, in the order in which they are tried
+ROTATIONS = (90, 180, 270)  # degrees clockwise; `rotate=auto` tries them in this order
 
 _CODES = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -25,36 +25,39 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Generic[Item]):
-    """A face: its detection in pixels of the original, its box in the turned image, and `item`,
-    anything else that was found about it."""
+class FoundFace(Generic[Item]):
+    """A face that was found in a rotated image.
+
+    `detection` is in pixels of the original, `rotated_box` in pixels of the rotated image. `item`
+    is other data about the face, such as scores.
+    """
 
     detection: Detection
-    turned_box: Box
+    rotated_box: Box
     item: Item
 
 
-def turned(raster: Raster, rotation: int) -> Raster:
-    """The image turned by 0, 90, 180 or 270 degrees clockwise."""
+def rotated(raster: Raster, rotation: int) -> Raster:
+    """Rotate the image by 0, 90, 180 or 270 degrees clockwise."""
     if rotation == 0:
         return raster
     width, height = raster.size_wh
     size_wh = (width, height) if rotation == 180 else (height, width)
-    colors = None if raster.colors is None else _turned(raster.colors, rotation)
-    return Raster(_turned(raster.gray, rotation), size_wh, raster.scale, colors)
+    colors = None if raster.colors is None else _rotated_pixels(raster.colors, rotation)
+    return Raster(_rotated_pixels(raster.gray, rotation), size_wh, raster.scale, colors)
 
 
-def turned_gray(raster: Raster, rotation: int) -> NDArray[np.uint8]:
-    """The grey pixels of the turned image."""
-    return _turned(raster.gray, rotation) if rotation else raster.gray
+def rotated_gray(raster: Raster, rotation: int) -> NDArray[np.uint8]:
+    """Rotate only the grey pixels (height, width) of the image."""
+    return _rotated_pixels(raster.gray, rotation) if rotation else raster.gray
 
 
-def _turned(pixels: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
+def _rotated_pixels(pixels: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.rotate(pixels, _CODES[rotation]), dtype=np.uint8)
 
 
-def turned_back(box: Box, rotation: int, size_wh: tuple[int, int]) -> Box:
-    """Convert a box of an image that was turned by `rotation` into pixels of the original, which
+def rotated_back(box: Box, rotation: int, size_wh: tuple[int, int]) -> Box:
+    """Map a box of an image that was rotated by `rotation` to pixels of the original image, which
     has the size `size_wh`."""
     width, height = size_wh
     x1, y1, x2, y2 = box.xyxy
@@ -67,13 +70,13 @@ def turned_back(box: Box, rotation: int, size_wh: tuple[int, int]) -> Box:
     return box
 
 
-def search_turned(
+def search_rotated(
     raster: Raster, rotation: int, find: Callable[[Raster], list[tuple[Detection, Item]]]
-) -> list[Found[Item]]:
-    """Turn the image by `rotation` and return the faces that `find` finds in it."""
+) -> list[FoundFace[Item]]:
+    """Rotate the image by `rotation` and return the faces that `find` finds."""
     return [
-        Found(
-            Detection(turned_back(each.box, rotation, raster.size_wh), each.score), each.box, item
+        FoundFace(
+            Detection(rotated_back(each.box, rotation, raster.size_wh), each.score), each.box, item
         )
-        for each, item in find(turned(raster, rotation))
+        for each, item in find(rotated(raster, rotation))
     ]

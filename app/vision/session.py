@@ -1,4 +1,4 @@
-"""The ONNX Runtime session: the only place that knows threads, memory and batches."""
+"""Runs ONNX graphs with ONNX Runtime: threads, memory, batches and deadlines."""
 
 import math
 import threading
@@ -18,37 +18,37 @@ from app.vision.tensors import DTYPES, Shape, Signature, Tensor
 
 Arrays = Mapping[str, NDArray[Any]]
 
-# All faces of an image are one batch, up to this many: an operator may allow images with more,
-# and memory must stay bounded.
+# Limits the memory for images with many faces. Larger inputs are split into several batches.
 MAX_BATCH = 256
-MOST_CHANNELS = 3  # of an item; its other sides are pixels
+MAX_CHANNELS = 3  # a larger side of an item is a number of pixels
 
-# Parts of the runtime's messages, which may hold paths, and the messages that replace them.
-NO_GRAPH = "are not a graph that runs"
-_REFUSALS = (
+# ONNX Runtime's messages may contain paths. A message that contains the first text is replaced by
+# the second.
+DEFAULT_PROBLEM = "are not an ONNX graph that can run"
+_PROBLEMS = (
     ("alloc", "take more memory than is allowed"),
-    ("External data", "keep part of themselves in another file; export them as one file"),
+    ("External data", "use external data files: export the model as a single file"),
     ("No Op registered", "use an operator that this ONNX Runtime does not have"),
     ("is not a registered function/op", "use an operator that this ONNX Runtime does not have"),
-    ("opset", "were made for a newer ONNX Runtime"),
-    ("IR version", "were made for a newer ONNX Runtime"),
-    ("protobuf parsing failed", "are no ONNX file, or a damaged or truncated one"),
-    ("No graph was found", "are no ONNX file, or a damaged or truncated one"),
+    ("opset", "need a newer ONNX Runtime"),
+    ("IR version", "need a newer ONNX Runtime"),
+    ("protobuf parsing failed", "are not an ONNX file, or the file is damaged or truncated"),
+    ("No graph was found", "are not an ONNX file, or the file is damaged or truncated"),
 )
 
 
 class Session(Protocol):
-    """What a model needs of a session."""
+    """The part of a session that models use."""
 
     def run(self, inputs: Arrays, deadline: Deadline) -> dict[str, NDArray[Any]]: ...
 
 
 class LocalSession:
-    """One set of weights, ready to run. Make it after the fork: its threads do not survive one.
+    """A loaded ONNX graph. Thread-safe: ONNX Runtime allows concurrent `run` calls on one session.
 
-    `signatures` are the runs that the weights must support; they differ in their shapes only.
-    Thread-safe: ONNX Runtime allows concurrent `run` calls on one session. Raises ModelUnavailable
-    when the weights are no ONNX graph with these tensors, or return NaN or infinity.
+    Create it after a fork, because its threads do not survive one. `signatures` are the runs that
+    the weights must support; they differ only in the shapes. Raises ModelUnavailable if the weights
+    are not an ONNX graph with these tensors, or if the graph returns NaN or infinity.
     """
 
     def __init__(self, weights: bytes, *, signatures: Sequence[Signature], threads: int) -> None:
@@ -56,12 +56,12 @@ class LocalSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Errors come as exceptions; the runtime's own log lines hold file paths.
+        # ONNX Runtime raises exceptions for errors. Its log lines would contain file paths.
         options.log_severity_level = 4
-        # An arena only grows: one crowd of faces would take the memory for ever.
+        # An arena never shrinks: it would keep the memory of the largest batch.
         options.enable_cpu_mem_arena = False
-        # Weights are these bytes and nothing else. Without this the runtime would read tensors
-        # from any file below the working directory that the graph names.
+        # Disallow external data files. By default, the runtime reads tensors from any file below
+        # the working directory that the graph names.
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", "/dev/null"
         )
@@ -69,9 +69,10 @@ class LocalSession:
             self._session = onnxruntime.InferenceSession(
                 weights, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # the runtime's own exceptions share no other base
-            raise ModelUnavailable(f"the weights {_refusal(str(error), NO_GRAPH)}") from error
-        # Our names of tensors, and the names in the graph.
+        except Exception as error:  # the runtime's exceptions have no other common base class
+            problem = _problem(str(error), DEFAULT_PROBLEM)
+            raise ModelUnavailable(f"the weights {problem}") from error
+        # From the names in the signature to the names in the graph.
         self._inputs, self._outputs = _bind(self._session, signatures[0])
         for signature in signatures:
             self._check_shapes(signature)
@@ -87,15 +88,17 @@ class LocalSession:
                 )
 
     def _probe(self, signature: Signature) -> None:
-        """Run a flat and a noisy item in one batch: flat ones find divisions by zero."""
+        """Run a constant and a noisy item in one batch. A constant item can reveal divisions by
+        zero."""
         random = np.random.default_rng(0)
         self.run({tensor.name: _flat_and_noisy(tensor, random) for tensor in signature.inputs})
 
     def run(self, inputs: Arrays, deadline: Deadline = NEVER) -> dict[str, NDArray[Any]]:
-        """The outputs by name, each (n, …), for `inputs` by name, each (n, …), n at least 1.
+        """Run the graph on n items (n at least 1). `inputs` and the returned outputs are arrays
+        (n, …) by name.
 
-        Raises DeadlineExceeded soon after the deadline, and ModelUnavailable when the graph fails
-        on these items or returns another shape or dtype than expected, NaN or infinity.
+        Raises DeadlineExceeded soon after the deadline, and ModelUnavailable if the graph fails on
+        these items, returns an unexpected shape or dtype, or returns NaN or infinity.
         """
         (count,) = {len(array) for array in inputs.values()}
         chunks = [
@@ -117,18 +120,18 @@ class LocalSession:
         try:
             with _terminated_at(deadline, options):
                 outputs = self._session.run([*self._outputs.values()], feed, options)
-        except Exception as error:  # see above
+        except Exception as error:  # see __init__
             deadline.check()
-            said = " and ".join(map(str, shapes))
-            refusal = f"cannot take a batch of {count} items of shape {said}"
-            raise ModelUnavailable(f"the weights {_refusal(str(error), refusal)}") from error
+            shapes_text = " and ".join(map(str, shapes))
+            default = f"cannot take a batch of {count} items of shape {shapes_text}"
+            raise ModelUnavailable(f"the weights {_problem(str(error), default)}") from error
         for tensor, output in zip(signature.outputs, outputs, strict=True):
             _check_output(tensor, output, count, signature)
         return dict(zip(self._outputs, outputs, strict=True))
 
 
 class OnnxSession(LocalSession):
-    """A session whose weights were first tried in another process: see probe.py."""
+    """A session that first runs the weights in another process: see probe.py."""
 
     def __init__(self, weights: bytes, *, signatures: Sequence[Signature], threads: int) -> None:
         sizes = frozenset(
@@ -136,7 +139,7 @@ class OnnxSession(LocalSession):
             for signature in signatures
             for shape in signature.input_shapes
             for side in shape
-            if side > MOST_CHANNELS
+            if side > MAX_CHANNELS
         )
         try_out("onnx", weights, [asdict(each) for each in signatures], sizes=sizes)
         super().__init__(weights, signatures=signatures, threads=threads)
@@ -145,7 +148,8 @@ class OnnxSession(LocalSession):
 def _bind(
     session: onnxruntime.InferenceSession, signature: Signature
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The names of the graph's inputs and outputs by the names of the signature."""
+    """Map the names of the signature's inputs and outputs to the names in the graph. Raises
+    ModelUnavailable."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if signature.named:
         _check_names(inputs, outputs, signature)
@@ -153,12 +157,12 @@ def _bind(
             {tensor.name: tensor.name for tensor in signature.inputs},
             {tensor.name: tensor.name for tensor in signature.outputs},
         )
-    (taken,), (returned,) = signature.inputs, signature.outputs
-    if len(inputs) != 1 or inputs[0].type != DTYPES[taken.dtype]:
-        raise ModelUnavailable(f"the weights must take one tensor of {taken.dtype}")
+    (input_tensor,), (output_tensor,) = signature.inputs, signature.outputs
+    if len(inputs) != 1 or inputs[0].type != DTYPES[input_tensor.dtype]:
+        raise ModelUnavailable(f"the weights must take one tensor of {input_tensor.dtype}")
     if not outputs:
         raise ModelUnavailable("the weights must return a tensor")
-    return {taken.name: inputs[0].name}, {returned.name: outputs[0].name}
+    return {input_tensor.name: inputs[0].name}, {output_tensor.name: outputs[0].name}
 
 
 def _check_names(inputs: Sequence[Any], outputs: Sequence[Any], signature: Signature) -> None:
@@ -166,7 +170,7 @@ def _check_names(inputs: Sequence[Any], outputs: Sequence[Any], signature: Signa
     expected = [tensor.name for tensor in signature.inputs]
     if types.keys() != set(expected):
         raise ModelUnavailable(
-            f"the weights must take exactly the inputs {', '.join(expected)}, as the card says"
+            f"the weights must take exactly the inputs of the card: {', '.join(expected)}"
         )
     for tensor in signature.inputs:
         if types[tensor.name] != DTYPES[tensor.dtype]:
@@ -175,22 +179,21 @@ def _check_names(inputs: Sequence[Any], outputs: Sequence[Any], signature: Signa
     for tensor in signature.outputs:
         if tensor.name not in returned:
             raise ModelUnavailable(
-                f"the weights must return a tensor {tensor.name!r}, as the card says"
+                f"the weights must return a tensor {tensor.name!r}, as the card requires"
             )
 
 
 def _check_output(tensor: Tensor, output: object, count: int, signature: Signature) -> None:
     if not isinstance(output, np.ndarray):
-        raise ModelUnavailable("the weights must answer with a tensor")
+        raise ModelUnavailable("the weights must return a tensor")
     expected = (count, *tensor.shape)
     if output.shape != expected or output.dtype != tensor.dtype:
         raise ModelUnavailable(
-            f"the weights answer {count} items with {output.dtype} of shape "
-            f"{output.shape}{_as(tensor, signature)}, expected {tensor.dtype} of {expected}, as "
-            "the card says"
+            f"the weights return {output.dtype} of shape {output.shape}{_as(tensor, signature)} "
+            f"for {count} items; the card requires {tensor.dtype} of shape {expected}"
         )
     if not np.isfinite(output).all():
-        raise ModelUnavailable(f"the weights answer with NaN or infinity{_as(tensor, signature)}")
+        raise ModelUnavailable(f"the weights return NaN or infinity{_as(tensor, signature)}")
 
 
 def _as(tensor: Tensor, signature: Signature) -> str:
@@ -198,7 +201,7 @@ def _as(tensor: Tensor, signature: Signature) -> str:
 
 
 def _flat_and_noisy(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]:
-    """Two items: zeros, and noise of bytes, of values from 0 to 1, or of 0 and 1."""
+    """Return two items: zeros, and noise (bytes, floats in [0, 1), or the integers 0 and 1)."""
     shape = (1, *tensor.shape)
     if tensor.dtype == "uint8":
         noise: NDArray[Any] = random.integers(0, 256, shape, np.uint8)
@@ -211,7 +214,7 @@ def _flat_and_noisy(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]
 
 @contextmanager
 def _terminated_at(deadline: Deadline, options: onnxruntime.RunOptions) -> Iterator[None]:
-    """Make ONNX Runtime stop at the deadline, between two operators of the graph."""
+    """Stop ONNX Runtime at the deadline. It stops between two operators of the graph."""
     if deadline.remaining() == math.inf:
         yield
         return
@@ -225,8 +228,8 @@ def _terminated_at(deadline: Deadline, options: onnxruntime.RunOptions) -> Itera
 
 
 @contextmanager
-def naming(model: str) -> Iterator[None]:
-    """Put the name of the model in front of the message of a ModelUnavailable."""
+def with_model_name(model: str) -> Iterator[None]:
+    """Prefix the message of a ModelUnavailable error with the name of the model."""
     try:
         yield
     except ModelUnavailable as error:
@@ -234,13 +237,13 @@ def naming(model: str) -> Iterator[None]:
 
 
 def _takes(declared: Sequence[object], shape: Shape) -> bool:
-    """Whether a graph that declares these sides takes items of this shape. A side that is a word or
-    None takes any length."""
+    """Return whether a graph with these declared sides takes items of this shape. A dynamic side is
+    a string or None and takes any length."""
     return len(declared) == len(shape) and all(
         not isinstance(size, int) or size == side
         for size, side in zip(declared, shape, strict=True)
     )
 
 
-def _refusal(said: str, otherwise: str) -> str:
-    return next((ours for theirs, ours in _REFUSALS if theirs in said), otherwise)
+def _problem(message: str, default: str) -> str:
+    return next((problem for text, problem in _PROBLEMS if text in message), default)

@@ -1,5 +1,5 @@
-"""A network that finds faces and scores their emotions in one pass, as a card describes it:
-preprocess → predict → postprocess."""
+"""Runs single-shot networks, which detect faces and score their emotions in one pass, as a model
+card describes them: preprocess → predict → postprocess."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,29 +12,29 @@ from numpy.typing import NDArray
 from app.deadline import NEVER, Deadline
 from app.vision.card import SINGLE_SHOT, ModelCard, read_weights
 from app.vision.card_schema import CardSchema, EmotionsSchema, PartSchema
-from app.vision.cells import ANSWERS, COARSEST_STRIDE
+from app.vision.cells import BOX_VALUES, MAX_STRIDE
 from app.vision.classifier import scores as class_scores
 from app.vision.decoders import CellsDecoder, Decoder, DecoderField
 from app.vision.image import Raster, letterbox
-from app.vision.session import OnnxSession, Session, naming
+from app.vision.session import OnnxSession, Session, with_model_name
 from app.vision.tensors import Signature, single
-from app.vision.tiles import search
+from app.vision.tiles import search_tiles
 from app.vision.types import Box, Detection, Scores
 
-SMALLEST_FACE = 14.0  # pixels in the square; most faces of this size are found
-MIN_SCORE = 0.3  # has the best F1 on validation photographs
+MIN_FACE_PX = 14.0  # pixels in the square; the network finds most faces of this size
+MIN_SCORE = 0.3  # the score with the best F1 on the validation images
 NMS_IOU = 0.45
-Found = tuple[Detection, Scores]
+ScoredDetection = tuple[Detection, Scores]
 
 
-def _whole_cells(size: int) -> None:
-    if size % COARSEST_STRIDE:
-        raise ValidationError(f"must be a multiple of {COARSEST_STRIDE}")
+def _check_stride_multiple(size: int) -> None:
+    if size % MAX_STRIDE:
+        raise ValidationError(f"must be a multiple of {MAX_STRIDE}")
 
 
 class _InputSchema(PartSchema):
     sizes = fields.List(
-        fields.Integer(strict=True, validate=[validate.Range(64, 2048), _whole_cells]),
+        fields.Integer(strict=True, validate=[validate.Range(64, 2048), _check_stride_multiple]),
         required=True,
         validate=validate.Length(1, 4),
     )
@@ -62,9 +62,12 @@ class _SingleShotSchema(EmotionsSchema):
 
 @dataclass(frozen=True, slots=True)
 class SingleShotCard(ModelCard):
-    """`input_sizes` are the sides in pixels of the squares that the network takes, the smallest
-    first. sigmoid(`score_scale` · logit + `score_bias`) is the probability that a box holds a face.
-    `temperature` is that of the classes: see ClassifierCard."""
+    """The card of a single-shot network.
+
+    `input_sizes` are the sides in pixels of the squares that the network takes, in ascending order.
+    sigmoid(`score_scale` · logit + `score_bias`) is the probability that a box contains a face.
+    `temperature` calibrates the emotion scores: see ClassifierCard.
+    """
 
     schema: ClassVar[type[CardSchema]] = _SingleShotSchema
 
@@ -81,28 +84,28 @@ class SingleShotCard(ModelCard):
 
     @property
     def signatures(self) -> list[Signature]:
-        """Squares (n, side, side, 3) uint8, BGR, to answers (n, rows, 5 + classes) float32, for
-        each side."""
+        """The signature for each input size: from squares (n, side, side, 3) uint8 BGR to answers
+        (n, rows, 5 + classes) float32."""
         return [
-            single((side, side, 3), (self.decoder.rows(side), ANSWERS + len(self.labels)))
+            single((side, side, 3), (self.decoder.rows(side), BOX_VALUES + len(self.labels)))
             for side in self.input_sizes
         ]
 
 
 class SingleShotNet:
-    """Finds the faces of one image and scores their emotions."""
+    """Detects the faces of an image and scores their emotions."""
 
     def __init__(self, card: SingleShotCard, session: Session) -> None:
         self.card = card
         ((self._input,), (self._output,)) = card.signatures[0].inputs, card.signatures[0].outputs
         self._session = session
-        # MIN_SCORE as a logit of the network.
-        odds = np.log(MIN_SCORE / (1 - MIN_SCORE))
-        self._min_logit = float((odds - card.score_bias) / card.score_scale)
+        # Convert MIN_SCORE to an uncalibrated logit of the network.
+        log_odds = np.log(MIN_SCORE / (1 - MIN_SCORE))
+        self._min_logit = float((log_odds - card.score_bias) / card.score_scale)
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 1) -> Self:
-        """Read a model folder. Raises InvalidCard or ModelUnavailable."""
+        """Load a model folder. Raises InvalidCard or ModelUnavailable."""
         card = SingleShotCard.read(folder)
         session = OnnxSession(
             read_weights(folder, card), signatures=card.signatures, threads=threads
@@ -110,62 +113,71 @@ class SingleShotNet:
         return cls(card, session)
 
     def size_for(self, longer_side: int, min_face_px: float) -> int:
-        """The smallest square in which faces of `min_face_px` pixels are large enough, for an image
-        with this longer side; the largest square if there is none."""
+        """Return the smallest input size at which faces of `min_face_px` pixels are large enough,
+        for an image with this longer side. Returns the largest size if none is sufficient."""
         for size in self.card.input_sizes:
-            if min_face_px * min(1.0, size / longer_side) >= SMALLEST_FACE:
+            if min_face_px * min(1.0, size / longer_side) >= MIN_FACE_PX:
                 return size
         return self.card.input_sizes[-1]
 
     def preprocess(
         self, image_bgr: NDArray[np.uint8], size: int
     ) -> tuple[NDArray[np.uint8], float]:
-        """The square (size, size, 3) uint8 that the network takes, and its scale: pixels of the
-        square per pixel of the image."""
+        """Fit an image (height, width, 3) into a square (size, size, 3) uint8. Returns the square
+        and the scale: pixels of the square per pixel of the image."""
         return letterbox(image_bgr, size)
 
     def predict(
         self, squares: NDArray[np.uint8], deadline: Deadline = NEVER
     ) -> NDArray[np.float32]:
-        """Answers (n, rows, 5 + classes) of squares (n, size, size, 3). Raises what
-        `OnnxSession.run` raises."""
-        with naming(self.card.name):
+        """Return the answers (n, rows, 5 + classes) for squares (n, size, size, 3). Raises the
+        errors of `OnnxSession.run`."""
+        with with_model_name(self.card.name):
             outputs = self._session.run({self._input.name: squares}, deadline)
         return outputs[self._output.name]
 
     def postprocess(
         self, answers: NDArray[np.float32], size: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-        """For the answers (rows, 5 + classes) of one square: the boxes xyxy (n, 4) in its pixels,
-        the probability that each holds a face (n,), and the scores of the emotions (n, classes),
-        both calibrated by the card."""
+        """Decode the answers (rows, 5 + classes) for one square of this size.
+
+        Returns boxes xyxy (n, 4) in pixels of the square, the probability (n,) that each box
+        contains a face, and emotion scores (n, classes). The card calibrates both.
+        """
         card = self.card
         boxes, logits, classes = card.decoder.find(
             answers, size, min_logit=self._min_logit, nms_iou=NMS_IOU
         )
-        odds = card.score_scale * logits.astype(np.float64) + card.score_bias
+        log_odds = card.score_scale * logits.astype(np.float64) + card.score_bias
         if card.exclusive:
             classes = card.decoder.exclusive_logits(classes)
         emotions = class_scores(classes, temperature=card.temperature, exclusive=card.exclusive)
-        return boxes, 1 / (1 + np.exp(-odds)), emotions
+        return boxes, 1 / (1 + np.exp(-log_odds)), emotions
 
     def warm(self) -> None:
-        """Run every size once."""
+        """Run the network once at each input size."""
         for size in self.card.input_sizes:
             self.postprocess(self.predict(np.zeros((1, size, size, 3), np.uint8))[0], size)
 
-    def find(self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER) -> list[Found]:
-        """Faces with boxes in the original's pixels, and the scores of each, the surest first.
-        `min_face_px` chooses the size of the square; smaller faces may be found too."""
-        return search(
+    def find(
+        self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
+    ) -> list[ScoredDetection]:
+        """Detect faces. Returns detections in pixels of the original with their emotion scores, in
+        descending order of the detection score.
+
+        `min_face_px` determines the input size; smaller faces may be found as well.
+        """
+        return search_tiles(
             raster,
             self.card.input_size,
             lambda tile: self._find(tile, min_face_px, deadline),
             nms_iou=NMS_IOU,
         )
 
-    def _find(self, raster: Raster, min_face_px: float, deadline: Deadline) -> list[Found]:
-        """The faces of an image or a tile, which is searched as one square."""
+    def _find(
+        self, raster: Raster, min_face_px: float, deadline: Deadline
+    ) -> list[ScoredDetection]:
+        """Detect faces in an image or a tile, which becomes one square."""
         width, height = raster.size_wh
         size = self.size_for(max(width, height), min_face_px)
         square, factor = self.preprocess(raster.bgr, size)

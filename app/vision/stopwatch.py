@@ -1,4 +1,4 @@
-"""Milliseconds by stage."""
+"""Measures the duration of the stages of a request."""
 
 import time
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """`with stopwatch("detect"): …` notes the wall time of the block in `timings_ms`."""
+    """`with stopwatch("detect"): …` stores the wall time of the block in `timings_ms`."""
 
     def __init__(self) -> None:
         self.timings_ms: dict[str, float] = {}

@@ -1,11 +1,11 @@
-"""Checks of a file's structure before Pillow decodes it.
+"""Checks the structure of a file before Pillow decodes it.
 
-Pillow checks sizes before it decodes. Some small files are expensive in other ways: a progressive
-JPEG of 50 kB may have five thousand scans of 50 megapixels, and a TIFF of 15 MB may have millions
-of strips, each an object in Python. No camera and no program makes the files that are refused here.
+Small files can be expensive to decode: a progressive JPEG of 50 kB may have five thousand scans of
+50 megapixels, and a TIFF of 15 MB may have millions of strips, each of which becomes a Python
+object. The size check does not detect such files. Cameras and image programs do not write them.
 
-The checks raise ValueError with the reason, and ImageTooLarge or UnsupportedImageType if their
-docstring says so.
+The checks raise ValueError with the reason. Docstrings mention other errors. See
+docs/internals/file-structure.md.
 """
 
 import io
@@ -16,16 +16,16 @@ from typing import Literal
 
 from app.errors import ImageTooLarge, UnsupportedImageType
 
-MOST_READS = 15_000
-MOST_PIECES = 10_000  # segments of a JPEG, chunks of a WebP
-MOST_SCANS = 50  # of a progressive JPEG; programs make about 10
-MOST_EXIF_BYTES = 131_072  # of a JPEG; the standard allows half of it
-MOST_TAGS = 1_000  # of a TIFF
-MOST_NUMBERS = 10_000  # in one tag of a TIFF: it has one for each strip or tile
-TILE_MARGIN = 1_024  # pixels by which a tile may reach beyond the image
+MAX_READS = 15_000  # maximum number of `read` calls per file
+MAX_PIECES = 10_000  # maximum number of segments of a JPEG or chunks of a WebP
+MAX_SCANS = 50  # maximum number of scans of a progressive JPEG; usual files have about 10
+MAX_EXIF_BYTES = 131_072  # maximum bytes of EXIF in a JPEG, twice the limit of the standard
+MAX_TAGS = 1_000  # maximum number of tags of a TIFF
+MAX_NUMBERS = 10_000  # maximum number of values of a TIFF tag; a tag has one per strip or tile
+TILE_MARGIN = 1_024  # maximum number of pixels by which a tile may exceed the image
 
-# The compressions that are read. libtiff writes a line to the log for each wrong row of a fax, of
-# which a file can have millions.
+# The supported compressions. Fax compressions are not supported, because libtiff writes a log line
+# for each wrong row, and a file can have millions of them.
 TIFF_COMPRESSIONS = {
     1: "none",
     5: "LZW",
@@ -48,42 +48,42 @@ _OTHER_COMPRESSIONS = {
 }
 
 
-class FrugalFile(io.BytesIO):
-    """A file in memory that can be read MOST_READS times.
+class ReadLimitedFile(io.BytesIO):
+    """A file in memory that allows MAX_READS `read` calls.
 
-    Pillow's readers in Python read separately for each chunk, tag, comment or run of pixels, so
-    this limits the time that they take for any file: 15,000 reads take about 40 ms.
+    Pillow's readers in Python call `read` for each chunk, tag, comment or run of pixels. The limit
+    therefore bounds their time for any file: 15,000 reads take about 40 ms.
     """
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        self._left = MOST_READS
+        self._left = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise ValueError(f"the file has more than {MOST_READS:,} pieces")
+            raise ValueError(f"reading the file takes more than {MAX_READS:,} steps")
         return super().read(size)
 
 
 # ---------------------------------------------------------------- JPEG
 
-# The next marker. In pixel data, FF is followed by 00 or by a restart marker (D0 to D7) only.
+# A marker. In pixel data, FF is always followed by 00 or by D0 to D7 (a restart marker).
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _SCAN, _END, _EXIF = 0xDA, 0xD9, 0xE1
 _RESTART_INTERVAL = 0xDD
 _BETWEEN_SCANS = {_SCAN, 0xC4, 0xCC, 0xDB, 0xDC, _RESTART_INTERVAL, 0xFE}  # tables, and comments
-# Markers without a meaning in a JPEG. Decoders disagree about their length.
+# Markers without a meaning in a JPEG file. Decoders disagree about the length of their segments.
 _RESERVED = {0x01, 0xC8, 0xD8, *range(0xF0, 0xFE)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _READ_FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive; C9, CA arithmetic
 
 
 def check_jpeg(data: bytes) -> None:
-    """Limit scans, segments and EXIF. Raises UnsupportedImageType for lossless JPEG and others
-    that libjpeg does not read."""
-    # Most files have one scan, so the search usually ends at the first one.
-    few_scans = data.count(b"\xff\xda") <= MOST_SCANS
+    """Limit the scans, segments and EXIF of a JPEG. Raises UnsupportedImageType for variants that
+    libjpeg cannot decode, such as lossless JPEG."""
+    # Most files have one scan, so the search usually ends at the first scan.
+    few_scans = data.count(b"\xff\xda") <= MAX_SCANS
     at, scans, segments, exif, junk = 2, 0, 0, 0, 0
     while found := _MARKER.search(data, at):
         if not scans:
@@ -93,17 +93,17 @@ def check_jpeg(data: bytes) -> None:
             return
         (length,) = struct.unpack(">H", data[at : at + 2].ljust(2, b"\0"))
         if length < 2 or marker in _RESERVED:
-            raise ValueError(f"it has a segment of type {marker:02X} with {length} bytes")
+            raise ValueError(f"segment of type {marker:02X} with {length} bytes")
         if marker in _FRAMES and not scans:
             _check_frame(marker, data[at + 2 : at + 3])
         segments += 1
         scans += marker == _SCAN
         if marker == _EXIF and data.startswith(b"Exif\0\0", at + 2):
             exif += length
-        if scans > MOST_SCANS or exif > MOST_EXIF_BYTES or max(segments, junk) > MOST_PIECES:
+        if scans > MAX_SCANS or exif > MAX_EXIF_BYTES or max(segments, junk) > MAX_PIECES:
             raise ValueError(
-                f"it has more than {MOST_SCANS} scans, {MOST_EXIF_BYTES:,} bytes of EXIF, or "
-                f"{MOST_PIECES:,} segments or bytes between them"
+                f"more than {MAX_SCANS} scans, {MAX_EXIF_BYTES:,} bytes of EXIF, {MAX_PIECES:,} "
+                f"segments or {MAX_PIECES:,} bytes between segments"
             )
         if scans and few_scans:
             return
@@ -112,18 +112,23 @@ def check_jpeg(data: bytes) -> None:
 
 def _check_frame(marker: int, precision: bytes) -> None:
     if marker not in _READ_FRAMES:
-        raise UnsupportedImageType("the JPEG image is lossless or hierarchical: not supported")
+        raise UnsupportedImageType(
+            "the JPEG image is lossless or hierarchical, which is not supported"
+        )
     if precision and precision[0] != 8:
         raise UnsupportedImageType(
-            f"the JPEG image has {precision[0]} bits a channel: 8 are supported"
+            f"the JPEG image has {precision[0]} bits per channel; only 8 bits are supported"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class JpegScan:
-    """A scan has the coefficients `first` to `last` of some components, down to bit `low_bit`.
-    Its data begins at `start` and ends before `end`. `restart_interval` is the number of MCUs
-    between two restart markers, 0 without them."""
+    """A scan of a JPEG: the coefficients `first` to `last` of some components, down to bit
+    `low_bit`.
+
+    The data are in the bytes from `start` (inclusive) to `end` (exclusive). `restart_interval` is
+    the number of MCUs between two restart markers, or 0 without restart markers.
+    """
 
     components: bytes
     first: int
@@ -135,9 +140,9 @@ class JpegScan:
 
 
 def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
-    """The scans of a JPEG that `check_jpeg` accepts, and whether an end marker follows them.
+    """Return the scans of a JPEG that `check_jpeg` accepts, and whether an end marker follows them.
 
-    Anything after a scan that is not another scan or a table counts as a trailer.
+    After the first scan, other segments than scans, tables and comments count as a trailer.
     """
     at, scans, interval = 2, list[JpegScan](), 0
     while found := _MARKER.search(data, at):
@@ -159,14 +164,14 @@ def jpeg_scans(data: bytes) -> tuple[list[JpegScan], bool]:
             first, last, bits = body[1 + 2 * body[0] :][:3]
             end = after.start() if after else len(data)
             scans.append(JpegScan(components, first, last, bits & 15, at, end, interval))
-            if len(scans) > MOST_SCANS:
+            if len(scans) > MAX_SCANS:
                 break
     return scans, False
 
 
 def jpeg_frame(data: bytes) -> tuple[int, bytes]:
-    """The marker of the frame header of a JPEG that `check_jpeg` accepts, and its content; (0, b"")
-    if there is none."""
+    """Return the marker and the content of the frame header of a JPEG that `check_jpeg` accepts;
+    (0, b"") if there is none."""
     at = 2
     while found := _MARKER.search(data, at):
         marker, at = found[1][0], found.end()
@@ -183,15 +188,15 @@ def jpeg_frame(data: bytes) -> tuple[int, bytes]:
 
 
 def check_webp(data: bytes) -> None:
-    """Limit chunks. Each frame of an animation is one, and libwebp reads all of them before it
-    decodes the first."""
+    """Limit the chunks of a WebP. Each frame of an animation is a chunk, and libwebp reads all
+    chunks before it decodes the first frame."""
     at = 12
-    for _ in range(MOST_PIECES):
+    for _ in range(MAX_PIECES):
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
         if at >= len(data):
             return
-    raise ValueError(f"it has more than {MOST_PIECES:,} chunks")
+    raise ValueError(f"more than {MAX_PIECES:,} chunks")
 
 
 # ---------------------------------------------------------------- TIFF
@@ -200,16 +205,16 @@ Order = Literal["little", "big"]
 
 _BYTES_EACH = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _BYTES_EACH |= {13: 4, 16: 8, 17: 8, 18: 8}
-_TEXT = {1, 2, 7}  # types that stay bytes, where others become a number each
+_BYTE_TYPES = {1, 2, 7}  # Pillow keeps values of these types as bytes, others as Python numbers
 _WIDTH, _HEIGHT, _COMPRESSION, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 259, 322, 323
-_DIRECTORIES = {34665, 34853, 40965}  # EXIF, GPS, interoperability: read along with a picture
+_DIRECTORIES = {34665, 34853, 40965}  # EXIF, GPS and interoperability; Pillow reads them too
 
 
 def check_tiff(data: bytes) -> None:
-    """Limit tags and strips.
+    """Limit the tags and strips of a TIFF.
 
-    Raises ImageTooLarge for a tile far larger than the image, and UnsupportedImageType for a
-    compression that is not read.
+    Raises ImageTooLarge for a tile that is much larger than the image, and UnsupportedImageType for
+    a compression that is not supported.
     """
     order: Order = "little" if data[:2] == b"II" else "big"
     big = data[2:4] in (b"+\0", b"\0+")
@@ -217,46 +222,50 @@ def check_tiff(data: bytes) -> None:
         raise UnsupportedImageType("the image is a big-endian BigTIFF, which is not supported")
     first = data[8:16] if big else data[4:8]
     sizes: dict[int, int] = {_WIDTH: 0, _HEIGHT: 0}
-    left, todo, seen = MOST_TAGS, [int.from_bytes(first, order)], set[int]()
+    left, todo, seen = MAX_TAGS, [int.from_bytes(first, order)], set[int]()
     while todo:
         directory = todo.pop()
         if directory in seen:
             continue
         seen.add(directory)
-        entries = tiff_entries(data, directory, order, big=big, most=left)
+        entries = tiff_entries(data, directory, order, big=big, max_entries=left)
         left -= len(entries)
         for tag, kind, count, value in entries:
-            if kind not in _TEXT and count > MOST_NUMBERS:
-                raise ValueError(f"its tag {tag} has more than {MOST_NUMBERS:,} numbers")
+            if kind not in _BYTE_TYPES and count > MAX_NUMBERS:
+                raise ValueError(f"tag {tag} has more than {MAX_NUMBERS:,} numbers")
             if tag in _DIRECTORIES:
                 todo.append(value)
             if tag == _COMPRESSION and value not in TIFF_COMPRESSIONS:
                 name = _OTHER_COMPRESSIONS.get(value, f"number {value}")
                 raise UnsupportedImageType(
-                    f"the TIFF image has the compression {name}: supported are "
-                    f"{', '.join(dict.fromkeys(TIFF_COMPRESSIONS.values()))}"
+                    f"the TIFF image has the compression {name}, which is not supported; use one "
+                    f"of {', '.join(dict.fromkeys(TIFF_COMPRESSIONS.values()))}"
                 )
-            # If a tag is repeated, decoders may use either value.
+            # Decoders may use any value of a repeated tag, so check the largest.
             if tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT):
                 sizes[tag] = max(value, sizes.get(tag, 0))
     tile = sizes.get(_TILE_WIDTH, 0), sizes.get(_TILE_HEIGHT, 0)
     size = sizes[_WIDTH], sizes[_HEIGHT]
-    if any(side > its + TILE_MARGIN for side, its in zip(tile, size, strict=True)):
+    if any(
+        tile_side > image_side + TILE_MARGIN
+        for tile_side, image_side in zip(tile, size, strict=True)
+    ):
         raise ImageTooLarge(
-            f"the image of {size[0]}x{size[1]} pixels is in tiles of {tile[0]}x{tile[1]}"
+            f"the image of {size[0]}x{size[1]} pixels has tiles of {tile[0]}x{tile[1]} pixels"
         )
 
 
 def tiff_entries(
-    data: bytes, at: int, order: Order, *, big: bool, most: int
+    data: bytes, at: int, order: Order, *, big: bool, max_entries: int
 ) -> list[tuple[int, int, int, int]]:
-    """(tag, type, count, its first number or where its values are) of a directory. Those that the
-    file is too short for are left out."""
+    """Return (tag, type, count, first number or offset of the values) for each entry of the
+    directory at the offset `at`. Leaves out truncated entries. Raises ValueError for more than
+    `max_entries` entries."""
     wide, each = (8, 20) if big else (2, 12)
     count = int.from_bytes(data[at : at + wide], order)
-    if count > most:
-        raise ValueError(f"it has more than {MOST_TAGS:,} tags")
-    found = []
+    if count > max_entries:
+        raise ValueError(f"more than {MAX_TAGS:,} tags")
+    entries = []
     for number in range(count):
         start = at + wide + each * number
         entry = data[start : start + each]
@@ -268,8 +277,8 @@ def tiff_entries(
         field = entry[middle:]
         if length == 1 and kind in _BYTES_EACH:
             field = field[: _BYTES_EACH[kind]]
-        found.append((tag, kind, length, int.from_bytes(field, order)))
-    return found
+        entries.append((tag, kind, length, int.from_bytes(field, order)))
+    return entries
 
 
 # ---------------------------------------------------------------- EXIF
@@ -278,22 +287,22 @@ _ORIENTATION, _SHORT = 0x0112, 3
 
 
 def exif_orientation(exif: bytes) -> int | None:
-    """The orientation that an EXIF block gives, 1 to 8; None where it gives none that can be read.
-    Nothing else of the block is looked at. Raises nothing."""
+    """Return the orientation in an EXIF block, 1 to 8; None if there is no valid orientation. Reads
+    nothing else of the block and raises no errors."""
     block = exif.removeprefix(b"Exif\0\0")
     if block[:4] not in (b"II*\0", b"MM\0*"):
         return None
     order: Order = "little" if block[:2] == b"II" else "big"
     try:
         entries = tiff_entries(
-            block, int.from_bytes(block[4:8], order), order, big=False, most=MOST_TAGS
+            block, int.from_bytes(block[4:8], order), order, big=False, max_entries=MAX_TAGS
         )
     except ValueError:
         return None
     for tag, kind, count, value in entries:
         if tag != _ORIENTATION or (count != 1 and (kind, count) != (_SHORT, 2)):
             continue
-        # Some programs write two numbers. The first is in the lower bytes of the file.
+        # Some programs write two numbers. The first number is at the lower address.
         first = value if count == 1 else value & 0xFFFF if order == "little" else value >> 16
         return first if 1 <= first <= 8 else None
     return None

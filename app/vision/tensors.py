@@ -1,4 +1,4 @@
-"""What an ONNX graph takes and returns: named tensors with dtype and shape."""
+"""The inputs and outputs of an ONNX graph: named tensors with dtype and shape."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """`dtype` is a key of DTYPES. `shape` is the shape of one item: it leaves out the first
-    dimension, the batch."""
+    """An input or output of a graph. `dtype` is a key of DTYPES. `shape` is the shape of one item,
+    without the batch dimension."""
 
     name: str
     dtype: str
@@ -18,11 +18,12 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The tensors of one run.
+    """The inputs and outputs of one run.
 
-    With `named`, the graph has exactly these inputs, and at least these outputs. Otherwise there is
-    one of each, and the names belong to us: the graph has one input of any name, and its first
-    output is used. That is the short form of a card, which gives no names.
+    If `named` is set, the graph must have exactly these inputs and at least these outputs.
+    Otherwise the signature has one input and one output, and their names are internal: the graph
+    must have one input of any name, and the first output is used. Cards in the short form, without
+    tensor names, lead to such a signature.
     """
 
     inputs: tuple[Tensor, ...]
@@ -35,7 +36,7 @@ class Signature:
 
 
 def single(input_shape: Shape, output_shape: Shape) -> Signature:
-    """The signature of a graph with one uint8 input and one float32 output of any name."""
+    """Return the signature of a graph with one uint8 input and one float32 output of any name."""
     return Signature(
         (Tensor("input", "uint8", input_shape),),
         (Tensor("output", "float32", output_shape),),

@@ -1,36 +1,36 @@
-"""Chooses the page of a TIFF that is read.
+"""Selects the page of a TIFF that is read.
 
-Some programs write a reduced copy (a thumbnail) as the first page. Then the first page in full
-resolution is read: one that follows it, or one that the copy names as its sub-image.
+Some programs write a thumbnail as the first page. In this case, the service reads the first page in
+full resolution, which is a later page or a sub-image of the thumbnail.
 """
 
 from app.vision.structure import Order, tiff_entries
 
-_MOST_PAGES = 100
-_MOST_TAGS = 1_000  # of a page
+_MAX_PAGES = 100
+_MAX_TAGS = 1_000  # maximum number of tags per page
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUB_IMAGES = 254, 255, 330
 _REDUCED_BIT, _OLD_REDUCED = 1, 2
 
 
 def full_resolution_first(data: bytes) -> bytes:
-    """Return a TIFF whose first page is its first one in full resolution. It is `data` itself,
-    unless the first page is a reduced copy of another one. Raises ValueError for a page with too
-    many tags."""
+    """Return a TIFF that starts with the first page in full resolution. Returns `data` unchanged if
+    the first page is not a thumbnail or there is no other page. Raises ValueError for a page with
+    too many tags."""
     order: Order = "little" if data[:2] == b"II" else "big"
     big = data[2:4] in (b"+\0", b"\0+")
     header = slice(8, 16) if big else slice(4, 8)
     at, seen, sub_images = int.from_bytes(data[header], order), set[int](), list[int]()
-    while at and at not in seen and len(seen) < _MOST_PAGES:
+    while at and at not in seen and len(seen) < _MAX_PAGES:
         seen.add(at)
-        entries = tiff_entries(data, at, order, big=big, most=_MOST_TAGS)
+        entries = tiff_entries(data, at, order, big=big, max_entries=_MAX_TAGS)
         if not entries:
             break
         if not _is_reduced(entries):
             return _starting_at(data, at, header, order) if len(seen) > 1 else data
         sub_images += _sub_images(data, entries, order)
         at = _next_page(data, at, order, big=big)
-    for at in sub_images[:_MOST_PAGES]:
-        entries = tiff_entries(data, at, order, big=big, most=_MOST_TAGS)
+    for at in sub_images[:_MAX_PAGES]:
+        entries = tiff_entries(data, at, order, big=big, max_entries=_MAX_TAGS)
         if entries and not _is_reduced(entries):
             return _starting_at(data, at, header, order)
     return data
@@ -44,13 +44,13 @@ def _is_reduced(entries: list[tuple[int, int, int, int]]) -> bool:
 
 
 def _sub_images(data: bytes, entries: list[tuple[int, int, int, int]], order: Order) -> list[int]:
-    """The offsets that the tag SubIFDs gives."""
+    """Return the offsets in the tag SubIFDs."""
     for tag, kind, count, value in entries:
         if tag == _SUB_IMAGES and count == 1:
             return [value]
         if tag == _SUB_IMAGES:
             size = 8 if kind in (16, 18) else 4
-            ends = range(value + size, value + size * min(count, _MOST_PAGES) + 1, size)
+            ends = range(value + size, value + size * min(count, _MAX_PAGES) + 1, size)
             return [int.from_bytes(data[end - size : end], order) for end in ends]
     return []
 

@@ -1,8 +1,9 @@
-"""Cuts long images into tiles for networks that take a square.
+"""Cuts long images into tiles for networks with a square input.
 
-A network gets the whole image, shrunk to its square. In an image that is many times as long as
-wide, faces would become too small to be found. Tiles overlap by the shorter side, so
-that each face of up to 96 % of it is completely in at least one of them, away from its cuts.
+Usually a network gets the whole image, reduced to the square. In an image with an extreme aspect
+ratio, the faces would then be too small to be found, so the image is cut into tiles. Adjacent tiles
+overlap by the shorter side of the image. Each face of up to 96 % of the shorter side is therefore
+completely in at least one tile, away from the cuts.
 """
 
 import math
@@ -16,17 +17,19 @@ import numpy as np
 from app.vision.image import Raster
 from app.vision.types import Box, Detection
 
-MAX_ASPECT = 4  # longer over shorter side of an image that is searched as a whole
-MOST_TILES = 12  # limits the cost; an image that would need more tiles gets longer tiles
-EDGE = 0.02  # of the shorter side: a box this close to a cut may be only a part of a face
+MAX_ASPECT = 4  # maximum ratio of the sides of an image that is searched as a whole
+MAX_TILES = 12  # limits the cost; an image that would need more tiles gets longer tiles
+EDGE = 0.02  # share of the shorter side; a box this close to a cut may be only part of a face
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of an image: its whole shorter side, and its longer side from `start` to `end`. These
-    are in pixels of the original, whose longer side is `length`."""
+    """A part of an image: the whole shorter side, and the longer side from `start` to `end`.
+
+    `start`, `end` and the longer side `length` are in pixels of the original.
+    """
 
     raster: Raster
     start: float
@@ -40,7 +43,7 @@ class Tile:
         return Box(box.x1 + dx, box.y1 + dy, box.x2 + dx, box.y2 + dy)
 
     def is_cut(self, box: Box) -> bool:
-        """Whether `box`, in pixels of the whole image, reaches an edge where this tile was cut."""
+        """Return whether `box`, in pixels of the whole image, touches a cut edge of this tile."""
         low, high = (box.x1, box.x2) if self.is_wide else (box.y1, box.y2)
         margin = EDGE * min(self.raster.size_wh)
         return (self.start > 0 and low <= self.start + margin) or (
@@ -49,13 +52,14 @@ class Tile:
 
 
 def searched_side(width: int, height: int) -> int:
-    """The longer side of the part that a network searches at once, in pixels of the original."""
+    """Return the longer side of the part that a network searches at once, in pixels of the
+    original."""
     return min(max(width, height), MAX_ASPECT * min(width, height))
 
 
 def cut(raster: Raster, square: int) -> list[Tile]:
-    """The tiles of an image for a network that takes squares of up to `square` pixels. An image
-    that is at most MAX_ASPECT times as long as wide, or that fits into the square, is one tile."""
+    """Cut an image into tiles for a network that takes squares of up to `square` pixels. An image
+    whose aspect ratio is at most MAX_ASPECT, or that fits into the square, is one tile."""
     height, width = raster.gray.shape
     is_wide = width >= height
     length, breadth = max(width, height), min(width, height)
@@ -64,7 +68,7 @@ def cut(raster: Raster, square: int) -> list[Tile]:
     if length <= limit:
         return [Tile(raster, 0.0, total, total, is_wide)]
     overlap = min(breadth, limit // 2)
-    count = min(MOST_TILES, math.ceil((length - overlap) / (limit - overlap)))
+    count = min(MAX_TILES, math.ceil((length - overlap) / (limit - overlap)))
     side = math.ceil((length + (count - 1) * overlap) / count)
     starts = np.linspace(0, length - side, count).round().astype(int).tolist()
     return [_tile(raster, start, start + side, is_wide) for start in starts]
@@ -85,15 +89,16 @@ def _tile(raster: Raster, start: int, end: int, is_wide: bool) -> Tile:
     return Tile(tile, low, high, float(total), is_wide)
 
 
-def search(
+def search_tiles(
     raster: Raster,
     square: int,
     find: Callable[[Raster], list[tuple[Detection, Item]]],
     *,
     nms_iou: float,
 ) -> list[tuple[Detection, Item]]:
-    """The faces that `find` finds in the tiles of an image, with boxes in pixels of the original.
-    Of boxes that overlap by more than `nms_iou`, the one with the highest score is returned."""
+    """Apply `find` to the tiles of an image and return the faces with boxes in pixels of the
+    original. Of boxes that overlap by more than `nms_iou`, only the box with the highest score is
+    returned."""
     tiles = cut(raster, square)
     if len(tiles) == 1:
         return find(raster)
@@ -105,10 +110,10 @@ def search(
             if not tile.is_cut(box) and box.x1 < width and box.y1 < height:
                 inside = Box(box.x1, box.y1, min(box.x2, width), min(box.y2, height))
                 found.append((Detection(inside, detection.score), item))
-    kept = cv2.dnn.NMSBoxes(
+    indices = cv2.dnn.NMSBoxes(
         [(each.box.x1, each.box.y1, each.box.width, each.box.height) for each, _ in found],
         [1.0 if each.score is None else each.score for each, _ in found],
         0.0,
         nms_iou,
     )
-    return [found[index] for index in kept]
+    return [found[index] for index in indices]

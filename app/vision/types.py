@@ -1,8 +1,8 @@
 """Domain types that every layer uses.
 
-Coordinates are in pixels of the original image after its EXIF orientation is applied. The origin is
-the top left corner, x points right and y down. A box reaches from `x1, y1` (inclusive) to `x2, y2`
-(exclusive), so its width is `x2 - x1`.
+Coordinates are in pixels of the original image after the EXIF orientation is applied. The origin is
+the top left corner, x points right and y down. A box contains the pixels from `x1, y1` (inclusive)
+to `x2, y2` (exclusive), so the width is `x2 - x1`.
 """
 
 import math
@@ -16,7 +16,7 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """An axis-aligned rectangle in pixels. Raises ValueError when empty or not finite."""
+    """An axis-aligned rectangle in pixels. Raises ValueError if it is empty or not finite."""
 
     x1: float
     y1: float
@@ -50,14 +50,17 @@ class Box:
         return max(self.width, self.height)
 
     def scaled(self, factor: float) -> "Box":
-        """This box in an image that has `factor` times as many pixels a side."""
+        """Convert the box to an image whose sides have `factor` times as many pixels."""
         return Box(*(factor * value for value in self.xyxy))
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A box and the probability in [0, 1] that it holds a face; `score` is None for a detector that
-    does not score its boxes. Raises ValueError for a score outside [0, 1]."""
+    """A detected box.
+
+    `score` is the probability in [0, 1] that the box contains a face, or None if the detector gives
+    no scores. Raises ValueError for a score outside [0, 1].
+    """
 
     box: Box
     score: float | None = None
@@ -69,13 +72,13 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class DetectionOptions:
-    """Which of the detected faces are kept.
+    """Conditions for the faces of a result.
 
-    The longer side of the box must have at least `min_face_px` pixels (None: see
-    app.vision.detectors.default_min_face_px), and the detection score must be at least
-    `min_confidence` if the detector gives one. Of those faces, the `max_faces` largest are kept.
-    With `rotate` "auto" instead of "none", an image without a face is turned: see
-    app.vision.pipelines.search.
+    `min_face_px`: minimum longer side of the box in pixels; None for the default of
+    app.vision.detectors.default_min_face_px.
+    `min_confidence`: minimum detection score. Faces without a score pass.
+    `max_faces`: maximum number of faces. The largest faces are used.
+    `rotate`: "none", or "auto" to rotate an image without a face: see app.vision.pipelines.search.
     """
 
     min_face_px: float | None = None
@@ -88,11 +91,11 @@ class Scores(Mapping[str, float]):
     """The score of each label of a model, in [0, 1], in the order of the model's labels.
 
     `exclusive` scores are a distribution over labels that exclude each other, such as the emotions
-    of FER+: they sum to 1, and at most one is above 0.5. Other scores are independent of each
-    other, such as the categories of EMOTIC: several or none of the labels can apply.
+    of FER+. They sum to 1, and at most one is above 0.5. Other scores are independent, such as the
+    categories of EMOTIC: several or none of the labels can apply.
 
-    Immutable. Raises ValueError when there are no scores, when one is outside [0, 1] or not finite,
-    and when exclusive scores do not sum to 1 within SUM_TOLERANCE.
+    Immutable. Raises ValueError if there are no scores, if a score is outside [0, 1] or not finite,
+    or if exclusive scores do not sum to 1 within SUM_TOLERANCE.
     """
 
     __slots__ = ("_scores", "exclusive")
@@ -127,20 +130,21 @@ class Scores(Mapping[str, float]):
 
     @property
     def highest(self) -> str:
-        """The label with the highest score; of equal scores, the first."""
+        """The label with the highest score. Ties go to the first label."""
         return max(self._scores, key=self._scores.__getitem__)
 
     def rounded(self, threshold: float) -> dict[str, float]:
-        """The scores, rounded to 2 decimals, whose rounded value reaches `threshold`. No value that
-        is shown is below the threshold."""
+        """Round the scores to 2 decimals and return the rounded scores of at least `threshold`."""
         rounded = {label: round(score, 2) for label, score in self._scores.items()}
         return {label: score for label, score in rounded.items() if score >= threshold}
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face and the scores of its emotions. `track_id` is the same for one face in all frames of a
-    video; None for a still image."""
+    """A face with the scores of its emotions.
+
+    `track_id` identifies the same face in all frames of a video. It is None for a still image.
+    """
 
     box: Box
     emotions: Scores
@@ -157,7 +161,7 @@ class Face:
 class Dimensions:
     """Continuous dimensions of emotion, each from 1 to 10 (the scale of EMOTIC, Kosti et al. 2019).
 
-    Raises ValueError when one is outside the scale or not finite.
+    Raises ValueError if a value is outside the scale or not finite.
     """
 
     valence: float
@@ -172,9 +176,10 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A whole person: independent scores of emotion categories, and dimensions.
+    """A whole person with independent scores of emotion categories, and dimensions.
 
-    `face` is the index of the person's face in `Analysis.faces`, from 0; None without a face.
+    `face` is the index (from 0) of the person's face in `Analysis.faces`, or None if the person has
+    no detected face.
     """
 
     box: Box
@@ -187,8 +192,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The place of an image in a video or stream. `index` counts the analysed frames of the job
-    from 0, `position_ms` is the time since its start in milliseconds."""
+    """The position of an image in a video or stream.
+
+    `index` counts the analysed frames of the job from 0. `position_ms` is the time since the start
+    of the video in milliseconds. Raises ValueError for negative values.
+    """
 
     job_id: str
     position_ms: int
@@ -201,7 +209,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """The model that gave an answer. `sha256` is the checksum of its weights."""
+    """The model that computed a result. `sha256` is the checksum of the weights."""
 
     name: str
     version: str
@@ -212,8 +220,8 @@ class ModelRef:
 class PersonModel:
     """The model that scored the categories of persons.
 
-    `thresholds` holds, by category, the score from which on the category is shown. A category
-    without a threshold is never shown. Raises ValueError for a threshold outside [0, 1].
+    `thresholds` contains the minimum score of each category in a response. A category without a
+    threshold is never in a response. Raises ValueError for a threshold outside [0, 1].
     """
 
     ref: ModelRef
@@ -224,24 +232,27 @@ class PersonModel:
             raise ValueError(f"thresholds must be in [0, 1], got {dict(self.thresholds)}")
 
     def shows(self, category: str, score: float) -> bool:
-        """Whether `score` reaches the threshold of `category`."""
+        """Return whether `score` reaches the threshold of `category`."""
         return category in self.thresholds and score >= self.thresholds[category]
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything that was found in one image, whatever the threshold.
+    """The result for one image.
 
-    `faces` are ordered largest first; clients count them from 1. `persons` are ordered likewise,
-    and empty for pipelines that look at faces only. `frame` is None for an image that is no frame
-    of a video or stream. `threshold` is the one of the request; it only affects what is shown. `id`
-    is None until the store has committed the analysis. `dropped` counts the faces that were found
-    and left out, by option. `timings_ms` holds milliseconds by stage. `rotation` is by how many
-    degrees clockwise the image was turned to find the faces; boxes are in pixels of the image
-    before the turn.
+    `faces` and `persons` are ordered by size, largest first. Clients count faces from 1. Pipelines
+    that detect only faces return no persons.
+    `threshold` comes from the request. It selects the emotions of a response; the analysis contains
+    the scores of all emotions.
+    `dropped` counts the detected faces that were left out, by the option that excluded them.
+    `timings_ms` contains the duration of each stage in milliseconds.
+    `rotation` is the clockwise rotation in degrees that was needed to find the faces. Boxes are in
+    pixels of the image before the rotation.
+    `frame` is None for an image that is not a frame of a video or stream.
+    `id` is None until the store has committed the analysis.
 
     Raises ValueError for a threshold outside [0, 1], an empty size, a person with a face that does
-    not exist and a `created_at` without a time zone.
+    not exist, and a `created_at` without a time zone.
     """
 
     file_name: str
@@ -271,6 +282,6 @@ class Analysis:
         if any(each.face is not None and each.face >= len(self.faces) for each in self.persons):
             raise ValueError("a person names a face that the analysis does not have")
         if self.created_at.tzinfo is None:
-            raise ValueError("created_at must be aware of its time zone")
+            raise ValueError("created_at must have a time zone")
         if self.category_threshold is not None and not 0 <= self.category_threshold <= 1:
             raise ValueError(f"category_threshold must be in [0, 1], got {self.category_threshold}")

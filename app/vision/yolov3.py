@@ -1,5 +1,5 @@
-"""Boxes of the rows that YOLOv3 and YOLOv3-tiny return (Redmon & Farhadi 2018, arXiv 1804.02767,
-section 2.1), also of weights that were trained with Darknet."""
+"""Decodes the output of YOLOv3 and YOLOv3-tiny into boxes (Redmon & Farhadi 2018, arXiv 1804.02767,
+section 2.1). Also works with weights that were trained with Darknet."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.cells import LARGEST_LOG, Found, candidates, suppress
+from app.vision.cells import MAX_LOG_SIZE, BoxArrays, candidates, suppress
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
@@ -22,44 +22,46 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Yolov3Decoder:
-    """Decodes answers (rows, 5 + classes) of one square image.
+    """Decodes answers (rows, 5 + classes) for one square image.
 
-    Rows are ordered by scale as in `scales`; within a scale the cells are ordered row by row, and
-    within a cell the anchors as in `anchors`. A row holds t_x, t_y, t_w, t_h, the logit of
-    objectness and the logits of the classes, all as the last convolution returns them. This is the
-    layout of training.nets.yolov3_tiny.
+    A row contains t_x, t_y, t_w, t_h, the objectness logit and the class logits, as the last
+    convolution returns them. Rows are ordered by scale as in `scales`, then row by row over the
+    cells of the scale, then by anchor as in `anchors`. training.nets.yolov3_tiny has this layout.
 
-    `logistic_classes` says that the network was trained with a sigmoid for each class, as Darknet
-    does. The distribution over exclusive classes is then the sigmoids divided by their sum.
+    Set `logistic_classes` for a network that was trained with one sigmoid per class, as in Darknet.
+    The distribution over exclusive classes is then the sigmoids divided by their sum.
     """
 
     scales: tuple[Scale, ...]
     logistic_classes: bool
 
     def rows(self, side: int) -> int:
-        """The number of rows for a square of `side` pixels."""
+        """Return the number of rows for a square of `side` pixels."""
         return sum((side // each.stride) ** 2 * len(each.anchors) for each in self.scales)
 
     def decode(self, answers: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-        """Boxes xyxy (rows, 4) in pixels of the square: the centre is the cell's corner plus
-        sigmoid(t_xy) strides, the sides are exp(t_wh) times the anchor's."""
+        """Return boxes xyxy (rows, 4) in pixels of the square. The centre is the corner of the cell
+        plus sigmoid(t_xy) strides. The sides are exp(t_wh) times the sides of the anchor."""
         return _boxes(answers, _rows(self.scales, side))
 
     def find(
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
-    ) -> Found:
-        """See app.vision.cells.find. Boxes do not vote for each other: in the training of YOLOv3,
-        rows whose boxes overlap a face are ignored except for one row per face, so their logits
-        mean nothing."""
+    ) -> BoxArrays:
+        """Decode answers like app.vision.cells.find, but without combining overlapping boxes.
+
+        The training of YOLOv3 uses one row per face and ignores other rows whose boxes overlap the
+        face, so the logits of these rows have no meaning.
+        """
         chosen = candidates(answers, min_logit)
         rows = answers[chosen]
         corners, strides, anchors = _rows(self.scales, side)
         boxes = _boxes(rows, (corners[chosen], strides[chosen], anchors[chosen]))
-        kept = suppress(boxes, rows[:, 4], nms_iou)
-        return boxes[kept], rows[kept, 4], rows[kept, 5:]
+        remaining = suppress(boxes, rows[:, 4], nms_iou)
+        return boxes[remaining], rows[remaining, 4], rows[remaining, 5:]
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The logits (n, classes) whose softmax is the distribution over exclusive classes."""
+        """Convert class logits (n, classes) to logits whose softmax is the distribution over
+        exclusive classes."""
         if not self.logistic_classes:
             return logits
         return np.asarray(-np.logaddexp(0, -logits), dtype=np.float32)
@@ -67,8 +69,8 @@ class Yolov3Decoder:
 
 @lru_cache(maxsize=8)
 def _rows(scales: tuple[Scale, ...], side: int) -> Rows:
-    """The corners (rows, 2) of the cells in strides, the strides (rows, 1), and the anchors
-    (rows, 2)."""
+    """Return the corners (rows, 2) of the cells in units of the stride, the strides (rows, 1), and
+    the anchors (rows, 2)."""
     corners, strides, anchors = [], [], []
     for scale in scales:
         count = len(scale.anchors)
@@ -85,5 +87,5 @@ def _boxes(answers: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
     corners, strides, anchors = rows
     sigmoid = 0.5 + np.tanh(answers[:, :2] / 2) / 2  # exp would overflow
     middle = (corners + sigmoid) * strides
-    half = np.exp(np.minimum(answers[:, 2:4], LARGEST_LOG)) * anchors / 2
+    half = np.exp(np.minimum(answers[:, 2:4], MAX_LOG_SIZE)) * anchors / 2
     return np.concatenate([middle - half, middle + half], axis=1)

@@ -79,7 +79,7 @@ def test_image_too_large_for_detector_is_rejected_before_decoding(client):
 def test_drawing_is_not_started_if_time_is_short(make_app, monkeypatch):
     """The encoder cannot be stopped, so the service estimates the time that it needs."""
     client = make_app(request_seconds=5).test_client()
-    monkeypatch.setattr("app.vision.draw.SECONDS_A_PIXEL", 0.01)
+    monkeypatch.setattr("app.vision.draw.SECONDS_PER_PIXEL", 0.01)
     response = client.post(
         "/v1/images", data={"image": upload(picture())}, headers={"Accept": "image/png"}
     )

@@ -124,5 +124,5 @@ def test_unusable_model_has_title_and_description(make_app, models_dir):
     usable = next(each for each in models if each["name"] == "stub_5")
     assert usable["title"] == "Stub 5"
     assert usable["description"] == (
-        "Names 5 emotions: neutral, happiness, surprise, sadness, anger."
+        "Scores 5 emotions: neutral, happiness, surprise, sadness, anger."
     )

@@ -120,7 +120,7 @@ def test_it_writes_a_page_a_chart_and_the_row_of_the_summary(workplace, monkeypa
 
 def test_detectors_without_weights_are_left_out_and_named(tmp_path, capsys):
     assert "haar_default" in detection.ready(tmp_path)
-    assert "'yunet' has no weights here" in capsys.readouterr().out
+    assert "the detector 'yunet' are not installed" in capsys.readouterr().out
 
 
 def test_detectors_take_turns_and_are_asked_for_the_smallest_face(workplace, monkeypatch):

@@ -67,7 +67,7 @@ def check_printed(printed):
     assert printed["batch"] == [1, [[1, 415]]]
     assert (printed["listed"], printed["more"]) == (1, True)
     assert printed["problem"] == [404, "urn:emotion:problem:not-found"]
-    assert printed["titles"] == ["Detector and classifier", "One-pass network"]
+    assert printed["titles"] == ["Detector and classifier", "Single-shot network"]
 
 
 def test_generated_typescript_client_works(url, document, tmp_path):

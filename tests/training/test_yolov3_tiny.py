@@ -20,7 +20,7 @@ if importlib.util.find_spec("torch") is None:
 import torch
 
 from app.settings import ROOT
-from app.vision.cells import LARGEST_LOG, MOST_CANDIDATES
+from app.vision.cells import MAX_CANDIDATES, MAX_LOG_SIZE
 from training.config import read_config
 from training.detection.assignment import NOBODY
 from training.detection.losses import Marks
@@ -177,7 +177,7 @@ def test_boxes_are_worked_out_from_cell_and_anchor():
     answers[ROW, :4] = torch.tensor([LN3, -LN3, LN2, -LN2])  # sigmoids .75 and .25
     assert decode(answers, SIDE)[ROW].tolist() == pytest.approx(face_at(60, 36, 60, 18))
     answers[ROW, :4] = torch.tensor([-100.0, 100.0, 1000.0, -1000.0])
-    width = 30 * math.exp(LARGEST_LOG)
+    width = 30 * math.exp(MAX_LOG_SIZE)
     expected = face_at(48, 48, width, 0)
     assert decode(answers, SIDE)[ROW].tolist() == pytest.approx(expected, rel=1e-5)
 
@@ -359,8 +359,8 @@ def test_of_too_many_the_surest_are_found():
     answers = np.zeros((2535, 7), np.float32)
     answers[:, 4] = np.arange(2535) / 1000
     _, logits, _ = find(answers, 416, min_logit=0.0, nms_iou=1.0)
-    assert len(logits) == MOST_CANDIDATES
-    assert np.allclose(logits, answers[::-1, 4][:MOST_CANDIDATES])
+    assert len(logits) == MAX_CANDIDATES
+    assert np.allclose(logits, answers[::-1, 4][:MAX_CANDIDATES])
 
 
 def test_it_learns_two_pictures_by_heart():

@@ -8,7 +8,7 @@ from app.vision.classifier import ClassifierCard
 from tests.conftest import card_document, write_model
 
 
-def test_a_card_says_what_serving_needs():
+def test_card_has_the_fields_for_serving():
     card = ClassifierCard.parse(card_document("net", ("calm", "joy")))
     assert (card.name, card.labels, card.input_size) == ("net", ("calm", "joy"), 48)
     assert card.ref.version == "0.1"
@@ -35,7 +35,7 @@ def test_a_card_says_what_serving_needs():
         (("licence",), "", "licence"),
     ],
 )
-def test_a_wrong_field_is_named(path, value, complaint):
+def test_invalid_field_is_named_in_the_error(path, value, complaint):
     document = card_document("net")
     place = document
     for key in path[:-1]:
@@ -46,7 +46,7 @@ def test_a_wrong_field_is_named(path, value, complaint):
 
 
 @pytest.mark.parametrize("field", sorted(card_document("net")))
-def test_every_field_is_needed(field):
+def test_missing_field_is_named_in_the_error(field):
     document = card_document("net")
     del document[field]
     with pytest.raises(InvalidCard, match=field):
@@ -54,13 +54,13 @@ def test_every_field_is_needed(field):
 
 
 @pytest.mark.parametrize("document", [[], "card", None])
-def test_a_card_is_an_object(document):
+def test_card_that_is_not_an_object_is_rejected(document):
     with pytest.raises(InvalidCard, match="object"):
         ClassifierCard.parse(document)
 
 
 def long_form(**changes):
-    """A card that names its tensors instead of giving the size of its input only."""
+    """A card that names the tensors instead of giving only the size of the input."""
     document = card_document("net")
     del document["input"]
     return document | {
@@ -69,16 +69,16 @@ def long_form(**changes):
     } | changes  # fmt: skip
 
 
-def test_the_short_form_means_one_input_and_one_output_of_any_name():
+def test_short_form_means_one_input_and_one_output_of_any_name():
     short = ClassifierCard.parse(card_document("net")).signature
     long = ClassifierCard.parse(long_form())
     assert (short.named, long.signature.named) == (False, True)
     assert long.input_size == 48
-    for ours, theirs in zip(
+    for short_tensor, long_tensor in zip(
         (*short.inputs, *short.outputs), (*long.signature.inputs, *long.signature.outputs),
         strict=True,
     ):  # fmt: skip
-        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        assert (short_tensor.dtype, short_tensor.shape) == (long_tensor.dtype, long_tensor.shape)
     assert [each.name for each in long.signature.inputs] == ["crops"]
 
 
@@ -88,9 +88,9 @@ CROPS, LOGITS = long_form()["inputs"][0], long_form()["outputs"][0]
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"input": {"size": 48}}, "beside inputs and outputs"),
-        ({"inputs": [CROPS, CROPS | {"name": "more"}]}, "must be one tensor"),
-        ({"outputs": [LOGITS, LOGITS | {"name": "more"}]}, "must be one tensor"),
+        ({"input": {"size": 48}}, "together with inputs and outputs"),
+        ({"inputs": [CROPS, CROPS | {"name": "more"}]}, "must each be one tensor"),
+        ({"outputs": [LOGITS, LOGITS | {"name": "more"}]}, "must each be one tensor"),
         ({"inputs": [CROPS | {"shape": ["n", 3, 48, 48]}]}, r"uint8 of shape .*1, 48, 48"),
         ({"inputs": [CROPS | {"shape": ["n", 1, 64, 48]}]}, r"uint8 of shape .*1, 48, 48"),
         ({"inputs": [CROPS | {"shape": ["n"]}]}, "uint8 of shape"),
@@ -101,37 +101,37 @@ CROPS, LOGITS = long_form()["inputs"][0], long_form()["outputs"][0]
         ({"thresholds": [-0.5] * 8}, "thresholds"),
     ],
 )
-def test_what_a_long_card_says_must_fit_together(changes, complaint):
+def test_card_with_inconsistent_tensors_is_rejected(changes, complaint):
     with pytest.raises(InvalidCard, match=complaint):
         ClassifierCard.parse(long_form(**changes))
 
 
-def test_labels_are_exclusive_unless_the_card_says_otherwise():
+def test_labels_are_exclusive_by_default():
     assert ClassifierCard.parse(card_document("net")).exclusive
     assert ClassifierCard.parse(card_document("net")).thresholds is None
-    said = {"exclusive": False, "thresholds": [0.5] * 8}
-    card = ClassifierCard.parse(card_document("net") | said)
+    changes = {"exclusive": False, "thresholds": [0.5] * 8}
+    card = ClassifierCard.parse(card_document("net") | changes)
     assert (card.exclusive, card.thresholds) == (False, (0.5,) * 8)
 
 
-def test_a_card_may_say_more():
+def test_card_may_contain_unknown_fields():
     assert ClassifierCard.parse(card_document("net") | {"poem": "…"}).document["poem"] == "…"
 
 
-def test_the_folder_and_its_card_agree(tmp_path):
+def test_card_in_a_folder_with_another_name_is_rejected(tmp_path):
     write_model(tmp_path, "net").rename(tmp_path / "other")
-    with pytest.raises(InvalidCard, match="'other' holds the card of 'net'"):
+    with pytest.raises(InvalidCard, match="'other' contains the card of 'net'"):
         ClassifierCard.read(tmp_path / "other")
 
 
 @pytest.mark.parametrize("text", ["", "{", "\xff"])
-def test_a_card_that_is_no_json_is_refused(tmp_path, text):
+def test_card_that_is_not_json_is_rejected(tmp_path, text):
     (write_model(tmp_path, "net") / "card.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(InvalidCard, match=r"no readable card\.json"):
         ClassifierCard.read(tmp_path / "net")
 
 
-def test_weights_must_be_those_of_the_card(tmp_path):
+def test_weights_with_another_checksum_are_rejected(tmp_path):
     folder = write_model(tmp_path, "net")
     card = ClassifierCard.read(folder)
     assert read_weights(folder, card) == b"stub"
@@ -143,7 +143,7 @@ def test_weights_must_be_those_of_the_card(tmp_path):
         read_weights(folder, card)
 
 
-def test_errors_do_not_show_paths(tmp_path):
+def test_errors_do_not_contain_paths(tmp_path):
     folder = write_model(tmp_path, "net")
     (folder / "card.json").write_text(json.dumps(card_document("net") | {"labels": []}))
     with pytest.raises(InvalidCard) as caught:

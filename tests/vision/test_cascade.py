@@ -1,4 +1,4 @@
-"""Searching in strips finds what OpenCV finds, and can be stopped."""
+"""The cascade search in strips: same windows as OpenCV, deadline and limits."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ FACE_SIDE = 28
 
 
 class Expiring(Deadline):
-    """Passes at the check of that number."""
+    """A deadline that is exceeded at the check with the number `last`."""
 
     checks = 0
     last = 3
@@ -37,7 +37,8 @@ def tiled(face, width, height, *, left=0, top=0):
 
 
 def by_opencv(gray, scale_factor):
-    """One call of OpenCV for each size. Its threads report in any order."""
+    """The windows of one OpenCV call per size, sorted, because OpenCV's threads return them in any
+    order."""
     whole = cv2.CascadeClassifier(str(cascade.CASCADE))
     found, factor = [], 1.0
     while (side := round(24 * factor)) <= min(gray.shape):
@@ -59,7 +60,7 @@ def in_strips(gray, scale_factor):
 
 @pytest.mark.parametrize("scale_factor", [1.1, 1.25])
 @pytest.mark.parametrize("strip_pixels", [1, 5_000, 200_000])
-def test_strips_hold_every_window_once(monkeypatch, face, scale_factor, strip_pixels):
+def test_search_in_strips_returns_every_window_once(monkeypatch, face, scale_factor, strip_pixels):
     monkeypatch.setattr(cascade, "STRIP_PIXELS", strip_pixels)
     sizes = [(24, 24), (25, 24), (60, 24), (24, 25), (140, 25), (311, 93), (310, 94), (90, 201)]
     for number, (width, height) in enumerate(sizes):
@@ -69,14 +70,14 @@ def test_strips_hold_every_window_once(monkeypatch, face, scale_factor, strip_pi
         assert expected or min(width, height) < 60
 
 
-def test_strips_of_a_photograph(monkeypatch, astronaut_bgr):
+def test_search_in_strips_equals_opencv_on_a_real_image(monkeypatch, astronaut_bgr):
     monkeypatch.setattr(cascade, "STRIP_PIXELS", 20_000)
     gray = cv2.cvtColor(astronaut_bgr, cv2.COLOR_BGR2GRAY)
     assert in_strips(gray, 1.1) == by_opencv(gray, 1.1)
 
 
 @pytest.mark.parametrize("shape", [(24, 500_000), (500_000, 24), (60, 200_000), (3000, 3000)])
-def test_no_call_of_opencv_gets_many_pixels(monkeypatch, shape):
+def test_strips_have_a_limited_number_of_pixels(monkeypatch, shape):
     seen = []
     monkeypatch.setattr(
         cascade,
@@ -87,7 +88,7 @@ def test_no_call_of_opencv_gets_many_pixels(monkeypatch, shape):
     assert max(seen) < 700_000
 
 
-def test_it_stops_at_the_deadline(monkeypatch):
+def test_search_stops_at_the_deadline(monkeypatch):
     seen = []
     monkeypatch.setattr(
         cascade, "passing_windows", lambda _, strip, fine: seen.append(1) or np.empty((0, 2))
@@ -99,7 +100,7 @@ def test_it_stops_at_the_deadline(monkeypatch):
     assert len(seen) == Expiring.last - 1
 
 
-def test_it_stops_at_too_many_windows(monkeypatch, face):
+def test_search_stops_at_too_many_windows(monkeypatch, face):
     seen = []
     real = cascade.passing_windows
     monkeypatch.setattr(
@@ -111,7 +112,7 @@ def test_it_stops_at_too_many_windows(monkeypatch, face):
 
 
 @pytest.mark.parametrize(("name", "min_face_px"), [("haar", 1), ("haar", 28), ("haar_default", 1)])
-def test_a_wallpaper_of_faces_is_refused(face, name, min_face_px):
+def test_pattern_of_thousands_of_faces_is_rejected(face, name, min_face_px):
     gray = tiled(face, 2800, 2800)
     with pytest.raises(TooMuchWork, match="another detector"):
         DETECTORS[name].load(ROOT / "models").detect(Raster(gray, (2800, 2800)), min_face_px)
@@ -119,15 +120,15 @@ def test_a_wallpaper_of_faces_is_refused(face, name, min_face_px):
 
 @pytest.mark.parametrize("name", ["haar", "haar_default", "single_shot"])
 def test_every_detector_stops_at_the_deadline(name):
-    """yunet has no weights here."""
+    """Without yunet, whose weights are not in the repository."""
     detector = DETECTORS[name].load(ROOT / "models")
     blank = np.zeros((600, 600, 3), np.uint8)
     with pytest.raises(DeadlineExceeded):
         detector.detect(Raster(blank[:, :, 0], (600, 600), colors=blank), 24, Deadline(0))
 
 
-def test_two_hundred_faces_are_no_wallpaper(face):
-    """A photograph of a crowd: each face is found at several sizes and places."""
+def test_image_of_two_hundred_faces_is_accepted(face):
+    """Like an image of a crowd: each face has candidates at several sizes and positions."""
     gray = np.full((1400, 1400), 128, np.uint8)
     for x in range(20):
         for y in range(10):

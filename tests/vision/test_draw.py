@@ -22,10 +22,10 @@ def analysis(*boxes, size=(200, 200), threshold=0.2):
 
 
 @pytest.mark.parametrize("background", [0, 128, 255])
-def test_the_box_is_visible_on_any_background(background):
+def test_box_is_visible_on_any_background(background):
     image = np.full((200, 200, 3), background, np.uint8)
     drawn = annotate(image, analysis(Box(60, 80, 140, 160)))
-    assert (image == background).all()  # the original is left alone
+    assert (image == background).all()  # the original is unchanged
     edge = drawn[120, 55:66].astype(int)
     assert np.abs(edge - background).max() > 90
     assert (drawn[110:130, 90:110] == background).all()  # the face itself is not covered
@@ -36,13 +36,13 @@ def test_the_box_is_visible_on_any_background(background):
     [Box(-10, -10, 50, 50), Box(150, 150, 230, 230), Box(0, 0, 200, 200), Box(0, 190, 5, 199)],
 )
 @pytest.mark.parametrize("size", [(200, 200), (20, 20), (1, 1), (3000, 40)])
-def test_labels_stay_in_the_picture(box, size):
+def test_labels_stay_inside_the_image(box, size):
     image = np.full((size[1], size[0], 3), 255, np.uint8)
     assert annotate(image, analysis(box, size=size)).shape == image.shape
 
 
 @pytest.mark.parametrize("y1", [0, 80, 160])
-def test_a_label_is_drawn_wherever_the_face_is(y1):
+def test_label_is_drawn_for_a_face_at_any_position(y1):
     image = np.full((200, 200, 3), 255, np.uint8)
     drawn = annotate(image, analysis(Box(60, y1, 100, y1 + 40)))
     outside = np.ones((200, 200), bool)
@@ -50,14 +50,14 @@ def test_a_label_is_drawn_wherever_the_face_is(y1):
     assert (drawn[outside] < 100).sum() > 300  # the dark plate
 
 
-def test_only_what_the_threshold_shows_is_written():
+def test_label_has_more_text_at_a_lower_threshold():
     image = np.full((200, 200, 3), 255, np.uint8)
     box = Box(60, 80, 140, 160)
-    few, many = (annotate(image, analysis(box, threshold=t)) for t in (0.5, 0.05))
-    assert (many < 128).sum() > (few < 128).sum()
+    one_line, two_lines = (annotate(image, analysis(box, threshold=t)) for t in (0.5, 0.05))
+    assert (two_lines < 128).sum() > (one_line < 128).sum()
 
 
-def written(monkeypatch, emotions, threshold):
+def drawn_texts(monkeypatch, emotions, threshold):
     """The texts that are drawn for one face."""
     texts = []
     monkeypatch.setattr(draw.cv2, "putText", lambda canvas, text, *_: texts.append(text))
@@ -67,19 +67,19 @@ def written(monkeypatch, emotions, threshold):
     return texts
 
 
-def test_every_independent_label_that_reaches_the_threshold_is_written(monkeypatch):
+def test_all_independent_labels_that_reach_the_threshold_are_drawn(monkeypatch):
     emotions = Scores({"Anger": 0.1, "Peace": 0.7, "Doubt/Confusion": 0.9}, exclusive=False)
-    assert written(monkeypatch, emotions, 0.5) == ["Doubt/Confusion 90%", "Peace 70%"]
-    assert written(monkeypatch, emotions, 0.95) == ["face 1"]
+    assert drawn_texts(monkeypatch, emotions, 0.5) == ["Doubt/Confusion 90%", "Peace 70%"]
+    assert drawn_texts(monkeypatch, emotions, 0.95) == ["face 1"]
 
 
-def test_an_exclusive_label_is_written_with_its_probability(monkeypatch):
+def test_exclusive_labels_are_drawn_with_their_probabilities(monkeypatch):
     emotions = Scores({"neutral": 0.25, "happiness": 0.75})
-    assert written(monkeypatch, emotions, 0.5) == ["happiness 75%"]
-    assert written(monkeypatch, emotions, 0.2) == ["happiness 75%", "neutral 25%"]
+    assert drawn_texts(monkeypatch, emotions, 0.5) == ["happiness 75%"]
+    assert drawn_texts(monkeypatch, emotions, 0.2) == ["happiness 75%", "neutral 25%"]
 
 
-def test_no_face_leaves_the_picture_as_it_is():
+def test_image_without_faces_is_unchanged():
     image = np.full((30, 30, 3), 70, np.uint8)
     assert (annotate(image, analysis(size=(30, 30))) == image).all()
 
@@ -87,26 +87,26 @@ def test_no_face_leaves_the_picture_as_it_is():
 @pytest.mark.parametrize(
     ("media_type", "signature"), [("image/png", b"\x89PNG"), ("image/jpeg", b"\xff\xd8\xff")]
 )
-def test_the_file_is_of_the_asked_type(media_type, signature):
-    made = annotated_image(
+def test_annotated_image_has_the_requested_media_type(media_type, signature):
+    encoded = annotated_image(
         picture(80, 60), analysis(Box(5, 5, 45, 45), size=(80, 60)), media_type=media_type
     )
-    assert made.startswith(signature)
-    assert ImageFile(made, max_pixels=10_000).read(color=True).bgr.shape == (60, 80, 3)
+    assert encoded.startswith(signature)
+    assert ImageFile(encoded, max_pixels=10_000).read(color=True).bgr.shape == (60, 80, 3)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
-def test_a_larger_image_is_drawn_smaller_with_its_boxes(mode):
+def test_image_above_the_pixel_limit_is_drawn_smaller_with_scaled_boxes(mode):
     file = io.BytesIO()
     Image.new("RGB", (400, 300)).convert(mode).save(file, "TIFF")
     box = Box(100, 100, 200, 200)
-    made = annotated_image(
+    encoded = annotated_image(
         file.getvalue(),
         analysis(box, size=(400, 300)),
         media_type="image/png",
-        most_pixels=30_000,
+        max_output_pixels=30_000,
     )
-    drawn = ImageFile(made, max_pixels=30_000).read(color=True).bgr
+    drawn = ImageFile(encoded, max_pixels=30_000).read(color=True).bgr
     assert drawn.shape == (150, 200, 3)
     rows, columns = np.nonzero(drawn[75:, :].any(axis=2))  # below the label
     assert (columns.min(), columns.max(), rows.max()) == pytest.approx((50, 100, 25), abs=3)
@@ -146,15 +146,15 @@ def test_labels_cover_no_face_and_no_other_label(size, boxes, room, background):
         x1, y1, x2, y2 = map(round, box.xyxy)
         inside = drawn[y1 + line : y2 - line, x1 + line : x2 - line]
         assert (inside == background).all()
-    # The letters of them all, each plate a copy of one: as many bright pixels, none covered. Where
-    # there is room they are as large as that of a face alone, otherwise smaller.
+    # All labels have the same text. Without overlaps, the number of bright pixels is proportional
+    # to the number of labels. The font is smaller if there is not enough room.
     if background != 255:
-        alone = annotate(image, analysis(boxes[0], size=size))
-        bright, of_one = ((it.min(axis=2) > 230).sum() for it in (drawn, alone))
+        single = annotate(image, analysis(boxes[0], size=size))
+        bright, bright_single = ((each.min(axis=2) > 230).sum() for each in (drawn, single))
         if room:
-            assert bright == pytest.approx(len(boxes) * of_one, rel=0.1)
+            assert bright == pytest.approx(len(boxes) * bright_single, rel=0.1)
         else:
-            assert 0 < bright < len(boxes) * of_one
+            assert 0 < bright < len(boxes) * bright_single
 
 
 @pytest.mark.parametrize("side", [120, 400, 1000, 4000])
@@ -165,17 +165,17 @@ def test_labels_are_readable_on_any_size_and_background(side, background):
     box = Box(side * 0.4, side * 0.5, side * 0.7, side * 0.9)
     drawn = annotate(image, analysis(box, size=(side, side)))
     changed = (drawn != image).any(axis=2)
-    changed[round(side * 0.5) - max(4, side // 250) :] = False  # the box and what is below
-    if background != "black":  # there the plate cannot be told from the ground
+    changed[round(side * 0.5) - max(4, side // 250) :] = False  # the box and the rows below
+    if background != "black":  # a dark plate is not visible on black
         rows, columns = np.nonzero(changed)
         plate = drawn[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert np.median(plate) <= 60
     text = (drawn.min(axis=2) > 200) & changed
     height = np.ptp(np.nonzero(text)[0]) + 1
-    assert height >= max(7, 0.012 * side), "letters grow with the picture"
+    assert height >= max(7, 0.012 * side), "the font size must grow with the image"
 
 
-def test_a_picture_too_small_for_words_names_the_faces_by_number():
+def test_labels_are_face_numbers_if_the_image_is_too_small():
     image = np.full((40, 40, 3), 128, np.uint8)
     boxes = [Box(2, 20, 18, 38), Box(22, 20, 38, 38)]
     drawn = annotate(image, analysis(*boxes, size=(40, 40)))
@@ -184,13 +184,13 @@ def test_a_picture_too_small_for_words_names_the_faces_by_number():
 
 
 GOLDEN = Path(__file__).parent / "golden"
-# OpenCV's releases smooth edges differently: of a picture's values 1 % may be off by more than 40
-# of 255, and their mean by 1.
-MANY, FAR, MEAN = 0.01, 40, 1.0
+# OpenCV versions smooth edges differently: 1 % of the values may differ by more than 40, and the
+# mean difference may be up to 1.
+MAX_SHARE, LARGE_DIFFERENCE, MAX_MEAN = 0.01, 40, 1.0
 
 
-def ground(size):
-    """Bands of colour from dark to bright, which make small files."""
+def background_image(size):
+    """Bands of colour from dark to bright. The files are small."""
     x, y = np.meshgrid(np.arange(size[0]) * 8 // size[0], np.arange(size[1]) * 8 // size[1])
     return (36 * np.stack([x, (x + y) // 2, 7 - y], axis=2)).astype(np.uint8)
 
@@ -209,18 +209,19 @@ SCENES = {
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_scenes_look_as_they_did(name):
+def test_drawing_matches_the_golden_image(name):
     size, boxes, threshold = SCENES[name]
-    drawn = annotate(ground(size), analysis(*boxes, size=size, threshold=threshold))
+    drawn = annotate(background_image(size), analysis(*boxes, size=size, threshold=threshold))
     file = f"draw {name}.png".replace(" ", "-")
     golden = cv2.imread(str(GOLDEN / file))
     (ROOT / "artifacts").mkdir(exist_ok=True)
-    cv2.imwrite(str(ROOT / "artifacts" / file), drawn)  # to look at and, where it is right, to take
+    # If the drawing has changed on purpose, review this file and copy it to `golden`.
+    cv2.imwrite(str(ROOT / "artifacts" / file), drawn)
     assert golden is not None
     assert golden.shape == drawn.shape
-    off = np.abs(golden.astype(int) - drawn)
-    assert (off > FAR).mean() <= MANY
-    assert off.mean() <= MEAN
+    difference = np.abs(golden.astype(int) - drawn)
+    assert (difference > LARGE_DIFFERENCE).mean() <= MAX_SHARE
+    assert difference.mean() <= MAX_MEAN
 
 
 def test_drawing_stops_at_the_deadline():

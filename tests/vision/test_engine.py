@@ -58,7 +58,7 @@ def analyse(engine, data, **options):
     return engine.analyse(analysis_request(data, **options))
 
 
-def test_an_analysis_says_all_there_is_to_say(make_engine):
+def test_analysis_contains_faces_model_detector_and_timings(make_engine):
     found = analyse(make_engine(), picture(100, 60, gray=250))
     assert (found.width, found.height, len(found.faces)) == (100, 60, 2)
     assert found.model.name == "stub_8"
@@ -70,7 +70,7 @@ def test_an_analysis_says_all_there_is_to_say(make_engine):
     assert face.detection_score == 0.75
 
 
-def test_faces_come_largest_first_and_only_so_many(make_engine, monkeypatch):
+def test_faces_are_ordered_by_size_and_limited_to_max_faces(make_engine, monkeypatch):
     class Sizes(StubDetector):
         def detect(self, raster, min_face_px, deadline=NEVER):
             sides = [(0, 10), (20, 30), (60, 20), (80, 20)]
@@ -94,13 +94,13 @@ class Scored(StubDetector):
 
 
 @pytest.mark.parametrize(
-    ("wishes", "sides", "dropped"),
+    ("options", "sides", "dropped"),
     [
         ({}, [30, 20, 20, 10], {}),
         ({"min_face_px": 20}, [30, 20, 20], {"min_face_px": 1}),
         ({"min_confidence": 0.65}, [20, 10], {"min_confidence": 2}),
         ({"max_faces": 1}, [30], {"max_faces": 3}),
-        # Small ones are not also unlikely: each is counted once, and what is dropped makes room.
+        # Each dropped face is counted once, and does not count towards max_faces.
         (
             {"min_face_px": 15, "min_confidence": 0.5, "max_faces": 1},
             [20],
@@ -109,14 +109,14 @@ class Scored(StubDetector):
         ({"min_face_px": 5000}, [], {"min_face_px": 4}),
     ],
 )
-def test_only_the_faces_that_are_wanted(make_engine, monkeypatch, wishes, sides, dropped):
+def test_detection_options_select_the_faces(make_engine, monkeypatch, options, sides, dropped):
     monkeypatch.setitem(DETECTORS, "stub", Scored)
-    found = analyse(make_engine(), picture(100, 60), detection=DetectionOptions(**wishes))
+    found = analyse(make_engine(), picture(100, 60), detection=DetectionOptions(**options))
     assert [face.box.width for face in found.faces] == sides
     assert found.dropped == {"min_face_px": 0, "min_confidence": 0, "max_faces": 0} | dropped
 
 
-def test_a_detectors_own_share_of_the_picture_is_the_smallest_face(make_engine, monkeypatch):
+def test_min_face_share_of_the_detector_is_the_default_of_min_face_px(make_engine, monkeypatch):
     class Large(Scored):
         min_face_share = 0.15
 
@@ -127,8 +127,8 @@ def test_a_detectors_own_share_of_the_picture_is_the_smallest_face(make_engine, 
     assert len(found.faces) == 4
 
 
-def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monkeypatch):
-    """Boxes are the original's all the same. Here a face of 400 pixels has to fill a crop of 48."""
+def test_image_is_read_at_the_scale_that_the_smallest_face_needs(make_engine, monkeypatch):
+    """Boxes are still in pixels of the original. A face of 400 pixels must fill a crop of 48."""
     seen = []
 
     class Half(StubDetector):
@@ -153,13 +153,13 @@ def test_no_more_pixels_are_read_than_the_smallest_face_needs(make_engine, monke
     assert found.faces[0].emotions["happiness"] > 0.99  # bright: the right half was cropped
 
 
-def test_nothing_is_loaded_before_it_is_asked_for(make_engine, models_dir):
+def test_constructor_loads_no_model(make_engine, models_dir):
     engine = make_engine()
     (models_dir / "stub_8" / "model.onnx").unlink()
     assert engine.problem == "the model is not loaded yet"
 
 
-def test_a_model_is_loaded_once_by_many_threads(make_engine, monkeypatch):
+def test_model_is_loaded_once_for_many_threads(make_engine, monkeypatch):
     loads = []
     real = classifier.Classifier.load
     monkeypatch.setattr(
@@ -174,16 +174,16 @@ def test_a_model_is_loaded_once_by_many_threads(make_engine, monkeypatch):
     assert len(loads) == 1
 
 
-def test_models_serve_while_another_one_is_being_loaded(make_engine, monkeypatch):
-    """One that is loaded, and one that is not yet."""
+def test_other_models_can_be_used_while_a_model_is_being_loaded(make_engine, monkeypatch):
+    """The other models are one that is loaded, and one that is not loaded yet."""
     engine = make_engine(model="stub_5")
-    begun, opened = threading.Event(), threading.Event()
+    started, released = threading.Event(), threading.Event()
     real = classifier.Classifier.load
 
     def load(folder, **named):
         if folder.name == "slow":
-            begun.set()
-            assert opened.wait(20)
+            started.set()
+            assert released.wait(20)
         return real(folder, **named)
 
     monkeypatch.setattr(classifier.Classifier, "load", load)
@@ -191,20 +191,20 @@ def test_models_serve_while_another_one_is_being_loaded(make_engine, monkeypatch
     analyse(engine, picture())
     slow = threading.Thread(target=analyse, args=(engine, picture()), kwargs={"model": "slow"})
     slow.start()
-    assert begun.wait(10)
-    done = []
+    assert started.wait(10)
+    analyses = []
     for model in ("stub_5", "stub_8"):
         thread = threading.Thread(
-            target=lambda model=model: done.append(analyse(engine, picture(), model=model))
+            target=lambda model=model: analyses.append(analyse(engine, picture(), model=model))
         )
         thread.start()
         thread.join(timeout=10)
-    opened.set()
+    released.set()
     slow.join()
-    assert len(done) == 2
+    assert len(analyses) == 2
 
 
-def test_the_named_model_is_used(make_engine):
+def test_request_uses_the_named_model(make_engine):
     found = analyse(make_engine(), picture(), model="stub_5")
     assert list(found.faces[0].emotions) == [
         "neutral", "happiness", "surprise", "sadness", "anger",
@@ -212,40 +212,40 @@ def test_the_named_model_is_used(make_engine):
 
 
 @pytest.mark.parametrize("name", ["nope", "", "..", "../models/stub_8", "stub_8/"])
-def test_an_unknown_model_is_answered_with_those_that_are_known(make_engine, name):
+def test_unknown_model_error_lists_the_known_models(make_engine, name):
     with pytest.raises(UnknownModel, match="known: stub_5, stub_8"):
         make_engine().model(CLASSIFIER, name)
 
 
-def test_an_unknown_detector_likewise(make_engine):
+def test_unknown_detector_error_lists_the_known_detectors(make_engine):
     with pytest.raises(
         UnknownDetector, match="known: haar, haar_default, none, single_shot, stub, yunet"
     ):
         make_engine().detector("nope")
 
 
-def test_too_many_bytes_are_refused_before_decoding(make_engine):
+def test_file_with_too_many_bytes_is_rejected_before_decoding(make_engine):
     with pytest.raises(ImageTooLarge, match="100,000"):
         analyse(make_engine(), b"\xff\xd8\xff" + bytes(100_000))
 
 
-def test_the_constructor_does_not_change_the_threads_of_opencv(make_engine, monkeypatch):
+def test_constructor_does_not_change_the_threads_of_opencv(make_engine, monkeypatch):
     monkeypatch.setattr(cv2, "setNumThreads", lambda count: pytest.fail("changed"))
     make_engine()
 
 
-def test_a_missing_default_is_not_the_clients_mistake(make_engine):
+def test_missing_default_model_raises_model_unavailable(make_engine):
     with pytest.raises(ModelUnavailable, match="default model 'gone' is not installed"):
         analyse(make_engine(model="gone"), picture())
 
 
-def test_warming_makes_it_ready(make_engine):
+def test_engine_is_ready_after_warm(make_engine):
     engine = make_engine()
     engine.warm()
     assert engine.problem is None
 
 
-def test_a_broken_default_is_told_and_the_others_serve(make_engine, models_dir):
+def test_broken_default_model_is_reported_and_other_models_work(make_engine, models_dir):
     (models_dir / "stub_8" / "model.onnx").write_bytes(b"others")
     engine = make_engine()
     engine.warm()
@@ -258,10 +258,10 @@ def test_a_broken_default_is_told_and_the_others_serve(make_engine, models_dir):
     assert engine.problem is None
 
 
-def test_a_model_whose_weights_do_not_run_is_told_and_the_others_serve(
+def test_model_with_invalid_weights_is_reported_and_other_models_work(
     make_engine, models_dir, monkeypatch
 ):
-    """Card and checksum agree, and the file is no network: only loading it finds that."""
+    """Card and checksum match. Only loading reveals that the file is not a network."""
 
     class Refusing(StubSession):
         def __init__(self, weights, **options):
@@ -288,7 +288,7 @@ def test_a_model_whose_weights_do_not_run_is_told_and_the_others_serve(
     assert engine.unusable == {}
 
 
-def test_models_are_looked_into_once_for_each_checksum(make_engine, monkeypatch):
+def test_models_are_checked_once(make_engine, monkeypatch):
     loads = []
     real = classifier.Classifier.load
     monkeypatch.setattr(
@@ -300,7 +300,7 @@ def test_models_are_looked_into_once_for_each_checksum(make_engine, monkeypatch)
     assert sorted(loads) == ["stub_5", "stub_8"]
 
 
-def test_models_are_listed_with_what_is_wrong(make_engine, models_dir):
+def test_broken_model_is_listed_with_its_problem(make_engine, models_dir):
     folder = write_model(models_dir, "broken")
     (folder / "card.json").write_text(json.dumps({"name": "broken"}))
     (models_dir / "no_model").mkdir()
@@ -311,29 +311,29 @@ def test_models_are_listed_with_what_is_wrong(make_engine, models_dir):
     assert listed["stub_8"].problem is None
 
 
-def test_images_with_more_pixels_together_than_allowed_are_analysed_one_after_the_other(
+def test_concurrent_images_above_the_pixel_limit_are_analysed_one_after_the_other(
     make_engine, monkeypatch
 ):
-    most = running = 0
+    peak = running = 0
     lock = threading.Lock()
-    second = threading.Event()
+    never = threading.Event()
 
     class Counting(StubDetector):
         def detect(self, raster, min_face_px, deadline=NEVER):
-            nonlocal most, running
+            nonlocal peak, running
             with lock:
                 running += 1
-                most = max(most, running)
-            second.wait(0.2)
+                peak = max(peak, running)
+            never.wait(0.2)
             with lock:
                 running -= 1
             return []
 
     monkeypatch.setitem(DETECTORS, "stub", Counting)
 
-    def together(side):
-        nonlocal most
-        most = 0
+    def peak_of_three(side):
+        nonlocal peak
+        peak = 0
         engine = make_engine(max_pixels=10_000)
         threads = [
             threading.Thread(target=analyse, args=(engine, picture(side, side))) for _ in range(3)
@@ -342,10 +342,10 @@ def test_images_with_more_pixels_together_than_allowed_are_analysed_one_after_th
             thread.start()
         for thread in threads:
             thread.join()
-        return most
+        return peak
 
-    assert together(90) == 1
-    assert together(20) > 1
+    assert peak_of_three(90) == 1
+    assert peak_of_three(20) > 1
 
 
 FRAME = Frame("job", position_ms=400, index=2)
@@ -360,7 +360,7 @@ TRACKED = Face(Box(5, 5, 45, 45), Scores({"neutral": 1.0}), track_id=3)
 
 
 class Persons:
-    """A pipeline that asks for a model by kind and finds one person."""
+    """A pipeline that gets its model by kind and finds one person."""
 
     name = "persons"
     title = "Persons"
@@ -385,7 +385,7 @@ class Persons:
         pass
 
 
-def test_persons_tracks_and_the_frame_of_a_video_reach_the_analysis(make_engine, monkeypatch):
+def test_analysis_contains_persons_tracks_and_the_frame(make_engine, monkeypatch):
     """A pipeline is one class and one entry in PIPELINES."""
     monkeypatch.setitem(PIPELINES, "persons", Persons)
     request = analysis_request(picture(100, 60), pipeline="persons", model="stub_5", threshold=0.3)
@@ -395,13 +395,13 @@ def test_persons_tracks_and_the_frame_of_a_video_reach_the_analysis(make_engine,
     assert (found.model.name, found.detector, found.file_name) == ("stub_5", "none", "a.png")
 
 
-def test_a_still_image_has_no_frame_persons_or_tracks(make_engine):
+def test_still_image_has_no_frame_persons_or_tracks(make_engine):
     found = analyse(make_engine(), picture(100, 60))
     assert (found.persons, found.frame) == ((), None)
     assert [face.track_id for face in found.faces] == [None, None]
 
 
-def test_models_are_asked_for_by_kind_and_name(make_engine):
+def test_model_returns_the_model_of_the_kind_and_name(make_engine):
     engine = make_engine()
     assert engine.model(CLASSIFIER, "stub_5").card.name == "stub_5"
     assert engine.model(CLASSIFIER, None).card.name == "stub_8"

@@ -1,4 +1,4 @@
-"""Whatever lies in a model folder, it is the fault of that folder only."""
+"""Model folders with any content: a fault disables only the model in the folder."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def sparse(path):
         file.truncate(10**12)
 
 
-NO_FILES = {
+NOT_FILES = {
     "a folder": lambda path: path.mkdir(),
     "a pipe": os.mkfifo,
     "a link to nowhere": lambda path: path.symlink_to("nowhere"),
@@ -34,7 +34,7 @@ NO_FILES = {
     "a terabyte": sparse,
 }
 
-NO_CARDS = {
+NOT_CARDS = {
     "nothing": b"",
     "UTF-16": json.dumps(card_document("odd")).encode("utf-16"),
     "broken UTF-8": b'{"name": "\xff"}',
@@ -52,34 +52,34 @@ NO_CARDS = {
 }
 
 
-@pytest.mark.parametrize("what", NO_FILES)
-def test_a_card_must_be_a_file(tmp_path, what):
+@pytest.mark.parametrize("case", NOT_FILES)
+def test_card_that_is_not_a_regular_file_is_rejected(tmp_path, case):
     folder = write_model(tmp_path, "odd")
-    replace(folder / "card.json", NO_FILES[what])
+    replace(folder / "card.json", NOT_FILES[case])
     with pytest.raises(InvalidCard, match=r"'odd' has no readable card\.json: \w+") as caught:
         ClassifierCard.read(folder)
     assert str(tmp_path) not in str(caught.value)
     assert folder in list_folders(tmp_path)
 
 
-@pytest.mark.parametrize("what", NO_FILES)
-def test_weights_must_be_a_file(tmp_path, what):
+@pytest.mark.parametrize("case", NOT_FILES)
+def test_weights_that_are_not_a_regular_file_are_rejected(tmp_path, case):
     folder = write_model(tmp_path, "odd")
-    replace(folder / "model.onnx", NO_FILES[what])
+    replace(folder / "model.onnx", NOT_FILES[case])
     with pytest.raises(InvalidCard, match=r"weights (cannot be read|are not installed)") as caught:
         read_weights(folder, ClassifierCard.read(folder))
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("what", NO_CARDS)
-def test_a_card_must_be_plain_json(tmp_path, what):
+@pytest.mark.parametrize("case", NOT_CARDS)
+def test_card_with_invalid_json_is_rejected(tmp_path, case):
     folder = write_model(tmp_path, "odd")
-    (folder / "card.json").write_bytes(NO_CARDS[what])
+    (folder / "card.json").write_bytes(NOT_CARDS[case])
     with pytest.raises(InvalidCard, match=r"no readable card\.json: "):
         read_document(folder)
 
 
-def test_cards_of_twenty_levels_are_read():
+def test_card_with_twenty_levels_is_accepted():
     assert parse_document(b"[" * 21 + b"]" * 21)
     for card in (ROOT / "models").glob("*/card.json"):
         assert parse_document(card.read_bytes()) == json.loads(card.read_text())
@@ -98,7 +98,7 @@ def test_cards_of_twenty_levels_are_read():
         ("labels", [{"a": 1}] * 5000),
     ],
 )
-def test_a_card_that_would_break_an_answer_is_refused(tmp_path, field, value):
+def test_card_with_an_unusable_value_is_rejected_with_a_short_message(tmp_path, field, value):
     folder = write_model(tmp_path, "odd")
     (folder / "card.json").write_text(json.dumps(card_document("odd") | {field: value}))
     with pytest.raises(InvalidCard) as caught:
@@ -106,8 +106,8 @@ def test_a_card_that_would_break_an_answer_is_refused(tmp_path, field, value):
     assert len(str(caught.value)) < 700
 
 
-def test_a_folder_that_may_not_be_read_is_listed(tmp_path, monkeypatch):
-    """Root may read everything, so it is made up here."""
+def test_folder_without_read_permission_is_listed(tmp_path, monkeypatch):
+    """Root may read everything, so the missing permission is simulated."""
     folder = write_model(tmp_path, "closed")
     real = os.lstat
 
@@ -121,7 +121,7 @@ def test_a_folder_that_may_not_be_read_is_listed(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_without_permissions(tmp_path):
+def test_folder_without_permissions_is_listed_and_rejected(tmp_path):
     folder = write_model(tmp_path, "closed")
     folder.chmod(0)
     try:
@@ -133,7 +133,7 @@ def test_a_folder_without_permissions(tmp_path):
         folder.chmod(0o700)
 
 
-def test_names_are_made_printable(tmp_path):
+def test_folder_names_are_made_printable(tmp_path):
     write_model(tmp_path, "good")
     for name in (b"line\nbreak", b"\xff\xfe", b"space and \xc3\xa9"):
         (tmp_path / os.fsdecode(name)).mkdir()
@@ -142,7 +142,7 @@ def test_names_are_made_printable(tmp_path):
     assert sorted(names) == ["good", "line\ufffdbreak", "space and \u00e9", "\ufffd\ufffd"]
 
 
-def test_what_is_no_model_folder_is_left_out(tmp_path):
+def test_folders_without_a_card_are_not_listed(tmp_path):
     write_model(tmp_path, ".installing-x")
     (tmp_path / "empty").mkdir()
     (tmp_path / "README").write_text("models")
@@ -150,22 +150,22 @@ def test_what_is_no_model_folder_is_left_out(tmp_path):
     assert ModelFolders(tmp_path / "gone").all() == []
 
 
-def test_folders_are_looked_at_once_a_second(tmp_path, monkeypatch):
+def test_folders_are_scanned_at_most_once_per_second(tmp_path, monkeypatch):
     write_model(tmp_path, "net")
-    looks = []
+    scans = []
     real = folders.list_folders
-    monkeypatch.setattr(folders, "list_folders", lambda path: looks.append(path) or real(path))
-    found = ModelFolders(tmp_path)
+    monkeypatch.setattr(folders, "list_folders", lambda path: scans.append(path) or real(path))
+    model_folders = ModelFolders(tmp_path)
     for _ in range(100):
-        found.all()
-    assert len(looks) == 1
+        model_folders.all()
+    assert len(scans) == 1
     monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
-    found.all()
-    assert len(looks) == 2
+    model_folders.all()
+    assert len(scans) == 2
 
 
 def same_size_and_time(path):
-    """Another file of the same size and time of change."""
+    """Replace the file by another file with the same size and modification time."""
     before = path.stat()
     other = path.with_name("other")
     other.write_bytes(bytes(before.st_size))
@@ -188,7 +188,7 @@ def written_in_place(path):
         lambda path: replace(path, lambda path: path.symlink_to("card.json")),
     ],
 )
-def test_a_changed_file_changes_the_state(tmp_path, change):
+def test_state_changes_when_a_file_changes(tmp_path, change):
     folder = write_model(tmp_path, "net")
     before = folders.folder_state(folder)
     assert folders.folder_state(folder) == before
@@ -196,7 +196,7 @@ def test_a_changed_file_changes_the_state(tmp_path, change):
     assert folders.folder_state(folder) != before
 
 
-def test_a_changed_target_of_a_link_changes_the_state(tmp_path):
+def test_state_changes_when_the_target_of_a_link_changes(tmp_path):
     folder = write_model(tmp_path / "models", "net")
     (folder / "model.onnx").rename(tmp_path / "weights")
     (folder / "model.onnx").symlink_to(tmp_path / "weights")
@@ -205,7 +205,7 @@ def test_a_changed_target_of_a_link_changes_the_state(tmp_path):
     assert folders.folder_state(folder) != before
 
 
-def test_an_unexpected_failure_to_load_is_remembered_until_the_files_change():
+def test_unexpected_error_of_a_load_is_remembered_until_the_files_change():
     models: LoadOnce[int] = LoadOnce()
     loads = []
 
@@ -214,6 +214,6 @@ def test_an_unexpected_failure_to_load_is_remembered_until_the_files_change():
         raise ZeroDivisionError
 
     for state in ("a", "a", "b"):
-        with pytest.raises(ModelUnavailable, match="the log says why"):
+        with pytest.raises(ModelUnavailable, match="see the log"):
             models.load("odd", state, load)
     assert len(loads) == 2

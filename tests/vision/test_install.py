@@ -1,4 +1,4 @@
-"""Someone's own model, from two files to an answer."""
+"""Installation of a model from a card and an ONNX file."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from tests.graphs import write_graph
 
 @pytest.fixture
 def model(tmp_path):
-    """Weights and a card that says nothing of them."""
+    """(weights, card without the field `weights`, models folder)."""
     document = card_document("mine")
     del document["weights"]
     (tmp_path / "card.json").write_text(json.dumps(document))
@@ -36,7 +36,7 @@ def test_weights_and_card_are_copied_with_the_checksum(model):
     assert Classifier.load(models / "mine").card.name == "mine"
 
 
-def test_a_checksum_on_the_card_must_be_that_of_the_weights(model):
+def test_checksum_in_the_card_must_match_the_weights(model):
     weights, card_path, models = model
     change(card_path, weights={"sha256": "0" * 64})
     with pytest.raises(InvalidCard, match="checksum"):
@@ -45,7 +45,7 @@ def test_a_checksum_on_the_card_must_be_that_of_the_weights(model):
     assert install(weights, card_path, models).name == "mine"
 
 
-def test_a_model_that_is_there_is_not_overwritten(model):
+def test_installed_model_is_not_overwritten(model):
     weights, card_path, models = model
     install(weights, card_path, models)
     change(card_path, version="2")
@@ -64,7 +64,7 @@ def test_a_model_that_is_there_is_not_overwritten(model):
         ({"name": "../mine"}, InvalidCard, "name"),
     ],
 )
-def test_a_card_that_does_not_fit_leaves_nothing_behind(model, fields, error, complaint):
+def test_rejected_model_leaves_nothing_in_the_models_folder(model, fields, error, complaint):
     weights, card_path, models = model
     change(card_path, **fields)
     with pytest.raises(error, match=complaint):
@@ -73,9 +73,10 @@ def test_a_card_that_does_not_fit_leaves_nothing_behind(model, fields, error, co
 
 
 @pytest.mark.parametrize(
-    ("card", "complaint"), [("{", "no readable JSON"), ("[]", "JSON object"), (None, "no readable")]
+    ("card", "complaint"),
+    [("{", "not valid JSON"), ("[]", "JSON object"), (None, "cannot be read")],
 )
-def test_what_is_no_card_is_said(model, card, complaint):
+def test_unreadable_card_is_reported(model, card, complaint):
     weights, card_path, models = model
     if card is None:
         card_path.unlink()
@@ -85,7 +86,7 @@ def test_what_is_no_card_is_said(model, card, complaint):
         install(weights, card_path, models)
 
 
-def test_missing_weights_are_said(model):
+def test_missing_weights_are_reported(model):
     weights, card_path, models = model
     weights.unlink()
     with pytest.raises(ModelUnavailable, match=r"some\.onnx"):
@@ -98,7 +99,7 @@ def detector_card(tmp_path, **fields):
     return path
 
 
-def test_a_detectors_weights_are_installed_by_the_same_door(shared, tmp_path):
+def test_weights_of_a_detector_can_be_installed(shared, tmp_path):
     weights = shared / "yunet" / "yunet_n_320.onnx"
     card = install(weights, detector_card(tmp_path), tmp_path / "models")
     assert (card.name, card.input_size) == ("yunet", 320)
@@ -110,13 +111,13 @@ def test_a_detectors_weights_are_installed_by_the_same_door(shared, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "error", "complaint"),
     [
-        ({"name": "other"}, InvalidCard, "no detector is called 'other'; known: .*yunet"),
+        ({"name": "other"}, InvalidCard, "unknown detector 'other'; known: .*yunet"),
         ({"kind": "nose"}, InvalidCard, "kind"),
         ({"input": {}}, InvalidCard, "input"),
-        ({}, ModelUnavailable, "not those of a YuNet"),
+        ({}, ModelUnavailable, "not a valid YuNet network"),
     ],
 )
-def test_what_is_no_detector_is_refused(model, tmp_path, fields, error, complaint):
+def test_invalid_detector_is_rejected_and_leaves_nothing(model, tmp_path, fields, error, complaint):
     weights, _, models = model
     with pytest.raises(error, match=complaint):
         install(weights, detector_card(tmp_path, **fields), models)

@@ -1,7 +1,7 @@
-"""A new kind of models: a card, a loader, an entry in KINDS, and a pipeline that asks for it.
+"""A new kind of model: a card, a loader, an entry in KINDS, and a pipeline that uses the kind.
 
-The model has two inputs, two outputs, 26 independent categories and three dimensions. Everything
-that it needs is in this file.
+The model has two inputs, two outputs, 26 independent categories and three dimensions. This file
+contains everything that the kind needs.
 """
 
 import json
@@ -70,7 +70,7 @@ class ContextNet:
 
 
 class Context:
-    """A pipeline that takes the left half of the image for a person."""
+    """A pipeline that returns the left half of the image as a person."""
 
     name = model_kind = "context"
     title = "Context"
@@ -103,7 +103,7 @@ class Context:
 
 @pytest.fixture
 def context(monkeypatch):
-    """The two entries that add the kind and the pipeline."""
+    """Adds the kind to KINDS and the pipeline to PIPELINES."""
     kind = Kind("context", "Scores {count} categories: {labels}.", CategoryCard, ContextNet)
     monkeypatch.setitem(KINDS, kind.name, kind)
     monkeypatch.setitem(PIPELINES, Context.name, Context)
@@ -131,27 +131,27 @@ def document(**changes):
 
 
 @pytest.fixture
-def put(tmp_path, context):
-    """Installs a graph with a card, and returns the card."""
+def install_model(tmp_path, context):
+    """A function that installs a graph with a card and returns the card."""
 
-    def put(weights=None, **changes):
+    def run(weights=None, **changes):
         weights = weights or two_branch_graph(by_body=HAPPINESS, by_scene=DOUBT)
         (tmp_path / "context.onnx").write_bytes(weights)
         (tmp_path / "context.json").write_text(json.dumps(document(**changes)))
         return install(tmp_path / "context.onnx", tmp_path / "context.json", tmp_path / "models")
 
-    return put
+    return run
 
 
 def image(left, right, size=64):
-    """The PNG file of an image whose halves have these grey values."""
+    """A PNG file whose left and right halves have these grey values."""
     pixels = np.full((size, size, 3), right, np.uint8)
     pixels[:, : size // 2] = left
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def test_a_model_of_a_new_kind_is_installed_listed_and_run(put, models_dir, make_app):
-    card = put()
+def test_model_of_a_new_kind_can_be_installed_listed_and_run(install_model, models_dir, make_app):
+    card = install_model()
     assert isinstance(card, CategoryCard)
     app = make_app()
     client = app.test_client()
@@ -174,23 +174,23 @@ def test_a_model_of_a_new_kind_is_installed_listed_and_run(put, models_dir, make
     (person,) = analysis.persons
     assert tuple(person.categories) == CATEGORIES
     assert not person.categories.exclusive
-    # The body is white, and the scene is white and black: its mean is 127.5.
+    # The body is white. The scene is half white and half black, with a mean of 127.5.
     assert person.categories["Happiness"] == pytest.approx(1)
     assert person.categories["Doubt/Confusion"] == pytest.approx(1 / (1 + np.exp(0.5)), abs=1e-3)
     assert person.categories["Fear"] == pytest.approx(1 / (1 + np.exp(9)), rel=1e-3)
     assert person.dimensions == Dimensions(10, 5, 5)
 
 
-def test_its_card_gives_thresholds_and_dimensions(put):
-    card = put()
+def test_category_card_has_thresholds_and_dimensions(install_model):
+    card = install_model()
     assert card.thresholds[DOUBT] == pytest.approx(0.19)
     assert [(each.name, each.low, each.high) for each in card.dimensions] == [
         ("valence", 1, 10), ("arousal", 1, 10), ("dominance", 1, 10),
     ]  # fmt: skip
 
 
-def test_a_request_cannot_take_a_model_of_another_kind(put, make_app):
-    put()
+def test_request_with_a_model_of_another_kind_returns_422(install_model, make_app):
+    install_model()
     client = make_app().test_client()
     answer = client.post("/v1/images", data={"image": upload(picture()), "model": "context"})
     assert answer.status_code == 422
@@ -200,21 +200,26 @@ def test_a_request_cannot_take_a_model_of_another_kind(put, make_app):
 @pytest.mark.parametrize(
     ("weights", "complaint"),
     [
-        (two_branch_graph(labels=25), r"\(2, 25\) as 'categories', expected float32 of \(2, 26\)"),
+        (
+            two_branch_graph(labels=25),
+            r"\(2, 25\) as 'categories' for 2 items; the card requires float32 of shape \(2, 26\)",
+        ),
         (two_branch_graph(scene=8), r"items of shape \(3, 16, 16\) as 'scene'"),
         (two_branch_graph(valence_at_white=np.nan), "NaN or infinity as 'dimensions'"),
         (two_branch_graph(valence_at_white=np.inf), "NaN or infinity as 'dimensions'"),
     ],
     ids=["categories", "scene", "nan", "infinity"],
 )
-def test_weights_that_do_not_fit_the_card_leave_nothing_behind(put, models_dir, weights, complaint):
+def test_weights_that_do_not_match_the_card_are_rejected(
+    install_model, models_dir, weights, complaint
+):
     with pytest.raises(ModelUnavailable, match=complaint):
-        put(weights)
+        install_model(weights)
     assert sorted(path.name for path in models_dir.iterdir()) == ["stub_5", "stub_8"]
 
 
 def changed(field, index, **changes):
-    """The value of a list of objects, one of which is changed."""
+    """A field whose value is a list of objects, with changes in one of the objects."""
     values = document()[field]
     values[index] |= changes
     return {field: values}
@@ -223,18 +228,18 @@ def changed(field, index, **changes):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        (changed("inputs", 0, name="face"), "exactly the inputs face, scene"),
+        (changed("inputs", 0, name="face"), "exactly the inputs of the card: face, scene"),
         (changed("inputs", 1, dtype="float32"), "must take float32 as 'scene'"),
-        ({"inputs": document()["inputs"][:1]}, "exactly the inputs body"),
+        ({"inputs": document()["inputs"][:1]}, "exactly the inputs of the card: body"),
         ({"outputs": [*document()["outputs"], document()["inputs"][0]]}, "return a tensor 'body'"),
     ],
     ids=["name", "dtype", "too few", "no such output"],
 )
-def test_a_card_that_does_not_fit_the_weights_leaves_nothing_behind(
-    put, models_dir, changes, complaint
+def test_card_that_does_not_match_the_weights_is_rejected(
+    install_model, models_dir, changes, complaint
 ):
     with pytest.raises(ModelUnavailable, match=complaint):
-        put(**changes)
+        install_model(**changes)
     assert sorted(path.name for path in models_dir.iterdir()) == ["stub_5", "stub_8"]
 
 
@@ -248,32 +253,35 @@ def test_a_card_that_does_not_fit_the_weights_leaves_nothing_behind(
         ({"thresholds": [0.5]}, "thresholds.*one number for each label"),
         ({"thresholds": [1.5] * 26}, "thresholds"),
         ({"thresholds": None}, "thresholds"),
-        ({"dimensions": [{"name": "valence", "range": [10, 1]}] * 3}, "lowest and the highest"),
+        (
+            {"dimensions": [{"name": "valence", "range": [10, 1]}] * 3},
+            "lowest value and then the highest",
+        ),
         ({"dimensions": [{"name": "valence", "range": [1, 10]}] * 3}, "dimensions.*differ"),
         ({"dimensions": document()["dimensions"][:2]}, "'dimensions', float32 of shape"),
         ({"outputs": document()["outputs"][1:]}, "'categories', float32 of shape"),
         ({"inputs": []}, "inputs"),
         ({"inputs": document()["inputs"] * 2}, "inputs.*differ"),
         (changed("inputs", 0, shape=[1, 3, 8, 8]), "the batch"),
-        (changed("inputs", 0, shape=["n", 3, "h", 8]), "whole numbers from 1"),
-        (changed("inputs", 0, shape=["n", True, 8, 8]), "whole numbers from 1"),
+        (changed("inputs", 0, shape=["n", 3, "h", 8]), "positive whole numbers"),
+        (changed("inputs", 0, shape=["n", True, 8, 8]), "positive whole numbers"),
         (changed("inputs", 0, shape=["n", 3, 10**6, 10**6]), "16,777,216 elements"),
         (changed("inputs", 0, dtype="string"), "dtype"),
         (changed("inputs", 0, name="a b"), "name"),
     ],
 )
-def test_a_card_that_makes_no_sense_is_refused(put, changes, complaint):
+def test_invalid_category_card_is_rejected(install_model, changes, complaint):
     with pytest.raises(InvalidCard, match=complaint):
-        put(**changes)
+        install_model(**changes)
 
 
-def test_the_kind_of_a_card_without_a_known_kind_is_classifier():
+def test_kind_of_an_unknown_kind_is_classifier():
     assert kind_of(DETECTOR).name == DETECTOR
     for kind in (None, "nose", ["classifier"], {"a": 1}, 7, CLASSIFIER):
         assert kind_of(kind) is KINDS[CLASSIFIER]
 
 
-def test_the_committed_folders_have_these_kinds():
+def test_committed_models_have_the_expected_kinds():
     folders = {kind: [path.name for path in model_folders(ROOT / "models", kind)] for kind in KINDS}
     assert folders[DETECTOR] == ["haar"]
     assert "single_shot" in folders[SINGLE_SHOT]

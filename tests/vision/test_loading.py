@@ -1,4 +1,4 @@
-"""Networks of detectors: loaded once in a process, with the threads of the settings."""
+"""Networks of detectors are loaded once per process, with the configured number of threads."""
 
 import threading
 
@@ -11,33 +11,33 @@ from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
 from tests.conftest import StubDetector, StubSession, analysis_request, picture, write_model
 from tests.graphs import write_single_shot
-from tests.vision.test_single_shot import SIDE, somebody
+from tests.vision.test_single_shot import SIDE, one_face
 
 
 @pytest.fixture
 def sessions(monkeypatch):
-    """The threads of every ONNX Runtime session that is made."""
-    made = []
+    """The number of threads of every ONNX Runtime session that is created."""
+    threads_of_sessions = []
 
     class Counted(StubSession):
         def __init__(self, weights, *, signatures, threads):
-            made.append(threads)
+            threads_of_sessions.append(threads)
             super().__init__(weights, signatures=signatures, threads=threads)
 
     monkeypatch.setattr(classifier, "OnnxSession", Counted)
     real = single_shot.OnnxSession
 
     def counted(weights, *, signatures, threads):
-        made.append(threads)
+        threads_of_sessions.append(threads)
         return real(weights, signatures=signatures, threads=threads)
 
     monkeypatch.setattr(single_shot, "OnnxSession", counted)
-    return made
+    return threads_of_sessions
 
 
 @pytest.fixture
 def engine(models_dir):
-    write_single_shot(models_dir / "single_shot", somebody(), side=SIDE)
+    write_single_shot(models_dir / "single_shot", one_face(), side=SIDE)
     write_model(models_dir, "haar", ("face", "other"))
     return Engine(
         models_dir,
@@ -51,7 +51,7 @@ def engine(models_dir):
 
 
 @pytest.mark.parametrize("detector_first", [True, False])
-def test_the_detector_and_the_pipeline_have_one_network(engine, sessions, detector_first):
+def test_detector_and_pipeline_share_one_network(engine, sessions, detector_first):
     if detector_first:
         detector, net = engine.detector("single_shot"), engine.model(SINGLE_SHOT)
     else:
@@ -62,16 +62,16 @@ def test_the_detector_and_the_pipeline_have_one_network(engine, sessions, detect
     assert sessions == [3]
     engine.analyse(analysis_request(picture(), pipeline="single_shot"))
     engine.detectors()
-    assert sessions.count(3) == len(sessions) == 2  # that of haar besides
+    assert sessions.count(3) == len(sessions) == 2  # the second session is the network of haar
 
 
-def test_it_is_loaded_once_by_many_threads(engine, sessions):
+def test_network_is_loaded_once_for_many_threads(engine, sessions):
     nets = []
-    asked = [
+    loads = [
         lambda: nets.append(engine.detector("single_shot").net),
         lambda: nets.append(engine.model(SINGLE_SHOT)),
     ]
-    threads = [threading.Thread(target=asked[index % 2]) for index in range(8)]
+    threads = [threading.Thread(target=loads[index % 2]) for index in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -81,39 +81,39 @@ def test_it_is_loaded_once_by_many_threads(engine, sessions):
     assert sessions == [3]
 
 
-def test_the_checking_network_of_haar_has_the_threads_of_the_settings(engine, sessions):
+def test_verification_network_of_haar_uses_the_configured_threads(engine, sessions):
     engine.detector("haar")
     assert sessions == [3]
 
 
-def test_models_are_checked_and_used_with_the_threads_of_the_settings(engine, sessions):
+def test_checks_and_models_use_the_configured_threads(engine, sessions):
     engine.models(wait=None)
     engine.model(CLASSIFIER)
-    assert sessions == [3] * 5  # a check of each folder, and the default classifier
+    assert sessions == [3] * 5  # the checks of four folders, and the default classifier
 
 
-def test_every_detector_is_told_the_threads(engine, monkeypatch):
-    told = []
+def test_every_detector_gets_the_configured_threads(engine, monkeypatch):
+    received = []
 
-    class Told(StubDetector):
+    class Recording(StubDetector):
         @classmethod
         def load(cls, models_dir, *, threads=1):
-            told.append(threads)
+            received.append(threads)
             return cls()
 
     for name in DETECTORS.keys() - {"single_shot"}:
-        monkeypatch.setitem(DETECTORS, name, Told)
+        monkeypatch.setitem(DETECTORS, name, Recording)
         engine.detector(name)
-    assert told == [3] * (len(DETECTORS) - 1)
+    assert received == [3] * (len(DETECTORS) - 1)
 
 
-def test_a_missing_network_is_said_with_what_to_do(engine, models_dir):
+def test_missing_network_is_reported_with_advice(engine, models_dir):
     (models_dir / "single_shot" / "card.json").unlink()
-    with pytest.raises(ModelUnavailable, match="the operator copies the folder single_shot"):
+    with pytest.raises(ModelUnavailable, match="the operator must copy the folder single_shot"):
         engine.detector("single_shot")
 
 
-def test_a_broken_network_is_loaded_again_once_it_is_repaired(engine, models_dir, monkeypatch):
+def test_broken_network_is_loaded_again_after_the_repair(engine, models_dir, monkeypatch):
     monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     weights = models_dir / "single_shot" / "model.onnx"
     whole = weights.read_bytes()

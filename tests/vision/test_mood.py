@@ -1,4 +1,4 @@
-"""Group mood: every aggregator by hand, and what holds for all of them."""
+"""Group mood: values computed by hand for every aggregator, and properties of all aggregators."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.vision.aggregators import AGGREGATORS, DEFAULT, Group, certainty
-from app.vision.mood import Mood, Moods, OverallMood, mood_of
+from app.vision.mood import Mood, MoodAccumulator, OverallMood, mood_of
 from app.vision.types import Box, Face, Scores
 
 LABELS = ("neutral", "happiness", "anger")
@@ -16,8 +16,8 @@ EIGHT = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fea
 
 
 def face(*probabilities, x=0.0, size=10.0, score=None, labels=LABELS):
-    named = dict(zip(labels, probabilities, strict=True))
-    return Face(Box(x, 0, x + size, size), Scores(named), score)
+    scores = Scores(dict(zip(labels, probabilities, strict=True)))
+    return Face(Box(x, 0, x + size, size), scores, score)
 
 
 # Sides 10, 40 and 20. Means .3, .4, .3.
@@ -32,17 +32,18 @@ def two(*rows, **options):
     return [face(*row, labels=("neutral", "happiness"), **options) for row in rows]
 
 
-# What each gives for THREE: weights, distribution, mood.
+# The expected results for THREE: weights, distribution, mood.
 THIRDS = (1 / 3, 1 / 3, 1 / 3)
 BY_HAND = {
     "sum": (THIRDS, (0.3, 0.4, 0.3), "happiness"),
     "mean": (THIRDS, (0.3, 0.4, 0.3), "happiness"),
-    # Medians .2 (GLAD's), .3 (CALM's) and .1 (half CALM's, half GLAD's): .6 in all.
+    # Medians .2 (from GLAD), .3 (from CALM) and .1 (half from CALM, half from GLAD): sum .6.
     "median": ((0.35 / 0.6, 0.25 / 0.6, 0), (0.2 / 0.6, 0.3 / 0.6, 0.1 / 0.6), "happiness"),
-    "trimmed": (THIRDS, (0.3, 0.4, 0.3), "happiness"),  # a fifth of three faces is none
-    # .6, .7 and .7, one of each face: 2 in all. Of the two at .35 happiness has the larger mean.
+    "trimmed": (THIRDS, (0.3, 0.4, 0.3), "happiness"),  # a fifth of three faces rounds to 0
+    # .6, .7 and .7, one from each face: sum 2. Two emotions have .35; happiness has the larger
+    # mean.
     "max": ((0.3, 0.35, 0.35), (0.3, 0.35, 0.35), "happiness"),
-    "vote": (THIRDS, THIRDS, "happiness"),  # all equal, and happiness has the largest mean
+    "vote": (THIRDS, THIRDS, "happiness"),  # a tie; happiness has the largest mean
     # Cube roots of .6·.2·.1, .3·.7·.2 and .1·.1·.7.
     "logpool": (THIRDS, (0.228943, 0.347603, 0.191293), "happiness"),
     "size": ((1 / 7, 4 / 7, 2 / 7), (1.6 / 7, 3.5 / 7, 1.9 / 7), "happiness"),
@@ -51,28 +52,28 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("aggregator", BY_HAND)
-def test_an_aggregator_by_hand(aggregator):
-    weights, distribution, named = BY_HAND[aggregator]
+def test_aggregator_gives_the_values_computed_by_hand(aggregator):
+    weights, distribution, expected_mood = BY_HAND[aggregator]
     mood = mood_of(THREE, aggregator)
     expected = np.array(distribution) / sum(distribution)
     assert [each.weight for each in mood.faces] == pytest.approx(weights)
     assert list(mood.distribution) == list(LABELS)
     assert list(mood.distribution.values()) == pytest.approx(expected, abs=1e-6)
-    assert (mood.aggregator, mood.mood) == (aggregator, named)
+    assert (mood.aggregator, mood.mood) == (aggregator, expected_mood)
 
 
-def test_an_aggregator_without_a_case_by_hand_is_missing_here():
+def test_every_aggregator_has_a_test_by_hand():
     assert {*BY_HAND, "centrality", "quality"} == set(AGGREGATORS)
 
 
-def test_the_median_of_an_even_number_is_between_the_middle_two():
+def test_median_of_an_even_number_of_faces_is_the_mean_of_the_middle_two():
     mood = mood_of(two((0.9, 0.1), (0.8, 0.2), (0.4, 0.6), (0.1, 0.9)), "median")
     assert mood.distribution == pytest.approx({"neutral": 0.6, "happiness": 0.4})
-    # .5 · (.8 + .4) and .5 · (.2 + .6): the two in the middle give everything.
+    # .5 · (.8 + .4) and .5 · (.2 + .6): only the two middle faces contribute.
     assert [each.weight for each in mood.faces] == pytest.approx([0, 0.5, 0.5, 0])
 
 
-def test_the_trimmed_mean_leaves_out_one_of_five_at_each_end():
+def test_trimmed_mean_leaves_out_one_of_five_faces_at_each_end():
     rows = [(0.0, 1.0), (0.5, 0.5), (0.6, 0.4), (0.7, 0.3), (1.0, 0.0)]
     mood = mood_of(two(*rows), "trimmed")
     assert mood.distribution == pytest.approx({"neutral": 0.6, "happiness": 0.4})
@@ -80,62 +81,62 @@ def test_the_trimmed_mean_leaves_out_one_of_five_at_each_end():
 
 
 @pytest.mark.parametrize("aggregator", ["median", "trimmed"])
-def test_faces_that_share_nothing_have_their_mean(aggregator):
+def test_median_and_trimmed_fall_back_to_the_mean_if_the_sum_is_0(aggregator):
     faces = [face(*row, labels=EIGHT) for row in np.eye(8)[:5]]
     mood = mood_of(faces, aggregator)
     assert list(mood.distribution.values()) == pytest.approx([0.2] * 5 + [0] * 3)
     assert [each.weight for each in mood.faces] == pytest.approx([0.2] * 5)
 
 
-def test_the_logarithmic_pool_is_a_geometric_mean():
+def test_logpool_is_a_geometric_mean():
     mood = mood_of(two((0.8, 0.2), (0.5, 0.5)), "logpool")  # √.4 and √.1 are as 2 to 1
     assert mood.distribution == pytest.approx({"neutral": 2 / 3, "happiness": 1 / 3})
 
 
-def test_no_face_alone_forbids_an_emotion():
+def test_logpool_keeps_an_emotion_that_one_face_excludes():
     mood = mood_of(two((1.0, 0.0), (0.1, 0.9), (0.1, 0.9)), "logpool")
     low, high = 0.01 ** (1 / 3), (0.01 * 0.81) ** (1 / 3)
     assert mood.distribution["happiness"] == pytest.approx(high / (low + high))
 
 
-def test_who_is_in_the_middle_counts_twice_as_much_as_who_is_farthest_out():
+def test_centrality_gives_the_outermost_faces_half_the_weight():
     faces = [face(1, 0, 0, x=0), face(0, 1, 0, x=50), face(0, 0, 1, x=100)]
     mood = mood_of(faces, "centrality")
     assert [each.weight for each in mood.faces] == pytest.approx([0.25, 0.5, 0.25])
     assert list(mood.distribution.values()) == pytest.approx([0.25, 0.5, 0.25])
 
 
-def test_faces_in_one_place_are_equally_central():
+def test_centrality_gives_equal_weights_to_faces_at_one_position():
     mood = mood_of(LEVEL, "centrality")
     assert [each.weight for each in mood.faces] == pytest.approx(THIRDS)
 
 
-def test_quality_is_of_size_score_and_sureness():
+def test_quality_weights_depend_on_size_score_and_certainty():
     labels = ("neutral", "happiness")
     faces = [
         face(1, 0, size=16, score=0.5, labels=labels),  # 2 · .5 · 1 = 1
-        face(0, 1, size=256, labels=labels),  # 4 · 1 · 1 = 4: no score counts as 1
-        face(0.5, 0.5, size=100, score=1, labels=labels),  # undecided: 0
+        face(0, 1, size=256, labels=labels),  # 4 · 1 · 1 = 4: a missing score counts as 1
+        face(0.5, 0.5, size=100, score=1, labels=labels),  # certainty 0
     ]
     mood = mood_of(faces, "quality")
     assert [each.weight for each in mood.faces] == pytest.approx([0.2, 0.8, 0])
     assert mood.distribution == pytest.approx({"neutral": 0.2, "happiness": 0.8})
 
 
-def test_faces_that_are_all_undecided_weigh_the_same():
+def test_quality_gives_equal_weights_if_all_certainties_are_0():
     mood = mood_of(two((0.5, 0.5), (0.5, 0.5)), "quality")
     assert [each.weight for each in mood.faces] == pytest.approx([0.5, 0.5])
-    assert mood.mood == "neutral"  # the first of two equal ones
+    assert mood.mood == "neutral"  # a tie goes to the first label
     assert mood.agreement == pytest.approx(0)
 
 
-def test_equally_negative_faces_share_the_weight():
+def test_most_negative_divides_the_weight_between_tied_faces():
     mood = mood_of([CROSS, face(0.3, 0.0, 0.7), GLAD], "most_negative")
     assert [each.weight for each in mood.faces] == pytest.approx([0.5, 0.5, 0])
     assert mood.distribution == pytest.approx({"neutral": 0.2, "happiness": 0.1, "anger": 0.7})
 
 
-def test_what_an_answer_says_besides():
+def test_mood_has_agreement_valence_shares_and_faces():
     mood = mood_of(THREE, "mean")
     entropy = -sum(p * math.log(p) for p in (0.3, 0.4, 0.3))
     assert mood.agreement == pytest.approx(1 - entropy / math.log(3))
@@ -149,12 +150,12 @@ def test_what_an_answer_says_besides():
     assert mood.left_out == ()
 
 
-def test_agreement_is_that_of_the_mean_whatever_the_aggregator():
+def test_agreement_is_the_same_for_every_aggregator():
     assert {mood_of(THREE, each).agreement for each in AGGREGATORS} == {mood_of(THREE).agreement}
 
 
 @pytest.mark.parametrize("aggregator", sorted(AGGREGATORS.keys() - {"most_negative"}))
-def test_two_faces_in_perfect_disagreement(aggregator):
+def test_mood_of_two_faces_in_perfect_disagreement(aggregator):
     faces = [face(*row, labels=EIGHT) for row in np.eye(8)[[4, 1]]]
     mood = mood_of(faces, aggregator)
     assert mood.mood == "happiness"  # before anger in the model's order
@@ -166,31 +167,31 @@ def test_two_faces_in_perfect_disagreement(aggregator):
     )
 
 
-def test_surprise_is_neither_good_nor_bad():
+def test_surprise_has_neutral_valence():
     mood = mood_of([face(*np.eye(8)[2], labels=EIGHT)])
     assert mood.valence == {"positive": 0, "neutral": 1, "negative": 0}
 
 
-def test_a_model_of_five_classes_has_a_valence():
+def test_mood_of_a_model_with_five_classes_has_a_valence():
     mood = mood_of([face(0.1, 0.2, 0.3, 0.3, 0.1, labels=EIGHT[:5])], "most_negative")
     assert mood.valence == pytest.approx({"positive": 0.2, "neutral": 0.4, "negative": 0.4})
     assert list(mood.distribution) == list(EIGHT[:5])
 
 
-def test_an_emotion_that_nobody_has_sorted_has_no_valence():
+def test_unknown_emotion_does_not_contribute_to_valence():
     mood = mood_of([face(0.5, 0.3, 0.2, labels=("awe", "happiness", "fear"))])
     assert mood.mood == "awe"
     assert mood.valence == pytest.approx({"positive": 0.3, "neutral": 0, "negative": 0.2})
 
 
-def test_a_model_of_one_class_agrees():
+def test_agreement_of_a_model_with_one_class_is_1():
     assert mood_of([face(1.0, labels=("joy",))], "quality").agreement == 1
 
 
-def test_who_is_left_out_is_listed_with_the_reason():
+def test_excluded_faces_are_listed_with_the_reason():
     faces = [face(1, 0, 0, size=23.9, score=0.9), CROSS, GLAD, face(0, 1, 0, size=24, score=0.69)]
     mood = mood_of(faces, min_face_px=24, min_confidence=0.7)
-    assert [each.number for each in mood.faces] == [3]  # which has no score and so passes
+    assert [each.number for each in mood.faces] == [3]  # passes, because it has no score
     assert [(each.number, each.reason) for each in mood.left_out] == [
         (1, "min_face_px"),
         (2, "min_face_px"),
@@ -199,17 +200,17 @@ def test_who_is_left_out_is_listed_with_the_reason():
     assert dict(mood.distribution) == pytest.approx(dict(GLAD.emotions))
 
 
-def test_what_just_reaches_a_filter_passes():
+def test_face_exactly_at_the_limits_passes():
     mood = mood_of([face(1, 0, 0, size=24, score=0.7)], min_face_px=24, min_confidence=0.7)
     assert mood.mood == "neutral"
 
 
-def test_the_larger_side_decides():
+def test_min_face_px_applies_to_the_longer_side():
     tall = Face(Box(0, 0, 10, 30), GLAD.emotions)
     assert mood_of([tall], min_face_px=30).mood == "happiness"
 
 
-def test_without_a_usable_face_there_is_no_mood():
+def test_mood_is_none_without_a_usable_face():
     assert mood_of([]) == Mood(DEFAULT)
     mood = mood_of([CALM], "size", min_face_px=11)
     assert (mood.mood, mood.agreement, mood.aggregator) == (None, None, "size")
@@ -218,7 +219,7 @@ def test_without_a_usable_face_there_is_no_mood():
     assert [(each.number, each.reason) for each in mood.left_out] == [(1, "min_face_px")]
 
 
-def test_a_row_that_misses_1_by_a_little_is_mended():
+def test_distribution_is_normalised():
     mood = mood_of([face(0.5, 0.2, 0.3009)])
     assert math.fsum(mood.distribution.values()) == pytest.approx(1, abs=1e-12)
 
@@ -226,26 +227,26 @@ def test_a_row_that_misses_1_by_a_little_is_mended():
 @st.composite
 def groups(draw):
     classes = draw(st.sampled_from([2, 5, 8]))
-    # Few values, so that there are many ties; and zeros.
+    # Few different values, so that there are ties and zeros.
     values = st.sampled_from([0.0, 0.0, 0.1, 1.0]) | st.floats(0, 1)
     rows = st.lists(values, min_size=classes, max_size=classes).filter(lambda row: sum(row) > 1e-3)
-    made = []
+    faces = []
     for row in draw(st.lists(rows, min_size=1, max_size=9)):
         x, side = draw(st.floats(0, 500)), draw(st.floats(1, 300))
         score = draw(st.none() | st.floats(0, 1))
-        named = (value / math.fsum(row) for value in row)
-        made.append(face(*named, x=x, size=side, score=score, labels=EIGHT[:classes]))
-    return made
+        probabilities = (value / math.fsum(row) for value in row)
+        faces.append(face(*probabilities, x=x, size=side, score=score, labels=EIGHT[:classes]))
+    return faces
 
 
 each_aggregator = pytest.mark.parametrize("aggregator", AGGREGATORS)
-some = settings(max_examples=40, deadline=None)
+few_examples = settings(max_examples=40, deadline=None)
 
 
 @each_aggregator
-@some
+@few_examples
 @given(faces=groups())
-def test_weights_and_distribution_are_shares(aggregator, faces):
+def test_weights_and_distribution_sum_to_1(aggregator, faces):
     weights, distribution = AGGREGATORS[aggregator].pool(Group.of(faces))
     for shares in (weights, distribution):
         assert (shares >= 0).all()
@@ -257,9 +258,9 @@ def test_weights_and_distribution_are_shares(aggregator, faces):
 
 
 @each_aggregator
-@some
+@few_examples
 @given(faces=groups(), chance=st.randoms(use_true_random=False))
-def test_the_order_of_the_faces_does_not_matter(aggregator, faces, chance):
+def test_mood_does_not_depend_on_the_order_of_the_faces(aggregator, faces, chance):
     order = list(range(len(faces)))
     chance.shuffle(order)
     one, other = mood_of(faces, aggregator), mood_of([faces[i] for i in order], aggregator)
@@ -273,9 +274,9 @@ def test_the_order_of_the_faces_does_not_matter(aggregator, faces, chance):
 
 
 @each_aggregator
-@some
+@few_examples
 @given(faces=groups())
-def test_one_face_is_its_own_group(aggregator, faces):
+def test_mood_of_one_face_is_its_distribution(aggregator, faces):
     mood = mood_of(faces[:1], aggregator)
     assert [each.weight for each in mood.faces] == pytest.approx([1])
     own = faces[0].emotions
@@ -283,13 +284,13 @@ def test_one_face_is_its_own_group(aggregator, faces):
     if aggregator == "vote":
         assert mood.distribution == {label: float(label == mood.mood) for label in own}
     else:
-        least = 8 * 0.01 if aggregator == "logpool" else 1e-9
-        assert dict(mood.distribution) == pytest.approx(dict(own), abs=least)
+        tolerance = 8 * 0.01 if aggregator == "logpool" else 1e-9
+        assert dict(mood.distribution) == pytest.approx(dict(own), abs=tolerance)
 
 
-@some
+@few_examples
 @given(faces=groups(), min_face_px=st.floats(0, 400), min_confidence=st.floats(0, 1))
-def test_every_face_is_weighed_or_left_out(faces, min_face_px, min_confidence):
+def test_every_face_is_weighted_or_excluded(faces, min_face_px, min_confidence):
     mood = mood_of(faces, min_face_px=min_face_px, min_confidence=min_confidence)
     numbers = [each.number for each in (*mood.faces, *mood.left_out)]
     assert sorted(numbers) == list(range(1, len(faces) + 1))
@@ -300,8 +301,8 @@ def independent(**scores):
 
 
 @each_aggregator
-def test_independent_scores_give_no_mood_and_say_why(aggregator):
-    """Also where they happen to sum to 1."""
+def test_faces_with_independent_scores_are_excluded_with_the_reason(aggregator):
+    """Also if the scores happen to sum to 1."""
     faces = [independent(happiness=0.9, anger=0.8), independent(happiness=0.6, anger=0.4)]
     mood = mood_of(faces, aggregator)
     assert mood == Mood(aggregator, left_out=mood.left_out)
@@ -311,46 +312,49 @@ def test_independent_scores_give_no_mood_and_say_why(aggregator):
     ]
 
 
-def test_the_filters_come_before_the_kind_of_scores():
+def test_filters_apply_before_the_check_of_exclusive_scores():
     mood = mood_of([independent(happiness=0.9)], min_face_px=30)
     assert [each.reason for each in mood.left_out] == ["min_face_px"]
 
 
-def test_a_group_of_independent_scores_is_refused():
+def test_group_of_independent_scores_raises_value_error():
     with pytest.raises(ValueError, match="exclusive"):
         Group.of([independent(happiness=0.6, anger=0.4)])
 
 
-def test_an_image_with_independent_scores_adds_nothing_to_the_overall_mood():
-    moods = Moods()
+def test_image_with_independent_scores_does_not_change_the_overall_mood():
+    moods = MoodAccumulator()
     moods.add(mood_of([independent(happiness=0.9, anger=0.8)]))
     assert moods.overall() == OverallMood()
 
 
-OTHERS = ("joy", "calm", "boredom", "pride", "doubt", "envy", "awe")
+OTHER_LABELS = ("joy", "calm", "boredom", "pride", "doubt", "envy", "awe")
 
 
 @each_aggregator
-def test_a_model_of_other_emotions_has_a_mood(aggregator):
-    """None of its labels is in a table of this module, so `valence` knows none of them."""
+def test_mood_works_with_any_labels(aggregator):
+    """VALENCE lists none of the labels, so `valence` is 0."""
     faces = [
-        face(0.1, 0.6, 0.1, 0.05, 0.05, 0.05, 0.05, labels=OTHERS, x=100, size=30),
-        face(0.2, 0.5, 0.1, 0.05, 0.05, 0.05, 0.05, labels=OTHERS),
+        face(0.1, 0.6, 0.1, 0.05, 0.05, 0.05, 0.05, labels=OTHER_LABELS, x=100, size=30),
+        face(0.2, 0.5, 0.1, 0.05, 0.05, 0.05, 0.05, labels=OTHER_LABELS),
     ]
     mood = mood_of(faces, aggregator)
     assert mood.mood == "calm"
-    assert list(mood.distribution) == list(OTHERS)
+    assert list(mood.distribution) == list(OTHER_LABELS)
     assert math.fsum(mood.distribution.values()) == pytest.approx(1)
     assert mood.valence == {"positive": 0, "neutral": 0, "negative": 0}
-    assert mood.shares == {label: float(label == "calm") for label in OTHERS}
+    assert mood.shares == {label: float(label == "calm") for label in OTHER_LABELS}
 
 
-def test_without_signs_of_distress_the_most_negative_face_is_the_mean():
-    faces = [face(0.9, 0.1, labels=OTHERS[:2], size=50), face(0.3, 0.7, labels=OTHERS[:2])]
+def test_most_negative_is_the_mean_if_the_model_has_no_label_of_distress():
+    faces = [
+        face(0.9, 0.1, labels=OTHER_LABELS[:2], size=50),
+        face(0.3, 0.7, labels=OTHER_LABELS[:2]),
+    ]
     assert mood_of(faces, "most_negative").distribution == mood_of(faces, "mean").distribution
 
 
-def test_aggregators_are_listed_with_what_they_do():
+def test_every_aggregator_has_a_title_and_a_description():
     for name, aggregator in AGGREGATORS.items():
         assert aggregator.name == name
         assert aggregator.title
@@ -359,14 +363,14 @@ def test_aggregators_are_listed_with_what_they_do():
     assert DEFAULT in AGGREGATORS
 
 
-def test_certainty_is_1_for_one_label_and_0_for_all_alike():
+def test_certainty_is_1_for_one_label_and_0_for_a_uniform_distribution():
     rows = np.array([[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0]])
     assert certainty(rows) == pytest.approx([1, 0, 0.5])
     assert certainty(np.array([1.0])) == 1
 
 
-def test_over_images_each_counts_alike():
-    moods = Moods()
+def test_overall_mood_gives_images_equal_weights():
+    moods = MoodAccumulator()
     moods.add(mood_of(two((1.0, 0.0), (0.8, 0.2), (0.9, 0.1)), "mean"))  # .9 and .1
     moods.add(mood_of(two((0.2, 0.8))))
     moods.add(mood_of([]))
@@ -379,21 +383,21 @@ def test_over_images_each_counts_alike():
     assert overall.agreement == pytest.approx(1 - entropy / math.log(2))
 
 
-def test_images_of_models_with_other_emotions_add_up():
-    moods = Moods()
+def test_overall_mood_combines_models_with_different_emotions():
+    moods = MoodAccumulator()
     moods.add(mood_of(two((0.0, 1.0))))
     moods.add(mood_of([face(*np.eye(8)[6], labels=EIGHT)]))
     overall = moods.overall()
     assert overall.distribution == {e: 0.5 * (e in ("happiness", "fear")) for e in sorted(EIGHT)}
-    assert overall.mood == "fear"  # as many images; the first in the alphabet
+    assert overall.mood == "fear"  # a tie; the first in alphabetical order
 
 
-def test_of_equal_emotions_over_images_that_of_more_images_wins():
-    moods = Moods()
+def test_overall_mood_of_a_tie_is_the_mood_of_more_images():
+    moods = MoodAccumulator()
     for row in ((0.6, 0.4), (0.6, 0.4), (0.3, 0.7)):
         moods.add(mood_of(two(row)))
-    assert moods.overall().mood == "neutral"  # though both are .5
+    assert moods.overall().mood == "neutral"  # both have the probability .5
 
 
-def test_over_no_images_there_is_no_mood():
-    assert Moods().overall() == OverallMood()
+def test_overall_mood_is_empty_without_images():
+    assert MoodAccumulator().overall() == OverallMood()

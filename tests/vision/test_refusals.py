@@ -1,4 +1,4 @@
-"""A refusal says whether an image is damaged, not supported or too large, and why."""
+"""Messages for images that are damaged, not supported or too large."""
 
 import io
 import struct
@@ -83,10 +83,10 @@ UNSUPPORTED = {
 }
 
 
-@pytest.mark.parametrize("what", UNSUPPORTED)
-def test_what_is_not_supported_is_named(what):
-    data, said = UNSUPPORTED[what]
-    with pytest.raises(UnsupportedImageType, match=said):
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_unsupported_feature_is_named_in_the_error(case):
+    data, message_part = UNSUPPORTED[case]
+    with pytest.raises(UnsupportedImageType, match=message_part):
         ImageFile(data, max_pixels=10_000).read(color=True)
 
 
@@ -100,7 +100,7 @@ DAMAGED = {
     "PNG checksum": (GOOD["PNG"].replace(b"IDAT", b"IDAT\x01", 1), "PNG"),
     "PNG filter": (png(8, 8, png_chunk(b"IDAT", b"\x01\x02") + png_chunk(b"IEND", b"")), "PNG"),
     "BMP cut": (GOOD["BMP"][:-50], "truncated"),
-    "BMP many runs": (run_length_bmp(b"\1\7" * 16_000, 100, 160), "more than 15,000 pieces"),
+    "BMP many runs": (run_length_bmp(b"\1\7" * 16_000, 100, 160), "more than 15,000 steps"),
     "TIFF many tags": (gray_tiff(*((tag, 3, 1, 0) for tag in range(40_000, 41_001))), "1,000 tags"),
     "TIFF cut": (GOOD["TIFF"][:200], "TIFF"),
     "GIF cut": (GOOD["GIF"][:-200], "truncated"),
@@ -108,10 +108,10 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("what", DAMAGED)
-def test_what_is_damaged_is_said(what):
-    data, said = DAMAGED[what]
-    with pytest.raises(UndecodableImage, match=said) as raised:
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damage_is_named_in_the_error_without_internals(case):
+    data, message_part = DAMAGED[case]
+    with pytest.raises(UndecodableImage, match=message_part) as raised:
         ImageFile(data, max_pixels=100_000).read(color=True)
     message = str(raised.value)
     assert "damaged or cut short" in message
@@ -119,6 +119,6 @@ def test_what_is_damaged_is_said(what):
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_what_is_too_large_says_how_large(kind):
+def test_error_for_a_large_image_contains_size_and_limit(kind):
     with pytest.raises(ImageTooLarge, match=r"32x32 pixels.*1,000 allowed"):
         ImageFile(GOOD[kind], max_pixels=1000)

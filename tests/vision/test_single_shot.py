@@ -1,4 +1,4 @@
-"""The one-pass network as it is served, on networks whose answers are known."""
+"""Serving of the single-shot network, with networks whose answers are known."""
 
 import json
 
@@ -20,21 +20,22 @@ from tests.graphs import single_shot_document, single_shot_graph, write_single_s
 SIDE = 64
 
 
-def nobody(side=SIDE, classes=8):
-    made = np.zeros((len(grid(side)[0]), 5 + classes), np.float32)
-    made[:, 4] = -20
-    return made
+def no_faces(side=SIDE, classes=8):
+    """Answers of a network that finds no face."""
+    answers = np.zeros((len(grid(side)[0]), 5 + classes), np.float32)
+    answers[:, 4] = -20
+    return answers
 
 
-def somebody(side=SIDE):
-    """A face of 16 pixels around (24, 8), which is happy, with odds of e² for being one."""
-    made = nobody(side)
-    made[65, 4:7] = 2, 0, 3
-    return made
+def one_face(side=SIDE):
+    """Answers with one happy face of 16 pixels around (24, 8). The face logit is 2."""
+    answers = no_faces(side)
+    answers[65, 4:7] = 2, 0, 3
+    return answers
 
 
-class Answering:
-    """Stands for ONNX Runtime: the same for every square, and what it was given."""
+class FixedSession:
+    """Replaces ONNX Runtime: returns the same answers for every square and records the squares."""
 
     def __init__(self, answers):
         self.answers, self.squares = answers, []
@@ -47,7 +48,7 @@ class Answering:
 
 def net(answers, **changes):
     document = single_shot_document("net") | changes
-    return SingleShotNet(SingleShotCard.parse(document), Answering(answers))
+    return SingleShotNet(SingleShotCard.parse(document), FixedSession(answers))
 
 
 def raster(width, height, *, scale=1.0, original=None):
@@ -55,7 +56,7 @@ def raster(width, height, *, scale=1.0, original=None):
     return Raster(colors[:, :, 0], original or (width, height), scale, colors)
 
 
-def test_a_letterbox_shrinks_and_never_enlarges():
+def test_letterbox_reduces_and_never_enlarges():
     image = np.full((30, 120, 3), 200, np.uint8)
     square, factor = letterbox(image, 64)
     assert (square.shape, factor) == ((64, 64, 3), pytest.approx(64 / 120))
@@ -68,22 +69,22 @@ def test_a_letterbox_shrinks_and_never_enlarges():
 
 
 @pytest.mark.parametrize("size_wh", [(64, 64), (50, 30), (640, 480), (333, 1000), (2500, 640)])
-def test_boxes_come_back_in_the_pictures_pixels(size_wh):
+def test_boxes_are_in_pixels_of_the_image(size_wh):
     width, height = size_wh
-    ((detection, _),) = net(somebody()).find(raster(width, height), 1.0)
+    ((detection, _),) = net(one_face()).find(raster(width, height), 1.0)
     factor = max(1.0, max(size_wh) / SIDE)
     expected = np.clip(np.array([16, 0, 32, 16]) * factor, 0, (width, height, width, height))
     assert detection.box.xyxy == pytest.approx(expected.tolist(), abs=0.01)
 
 
-def test_a_picture_that_was_read_smaller_gives_the_originals_boxes():
+def test_boxes_of_a_reduced_image_are_in_pixels_of_the_original():
     small = raster(160, 120, scale=0.25, original=(640, 480))
-    ((detection, _),) = net(somebody()).find(small, 1.0)
+    ((detection, _),) = net(one_face()).find(small, 1.0)
     assert detection.box.xyxy == pytest.approx((160, 0, 320, 160))
 
 
-def test_score_and_expression_are_calibrated_by_the_card():
-    changed = net(somebody(), score={"scale": 2.0, "bias": -1.0}, temperature=1.5)
+def test_card_calibrates_detection_scores_and_emotions():
+    changed = net(one_face(), score={"scale": 2.0, "bias": -1.0}, temperature=1.5)
     ((detection, emotions),) = changed.find(raster(64, 64), 1.0)
     assert detection.score == pytest.approx(1 / (1 + np.exp(-(2 * 2 - 1))))
     assert list(emotions) == list(LABELS)
@@ -92,37 +93,37 @@ def test_score_and_expression_are_calibrated_by_the_card():
 
 
 @pytest.mark.parametrize(("bias", "count"), [(-2.84, 1), (-2.85, 0)])
-def test_what_is_less_sure_than_is_worth_its_false_boxes_is_none(bias, count):
-    """Somebody's logit is 2: of .3 it is -.847."""
-    found = net(somebody(), score={"scale": 1.0, "bias": bias}).find(raster(64, 64), 1.0)
+def test_faces_below_min_score_are_dropped(bias, count):
+    """The logit of the face is 2 plus the bias. The logit of MIN_SCORE .3 is -.847."""
+    found = net(one_face(), score={"scale": 1.0, "bias": bias}).find(raster(64, 64), 1.0)
     assert len(found) == count
 
 
-def test_what_lies_wholly_in_the_black_beside_the_picture_is_no_face():
-    assert net(somebody()).find(raster(12, 64), 1.0) == []
+def test_face_outside_the_image_is_dropped():
+    assert net(one_face()).find(raster(12, 64), 1.0) == []
 
 
 @pytest.mark.parametrize(
     ("longer_side", "min_face_px", "size"),
     [
         (320, 20, 320),
-        (320, 5, 640),  # never large enough: as large as can be
+        (320, 5, 640),  # never large enough, so the largest size
         (1000, 50, 320),  # 16 pixels at 320
         (1000, 30, 640),  # 9.6 and 19.2
-        (200, 14, 320),  # a small picture is not enlarged
+        (200, 14, 320),  # a small image is not enlarged
         (8000, 1, 640),
     ],
 )
-def test_small_faces_are_looked_for_in_a_larger_square(longer_side, min_face_px, size):
-    chosen = net(nobody(), input={"sizes": [640, 320]}).size_for(longer_side, min_face_px)
+def test_size_for_chooses_a_larger_square_for_small_faces(longer_side, min_face_px, size):
+    chosen = net(no_faces(), input={"sizes": [640, 320]}).size_for(longer_side, min_face_px)
     assert chosen == size
 
 
-def test_a_square_of_the_chosen_size_is_what_the_network_gets():
-    made = net(nobody(128), input={"sizes": [128]})
-    made.find(raster(500, 20), 30.0)
-    assert made._session.squares[0].shape == (1, 128, 128, 3)
-    assert made._session.squares[0].dtype == np.uint8
+def test_network_gets_a_square_of_the_chosen_size():
+    network = net(no_faces(128), input={"sizes": [128]})
+    network.find(raster(500, 20), 30.0)
+    assert network._session.squares[0].shape == (1, 128, 128, 3)
+    assert network._session.squares[0].dtype == np.uint8
 
 
 @pytest.mark.parametrize(
@@ -140,17 +141,17 @@ def test_a_square_of_the_chosen_size_is_what_the_network_gets():
         ({"temperature": -1}, "temperature"),
     ],
 )
-def test_a_card_that_makes_no_sense_is_refused(change, complaint):
+def test_invalid_single_shot_card_is_rejected(change, complaint):
     with pytest.raises(InvalidCard, match=complaint):
         SingleShotCard.parse(single_shot_document("net") | change)
 
 
-def broken(**changes):
-    """Bytes of a graph and what is wrong with them."""
-    made = somebody()
-    for (row, column), value in changes.get("at", {}).items():
-        made[row, column] = value
-    return single_shot_graph(made[: changes.get("cells")])
+def broken(*, at=None, cells=None):
+    """A graph whose answers have the values `at` {(row, column): value}, or only `cells` rows."""
+    answers = one_face()
+    for (row, column), value in (at or {}).items():
+        answers[row, column] = value
+    return single_shot_graph(answers[:cells])
 
 
 @pytest.mark.parametrize(
@@ -158,14 +159,12 @@ def broken(**changes):
     [
         (broken(at={(3, 4): np.nan}), "NaN"),
         (broken(at={(3, 9): np.inf}), "NaN or infinity"),
-        (broken(cells=50), r"expected float32 of \(2, 84, 13\)"),
-        (b"weights", "no ONNX file"),
+        (broken(cells=50), r"requires float32 of shape \(2, 84, 13\)"),
+        (b"weights", "not an ONNX file"),
     ],
     ids=["nan", "infinity", "too few cells", "no graph"],
 )
-def test_weights_that_cannot_serve_are_refused_when_they_are_installed(
-    tmp_path, weights, complaint
-):
+def test_invalid_weights_are_rejected_by_the_installation(tmp_path, weights, complaint):
     document = single_shot_document("mine")
     del document["weights"]
     (tmp_path / "card.json").write_text(json.dumps(document))
@@ -175,17 +174,17 @@ def test_weights_that_cannot_serve_are_refused_when_they_are_installed(
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_an_installed_network_finds_and_names(tmp_path):
+def test_installed_network_finds_and_classifies_a_face(tmp_path):
     document = single_shot_document("mine")
     del document["weights"]
     (tmp_path / "card.json").write_text(json.dumps(document))
-    (tmp_path / "mine.onnx").write_bytes(single_shot_graph(somebody()))
+    (tmp_path / "mine.onnx").write_bytes(single_shot_graph(one_face()))
     install(tmp_path / "mine.onnx", tmp_path / "card.json", tmp_path / "models")
     ((_, emotions),) = SingleShotNet.load(tmp_path / "models" / "mine").find(raster(64, 64), 1.0)
     assert max(emotions, key=emotions.get) == "happiness"
 
 
-def test_changed_weights_are_not_served(engine, models_dir):
+def test_changed_weights_are_rejected(engine, models_dir):
     path = models_dir / "single_shot" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(InvalidCard, match="checksum"):
@@ -194,8 +193,8 @@ def test_changed_weights_are_not_served(engine, models_dir):
 
 @pytest.fixture
 def engine(models_dir):
-    write_single_shot(models_dir / "single_shot", somebody(), side=SIDE)
-    write_single_shot(models_dir / "other", nobody(), side=SIDE)
+    write_single_shot(models_dir / "single_shot", one_face(), side=SIDE)
+    write_single_shot(models_dir / "other", no_faces(), side=SIDE)
     return Engine(
         models_dir,
         model="stub_8",
@@ -210,7 +209,7 @@ def analyse(engine, data, **options):
     return engine.analyse(analysis_request(data, pipeline="single_shot", **options))
 
 
-def test_the_same_analysis_comes_out(engine):
+def test_pipeline_returns_an_analysis(engine):
     found = analyse(engine, picture(64, 64))
     (face,) = found.faces
     assert face.dominant == "happiness"
@@ -221,45 +220,45 @@ def test_the_same_analysis_comes_out(engine):
 
 
 @pytest.mark.parametrize(
-    ("wish", "dropped"),
+    ("options", "dropped"),
     [
         ({"min_face_px": 17}, "min_face_px"),
         ({"min_confidence": 0.9}, "min_confidence"),
     ],
 )
-def test_wishes_hold_for_it_too(engine, wish, dropped):
-    found = analyse(engine, picture(64, 64), detection=DetectionOptions(**wish))
+def test_detection_options_apply_to_the_single_shot_pipeline(engine, options, dropped):
+    found = analyse(engine, picture(64, 64), detection=DetectionOptions(**options))
     assert found.faces == ()
     assert found.dropped[dropped] == 1
 
 
-def test_another_network_can_be_named(engine):
+def test_request_can_name_another_network(engine):
     assert analyse(engine, picture(64, 64), model="other").faces == ()
     with pytest.raises(UnknownModel, match="known: other, single_shot"):
         analyse(engine, picture(64, 64), model="stub_8")
 
 
-def test_another_detector_beside_it_makes_no_sense(engine):
+def test_request_with_another_detector_raises_unfit_detector(engine):
     assert analyse(engine, picture(64, 64), detector="single_shot").faces
-    with pytest.raises(UnfitDetector, match="finds the faces itself"):
+    with pytest.raises(UnfitDetector, match="has its own detector"):
         analyse(engine, picture(64, 64), detector="haar_default")
 
 
-def test_an_unknown_pipeline_is_answered_with_those_that_are_known(engine):
+def test_unknown_pipeline_error_lists_the_known_pipelines(engine):
     with pytest.raises(UnknownPipeline, match=f"known: {', '.join(sorted(PIPELINES))}"):
         engine.pipeline(AnalysisOptions(pipeline="three_stage"))
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (2, 900), (900, 2), (19, 19), (999, 1000)])
-def test_any_shape_of_picture_gets_an_answer(engine, size_wh):
+def test_image_of_any_shape_is_analysed(engine, size_wh):
     found = analyse(engine, picture(*size_wh))
     assert (found.width, found.height) == size_wh
     assert all(0 <= face.box.x1 < face.box.x2 <= size_wh[0] for face in found.faces)
     assert all(0 <= face.box.y1 < face.box.y2 <= size_wh[1] for face in found.faces)
 
 
-def test_a_thousand_candidates_are_bounded(models_dir):
-    crowd = nobody(640)
+def test_number_of_candidates_is_limited(models_dir):
+    crowd = no_faces(640)
     crowd[:, 2:4], crowd[:, 4] = -1, 3
     write_single_shot(models_dir / "single_shot", crowd, side=640)
     engine = Engine(
@@ -275,14 +274,14 @@ def test_a_thousand_candidates_are_bounded(models_dir):
     assert found.dropped["max_faces"] == 800
 
 
-def test_it_can_be_what_requests_get_that_name_nothing(models_dir, engine):
+def test_single_shot_can_be_the_default_pipeline(models_dir, engine):
     engine.default_pipeline = "single_shot"
     engine.warm()
     assert engine.problem is None
     assert engine.analyse(analysis_request(picture(64, 64))).detector == "single_shot"
 
 
-def test_a_missing_network_is_the_operators_mistake(models_dir):
+def test_missing_network_of_the_default_pipeline_is_reported_as_the_problem(models_dir):
     engine = Engine(
         models_dir,
         model="stub_8",

@@ -1,5 +1,4 @@
-"""Files that are dear to read although they are small are refused; those that look alike and are
-good are read."""
+"""Small files that are expensive to read are rejected, and similar valid files are accepted."""
 
 import io
 import re
@@ -56,27 +55,27 @@ def gray_tiff(*entries, size=(8, 8), data=bytes(64)):
 
 
 def scans(count):
-    """A progressive JPEG whose last scan comes so many times."""
+    """A progressive JPEG that repeats the last scan `count` times."""
     data = encoded(GRAY, "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * count + data[-2:]
 
 
-def test_a_jpeg_of_many_scans_is_refused():
+def test_jpeg_with_too_many_scans_is_rejected():
     read(encoded(WIDE, "JPEG", progressive=True))
     before = scans(1).count(b"\xff\xda")
-    read(scans(1 + structure.MOST_SCANS - before))
-    refused(scans(2 + structure.MOST_SCANS - before))
+    read(scans(1 + structure.MAX_SCANS - before))
+    refused(scans(2 + structure.MAX_SCANS - before))
 
 
-def test_what_looks_like_scans_behind_a_jpeg_does_no_harm():
-    """A phone puts a film behind its photographs."""
+def test_bytes_after_the_end_of_a_jpeg_are_ignored():
+    """Phones append a video to an image."""
     assert read(encoded(WIDE, "JPEG") + b"\xff\xda\0\x08" * 1000).size_wh == (64, 32)
     assert read(encoded(WIDE, "JPEG", progressive=True) + b"\xff\xda" * 1000).size_wh == (64, 32)
 
 
 @pytest.mark.parametrize("inside", [b"\xff\xda\0\x08", b"\xff\xd9"])
-def test_what_a_comment_holds_is_no_marker(inside):
+def test_markers_inside_a_jpeg_comment_are_ignored(inside):
     comment = inside * 100
     segment = b"\xff\xfe" + struct.pack(">H", 2 + len(comment)) + comment
     good = encoded(WIDE, "JPEG", progressive=True)
@@ -85,14 +84,14 @@ def test_what_a_comment_holds_is_no_marker(inside):
     refused(many[:2] + segment + many[2:])
 
 
-def test_a_jpeg_of_many_segments_is_refused():
+def test_jpeg_with_too_many_segments_is_rejected():
     good = encoded(WIDE, "JPEG")
     read(good[:2] + b"\xff\xfe\0\2" * 1000 + good[2:])
     refused(good[:2] + b"\xff\xfe\0\2" * 10_001 + good[2:])
 
 
 @pytest.mark.parametrize("marker", [0xF0, 0xFD, 0xC8])
-def test_segments_that_readers_disagree_about_are_refused(marker):
+def test_jpeg_with_reserved_markers_is_rejected(marker):
     good = encoded(WIDE, "JPEG")
     refused(good[:2] + bytes([0xFF, marker]) + b"\0\4\0\0" + good[2:])
 
@@ -106,12 +105,12 @@ def exif_jpeg(block):
     return good[:2] + b"".join(segments) + good[2:]
 
 
-def test_a_jpeg_of_much_exif_is_refused():
+def test_jpeg_with_too_much_exif_is_rejected():
     assert read(exif_jpeg(tiff([(0x0112, 3, 1, 6)], bytes(60_000)))).size_wh == (32, 64)
     refused(exif_jpeg(tiff([(0x0112, 3, 1, 6)], bytes(131_072))))
 
 
-# ---------------------------------------------------------------- EXIF and its kin
+# ---------------------------------------------------------------- orientation in EXIF and XMP
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_a_jpeg_of_much_exif_is_refused():
         (tiff([(0x0112, 3, 1, 6)]), 6),
         (b"Exif\0\0" + tiff([(0x0112, 3, 1, 8)]), 8),
         (b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x05\0\0\0\0\0\0", 5),
-        (tiff([(0x0112, 4, 1, 3)]), 3),  # some write a long
+        (tiff([(0x0112, 4, 1, 3)]), 3),  # some programs write a long
         (tiff([(0x0112, 3, 1, 9)]), None),
         (tiff([(0x0112, 3, 1, 0)]), None),
         (tiff([(0x0112, 3, 2, 6)]), 6),
@@ -135,18 +134,18 @@ def test_a_jpeg_of_much_exif_is_refused():
         (tiff([(0x0112, 3, 1, 6)])[:-8], None),
     ],
 )
-def test_orientation_of_exif(exif, orientation):
+def test_orientation_is_read_from_exif(exif, orientation):
     assert exif_orientation(exif) == orientation
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged tags
-def test_damaged_exif_does_not_spoil_a_picture():
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns about damaged tags
+def test_image_with_damaged_exif_is_accepted():
     assert read(exif_jpeg(b"not EXIF at all")).size_wh == (64, 32)
     tags = tiff([(0x0112, 3, 1, 6), (0x010F, 2, 2**31, 2**31), (0x8769, 4, 1, 2**31)])
     assert read(exif_jpeg(tags)).size_wh == (32, 64)
 
 
-def test_orientation_of_xmp():
+def test_orientation_is_read_from_xmp():
     xmp = b'<rdf:Description tiff:Orientation="6"/>'
     body = b"http://ns.adobe.com/xap/1.0/\0" + xmp
     good = encoded(WIDE, "JPEG")
@@ -157,7 +156,7 @@ def test_orientation_of_xmp():
     assert read(good[:33] + text + good[33:]).size_wh == (32, 64)
 
 
-def test_orientation_of_imagemagicks_hexadecimals():
+def test_orientation_is_read_from_the_text_profile_of_imagemagick():
     profile = b"\nexif\n      26\n" + tiff([(0x0112, 3, 1, 6)]).hex().encode()
     chunk = png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile))
     good = encoded(WIDE, "PNG")
@@ -169,7 +168,7 @@ def test_orientation_of_imagemagicks_hexadecimals():
 # ---------------------------------------------------------------- TIFF
 
 
-def test_a_tile_of_another_size_than_the_picture_is_refused():
+def test_tiff_with_tiles_much_larger_than_the_image_is_rejected():
     read(tiled_tiff(WIDE))
     read(gray_tiff((322, 4, 1, 512), (323, 4, 1, 512), (324, 4, 1, 8), (325, 4, 1, 2**18),
                    data=bytes(2**18)))  # fmt: skip
@@ -178,7 +177,7 @@ def test_a_tile_of_another_size_than_the_picture_is_refused():
         refused(gray_tiff((322, 4, 1, tile[0]), (323, 4, 1, tile[1]), *where), ImageTooLarge)
 
 
-def test_a_tiff_of_many_strips_is_refused():
+def test_tiff_with_too_many_strips_is_rejected():
     def strips(count):
         data = bytes(8) + struct.pack("<I", 8) * count + struct.pack("<I", 1) * count
         where = ((278, 4, 1, 1), (273, 4, count, 16), (279, 4, count, 16 + 4 * count))
@@ -188,23 +187,23 @@ def test_a_tiff_of_many_strips_is_refused():
     refused(strips(10_001))
 
 
-def test_a_tiff_of_many_tags_is_refused():
+def test_tiff_with_too_many_tags_is_rejected():
     read(gray_tiff(*((tag, 3, 1, 0) for tag in range(40_000, 40_900))))
     refused(gray_tiff(*((tag, 3, 1, 0) for tag in range(40_000, 41_000))))
 
 
-def test_directories_of_a_tiff_are_looked_into():
+def test_sub_directories_of_a_tiff_are_checked():
     numbers = struct.pack("<HHHIII", 1, 37396, 4, 10_001, 8, 0)
     data = bytes(50_000) + numbers
     refused(gray_tiff((34665, 4, 1, 50_008), (279, 4, 1, 64), data=data))
-    # One that leads to itself.
+    # A directory that refers to itself.
     loop = gray_tiff()
     at = struct.unpack("<I", loop[4:8])[0]
     assert read(gray_tiff((34665, 4, 1, at))).size_wh == (8, 8)
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
-def test_faxes_are_refused(compression):
+def test_tiff_with_fax_compression_is_rejected(compression):
     refused(encoded(GRAY.convert("1"), "TIFF", compression=compression), UnsupportedImageType)
 
 
@@ -212,12 +211,12 @@ def test_faxes_are_refused(compression):
     "compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"]
 )
 @pytest.mark.parametrize("big", [False, True])
-def test_photographs_are_not(compression, big):
+def test_tiff_with_a_supported_compression_is_accepted(compression, big):
     data = encoded(WIDE, "TIFF", compression=compression, big_tiff=big)
     assert np.abs(read(data).bgr[0, 0].astype(int) - (50, 100, 200)).max() <= 6
 
 
-# ---------------------------------------------------------------- all that has pieces
+# ---------------------------------------------------------------- files with many parts
 
 
 def webp(chunks):
@@ -242,12 +241,12 @@ def bmp(runs):
 
 
 @pytest.mark.parametrize("make", [webp, gif, png_of, bmp])
-def test_a_file_of_many_pieces_is_refused(make):
+def test_file_with_too_many_parts_is_rejected(make):
     read(make(1000))
     refused(make(16_000))
 
 
-def test_much_text_beside_the_pixels_is_refused():
+def test_png_with_too_much_text_is_rejected():
     def texts(count):
         text = zlib.compress(b"a" * 1_000_000)
         chunks = (png_chunk(b"zTXt", b"k%d\0\0" % number + text) for number in range(count))
@@ -258,8 +257,8 @@ def test_much_text_beside_the_pixels_is_refused():
     refused(texts(5))
 
 
-def test_remarks_on_damage_are_not_kept_for_ever():
-    """Python keeps the text of each warning; of damaged files no two are alike."""
+def test_warnings_about_damaged_files_are_not_stored():
+    """Python stores the text of each warning, and the text differs for each damaged file."""
     code = """
 import sys
 from app.errors import EmotionError
@@ -279,11 +278,11 @@ print(max(kept))
     assert not re.search("Warning", done.stderr)
 
 
-# ---------------------------------------------------------------- made strip by strip
+# ---------------------------------------------------------------- conversion strip by strip
 
 
 @pytest.mark.parametrize("rows", [255, 256, 257, 700])
-def test_strips_join_without_a_seam(rows):
+def test_conversion_in_strips_has_no_seams(rows):
     values = (np.arange(rows * 3).reshape(rows, 3) * 31 % 65536).astype(np.uint16)
     raster = read(encoded(Image.fromarray(values), "PNG"))
     assert (raster.gray == (values.astype(int) + 128) // 257).all()

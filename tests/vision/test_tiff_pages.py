@@ -1,4 +1,4 @@
-"""Of a TIFF with a reduced copy as its first page, the page in full resolution is read."""
+"""The first page in full resolution is read from a TIFF whose first page is a thumbnail."""
 
 import struct
 
@@ -12,8 +12,8 @@ SMALL, LARGE = (8, 8, 10), (16, 16, 200)  # width, height, grey
 
 
 def tiff(*pages, order="<", sub_images=(), big=False):
-    """A TIFF of grey pages, each (width, height, grey) and more entries. `sub_images` are pages
-    that the first one names in the place of its next pages."""
+    """A TIFF of grey pages, each (width, height, grey) followed by further entries. `sub_images`
+    are pages that the first page lists in its tag SubIFDs."""
     short, number = order + "H", order + ("Q" if big else "I")
     wide, kind = (order + "Q", 16) if big else (short, 4)
     inline = struct.calcsize(number)
@@ -37,12 +37,12 @@ def tiff(*pages, order="<", sub_images=(), big=False):
         start = len(data)
         page_starts.append(start)
         data += struct.pack(wide, len(entries))
-        for tag, its, count, value in sorted(entries):
+        for tag, field_type, count, value in sorted(entries):
             if tag == 330:
                 at_first_sub = len(data) + 4 + inline
-            size = {3: short, 4: order + "I", 16: order + "Q"}[its]
+            size = {3: short, 4: order + "I", 16: order + "Q"}[field_type]
             field = struct.pack(size, value).ljust(inline, b"\0")
-            data += struct.pack(order + "HH", tag, its) + struct.pack(number, count) + field
+            data += struct.pack(order + "HH", tag, field_type) + struct.pack(number, count) + field
         if index < len(pages):
             links.append(len(data))
         data += bytes(inline)
@@ -58,7 +58,7 @@ def tiff(*pages, order="<", sub_images=(), big=False):
     return bytes(blob)
 
 
-def shown(data):
+def size_and_grey(data):
     raster = ImageFile(data, max_pixels=1_000).read()
     return raster.size_wh, int(raster.gray[0, 0])
 
@@ -72,29 +72,29 @@ def shown(data):
         [(SMALL, REDUCED), (SMALL, REDUCED), (LARGE, FULL), (SMALL, FULL)],
         [(SMALL, (255, 3, 1, 2)), (LARGE, (255, 3, 1, 1))],
         [(LARGE, FULL), (SMALL, REDUCED)],
-        [(LARGE, (254, 4, 1, 2)), (SMALL,)],  # a page of several
-        [(LARGE, REDUCED)],  # there is no other
+        [(LARGE, (254, 4, 1, 2)), (SMALL,)],  # a page of a multi-page document
+        [(LARGE, REDUCED)],  # there is no other page
     ],
 )
-def test_the_first_page_in_full_resolution_is_read(pages, order, big):
-    assert shown(tiff(*pages, order=order, big=big)) == ((16, 16), 200)
+def test_first_page_in_full_resolution_is_read(pages, order, big):
+    assert size_and_grey(tiff(*pages, order=order, big=big)) == ((16, 16), 200)
 
 
 @pytest.mark.parametrize(("order", "big"), [("<", False), (">", False), ("<", True)])
 @pytest.mark.parametrize(
     "sub_images", [[(LARGE, FULL)], [(SMALL, REDUCED), (LARGE, FULL)], [(LARGE,), (SMALL,)]]
 )
-def test_a_sub_image_in_full_resolution_is_read(sub_images, order, big):
+def test_sub_image_in_full_resolution_is_read(sub_images, order, big):
     data = tiff((SMALL, REDUCED), order=order, big=big, sub_images=sub_images)
-    assert shown(data) == ((16, 16), 200)
+    assert size_and_grey(data) == ((16, 16), 200)
 
 
 def test_sub_images_of_a_page_in_full_resolution_are_not_read():
-    assert shown(tiff((LARGE, FULL), sub_images=[(SMALL, FULL)])) == ((16, 16), 200)
+    assert size_and_grey(tiff((LARGE, FULL), sub_images=[(SMALL, FULL)])) == ((16, 16), 200)
 
 
-def test_a_chain_of_pages_without_an_end_is_read_once():
+def test_circular_chain_of_pages_is_read_once():
     data = bytearray(tiff((LARGE, REDUCED), (SMALL, REDUCED)))
     last = data.rindex(bytes(4))
     data[last : last + 4] = data[4:8]
-    assert shown(bytes(data)) == ((16, 16), 200)
+    assert size_and_grey(bytes(data)) == ((16, 16), 200)

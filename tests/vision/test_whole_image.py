@@ -1,4 +1,4 @@
-"""`detector=none`: the image is the crop of a face already."""
+"""`detector=none`: the image is already the crop of a face."""
 
 import io
 
@@ -15,7 +15,7 @@ from app.vision.image import Raster, crop_face
 from app.vision.types import Box
 from tests.conftest import picture, upload
 from tests.graphs import write_single_shot
-from tests.vision.test_single_shot import nobody
+from tests.vision.test_single_shot import no_faces
 
 
 def post(client, data, **fields):
@@ -37,13 +37,13 @@ def box_of(document):
 @pytest.mark.parametrize(
     "size_wh", [(1, 1), (2, 3), (7, 5), (48, 48), (300, 400), (1, 900), (2000, 20)]
 )
-def test_the_whole_image_is_one_face_of_any_size(client, size_wh):
+def test_whole_image_of_any_size_is_one_face(client, size_wh):
     answer = post(client, picture(*size_wh, gray=250))
     assert answer.status_code == 201
     assert box_of(answer.json) == (0, 0, *size_wh)
     (face,) = answer.json["faces"]
     assert face["detection_score"] is None
-    assert face["dominant"] == "happiness"  # it is bright
+    assert face["dominant"] == "happiness"  # the stub's answer for bright crops
     assert (answer.json["detector"], answer.json["rotation"]) == ("none", 0)
     assert client.get(answer.location + "?view=full").json["faces"] == answer.json["faces"]
 
@@ -58,7 +58,7 @@ def test_grey_and_transparent_crops_are_classified(client, mode):
     assert answer.json["faces"][0]["dominant"] == "happiness"
 
 
-def test_the_box_of_a_crop_with_exif_is_that_of_the_upright_image(client):
+def test_box_of_a_crop_with_exif_has_the_size_of_the_upright_image(client):
     exif = Image.Exif()
     exif[274] = 6
     answer = post(client, saved(Image.new("RGB", (40, 60)), "JPEG", exif=exif))
@@ -66,22 +66,22 @@ def test_the_box_of_a_crop_with_exif_is_that_of_the_upright_image(client):
     assert box_of(answer.json) == (0, 0, 60, 40)
 
 
-def test_limits_hold_for_it_too(client):
+def test_detection_options_apply_to_the_whole_image(client):
     larger = post(client, picture(40, 60), min_face_px="61").json
     assert larger["faces"] == []
     assert larger["dropped"] == {"min_face_px": 1, "min_confidence": 0, "max_faces": 0}
     assert len(post(client, picture(40, 60), min_face_px="60").json["faces"]) == 1
-    # It has no score, and faces without one stay.
+    # Faces without a score pass `min_confidence`.
     assert len(post(client, picture(40, 60), min_confidence="1").json["faces"]) == 1
 
 
-def test_a_turn_finds_nothing_more(client):
+def test_rotate_auto_does_not_change_the_result(client):
     document = post(client, picture(40, 60), min_face_px="61", rotate="auto").json
     assert (document["faces"], document["rotation"]) == ([], 0)
     assert document["dropped"]["min_face_px"] == 1
 
 
-def test_it_is_listed_and_not_the_default(client):
+def test_detector_none_is_listed_and_not_the_default(client):
     listed = {each["name"]: each for each in client.get("/v1/detectors").json["detectors"]}
     assert listed["none"]["ready"]
     assert not listed["none"]["default"]
@@ -89,29 +89,29 @@ def test_it_is_listed_and_not_the_default(client):
     assert listed["none"]["min_face_share"] == 1
 
 
-def test_the_one_pass_network_finds_its_faces_itself(client, models_dir):
-    write_single_shot(models_dir / "single_shot", nobody(64), side=64)
+def test_single_shot_pipeline_rejects_detector_none(client, models_dir):
+    write_single_shot(models_dir / "single_shot", no_faces(64), side=64)
     answer = post(client, picture(64, 64), pipeline="single_shot")
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json["errors"]] == ["detector"]
     assert client.get("/v1/images").json["images"] == []
 
 
-def test_an_operator_can_make_it_the_default(make_app):
+def test_detector_none_can_be_the_default(make_app):
     client = make_app(detector="none").test_client()
     answer = client.post("/v1/images", data={"image": upload(picture(30, 30))})
     assert answer.json["detector"] == "none"
 
 
-def test_a_deadline_that_has_passed_ends_it():
+def test_detect_after_the_deadline_raises():
     image = Raster(np.zeros((5, 5), np.uint8), (5, 5))
     with pytest.raises(DeadlineExceeded):
         WholeImageDetector().detect(image, 1, Deadline.after(-1))
 
 
 @pytest.mark.parametrize("shape", [(1, 5_000_000), (5_000_000, 1), (3, 40_000)])
-def test_a_strip_needs_no_square_of_its_length(shape):
-    """The square of a strip of 5,000,000 pixels would have 25 million million."""
+def test_crop_of_a_long_strip_needs_little_memory(shape):
+    """A padded square with sides of 5,000,000 pixels would have 2.5e13 pixels."""
     strip = np.full(shape, 77, np.uint8)
     crop = crop_face(strip, Box(0, 0, shape[1], shape[0]), size=48, scale=1.001)
     assert (crop == 77).all()
@@ -120,7 +120,7 @@ def test_a_strip_needs_no_square_of_its_length(shape):
 
 @pytest.mark.parametrize("shape", [(1, 17), (17, 1), (4, 70), (300, 10)])
 @pytest.mark.parametrize("scale", [0.9, 1.0, 1.1])
-def test_a_strip_is_cropped_as_a_padded_one(shape, scale, monkeypatch):
+def test_crop_of_a_strip_is_close_to_the_crop_of_a_padded_square(shape, scale, monkeypatch):
     strip = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     strip = np.sort(strip, axis=int(shape[1] > shape[0]))  # smooth, so that a pixel matters little
     box = Box(0, 0, shape[1], shape[0])
@@ -130,15 +130,15 @@ def test_a_strip_is_cropped_as_a_padded_one(shape, scale, monkeypatch):
     assert np.abs(small - padded).mean() < 12
 
 
-def test_a_crop_of_an_image_in_a_corner_is_what_it_was():
+def test_crop_at_a_corner_repeats_the_edge():
     gray = np.random.default_rng(1).integers(0, 256, (100, 100), np.uint8)
     crop = crop_face(gray, Box(80, 80, 120, 120), size=20, scale=1.0)
-    assert (crop[:10, :10] == gray[80:100:2, 80:100:2]).mean() < 1  # by area, so not the same
-    assert (crop[11:, 11:] == crop[11, 11]).all()  # its last pixel, repeated
+    assert (crop[:10, :10] == gray[80:100:2, 80:100:2]).mean() < 1  # area interpolation
+    assert (crop[11:, 11:] == crop[11, 11]).all()  # the last pixel, repeated
 
 
-def test_tight_crops_of_a_real_face_are_classified_alike(astronaut_bgr):
-    """A smiling face; `haar` finds no face in a crop that is this tight."""
+def test_tight_crop_of_a_real_face_is_classified(astronaut_bgr):
+    """A smiling face. The crop is so tight that `haar` finds no face."""
     classifier = Classifier.load(ROOT / "models" / "custom_net_8")
     crop = np.ascontiguousarray(astronaut_bgr[65:175, 180:265, 1])
     image = Raster(crop, crop.shape[::-1])

@@ -1,4 +1,4 @@
-"""Serving of YOLOv3-tiny: the decoder by hand, and a card that names it."""
+"""Serving of YOLOv3-tiny: the decoder, with values computed by hand, and cards that name it."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import pytest
 
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded, InvalidCard, ModelUnavailable
-from app.vision.cells import LARGEST_LOG, MOST_CANDIDATES
+from app.vision.cells import MAX_CANDIDATES, MAX_LOG_SIZE
 from app.vision.install import install
 from app.vision.single_shot import SingleShotCard, SingleShotNet
 from app.vision.yolov3 import Scale, Yolov3Decoder
@@ -21,8 +21,8 @@ SCALES = (
     Scale(16, ((10.0, 12.0), (20.0, 24.0))),
 )
 ROWS = 2 * 2 * 2 + 4 * 4 * 2
-# Of stride 16, the cell in line 2 and column 3, and the anchor 20×24. With answers of 0 its centre
-# is (3.5, 2.5) · 16.
+# The row of stride 16, cell in line 2 and column 3, anchor 20×24. With answers of 0, the centre of
+# the box is (3.5, 2.5) · 16.
 ROW, BOX = 2 * 2 * 2 + (2 * 4 + 3) * 2 + 1, [46, 28, 66, 52]
 DECODER = {
     "name": "yolov3",
@@ -37,21 +37,22 @@ def decoder(*, logistic=False):
     return Yolov3Decoder(SCALES, logistic)
 
 
-def answers(**rows):
-    """No faces but `r5=(t_x, t_y, t_w, t_h, objectness, classes …)` in those rows; 8 classes."""
-    made = np.zeros((ROWS, 13), np.float32)
-    made[:, 4] = -20
+def make_answers(**rows):
+    """Answers without faces, except for `r<row>=(t_x, t_y, t_w, t_h, objectness, classes …)`. There
+    are 8 classes."""
+    answers = np.zeros((ROWS, 13), np.float32)
+    answers[:, 4] = -20
     for row, values in rows.items():
-        made[int(row[1:]), : len(values)] = values
-    return made
+        answers[int(row[1:]), : len(values)] = values
+    return answers
 
 
-def test_every_cell_of_every_scale_has_a_row_for_each_anchor():
+def test_number_of_rows_is_cells_times_anchors():
     assert decoder().rows(SIDE) == ROWS
     assert decoder().rows(2 * SIDE) == 4 * ROWS
 
 
-def test_rows_are_cells_row_by_row_and_anchors_within_a_cell():
+def test_rows_are_ordered_by_scale_cell_and_anchor():
     boxes = decoder().decode(np.zeros((ROWS, 13), np.float32), SIDE)
     centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     assert centres[[0, 1, 2, 4, 8, 9, 10, 16, ROWS - 1]].tolist() == [
@@ -63,56 +64,58 @@ def test_rows_are_cells_row_by_row_and_anchors_within_a_cell():
     assert boxes[ROW].tolist() == BOX
 
 
-def test_the_centre_moves_by_sigmoids_and_the_sides_grow_by_powers_of_e():
+def test_decode_moves_the_centre_by_sigmoids_and_scales_the_sides_exponentially():
     ln3 = math.log(3)
-    made = answers(**{f"r{ROW}": (ln3, -ln3, math.log(2), -math.log(2))})
+    answers = make_answers(**{f"r{ROW}": (ln3, -ln3, math.log(2), -math.log(2))})
     # The centre is (3.75, 2.25) · 16, the sides are 40 and 12.
-    assert decoder().decode(made, SIDE)[ROW] == pytest.approx([40, 30, 80, 42])
+    assert decoder().decode(answers, SIDE)[ROW] == pytest.approx([40, 30, 80, 42])
 
 
-def test_no_answer_overflows():
-    made = answers(**{f"r{ROW}": (-1000, 1000, 1000, -1000)})
-    box = decoder().decode(made, SIDE)[ROW]
-    width = 20 * math.exp(LARGEST_LOG)
+def test_decode_does_not_overflow():
+    answers = make_answers(**{f"r{ROW}": (-1000, 1000, 1000, -1000)})
+    box = decoder().decode(answers, SIDE)[ROW]
+    width = 20 * math.exp(MAX_LOG_SIZE)
     assert box == pytest.approx([48 - width / 2, 48, 48 + width / 2, 48], rel=1e-5)
 
 
-def test_the_surest_of_overlapping_boxes_remains_as_it_is():
-    # Its left neighbour is moved by 8 pixels: IoU (12 · 24) / (2 · 480 - 288) = .43.
-    made = answers(**{f"r{ROW}": (0, 0, 0, 0, 2.0, 5), f"r{ROW - 2}": (100, 0, 0, 0, 1.0, 0, 5)})
-    boxes, logits, classes = decoder().find(made, SIDE, min_logit=0.0, nms_iou=0.4)
+def test_best_of_overlapping_boxes_remains_with_its_logit():
+    # The box of the cell on the left is moved by 8 pixels: IoU (12 · 24) / (2 · 480 - 288) = .43.
+    answers = make_answers(
+        **{f"r{ROW}": (0, 0, 0, 0, 2.0, 5), f"r{ROW - 2}": (100, 0, 0, 0, 1.0, 0, 5)}
+    )
+    boxes, logits, classes = decoder().find(answers, SIDE, min_logit=0.0, nms_iou=0.4)
     assert boxes.tolist() == [BOX]
-    assert logits.tolist() == [2.0]  # the other one does not vote
+    assert logits.tolist() == [2.0]  # the suppressed box does not change the logit
     assert classes[0, 0] == 5
-    assert len(decoder().find(made, SIDE, min_logit=0.0, nms_iou=0.45)[0]) == 2
-    assert len(decoder().find(made, SIDE, min_logit=1.5, nms_iou=0.45)[0]) == 1
-    boxes, logits, classes = decoder().find(made, SIDE, min_logit=2.5, nms_iou=0.45)
+    assert len(decoder().find(answers, SIDE, min_logit=0.0, nms_iou=0.45)[0]) == 2
+    assert len(decoder().find(answers, SIDE, min_logit=1.5, nms_iou=0.45)[0]) == 1
+    boxes, logits, classes = decoder().find(answers, SIDE, min_logit=2.5, nms_iou=0.45)
     assert (boxes.shape, logits.shape, classes.shape) == ((0, 4), (0,), (0, 8))
 
 
-def test_thousands_of_candidates_are_cut_to_the_surest():
+def test_only_the_best_candidates_are_used_if_there_are_too_many():
     side = 640
-    made = np.zeros((decoder().rows(side), 13), np.float32)
-    made[:, 4] = np.linspace(1, 2, len(made))
-    _, logits, _ = decoder().find(made, side, min_logit=0.0, nms_iou=1.0)
-    assert len(logits) == MOST_CANDIDATES
-    assert logits.min() >= np.sort(made[:, 4])[-MOST_CANDIDATES]
+    answers = np.zeros((decoder().rows(side), 13), np.float32)
+    answers[:, 4] = np.linspace(1, 2, len(answers))
+    _, logits, _ = decoder().find(answers, side, min_logit=0.0, nms_iou=1.0)
+    assert len(logits) == MAX_CANDIDATES
+    assert logits.min() >= np.sort(answers[:, 4])[-MAX_CANDIDATES]
 
 
 def document(**changes):
     return single_shot_document("tiny", side=SIDE) | {"decoder": DECODER} | changes
 
 
-def write(tmp_path, made, **changes):
+def write(tmp_path, answers, **changes):
     card = document(**changes)
     del card["weights"]
     (tmp_path / "card.json").write_text(json.dumps(card))
-    (tmp_path / "tiny.onnx").write_bytes(single_shot_graph(made))
+    (tmp_path / "tiny.onnx").write_bytes(single_shot_graph(answers))
     return tmp_path / "tiny.onnx", tmp_path / "card.json", tmp_path / "models"
 
 
-def installed(tmp_path, made, **changes):
-    paths = write(tmp_path, made, **changes)
+def installed(tmp_path, answers, **changes):
+    paths = write(tmp_path, answers, **changes)
     install(*paths)
     return SingleShotNet.load(tmp_path / "models" / "tiny")
 
@@ -120,8 +123,8 @@ def installed(tmp_path, made, **changes):
 FACE = {f"r{ROW}": (0, 0, 0, 0, 3.0, 0, 2.0, -1.0)}
 
 
-def test_an_installed_network_finds_and_names(tmp_path):
-    net = installed(tmp_path, answers(**FACE), score={"scale": 0.5, "bias": -1.0})
+def test_installed_network_finds_and_classifies_a_face(tmp_path):
+    net = installed(tmp_path, make_answers(**FACE), score={"scale": 0.5, "bias": -1.0})
     ((detection, emotions),) = net.find(raster(2 * SIDE, 2 * SIDE), 1.0)
     assert detection.box.xyxy == pytest.approx([92, 56, 128, 104])  # cut at the edge of the image
     assert detection.score == pytest.approx(1 / (1 + math.exp(-0.5)))
@@ -131,7 +134,7 @@ def test_an_installed_network_finds_and_names(tmp_path):
 
 
 def test_sigmoids_of_exclusive_classes_are_divided_by_their_sum(tmp_path):
-    net = installed(tmp_path, answers(**FACE), decoder=DECODER | {"classes": "logistic"})
+    net = installed(tmp_path, make_answers(**FACE), decoder=DECODER | {"classes": "logistic"})
     ((_, emotions),) = net.find(raster(SIDE, SIDE), 1.0)
     sigmoids = [1 / (1 + math.exp(-logit)) for logit in (0, 2, -1, 0, 0, 0, 0, 0)]
     assert [*emotions.values()] == pytest.approx([each / sum(sigmoids) for each in sigmoids])
@@ -140,23 +143,23 @@ def test_sigmoids_of_exclusive_classes_are_divided_by_their_sum(tmp_path):
 @pytest.mark.parametrize("classes", ["softmax", "logistic"])
 def test_classes_that_are_not_exclusive_are_sigmoids(tmp_path, classes):
     changes = {"exclusive": False, "decoder": DECODER | {"classes": classes}, "temperature": 2.0}
-    net = installed(tmp_path, answers(**FACE), **changes)
+    net = installed(tmp_path, make_answers(**FACE), **changes)
     ((_, emotions),) = net.find(raster(SIDE, SIDE), 1.0)
     assert not emotions.exclusive
     assert emotions["happiness"] == pytest.approx(1 / (1 + math.exp(-1)))
     assert emotions["neutral"] == pytest.approx(0.5)
 
 
-def test_another_number_of_rows_is_refused(tmp_path):
-    paths = write(tmp_path, answers()[:-1])
-    with pytest.raises(ModelUnavailable, match=r"expected float32 of \(2, 40, 13\)"):
+def test_network_with_another_number_of_rows_is_rejected(tmp_path):
+    paths = write(tmp_path, make_answers()[:-1])
+    with pytest.raises(ModelUnavailable, match=r"requires float32 of shape \(2, 40, 13\)"):
         install(*paths)
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_nothing_is_found_after_the_deadline(tmp_path):
+def test_find_after_the_deadline_raises(tmp_path):
     with pytest.raises(DeadlineExceeded):
-        installed(tmp_path, answers(**FACE)).find(raster(SIDE, SIDE), 1.0, Deadline(0))
+        installed(tmp_path, make_answers(**FACE)).find(raster(SIDE, SIDE), 1.0, Deadline(0))
 
 
 def scale(**changes):
@@ -180,12 +183,12 @@ def scale(**changes):
         (scale(anchors=[[10, 10**400]]), "anchors"),
     ],
 )
-def test_a_decoder_that_makes_no_sense_is_refused(wrong, complaint):
+def test_invalid_decoder_is_rejected(wrong, complaint):
     with pytest.raises(InvalidCard, match=complaint):
         SingleShotCard.parse(document(decoder=wrong))
 
 
-def test_a_card_without_a_decoder_means_cells():
+def test_default_decoder_is_cells():
     plain = {key: value for key, value in document().items() if key != "decoder"}
     assert SingleShotCard.parse(plain).decoder.rows(SIDE) == 84
     assert SingleShotCard.parse(plain | {"decoder": {"name": "cells"}}).decoder.rows(SIDE) == 84

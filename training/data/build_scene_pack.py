@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.vision.classifier import Classifier, softmax
-from app.vision.detectors.yunet import MIN_SCORE, NMS_IOU, TOP
+from app.vision.detectors.yunet import MAX_CANDIDATES, MIN_SCORE, NMS_IOU
 from app.vision.image import ImageFile, Raster
 from app.vision.types import Box
 from training import votes
@@ -127,7 +127,9 @@ class Finder:
             raise DataError(f"no {weights}, which finds the faces that nobody marked") from error
         nothing = np.empty(0, np.uint8)
         size = (STRIDE, STRIDE)
-        self._net = cv2.FaceDetectorYN.create("onnx", data, nothing, size, MIN_SCORE, NMS_IOU, TOP)
+        self._net = cv2.FaceDetectorYN.create(
+            "onnx", data, nothing, size, MIN_SCORE, NMS_IOU, MAX_CANDIDATES
+        )
 
     def __call__(self, image_bgr: NDArray[np.uint8]) -> list[tuple[Box, float]]:
         height, width = image_bgr.shape[:2]

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from app.vision.cells import LARGEST_LOG, grid
+from app.vision.cells import MAX_LOG_SIZE, grid
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cells:
 def decode(answers: Tensor, cells: Cells) -> Tensor:
     """app.vision.cells.decode for answers (…, n, 4)."""
     middle = cells.centres + answers[..., :2] * cells.strides
-    half = answers[..., 2:].clamp(max=LARGEST_LOG).exp() * cells.strides / 2
+    half = answers[..., 2:].clamp(max=MAX_LOG_SIZE).exp() * cells.strides / 2
     return torch.cat([middle - half, middle + half], dim=-1)
 
 

@@ -15,7 +15,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from app.vision.cells import COARSEST_STRIDE, LEAST_LOGIT, MOST_CANDIDATES, STRIDES
+from app.vision.cells import MAX_CANDIDATES, MAX_STRIDE, MIN_LOGIT, STRIDES
 from training.detection.boxes import Cells, decode
 from training.detection.regions import SAMPLES, squares
 from training.nets.single_shot import NMS_IOU, REGION_SCALE, REGION_SIZES, SingleShot
@@ -54,7 +54,7 @@ def _cells(side: int) -> Cells:
 
 
 def write(net: SingleShot, path: Path) -> None:
-    """Write `net` with a free batch size and free sides, multiples of COARSEST_STRIDE. The graph
+    """Write `net` with a free batch size and free sides, multiples of MAX_STRIDE. The graph
     takes `squares` and gives `answers` (n, cells, 5 + classes)."""
     net = net.eval()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -67,7 +67,7 @@ def write(net: SingleShot, path: Path) -> None:
 
 
 def _finder(net: SingleShot, path: Path) -> onnx.ModelProto:
-    side = COARSEST_STRIDE * torch.export.Dim("cells", min=2, max=64)
+    side = MAX_STRIDE * torch.export.Dim("cells", min=2, max=64)
     torch.onnx.export(
         _Finder(net),
         (torch.zeros(2, 128, 128, 3, dtype=torch.uint8),),
@@ -111,9 +111,9 @@ def _joined(finder: onnx.ModelProto, namer: onnx.ModelProto, classes: int) -> on
         onnx.compose.add_prefix(each, prefix) for each, prefix in ((finder, FINDER), (namer, NAMER))
     )
     constants = {
-        "most": np.array([MOST_CANDIDATES], np.int64),
+        "most": np.array([MAX_CANDIDATES], np.int64),
         "nms_iou": np.array([NMS_IOU], np.float32),
-        "least_logit": np.array([LEAST_LOGIT], np.float32),
+        "least_logit": np.array([MIN_LOGIT], np.float32),
         "first": np.array(0, np.int64),
         "first_and_last": np.array([0, 2], np.int64),
         "classes": np.array([classes], np.int64),

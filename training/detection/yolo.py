@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.vision.cells import LARGEST_LOG, candidates, suppress
+from app.vision.cells import MAX_LOG_SIZE, candidates, suppress
 from training.detection.assignment import NOBODY
 from training.detection.boxes import pairwise_iou
 from training.detection.losses import Losses, Marks, sum_up
@@ -54,7 +54,7 @@ def decode(answers: Tensor, side: int) -> Tensor:
     plus sigmoid(t_xy) strides, the sides are exp(t_wh) of the anchor's."""
     priors = anchors_of(side, answers.device)
     middle = (priors.corners + answers[..., :2].sigmoid()) * priors.strides
-    half = answers[..., 2:4].clamp(max=LARGEST_LOG).exp() * priors.sizes / 2
+    half = answers[..., 2:4].clamp(max=MAX_LOG_SIZE).exp() * priors.sizes / 2
     return torch.cat([middle - half, middle + half], dim=-1)
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.vision.cells import LEAST_LOGIT, STRIDES, candidates, suppress
+from app.vision.cells import MIN_LOGIT, STRIDES, candidates, suppress
 from training.detection.boxes import Cells, decode
 from training.detection.regions import align, squares
 from training.nets.depthwise import DepthwiseBlock, ResidualBlock
@@ -149,7 +149,7 @@ def _kept(answers: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     for index, (rows, its) in enumerate(
         zip(answers.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
     ):
-        chosen = candidates(rows, LEAST_LOGIT)
+        chosen = candidates(rows, MIN_LOGIT)
         kept = chosen[suppress(its[chosen], rows[chosen, 4], NMS_IOU)]
         scenes.append(np.full(len(kept), index))
         cells.append(kept)

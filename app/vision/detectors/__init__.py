@@ -1,4 +1,7 @@
-"""Face detectors. To add one, write a class with the protocol `Detector`; add it to DETECTORS."""
+"""Face detectors.
+
+To add a detector, write a class with the protocol `Detector` and add it to DETECTORS.
+"""
 
 from pathlib import Path
 from typing import Protocol, Self
@@ -11,15 +14,20 @@ from app.vision.detectors.yunet import YuNetDetector
 from app.vision.image import Raster
 from app.vision.types import Detection
 
-MAX_ASPECT = 50  # longer over shorter side; see `default_min_face_px`
+MAX_ASPECT = 50  # limit of the ratio of the sides: see `default_min_face_px`
 
 
 class Detector(Protocol):
-    """`title` and `description` help people to choose. `min_face_share` sets the smallest face
-    that the detector searches for by default: see `default_min_face_px`. `max_pixels` is the size
-    of the largest image that it can search in the time of a request. Detectors put their boxes
-    around different parts of a head: `box_scale` is the side of the square that a classifier's
-    `crop_scale` refers to, divided by the longer side of this detector's boxes."""
+    """Finds faces in an image.
+
+    `title` and `description` are shown to users.
+    `needs_color` says whether `detect` needs the colours of the image.
+    `min_face_share` determines the default of `min_face_px`: see `default_min_face_px`.
+    `max_pixels` is the maximum number of pixels of an image; larger images take too long.
+    `box_scale` corrects for the size of the boxes, because detectors put them around different
+    parts of the head: a classifier's `crop_scale` refers to the longer side of the box times
+    `box_scale`.
+    """
 
     name: str
     title: str
@@ -31,41 +39,42 @@ class Detector(Protocol):
 
     @classmethod
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
-        """Load a detector that is ready. `threads` is for detectors that use ONNX Runtime.
+        """Load the detector. `threads` is the number of threads for detectors that use ONNX
+        Runtime.
 
-        Raises ModelUnavailable where its weights are not in `models_dir` or cannot be used.
+        Raises ModelUnavailable if the weights are not in `models_dir` or cannot be used.
         """
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
-        """The scale of the image at which the detector finds faces of `min_face_px` pixels of the
-        original. `longer_side` is that of the original, in pixels. More than 1 means that the
-        faces are too small at any scale."""
+        """Return the scale at which to read the image, so that the detector finds faces of
+        `min_face_px` pixels of the original. `longer_side` is the longer side of the original in
+        pixels. A value above 1 means that the faces are too small even at full resolution."""
 
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """Faces with boxes in pixels of the original, in no particular order.
+        """Find faces. Returns detections in pixels of the original, in any order.
 
-        Must be safe to call from several threads at a time, and call `deadline.check` at least once
-        a second. Raises DeadlineExceeded, TooMuchWork, and ModelUnavailable if a network fails on
-        this image.
+        Implementations must be thread-safe and call `deadline.check` at least once per second.
+        Raises DeadlineExceeded, TooMuchWork, and ModelUnavailable if a network fails on the image.
         """
 
 
 def default_min_face_px(share: float, width: int, height: int) -> float:
-    """The smallest face to search for by default, in pixels of an image of this size.
+    """Return the default of `min_face_px` for an image of this size in pixels.
 
-    It is `share` of the longer side, or twice that share of the shorter side if that is less: in
-    wide and tall images, faces are small compared with the longer side. The shorter side counts as
-    at least 1/MAX_ASPECT of the longer side, which limits the time for a long strip.
+    It is the smaller of two values: `share` of the longer side, and twice this share of the shorter
+    side. The second value applies to wide and tall images, in which faces are small compared with
+    the longer side. The shorter side counts as at least 1/MAX_ASPECT of the longer side, which
+    limits the time for a long strip.
     """
     longer, shorter = max(width, height), min(width, height)
     return share * min(longer, 2 * max(shorter, longer / MAX_ASPECT))
 
 
 DETECTORS: dict[str, type[Detector]] = {
-    made.name: made
-    for made in (
+    detector.name: detector
+    for detector in (
         HaarDetector, HaarDefaultDetector, SingleShotDetector, YuNetDetector, WholeImageDetector,
     )
 }  # fmt: skip

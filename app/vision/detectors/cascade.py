@@ -1,9 +1,9 @@
-"""OpenCV's cascade of boosted Haar features (Viola and Jones, CVPR 2001), searched in small steps.
+"""Runs OpenCV's Haar cascade (Viola and Jones, CVPR 2001) in small steps.
 
-One call of OpenCV searches the whole image at every size and cannot be stopped. Here each call
-searches one strip at one size, which takes a fraction of a second for any image. The deadline and
-the number of windows are checked between the calls. The windows are the same as those of one call
-(see `_strips`), except for a few in images that are wider than WIDEST.
+One call of `detectMultiScale` searches the whole image at every size and cannot be stopped. Here
+each call searches one strip at one size, which takes a fraction of a second for any image. The
+deadline and the number of windows are checked between the calls. The resulting windows are the same
+as those of one call (see `_strips`), except for a few in images wider than MAX_STRIP_WIDTH.
 """
 
 import threading
@@ -19,19 +19,20 @@ from app.deadline import Deadline
 from app.errors import TooMuchWork
 
 CASCADE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
-WINDOW = 24  # pixels: the side of the smallest face that the cascade knows
-# Pixels of a strip. A call takes up to 0.1 s for them, and OpenCV keeps 8 bytes for each.
+WINDOW = 24  # side in pixels of the detection window, the smallest face that can be found
+# Pixels of a strip. A call takes up to 0.1 s for a strip, and OpenCV stores 8 bytes per pixel.
 STRIP_PIXELS = 200_000
-WIDEST = 16_384  # pixels: the largest width of a strip
-# Below this factor OpenCV searches every second row and column, from it on all of them.
+MAX_STRIP_WIDTH = 16_384  # pixels
+# OpenCV searches with a step of 2 pixels below this scale factor, and of 1 pixel from it on.
 FINE_FACTOR = 2.0
-BLOCK = 32  # windows side by side that OpenCV searches as one block of work
+BLOCK = 32  # number of adjacent windows in one parallel block of OpenCV
 
 Window = tuple[int, int, int, int]  # x, y, width, height
 
 
 class Cascade:
-    """The cascade for many threads. Each thread has its own, because OpenCV's keeps buffers."""
+    """The cascade classifier. Thread-safe: each thread has a separate OpenCV object, because the
+    object contains buffers."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -39,24 +40,25 @@ class Cascade:
     def search(
         self, gray: NDArray[np.uint8], scale_factor: float, *, max_windows: int, deadline: Deadline
     ) -> list[Window]:
-        """Every window of an image (height, width) that passes the cascade, smallest size first.
+        """Return every window of a grey image (height, width) that passes the cascade, smallest
+        windows first.
 
-        Raises TooMuchWork for more than `max_windows`, and DeadlineExceeded.
+        Raises TooMuchWork for more than `max_windows` windows, and DeadlineExceeded.
         """
         if not hasattr(self._local, "cascade"):
             self._local.cascade = cv2.CascadeClassifier(str(CASCADE))
         found: list[Window] = []
         factor = 1.0
         while (side := round(WINDOW * factor)) <= min(gray.shape):
-            # OpenCV computes the positions with single precision.
+            # OpenCV computes the positions in single precision.
             single = np.float32(factor)
             for left, top, strip in _strips(_scaled(gray, single), fine=factor >= FINE_FACTOR):
                 deadline.check()
                 corners = passing_windows(self._local.cascade, strip, fine=factor >= FINE_FACTOR)
                 if len(found) + len(corners) > max_windows:
                     raise TooMuchWork(
-                        f"the detector found more than {max_windows:,} candidate windows, as in a "
-                        "pattern of very many faces: send a smaller image, raise min_face_px or "
+                        f"the detector found more than {max_windows:,} candidate windows, more "
+                        "than it can process in time: send a smaller image, raise min_face_px or "
                         "name another detector"
                     )
                 places = np.rint(
@@ -68,7 +70,7 @@ class Cascade:
 
 
 def _scaled(gray: NDArray[np.uint8], factor: np.float32) -> NDArray[np.uint8]:
-    """The image as OpenCV shrinks it to search for faces of `factor` windows."""
+    """Reduce the image exactly like OpenCV's detectMultiScale does at this scale factor."""
     if factor == 1:
         return gray
     height, width = (int(np.rint(np.float32(side) / factor)) for side in gray.shape)
@@ -82,13 +84,13 @@ def _strips(
     """Yield (left, top, strip) so that each window of `image` is in exactly one strip.
 
     OpenCV searches the rows of windows from top to bottom, so strips with an even number of rows of
-    windows give the same result. Only rows wider than WIDEST are cut: OpenCV skips the window after
-    one that the first stage rejects, so a cut may change which windows it skips.
+    windows give the same result. Only rows wider than MAX_STRIP_WIDTH are cut: when the first
+    stage rejects a window, OpenCV skips the next one, so a cut may change the skipped windows.
     """
     height, width = image.shape
-    rows, columns = height - WINDOW + 1, width - WINDOW + 1  # of windows
+    rows, columns = height - WINDOW + 1, width - WINDOW + 1  # numbers of window positions
     tops = _tops(rows, columns, max(2, STRIP_PIXELS // width // 2 * 2), fine=fine)
-    lefts = [*range(0, columns, WIDEST), columns]
+    lefts = [*range(0, columns, MAX_STRIP_WIDTH), columns]
     for top, bottom in pairwise(tops):
         for left, right in pairwise(lefts):
             strip = image[top : bottom + WINDOW - 1, left : right + WINDOW - 1]
@@ -96,11 +98,11 @@ def _strips(
 
 
 def _tops(rows: int, columns: int, step: int, *, fine: bool) -> list[int]:
-    """The first row of windows of each strip, and the row after the last.
+    """Return the first row of windows of each strip, and the row after the last strip.
 
-    When OpenCV searches every second row and the number of rows is odd, it leaves out the last row
-    if its blocks of work end before that row. This function gives the same result: it leaves out
-    the row in this case, and otherwise puts it into a strip of three rows.
+    With a step of 2 and an odd number of rows, OpenCV skips the last row if its parallel blocks end
+    before this row. To get the same result, this function leaves out the row in this case, and
+    otherwise puts it into a strip of three rows.
     """
     if fine or rows % 2 == 0 or rows == 1:
         return [*range(0, rows, step), rows]
@@ -113,10 +115,11 @@ def _tops(rows: int, columns: int, step: int, *, fine: bool) -> list[int]:
 def passing_windows(
     cascade: cv2.CascadeClassifier, strip: NDArray[np.uint8], *, fine: bool
 ) -> NDArray[np.int64]:
-    """Left and top (n, 2) of the windows of WINDOW pixels in `strip` that pass the cascade.
+    """Return the left and top positions (n, 2) of the windows of WINDOW pixels in `strip` that pass
+    the cascade.
 
-    To make OpenCV search every row, the strip is enlarged to twice its size and searched for
-    windows of twice the side. OpenCV then reduces it again to exactly the pixels of the strip.
+    With `fine`, OpenCV must search every row. For this purpose the strip is enlarged to twice the
+    size and searched for windows of twice the side. OpenCV then reduces it to the original pixels.
     """
     if fine:
         strip = strip.repeat(2, axis=0).repeat(2, axis=1)

@@ -1,4 +1,4 @@
-"""The detectors that use OpenCV's Haar cascade: see cascade.py."""
+"""Detectors that use OpenCV's Haar cascade: see cascade.py."""
 
 import math
 from pathlib import Path
@@ -17,35 +17,35 @@ from app.vision.image import Raster, shrink
 from app.vision.types import Box, Detection
 
 SCALE_FACTOR = 1.25
-DEFAULT_SCALE_FACTOR, DEFAULT_NEIGHBORS = 1.1, 3  # of OpenCV
-FACE = "face"  # the label of the checking network that counts
+DEFAULT_SCALE_FACTOR, DEFAULT_NEIGHBORS = 1.1, 3  # OpenCV's defaults
+FACE = "face"  # the label of the verification network whose score is used
 MIN_SCORE = 0.5
 NMS_IOU = 0.3
-GROUP_EPS = 0.2  # how far sides may differ within a group, as a share: OpenCV's own value
-# Grouping compares each window with all others, which takes half a second for so many. A face has
+GROUP_EPS = 0.2  # relative difference of sides within a group; the value that OpenCV uses
+# Grouping compares each window with all others and takes half a second at these limits. A face has
 # about 18 windows at the scale factor 1.25 and about 40 at 1.1, so both limits allow 300 faces.
 MAX_WINDOWS = 6_000
 DEFAULT_MAX_WINDOWS = 16_000
-DEFAULT_MAX_PIXELS = 20_000_000  # 10 to 20 s of CPU
+DEFAULT_MAX_PIXELS = 20_000_000  # 10 to 20 s of CPU time
 
 
 def _grouped(windows: list[Window], *, more_than: int) -> list[Window]:
-    """The mean window of each group of more than `more_than` overlapping windows."""
+    """Average the windows of each group of more than `more_than` overlapping windows."""
     return [
         tuple(each)
         for each in np.asarray(cv2.groupRectangles(windows, more_than, GROUP_EPS)[0]).tolist()
     ]
 
 
-def _cut(windows: list[Window], gray: NDArray[np.uint8]) -> list[Window]:
-    """Cut the windows at the edges of the image. They exceed it by a pixel or two, because OpenCV
-    rounds each size separately."""
+def _clipped(windows: list[Window], gray: NDArray[np.uint8]) -> list[Window]:
+    """Clip the windows to the image. They can exceed it by a pixel or two, because OpenCV rounds
+    the position and the size separately."""
     height, width = gray.shape
     return [(x, y, min(w, width - x), min(h, height - y)) for x, y, w, h in windows]
 
 
 def _box(window: Window, scale: float) -> Box:
-    """The box in pixels of the original of a window in an image of this scale."""
+    """Convert a window of an image of this scale to a box in pixels of the original."""
     x, y, width, height = window
     return Box(*(round(edge / scale, 2) for edge in (x, y, x + width, y + height)))
 
@@ -53,25 +53,26 @@ def _box(window: Window, scale: float) -> Box:
 def candidates(
     cascade: Cascade, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
 ) -> list[Box]:
-    """Boxes of everything in `raster` that the cascade takes for a face of at least `min_face_px`
-    pixels of the original, even in a single window. Overlapping windows make one box.
+    """Return the candidates of the cascade: boxes of at least `min_face_px` pixels of the original.
 
-    Raises what `Cascade.search` raises.
+    A single window is sufficient for a candidate. Overlapping windows become one box. Raises the
+    errors of `Cascade.search`.
     """
     scale = min(raster.scale, WINDOW / min_face_px)
     gray = shrink(raster.gray, scale / raster.scale)
     windows = cascade.search(gray, SCALE_FACTOR, max_windows=MAX_WINDOWS, deadline=deadline)
-    # OpenCV drops groups of one window, so every window is passed twice.
-    groups = _grouped(_cut(windows, gray) * 2, more_than=1)
+    # groupRectangles drops groups of one window, so pass every window twice.
+    groups = _grouped(_clipped(windows, gray) * 2, more_than=1)
     return [_box(window, scale) for window in groups]
 
 
 class HaarDetector:
-    """Finds frontal faces in an image that is shrunk until the smallest face fills the cascade's
-    window. The cost therefore does not depend on the number of pixels in the file.
+    """Finds frontal faces with the cascade and a small verification network.
 
-    The cascade proposes candidates. A small network, which this project trained on such candidates,
-    gives each the probability that it is a face, which is the score.
+    The image is reduced until the smallest face to search for has the size of the cascade's window.
+    The cost therefore does not depend on the resolution of the file. The cascade proposes
+    candidates. The network, which this project trained on such candidates, computes the probability
+    that a candidate is a face. This probability is the detection score.
     """
 
     name = "haar"
@@ -84,21 +85,22 @@ class HaarDetector:
     max_pixels: float = math.inf
     box_scale = 1.0
 
-    def __init__(self, check: Classifier) -> None:
+    def __init__(self, verifier: Classifier) -> None:
         self._cascade = Cascade()
-        self._check = check
+        self._verifier = verifier
 
     @classmethod
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
-        """Raises ModelUnavailable if the network is missing or cannot be used."""
+        """Load the detector. Raises ModelUnavailable if the network is missing or cannot be
+        used."""
         advice = (
-            f"copies the folder {cls.name} of this project's models, or sets "
+            f"copy the folder {cls.name} of this project's models, or set "
             "EMOTION_DETECTOR=haar_default"
         )
-        check = Classifier.load(detector_folder(models_dir, cls.name, advice), threads=threads)
-        if FACE not in check.card.labels:
-            raise ModelUnavailable(f"the card of {cls.name!r} knows no label {FACE!r}")
-        return cls(check)
+        verifier = Classifier.load(detector_folder(models_dir, cls.name, advice), threads=threads)
+        if FACE not in verifier.card.labels:
+            raise ModelUnavailable(f"the card of {cls.name!r} must have the label {FACE!r}")
+        return cls(verifier)
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
         return WINDOW / min_face_px
@@ -106,26 +108,26 @@ class HaarDetector:
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """Faces of at least `min_face_px` and at least 24 pixels, with a score of at least
-        MIN_SCORE. Raises TooMuchWork for more than MAX_WINDOWS candidates."""
+        """Find faces of at least `min_face_px` and at least 24 pixels, with a score of at least
+        MIN_SCORE. Raises TooMuchWork for more than MAX_WINDOWS windows."""
         boxes = candidates(self._cascade, raster, min_face_px, deadline)
-        found = self._check.classify(
+        verified = self._verifier.classify(
             raster.gray, [box.scaled(raster.scale) for box in boxes], deadline=deadline
         )
-        scores = [each[FACE] for each in found]
-        # A face is often a candidate at several sizes.
-        chosen = cv2.dnn.NMSBoxes(
+        scores = [each[FACE] for each in verified]
+        # One face can have several candidates of different sizes.
+        indices = cv2.dnn.NMSBoxes(
             [(box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1) for box in boxes],
             scores,
             MIN_SCORE,
             NMS_IOU,
         )
-        return [Detection(boxes[index], scores[index]) for index in chosen]
+        return [Detection(boxes[index], scores[index]) for index in indices]
 
 
 class HaarDefaultDetector:
-    """The detector of the original service: OpenCV's default parameters on all pixels of the file,
-    without scores."""
+    """The detector of the original service: OpenCV's default parameters at full resolution, without
+    scores."""
 
     name = "haar_default"
     title = "Haar cascade with OpenCV's defaults"
@@ -151,10 +153,10 @@ class HaarDefaultDetector:
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """Faces of at least 24 pixels. Raises TooMuchWork for more than DEFAULT_MAX_WINDOWS
-        candidates."""
+        """Find faces of at least 24 pixels. Raises TooMuchWork for more than DEFAULT_MAX_WINDOWS
+        windows."""
         windows = self._cascade.search(
             raster.gray, DEFAULT_SCALE_FACTOR, max_windows=DEFAULT_MAX_WINDOWS, deadline=deadline
         )
-        groups = _cut(_grouped(windows, more_than=DEFAULT_NEIGHBORS), raster.gray)
+        groups = _clipped(_grouped(windows, more_than=DEFAULT_NEIGHBORS), raster.gray)
         return [Detection(_box(window, raster.scale)) for window in groups]

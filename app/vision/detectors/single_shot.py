@@ -1,4 +1,4 @@
-"""This project's one-pass network as a detector only, for use with a classifier."""
+"""The single-shot network of this project as a detector for use with a classifier."""
 
 import math
 from pathlib import Path
@@ -12,10 +12,14 @@ from app.vision.types import Detection
 
 
 class SingleShotDetector:
-    """Ignores the emotions that the network gives: the classifier sees more pixels of each face."""
+    """Finds faces with the single-shot network.
+
+    The emotion scores of the network are ignored. The classifier computes them from a crop with
+    more pixels per face.
+    """
 
     name = "single_shot"
-    title = "One-pass network"
+    title = "Single-shot network"
     description = "A small network trained by this project. Finds faces in any pose and with masks."
     needs_color = True
     min_face_share = 0.05
@@ -27,7 +31,8 @@ class SingleShotDetector:
 
     @classmethod
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
-        """Load the detector with its own network. The engine uses the network of the pipeline.
+        """Load the detector with a separate network. The engine does not use this method, so that
+        the detector and the single-shot pipeline share one network.
 
         Raises ModelUnavailable if the network is missing or cannot be used.
         """
@@ -35,8 +40,8 @@ class SingleShotDetector:
 
     @classmethod
     def folder(cls, models_dir: Path) -> Path:
-        """The folder of the network. Raises ModelUnavailable if there is none."""
-        advice = f"copies the folder {cls.name} of this project's models"
+        """Return the folder of the network. Raises ModelUnavailable if the folder is missing."""
+        advice = f"copy the folder {cls.name} of this project's models"
         return detector_folder(models_dir, cls.name, advice)
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
@@ -45,5 +50,5 @@ class SingleShotDetector:
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """Faces with a score of at least single_shot.MIN_SCORE."""
+        """Find faces with a score of at least app.vision.single_shot.MIN_SCORE."""
         return [detection for detection, _ in self.net.find(raster, min_face_px, deadline)]

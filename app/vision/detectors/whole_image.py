@@ -1,4 +1,4 @@
-"""The detector `none`, for images that are the crop of one face."""
+"""The detector `none`, for images that are already the crop of one face."""
 
 import math
 from pathlib import Path
@@ -10,11 +10,11 @@ from app.vision.types import Box, Detection
 
 
 class WholeImageDetector:
-    """Takes the whole image as one face, whatever it shows, and gives no score.
+    """Returns the whole image as one face, without a score.
 
-    `box_scale` makes the classifier's crop about as large as the image: the models of this project
-    have a `crop_scale` of 1.05 to 1.1. An image that is not square is padded to a square by
-    repeating its edges.
+    With this `box_scale`, the crop of the classifier is about as large as the image, because the
+    models of this project have a `crop_scale` of 1.05 to 1.1. An image that is not square is padded
+    to a square by repeating the edges.
     """
 
     name = "none"
@@ -38,7 +38,7 @@ class WholeImageDetector:
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """One face, whose box is the whole image."""
+        """Return one face with the whole image as its box."""
         deadline.check()
         width, height = raster.size_wh
         return [Detection(Box(0.0, 0.0, float(width), float(height)))]

@@ -1,6 +1,6 @@
-"""YuNet (Wu et al. 2023, Machine Intelligence Research 20, 656), through OpenCV.
+"""The detector YuNet (Wu et al. 2023, Machine Intelligence Research 20, 656), run by OpenCV.
 
-Its weights are not part of this project: an operator installs them, `models/yunet/`.
+The weights are not part of this project. The operator installs them in `models/yunet/`.
 """
 
 import math
@@ -17,35 +17,39 @@ from app.errors import ModelUnavailable
 from app.vision.card import DetectorCard, detector_folder, read_weights
 from app.vision.image import Raster, letterbox
 from app.vision.probe import try_out
-from app.vision.session import naming
-from app.vision.tiles import search
+from app.vision.session import with_model_name
+from app.vision.tiles import search_tiles
 from app.vision.types import Box, Detection
 
 MIN_SCORE = 0.5
 NMS_IOU = 0.3
-TOP = 5000
+MAX_CANDIDATES = 5000
 
 
 class YuNet:
-    """The network, for many threads. Raises ModelUnavailable for weights that are not YuNet's."""
+    """The network. Thread-safe. Raises ModelUnavailable for weights that are not a valid YuNet
+    network."""
 
     def __init__(self, weights: bytes, side: int) -> None:
         self._side = side
         self._weights = np.frombuffer(weights, np.uint8)
-        # One network for each thread, because OpenCV's networks keep the current image.
+        # One network per thread, because OpenCV's network object stores the current image.
         self._local = threading.local()
         self.rows(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
 
     def rows(self, square: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """x, y, width, height, ten landmarks and the score (n, 15) of the faces in a square
-        (side, side, 3). Raises ModelUnavailable where the network fails or answers with NaN."""
+        """Find faces in a square (side, side, 3) BGR. Returns rows (n, 15): x, y, width, height,
+        ten landmark coordinates and the score.
+
+        Raises ModelUnavailable if the network fails or returns NaN or infinity.
+        """
         try:
             _, found = self._net().detect(square)
             rows = np.empty((0, 15)) if found is None else np.asarray(found, dtype=float)
         except cv2.error as error:
-            raise ModelUnavailable("the weights are not those of a YuNet that runs") from error
+            raise ModelUnavailable("the weights are not a valid YuNet network") from error
         if not np.isfinite(rows).all():
-            raise ModelUnavailable("the weights answer with NaN or infinity")
+            raise ModelUnavailable("the weights return NaN or infinity")
         return rows
 
     def _net(self) -> cv2.FaceDetectorYN:
@@ -57,14 +61,14 @@ class YuNet:
                 (self._side, self._side),
                 MIN_SCORE,
                 NMS_IOU,
-                TOP,
+                MAX_CANDIDATES,
             )
         net: cv2.FaceDetectorYN = self._local.net
         return net
 
 
 class YuNetDetector:
-    """Faces from 10 pixels on in an image that is fitted into the square that the weights take."""
+    """Finds faces of at least 10 pixels in an image that is fitted into the square input."""
 
     name = "yunet"
     title = "YuNet"
@@ -75,18 +79,20 @@ class YuNetDetector:
     box_scale = 0.86
 
     def __init__(self, card: DetectorCard, weights: bytes) -> None:
-        """Raises ModelUnavailable for weights that are not YuNet's."""
+        """Create the detector. Raises ModelUnavailable for weights that are not a valid YuNet
+        network."""
         self._size = card.input_size
         try_out("yunet", weights, self._size, sizes=frozenset({self._size}))
         self._net = YuNet(weights, self._size)
 
     @classmethod
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
-        """Ignores `threads`: OpenCV runs this network with the threads of `cv2.setNumThreads`.
+        """Load the detector. `threads` is ignored: OpenCV runs the network with the number of
+        threads that `cv2.setNumThreads` sets.
 
-        Raises ModelUnavailable where the weights are not installed or cannot be used.
+        Raises ModelUnavailable if the weights are not installed or cannot be used.
         """
-        advice = "installs them with flask --app wsgi models install PATH --card CARD"
+        advice = "install them with flask --app wsgi models install PATH --card CARD"
         folder = detector_folder(models_dir, cls.name, advice)
         card = DetectorCard.read(folder)
         return cls(card, read_weights(folder, card))
@@ -97,15 +103,17 @@ class YuNetDetector:
     def detect(
         self, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
     ) -> list[Detection]:
-        """Faces with a score of at least MIN_SCORE. OpenCV cannot be stopped during a tile, which
-        takes less than a second."""
-        found = search(raster, self._size, lambda tile: self._find(tile, deadline), nms_iou=NMS_IOU)
+        """Find faces with a score of at least MIN_SCORE. The search of one tile cannot be stopped;
+        it takes less than a second."""
+        found = search_tiles(
+            raster, self._size, lambda tile: self._find(tile, deadline), nms_iou=NMS_IOU
+        )
         return [detection for detection, _ in found]
 
     def _find(self, raster: Raster, deadline: Deadline) -> list[tuple[Detection, None]]:
         square, factor = letterbox(raster.bgr, self._size)
         deadline.check()
-        with naming(self.name):
+        with with_model_name(self.name):
             rows = self._net.rows(square)
         scale = factor * raster.scale
         return [(_detection(row, scale), None) for row in rows if (row[2:4] > 0).all()]

@@ -1,7 +1,6 @@
-"""Pipelines: from an image file to its faces and persons.
+"""Pipelines: each analyses an image file and returns the faces and persons.
 
-To add a pipeline, write a class with the protocol `Pipeline` in a file of its own and add it to
-PIPELINES.
+To add a pipeline, write a class with the protocol `Pipeline` in a new file and add it to PIPELINES.
 """
 
 from typing import Any, Protocol, Self
@@ -18,18 +17,24 @@ from app.vision.types import ModelRef
 
 
 class Parts(Protocol):
-    """The models and detectors that a pipeline can use. For a name that is None, the default.
-    Raises UnknownModel, UnknownDetector and ModelUnavailable."""
+    """The source of models and detectors for a pipeline. The name None means the default. Both
+    methods raise ModelUnavailable."""
 
     def model(self, kind: str, name: str | None) -> Any:
-        """The model of this kind: an object of the class that the kind's cards describe."""
+        """Return the model of this kind and name, as the loader of the kind returns it. Raises
+        UnknownModel."""
 
-    def detector(self, name: str | None) -> Detector: ...
+    def detector(self, name: str | None) -> Detector:
+        """Return the detector with this name. Raises UnknownDetector."""
 
 
 class Pipeline(Protocol):
-    """`model` and `detector_name` are what clients are told about the origin of the emotions and of
-    the boxes. `model_kind` is the kind of the models that the pipeline takes."""
+    """Analyses images with a model and, for some pipelines, a detector.
+
+    `title` and `description` are shown to users. `model_kind` is the kind of the models that the
+    pipeline uses. Responses contain `model` as the source of the emotions and `detector_name` as
+    the source of the boxes.
+    """
 
     name: str
     title: str
@@ -45,18 +50,20 @@ class Pipeline(Protocol):
 
     @classmethod
     def of(cls, parts: Parts, options: AnalysisOptions) -> Self:
-        """A pipeline with the model, detector and detection options that `options` name. Raises
-        what `parts` raise, and UnfitDetector."""
+        """Create the pipeline with the model, the detector and the detection options of `options`.
+        Raises the errors of `parts`, and UnfitDetector."""
 
     def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> PipelineResult:
-        """Read the image, find its faces or persons and classify their emotions.
+        """Read the image, find the faces or persons, and score their emotions.
 
-        Raises what `ImageFile.read` and `deadline` raise, TooMuchWork, and ModelUnavailable if a
-        network fails on this image.
+        Raises the errors of `ImageFile.read`, DeadlineExceeded, TooMuchWork, and ModelUnavailable
+        if a network fails on this image.
         """
 
     def warm(self) -> None:
-        """Run each network once, without an image."""
+        """Run each network once on a blank image."""
 
 
-PIPELINES: dict[str, type[Pipeline]] = {made.name: made for made in (TwoStage, SingleShot)}
+PIPELINES: dict[str, type[Pipeline]] = {
+    pipeline.name: pipeline for pipeline in (TwoStage, SingleShot)
+}

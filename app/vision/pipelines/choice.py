@@ -1,4 +1,4 @@
-"""Applies the detection options to what a detector found, in the same way for every pipeline."""
+"""Applies the detection options to found faces. Every pipeline uses this function."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,10 +16,12 @@ def choose(
     *,
     detection: Callable[[Found], Detection],
 ) -> tuple[list[Found], Counter[str]]:
-    """Return those that the options keep, largest first, and count the others by the option that
-    dropped them. Equal sizes are ordered from left to right and then from top to bottom, so that
-    the result does not depend on the order of `found`."""
-    kept: list[Found] = []
+    """Return the accepted items, largest first, and the numbers of dropped items by option.
+
+    `detection` returns the detection of an item. Items of equal size are ordered from left to right
+    and then from top to bottom, so the result does not depend on the order of `found`.
+    """
+    accepted: list[Found] = []
     dropped = Counter(min_face_px=0, min_confidence=0, max_faces=0)
 
     def rank(each: Found) -> tuple[float, ...]:
@@ -32,8 +34,8 @@ def choose(
             dropped["min_face_px"] += 1
         elif score is not None and score < options.min_confidence:
             dropped["min_confidence"] += 1
-        elif len(kept) >= options.max_faces:
+        elif len(accepted) >= options.max_faces:
             dropped["max_faces"] += 1
         else:
-            kept.append(each)
-    return kept, dropped
+            accepted.append(each)
+    return accepted, dropped

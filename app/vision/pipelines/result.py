@@ -1,4 +1,4 @@
-"""What a pipeline returns for an image."""
+"""The result of a pipeline for one image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from app.vision.types import Face, Person
 class PipelineResult:
     """The faces and persons of an image, largest first.
 
-    `size_wh` is the size of the upright image. `dropped` counts the faces and persons that were
-    found and left out, by the option that dropped them. `rotation` is by how many degrees clockwise
-    the image was turned to find the faces.
+    `size_wh` is the size of the upright image in pixels. `dropped` counts the detected faces and
+    persons that were left out, by the option that excluded them. `rotation` is the clockwise
+    rotation in degrees that was needed to find the faces.
     """
 
     size_wh: tuple[int, int]

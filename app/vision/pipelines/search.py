@@ -1,4 +1,4 @@
-"""Searches an image for faces, in the same way for every pipeline."""
+"""Searches an image for faces. Every pipeline uses this search."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from app.deadline import Deadline
 from app.vision.detectors import default_min_face_px
 from app.vision.image import ImageFile, Raster
 from app.vision.pipelines.choice import choose
-from app.vision.rotation import AUTO, TURNS, Found, search_turned
+from app.vision.rotation import AUTO, ROTATIONS, FoundFace, search_rotated
 from app.vision.types import Detection, DetectionOptions
 
 Item = TypeVar("Item")
@@ -17,22 +17,27 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Search(Generic[Item]):
-    """The faces of an image that was turned by `rotation` degrees clockwise, after the detection
-    options. The turned image is not kept: it may take as much memory as the image itself."""
+    """The result of a search in an image that was rotated by `rotation` degrees clockwise.
+
+    `faces` are the faces that the detection options accept. `dropped` counts the others by the
+    option that excluded them. The rotated image is not stored, because it can be as large as the
+    original.
+    """
 
     rotation: int
-    kept: list[Found[Item]]
+    faces: list[FoundFace[Item]]
     dropped: Counter[str]
 
     @property
-    def evidence(self) -> float:
-        """The sum of the detection scores. A face without a score counts 1."""
-        scores = [each.detection.score for each in self.kept]
+    def total_score(self) -> float:
+        """The sum of the detection scores. A face without a score counts as 1."""
+        scores = [face.detection.score for face in self.faces]
         return sum(1.0 if score is None else score for score in scores)
 
 
 def smallest_face(file: ImageFile, options: DetectionOptions, share: float) -> float:
-    """The smallest face to search for, in pixels. `share` is the detector's default."""
+    """Return the size in pixels of the smallest face to search for. `share` is the
+    `min_face_share` of the detector, for requests without `min_face_px`."""
     if options.min_face_px is not None:
         return options.min_face_px
     return default_min_face_px(share, file.width, file.height)
@@ -45,28 +50,28 @@ def search(
     deadline: Deadline,
     find: Callable[[Raster], list[tuple[Detection, Item]]],
 ) -> Search[Item]:
-    """Find faces with `find` and apply the options to them.
+    """Find faces with `find` and apply the detection options.
 
-    With `rotate=auto`, an image without a face is turned by 90, 180 and 270 degrees, and the turn
-    with the most evidence is used; if several have the same, the first. Raises DeadlineExceeded and
-    what `find` raises.
+    With `rotate=auto`, an image without a face is also searched after rotations by 90, 180 and 270
+    degrees. The result is the rotation with the largest total score; ties go to the first. Raises
+    DeadlineExceeded and the errors of `find`.
     """
 
-    def turn(rotation: int) -> Search[Item]:
+    def search_at(rotation: int) -> Search[Item]:
         deadline.check()
-        found = search_turned(raster, rotation, find)
-        kept, dropped = choose(found, min_face_px, options, detection=_detection)
-        return Search(rotation, kept, dropped)
+        found = search_rotated(raster, rotation, find)
+        faces, dropped = choose(found, min_face_px, options, detection=_detection)
+        return Search(rotation, faces, dropped)
 
-    best = turn(0)
-    if best.kept or options.rotate != AUTO:
+    best = search_at(0)
+    if best.faces or options.rotate != AUTO:
         return best
-    for rotation in TURNS:
-        turned = turn(rotation)
-        if turned.evidence > best.evidence:
-            best = turned
+    for rotation in ROTATIONS:
+        candidate = search_at(rotation)
+        if candidate.total_score > best.total_score:
+            best = candidate
     return best
 
 
-def _detection(found: Found[Item]) -> Detection:
+def _detection(found: FoundFace[Item]) -> Detection:
     return found.detection

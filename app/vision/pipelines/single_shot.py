@@ -1,4 +1,4 @@
-"""The pipeline that finds and classifies faces in one pass of one network."""
+"""The pipeline that uses one single-shot network to detect and classify faces."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -22,8 +22,8 @@ MIN_FACE_SHARE = 0.05  # see app.vision.detectors.default_min_face_px
 
 class SingleShot:
     name = SINGLE_SHOT
-    title = "One-pass network"
-    description = "One small network finds the faces and names their emotions in one pass."
+    title = "Single-shot network"
+    description = "One small network detects the faces and classifies their emotions in one pass."
     model_kind = SINGLE_SHOT
     takes_detector = False
     detector_name = SINGLE_SHOT
@@ -34,10 +34,12 @@ class SingleShot:
 
     @classmethod
     def of(cls, parts: "Parts", options: AnalysisOptions) -> Self:
-        """Raises UnfitDetector if the options name a detector other than the network itself."""
+        """Create the pipeline. Raises UnfitDetector if the options name another detector than the
+        network itself, and the errors of `parts`."""
         if options.detector not in (None, cls.detector_name):
             raise UnfitDetector(
-                f"the pipeline {cls.name!r} finds the faces itself: leave out detector, or pipeline"
+                f"the pipeline {cls.name!r} has its own detector: leave out detector or name "
+                "another pipeline"
             )
         return cls(parts.model(cls.model_kind, options.model), options.detection)
 
@@ -62,7 +64,7 @@ class SingleShot:
                 lambda image: self._net.find(image, min_face_px, deadline),
             )
         faces = tuple(
-            Face(each.detection.box, each.item, each.detection.score) for each in searched.kept
+            Face(each.detection.box, each.item, each.detection.score) for each in searched.faces
         )
         return PipelineResult(raster.size_wh, faces, searched.dropped, searched.rotation)
 

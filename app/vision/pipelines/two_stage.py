@@ -1,4 +1,4 @@
-"""The pipeline of a detector, which finds the faces, and a classifier of their emotions."""
+"""The pipeline that uses a detector to find the faces and a classifier to score their emotions."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +13,7 @@ from app.vision.image import ImageFile, Raster
 from app.vision.pipelines.result import PipelineResult
 from app.vision.pipelines.search import search, smallest_face
 from app.vision.request import AnalysisOptions
-from app.vision.rotation import turned_gray
+from app.vision.rotation import rotated_gray
 from app.vision.stopwatch import Stopwatch
 from app.vision.tiles import searched_side
 from app.vision.types import Detection, DetectionOptions, Face, ModelRef
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class TwoStage:
     name = "two_stage"
     title = "Detector and classifier"
-    description = "A detector finds the faces, then a classifier names the emotions of each."
+    description = "A detector finds the faces, then a classifier scores the emotions of each face."
     model_kind = CLASSIFIER
     takes_detector = True
 
@@ -50,11 +50,11 @@ class TwoStage:
         return self.detector.name
 
     def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> PipelineResult:
-        """All faces go through the classifier in one batch."""
+        """See `Pipeline.run`. The classifier takes all faces of the image in one batch."""
         if file.pixels > self.detector.max_pixels:
             raise TooMuchWork(
-                f"the detector {self.detector.name!r} searches images of up to "
-                f"{self.detector.max_pixels:,} pixels and this one has {file.pixels:,}: send a "
+                f"the detector {self.detector.name!r} takes images of up to "
+                f"{self.detector.max_pixels:,} pixels, and the image has {file.pixels:,}: send a "
                 "smaller image or name another detector"
             )
         min_face_px = smallest_face(file, self._detection, self.detector.min_face_share)
@@ -72,18 +72,18 @@ class TwoStage:
                 min_face_px,
                 self._detection,
                 deadline,
-                lambda image: _alone(self.detector.detect(image, min_face_px, deadline)),
+                lambda image: _without_items(self.detector.detect(image, min_face_px, deadline)),
             )
         with stopwatch("classify"):
             emotions = self.classifier.classify(
-                turned_gray(raster, searched.rotation),
-                [each.turned_box.scaled(raster.scale) for each in searched.kept],
+                rotated_gray(raster, searched.rotation),
+                [each.rotated_box.scaled(raster.scale) for each in searched.faces],
                 box_scale=self.detector.box_scale,
                 deadline=deadline,
             )
         faces = tuple(
             Face(each.detection.box, scores, each.detection.score)
-            for each, scores in zip(searched.kept, emotions, strict=True)
+            for each, scores in zip(searched.faces, emotions, strict=True)
         )
         return PipelineResult(raster.size_wh, faces, searched.dropped, searched.rotation)
 
@@ -96,14 +96,14 @@ class TwoStage:
         self.classifier.predict(blank[np.newaxis, :size, :size, 0])
 
     def _scale_for(self, side: int, min_face_px: float) -> float:
-        """The scale at which the image is read: the smallest face must be large enough for the
-        detector and must fill the classifier's crop. `side` comes from `searched_side`."""
+        """Return the scale at which to read the image: the smallest face must be large enough for
+        the detector and must fill the crop of the classifier. `side`: see `searched_side`."""
         card = self.classifier.card
         crop_px = min_face_px * self.detector.box_scale * card.crop_scale
         classifier_scale = card.input_size / crop_px if crop_px else 1.0
         return max(self.detector.scale_for(side, min_face_px), classifier_scale)
 
 
-def _alone(detections: list[Detection]) -> list[tuple[Detection, None]]:
-    """Convert detections to the form that `search` takes, with nothing else about each face."""
+def _without_items(detections: list[Detection]) -> list[tuple[Detection, None]]:
+    """Convert detections to the pairs that `search` takes, without other data about the faces."""
     return [(each, None) for each in detections]
