@@ -1,9 +1,9 @@
-"""The spelling of numbers on the command line: ASCII decimal numbers, as in requests.
+"""Strict parsing of ASCII decimal numbers on the command line, as in requests.
 
-Python's `float` and `int` also read underscores, surrounding spaces, a plus sign and the digits of
-other scripts. `emotions delete 1_0` would erase image 10.
+Python's `float` and `int` also accept underscores, surrounding spaces, a plus sign and digits of
+other scripts. With them, `emotions delete 1_0` would delete image 10.
 
-The service has the same code in app/plain_numbers.py; a test compares the two.
+The service has the same code in app/plain_numbers.py. A test compares the two.
 """
 
 import re
