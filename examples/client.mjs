@@ -1,4 +1,4 @@
-// A line for each face of some pictures:   URL=http://… KEY=emo_… node examples/client.mjs a.jpg …
+// Print one line per face:   URL=http://… KEY=emo_… node examples/client.mjs a.jpg …
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 
@@ -7,15 +7,15 @@ const { URL: url = "http://127.0.0.1:5000", KEY: key } = process.env;
 async function analyse(path) {
   const form = new FormData();
   form.append("image", new Blob([await readFile(path)]), basename(path));
-  const answer = await fetch(`${url}/v1/images?view=full&store=false`, {
+  const response = await fetch(`${url}/v1/images?view=full&store=false`, {
     method: "POST",
     headers: key ? { Authorization: `Bearer ${key}` } : {},
     body: form,
     signal: AbortSignal.timeout(60_000),
   });
-  const document = await answer.json();
-  if (!answer.ok) throw new Error(`${answer.status}: ${document.detail}`);
-  return document;
+  const result = await response.json();
+  if (!response.ok) throw new Error(`${response.status}: ${result.detail}`);
+  return result;
 }
 
 for (const path of process.argv.slice(2)) {

@@ -1,4 +1,4 @@
-"""The call of the original service's client, which this service answers at the same path.
+"""The unchanged request of the original service's client. This service supports the same path.
 
 URL=http://… KEY=emo_… python examples/original_client.py photo.jpg
 """
@@ -19,7 +19,7 @@ payload = {
     "file_name": photo.name,
 }
 headers = {"Content-type": "application/json", "Accept": "text/plain"}
-if key := os.environ.get("KEY"):  # the one thing that is new, where the service asks for it
+if key := os.environ.get("KEY"):  # the only addition: an API key, if the service requires one
     headers["Authorization"] = f"Bearer {key}"
-answer = requests.post(url, data=json.dumps(payload), headers=headers, timeout=60)
-print(answer.status_code, answer.json())
+response = requests.post(url, data=json.dumps(payload), headers=headers, timeout=60)
+print(response.status_code, response.json())

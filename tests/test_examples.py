@@ -54,7 +54,7 @@ def test_curl_posts_reads_and_erases(environment):
     assert posted["threshold"] == 0.2
     assert full["faces"][0]["dominant"] == "happiness"
     assert lower["threshold"] == 0.05
-    assert done.stdout.endswith("erased\n")
+    assert done.stdout.endswith("deleted\n")
     assert stored(environment) == []
 
 
@@ -92,7 +92,7 @@ def test_the_notebook_counts_and_draws(environment, monkeypatch, capsys):
     for cell in cells:
         exec("".join(cell["source"]), names)
     printed = capsys.readouterr().out
-    assert re.search(r"^pictures: \d, faces: 1$", printed, re.MULTILINE)
+    assert re.search(r"^images: \d, faces: 1$", printed, re.MULTILINE)
     assert re.search(r"^happiness +1$", printed, re.MULTILINE)
     bars = plt.gcf().axes[0].patches
     assert len(bars) == 8

@@ -1,4 +1,4 @@
-"""The page at /: static files that use the public API and no other server."""
+"""The web page at /: static files that use only the public API of this service."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from app.api.access import PUBLIC, needs
 from app.api.root_path import link_base
 
 ASSETS = Path(__file__).parent / "assets"
-# Stricter than for other answers: styles from files only, and images that somebody chose.
+# Unlike API responses, the page may load its own scripts and styles, and images of this service
+# and of the user (blob:).
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -33,7 +34,7 @@ blp = Blueprint("web", __name__, template_folder="templates")
 
 
 @blp.get("/")
-@needs(PUBLIC)  # the page has no data; its requests need a key like those of other clients
+@needs(PUBLIC)  # the page contains no data, and its API requests need a key like those of others
 def page() -> Response:
     response = make_response(render_template("index.html", base=link_base()))
     response.add_etag()
@@ -49,5 +50,5 @@ def asset(file_name: str) -> Response:
 
 def _secured(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    response.headers["Cache-Control"] = "no-cache"  # browsers check for a newer version each time
+    response.headers["Cache-Control"] = "no-cache"  # browsers revalidate on each request
     return response

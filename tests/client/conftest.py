@@ -1,4 +1,4 @@
-"""A service that says what a test tells it to, and the real one."""
+"""Fixtures: a stub server with scripted responses, and the real service."""
 
 import contextlib
 import json
@@ -16,11 +16,11 @@ from testbed.service import running_service
 
 
 @dataclass
-class Answer:
+class Response:
     status: int = 200
-    body: object = field(default_factory=dict)  # bytes, or what becomes JSON
+    body: object = field(default_factory=dict)  # bytes, or an object to encode as JSON
     headers: dict[str, str] = field(default_factory=dict)
-    before: Callable[[], object] | None = None  # done first, as waiting is
+    before: Callable[[], object] | None = None  # called before the response is sent
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Request:
     body: bytes
 
 
-HANG_UP = Answer(status=0)
+NO_RESPONSE = Response(status=0)
 
 
 def problem(status, name, detail="why", **headers):
@@ -40,7 +40,7 @@ def problem(status, name, detail="why", **headers):
     headers = {"Content-Type": "application/problem+json"} | {
         key.replace("_", "-"): text for key, text in headers.items()
     }
-    return Answer(status, document, headers)
+    return Response(status, document, headers)
 
 
 FACE = {
@@ -51,7 +51,7 @@ FACE = {
     "emotions": {"anger": 0.7, "neutral": 0.3},
     "a member from the future": 1,
 }
-IMAGE = {
+ANALYSIS = {
     "id": 7,
     "file_name": "a.jpg",
     "threshold": 0.5,
@@ -68,10 +68,10 @@ IMAGE = {
 
 
 class Scripted:
-    """Answers requests in their order, the last answer again and again."""
+    """A stub server that sends `responses` in order and repeats the last one."""
 
     def __init__(self) -> None:
-        self.answers: list[Answer] = [Answer(201, IMAGE)]
+        self.responses: list[Response] = [Response(201, ANALYSIS)]
         self.requests: list[Request] = []
         self._lock = threading.Lock()
         scripted = self
@@ -82,40 +82,40 @@ class Scripted:
             def log_message(self, *_):
                 pass
 
-            def answer(self):
-                scripted.take(self)
+            def respond(self):
+                scripted.respond(self)
 
-            do_GET = do_POST = do_DELETE = answer
+            do_GET = do_POST = do_DELETE = respond
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        # The interval is what closing takes.
+        # 0.01 s is the poll interval, which close() waits for.
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
-    def take(self, handler):
+    def respond(self, handler):
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         with self._lock:
             headers = dict(handler.headers)
             self.requests.append(Request(handler.command, handler.path, headers, body))
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer.before:
-            answer.before()
-        if answer is HANG_UP:
+            response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+        if response.before:
+            response.before()
+        if response is NO_RESPONSE:
             handler.close_connection = True
             handler.connection.close()
             return
-        is_bytes = isinstance(answer.body, bytes)
-        data = answer.body if is_bytes else json.dumps(answer.body).encode()
-        handler.send_response(answer.status)
-        for name, text in {"Content-Type": "application/json", **answer.headers}.items():
+        is_bytes = isinstance(response.body, bytes)
+        data = response.body if is_bytes else json.dumps(response.body).encode()
+        handler.send_response(response.status)
+        for name, text in {"Content-Type": "application/json", **response.headers}.items():
             handler.send_header(name, text)
         handler.send_header("Content-Length", str(len(data)))
-        with contextlib.suppress(ConnectionError):  # of a client that was interrupted
+        with contextlib.suppress(ConnectionError):  # the client was interrupted
             handler.end_headers()
             handler.wfile.write(data)
 
-    def keys(self):
-        """The Idempotency-Keys of the requests, in their order."""
+    def idempotency_keys(self):
+        """The Idempotency-Keys of the requests, in order."""
         return [request.headers.get("Idempotency-Key") for request in self.requests]
 
     def close(self):
@@ -135,20 +135,22 @@ def scripted(monkeypatch):
 
 @pytest.fixture
 def client(scripted):
-    with EmotionClient(scripted.url) as made:
-        yield made
+    with EmotionClient(scripted.url) as client:
+        yield client
 
 
 @pytest.fixture(scope="package")
 def service(tmp_path_factory):
-    """The real service's URL."""
+    """The URL of the real service."""
     with running_service(tmp_path_factory.mktemp("service")) as url:
         yield url
 
 
 @pytest.fixture
 def run(service):
-    def invoke(*arguments, **more):
-        return CliRunner().invoke(main, ["--server", service, *map(str, arguments)], **more)
+    """Run the command `emotions` with the real service."""
+
+    def invoke(*arguments, **options):
+        return CliRunner().invoke(main, ["--server", service, *map(str, arguments)], **options)
 
     return invoke

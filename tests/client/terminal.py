@@ -1,4 +1,4 @@
-"""A program in a pseudo terminal, as a person uses it."""
+"""Runs the command `emotions` in a pseudo terminal."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ SECONDS = 30
 
 
 class Terminal:
-    """A terminal of `columns` by 40 in which the command `emotions` runs."""
+    """A terminal of `columns` by 40 characters that runs the command `emotions`."""
 
     def __init__(self, *arguments, columns=80, **environment):
         self._master, slave = pty.openpty()
@@ -38,7 +38,7 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def read_until(self, expected=None):
-        """Read until a text appears, or to the end."""
+        """Read until the text `expected` appears, or to the end."""
         deadline = time.monotonic() + SECONDS
         while expected is None or expected not in self.text:
             if time.monotonic() > deadline:
@@ -49,7 +49,7 @@ class Terminal:
                 continue
             try:
                 data = os.read(self._master, 65536)
-            except OSError:  # the other side is closed
+            except OSError:  # the process has closed the terminal
                 data = b""
             if not data:
                 assert expected is None, self.text
@@ -58,7 +58,7 @@ class Terminal:
         return self.text
 
     def end(self):
-        """The exit status and all lines."""
+        """Wait for the end. Returns the exit status and all lines."""
         self.read_until()
         status = self.process.wait(SECONDS)
         os.close(self._master)

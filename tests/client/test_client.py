@@ -1,4 +1,4 @@
-"""The client against a service that is away, busy, slow, odd or wrong."""
+"""The client with a stub server: valid responses, errors, timeouts and retries."""
 
 import email.utils
 import io
@@ -15,14 +15,14 @@ import requests
 from emotions import EmotionClient, transport
 from PIL import Image
 
-from tests.client.conftest import FACE, HANG_UP, IMAGE, Answer, problem
+from tests.client.conftest import ANALYSIS, FACE, NO_RESPONSE, Response, problem
 from tests.conftest import picture
 
-PICTURE = picture()
+IMAGE = picture()
 
 
-def test_an_analysis_is_typed_and_members_of_the_future_are_passed_over(client):
-    found = client.analyse(PICTURE)
+def test_analyse_returns_typed_result_and_ignores_unknown_members(client):
+    found = client.analyse(IMAGE)
     assert (found.id, found.file_name, found.model, found.detector) == (7, "a.jpg", "net", "haar")
     assert found.created_at == datetime(2026, 5, 4, 12, 0, 0, 500_000, UTC)
     (face,) = found.faces
@@ -32,16 +32,16 @@ def test_an_analysis_is_typed_and_members_of_the_future_are_passed_over(client):
     assert face.shown(0.5) == {"anger": 0.7}
 
 
-def test_members_that_an_older_service_lacks_have_their_defaults():
-    found = emotions.Analysis.read(IMAGE)
+def test_missing_members_of_older_service_have_defaults():
+    found = emotions.Analysis.read(ANALYSIS)
     assert (found.rotation, found.faces[0].valence, found.faces[0].arousal) == (0, None, None)
     span = emotions.Span.read({"span": "2026", "images": 1, "faces": 1, "emotions": {}})
     assert (span.valence, span.arousal) == (None, None)
 
 
 def test_rotation_valence_and_arousal_are_read():
-    face = IMAGE["faces"][0] | {"valence": -0.5, "arousal": 0.25}
-    found = emotions.Analysis.read(IMAGE | {"rotation": 270, "faces": [face]})
+    face = ANALYSIS["faces"][0] | {"valence": -0.5, "arousal": 0.25}
+    found = emotions.Analysis.read(ANALYSIS | {"rotation": 270, "faces": [face]})
     assert found.rotation == 270
     assert (found.faces[0].valence, found.faces[0].arousal) == (-0.5, 0.25)
     document = {"span": "2026", "images": 1, "faces": 1, "emotions": {}}
@@ -56,36 +56,39 @@ THRESHOLDS = [0, 0.01, 0.1, 0.3, 0.49, 0.495, 0.496, 0.5, 0.504, 0.505, 0.51, 0.
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_a_face_shows_the_emotions_that_the_service_shows(threshold):
+def test_shown_rounds_like_the_service(threshold):
     from app.vision.types import Box, Scores
     from app.vision.types import Face as ServiceFace
 
     for value in VALUES:
-        emotions_of_face = {"anger": value, "neutral": 1 - value}
-        ours = emotions.Face(1, (0, 0, 1, 1), "anger", emotions_of_face)
-        theirs = ServiceFace(Box(0, 0, 1, 1), Scores(emotions_of_face))
-        assert ours.shown(threshold) == theirs.emotions.rounded(threshold), value
+        scores = {"anger": value, "neutral": 1 - value}
+        client_face = emotions.Face(1, (0, 0, 1, 1), "anger", scores)
+        service_face = ServiceFace(Box(0, 0, 1, 1), Scores(scores))
+        assert client_face.shown(threshold) == service_face.emotions.rounded(threshold), value
 
 
-def test_persons_and_frames_are_read_where_the_service_sends_them(scripted, client):
+def test_persons_and_video_frames_are_read_if_present(scripted, client):
     person = {
         "person_id": 1, "face_id": 1, "box": FACE["box"], "detection_score": 0.8,
         "categories": {"Doubt/Confusion": 0.4}, "valence": 7.1, "arousal": 5.4, "dominance": 6.2,
     }  # fmt: skip
     frame = {"job": "a1", "position_ms": 0, "persons": [person]}
     face = {**FACE, "track_id": 3}
-    scripted.answers = [Answer(200, {**IMAGE, **frame, "faces": [face]}), Answer(200, IMAGE)]
+    scripted.responses = [
+        Response(200, {**ANALYSIS, **frame, "faces": [face]}),
+        Response(200, ANALYSIS),
+    ]
     found = client.image(7)
     assert found.persons == (
         emotions.Person(1, (1.5, 2.0, 30.0, 40.0), {"Doubt/Confusion": 0.4}, 7.1, 5.4, 6.2, 1, 0.8),
     )
     assert (found.job, found.position_ms, found.faces[0].track_id) == ("a1", 0, 3)
-    usual = client.image(7)
-    assert (usual.persons, usual.job, usual.position_ms) == ((), None, None)
-    assert (usual.faces[0].track_id, usual.faces[0].exclusive) == (None, True)
+    plain = client.image(7)
+    assert (plain.persons, plain.job, plain.position_ms) == ((), None, None)
+    assert (plain.faces[0].track_id, plain.faces[0].exclusive) == (None, True)
 
 
-def test_a_probability_is_compared_when_it_is_rounded():
+def test_shown_compares_rounded_probability_with_threshold():
     face = emotions.Face(1, (0, 0, 1, 1), "anger", {"anger": 0.496, "neutral": 0.4949})
     assert face.shown(0.5) == {"anger": 0.5}
     assert face.shown(0.49) == {"anger": 0.5, "neutral": 0.49}
@@ -96,7 +99,7 @@ def test_a_probability_is_compared_when_it_is_rounded():
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [
-        (problem(400, "no-image"), emotions.BadPicture),
+        (problem(400, "no-image"), emotions.BadImage),
         (problem(400, "malformed-input"), emotions.InvalidRequest),
         (problem(401, "missing-key"), emotions.KeyRefused),
         (problem(401, "wrong-key"), emotions.KeyRefused),
@@ -104,8 +107,8 @@ def test_a_probability_is_compared_when_it_is_rounded():
         (problem(404, "not-found"), emotions.NotFound),
         (problem(409, "key-reused"), emotions.Conflict),
         (problem(413, "image-too-large"), emotions.TooLarge),
-        (problem(415, "unsupported-image-type"), emotions.BadPicture),
-        (problem(422, "undecodable-image"), emotions.BadPicture),
+        (problem(415, "unsupported-image-type"), emotions.BadImage),
+        (problem(422, "undecodable-image"), emotions.BadImage),
         (problem(422, "unknown-model"), emotions.InvalidRequest),
         (problem(429, "too-many-requests", Retry_After="9999"), emotions.RateLimited),
         (problem(500, "x"), emotions.ServiceError),
@@ -114,84 +117,84 @@ def test_a_probability_is_compared_when_it_is_rounded():
         (problem(418, "of-the-future"), emotions.InvalidRequest),
     ],
 )
-def test_each_refusal_has_its_exception_and_is_final(scripted, client, refusal, kind):
-    scripted.answers = [refusal]
+def test_problem_raises_its_exception_without_retry(scripted, client, refusal, kind):
+    scripted.responses = [refusal]
     with pytest.raises(emotions.Problem) as raised:
-        client.analyse(PICTURE)
+        client.analyse(IMAGE)
     assert type(raised.value) is kind
     assert (str(raised.value), raised.value.request_id) == ("why", "r1")
     assert raised.value.status == refusal.status
     assert len(scripted.requests) == 1
 
 
-def test_every_problem_of_the_service_has_an_exception_of_its_kind():
+def test_every_service_problem_maps_to_specific_exception():
     from app.api.problems import STATUS
 
     for error, status in STATUS.items():
         words = "".join(f"-{c.lower()}" if c.isupper() else c for c in error.__name__).strip("-")
-        made = emotions.errors.problem(status, {"type": f"urn:emotion:problem:{words}"})
-        assert type(made) is not emotions.Problem
-        assert isinstance(made, emotions.ServiceError) is False
+        exception = emotions.errors.problem(status, {"type": f"urn:emotion:problem:{words}"})
+        assert type(exception) is not emotions.Problem
+        assert isinstance(exception, emotions.ServiceError) is False
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "error",
     [
-        HANG_UP,
+        NO_RESPONSE,
         problem(503, "busy", Retry_After="0"),
         problem(503, "store-unavailable"),
         problem(429, "too-many-requests", Retry_After="0"),
-        Answer(502, b"<html>Bad Gateway", {"Content-Type": "text/html"}),
-        Answer(504, b"", {"Content-Type": "text/html"}),
+        Response(502, b"<html>Bad Gateway", {"Content-Type": "text/html"}),
+        Response(504, b"", {"Content-Type": "text/html"}),
     ],
 )
-def test_what_passes_is_tried_again_under_the_same_key(scripted, client, trouble):
-    scripted.answers = [trouble, trouble, Answer(201, IMAGE)]
-    assert client.analyse(PICTURE).id == 7
+def test_transient_error_is_retried_with_same_idempotency_key(scripted, client, error):
+    scripted.responses = [error, error, Response(201, ANALYSIS)]
+    assert client.analyse(IMAGE).id == 7
     assert len(scripted.requests) == 3
-    assert len(set(scripted.keys())) == 1
-    assert all(scripted.keys())
-    bodies = {request.body.split(b"\r\n\r\n", 1)[1].count(PICTURE) for request in scripted.requests}
-    assert bodies == {1}  # whole each time
+    assert len(set(scripted.idempotency_keys())) == 1
+    assert all(scripted.idempotency_keys())
+    bodies = {request.body.split(b"\r\n\r\n", 1)[1].count(IMAGE) for request in scripted.requests}
+    assert bodies == {1}  # each request has the complete image
 
 
-def test_each_picture_has_a_key_of_its_own_unless_one_is_given(scripted, client):
-    client.analyse(PICTURE)
-    client.analyse(PICTURE)
-    client.analyse(PICTURE, idempotency_key="mine")
-    first, second, mine = scripted.keys()
+def test_each_analysis_has_new_idempotency_key_unless_one_is_passed(scripted, client):
+    client.analyse(IMAGE)
+    client.analyse(IMAGE)
+    client.analyse(IMAGE, idempotency_key="mine")
+    first, second, mine = scripted.idempotency_keys()
     assert first != second
     assert mine == "mine"
 
 
 @pytest.mark.parametrize("kind", ["seconds", "date"])
-def test_retry_after_is_kept_to(scripted, client, monkeypatch, kind):
+def test_retry_after_is_honoured(scripted, client, monkeypatch, kind):
     slept = []
     monkeypatch.setattr(transport.time, "sleep", slept.append)
     text = "7" if kind == "seconds" else email.utils.formatdate(time.time() + 7, usegmt=True)
-    scripted.answers = [problem(503, "busy", Retry_After=text), Answer(201, IMAGE)]
-    client.analyse(PICTURE)
+    scripted.responses = [problem(503, "busy", Retry_After=text), Response(201, ANALYSIS)]
+    client.analyse(IMAGE)
     assert slept == [pytest.approx(7, abs=1.1)]
 
 
-def test_pauses_grow_and_vary(scripted, client, monkeypatch):
+def test_retry_pauses_grow_exponentially_with_jitter(scripted, client, monkeypatch):
     slept = []
     monkeypatch.setattr(transport.time, "sleep", slept.append)
     monkeypatch.setattr(transport.random, "uniform", lambda low, high: high)
-    scripted.answers = [HANG_UP]
-    with pytest.raises(emotions.ServiceAway):
-        client.analyse(PICTURE)
+    scripted.responses = [NO_RESPONSE]
+    with pytest.raises(emotions.ServiceUnreachable):
+        client.analyse(IMAGE)
     assert slept == [0.002, 0.004, 0.008, 0.016]
     assert len(scripted.requests) == 5
 
 
-def test_a_service_that_is_not_there_is_away():
+def test_closed_port_raises_service_unreachable():
     client = EmotionClient("http://127.0.0.1:1", retries=0)
-    with client, pytest.raises(emotions.ServiceAway, match="does not answer"):
+    with client, pytest.raises(emotions.ServiceUnreachable, match="cannot be reached"):
         client.models()
 
 
-def test_a_certificate_that_does_not_hold_is_not_tried_again(client, monkeypatch):
+def test_invalid_certificate_is_not_retried(client, monkeypatch):
     tries = []
 
     def refuse(*_, **__):
@@ -199,43 +202,43 @@ def test_a_certificate_that_does_not_hold_is_not_tried_again(client, monkeypatch
         raise requests.exceptions.SSLError("self-signed")
 
     monkeypatch.setattr(requests.Session, "request", refuse)
-    with pytest.raises(emotions.ServiceAway, match=r"cannot be verified: self-signed"):
+    with pytest.raises(emotions.ServiceUnreachable, match=r"cannot be verified: self-signed"):
         next(client.images())
     assert len(tries) == 1
 
 
-def test_a_service_that_says_nothing_times_out(scripted):
-    over = threading.Event()
-    scripted.answers = [Answer(201, IMAGE, before=over.wait)]
+def test_silent_service_raises_timed_out(scripted):
+    is_over = threading.Event()
+    scripted.responses = [Response(201, ANALYSIS, before=is_over.wait)]
     client = EmotionClient(scripted.url, timeout=(1, 0.05), retries=1)
     with client, pytest.raises(emotions.TimedOut):
-        client.analyse(PICTURE)
-    over.set()
-    assert len(set(scripted.keys())) == 1
+        client.analyse(IMAGE)
+    is_over.set()
+    assert len(set(scripted.idempotency_keys())) == 1
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
-        Answer(200, b"<html>hello"),
-        Answer(200, b"[]"),
-        Answer(200, b"{}"),
-        Answer(200, {**IMAGE, "faces": [{**FACE, "box": None}]}),
-        Answer(200, {**IMAGE, "created_at": "yesterday"}),
-        Answer(404, b"<html>nothing here"),
-        Answer(404, b"nonsense", {"Content-Type": "application/problem+json"}),
-        Answer(404, b"[1]", {"Content-Type": "application/problem+json"}),
-        Answer(301, b"", {"Location": "https://elsewhere.example/"}),
+        Response(200, b"<html>hello"),
+        Response(200, b"[]"),
+        Response(200, b"{}"),
+        Response(200, {**ANALYSIS, "faces": [{**FACE, "box": None}]}),
+        Response(200, {**ANALYSIS, "created_at": "yesterday"}),
+        Response(404, b"<html>nothing here"),
+        Response(404, b"nonsense", {"Content-Type": "application/problem+json"}),
+        Response(404, b"[1]", {"Content-Type": "application/problem+json"}),
+        Response(301, b"", {"Location": "https://elsewhere.example/"}),
     ],
 )
-def test_what_is_not_the_service_is_said_so(scripted, client, answer):
-    scripted.answers = [answer]
+def test_response_of_other_server_raises_bad_reply(scripted, client, response):
+    scripted.responses = [response]
     with pytest.raises(emotions.BadReply):
         client.image(7)
     assert len(scripted.requests) == 1
 
 
-def test_the_key_is_sent_and_only_where_there_is_one(scripted):
+def test_api_key_is_sent_only_if_set(scripted):
     for key in ("emo_secret", None):
         with EmotionClient(scripted.url, key) as client:
             client.image(7)
@@ -244,24 +247,24 @@ def test_the_key_is_sent_and_only_where_there_is_one(scripted):
     assert "Authorization" not in without.headers
 
 
-def test_an_address_without_a_scheme_is_refused_at_once():
+def test_base_url_without_scheme_raises_value_error():
     with pytest.raises(ValueError, match="http://"):
         EmotionClient("localhost:5000")
 
 
 @pytest.fixture
-def ways(tmp_path):
-    """What to send and the name that it goes by."""
+def sources(tmp_path):
+    """Images in all accepted forms, with the file names that are sent."""
     path = tmp_path / "ä photo.png"
-    path.write_bytes(PICTURE)
+    path.write_bytes(IMAGE)
     pixels = np.full((50, 60, 3), 90, np.uint8)
     file = path.open("rb")
     yield {
         "path": (path, "ä photo.png"),
         "text": (str(path), "ä photo.png"),
-        "bytes": (PICTURE, "picture"),
+        "bytes": (IMAGE, "picture"),
         "file": (file, "ä photo.png"),
-        "memory": (io.BytesIO(PICTURE), "picture"),
+        "memory": (io.BytesIO(IMAGE), "picture"),
         "image": (Image.fromarray(pixels), "picture.png"),
         "array": (pixels, "picture.png"),
         "grey": (pixels[:, :, 0], "picture.png"),
@@ -269,21 +272,21 @@ def ways(tmp_path):
     file.close()
 
 
-@pytest.mark.parametrize("way", ["path", "text", "bytes", "file", "memory"])
-def test_a_file_is_sent_as_it_is(scripted, client, ways, way):
-    sent, name = ways[way]
+@pytest.mark.parametrize("kind", ["path", "text", "bytes", "file", "memory"])
+def test_file_is_sent_unchanged(scripted, client, sources, kind):
+    sent, name = sources[kind]
     client.analyse(sent)
     (request,) = scripted.requests
-    assert PICTURE in request.body
+    assert IMAGE in request.body
     if name.isascii():
         assert f'filename="{name}"\r\n'.encode() in request.body
     else:
         assert b"filename=\"_ photo.png\"; filename*=UTF-8''%C3%A4%20photo.png" in request.body
 
 
-@pytest.mark.parametrize("way", ["image", "array", "grey"])
-def test_pixels_are_sent_without_loss(scripted, client, ways, way):
-    sent, _ = ways[way]
+@pytest.mark.parametrize("kind", ["image", "array", "grey"])
+def test_pixels_are_sent_losslessly(scripted, client, sources, kind):
+    sent, _ = sources[kind]
     client.analyse(sent)
     body = scripted.requests[0].body
     start = body.index(b"\x89PNG")
@@ -292,116 +295,116 @@ def test_pixels_are_sent_without_loss(scripted, client, ways, way):
     assert np.asarray(read).min() == np.asarray(read).max() == 90
 
 
-def test_a_file_name_that_is_no_text_is_sent_with_a_replacement(scripted, client, tmp_path):
+def test_undecodable_file_name_is_sent_with_replacement_character(scripted, client, tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
-    Path(path).write_bytes(PICTURE)
+    Path(path).write_bytes(IMAGE)
     client.analyse(path)
     with Path(path).open("rb") as file:
         client.analyse(file)
-    client.analyse(PICTURE, file_name=path)
+    client.analyse(IMAGE, file_name=path)
     for request in scripted.requests:
         assert b"filename=\"_.png\"; filename*=UTF-8''%EF%BF%BD.png\r\n" in request.body
 
 
 @pytest.mark.parametrize("key", ["", "  ", "ä", "a\nb"])
-def test_an_idempotency_key_that_no_header_holds_is_refused(scripted, client, key):
+def test_invalid_idempotency_key_raises_value_error(scripted, client, key):
     with pytest.raises(ValueError, match="idempotency_key must be ASCII"):
-        client.analyse(PICTURE, idempotency_key=key)
+        client.analyse(IMAGE, idempotency_key=key)
     assert scripted.requests == []
 
 
 @pytest.mark.parametrize("name", ["nothing.jpg", ".", "\0"])
-def test_a_file_that_cannot_be_read_is_not_sent(scripted, client, tmp_path, name):
-    with pytest.raises(emotions.UnreadablePicture):
+def test_unreadable_file_is_not_sent(scripted, client, tmp_path, name):
+    with pytest.raises(emotions.UnreadableImage):
         client.analyse(tmp_path / name)
     assert scripted.requests == []
 
 
 @pytest.mark.parametrize("wrong", [7, None, object(), io.StringIO("text")])
-def test_what_is_no_picture_at_all_is_a_mistake_of_the_program(scripted, client, wrong):
+def test_other_objects_raise_type_error(scripted, client, wrong):
     with pytest.raises(TypeError):
         client.analyse(wrong)
     assert scripted.requests == []
 
 
-def test_options_that_are_not_given_are_left_to_the_service(scripted, client):
-    client.analyse(PICTURE)
-    client.analyse(PICTURE, threshold=0.25, model="m", max_faces=3, store=False)
-    plain, given = (request.body for request in scripted.requests)
-    assert b'name="threshold"' not in plain
+def test_omitted_options_are_not_sent(scripted, client):
+    client.analyse(IMAGE)
+    client.analyse(IMAGE, threshold=0.25, model="m", max_faces=3, store=False)
+    without_options, with_options = (request.body for request in scripted.requests)
+    assert b'name="threshold"' not in without_options
     for name, text in {
         "threshold": "0.25",
         "model": "m",
         "max_faces": "3",
         "store": "false",
     }.items():
-        assert f'name="{name}"\r\n\r\n{text}\r\n'.encode() in given
+        assert f'name="{name}"\r\n\r\n{text}\r\n'.encode() in with_options
 
 
-def test_many_are_answered_in_their_order_and_errors_stop_nothing(scripted, client, tmp_path):
-    (tmp_path / "a.png").write_bytes(PICTURE)
-    sources = [tmp_path / "a.png", tmp_path / "none.png", PICTURE]
+def test_analyse_many_keeps_order_and_continues_after_errors(scripted, client, tmp_path):
+    (tmp_path / "a.png").write_bytes(IMAGE)
+    sources = [tmp_path / "a.png", tmp_path / "none.png", IMAGE]
     outcomes = list(client.analyse_many(sources, workers=2))
     assert [outcome.source for outcome in outcomes] == sources
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
-    assert isinstance(outcomes[1].error, emotions.UnreadablePicture)
+    assert isinstance(outcomes[1].error, emotions.UnreadableImage)
     assert outcomes[2].analysis.id == 7
 
 
-def test_many_are_neither_read_nor_sent_far_ahead(scripted, client):
-    taken, at_once, most = [], 0, 0
+def test_analyse_many_limits_read_ahead_and_concurrency(scripted, client):
+    read, concurrent, max_concurrent = [], 0, 0
     lock = threading.Lock()
 
-    def busy():
-        nonlocal at_once, most
+    def wait():
+        nonlocal concurrent, max_concurrent
         with lock:
-            at_once += 1
-            most = max(most, at_once)
+            concurrent += 1
+            max_concurrent = max(max_concurrent, concurrent)
         time.sleep(0.01)
         with lock:
-            at_once -= 1
+            concurrent -= 1
 
-    def endless():
+    def infinite():
         while True:
-            taken.append(1)
-            yield PICTURE
+            read.append(1)
+            yield IMAGE
 
-    scripted.answers = [Answer(201, IMAGE, before=busy)]
-    outcomes = client.analyse_many(endless(), workers=3)
+    scripted.responses = [Response(201, ANALYSIS, before=wait)]
+    outcomes = client.analyse_many(infinite(), workers=3)
     for count in range(1, 20):
         next(outcomes)
-        assert len(taken) <= count + 2 * 3
+        assert len(read) <= count + 2 * 3
     outcomes.close()
-    assert 1 < most <= 3
+    assert 1 < max_concurrent <= 3
     sent = len(scripted.requests)
     time.sleep(0.1)
-    assert len(scripted.requests) == sent  # nothing goes on in the background
+    assert len(scripted.requests) == sent  # no requests in the background
 
 
-def test_many_that_nobody_waits_for_any_more_are_not_begun(client, monkeypatch):
-    go_on, under_way, begun = threading.Event(), threading.Semaphore(0), []
+def test_analyse_many_starts_no_image_after_close(client, monkeypatch):
+    proceed, running, started = threading.Event(), threading.Semaphore(0), []
 
     def analyse(source):
-        begun.append(source)
+        started.append(source)
         if source:
-            under_way.release()
-            go_on.wait(10)
-        return emotions.Analysis.read(IMAGE)
+            running.release()
+            proceed.wait(10)
+        return emotions.Analysis.read(ANALYSIS)
 
     monkeypatch.setattr(client, "analyse", analyse)
     outcomes = client.analyse_many(range(9), workers=3)
     next(outcomes)
-    assert all(under_way.acquire(timeout=10) for _ in range(3))
+    assert all(running.acquire(timeout=10) for _ in range(3))
     closing = threading.Thread(target=outcomes.close)
     closing.start()
     time.sleep(0.2)
-    go_on.set()
+    proceed.set()
     closing.join()
-    assert sorted(begun) == [0, 1, 2, 3]
+    assert sorted(started) == [0, 1, 2, 3]
 
 
-def test_a_time_without_a_zone_is_this_machines(scripted, client, monkeypatch):
-    scripted.answers = [Answer(200, {"spans": []})]
+def test_naive_datetime_is_local_time(scripted, client, monkeypatch):
+    scripted.responses = [Response(200, {"spans": []})]
     with monkeypatch.context() as zone:
         zone.setenv("TZ", "Asia/Tokyo")
         time.tzset()
@@ -410,10 +413,10 @@ def test_a_time_without_a_zone_is_this_machines(scripted, client, monkeypatch):
     assert "since=2026-01-02T00%3A00%3A00%2B09%3A00" in scripted.requests[0].path
 
 
-def test_pages_are_asked_for_as_they_are_needed(scripted, client):
-    scripted.answers = [
-        Answer(200, {"images": [IMAGE, IMAGE], "next_cursor": "two"}),
-        Answer(200, {"images": [IMAGE], "next_cursor": None}),
+def test_pages_are_fetched_lazily(scripted, client):
+    scripted.responses = [
+        Response(200, {"images": [ANALYSIS, ANALYSIS], "next_cursor": "two"}),
+        Response(200, {"images": [ANALYSIS], "next_cursor": None}),
     ]
     images = client.images(emotion="anger", since=datetime(2026, 1, 2, tzinfo=UTC))
     assert scripted.requests == []
@@ -427,28 +430,25 @@ def test_pages_are_asked_for_as_they_are_needed(scripted, client):
     assert "emotion=anger" in second
 
 
-def test_an_erasure_whose_answer_got_lost_is_done(scripted, client):
-    scripted.answers = [HANG_UP, problem(404, "not-found")]
+def test_delete_succeeds_if_404_follows_lost_response(scripted, client):
+    scripted.responses = [NO_RESPONSE, problem(404, "not-found")]
     client.delete(7)
-    scripted.answers = [problem(404, "not-found")]
+    scripted.responses = [problem(404, "not-found")]
     with pytest.raises(emotions.NotFound):
         client.delete(7)
 
 
-def test_the_mood_of_what_is_not_stored_cannot_be_asked(scripted, client):
-    scripted.answers = [Answer(200, {name: it for name, it in IMAGE.items() if name != "id"})]
-    found = client.analyse(PICTURE, store=False)
+def test_mood_of_unstored_analysis_raises_value_error(scripted, client):
+    scripted.responses = [
+        Response(200, {name: value for name, value in ANALYSIS.items() if name != "id"})
+    ]
+    found = client.analyse(IMAGE, store=False)
     with pytest.raises(ValueError, match="stored"):
         found.mood("mean")
 
 
-def test_threads_have_connections_of_their_own(client):
-    sessions = set()
-
-    def note():
-        sessions.add(id(client._transport._session()))
-
-    threads = [threading.Thread(target=note) for _ in range(3)]
+def test_each_thread_has_its_own_session(client):
+    threads = [threading.Thread(target=client._transport._session) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -456,4 +456,43 @@ def test_threads_have_connections_of_their_own(client):
     assert len(client._transport._sessions) == 3
     client.close()
     assert client._transport._sessions == []
-    assert client.analyse(PICTURE).id == 7  # opens new ones
+    assert client.analyse(IMAGE).id == 7  # opens a new session
+
+
+# ---------------------------------------------------------------- deprecated names
+
+OLD_EXCEPTIONS = {
+    "BadPicture": emotions.BadImage,
+    "ServiceAway": emotions.ServiceUnreachable,
+    "UnreadablePicture": emotions.UnreadableImage,
+}
+
+
+@pytest.mark.parametrize("module", [emotions, emotions.errors])
+@pytest.mark.parametrize(("old", "new"), OLD_EXCEPTIONS.items())
+def test_old_exception_name_warns_and_works(module, old, new):
+    with pytest.warns(DeprecationWarning, match=f"{old} is deprecated: use {new.__name__}"):
+        assert getattr(module, old) is new
+
+
+def test_unknown_attribute_raises_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'BadVideo'"):
+        _ = emotions.BadVideo
+
+
+def test_old_argument_names_warn_and_work(scripted, client):
+    with pytest.warns(DeprecationWarning, match="the argument picture is deprecated: use image"):
+        assert client.analyse(picture=IMAGE).id == 7
+    with pytest.warns(DeprecationWarning, match="use image"):
+        client.annotated(picture=IMAGE)
+    with pytest.warns(DeprecationWarning, match="the argument pictures is deprecated: use images"):
+        assert [outcome.source for outcome in client.analyse_many(pictures=[IMAGE])] == [IMAGE]
+    assert all(IMAGE in request.body for request in scripted.requests)
+    assert not any(b'name="picture"' in request.body for request in scripted.requests)
+
+
+def test_old_method_name_warns_and_works(scripted, client):
+    scripted.responses = [Response(200, IMAGE)]
+    with pytest.warns(DeprecationWarning, match="picture is deprecated: use image_file"):
+        assert client.picture(7) == client.image_file(7) == IMAGE
+    assert {request.path for request in scripted.requests} == {"/v1/images/7/picture"}

@@ -1,17 +1,17 @@
-"""What the environment may change about a request, and what it may not."""
+"""Proxies, certificates, addresses, API keys and redirects."""
 
 import socket
 from ipaddress import ip_address
 
 import emotions
 import pytest
-from emotions import EmotionClient
+from emotions import EmotionClient, ServiceUnreachable
 from emotions.connection import environment_proxies, is_this_machine
 
-from tests.client.conftest import IMAGE, Answer, Scripted
+from tests.client.conftest import ANALYSIS, Response, Scripted
 from tests.conftest import picture
 
-PICTURE = picture()
+IMAGE = picture()
 PROXY_VARIABLES = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
 ELSEWHERE = "http://service.example"
 
@@ -25,22 +25,26 @@ def no_environment(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def resolved(monkeypatch):
-    """The addresses of names by a resolver of the test, and the names that were asked for. A name
-    without an address cannot be resolved."""
-    addresses, asked = {"localhost": ["127.0.0.1"]}, []
+    """A resolver for tests: a dict of names and their addresses, and the list of resolved names.
+    Names outside the dict cannot be resolved."""
+    addresses, queries = {"localhost": ["127.0.0.1"]}, []
     resolve = socket.getaddrinfo
 
-    def getaddrinfo(host, *more, **named):
+    def getaddrinfo(host, *arguments, **options):
         if host[0] in ":0123456789":
-            return resolve(host, *more, **named)
-        asked.append(host)
+            return resolve(host, *arguments, **options)
+        queries.append(host)
         if host not in addresses:
             raise socket.gaierror(socket.EAI_NONAME, "not known")
-        return [it for address in addresses[host] for it in resolve(address, *more, **named)]
+        return [
+            result
+            for address in addresses[host]
+            for result in resolve(address, *arguments, **options)
+        ]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(socket, "gethostname", lambda: "Workstation")
-    return addresses, asked
+    return addresses, queries
 
 
 @pytest.fixture
@@ -57,12 +61,10 @@ def another(scripted):
 @pytest.mark.parametrize("variable", PROXY_VARIABLES[:3])
 @pytest.mark.parametrize("upper", [False, True])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]"])
-def test_images_for_this_machine_go_to_no_proxy(
-    scripted, another, monkeypatch, variable, upper, host
-):
+def test_local_requests_use_no_proxy(scripted, another, monkeypatch, variable, upper, host):
     monkeypatch.setenv(variable.upper() if upper else variable, another.url)
     with EmotionClient(scripted.url.replace("127.0.0.1", host), "emo_key", retries=0) as client:
-        client.analyse(PICTURE)
+        client.analyse(IMAGE)
     assert len(scripted.requests) == 1
     assert another.requests == []
 
@@ -79,7 +81,7 @@ def test_images_for_this_machine_go_to_no_proxy(
         ("127.0.0.1.example", False), ("notlocalhost", False), ("", False),
     ],
 )  # fmt: skip
-def test_which_hosts_are_this_machine(host, local):
+def test_is_this_machine_for_addresses_and_localhost(host, local):
     assert is_this_machine(host) is local
 
 
@@ -100,70 +102,69 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("host", "addresses", "local"), NAMES)
-def test_a_name_is_this_machine_if_all_its_addresses_are(resolved, host, addresses, local):
+def test_is_this_machine_for_resolved_names(resolved, host, addresses, local):
     if addresses is not None:
         resolved[0][host.rstrip(".").lower()] = addresses
     assert is_this_machine(host) is local
 
 
 @pytest.mark.parametrize(("host", "local"), [("workstation", True), ("other", False)])
-def test_an_address_of_an_interface_is_this_machine_under_its_own_name(
-    resolved, monkeypatch, host, local
-):
-    monkeypatch.setattr("emotions.connection.is_loopback", lambda it: not ip_address(it))
-    resolved[0][host] = ["127.0.0.1"]  # stands for another address that can be bound
+def test_interface_address_is_local_only_for_own_host_name(resolved, monkeypatch, host, local):
+    monkeypatch.setattr("emotions.connection.is_loopback", lambda text: not ip_address(text))
+    resolved[0][host] = ["127.0.0.1"]  # in this test, an address of another local interface
     assert is_this_machine(host) is local
 
 
 @pytest.mark.parametrize("host", ["workstation", "dev.example.org"])
-def test_a_name_is_resolved_once_for_the_proxy_and_only_if_there_is_one(
+def test_name_is_resolved_once_and_only_if_proxy_is_set(
     scripted, another, monkeypatch, resolved, host
 ):
     addresses, _ = resolved
     addresses[host] = ["127.0.0.1"]
     url = scripted.url.replace("127.0.0.1", host)
-    counted = []
+    checked = []
     monkeypatch.setattr(
-        "emotions.connection.is_this_machine", lambda it: counted.append(it) or is_this_machine(it)
+        "emotions.connection.is_this_machine",
+        lambda name: checked.append(name) or is_this_machine(name),
     )
     with EmotionClient(url, retries=0) as client:
-        client.analyse(PICTURE)
-    assert counted == []
+        client.analyse(IMAGE)
+    assert checked == []
     monkeypatch.setenv("HTTP_PROXY", another.url)
     with EmotionClient(url, retries=0) as client:
-        assert len(list(client.analyse_many([PICTURE] * 8, workers=4))) == 8
-    assert (counted, another.requests) == ([host], [])
+        assert len(list(client.analyse_many([IMAGE] * 8, workers=4))) == 8
+    assert (checked, another.requests) == ([host], [])
     assert len(scripted.requests) == 9
 
 
 @pytest.mark.parametrize(
     "host", ["localhost.localdomain", "localhost6", "ip6-localhost", "127.0.0.1", "[::1]", "127.1"]
 )
-def test_names_of_localhost_and_addresses_are_not_resolved(resolved, monkeypatch, host):
+def test_localhost_names_and_addresses_are_not_resolved(resolved, monkeypatch, host):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
     assert environment_proxies(f"http://{host}:5000") == {}
     assert resolved[1] == []
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
-def test_other_hosts_are_asked_by_the_proxy_of_the_environment(another, monkeypatch, variable):
+def test_remote_requests_use_proxy_from_environment(another, monkeypatch, variable):
     if variable == "HTTP_PROXY":
         monkeypatch.delenv("REQUEST_METHOD", raising=False)
     monkeypatch.setenv(variable, another.url)
     with EmotionClient(ELSEWHERE, "emo_key", retries=0) as client:
-        client.analyse(PICTURE)
+        client.analyse(IMAGE)
     (request,) = another.requests
     assert request.path == f"{ELSEWHERE}/v1/images"
     assert request.headers["Authorization"] == "Bearer emo_key"
 
 
-def test_https_goes_through_the_proxy_as_a_tunnel(another, monkeypatch):
+def test_https_proxy_receives_only_connect(another, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", another.url)
-    another.answers = [Answer(501)]
+    another.responses = [Response(501)]
     client = EmotionClient("https://service.example", "emo_key", retries=0)
-    with client, pytest.raises(emotions.ServiceAway, match=r"the proxy for https://service"):
-        client.analyse(PICTURE)
-    # What the proxy sees of it is a CONNECT, which this server does not know, and no key.
+    with client, pytest.raises(ServiceUnreachable, match=r"the proxy for https://service"):
+        client.analyse(IMAGE)
+    # The proxy receives a CONNECT, which the stub server does not support, but no key.
     assert another.requests == []
     assert environment_proxies("https://service.example")["https"] == another.url
 
@@ -177,29 +178,32 @@ def test_no_proxy_is_honoured(another, monkeypatch, name):
     assert environment_proxies(ELSEWHERE)["http"] == another.url
 
 
-def test_without_trust_the_environment_changes_nothing(another, monkeypatch):
+def test_trust_env_false_ignores_environment(another, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", another.url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle")
     session = EmotionClient(ELSEWHERE, trust_env=False)._transport._session()
     assert (session.proxies, session.verify, session.trust_env) == ({}, True, False)
     client = EmotionClient("http://no-such-host.invalid", retries=0, trust_env=False)
-    with client, pytest.raises(emotions.ServiceAway, match="does not answer"):
+    with client, pytest.raises(ServiceUnreachable, match="cannot be reached"):
         client.models()
     assert another.requests == []
 
 
-def test_a_proxy_that_is_not_there_is_named(monkeypatch):
+def test_unreachable_proxy_is_named_without_password(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:1")
     client = EmotionClient(ELSEWHERE, retries=0)
-    with client, pytest.raises(emotions.ServiceAway, match=r"HTTP_PROXY.*NO_PROXY") as raised:
+    with (
+        client,
+        pytest.raises(ServiceUnreachable, match=r"HTTP_PROXY.*NO_PROXY") as raised,
+    ):
         client.models()
     assert "secret" not in str(raised.value)
 
 
-def test_a_proxy_of_another_kind_is_said_in_a_sentence(monkeypatch):
+def test_unsupported_proxy_raises_service_unreachable(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     client = EmotionClient(ELSEWHERE, retries=0)
-    with client, pytest.raises(emotions.ServiceAway):
+    with client, pytest.raises(ServiceUnreachable):
         client.models()
 
 
@@ -207,16 +211,16 @@ def test_a_proxy_of_another_kind_is_said_in_a_sentence(monkeypatch):
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_the_ca_bundle_of_the_environment_is_used_for_every_host(monkeypatch, variable):
+def test_ca_bundle_from_environment_is_used_for_every_host(monkeypatch, variable):
     monkeypatch.setenv(variable, "/some/bundle.pem")
     for url in ("https://127.0.0.1", "https://service.example"):
         assert EmotionClient(url)._transport._session().verify == "/some/bundle.pem"
 
 
-def test_a_ca_bundle_that_is_missing_is_said_in_a_sentence(monkeypatch):
+def test_missing_ca_bundle_is_named(monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
     client = EmotionClient("https://127.0.0.1:1")
-    with client, pytest.raises(emotions.ServiceAway, match=r"/no/such/bundle.pem"):
+    with client, pytest.raises(ServiceUnreachable, match=r"/no/such/bundle.pem"):
         client.models()
 
 
@@ -224,13 +228,13 @@ def test_a_ca_bundle_that_is_missing_is_said_in_a_sentence(monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["emo_key", None])
-def test_a_password_of_netrc_never_replaces_the_key(scripted, monkeypatch, tmp_path, key):
+def test_netrc_password_never_replaces_api_key(scripted, monkeypatch, tmp_path, key):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password secret\ndefault login a password b")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     with EmotionClient(scripted.url, key) as client:
-        client.analyse(PICTURE)
+        client.analyse(IMAGE)
     sent = scripted.requests[0].headers.get("Authorization")
     assert sent == (f"Bearer {key}" if key else None)
 
@@ -239,14 +243,14 @@ def test_a_password_of_netrc_never_replaces_the_key(scripted, monkeypatch, tmp_p
     "address",
     ["http://user:secret@127.0.0.1:5000", "http://secret@h", "https://:secret@h", "user:secret@h"],
 )
-def test_credentials_in_the_address_are_refused_and_not_repeated(address):
+def test_base_url_with_credentials_is_rejected_without_echo(address):
     with pytest.raises(ValueError, match="must not contain a user name or password") as raised:
         EmotionClient(address)
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("", "must begin with"), ("ftp://h", "must begin with"), ("127.0.0.1:5000", "must begin"),
         ("http://", "not a valid URL"), ("http://h:99999", "not a valid URL"),
@@ -254,25 +258,25 @@ def test_credentials_in_the_address_are_refused_and_not_repeated(address):
         ("http://h/#x", "query or fragment"), ("http:\\\\h", "must begin"),
     ],
 )  # fmt: skip
-def test_an_address_that_cannot_be_used_is_refused(address, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_base_url_raises_value_error(address, message):
+    with pytest.raises(ValueError, match=message):
         EmotionClient(address)
 
 
-def test_the_service_may_be_below_a_path(scripted):
+def test_base_url_may_have_path(scripted):
     with EmotionClient(f"{scripted.url}/emotion/") as client:
         client.image(7)
     assert scripted.requests[0].path.startswith("/emotion/v1/images/7")
 
 
 @pytest.mark.parametrize("key", ["emo\nsecret", "emo_sécret", "emo\0secret", "   "])
-def test_a_key_that_no_header_holds_is_refused_and_not_repeated(key):
+def test_invalid_api_key_is_rejected_without_echo(key):
     with pytest.raises(ValueError, match="api_key must be ASCII") as raised:
         EmotionClient(api_key=key)
     assert "cret" not in str(raised.value)
 
 
-def test_spaces_around_a_key_are_left_out(scripted):
+def test_spaces_around_api_key_are_stripped(scripted):
     with EmotionClient(scripted.url, " emo_key\r\n") as client:
         client.image(7)
     assert scripted.requests[0].headers["Authorization"] == "Bearer emo_key"
@@ -285,23 +289,23 @@ def test_spaces_around_a_key_are_left_out(scripted):
 @pytest.mark.parametrize("has_target", [True, False])
 def test_no_redirect_is_followed(scripted, another, status, has_target):
     target = {"Location": f"{another.url}/v1/images"} if has_target else {}
-    scripted.answers = [Answer(status, b"", target)]
+    scripted.responses = [Response(status, b"", target)]
     with EmotionClient(scripted.url, "emo_key") as client:
-        for ask in (
-            lambda: client.analyse(PICTURE),
+        for request in (
+            lambda: client.analyse(IMAGE),
             lambda: client.image(7),
             lambda: client.delete(7),
-            lambda: client.annotated(PICTURE),
+            lambda: client.annotated(IMAGE),
         ):
-            with pytest.raises(emotions.BadReply, match="redirects are not followed"):
-                ask()
+            with pytest.raises(emotions.BadReply, match="does not follow redirects"):
+                request()
     assert [request.method for request in scripted.requests] == ["POST", "GET", "DELETE", "POST"]
     assert another.requests == []
 
 
-def test_the_same_service_answers_after_a_redirect(scripted):
-    scripted.answers = [Answer(307, b"", {"Location": "/elsewhere"}), Answer(201, IMAGE)]
+def test_client_works_after_redirect_error(scripted):
+    scripted.responses = [Response(307, b"", {"Location": "/elsewhere"}), Response(201, ANALYSIS)]
     with EmotionClient(scripted.url, "emo_key") as client:
         with pytest.raises(emotions.BadReply, match="redirects to /elsewhere"):
-            client.analyse(PICTURE)
-        assert client.analyse(PICTURE).id == 7
+            client.analyse(IMAGE)
+        assert client.analyse(IMAGE).id == 7

@@ -1,4 +1,4 @@
-"""Numbers on the command line: plain ASCII decimal numbers, as in requests."""
+"""Numbers on the command line must be plain ASCII decimal numbers."""
 
 import inspect
 
@@ -8,7 +8,7 @@ from emotions import plain_numbers as clients
 from emotions.cli import main
 
 from app import plain_numbers
-from tests.client.conftest import Answer
+from tests.client.conftest import Response
 from tests.client.test_with_service import PHOTO
 from tests.conftest import picture
 
@@ -25,7 +25,7 @@ DECIMAL_OPTIONS = [
 ]  # fmt: skip
 
 
-def test_the_client_and_the_service_read_numbers_alike():
+def test_client_and_service_have_same_number_parser():
     service, client = (
         inspect.getsource(module).partition('"""\n\n')[2] for module in (plain_numbers, clients)
     )
@@ -34,7 +34,7 @@ def test_the_client_and_the_service_read_numbers_alike():
 
 @pytest.mark.parametrize("text", WHOLE)
 @pytest.mark.parametrize("command", WHOLE_OPTIONS)
-def test_a_whole_number_has_one_spelling(scripted, command, text):
+def test_invalid_whole_number_is_rejected(scripted, command, text):
     done = CliRunner().invoke(main, ["--server", scripted.url, *command, text])
     assert (done.exit_code, scripted.requests) == (2, [])
     assert "is not a whole number such as 10" in done.stderr
@@ -42,7 +42,7 @@ def test_a_whole_number_has_one_spelling(scripted, command, text):
 
 @pytest.mark.parametrize("text", DECIMAL)
 @pytest.mark.parametrize("command", DECIMAL_OPTIONS)
-def test_a_decimal_number_has_one_spelling(scripted, command, text):
+def test_invalid_decimal_number_is_rejected(scripted, command, text):
     more = ["models"] if command == ["--timeout"] else []
     done = CliRunner().invoke(main, ["--server", scripted.url, *command, text, *more])
     assert (done.exit_code, scripted.requests) == (2, [])
@@ -50,24 +50,24 @@ def test_a_decimal_number_has_one_spelling(scripted, command, text):
 
 
 @pytest.mark.parametrize("command", [["mood", str(PHOTO), "--min-face-px"], ["--timeout"]])
-def test_an_infinite_number_is_too_large(scripted, command):
+def test_infinite_number_is_rejected_as_too_large(scripted, command):
     done = CliRunner().invoke(main, ["--server", scripted.url, *command, "1e999"])
     assert (done.exit_code, scripted.requests) == (2, [])
     assert "is too large" in done.stderr
 
 
-def test_numbers_in_their_spelling_are_taken(scripted):
-    scripted.answers = [Answer(204, b"")]
+def test_valid_numbers_are_accepted(scripted):
+    scripted.responses = [Response(204, b"")]
     done = CliRunner().invoke(main, ["--server", scripted.url, "delete", "4", "10"])
-    assert (done.exit_code, done.stdout) == (0, "erased 4\nerased 10\n")
-    asked = ["--timeout", "2.5e1", "analyse", str(PHOTO), "--threshold", ".5", "--workers", "2"]
-    scripted.answers = [Answer(404)]
-    CliRunner().invoke(main, ["--server", scripted.url, *asked])
+    assert (done.exit_code, done.stdout) == (0, "deleted 4\ndeleted 10\n")
+    arguments = ["--timeout", "2.5e1", "analyse", str(PHOTO), "--threshold", ".5", "--workers", "2"]
+    scripted.responses = [Response(404)]
+    CliRunner().invoke(main, ["--server", scripted.url, *arguments])
     assert b'name="threshold"\r\n\r\n0.5\r\n' in scripted.requests[-1].body
 
 
 @pytest.mark.parametrize("text", DECIMAL)
-def test_the_services_own_command_has_the_same_spelling(make_app, tmp_path, text):
+def test_service_command_rejects_same_decimal_numbers(make_app, tmp_path, text):
     (tmp_path / "a.png").write_bytes(picture())
     run = make_app().test_cli_runner().invoke
     done = run(args=["analyse", str(tmp_path / "a.png"), "--threshold", text])
@@ -75,7 +75,7 @@ def test_the_services_own_command_has_the_same_spelling(make_app, tmp_path, text
 
 
 @pytest.mark.parametrize("text", WHOLE)
-def test_the_days_of_a_key_have_the_same_spelling(make_app, text):
+def test_keys_command_rejects_same_whole_numbers(make_app, text):
     run = make_app().test_cli_runner().invoke
     done = run(args=["keys", "create", "phone", "--right", "read", "--days", text])
     assert (done.exit_code, "is not a whole number" in done.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""PIL images and arrays reach the service with the pixels, and upright, as their files do."""
+"""Encoding of PIL images and arrays: pixels and orientation are the same as those of files."""
 
 import io
 
@@ -6,25 +6,26 @@ import emotions
 import numpy as np
 import pytest
 from emotions import pixels
-from emotions.sources import read_picture
+from emotions.sources import read_image
 from PIL import ExifTags, Image
 
 from app.vision.image import ImageFile
 
 RNG = np.random.default_rng(7)
-# 40x24 pixels, no two of whose rotations and reflections are alike.
+# 40x24 pixels. All rotations and reflections are different.
 RGB = np.kron(RNG.integers(0, 256, (3, 5, 3)), np.ones((8, 8, 1))).astype(np.uint8)
 GRAY = RGB[:, :, 0]
 
 
 def served(data):
-    """(height, width, 3) RGB as the service reads a file."""
+    """Decode a file like the service. Returns (height, width, 3) RGB."""
     return ImageFile(data, max_pixels=10**9).read(color=True).bgr[:, :, ::-1]
 
 
-def sent(picture):
-    """(height, width, 3) RGB as the service reads what the client sends."""
-    return served(read_picture(picture)[1])
+def sent(image):
+    """Encode an image like the client and decode it like the service. Returns (height, width, 3)
+    RGB."""
+    return served(read_image(image)[1])
 
 
 def saved(image, kind, **options):
@@ -52,7 +53,7 @@ XMP = (
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("loaded", [False, True])
-def test_an_image_is_turned_as_its_file_is(kind, orientation, loaded):
+def test_pil_image_is_rotated_like_its_file(kind, orientation, loaded):
     options = {"lossless": True} if kind == "WEBP" else {}
     file = saved(Image.fromarray(RGB), kind, exif=exif(orientation), **options)
     image = Image.open(io.BytesIO(file))
@@ -63,13 +64,13 @@ def test_an_image_is_turned_as_its_file_is(kind, orientation, loaded):
     assert sent(image).shape[:2] == sides
 
 
-def test_an_orientation_in_xmp_counts():
+def test_xmp_orientation_is_applied():
     file = saved(Image.fromarray(RGB), "WEBP", lossless=True, xmp=XMP)
     assert np.array_equal(sent(Image.open(io.BytesIO(file))), np.rot90(RGB, -1))
 
 
 @pytest.mark.parametrize("change", ["convert", "copy", "resize"])
-def test_an_orientation_survives_what_keeps_the_pixels_in_place(change):
+def test_orientation_is_kept_by_convert_copy_and_resize(change):
     image = Image.open(io.BytesIO(saved(Image.fromarray(RGB), "PNG", exif=exif(6))))
     changed = {
         "convert": lambda: image.convert("RGBA"),
@@ -79,7 +80,7 @@ def test_an_orientation_survives_what_keeps_the_pixels_in_place(change):
     assert np.array_equal(sent(changed), np.rot90(RGB, -1))
 
 
-def test_an_image_that_the_caller_turned_upright_is_not_turned_again():
+def test_transposed_image_is_not_rotated_again():
     from PIL import ImageOps
 
     image = Image.open(io.BytesIO(saved(Image.fromarray(RGB), "PNG", exif=exif(8))))
@@ -88,7 +89,7 @@ def test_an_image_that_the_caller_turned_upright_is_not_turned_again():
 
 
 @pytest.mark.parametrize("value", [0, 9, 255, "6"])
-def test_an_orientation_that_does_not_exist_is_ignored(value):
+def test_invalid_orientation_is_ignored(value):
     image = Image.fromarray(RGB)
     image.getexif()[ExifTags.Base.Orientation] = value
     assert np.array_equal(sent(image), RGB)
@@ -103,7 +104,7 @@ def test_damaged_exif_is_ignored(info):
     assert np.array_equal(sent(image), RGB)
 
 
-def test_the_callers_image_is_not_changed():
+def test_encode_does_not_change_image_of_caller():
     image = Image.open(io.BytesIO(saved(Image.fromarray(RGB), "PNG", exif=exif(6))))
     sent(image)
     assert image.size == (40, 24)
@@ -123,7 +124,7 @@ def test_the_callers_image_is_not_changed():
         ("YCbCr", "TIFF"), ("I;16", "PNG"), ("I;16", "TIFF"), ("I;16B", "TIFF"),
     ],
 )  # fmt: skip
-def test_an_image_of_any_mode_is_read_as_its_file_is(mode, kind):
+def test_pil_image_of_any_mode_equals_its_file(mode, kind):
     file = saved(in_mode(mode), kind, **({"lossless": True} if kind == "WEBP" else {}))
     assert np.array_equal(sent(Image.open(io.BytesIO(file))), served(file))
 
@@ -134,7 +135,7 @@ def in_mode(mode):
         values = GRAY.astype(np.uint16) * 257
         return Image.frombytes(mode, (40, 24), values.astype(">u2" if "B" in mode else "<u2"))
     alpha = Image.fromarray(GRAY)
-    if mode == "PA":  # Pillow's own conversion loses the alpha
+    if mode == "PA":  # Pillow's conversion loses the alpha channel
         both = Image.merge("PA", (image.convert("L"), alpha))
         both.putpalette([level for level in range(256) for _ in "RGB"])
         return both
@@ -151,13 +152,13 @@ def in_mode(mode):
 
 
 @pytest.mark.parametrize("mode", ["La", "PA", "RGBa"])
-def test_modes_with_alpha_that_no_file_has_are_laid_on_white(mode):
+def test_premultiplied_and_palette_alpha_is_blended_with_white(mode):
     expected = sent(in_mode("LA" if mode in ("La", "PA") else "RGBA"))
     assert np.abs(sent(in_mode(mode)).astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("mode", ["HSV", "YCbCr", "LAB", "RGBX"])
-def test_modes_of_other_colours_are_read_as_rgb(mode):
+def test_other_colour_modes_are_converted_to_rgb(mode):
     assert np.abs(sent(in_mode(mode)).astype(int) - RGB).max() <= 12
 
 
@@ -165,7 +166,7 @@ def test_modes_of_other_colours_are_read_as_rgb(mode):
     ("mode", "scale"),
     [("F", 1), ("I", 1), *((mode, 257) for mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"))],
 )
-def test_grey_of_more_than_8_bits_keeps_its_scale(mode, scale):
+def test_grey_images_above_8_bits_are_scaled(mode, scale):
     values = GRAY.astype(np.int64) * scale
     form = {"I": "i4", "F": "f4", "I;16N": "u2", "I;16B": ">u2"}.get(mode, "<u2")
     image = Image.frombytes(mode, (40, 24), values.astype(form).tobytes())
@@ -173,7 +174,7 @@ def test_grey_of_more_than_8_bits_keeps_its_scale(mode, scale):
 
 
 @pytest.mark.parametrize("transparency", [3, bytes([0, 128, 255])])
-def test_transparent_colours_of_a_palette_are_laid_on_white(transparency):
+def test_transparent_palette_colours_are_blended_with_white(transparency):
     image = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE, colors=8)
     file = saved(image, "PNG", transparency=transparency)
     read = sent(Image.open(io.BytesIO(file)))
@@ -182,13 +183,13 @@ def test_transparent_colours_of_a_palette_are_laid_on_white(transparency):
 
 
 @pytest.mark.parametrize(("mode", "color"), [("L", 255), ("RGB", (1, 2, 3)), ("1", 255)])
-def test_a_transparent_colour_is_laid_on_white(mode, color):
+def test_transparent_colour_is_blended_with_white(mode, color):
     image = Image.new(mode, (40, 24), color)
     image.info["transparency"] = color
     assert (sent(image) == 255).all()
 
 
-def test_frames_the_first_one_or_the_one_that_was_sought(tmp_path):
+def test_current_frame_is_encoded(tmp_path):
     frames = [Image.new("RGB", (40, 24), color) for color in ("red", "lime", "blue")]
     path = tmp_path / "three.gif"
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -203,46 +204,46 @@ def test_metadata_is_not_sent():
     image = Image.fromarray(RGB)
     image.info |= {"icc_profile": b"secret profile", "comment": b"secret comment"}
     image.getexif()[ExifTags.Base.Artist] = "secret artist"
-    _, data = read_picture(image)
+    _, data = read_image(image)
     assert list(Image.open(io.BytesIO(data)).info) == []
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF"])
-def test_a_truncated_image_is_refused(kind):
+def test_truncated_image_raises_unreadable_image(kind):
     noise = Image.fromarray(RNG.integers(0, 256, (200, 200, 3), np.uint8))
     file = saved(noise, kind)
     cut = Image.open(io.BytesIO(file[: len(file) * 2 // 3]))
-    with pytest.raises(emotions.UnreadablePicture, match="the image cannot be read"):
-        read_picture(cut)
+    with pytest.raises(emotions.UnreadableImage, match="the image cannot be read"):
+        read_image(cut)
 
 
 @pytest.mark.parametrize("loaded", [False, True])
-def test_a_closed_image_is_refused(loaded):
+def test_closed_image_raises_unreadable_image(loaded):
     image = Image.open(io.BytesIO(saved(Image.fromarray(RGB), "JPEG")))
     if loaded:
         image.load()
     image.close()
-    with pytest.raises(emotions.UnreadablePicture, match="the image cannot be read"):
-        read_picture(image)
+    with pytest.raises(emotions.UnreadableImage, match="the image cannot be read"):
+        read_image(image)
 
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
-def test_an_image_without_pixels_is_refused(size):
-    with pytest.raises(emotions.UnreadablePicture, match=f"empty: {size[0]}x{size[1]}"):
-        read_picture(Image.new("RGB", size))
+def test_empty_image_raises_unreadable_image(size):
+    with pytest.raises(emotions.UnreadableImage, match=f"empty: {size[0]}x{size[1]}"):
+        read_image(Image.new("RGB", size))
 
 
-def test_an_image_that_no_service_takes_is_refused_before_it_is_encoded():
+def test_huge_image_is_rejected_before_encoding():
     huge = np.broadcast_to(np.uint8(0), (100_000, 100_000, 3))  # takes no memory
-    with pytest.raises(emotions.UnreadablePicture, match="100000x100000"):
-        read_picture(huge)
+    with pytest.raises(emotions.UnreadableImage, match="100000x100000"):
+        read_image(huge)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_a_png_that_is_too_large_becomes_a_jpeg(monkeypatch, mode):
+def test_large_png_is_replaced_by_jpeg(monkeypatch, mode):
     monkeypatch.setattr(pixels, "MAX_PNG_BYTES", 100)
     image = in_mode(mode)
-    name, data = read_picture(image)
+    name, data = read_image(image)
     assert (name, data[:3]) == ("picture.jpg", b"\xff\xd8\xff")
     expected = served(saved(image, "PNG")).astype(int)
     assert np.abs(served(data) - expected).max() <= 40
@@ -256,7 +257,7 @@ UNIT = RGB.astype(np.float64) / 255
 
 
 class Tensor:
-    """As PyTorch's: an array by __array__ only."""
+    """A tensor that has only __array__, like those of PyTorch."""
 
     def __init__(self, array):
         self._array = array
@@ -294,7 +295,7 @@ class Tensor:
     ],
     ids=lambda array: f"{type(array).__name__}-{getattr(array, 'dtype', '')}",
 )
-def test_arrays_of_colours(array):
+def test_colour_arrays_are_encoded(array):
     assert np.array_equal(sent(array), RGB)
 
 
@@ -312,39 +313,40 @@ def test_arrays_of_colours(array):
     ],
     ids=lambda array: str(array.shape),
 )
-def test_arrays_of_grey(array):
+def test_grey_arrays_are_encoded(array):
     assert np.array_equal(sent(array), np.dstack([GRAY] * 3))
 
 
-def test_an_array_of_truth_values_is_black_and_white():
+def test_bool_array_is_black_and_white():
     mask = GRAY > 100
     assert np.array_equal(sent(mask)[:, :, 0], np.where(mask, 255, 0))
 
 
-def test_an_array_that_must_not_be_written_to_is_read():
+def test_read_only_array_is_encoded():
     array = RGB.copy()
     array.setflags(write=False)
     assert np.array_equal(sent(array), RGB)
 
 
-def test_transparent_pixels_of_an_array_are_laid_on_white():
+def test_transparent_array_pixels_are_blended_with_white():
     assert (sent(np.dstack([RGB, np.zeros_like(GRAY)])) == 255).all()
 
 
-def test_red_comes_first():
+def test_array_channel_order_is_rgb():
     red = np.zeros((24, 40, 3), np.uint8)
     red[:, :, 0] = 255
     assert tuple(sent(red)[0, 0]) == (255, 0, 0)
 
 
 def changed(array, value):
-    made = array.astype(np.float64)
-    made[0, 0, 0] = value
-    return made
+    """Return a copy of the array as floats, with `value` in the first pixel."""
+    copy = array.astype(np.float64)
+    copy[0, 0, 0] = value
+    return copy
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (changed(UNIT, np.nan), "NaN"),
         (changed(UNIT, np.inf), "infinite"),
@@ -356,8 +358,8 @@ def changed(array, value):
         (RGB.astype(np.complex64), "data type complex64"),
         (RGB.astype(object), "data type object"),
         (RGB.astype(str), "data type <U"),
-        (RGB[np.newaxis], r"shape \(1, 24, 40, 3\) holds several images"),
-        (np.stack([RGB] * 7), "holds several images"),
+        (RGB[np.newaxis], r"shape \(1, 24, 40, 3\) has several images"),
+        (np.stack([RGB] * 7), "has several images"),
         (np.zeros((24, 40, 5), np.uint8), "is not an image"),
         (np.zeros(9, np.uint8), r"shape \(9,\) is not an image"),
         (np.uint8(9), r"shape \(\) is not an image"),
@@ -369,40 +371,40 @@ def changed(array, value):
         (Image.fromarray(changed(RGB, np.nan)[:, :, 0].astype(np.float32)), "mode F contains NaN"),
     ],
 )
-def test_an_array_without_a_clear_meaning_is_refused(array, said):
-    with pytest.raises(emotions.UnreadablePicture, match=said):
-        read_picture(array)
+def test_invalid_array_raises_unreadable_image(array, message):
+    with pytest.raises(emotions.UnreadableImage, match=message):
+        read_image(array)
 
 
-def test_an_array_that_cannot_be_made_is_refused():
+def test_failing_array_conversion_raises_unreadable_image():
     class OnAGpu:
         def __array__(self, dtype=None, copy=None):
             raise RuntimeError("it is in the memory of a GPU")
 
-    with pytest.raises(emotions.UnreadablePicture, match="OnAGpu cannot be read as a NumPy array"):
-        read_picture(OnAGpu())
+    with pytest.raises(emotions.UnreadableImage, match="OnAGpu cannot be read as a NumPy array"):
+        read_image(OnAGpu())
 
 
 @pytest.mark.parametrize("wrong", [[[1, 2], [3, 4]], [RGB, RGB], (RGB,), 7, None, {}, object()])
-def test_another_object_is_refused_as_a_mistake_of_the_program(wrong):
+def test_encode_raises_type_error_for_other_objects(wrong):
     with pytest.raises(TypeError, match="is not an image") as raised:
-        read_picture(wrong)
+        read_image(wrong)
     assert isinstance(raised.value, emotions.EmotionError)
 
 
-def test_without_pillow_it_says_what_to_install(monkeypatch):
+def test_message_without_pillow_names_package_extra(monkeypatch):
     import sys
 
     monkeypatch.delitem(sys.modules, "emotions.pixels")
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(emotions.NotAnImage, match=r"emotions-client\[images\]"):
-        read_picture(RGB)
+        read_image(RGB)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("scale", [1, 255])
 @pytest.mark.parametrize("beyond", [1e-7, 9e-4])
-def test_the_rounding_of_resampled_floats_is_clipped(kind, scale, beyond):
+def test_rounding_errors_of_floats_are_clipped(kind, scale, beyond):
     exact = np.zeros((20, 30, 3), kind)
     exact[:, 10:] = scale
     rounded = exact.copy()
@@ -413,9 +415,9 @@ def test_the_rounding_of_resampled_floats_is_clipped(kind, scale, beyond):
 @pytest.mark.parametrize("scale", [1, 255])
 @pytest.mark.parametrize("beyond", [2e-3, 0.5])
 @pytest.mark.parametrize("is_below", [True, False])
-def test_floats_beyond_rounding_are_refused(scale, beyond, is_below):
+def test_floats_beyond_rounding_errors_are_rejected(scale, beyond, is_below):
     array = np.zeros((20, 30, 3))
     array[:, 10:] = scale
     array[0, 0] = -beyond if is_below else scale + beyond
-    with pytest.raises(emotions.UnreadablePicture, match="scale and clip them"):
+    with pytest.raises(emotions.UnreadableImage, match="scale and clip them"):
         pixels.encode(array)

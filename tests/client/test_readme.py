@@ -1,4 +1,4 @@
-"""The examples and commands of the client's README run as they stand."""
+"""The examples and commands of the client's README run unchanged."""
 
 import re
 import shlex
@@ -15,15 +15,15 @@ README = (Path(__file__).parent.parent.parent / "client" / "README.md").read_tex
 
 
 @pytest.mark.weights
-def test_the_examples_run(service, tmp_path, monkeypatch, capsys):
+def test_readme_examples_run(service, tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 4
     monkeypatch.chdir(tmp_path)
-    Path("pictures").mkdir()
-    for name in ("photo.jpg", "pictures/a.jpg", "pictures/b.jpg"):
+    Path("images").mkdir()
+    for name in ("photo.jpg", "images/a.jpg", "images/b.jpg"):
         Path(name).write_bytes(PHOTO.read_bytes())
-    Path("pictures/none.jpg").write_bytes(b"no picture")
-    # The service of this test is at another address than the examples'.
+    Path("images/none.jpg").write_bytes(b"no image")
+    # Replace the address of the examples by that of the test service.
     initialise = emotions.EmotionClient.__init__
     monkeypatch.setattr(
         emotions.EmotionClient,
@@ -40,40 +40,40 @@ def test_the_examples_run(service, tmp_path, monkeypatch, capsys):
     assert printed[1].count("failed: ") == 1
     assert "photo.jpg" in printed[2]
     assert Path("annotated.png").read_bytes().startswith(b"\x89PNG")
-    assert printed[3].startswith("the picture: the content is not an image")
+    assert printed[3].startswith("invalid image: the content is not an image")
 
 
 COMMANDS = re.findall(r"^emotions (.*)$", README, re.MULTILINE)
 
 
 @pytest.mark.weights
-def test_the_commands_run(run, tmp_path, monkeypatch):
+def test_readme_commands_run(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     for name in ("photo.jpg", "party.jpg", "folder/a.jpg"):
         Path(name).write_bytes(PHOTO.read_bytes())
-    # Endless, without a camera, of an image that is not there, and with a question.
-    more = {"watch": ["--once", "--interval", "0.05"], "live": ["--help"]}
+    # `watch` would run until Ctrl-C, `live` needs a camera, and `delete --emotion` would ask.
+    extra = {"watch": ["--once", "--interval", "0.05"], "live": ["--help"]}
     for command in COMMANDS:
         arguments = shlex.split(command)
-        question = ["--yes"] if arguments[:2] == ["delete", "--emotion"] else []
-        done = run(*arguments, *more.get(arguments[0], []), *question)
-        expected = 1 if arguments == ["delete", "17"] else 0
+        confirmation = ["--yes"] if arguments[:2] == ["delete", "--emotion"] else []
+        done = run(*arguments, *extra.get(arguments[0], []), *confirmation)
+        expected = 1 if arguments == ["delete", "17"] else 0  # there is no image 17
         assert done.exit_code == expected, f"{command}: {done.output}"
     assert len(COMMANDS) == 15
     assert Path("out/a.jpg.png").exists()
 
 
-def test_every_command_and_suffix_is_told():
+def test_readme_lists_every_command_and_suffix():
     assert {command.split()[0] for command in COMMANDS} == main.commands.keys()
     kinds = {"jpg", "jpe", "jfif", "tif", "hif"}  # other spellings
     for suffix in SUFFIXES:
         assert suffix[1:] in kinds or suffix[1:].upper() in README.upper()
 
 
-def test_every_exception_is_told():
-    told = set(re.findall(r"`(\w+)`", README))
+def test_readme_lists_every_exception():
+    listed = set(re.findall(r"`(\w+)`", README))
     for name in emotions.__all__:
         kind = getattr(emotions, name)
         if isinstance(kind, type) and issubclass(kind, Exception) and name != "Problem":
-            assert name in told, name
+            assert name in listed, name

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from emotions.cli import main
 
-from tests.client.conftest import FACE, IMAGE, Answer
+from tests.client.conftest import ANALYSIS, FACE, Response
 
-# ---------------------------------------------------------------- what is stored
+# ---------------------------------------------------------------- history, summary and delete
 
 JOY = {
     **FACE,
@@ -30,14 +30,22 @@ SPANS = [
 ]  # fmt: skip
 
 
-def test_history_as_csv_has_all_emotions_of_all_models(scripted):
-    images = [IMAGE, {**IMAGE, "faces": []}, {**IMAGE, "id": 5, "faces": [JOY, FACE]}]
-    scripted.answers = [
-        Answer(200, {"images": images, "next_cursor": None}),
-        Answer(200, {"by": "model", "spans": SPANS}),
+def test_history_csv_has_emotions_of_all_models(scripted):
+    images = [ANALYSIS, {**ANALYSIS, "faces": []}, {**ANALYSIS, "id": 5, "faces": [JOY, FACE]}]
+    scripted.responses = [
+        Response(200, {"images": images, "next_cursor": None}),
+        Response(200, {"by": "model", "spans": SPANS}),
     ]
-    asked = ["history", "--format", "csv", "--emotion", "joy", "--since", "2026-01-01T00:00:00Z"]
-    done = CliRunner().invoke(main, ["--server", scripted.url, *asked])
+    arguments = [
+        "history",
+        "--format",
+        "csv",
+        "--emotion",
+        "joy",
+        "--since",
+        "2026-01-01T00:00:00Z",
+    ]
+    done = CliRunner().invoke(main, ["--server", scripted.url, *arguments])
     assert (done.exit_code, done.stderr) == (0, "")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [(row["image"], row["face"], row["emotion"]) for row in rows] == [
@@ -54,13 +62,13 @@ def test_history_as_csv_has_all_emotions_of_all_models(scripted):
     summary = scripted.requests[1].path
     assert "by=model" in summary
     assert "since=2026" in summary
-    assert "emotion=" not in summary  # images of all emotions have been listed
+    assert "emotion=" not in summary  # a listed image may also have faces with other emotions
 
 
-def test_history_as_a_table_has_time_model_and_faces(scripted):
+def test_history_table_has_time_model_and_faces(scripted):
     faces = [FACE, JOY, {**FACE, "emotions": {"anger": 0.4, "neutral": 0.3}}]
-    images = [{**IMAGE, "faces": faces}, {**IMAGE, "faces": []}]
-    scripted.answers = [Answer(200, {"images": images, "next_cursor": None})]
+    images = [{**ANALYSIS, "faces": faces}, {**ANALYSIS, "faces": []}]
+    scripted.responses = [Response(200, {"images": images, "next_cursor": None})]
     done = CliRunner().invoke(main, ["--server", scripted.url, "history"])
     head, first, second = done.stdout.splitlines()
     assert head.split() == ["image", "time", "(local)", "file", "model", "faces"]
@@ -70,31 +78,31 @@ def test_history_as_a_table_has_time_model_and_faces(scripted):
     assert second.endswith("no faces")
 
 
-def test_history_asks_for_no_more_than_the_limit(scripted):
-    scripted.answers = [Answer(200, {"images": [IMAGE] * 3, "next_cursor": "more"})]
+def test_history_requests_no_more_than_limit(scripted):
+    scripted.responses = [Response(200, {"images": [ANALYSIS] * 3, "next_cursor": "more"})]
     done = CliRunner().invoke(main, ["--server", scripted.url, "history", "--limit", "3"])
     assert len(done.stdout.splitlines()) == 4
     assert len(scripted.requests) == 1
     assert "page_size=3" in scripted.requests[0].path
 
 
-def test_images_are_erased_by_every_filter_of_the_api(scripted):
-    scripted.answers = [Answer(200, {"erased": 12})]
-    given = {
+def test_delete_sends_every_filter(scripted):
+    scripted.responses = [Response(200, {"erased": 12})]
+    filters = {
         "emotion": "anger", "min_probability": "0.5", "file_name": "a.jpg", "model": "net",
         "since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z", "min_faces": "2",
     }  # fmt: skip
-    asked = [
-        text for name, value in given.items() for text in ("--" + name.replace("_", "-"), value)
+    arguments = [
+        text for name, value in filters.items() for text in ("--" + name.replace("_", "-"), value)
     ]
-    done = CliRunner().invoke(main, ["--server", scripted.url, "delete", "--yes", *asked])
-    assert (done.exit_code, done.stdout) == (0, "erased 12 images\n")
+    done = CliRunner().invoke(main, ["--server", scripted.url, "delete", "--yes", *arguments])
+    assert (done.exit_code, done.stdout) == (0, "deleted 12 images\n")
     (request,) = scripted.requests
     assert request.method == "DELETE"
-    assert dict(parse_qsl(urlsplit(request.path).query)) == given
+    assert dict(parse_qsl(urlsplit(request.path).query)) == filters
 
 
-def test_the_filters_of_erasing_are_those_of_the_service():
+def test_delete_has_all_filters_of_service():
     from app.api.arguments import FilterArguments
 
     names = {option.name for option in main.commands["delete"].params}
@@ -102,9 +110,9 @@ def test_the_filters_of_erasing_are_those_of_the_service():
 
 
 @pytest.mark.parametrize("form", ["table", "csv"])
-def test_a_summary_ends_with_the_means_of_valence_and_arousal(scripted, form):
+def test_summary_ends_with_mean_valence_and_arousal(scripted, form):
     spans = [{**SPANS[0], "valence": 0.125, "arousal": -0.5}, {**SPANS[0], "valence": None}]
-    scripted.answers = [Answer(200, {"spans": spans})]
+    scripted.responses = [Response(200, {"spans": spans})]
     done = CliRunner().invoke(main, ["--server", scripted.url, "summary", "--format", form])
     separator = "," if form == "csv" else None
     head, first, second = (line.split(separator) for line in done.stdout.splitlines())
@@ -113,13 +121,13 @@ def test_a_summary_ends_with_the_means_of_valence_and_arousal(scripted, form):
     assert second[-2:] == (["", ""] if form == "csv" else ["2", "2"])
 
 
-# ---------------------------------------------------------------- what can be asked for
+# ---------------------------------------------------------------- models, detectors and pipelines
 
 
 @pytest.mark.weights
 @pytest.mark.parametrize("command", ["models", "detectors", "pipelines"])
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
-def test_what_can_be_asked_for_is_listed(run, command, form):
+def test_models_detectors_and_pipelines_are_listed(run, command, form):
     done = run(command, "--format", form)
     assert (done.exit_code, done.stderr) == (0, "")
     known = {"models": "custom_net_8", "detectors": "haar", "pipelines": "two_stage"}[command]
@@ -134,9 +142,9 @@ def test_what_can_be_asked_for_is_listed(run, command, form):
         assert "default" in line
 
 
-def test_a_model_that_is_not_ready_is_listed_with_the_reason(scripted):
+def test_model_that_is_not_ready_is_listed_with_reason(scripted):
     broken = {"name": "x", "kind": "classifier", "ready": False, "default": False}
-    scripted.answers = [Answer(200, {"models": [{**broken, "problem": "no weights"}]})]
+    scripted.responses = [Response(200, {"models": [{**broken, "problem": "no weights"}]})]
     done = CliRunner().invoke(main, ["--server", scripted.url, "models", "--format", "csv"])
     (row,) = csv.DictReader(io.StringIO(done.stdout))
     assert (row["state"], row["labels"]) == ("not ready", "no weights")

@@ -1,4 +1,4 @@
-"""The command `emotions` in a terminal, in a pipe, and with names that could break either."""
+"""The command `emotions` in a terminal and in a pipe, with long and unsafe file names."""
 
 import csv
 import io
@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 from emotions.commands.output import safe
 
-from tests.client.conftest import FACE, IMAGE, Answer, problem
+from tests.client.conftest import ANALYSIS, FACE, Response, problem
 from tests.client.terminal import COMMAND, SECONDS, Terminal
 from tests.conftest import picture
 
-LONG = "a rather long name of a photograph from the summer holidays of the year 2026.jpg"
+LONG = "a rather long name of an image of the last summer holidays in the year 2026.jpg"
 FORMS = ["table", "json", "csv"]
 ONCE = ["--once", "--interval", "0.05"]
 BUFFERED = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
-PAGE = {"images": [{**IMAGE, "file_name": LONG}], "next_cursor": None}
+PAGE = {"images": [{**ANALYSIS, "file_name": LONG}], "next_cursor": None}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def piped(*arguments, **environment):
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-def test_a_table_fits_the_terminal_and_cuts_no_name(scripted, folder, columns):
+def test_analyse_table_fits_terminal_without_truncating_names(scripted, folder, columns):
     status, lines = Terminal("--server", scripted.url, "analyse", folder, columns=columns).end()
     lines = plain(lines)
     assert status == 0
@@ -69,8 +69,8 @@ def test_a_table_fits_the_terminal_and_cuts_no_name(scripted, folder, columns):
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-def test_history_fits_the_terminal(scripted, columns):
-    scripted.answers = [Answer(200, PAGE)]
+def test_history_table_fits_terminal(scripted, columns):
+    scripted.responses = [Response(200, PAGE)]
     status, lines = Terminal("--server", scripted.url, "history", columns=columns).end()
     lines = plain(lines)
     assert status == 0
@@ -82,35 +82,36 @@ def test_history_fits_the_terminal(scripted, columns):
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-def test_a_summary_that_does_not_fit_names_the_counts(scripted, columns):
+def test_summary_lists_counts_if_columns_do_not_fit(scripted, columns):
     labels = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
     counts = {
         label: {"faces": number, "mean_probability": 0.1} for number, label in enumerate(labels)
     }
     span = {"span": "2026-05-04", "images": 9, "faces": 28, "emotions": counts}
-    scripted.answers = [Answer(200, {"spans": [span]})]
+    scripted.responses = [Response(200, {"spans": [span]})]
     status, lines = Terminal("--server", scripted.url, "summary", columns=columns).end()
     lines = plain(lines)
     assert status == 0
     assert max(map(len, lines)) <= columns
     text = " ".join(" ".join(lines[1:]).split())
     if columns == 120:
-        assert lines[0].split() == ["day", "images", "faces", *labels, "valence"]  # as fits
+        # The columns of valence and arousal are optional; one of them fits.
+        assert lines[0].split() == ["day", "images", "faces", *labels, "valence"]
         assert text == "2026-05-04 9 28 0 1 2 3 4 5 6 7"
     else:
         assert text.startswith("2026-05-04 9 28 contempt 7, fear 6, ")
 
 
 @pytest.mark.parametrize("columns", [60, 120])
-def test_detectors_fit_the_terminal(scripted, columns):
+def test_detectors_table_fits_terminal(scripted, columns):
     detector = {"name": "haar", "ready": True, "default": True, "description": "word " * 40}
-    scripted.answers = [Answer(200, {"detectors": [detector]})]
+    scripted.responses = [Response(200, {"detectors": [detector]})]
     status, lines = Terminal("--server", scripted.url, "detectors", columns=columns).end()
     assert (status, max(map(len, plain(lines))) <= columns) == (0, True)
     assert " ".join(plain(lines)).count("word") == 40
 
 
-def test_a_pipe_gets_whole_lines(scripted, folder):
+def test_piped_table_is_not_truncated(scripted, folder):
     done = piped("--server", scripted.url, "analyse", folder)
     lines = done.stdout.decode().splitlines()
     assert len(lines) == 3
@@ -119,24 +120,24 @@ def test_a_pipe_gets_whole_lines(scripted, folder):
     assert b"\x1b" not in done.stdout
 
 
-# ---------------------------------------------------------------- as it comes
+# ---------------------------------------------------------------- streaming
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("command", ["analyse", "history"])
-def test_rows_appear_before_all_is_done(scripted, folder, form, command):
+def test_rows_are_printed_before_last_response(scripted, folder, form, command):
     go_on = threading.Event()
     wait = {"before": lambda: go_on.wait(SECONDS)}
     if command == "analyse":
-        asked = ["analyse", folder, "--workers", "1"]
-        scripted.answers = [Answer(201, IMAGE), Answer(201, IMAGE, **wait)]
+        arguments = ["analyse", folder, "--workers", "1"]
+        scripted.responses = [Response(201, ANALYSIS), Response(201, ANALYSIS, **wait)]
     else:
-        asked = ["history"]
-        first, last = {**PAGE, "next_cursor": "x"}, Answer(200, PAGE, **wait)
-        spans = [Answer(200, {"spans": []})] if form == "csv" else []
-        scripted.answers = [Answer(200, first), *spans, last]
+        arguments = ["history"]
+        first, last = {**PAGE, "next_cursor": "x"}, Response(200, PAGE, **wait)
+        spans = [Response(200, {"spans": []})] if form == "csv" else []
+        scripted.responses = [Response(200, first), *spans, last]
     process = subprocess.Popen(
-        [*COMMAND, "--server", scripted.url, *map(str, asked), "--format", form],
+        [*COMMAND, "--server", scripted.url, *map(str, arguments), "--format", form],
         stdout=subprocess.PIPE,
         env=BUFFERED,
     )
@@ -151,7 +152,7 @@ def test_rows_appear_before_all_is_done(scripted, folder, form, command):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_pipe_that_is_closed_ends_it_quietly(scripted, tmp_path, form):
+def test_closed_pipe_ends_command_without_message(scripted, tmp_path, form):
     for number in range(30):
         (tmp_path / f"{number}.png").write_bytes(picture())
     command = f'"$@" --format {form} | head -1'
@@ -168,13 +169,13 @@ def test_a_pipe_that_is_closed_ends_it_quietly(scripted, tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_output_that_cannot_be_written_is_said(scripted, form):
-    spans = [Answer(200, {"spans": []})] if form == "csv" else []
-    for target, status, said in (
+def test_full_disk_is_reported(scripted, form):
+    spans = [Response(200, {"spans": []})] if form == "csv" else []
+    for target, status, message in (
         (">/dev/full", 1, b"the output cannot be written: No space left on device\n"),
         (">&-", 0, b""),
     ):
-        scripted.answers = [Answer(200, PAGE), *spans]
+        scripted.responses = [Response(200, PAGE), *spans]
         done = subprocess.run(
             [
                 "bash",
@@ -191,20 +192,20 @@ def test_an_output_that_cannot_be_written_is_said(scripted, form):
             timeout=SECONDS,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (status, said)
+        assert (done.returncode, done.stderr) == (status, message)
 
 
 # ---------------------------------------------------------------- Ctrl-C
 
 
-def test_ctrl_c_ends_an_analysis_and_says_how_far_it_came(scripted, folder):
+def test_ctrl_c_ends_analyse_and_prints_progress(scripted, folder):
     go_on, waits = threading.Event(), threading.Event()
 
     def wait():
         waits.set()
         go_on.wait(SECONDS)
 
-    scripted.answers = [Answer(201, IMAGE), Answer(201, IMAGE, before=wait)]
+    scripted.responses = [Response(201, ANALYSIS), Response(201, ANALYSIS, before=wait)]
     terminal = Terminal("--server", scripted.url, "analyse", folder, "--workers", "1")
     terminal.read_until("0.70")
     assert waits.wait(SECONDS)
@@ -217,14 +218,14 @@ def test_ctrl_c_ends_an_analysis_and_says_how_far_it_came(scripted, folder):
     assert "Traceback" not in terminal.text
 
 
-def test_a_second_ctrl_c_ends_it_at_once(scripted, folder):
+def test_second_ctrl_c_ends_command_immediately(scripted, folder):
     go_on, waits = threading.Event(), threading.Event()
 
     def wait():
         waits.set()
         go_on.wait(SECONDS)
 
-    scripted.answers = [Answer(201, IMAGE, before=wait)]
+    scripted.responses = [Response(201, ANALYSIS, before=wait)]
     terminal = Terminal("--server", scripted.url, "analyse", folder, "--workers", "1")
     try:
         assert waits.wait(SECONDS)
@@ -242,14 +243,14 @@ def test_a_second_ctrl_c_ends_it_at_once(scripted, folder):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_ctrl_c_ends_a_list(scripted, form):
+def test_ctrl_c_ends_history(scripted, form):
     go_on, waits = threading.Event(), threading.Event()
 
     def wait():
         waits.set()
         go_on.wait(SECONDS)
 
-    scripted.answers = [Answer(200, PAGE, before=wait)]
+    scripted.responses = [Response(200, PAGE, before=wait)]
     terminal = Terminal("--server", scripted.url, "history", "--format", form)
     try:
         assert waits.wait(SECONDS)
@@ -261,11 +262,13 @@ def test_ctrl_c_ends_a_list(scripted, form):
     assert "Traceback" not in terminal.text
 
 
-def test_watching_says_what_it_watches_and_ends_with_ctrl_c(scripted, folder):
+def test_watch_prints_folder_and_exits_on_ctrl_c(scripted, folder):
     terminal = Terminal(
         "--server", scripted.url, "watch", folder, "--interval", "0.05", columns=500
     )
-    terminal.read_until(f"watching {folder} and its subfolders, every 0.05 s; Ctrl-C ends;")
+    terminal.read_until(
+        f"watching {folder} and its subfolders, every 0.05 s; press Ctrl-C to exit;"
+    )
     terminal.read_until(f"{LONG}: anger")
     terminal.read_until("a.png: anger")
     terminal.type("\x03")
@@ -273,35 +276,37 @@ def test_watching_says_what_it_watches_and_ends_with_ctrl_c(scripted, folder):
     assert (status, lines[-1]) == (0, "2 sent, 0 given up")
 
 
-# ---------------------------------------------------------------- questions
+# ---------------------------------------------------------------- confirmation
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1), ("", 1), ("\x03", 1)])
-def test_erasing_by_filter_asks_first(scripted, answer, status):
-    scripted.answers = [Answer(200, {"erased": 1})]
+def test_delete_by_filter_asks_for_confirmation(scripted, answer, status):
+    scripted.responses = [Response(200, {"erased": 1})]
     terminal = Terminal("--server", scripted.url, "delete", "--emotion", "anger", columns=120)
-    terminal.read_until("Erase every stored image with emotion 'anger'? [y/N]")
+    terminal.read_until("Delete every stored image with emotion 'anger'? [y/N]")
     if answer == "\x03":
-        time.sleep(0.5)  # a signal before it reads would wait for the end of the line
+        time.sleep(0.5)  # before the process reads, a signal would wait for the end of the line
     terminal.type(answer if answer == "\x03" else f"{answer}\r")
     ended, lines = terminal.end()
     assert (ended, len(scripted.requests)) == (status, 1 if status == 0 else 0)
-    assert lines[-1].endswith("erased 1 image" if status == 0 else "Aborted!")
+    assert lines[-1].endswith("deleted 1 image" if status == 0 else "Aborted!")
 
 
 # ---------------------------------------------------------------- colours and encodings
 
 
 @pytest.mark.parametrize("command", ["history", "summary", "watch", "analyse"])
-def test_no_color_means_no_escape_codes(scripted, folder, command):
-    answer = {"summary": {"spans": []}, "history": PAGE}.get(command)
-    scripted.answers = [Answer(200, answer) if answer else problem(422, "undecodable-image")]
-    asked = {"watch": [folder, *ONCE], "analyse": [folder]}.get(command, [])
+def test_no_color_disables_escape_codes(scripted, folder, command):
+    document = {"summary": {"spans": []}, "history": PAGE}.get(command)
+    scripted.responses = [
+        Response(200, document) if document else problem(422, "undecodable-image")
+    ]
+    arguments = {"watch": [folder, *ONCE], "analyse": [folder]}.get(command, [])
     for environment, has_codes in (({"NO_COLOR": "1"}, False), ({}, True)):
-        terminal = Terminal("--server", scripted.url, command, *asked, **environment)
+        terminal = Terminal("--server", scripted.url, command, *arguments, **environment)
         terminal.end()
         if command == "watch" and has_codes:
-            continue  # it knows by now that these files are refused
+            continue  # the state file already records that these files were given up
         assert ("\x1b" in terminal.text) == has_codes
         assert "Traceback" not in terminal.text
 
@@ -313,16 +318,16 @@ ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "
 
 @pytest.mark.parametrize("environment", [LATIN, ASCII])
 @pytest.mark.parametrize("form", FORMS)
-def test_names_that_the_encoding_does_not_have(scripted, tmp_path, environment, form):
+def test_names_outside_terminal_encoding_are_escaped(scripted, tmp_path, environment, form):
     for name in STRANGE:
         (tmp_path / name).write_bytes(picture())
-    asked = ["--server", scripted.url, "analyse", tmp_path, tmp_path / "\N{SNOWMAN}.png"]
-    done = piped(*asked, "--format", form, **environment)
-    assert done.returncode == 1  # the snowman is missing, and named
+    arguments = ["--server", scripted.url, "analyse", tmp_path, tmp_path / "\N{SNOWMAN}.png"]
+    done = piped(*arguments, "--format", form, **environment)
+    assert done.returncode == 1  # the file with the snowman is missing and reported
     assert b"Traceback" not in done.stderr
     assert b"1 of 4 images failed" in done.stderr
     assert len(done.stdout.splitlines()) == (3 if form == "json" else 4)
-    status, lines = Terminal(*asked, "--format", form, columns=200, **environment).end()
+    status, lines = Terminal(*arguments, "--format", form, columns=200, **environment).end()
     assert status == 1
     assert not any("Traceback" in line for line in lines)
 
@@ -341,32 +346,33 @@ HOSTILE = "a\nb\r\x1b[31mred\x1b]0;title\x07\x9b2J\u202egnp.png"
         ("watch", "json"),
     ],
 )
-def test_a_name_cannot_control_the_terminal(scripted, tmp_path, form, command):
+def test_control_characters_of_names_are_escaped_on_terminal(scripted, tmp_path, form, command):
     (tmp_path / HOSTILE).write_bytes(picture())
     refusal = problem(422, "undecodable-image", f"damaged: {HOSTILE}")
-    scripted.answers = [{
-        "history": Answer(200, {"images": [{**IMAGE, "file_name": HOSTILE}], "next_cursor": None}),
+    hostile_page = {"images": [{**ANALYSIS, "file_name": HOSTILE}], "next_cursor": None}
+    scripted.responses = [{
+        "history": Response(200, hostile_page),
         "failing": refusal,
-    }.get(command, Answer(201, {**IMAGE, "file_name": HOSTILE}))]  # fmt: skip
+    }.get(command, Response(201, {**ANALYSIS, "file_name": HOSTILE}))]  # fmt: skip
     if command == "history" and form == "csv":
-        scripted.answers.append(Answer(200, {"spans": []}))
-    asked = {"history": ["history"], "watch": ["watch", tmp_path, *ONCE]}.get(
+        scripted.responses.append(Response(200, {"spans": []}))
+    arguments = {"history": ["history"], "watch": ["watch", tmp_path, *ONCE]}.get(
         command, ["analyse", tmp_path]
     )
     if command == "watch":
-        asked += ["--json"] if form == "json" else []
+        arguments += ["--json"] if form == "json" else []
     else:
-        asked += ["--format", form]
-    terminal = Terminal("--server", scripted.url, *asked, columns=120, NO_COLOR="1")
+        arguments += ["--format", form]
+    terminal = Terminal("--server", scripted.url, *arguments, columns=120, NO_COLOR="1")
     terminal.end()
-    for sign in "\x1b\x07\x9b\u202e":
-        assert sign not in terminal.text
+    for character in "\x1b\x07\x9b\u202e":
+        assert character not in terminal.text
     assert "\r" not in re.sub("\r+\n", "\n", terminal.text)  # CSV has \r\n at the ends of lines
     assert "\nb" not in terminal.text
     assert "Traceback" not in terminal.text
 
 
-def test_a_pipe_gets_names_as_they_are_in_csv(scripted, tmp_path):
+def test_piped_csv_and_json_have_unchanged_names(scripted, tmp_path):
     (tmp_path / HOSTILE).write_bytes(picture())
     done = piped("--server", scripted.url, "analyse", tmp_path, "--format", "csv")
     _, row = csv.reader(io.StringIO(done.stdout.decode(), newline=""))
@@ -386,29 +392,37 @@ def test_a_pipe_gets_names_as_they_are_in_csv(scripted, tmp_path):
         "\u0645\u0631\u062d\u0628\u0627.png",
     ],
 )
-def test_names_of_all_languages_stay_as_they_are(text):
+def test_safe_keeps_text_of_all_languages(text):
     assert safe(text) == text
 
 
-def test_what_is_escaped():
+def test_safe_escapes_control_characters():
     assert safe("a\nb\x1b\x9b\u2028\udcff\u202e") == "a\\nb\\x1b\\x9b\\u2028\\udcff\\u202e"
 
 
-def test_a_face_without_a_box_in_its_place(scripted, folder):
-    scripted.answers = [Answer(201, {**IMAGE, "faces": [], "id": None})]
+def test_image_without_faces_has_one_row(scripted, folder):
+    scripted.responses = [Response(201, {**ANALYSIS, "faces": [], "id": None})]
     done = piped("--server", scripted.url, "analyse", folder / "a.png")
     assert done.stdout.decode().splitlines()[1].split() == [str(folder / "a.png"), "none"]
-    scripted.answers = [Answer(201, {**IMAGE, "faces": [FACE] * 3})]
+    scripted.responses = [Response(201, {**ANALYSIS, "faces": [FACE] * 3})]
     done = piped("--server", scripted.url, "analyse", folder / "a.png", "--format", "csv")
     assert len(done.stdout.splitlines()) == 4
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])
-def test_a_missing_value_of_csv_is_empty(scripted, folder, on_terminal):
-    scripted.answers = [Answer(201, {**IMAGE, "id": None})]
-    asked = ["--server", scripted.url, "analyse", folder / "a.png", "--no-store", "--format", "csv"]
+def test_missing_csv_value_is_empty(scripted, folder, on_terminal):
+    scripted.responses = [Response(201, {**ANALYSIS, "id": None})]
+    arguments = [
+        "--server",
+        scripted.url,
+        "analyse",
+        folder / "a.png",
+        "--no-store",
+        "--format",
+        "csv",
+    ]
     if on_terminal:
-        lines = plain(Terminal(*asked, columns=200).end()[1])
+        lines = plain(Terminal(*arguments, columns=200).end()[1])
     else:
-        lines = piped(*asked).stdout.decode().splitlines()
+        lines = piped(*arguments).stdout.decode().splitlines()
     assert lines[1].split(",")[1:3] == ["", "1"]

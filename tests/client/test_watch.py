@@ -1,4 +1,4 @@
-"""`emotions watch`: each picture once, whatever happens to either side."""
+"""Watch sends each image once, across restarts and crashes of the client and the service."""
 
 import os
 import sqlite3
@@ -10,136 +10,134 @@ from emotions import DeadlineExceeded, EmotionClient, ServiceError, TimedOut
 from emotions.types import Analysis
 from emotions.watch import FAILED, SENT, STATE_NAME, Watch
 
-from testbed.service import Service
-from tests.client.conftest import HANG_UP, IMAGE, Answer, problem
+from tests.client.conftest import ANALYSIS, NO_RESPONSE, Response, problem
 from tests.conftest import picture
 
-PICTURE = picture(20, 20)
+IMAGE = picture(20, 20)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    made = tmp_path / "in"
-    made.mkdir()
-    return made
+    folder = tmp_path / "in"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
 def make_watch(folder):
-    made = []
+    """Return a function that closes the last Watch, like the end of a process, and opens one."""
+    watches = []
 
     def make():
-        for watch in made:
-            watch.close()  # as when the process ends
-        made.append(Watch(folder))
-        return made[-1]
+        for watch in watches:
+            watch.close()
+        watches.append(Watch(folder))
+        return watches[-1]
 
     yield make
-    for watch in made:
+    for watch in watches:
         watch.close()
 
 
 @pytest.fixture
-def impatient(scripted):
-    """A client that does not try again by itself."""
+def client(scripted):
+    """A client without retries."""
     with EmotionClient(scripted.url, retries=0) as client:
         yield client
 
 
-def look(watch, client, times=2):
-    """The events of so many looks; the first only sees what is there."""
-    return [event for _ in range(times) for event in watch.look(client, workers=2)]
+def scan(watch, client, times=2):
+    """Scan `times` times and return the events. The first scan of a file only records it."""
+    return [event for _ in range(times) for event in watch.scan(client, workers=2)]
 
 
 def names(events):
     return [event.name for event in events]
 
 
-def test_pictures_are_sent_once_and_nothing_else_is(scripted, impatient, make_watch, folder):
+def test_scan_sends_each_image_once_and_skips_other_files(scripted, client, make_watch, folder):
     (folder / "sub").mkdir()
     for name in ("a b.jpg", "ü.PNG", "sub/c.webp", "notes.txt", ".hidden.jpg", "part.jpg.tmp"):
-        (folder / name).write_bytes(PICTURE)
+        (folder / name).write_bytes(IMAGE)
     watch = make_watch()
-    assert sorted(names(look(watch, impatient))) == ["a b.jpg", "sub/c.webp", "ü.PNG"]
-    assert look(watch, impatient, times=3) == []
+    assert sorted(names(scan(watch, client))) == ["a b.jpg", "sub/c.webp", "ü.PNG"]
+    assert scan(watch, client, times=3) == []
     assert len(scripted.requests) == 3
     assert watch.count(SENT) == 3
 
 
-def test_after_a_restart_of_its_own_nothing_is_sent_again(impatient, make_watch, folder):
-    (folder / "a.jpg").write_bytes(PICTURE)
-    assert names(look(make_watch(), impatient)) == ["a.jpg"]
-    (folder / "b.jpg").write_bytes(PICTURE)
-    assert names(look(make_watch(), impatient)) == ["b.jpg"]
+def test_restart_does_not_send_again(client, make_watch, folder):
+    (folder / "a.jpg").write_bytes(IMAGE)
+    assert names(scan(make_watch(), client)) == ["a.jpg"]
+    (folder / "b.jpg").write_bytes(IMAGE)
+    assert names(scan(make_watch(), client)) == ["b.jpg"]
 
 
-def test_what_is_still_written_waits(scripted, impatient, make_watch, folder):
+def test_partly_written_file_is_skipped(scripted, client, make_watch, folder):
     watch, path = make_watch(), folder / "a.jpg"
     for length in (5, 10, 20):
-        path.write_bytes(PICTURE[:length])
-        assert look(watch, impatient, times=1) == []
-    path.write_bytes(PICTURE)
-    assert names(look(watch, impatient)) == ["a.jpg"]
-    assert PICTURE in scripted.requests[0].body
+        path.write_bytes(IMAGE[:length])
+        assert scan(watch, client, times=1) == []
+    path.write_bytes(IMAGE)
+    assert names(scan(watch, client)) == ["a.jpg"]
+    assert IMAGE in scripted.requests[0].body
 
 
-def test_other_content_is_another_picture_and_a_touch_is_not(
-    scripted, impatient, make_watch, folder
-):
+def test_new_content_is_sent_but_new_mtime_is_not(scripted, client, make_watch, folder):
     watch, path = make_watch(), folder / "a.jpg"
-    path.write_bytes(PICTURE)
-    look(watch, impatient)
+    path.write_bytes(IMAGE)
+    scan(watch, client)
     os.utime(path, (1, 1))
-    assert look(watch, impatient, times=3) == []
+    assert scan(watch, client, times=3) == []
     path.write_bytes(picture(30, 30))
-    assert names(look(watch, impatient)) == ["a.jpg"]
-    assert len(set(scripted.keys())) == len(scripted.keys()) == 2
+    assert names(scan(watch, client)) == ["a.jpg"]
+    assert len(set(scripted.idempotency_keys())) == len(scripted.idempotency_keys()) == 2
 
 
-def test_the_key_is_written_down_before_anything_is_sent(scripted, impatient, make_watch, folder):
-    (folder / "a.jpg").write_bytes(PICTURE)
-    scripted.answers = [HANG_UP]
+def test_idempotency_key_survives_crash_after_request(scripted, client, make_watch, folder):
+    (folder / "a.jpg").write_bytes(IMAGE)
+    scripted.responses = [NO_RESPONSE]
     watch = make_watch()
-    (event,) = look(watch, impatient)
+    (event,) = scan(watch, client)
     assert event.error is not None
     assert not event.given_up
-    # As after a crash between sending and hearing: another process, the same key.
-    scripted.answers = [Answer(201, IMAGE)]
-    assert names(look(make_watch(), impatient)) == ["a.jpg"]
-    assert len(set(scripted.keys())) == 1
+    # Simulate a crash between the request and the response: a new process sends the same key.
+    scripted.responses = [Response(201, ANALYSIS)]
+    assert names(scan(make_watch(), client)) == ["a.jpg"]
+    assert len(set(scripted.idempotency_keys())) == 1
 
 
-def test_while_the_service_is_away_nothing_more_is_begun(scripted, impatient, make_watch, folder):
+def test_scan_stops_after_transient_error(scripted, client, make_watch, folder):
     for number in range(10):
         (folder / f"{number}.jpg").write_bytes(picture(20 + number, 20))
-    scripted.answers = [problem(503, "store-unavailable")]
+    scripted.responses = [problem(503, "store-unavailable")]
     watch = make_watch()
-    look(watch, impatient)
-    assert len(scripted.requests) == 2  # as many as there are workers
-    scripted.answers = [Answer(201, IMAGE)]
-    assert len(names(look(watch, impatient, times=1))) == 10
+    scan(watch, client)
+    assert len(scripted.requests) == 2  # the number of workers
+    scripted.responses = [Response(201, ANALYSIS)]
+    assert len(names(scan(watch, client, times=1))) == 10
 
 
-def test_a_bad_picture_is_given_up_and_stops_no_other(scripted, impatient, make_watch, folder):
+def test_invalid_image_is_given_up_without_stopping_others(scripted, client, make_watch, folder):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
-        (folder / name).write_bytes(PICTURE)
+        (folder / name).write_bytes(IMAGE)
         os.utime(folder / name, (ord(name[0]), 1))
-    scripted.answers = [problem(422, "undecodable-image", "cut short"), Answer(201, IMAGE)]
+    scripted.responses = [problem(422, "undecodable-image", "cut short"), Response(201, ANALYSIS)]
     watch = make_watch()
-    events = look(watch, impatient, times=4)
+    events = scan(watch, client, times=4)
     assert sorted(names(events)) == ["a.jpg", "b.jpg", "c.jpg"]
     (failed,) = [event for event in events if event.given_up]
     assert str(failed.error) == "cut short"
     assert (watch.count(SENT), watch.count(FAILED)) == (2, 1)
-    assert look(make_watch(), impatient, times=3) == []  # also not after a restart
+    assert scan(make_watch(), client, times=3) == []  # not even after a restart
 
 
 @pytest.mark.parametrize("error", [ServiceError(500, {}), DeadlineExceeded(503, {}), TimedOut()])
-def test_a_picture_that_the_service_fails_with_lets_the_others_pass(
+def test_failing_image_is_retried_with_backoff_without_blocking_others(
     make_watch, folder, monkeypatch, error
 ):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
-        (folder / name).write_bytes(PICTURE)
+        (folder / name).write_bytes(IMAGE)
         os.utime(folder / name, (ord(name[0]), 1))
     clock = [0.0]
     monkeypatch.setattr("emotions.watch.time.monotonic", lambda: clock[0])
@@ -150,43 +148,41 @@ def test_a_picture_that_the_service_fails_with_lets_the_others_pass(
             if file_name == "a.jpg" and len(keys) < 5:
                 keys.append(idempotency_key)
                 raise error
-            return Analysis.read(IMAGE)
+            return Analysis.read(ANALYSIS)
 
     watch = make_watch()
-    seen = [[event.name for event in watch.look(Failing(), workers=1)] for _ in range(4)]
+    seen = [[event.name for event in watch.scan(Failing(), workers=1)] for _ in range(4)]
     assert seen == [[], ["a.jpg"], ["b.jpg", "c.jpg"], []]
-    assert watch.deferred() == 1
+    assert watch.postponed() == 1
     tried = []
     for second in range(100):
         clock[0] = second / 2
-        tried += [clock[0] for _ in watch.look(Failing(), workers=1)]
+        tried += [clock[0] for _ in watch.scan(Failing(), workers=1)]
     assert tried == [1, 3, 7, 15, 31]
     assert len(set(keys)) == 1
     assert watch.count(SENT) == 3
-    assert watch.deferred() == 0
+    assert watch.postponed() == 0
 
 
-def test_what_was_kept_under_other_options_is_not_sent_for_ever(
-    scripted, impatient, make_watch, folder
-):
-    (folder / "a.jpg").write_bytes(PICTURE)
-    scripted.answers = [problem(409, "key-reused")]
+def test_image_stored_with_other_options_counts_as_sent(scripted, client, make_watch, folder):
+    (folder / "a.jpg").write_bytes(IMAGE)
+    scripted.responses = [problem(409, "key-reused")]
     watch = make_watch()
-    (event,) = look(watch, impatient, times=3)
+    (event,) = scan(watch, client, times=3)
     assert event.error is None
     assert watch.count(SENT) == 1
 
 
-def test_a_file_that_is_gone_again_is_no_trouble(scripted, impatient, make_watch, folder):
+def test_removed_file_is_skipped(scripted, client, make_watch, folder):
     watch, path = make_watch(), folder / "a.jpg"
-    path.write_bytes(PICTURE)
-    look(watch, impatient, times=1)
+    path.write_bytes(IMAGE)
+    scan(watch, client, times=1)
     path.unlink()
-    assert look(watch, impatient, times=3) == []
+    assert scan(watch, client, times=3) == []
     assert scripted.requests == []
 
 
-def test_files_that_vanish_between_the_look_and_the_sending(make_watch, folder):
+def test_files_removed_after_scan_are_skipped(make_watch, folder):
     for name in "abcd":
         (folder / f"{name}.jpg").write_bytes(picture(20, 20 + ord(name) % 7))
 
@@ -194,14 +190,14 @@ def test_files_that_vanish_between_the_look_and_the_sending(make_watch, folder):
         def analyse(self, *_, **__):
             for path in folder.glob("*.jpg"):
                 path.unlink()
-            return Analysis.read(IMAGE)
+            return Analysis.read(ANALYSIS)
 
     watch = make_watch()
-    events = [event for _ in range(3) for event in watch.look(Clearing(), workers=1)]
+    events = [event for _ in range(3) for event in watch.scan(Clearing(), workers=1)]
     assert len(events) == 1
 
 
-def test_files_that_are_written_anew_between_the_look_and_the_sending(make_watch, folder):
+def test_file_changed_after_scan_is_sent_with_new_key(make_watch, folder):
     for name in "ab":
         (folder / f"{name}.jpg").write_bytes(picture(20, 20 + ord(name) % 7))
         os.utime(folder / f"{name}.jpg", (ord(name), 1))
@@ -211,61 +207,59 @@ def test_files_that_are_written_anew_between_the_look_and_the_sending(make_watch
         def analyse(self, data, *, file_name, idempotency_key):
             if not sent:
                 (folder / "b.jpg").write_bytes(picture(30, 30))
-            assert sent.setdefault(idempotency_key, data) == data  # a key has one picture
-            return Analysis.read(IMAGE)
+            assert sent.setdefault(idempotency_key, data) == data  # one image per key
+            return Analysis.read(ANALYSIS)
 
     watch = make_watch()
-    assert names(event for _ in range(4) for event in watch.look(Rewriting(), workers=1)) == [
+    assert names(event for _ in range(4) for event in watch.scan(Rewriting(), workers=1)) == [
         "a.jpg",
         "b.jpg",
     ]
     assert list(sent.values()) == [picture(20, 20 + ord("a") % 7), picture(30, 30)]
 
 
-def test_names_that_are_no_text(scripted, impatient, make_watch, folder):
+def test_undecodable_file_name_is_sent_once(scripted, client, make_watch, folder):
     path = os.fsencode(folder) + b"/\xff\xfe [b].jpg"
     try:
         with open(path, "wb") as file:  # noqa: PTH123 - a name that is bytes
-            file.write(PICTURE)
+            file.write(IMAGE)
     except OSError:
-        pytest.skip("this file system takes text only")
-    look(make_watch(), impatient)
+        pytest.skip("this file system requires valid UTF-8 names")
+    scan(make_watch(), client)
     assert len(scripted.requests) == 1
-    assert look(make_watch(), impatient, times=3) == []
+    assert scan(make_watch(), client, times=3) == []
 
 
-def test_five_thousand_at_the_start(make_watch, folder):
+def test_first_scan_sends_5000_images_once(make_watch, folder):
     for number in range(5000):
-        (folder / f"{number}.bmp").write_bytes(PICTURE + str(number).encode())
+        (folder / f"{number}.bmp").write_bytes(IMAGE + str(number).encode())
     keys = []
 
     class Counting:
         def analyse(self, data, *, file_name, idempotency_key):
             keys.append((file_name, idempotency_key))
-            return Analysis.read(IMAGE)
+            return Analysis.read(ANALYSIS)
 
     watch = make_watch()
-    assert len(look(watch, Counting())) == 5000
-    assert look(watch, Counting()) == []
+    assert len(scan(watch, Counting())) == 5000
+    assert scan(watch, Counting()) == []
     assert watch.count(SENT) == len(keys) == len(set(keys)) == 5000
 
 
-def test_two_watchers_of_one_folder_are_one_too_many(make_watch, folder):
+def test_second_watcher_of_folder_is_rejected(make_watch, folder):
     make_watch()
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         Watch(folder)
 
 
-def test_a_state_that_is_none_is_said(folder):
+def test_invalid_state_file_raises_error(folder):
     (folder / STATE_NAME).write_bytes(b"no database" * 100)
     with pytest.raises(Exception, match="not a database"):
         Watch(folder)
 
 
 @pytest.mark.weights
-def test_pictures_sent_are_results_stored_though_the_service_is_killed(
-    tmp_path, folder, make_watch
-):
+def test_sent_images_are_stored_despite_service_crashes(tmp_path, folder, make_watch):
     service = Service(tmp_path)
     service.start()
     total = 60
@@ -288,15 +282,15 @@ def test_pictures_sent_are_results_stored_though_the_service_is_killed(
             deadline = time.monotonic() + 90
             while len(sent) < total or breaker.is_alive():
                 assert time.monotonic() < deadline
-                for event in (event for _ in range(3) for event in watch.look(client)):
+                for event in (event for _ in range(3) for event in watch.scan(client)):
                     errors += event.error is not None
                     sent += [event.name] if event.error is None else []
-                watch = make_watch()  # the watcher itself is started anew, again and again
+                watch = make_watch()  # also restart the watcher
         with EmotionClient(service.url) as client:
             stored = [image.file_name for image in client.images()]
     finally:
         breaker.join()
         service.stop()
-    assert errors > 0, "nothing broke"
+    assert errors > 0, "the crashes caused no errors"
     assert sorted(stored) == sorted(f"{number}.png" for number in range(total))
     assert sorted(sent) == sorted(stored)

@@ -1,4 +1,4 @@
-"""The client at the real service."""
+"""The client with the real service."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,13 +16,13 @@ PHOTO = Path(__file__).parent.parent.parent / "docs" / "astronaut.jpg"
 
 
 @pytest.fixture
-def real(service):
+def service_client(service):
     with EmotionClient(service) as client:
         yield client
 
 
-def test_a_photograph_is_analysed_found_again_and_erased(real):
-    found = real.analyse(PHOTO, threshold=0.3)
+def test_image_can_be_analysed_found_and_deleted(service_client):
+    found = service_client.analyse(PHOTO, threshold=0.3)
     (face,) = found.faces
     assert face.dominant == "happiness"
     assert sum(face.emotions.values()) == pytest.approx(1)
@@ -30,83 +30,89 @@ def test_a_photograph_is_analysed_found_again_and_erased(real):
     assert 0 <= x1 < x2 <= found.width
     assert 0 <= y1 < y2 <= found.height
 
-    again = real.image(found.id, threshold=0.9)
+    again = service_client.image(found.id, threshold=0.9)
     assert (again.faces, again.threshold) == (found.faces, 0.9)
     since = datetime.now(UTC) - timedelta(hours=1)
-    assert found.id in {image.id for image in real.images(file_name="astronaut.jpg", since=since)}
-    assert found.id in {it.image_id for it in real.faces(emotion="happiness", page_size=1)}
-    (span,) = real.summary("model", file_name="astronaut.jpg")
+    assert found.id in {
+        image.id for image in service_client.images(file_name="astronaut.jpg", since=since)
+    }
+    assert found.id in {
+        face.image_id for face in service_client.faces(emotion="happiness", page_size=1)
+    }
+    (span,) = service_client.summary("model", file_name="astronaut.jpg")
     assert span.emotions["happiness"].faces >= 1
 
-    real.delete(found.id)
+    service_client.delete(found.id)
     with pytest.raises(emotions.NotFound):
-        real.image(found.id)
+        service_client.image(found.id)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_pil_image_with_an_orientation_has_the_faces_of_its_file(real, tmp_path, orientation):
-    turned = {1: None, 3: Image.ROTATE_180, 6: Image.ROTATE_90, 8: Image.ROTATE_270}[orientation]
+def test_pil_image_with_orientation_has_same_faces_as_its_file(
+    service_client, tmp_path, orientation
+):
+    rotation = {1: None, 3: Image.ROTATE_180, 6: Image.ROTATE_90, 8: Image.ROTATE_270}[orientation]
     tags = Image.Exif()
     tags[ExifTags.Base.Orientation] = orientation
     with Image.open(PHOTO) as photo:
-        stored = photo if turned is None else photo.transpose(turned)
-        # Without loss: what is compared is the orientation.
+        stored = photo if rotation is None else photo.transpose(rotation)
+        # PNG is lossless, so only the orientation can cause differences.
         stored.save(tmp_path / "portrait.png", exif=tags)
-    by_path = real.analyse(tmp_path / "portrait.png", store=False)
+    by_path = service_client.analyse(tmp_path / "portrait.png", store=False)
     with Image.open(tmp_path / "portrait.png") as image:
-        by_image = real.analyse(image, store=False)
+        by_image = service_client.analyse(image, store=False)
     (face,) = by_image.faces
     assert face.dominant == "happiness"
     assert by_image.faces == by_path.faces
     assert (by_image.width, by_image.height) == (by_path.width, by_path.height)
 
 
-def test_the_annotated_picture_and_its_id(real):
-    drawn = real.annotated(PHOTO, media_type="image/jpeg", pipeline="single_shot")
+def test_annotated_returns_image_and_id(service_client):
+    drawn = service_client.annotated(PHOTO, media_type="image/jpeg", pipeline="single_shot")
     assert drawn.data.startswith(b"\xff\xd8\xff")
     assert drawn.media_type == "image/jpeg"
-    assert real.image(drawn.image_id).detector == "single_shot"
-    assert real.annotated(PHOTO, store=False).image_id is None
-    assert real.delete_matching(file_name="astronaut.jpg") >= 1
+    assert service_client.image(drawn.image_id).detector == "single_shot"
+    assert service_client.annotated(PHOTO, store=False).image_id is None
+    assert service_client.delete_matching(file_name="astronaut.jpg") >= 1
 
 
-def test_what_the_service_refuses_is_said_in_its_words(real):
-    with pytest.raises(emotions.BadPicture, match="not an image"):
-        real.analyse(b"no picture")
+def test_exceptions_have_messages_of_service(service_client):
+    with pytest.raises(emotions.BadImage, match="not an image"):
+        service_client.analyse(b"no image")
     with pytest.raises(emotions.InvalidRequest, match="unknown model"):
-        real.analyse(picture(), model="none")
-    with pytest.raises(emotions.InvalidRequest) as refused:
-        real.analyse(picture(), threshold=2)
-    assert refused.value.errors[0]["field"] == "threshold"
+        service_client.analyse(picture(), model="none")
+    with pytest.raises(emotions.InvalidRequest) as raised:
+        service_client.analyse(picture(), threshold=2)
+    assert raised.value.errors[0]["field"] == "threshold"
     with pytest.raises(emotions.NotFound):
-        real.picture(10**9)
+        service_client.image_file(10**9)
 
 
-def test_its_models(real):
-    models = {model.name: model for model in real.models()}
+def test_models_have_default_and_labels(service_client):
+    models = {model.name: model for model in service_client.models()}
     assert models["custom_net_8"].default
     assert "happiness" in models["custom_net_8"].card["labels"]
 
 
-def test_the_same_key_is_kept_once(real):
-    ids = {real.analyse(PHOTO, idempotency_key="once").id for _ in range(3)}
+def test_same_idempotency_key_stores_image_once(service_client):
+    ids = {service_client.analyse(PHOTO, idempotency_key="once").id for _ in range(3)}
     assert len(ids) == 1
     with pytest.raises(emotions.Conflict):
-        real.analyse(picture(), idempotency_key="once")
+        service_client.analyse(picture(), idempotency_key="once")
 
 
-def test_a_face_shows_what_the_service_shows(real):
-    found = real.analyse(PHOTO)
+def test_shown_equals_json_of_service(service_client):
+    found = service_client.analyse(PHOTO)
     for threshold in (0.0, 0.004, 0.005, 0.01, 0.5, 0.99, 0.995, 1.0):
         document = requests.get(
-            f"{real._transport.base_url}/v1/images/{found.id}",
+            f"{service_client._transport.base_url}/v1/images/{found.id}",
             params={"threshold": threshold},
             timeout=10,
         ).json()
         for face, shown in zip(found.faces, document["faces"], strict=True):
             emotions_shown = {key: shown[key] for key in shown.keys() - {"face_id", "bbox"}}
             assert face.shown(threshold) == emotions_shown
-    real.delete(found.id)
+    service_client.delete(found.id)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +125,11 @@ def test_a_face_shows_what_the_service_shows(real):
         ("\ud800.jpg", "\ufffd.jpg"), ("\U0001f600" * 255, "\U0001f600" * 255),
     ],
 )  # fmt: skip
-def test_a_file_name_is_stored_as_it_is_and_found_again(real, name, stored):
-    found = real.analyse(picture(), file_name=name)
+def test_file_name_is_stored_and_found_by_filter(service_client, name, stored):
+    found = service_client.analyse(picture(), file_name=name)
     assert found.file_name == stored
     for asked in {name, stored}:
-        assert found.id in {image.id for image in real.images(file_name=asked)}
-        assert sum(span.images for span in real.summary("day", file_name=asked)) >= 1
-    assert real.delete_matching(file_name=name) >= 1
-    assert list(real.images(file_name=stored)) == []
+        assert found.id in {image.id for image in service_client.images(file_name=asked)}
+        assert sum(span.images for span in service_client.summary("day", file_name=asked)) >= 1
+    assert service_client.delete_matching(file_name=name) >= 1
+    assert list(service_client.images(file_name=stored)) == []

@@ -10,7 +10,7 @@ def service(tmp_path_factory):
     service = Service(
         tmp_path_factory.mktemp("web"),
         EMOTION_MAX_IMAGE_BYTES="3000000",
-        EMOTION_PUBLIC_RATE_LIMIT="",  # all pages of all tests come from one address
+        EMOTION_PUBLIC_RATE_LIMIT="",  # all tests use the same client address
     )
     service.start()
     yield service
@@ -19,9 +19,12 @@ def service(tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser, service):
-    """Opens pages, each in a context of its own; at the end nothing may have been complained of,
-    and nobody else asked."""
-    contexts, asked, complaints, served = [], [], [], []
+    """Return a function that opens a page in a new browser context.
+
+    The test fails at the end if the console has errors or warnings that do not match `forgive`, or
+    if a page sent a request to another server.
+    """
+    contexts, requests, errors, services = [], [], [], []
 
     def open_page(path="/", *, forgive="", browser=browser, url=service.url, **options):
         context = browser.new_context(
@@ -30,19 +33,23 @@ def open_page(browser, service):
         contexts.append(context)
         page = context.new_page()
 
-        def complain(text):
+        def record_error(text):
             if not (forgive and re.search(forgive, text)):
-                complaints.append(text)
+                errors.append(text)
 
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda it: it.type in ("error", "warning") and complain(it.text))
-        page.on("pageerror", lambda error: complain(str(error)))
-        served.append(url)
+        def record_message(message):
+            if message.type in ("error", "warning"):
+                record_error(message.text)
+
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", record_message)
+        page.on("pageerror", lambda error: record_error(str(error)))
+        services.append(url)
         page.goto(url + path)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert complaints == []
-    assert all(url.startswith((*served, "blob:")) for url in asked)
+    assert errors == []
+    assert all(url.startswith((*services, "blob:")) for url in requests)

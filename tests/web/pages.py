@@ -1,4 +1,4 @@
-"""What the tests of the page do to it and ask of it. Screenshots go to artifacts/."""
+"""Helpers for tests of the web page. Screenshots are written to artifacts/."""
 
 import time
 
@@ -8,13 +8,13 @@ SCREENSHOTS = ROOT / "artifacts"
 PHOTO = ROOT / "docs" / "astronaut.jpg"
 
 
-# Whether the labels of boxes are within the element of an id, give or take a pixel.
+# True if the labels of all boxes are inside the element with an id, with a tolerance of 1 pixel.
 LABELS_WITHIN = """id => {
-    const its = document.getElementById(id).getBoundingClientRect();
+    const outer = document.getElementById(id).getBoundingClientRect();
     return [...document.querySelectorAll(`#${id} .box span`)].every((label) => {
         const {left, top, right, bottom} = label.getBoundingClientRect();
-        return left > its.left - 1 && right < its.right + 1
-            && top > its.top - 1 && bottom < its.bottom + 1;
+        return left > outer.left - 1 && right < outer.right + 1
+            && top > outer.top - 1 && bottom < outer.bottom + 1;
     });
 }"""
 
@@ -31,15 +31,16 @@ def choose(page, path):
 
 
 def until(page, expression):
-    """Wait until it is true. (Playwright's own way evaluates strings in the page, which the page's
-    policy forbids.)"""
+    """Wait until a JavaScript expression is true. The Content-Security-Policy of the page blocks
+    page.wait_for_function of Playwright."""
     deadline = time.monotonic() + 20
     while not page.evaluate(expression):
-        assert time.monotonic() < deadline, f"never true: {expression}"
+        assert time.monotonic() < deadline, f"not true within 20 s: {expression}"
         page.wait_for_timeout(50)
 
 
-def accessible(page):
+def accessibility_violations(page):
+    """Return the violations that axe finds."""
     from axe_playwright_python.sync_playwright import Axe
 
     violations = Axe().run(page).response["violations"]
@@ -47,14 +48,14 @@ def accessible(page):
 
 
 def fits(page):
-    """Whether nothing stands out sideways."""
+    """Return True if the page has no horizontal overflow."""
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def in_both_schemes(page, name):
-    """Nothing for axe to complain of in light and in dark, and a screenshot of each."""
+def check_both_schemes(page, name):
+    """Check accessibility and take a screenshot in the light and in the dark color scheme."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         shot(page, f"{name}-{scheme}", full_page=True)
-        assert accessible(page) == []
+        assert accessibility_violations(page) == []
     page.emulate_media(color_scheme="light")

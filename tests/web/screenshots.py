@@ -1,6 +1,6 @@
-"""`make screenshots`: the page at / as it looks, in docs/screenshots/.
+"""Takes the screenshots of the web page in docs/screenshots/ (`make screenshots`).
 
-A real browser, the real service, and a photograph in the public domain.
+Uses a real browser, the real service, and an image in the public domain.
 """
 
 import io
@@ -20,17 +20,17 @@ from tests.conftest import FAKE_CAMERA
 
 FOLDER = ROOT / "docs" / "screenshots"
 PHOTO = ROOT / "docs" / "astronaut.jpg"
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 FLAT_COLORS = 80
-DESK = {"viewport": {"width": 1200, "height": 800}}  # at least so high
+DESKTOP = {"viewport": {"width": 1200, "height": 800}}  # minimum height; shots are of full pages
 PHONE = {"viewport": {"width": 390, "height": 844}}
 DARK = {"color_scheme": "dark"}
 FILM_WH = (1280, 720)
-LIVE_SECONDS = 15  # so much of a timeline
+LIVE_SECONDS = 15  # length of the timeline in the screenshot
 
 
 def camera(folder: Path) -> list[str]:
-    """Chromium's arguments for a camera that sees the photograph."""
+    """Return Chromium's arguments for a fake camera that shows the image."""
     frame = Image.new("RGB", FILM_WH, "#888")
     photo = Image.open(PHOTO).convert("RGB").resize((FILM_WH[1], FILM_WH[1]))
     frame.paste(photo, ((FILM_WH[0] - FILM_WH[1]) // 2, 0))
@@ -42,42 +42,42 @@ def camera(folder: Path) -> list[str]:
 
 
 def take(browser: Browser, url: str, folder: Path) -> list[Path]:
-    """The pictures that were made, by a browser with `camera`."""
+    """Take all screenshots and return their paths. The browser needs the arguments of `camera`."""
     folder.mkdir(parents=True, exist_ok=True)
-    _store_some(url)
-    taken = []
-    for name, show, look in (
-        ("history", _history, DESK),
-        ("analyse", _analyse, DESK),
-        ("dark", _analyse, DESK | DARK),
+    _store_images(url)
+    paths = []
+    for name, show, options in (
+        ("history", _history, DESKTOP),
+        ("analyse", _analyse, DESKTOP),
+        ("dark", _analyse, DESKTOP | DARK),
         ("phone", _analyse, PHONE),
-        ("live", _live, DESK),
+        ("live", _live, DESKTOP),
     ):
-        page = browser.new_page(**look, permissions=["camera"])
+        page = browser.new_page(**options, permissions=["camera"])
         page.goto(url)
         show(page)
-        taken.append(folder / f"{name}.png")
-        taken[-1].write_bytes(small_png(page.screenshot(full_page=True)))
+        paths.append(folder / f"{name}.png")
+        paths[-1].write_bytes(reduce_colors(page.screenshot(full_page=True)))
         page.close()
-    return taken
+    return paths
 
 
-def _store_some(url: str) -> None:
-    """Results for the history to show: the photograph, in several ways."""
+def _store_images(url: str) -> None:
+    """Store variants of the image, so that the history has several results."""
     photo = Image.open(PHOTO).convert("RGB")
-    ways = {
+    variants = {
         "grey.jpg": ImageOps.grayscale(photo),
         "flag.jpg": photo.crop((0, 0, 170, 300)),
         "mirrored.jpg": ImageOps.mirror(photo),
         "astronaut.jpg": photo,
     }
-    for name, picture in ways.items():
+    for name, image in variants.items():
         data = io.BytesIO()
-        picture.save(data, "JPEG", quality=90)
-        answer = requests.post(
+        image.save(data, "JPEG", quality=90)
+        response = requests.post(
             f"{url}/v1/images", files={"image": (name, data.getvalue())}, timeout=60
         )
-        answer.raise_for_status()
+        response.raise_for_status()
 
 
 def _analyse(page: Page) -> None:
@@ -101,34 +101,37 @@ def _live(page: Page) -> None:
     page.wait_for_timeout(LIVE_SECONDS * 1000)
 
 
-def small_png(png: bytes) -> bytes:
-    """With 256 colours: those of the page's flat areas, which tell emotions apart, as they are, and
-    the photograph's by a palette and dithering. Raises ValueError where it is still too large."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    pixels = np.asarray(picture)
+def reduce_colors(png: bytes) -> bytes:
+    """Reduce a PNG to 256 colours.
+
+    Colours of flat areas, which identify emotions, are kept. The colours of the image are dithered.
+    Raises ValueError if the result exceeds MAX_BYTES.
+    """
+    screenshot = Image.open(io.BytesIO(png)).convert("RGB")
+    pixels = np.asarray(screenshot)
     right, below = pixels[:-1, 1:], pixels[1:, :-1]
     is_flat = ((pixels[:-1, :-1] == right) & (right == below)).all(axis=2)
     colors, counts = np.unique(pixels[:-1, :-1][is_flat], axis=0, return_counts=True)
     flat = colors[np.argsort(counts)[::-1][:FLAT_COLORS]]
-    others = picture.quantize(256 - len(flat)).getpalette() or []
+    others = screenshot.quantize(256 - len(flat)).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([*flat.flatten().tolist(), *others])
-    numbers = np.array(picture.quantize(palette=palette))
-    for number, color in enumerate(flat):
-        numbers[(pixels == color).all(axis=2)] = number
-    reduced = Image.fromarray(numbers)
+    indexes = np.array(screenshot.quantize(palette=palette))
+    for index, color in enumerate(flat):
+        indexes[(pixels == color).all(axis=2)] = index
+    reduced = Image.fromarray(indexes)
     reduced.putpalette(palette.getpalette() or [])
     data = io.BytesIO()
     reduced.save(data, "PNG", optimize=True)
-    if data.tell() > MOST_BYTES:
-        raise ValueError(f"a screenshot has {data.tell()} bytes; {MOST_BYTES} are allowed")
+    if data.tell() > MAX_BYTES:
+        raise ValueError(f"a screenshot has {data.tell()} bytes: at most {MAX_BYTES} are allowed")
     return data.getvalue()
 
 
 def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
-        raise SystemExit("error: no chromium: apt-get install chromium, as .ci/services does")
+        raise SystemExit("error: chromium is not installed: run apt-get install chromium")
     with (
         tempfile.TemporaryDirectory() as folder,
         running_service(Path(folder)) as url,

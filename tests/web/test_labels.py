@@ -1,4 +1,4 @@
-"""A model with labels that no file of the page names: cards, colours, filter, charts, CSV."""
+"""The page with a model whose labels are not in the page's files."""
 
 import csv
 import shutil
@@ -11,18 +11,18 @@ import requests
 from app.settings import ROOT
 from testbed.service import running_service
 from tests.graphs import write_graph_model
-from tests.web.pages import PHOTO, accessible, choose, shot, until
+from tests.web.pages import PHOTO, accessibility_violations, choose, shot, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 FEELINGS = ("joy", "calm", "boredom", "pride", "doubt", "envy", "awe")
-LABELS = "its => its.map((it) => it.dataset.label)"
-COLOURS = "its => its.map((it) => getComputedStyle(it).backgroundColor)"
+LABELS = "elements => elements.map((element) => element.dataset.label)"
+COLOURS = "elements => elements.map((element) => getComputedStyle(element).backgroundColor)"
 
 
 @pytest.fixture(scope="module")
 def feelings(tmp_path_factory):
-    """A service with a model of seven other labels beside its own models. For a bright face the
-    model says calm."""
+    """A service with an additional model with seven other labels. The label of a bright face is
+    calm."""
     folder = tmp_path_factory.mktemp("feelings")
     shutil.copytree(ROOT / "models", folder / "models")
     write_graph_model(folder / "models" / "feelings", FEELINGS)
@@ -46,39 +46,41 @@ def choose_feelings(page):
     page.locator("#model").select_option("feelings")
 
 
-def test_its_labels_are_on_the_cards_each_in_its_own_colour(open_page, feelings):
+def test_cards_show_every_label_in_different_colour(open_page, feelings):
     page = open_page(url=feelings)
     choose_feelings(page)
     choose(page, PHOTO)
     bars = page.locator("#faces .card .bar")
     assert sorted(bars.evaluate_all(LABELS)) == sorted(FEELINGS)
     assert len(set(bars.evaluate_all(COLOURS))) == len(FEELINGS)
-    assert page.locator("#picture .box").get_attribute("data-label") == "calm"
-    border = page.locator("#picture .box").evaluate("it => getComputedStyle(it).borderTopColor")
+    assert page.locator("#image .box").get_attribute("data-label") == "calm"
+    border = page.locator("#image .box").evaluate(
+        "element => getComputedStyle(element).borderTopColor"
+    )
     assert border == page.locator("#faces .bar[data-label=calm]").evaluate(
-        "it => getComputedStyle(it).backgroundColor"
+        "element => getComputedStyle(element).backgroundColor"
     )
     shot(page, "page-feelings", full_page=True)
-    assert accessible(page) == []
+    assert accessibility_violations(page) == []
 
 
-def test_colours_follow_the_order_of_the_service(open_page, feelings):
+def test_label_colours_follow_order_of_service(open_page, feelings):
     page = open_page(url=feelings)
     until(page, "document.getElementById('model').options.length > 1")
     order = page.evaluate(
         """async () => {
             const { all, paint } = await import(new URL("assets/labels.js", document.baseURI));
             const colour = (label) =>
-                paint(document.createElement("i"), label).style.getPropertyValue("--its");
+                paint(document.createElement("i"), label).style.getPropertyValue("--label-color");
             return all().map((label) => [label, colour(label)]);
         }"""
     )
-    own = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
-    assert [label for label, _ in order] == [*own, *FEELINGS]
+    defaults = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
+    assert [label for label, _ in order] == [*defaults, "contempt", *FEELINGS]
     assert [colour for _, colour in order] == [f"var(--label-{n})" for n in range(len(order))]
 
 
-def test_its_labels_are_in_history_filter_chart_and_csv(open_page, feelings, tmp_path):
+def test_history_filter_chart_and_csv_have_labels_of_model(open_page, feelings, tmp_path):
     page = open_page(url=feelings)
     choose_feelings(page)
     shutil.copy(PHOTO, tmp_path / "feeling.jpg")
@@ -91,13 +93,13 @@ def test_its_labels_are_in_history_filter_chart_and_csv(open_page, feelings, tmp
     page.get_by_label("File name").fill("feeling.jpg")
     emotion.select_option("calm")
     page.get_by_role("button", name="Search").click()
-    page.locator("#summary-words", has_text="Total: 1 image, 1 face").wait_for()
+    page.locator("#summary-text", has_text="Total: 1 image, 1 face").wait_for()
     rows = page.locator("#summary-rows > li:not(.axis)")
-    assert rows.evaluate_all(LABELS) == list(FEELINGS)  # in the order of the model
+    assert rows.evaluate_all(LABELS) == list(FEELINGS)  # the order of the model
     assert page.locator("#summary-rows [data-label=calm] .number").inner_text() == "1"
     assert page.locator("#summary-rows [data-label=calm] path").get_attribute("d") != ""
     page.locator("#summary-moods [data-label=calm]").first.wait_for()
-    page.get_by_text("Numbers", exact=True).click()
+    page.get_by_text("Table", exact=True).click()
     page.locator("#summary-body tr").first.wait_for()
     assert page.locator("#summary-head th").all_inner_texts()[4:] == list(FEELINGS)
     with page.expect_download() as saved:
@@ -111,7 +113,7 @@ def test_its_labels_are_in_history_filter_chart_and_csv(open_page, feelings, tmp
     page.locator("#history-status", has_text="No stored results match.").wait_for()
 
 
-def test_the_live_timeline_has_the_labels_of_the_chosen_model(open_page, feelings):
+def test_live_timeline_has_labels_of_selected_model(open_page, feelings):
     page = open_page("/#live", url=feelings)
     choose_feelings(page)
     rows = page.locator("#live-rows > li:not(.axis)")

@@ -1,4 +1,4 @@
-"""The live page, with a camera that sees a film made here: a photograph that wanders."""
+"""The live page, with a fake camera that shows a moving face."""
 
 import re
 
@@ -9,7 +9,15 @@ from PIL import Image
 from app.store.keys import Right
 from testbed.service import Service
 from tests.conftest import FAKE_CAMERA
-from tests.web.pages import LABELS_WITHIN, PHOTO, accessible, fits, in_both_schemes, shot, until
+from tests.web.pages import (
+    LABELS_WITHIN,
+    PHOTO,
+    accessibility_violations,
+    check_both_schemes,
+    fits,
+    shot,
+    until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 SIZE_WH = (1280, 720)
@@ -18,7 +26,7 @@ FRAMES = 120
 
 @pytest.fixture(scope="package")
 def film(tmp_path_factory):
-    """Motion JPEG: a face that slowly goes from side to side."""
+    """A Motion JPEG file with a face that moves slowly from side to side."""
     photo = Image.open(PHOTO).convert("RGB").resize((700, 700))
     path = tmp_path_factory.mktemp("film") / "film.mjpeg"
     with path.open("wb") as file:
@@ -32,7 +40,7 @@ def film(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def camera(launch, film):
-    """A browser whose camera shows the film."""
+    """A browser with a fake camera that shows the film."""
     return launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}")
 
 
@@ -41,67 +49,77 @@ def open_live(open_page, camera):
     def open_live(**options):
         page = open_page("/#live", **{"browser": camera, **options})
         until(page, "document.getElementById('pipeline').options.length === 2")
-        page.locator("#pipeline").select_option("single_shot")  # the quicker one
+        page.locator("#pipeline").select_option("single_shot")  # the faster pipeline
         return page
 
     return open_live
 
 
-def begin(page):
+def start_camera(page):
     page.get_by_role("button", name="Start the camera").click()
 
 
-def a_box(page):
-    """The photograph's. (Here and there in the film one more is found where no face is.)"""
+def face_box(page):
+    """The box of the face. The detector also finds a false face in some frames of the film."""
     return page.locator("#live-boxes [data-label=happiness]").first
 
 
-def answers(page):
-    """Counts the answers to frames in a list."""
-    seen = []
-    page.on("response", lambda it: it.request.method == "POST" and seen.append(it.status))
-    return seen
+def record_statuses(page):
+    """Return a list to which the status of each later response to a frame is appended."""
+    statuses = []
+
+    def record_status(response):
+        if response.request.method == "POST":
+            statuses.append(response.status)
+
+    page.on("response", record_status)
+    return statuses
 
 
-def wait_for(page, true):
+def wait_for(page, condition):
     for _ in range(400):
-        if true():
+        if condition():
             return
         page.wait_for_timeout(50)
-    raise AssertionError("it never was true")
+    raise AssertionError("the condition was not true within 20 s")
 
 
-def kept(service):
-    answer = requests.get(f"{service.url}/v1/images?file_name=live.jpg", timeout=30)
-    return len(answer.json()["images"])
+def count_stored(service):
+    response = requests.get(f"{service.url}/v1/images?file_name=live.jpg", timeout=30)
+    return len(response.json()["images"])
 
 
-def test_boxes_follow_the_faces_and_the_last_minute_is_drawn(open_live, service):
-    before = kept(service)
+def test_live_boxes_follow_faces_and_timeline_is_drawn(open_live, service):
+    before = count_stored(service)
     page = open_live()
-    assert accessible(page) == []
+    assert accessibility_violations(page) == []
     shot(page, "page-live-off")
-    with page.expect_response("**/v1/images?*") as answered:
-        begin(page)
-    assert answered.value.json()["width"] == 960  # of the camera's 1280
-    box = a_box(page)
+    with page.expect_response("**/v1/images?*") as response:
+        start_camera(page)
+    assert response.value.json()["width"] == 960  # reduced from 1280
+    box = face_box(page)
     box.wait_for()
     assert box.inner_text().startswith("happiness ")
-    places = set()
-    wait_for(page, lambda: places.add(box.evaluate("it => it.style.left")) or len(places) > 4)
-    # On the picture, whose shape is the film's: where the photograph's face is, as high as wide.
+    positions = set()
+
+    def has_moved():
+        positions.add(box.evaluate("element => element.style.left"))
+        return len(positions) > 4
+
+    wait_for(page, has_moved)
+    # The preview has the aspect ratio of the film, and the box is at the position of the face.
     ratio, top = page.evaluate(
         """() => {
             const stage = document.getElementById("live-video").getBoundingClientRect();
             const box = document.querySelector("#live-boxes [data-label=happiness]");
-            const its = box.getBoundingClientRect();
-            return [stage.width / stage.height, (its.top - stage.top) / stage.height];
+            const { top } = box.getBoundingClientRect();
+            return [stage.width / stage.height, (top - stage.top) / stage.height];
         }"""
     )
     assert ratio == pytest.approx(SIZE_WH[0] / SIZE_WH[1], abs=0.02)
     assert top == pytest.approx((20 + 64 / 512 * 700) / SIZE_WH[1], abs=0.03)
     assert page.evaluate(LABELS_WITHIN, "live-stage")
-    page.locator("#live-words", has_text=re.compile(r"\d faces?: happiness")).wait_for()
+    page.locator("#live-text", has_text=re.compile(r"\d faces?: happiness")).wait_for()
     wait_for(page, lambda: "frames per second" in page.locator("#live-rate").inner_text())
     wait_for(
         page,
@@ -110,24 +128,24 @@ def test_boxes_follow_the_faces_and_the_last_minute_is_drawn(open_live, service)
         ),
     )
     assert page.locator("#live-rows [data-label=happiness] .number").inner_text().endswith("%")
-    in_both_schemes(page, "page-live")
+    check_both_schemes(page, "page-live")
     page.set_viewport_size({"width": 360, "height": 800})
     assert fits(page)
     shot(page, "page-live-phone", full_page=True)
     page.get_by_role("button", name="Stop").click()
     assert page.locator("#live-boxes .box").count() == 0
-    assert kept(service) == before
+    assert count_stored(service) == before
 
 
-def test_results_are_kept_where_people_want_them(open_live, service):
-    before = kept(service)
+def test_live_results_are_stored_if_checked(open_live, service):
+    before = count_stored(service)
     page = open_live()
-    page.get_by_label("Store the results").check()
-    begin(page)
-    wait_for(page, lambda: kept(service) > before)
+    page.get_by_label("Save the results").check()
+    start_camera(page)
+    wait_for(page, lambda: count_stored(service) > before)
 
 
-def test_the_next_frame_waits_for_the_answer(open_live):
+def test_next_frame_waits_for_response(open_live):
     page = open_live()
     held = []
 
@@ -135,15 +153,15 @@ def test_the_next_frame_waits_for_the_answer(open_live):
         held.append(route)
 
     page.route("**/v1/images?*", hold)
-    begin(page)
+    start_camera(page)
     for number in (1, 2, 3):
         wait_for(page, lambda number=number: len(held) >= number)
         shown = page.evaluate("document.getElementById('live-video').currentTime")
         later = f"document.getElementById('live-video').currentTime > {shown + 0.7}"
-        until(page, later)  # the camera has long had other frames
-        assert len(held) == number, "while an answer is out nothing else goes"
+        until(page, later)  # the camera has newer frames
+        assert len(held) == number, "a frame was sent before the response to the last one"
         held[-1].continue_()
-    # Stopped while an answer is out: it is given up, and no frame follows.
+    # Stop aborts the pending request, and no frame follows.
     wait_for(page, lambda: len(held) == 4)
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Start the camera").wait_for()
@@ -152,7 +170,7 @@ def test_the_next_frame_waits_for_the_answer(open_live):
     assert len(held) == 4
 
 
-def test_it_waits_as_long_as_the_service_asks(open_live):
+def test_live_waits_for_retry_after(open_live):
     page = open_live(forgive="status of (429|503)")
     refused = []
 
@@ -165,44 +183,44 @@ def test_it_waits_as_long_as_the_service_asks(open_live):
         detail = {"type": "urn:emotion:problem:busy", "detail": "more than 5 per second"}
         route.fulfill(status=status, headers={"Retry-After": "2"}, json=detail)
 
-    seen = answers(page)
+    statuses = record_statuses(page)
     page.route("**/v1/images?*", refuse)
-    begin(page)
+    start_camera(page)
     page.locator("#live-wait", has_text="More than 5 per second.").wait_for()
-    assert "tries again in 2 s" in page.locator("#live-wait").inner_text()
+    assert "Retrying in 2 s" in page.locator("#live-wait").inner_text()
     shot(page, "page-live-waiting")
-    assert accessible(page) == []
-    a_box(page).wait_for()
+    assert accessibility_violations(page) == []
+    face_box(page).wait_for()
     assert page.locator("#live-wait").is_hidden()
     assert refused[1] - refused[0] >= 2000
-    assert seen[:3] == [429, 503, 200]
+    assert statuses[:3] == [429, 503, 200]
 
 
-def test_the_service_stops_in_the_middle_and_comes_back(camera, open_live, tmp_path):
+def test_live_continues_after_service_restart(camera, open_live, tmp_path):
     service = Service(tmp_path)
     service.start()
     try:
         page = open_live(url=service.url, forgive="ERR_|status of 503")
-        seen = answers(page)
-        begin(page)
-        a_box(page).wait_for()
+        statuses = record_statuses(page)
+        start_camera(page)
+        face_box(page).wait_for()
         service.stop()
-        page.locator("#live-wait", has_text="does not answer. Is it running?").wait_for()
+        page.locator("#live-wait", has_text="cannot be reached").wait_for()
         assert page.locator("#live-boxes .box").count() == 0
         shot(page, "page-live-away")
-        before = len(seen)
+        before = len(statuses)
         service.start()
-        a_box(page).wait_for()
+        face_box(page).wait_for()
         assert page.locator("#live-wait").is_hidden()
-        assert len(seen) > before
+        assert len(statuses) > before
     finally:
         service.stop()
 
 
-def test_the_camera_is_given_back_when_nobody_looks(open_live):
+def test_camera_stops_if_page_is_hidden_or_left(open_live):
     page = open_live()
-    begin(page)
-    a_box(page).wait_for()
+    start_camera(page)
+    face_box(page).wait_for()
 
     def hide(hidden):
         page.evaluate(
@@ -216,9 +234,9 @@ def test_the_camera_is_given_back_when_nobody_looks(open_live):
 
     hide(True)
     assert page.evaluate("track.readyState") == "ended"
-    seen = answers(page)
-    hide(False)  # it goes on by itself
-    wait_for(page, lambda: 200 in seen)
+    statuses = record_statuses(page)
+    hide(False)  # the page continues automatically
+    wait_for(page, lambda: 200 in statuses)
     page.evaluate("window.track = document.getElementById('live-video').srcObject.getTracks()[0]")
     page.get_by_role("link", name="History").click()
     until(page, "track.readyState === 'ended'")
@@ -226,29 +244,29 @@ def test_the_camera_is_given_back_when_nobody_looks(open_live):
     page.get_by_role("button", name="Start the camera").wait_for()
     hide(True)
     hide(False)
-    assert page.locator("#live-video").is_hidden(), "it starts only where it ran"
+    assert page.locator("#live-video").is_hidden(), "a stopped camera started again"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--use-fake-device-for-media-stream"], "The camera is not allowed"),
-        (["--use-fake-ui-for-media-stream"], "No camera was found"),
+        (["--use-fake-device-for-media-stream"], "Camera access is blocked"),
+        (["--use-fake-ui-for-media-stream"], "No camera found"),
     ],
 )
-def test_a_camera_that_is_refused_or_absent(launch, open_page, arguments, said):
+def test_blocked_or_missing_camera_is_reported(launch, open_page, arguments, message):
     page = open_page("/#live", browser=launch(*arguments), permissions=[])
-    begin(page)
-    page.locator("#live-problem", has_text=said).wait_for()
+    start_camera(page)
+    page.locator("#live-problem", has_text=message).wait_for()
     page.get_by_role("button", name="Start the camera").wait_for()
-    assert accessible(page) == []
+    assert accessibility_violations(page) == []
     shot(page, "page-live-refused")
     page.get_by_role("link", name="Analyse").click()
     page.get_by_role("button", name="Use the camera").click()
-    page.locator("#problem", has_text=said).wait_for()
+    page.locator("#problem", has_text=message).wait_for()
 
 
-def test_a_key_that_expires_in_the_middle_is_asked_for_anew(open_page, camera, tmp_path):
+def test_live_asks_for_new_key_after_revocation(open_page, camera, tmp_path):
     from app import create_app
     from app.keys import issue
     from app.settings import Settings
@@ -268,17 +286,17 @@ def test_a_key_that_expires_in_the_middle_is_asked_for_anew(open_page, camera, t
     service.start()
     try:
         page = open_page("/#live", browser=camera, url=service.url, forgive="status of 401")
-        dialog = page.get_by_role("dialog", name="This service needs an API key")
-        begin(page)
+        dialog = page.get_by_role("dialog", name="API key required")
+        start_camera(page)
         dialog.get_by_label("Key").fill(first)
         page.keyboard.press("Enter")
-        a_box(page).wait_for()
+        face_box(page).wait_for()
         revoke(first)
         dialog.wait_for()
         dialog.get_by_label("Key").fill(second)
-        seen = answers(page)
+        statuses = record_statuses(page)
         page.keyboard.press("Enter")
-        wait_for(page, lambda: seen.count(200) > 2)
+        wait_for(page, lambda: statuses.count(200) > 2)
         revoke(second)
         dialog.wait_for()
         dialog.get_by_role("button", name="Cancel").click()

@@ -1,4 +1,4 @@
-"""The page at / in a real browser, as people use it: a picture, its faces, and what is stored."""
+"""The web page in a real browser: analyses, stored results, charts and API keys."""
 
 import io
 import json
@@ -18,10 +18,10 @@ from testbed.service import Service, running_service
 from tests.web.pages import (
     LABELS_WITHIN,
     PHOTO,
-    accessible,
+    accessibility_violations,
+    check_both_schemes,
     choose,
     fits,
-    in_both_schemes,
     shot,
     until,
 )
@@ -31,70 +31,68 @@ HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 
 
 def crowd(folder, columns=3, rows=2):
-    """A picture of several faces: one photograph, some of them mirrored, of different sizes."""
+    """Write an image with several faces: one face in different sizes, some of them mirrored."""
     photo = Image.open(PHOTO).convert("RGB").crop((100, 0, 400, 300))
-    picture = Image.new("RGB", (300 * columns, 300 * rows), "#888")
+    group = Image.new("RGB", (300 * columns, 300 * rows), "#888")
     for index in range(columns * rows):
         side = 300 - 25 * (index % 3)
         face = photo.resize((side, side))
         if index % 2:
             face = face.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        picture.paste(face, (300 * (index % columns), 300 * (index // columns)))
+        group.paste(face, (300 * (index % columns), 300 * (index // columns)))
     path = folder / "several.jpg"
-    picture.save(path, quality=92)
+    group.save(path, quality=92)
     return path
 
 
-def test_a_picture_is_chosen_and_its_face_is_seen(open_page):
+def test_chosen_image_shows_its_face(open_page):
     page = open_page()
     assert page.locator("#result").is_hidden()
-    in_both_schemes(page, "page-empty")
+    check_both_schemes(page, "page-empty")
     choose(page, PHOTO)
     assert page.locator("#faces .card").count() == 1
     assert "happiness 100 %" in page.locator("#faces .card small").inner_text()
     assert "512 × 512" in page.locator("#caption").inner_text()
-    # The box lies where the face is, in shares of the picture.
-    picture, box = (
-        page.locator(it).bounding_box() for it in ("#picture img", "#picture button.box")
+    # The box is at the position of the face, relative to the image.
+    image, box = (
+        page.locator(selector).bounding_box() for selector in ("#image img", "#image button.box")
     )
-    left, right = (
-        (x - picture["x"]) / picture["width"] for x in (box["x"], box["x"] + box["width"])
-    )
+    left, right = ((x - image["x"]) / image["width"] for x in (box["x"], box["x"] + box["width"]))
     assert pytest.approx(left, abs=0.01) == 178 / 512
     assert pytest.approx(right, abs=0.01) == 273 / 512
     shot(page, "page-one-face", full_page=True)
-    assert accessible(page) == []
+    assert accessibility_violations(page) == []
 
 
-def test_several_faces_in_one_pass_in_light_and_in_dark_and_on_a_phone(open_page, tmp_path):
+def test_group_image_fits_all_themes_and_sizes(open_page, tmp_path):
     group = crowd(tmp_path)
-    looks = {
+    layouts = {
         "page-group": {},
         "page-group-dark": {"color_scheme": "dark"},
         "page-group-phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
         "page-group-narrow": {"viewport": {"width": 360, "height": 740}},
     }
-    for name, options in looks.items():
+    for name, options in layouts.items():
         page = open_page(**options)
         page.locator("#pipeline").select_option("single_shot")
         assert page.locator("#detector").is_disabled()
         assert page.locator("#model").input_value() == "single_shot"
         choose(page, group)
-        assert page.locator("#picture button.box").count() == 6
+        assert page.locator("#image button.box").count() == 6
         assert page.locator("#faces .card").count() == 6
         assert fits(page)
-        assert page.evaluate(LABELS_WITHIN, "picture")
-        page.locator("#picture button.box").nth(1).hover()
+        assert page.evaluate(LABELS_WITHIN, "image")
+        page.locator("#image button.box").nth(1).hover()
         assert page.locator(".card.marked").count() == 1
-        # Of each the likeliest emotions; all of them where one looks.
+        # Cards show the top 3 emotions. The focused card shows all of them.
         assert page.locator(".card .bars > li:visible").count() == 6 * 3
         page.locator(".card").first.focus()
         assert page.locator(".card").first.locator(".bars > li:visible").count() == 8
-        assert accessible(page) == []
+        assert accessibility_violations(page) == []
         shot(page, name, full_page=True)
 
 
-def test_of_many_faces_the_likeliest_emotion_of_each(open_page, tmp_path):
+def test_many_faces_show_only_top_emotion(open_page, tmp_path):
     page = open_page()
     page.locator("#pipeline").select_option("single_shot")
     choose(page, crowd(tmp_path, columns=4, rows=3))
@@ -102,10 +100,10 @@ def test_of_many_faces_the_likeliest_emotion_of_each(open_page, tmp_path):
     assert faces > 8
     assert page.locator(".card .bars > li:visible").count() == faces
     shot(page, "page-many", full_page=True)
-    assert accessible(page) == []
+    assert accessibility_violations(page) == []
 
 
-def test_all_of_it_is_reached_by_keyboard(open_page):
+def test_controls_are_reachable_by_keyboard(open_page):
     page = open_page()
     until(page, "document.getElementById('pipeline').options.length === 2")
     reached = []
@@ -113,7 +111,7 @@ def test_all_of_it_is_reached_by_keyboard(open_page):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.text"))
         if reached[-1] == "file":
-            # The field itself is not seen: its button shows where one is.
+            # The field is hidden, so the button around it shows the focus.
             outline = "getComputedStyle(document.getElementById('file').parentElement).outlineStyle"
             assert page.evaluate(outline) == "solid"
             shot(page, "page-focus")
@@ -125,24 +123,24 @@ def test_all_of_it_is_reached_by_keyboard(open_page):
     assert page.title() == "Live · Emotions in faces"
 
 
-def test_the_threshold_is_applied_without_asking_again(open_page):
+def test_threshold_is_applied_without_request(open_page):
     page = open_page()
     choose(page, PHOTO)
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested = []
+    page.on("request", lambda request: requested.append(request.url))
     slider = page.locator("#threshold")
     slider.focus()
     page.keyboard.press("Home")
-    assert page.locator("#threshold-shown").inner_text() == "0 %"
+    assert page.locator("#threshold-value").inner_text() == "0 %"
     shown = page.locator("#faces .card small")
     assert len(shown.inner_text().split(", ")) == 8
     page.keyboard.press("End")
     assert shown.inner_text() == "happiness 100 %"
     assert "happiness 100 %" in page.locator("button.box").get_attribute("aria-label")
-    assert asked == []
+    assert requested == []
 
 
-def test_the_page_compares_rounded_probabilities_as_the_service_does(open_page):
+def test_page_rounds_probabilities_like_service(open_page):
     page = open_page()
     table = json.loads((ROOT / "tests" / "contracts" / "thresholds.json").read_text())["rows"]
     shown = page.evaluate(
@@ -160,59 +158,59 @@ def test_the_page_compares_rounded_probabilities_as_the_service_does(open_page):
     assert shown == [row[2] for row in table]
 
 
-# Systems that do not know HEIC give its files no type.
+# Some operating systems report no type for HEIC files.
 @pytest.mark.parametrize(
-    ("ending", "kind"), [("jpg", "image/jpeg"), ("heic", ""), ("heic", "image/heic")]
+    ("suffix", "kind"), [("jpg", "image/jpeg"), ("heic", ""), ("heic", "image/heic")]
 )
-def test_a_picture_is_dropped_or_pasted(open_page, tmp_path, ending, kind):
+def test_image_can_be_dropped_or_pasted(open_page, tmp_path, suffix, kind):
     page = open_page()
-    path = PHOTO if ending == "jpg" else heic(tmp_path / "photo.heic")
+    path = PHOTO if suffix == "jpg" else heic(tmp_path / "photo.heic")
     data = b64encode(path.read_bytes()).decode()
-    give = """([data, how, ending, kind]) => {
+    dispatch = """([data, action, suffix, kind]) => {
         const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
         const transfer = new DataTransfer();
-        transfer.items.add(new File([bytes], `${how}.${ending}`, {type: kind}));
-        const event = how === "paste"
+        transfer.items.add(new File([bytes], `${action}.${suffix}`, {type: kind}));
+        const event = action === "paste"
             ? new ClipboardEvent("paste", {clipboardData: transfer, bubbles: true})
-            : new DragEvent(how, {dataTransfer: transfer, bubbles: true, cancelable: true});
+            : new DragEvent(action, {dataTransfer: transfer, bubbles: true, cancelable: true});
         document.getElementById("drop").dispatchEvent(event);
     }"""
-    for how in ("drop", "paste"):
-        page.evaluate(give, [data, how, ending, kind])
-        page.locator("#caption", has_text=f"{how}.{ending}").wait_for()
+    for action in ("drop", "paste"):
+        page.evaluate(dispatch, [data, action, suffix, kind])
+        page.locator("#caption", has_text=f"{action}.{suffix}").wait_for()
         assert page.locator("#faces .card").count() == 1
 
 
-def test_the_camera_takes_a_picture(open_page):
+def test_camera_photo_is_analysed(open_page):
     page = open_page()
     page.locator("#camera").click()
     until(page, "document.getElementById('video').videoWidth > 0")
-    page.get_by_role("button", name="Take the photo").click()
+    page.get_by_role("button", name="Take photo").click()
     page.locator("#caption", has_text="camera.jpg").wait_for()
-    # Chromium's test picture has no face: that is said, and is no error.
-    assert page.locator("#faces .empty").inner_text() == "No face was found in this image."
+    # Chromium's test image has no face. This is not an error.
+    assert page.locator("#faces .empty").inner_text() == "No faces found in this image."
     assert page.locator("#problem").is_hidden()
 
 
-def test_what_is_no_picture_or_too_large_is_said_in_the_services_words(open_page, tmp_path):
+def test_invalid_and_large_files_show_message_of_service(open_page, tmp_path):
     page = open_page(forgive=r"status of 4(15|13)")
-    (tmp_path / "text.jpg").write_text("this is no picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     choose(page, tmp_path / "text.jpg")
     assert "JPEG" in page.locator("#problem").inner_text()
     assert page.locator("#result").is_hidden()
     shot(page, "page-error")
-    assert accessible(page) == []
+    assert accessibility_violations(page) == []
     (tmp_path / "big.jpg").write_bytes(PHOTO.read_bytes() + bytes(3_000_000))
     choose(page, tmp_path / "big.jpg")
     assert "3,000,000" in page.locator("#problem").inner_text()
     (tmp_path / "bigger.jpg").write_bytes(PHOTO.read_bytes() + bytes(20_000_000))
     choose(page, tmp_path / "bigger.jpg")
     assert "3,000,000" in page.locator("#problem").inner_text()
-    choose(page, PHOTO)  # and it recovers
+    choose(page, PHOTO)  # the page recovers
     assert page.locator("#problem").is_hidden()
 
 
-def is_drawn(response):
+def is_annotated(response):
     return response.request.headers.get("accept") == "image/jpeg"
 
 
@@ -223,35 +221,39 @@ def heic(path, crop=None):
 
 
 @pytest.mark.parametrize("kind", ["photo.tiff", "photo.heic", "photo.HIF"])
-def test_images_that_the_browser_cannot_show_are_drawn_by_the_service(open_page, tmp_path, kind):
+def test_annotated_image_replaces_file_that_browser_cannot_show(open_page, tmp_path, kind):
     page = open_page()
     path = tmp_path / kind
     Image.open(PHOTO).save(path) if kind.endswith("tiff") else heic(path)
-    with page.expect_response(is_drawn) as drawn:
+    with page.expect_response(is_annotated) as annotated:
         choose(page, path)
-    assert drawn.value.status == 200  # and not 201: it is stored once
-    until(page, "document.querySelector('#picture img').naturalWidth === 512")
+    assert annotated.value.status == 200  # not 201: the image is stored once
+    until(page, "document.querySelector('#image img').naturalWidth === 512")
     assert page.locator("#faces .card").count() == 1
-    assert "the service has drawn it" in page.locator("#picture-note").inner_text()
-    # Nothing is drawn upon boxes and labels of the service, also where one points at a face.
-    for point in (lambda: None, page.locator("#picture .box").hover, page.locator(".card").focus):
-        point()
-        assert page.locator("#picture .box span").is_hidden()
-        assert page.locator("#picture .box").evaluate(
-            "it => [getComputedStyle(it).borderTopColor, getComputedStyle(it).boxShadow,"
-            " getComputedStyle(it, '::after').display]"
+    assert "annotated image of the service" in page.locator("#image-note").inner_text()
+    # The page draws nothing on the boxes and labels of the service, even on a highlighted face.
+    highlights = (lambda: None, page.locator("#image .box").hover, page.locator(".card").focus)
+    for highlight in highlights:
+        highlight()
+        assert page.locator("#image .box span").is_hidden()
+        assert page.locator("#image .box").evaluate(
+            """element => [
+                getComputedStyle(element).borderTopColor,
+                getComputedStyle(element).boxShadow,
+                getComputedStyle(element, "::after").display,
+            ]"""
         ) == ["rgba(0, 0, 0, 0)", "none", "none"]
-    assert page.locator("#picture .box.marked").count() == 1
-    in_both_schemes(page, f"page-{path.suffix[1:].lower()}")
-    with page.expect_response(is_drawn) as again:
+    assert page.locator("#image .box.marked").count() == 1
+    check_both_schemes(page, f"page-{path.suffix[1:].lower()}")
+    with page.expect_response(is_annotated) as again:
         page.locator("#threshold").press("End")
     assert again.value.ok
     choose(page, PHOTO)
-    assert page.locator("#picture-note").is_hidden()
-    assert page.locator("#picture .box span").is_visible()
+    assert page.locator("#image-note").is_hidden()
+    assert page.locator("#image .box span").is_visible()
 
 
-def test_an_older_drawing_does_not_replace_a_newer_one(open_page, tmp_path):
+def test_older_annotated_image_does_not_replace_newer_one(open_page, tmp_path):
     page = open_page()
     choose(page, heic(tmp_path / "photo.heic"))
     held = []
@@ -271,12 +273,12 @@ def test_an_older_drawing_does_not_replace_a_newer_one(open_page, tmp_path):
             page.wait_for_timeout(50)
     older, newer = held
     newer.fulfill(body=blank(32), content_type="image/jpeg")
-    until(page, "document.querySelector('#picture img').naturalWidth === 32")
-    shown = page.locator("#picture img").get_attribute("src")
+    until(page, "document.querySelector('#image img').naturalWidth === 32")
+    shown = page.locator("#image img").get_attribute("src")
     older.fulfill(body=blank(16), content_type="image/jpeg")
     page.wait_for_timeout(500)
-    assert page.locator("#picture img").get_attribute("src") == shown
-    assert page.locator("#picture img").evaluate("it => it.naturalWidth") == 32
+    assert page.locator("#image img").get_attribute("src") == shown
+    assert page.locator("#image img").evaluate("element => element.naturalWidth") == 32
 
 
 def blank(side):
@@ -285,42 +287,45 @@ def blank(side):
     return data.getvalue()
 
 
-def test_an_avif_is_shown_by_the_browser_itself(open_page, tmp_path):
+def test_browser_shows_avif_file(open_page, tmp_path):
     page = open_page()
     Image.open(PHOTO).save(tmp_path / "photo.avif")
-    asked = []
-    page.on("request", lambda it: it.method == "POST" and asked.append(it.headers.get("accept")))
+    accepts = []
+
+    def record_accept(request):
+        if request.method == "POST":
+            accepts.append(request.headers.get("accept"))
+
+    page.on("request", record_accept)
     choose(page, tmp_path / "photo.avif")
-    assert page.locator("#picture img").evaluate("it => it.naturalWidth") == 512
-    assert page.locator("#picture-note").is_hidden()
-    assert asked == [None]  # the default, which is JSON
+    assert page.locator("#image img").evaluate("element => element.naturalWidth") == 512
+    assert page.locator("#image-note").is_hidden()
+    assert accepts == [None]  # the default is JSON
 
 
-def test_what_the_service_cannot_draw_either_still_shows_its_faces(open_page, tmp_path):
+def test_sketch_shows_faces_if_annotated_image_fails(open_page, tmp_path):
     page = open_page(forgive="status of 406")
-    problem = {"title": "Cannot draw", "status": 406, "detail": "too long a side for this type"}
+    problem = {"title": "Not acceptable", "status": 406, "detail": "too long a side for this type"}
 
-    def refuse_to_draw(route):
+    def reject_annotated(route):
         if "image/" in route.request.headers.get("accept", ""):
             route.fulfill(status=406, json=problem, content_type="application/problem+json")
         else:
             route.fallback()
 
-    page.route("**/v1/images*", refuse_to_draw)
+    page.route("**/v1/images*", reject_annotated)
     choose(page, heic(tmp_path / "photo.heic"))
     assert page.locator("#faces .card").count() == 1
-    assert page.locator("#picture .sketch").bounding_box()["width"] > 100
-    assert page.locator("#picture .box").is_visible()
-    assert "oo long a side" in page.locator("#picture-note").inner_text()
+    assert page.locator("#image .sketch").bounding_box()["width"] > 100
+    assert page.locator("#image .box").is_visible()
+    assert "oo long a side" in page.locator("#image-note").inner_text()
     assert page.locator("#problem").is_hidden()
-    in_both_schemes(page, "page-blank")
+    check_both_schemes(page, "page-blank")
 
 
-def test_an_image_that_the_browser_sees_in_another_size_is_drawn_by_the_service(
-    open_page, tmp_path
-):
+def test_annotated_image_replaces_file_of_different_size(open_page, tmp_path):
     page = open_page()
-    # Some browsers leave out the orientation of some formats, or take another of several sizes.
+    # Some browsers ignore the orientation of some formats, or show another image of the file.
     page.evaluate(
         """() => {
             const natural = { get: () => 1024 };
@@ -328,28 +333,28 @@ def test_an_image_that_the_browser_sees_in_another_size_is_drawn_by_the_service(
         }"""
     )
     choose(page, PHOTO)
-    assert page.locator("#picture-note").is_visible()
+    assert page.locator("#image-note").is_visible()
 
 
-def test_the_file_input_offers_every_format_that_is_read(open_page):
+def test_file_input_accepts_every_supported_format(open_page):
     accepted = open_page().locator("#file").get_attribute("accept").split(",")
     for kind in ("jpeg", "png", "webp", "bmp", "tiff", "gif", "heic", "heif", "avif"):
         assert f"image/{kind}" in accepted
-    for ending in (".tif", ".tiff", ".heic", ".heif", ".hif", ".avif"):
-        assert ending in accepted
+    for suffix in (".tif", ".tiff", ".heic", ".heif", ".hif", ".avif"):
+        assert suffix in accepted
 
 
-def test_the_picture_with_boxes_can_be_saved(open_page):
+def test_annotated_image_can_be_downloaded(open_page):
     page = open_page()
     choose(page, PHOTO)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Download with boxes").click()
     assert saved.value.suggested_filename == "astronaut-faces.png"
-    drawn = Path(saved.value.path()).read_bytes()
-    assert Image.open(io.BytesIO(drawn)).size == (512, 512)
+    annotated = Path(saved.value.path()).read_bytes()
+    assert Image.open(io.BytesIO(annotated)).size == (512, 512)
 
 
-def test_results_are_listed_filtered_looked_at_taken_along_and_deleted(open_page, tmp_path):
+def test_results_can_be_filtered_viewed_downloaded_and_deleted(open_page, tmp_path):
     (tmp_path / HOSTILE.replace("/", "_")).write_bytes(PHOTO.read_bytes())
     page = open_page()
     choose(page, tmp_path / HOSTILE)
@@ -362,7 +367,7 @@ def test_results_are_listed_filtered_looked_at_taken_along_and_deleted(open_page
     assert page.locator("#rows .details .card").count() == 1
     assert page.locator("#rows .details .sketch .box").inner_text() == "1"
     page.locator("#summary").wait_for()
-    in_both_schemes(page, "page-history")
+    check_both_schemes(page, "page-history")
     page.set_viewport_size({"width": 360, "height": 800})
     assert fits(page)
     shot(page, "page-history-phone", full_page=True)
@@ -380,25 +385,25 @@ def test_results_are_listed_filtered_looked_at_taken_along_and_deleted(open_page
 
     row = page.locator("#rows tr", has_text=HOSTILE).first
     row.get_by_role("button", name="Delete").click()
-    assert row.is_visible()  # asked once more
+    assert row.is_visible()  # the first click asks for confirmation
     row.get_by_role("button", name="Delete").click()
     page.locator("#history-status", has_text="was deleted").wait_for()
     page.get_by_role("button", name="Search").click()
     page.locator("#history-status", has_text="No stored results match.").wait_for()
 
 
-def test_the_chart_shows_the_stored_numbers(open_page, service):
+def test_chart_shows_stored_counts(open_page, service):
     blank = io.BytesIO()
     Image.new("RGB", (40, 40)).save(blank, "PNG")
     for data in (PHOTO.read_bytes(), PHOTO.read_bytes(), blank.getvalue()):
-        answer = requests.post(
+        response = requests.post(
             f"{service.url}/v1/images", files={"image": ("chart.jpg", data)}, timeout=30
         )
-        assert answer.status_code == 201
+        assert response.status_code == 201
     page = open_page("/#history")
     page.get_by_label("File name").fill("chart.jpg")
     page.get_by_role("button", name="Search").click()
-    page.locator("#summary-words", has_text="Total: 3 images, 2 faces").wait_for()
+    page.locator("#summary-text", has_text="Total: 3 images, 2 faces").wait_for()
     numbers = page.locator("#summary-rows li:not(.axis)").all_inner_texts()
     assert [text.split() for text in numbers][:3] == [
         ["neutral", "0"],
@@ -406,13 +411,13 @@ def test_the_chart_shows_the_stored_numbers(open_page, service):
         ["surprise", "0"],
     ]
     page.locator("#summary-moods").wait_for()
-    page.get_by_text("Numbers", exact=True).click()
+    page.get_by_text("Table", exact=True).click()
     page.locator("#summary-body tr").first.wait_for()
     row = page.locator("#summary-body tr").first.locator("td").all_inner_texts()
     assert row[:5] == ["3", "2", "happiness", "0 (0 %)", "2 (100 %)"]
-    # Deleted pictures leave the chart, and a filter that nothing fits empties it.
+    # The chart excludes deleted images, and is hidden if no image matches the filters.
     page.locator("#rows").get_by_role("button", name="Delete").first.dblclick()
-    page.locator("#summary-words", has_text="2 images").wait_for()
+    page.locator("#summary-text", has_text="2 images").wait_for()
     page.locator("[name=emotion]").select_option("fear")
     page.get_by_role("button", name="Search").click()
     page.locator("#summary").wait_for(state="hidden")
@@ -422,7 +427,7 @@ def test_the_chart_shows_the_stored_numbers(open_page, service):
 
 
 def spans_of_a_month():
-    """Thirty days without the tenth to the twelfth, as the service would sum them up."""
+    """Return daily spans of a month without the 10th to the 12th, in the form of the service."""
     days = [day for day in range(1, 31) if not 10 <= day <= 12]
     counts = {"happiness": 7, "neutral": 5, "surprise": 3, "sadness": 2, "anger": 1}
     return [
@@ -439,55 +444,61 @@ def spans_of_a_month():
     ]
 
 
-def test_the_chart_of_a_month(open_page):
+def test_chart_of_month_has_daily_bars(open_page):
     page = open_page()
-    spans, asked = spans_of_a_month(), []
+    spans, requested = spans_of_a_month(), []
 
-    def answer(route):
-        asked.append(route.request.url)
+    def respond(route):
+        requested.append(route.request.url)
         route.fulfill(json={"by": "day", "spans": spans})
 
-    page.route("**/v1/summary?*", answer)
+    page.route("**/v1/summary?*", respond)
     page.get_by_role("link", name="History").click()
-    page.locator("#summary-words", has_text="Total").wait_for()
-    sums = [url for url in asked if "mood=" not in url]
-    assert len(sums) == 1, "a month is shown by the day"
-    # Each bar is where its day is, and as high as its count is beside the highest, 10.
+    page.locator("#summary-text", has_text="Total").wait_for()
+    without_mood = [url for url in requested if "mood=" not in url]
+    assert len(without_mood) == 1, "the page requested hours for a month"
+    # The x position of a bar is its day, and the height is the count divided by the maximum, 10.
     path = page.locator("#summary-rows [data-label=happiness] path").get_attribute("d")
-    bars = [[float(it) for it in bar] for bar in re.findall(r"M(\S+) 100V(\S+)H(\S+)V100Z", path)]
+    bars = [
+        [float(number) for number in bar]
+        for bar in re.findall(r"M(\S+) 100V(\S+)H(\S+)V100Z", path)
+    ]
     counted = [span for span in spans if span["emotions"]["happiness"]["faces"]]
     for (left, top, right), span in zip(bars, counted, strict=True):
         day = int(span["span"][-2:])
         assert left == pytest.approx((day - 1) / 30 * 1000, abs=0.1)
         assert right - left == pytest.approx(0.85 / 30 * 1000, abs=0.2)
         assert top == 100 - 10 * span["emotions"]["happiness"]["faces"]
-    assert page.locator("#summary-rows [data-label=fear]").count() == 0, "no face can show it"
-    # Where one points, the numbers are of that day.
+    assert page.locator("#summary-rows [data-label=fear]").count() == 0, "no span has this label"
+    # The numbers are those of the day under the pointer.
     plot = page.locator("#summary-rows .plot").first.bounding_box()
     page.mouse.move(plot["x"] + 20.4 / 30 * plot["width"], plot["y"] + 5)
-    page.locator("#summary-words", has_text="42 images, 37 faces").wait_for()
+    page.locator("#summary-text", has_text="42 images, 37 faces").wait_for()
     assert page.locator("#summary-rows [data-label=happiness] .number").inner_text() == "4"
     shot(page, "page-chart-pointed")
     page.mouse.move(0, 0)
-    page.get_by_text("Numbers", exact=True).click()
+    page.get_by_text("Table", exact=True).click()
     until(page, "document.querySelectorAll('#summary-body tr').length === 27")
-    in_both_schemes(page, "page-chart")
+    check_both_schemes(page, "page-chart")
     page.set_viewport_size({"width": 360, "height": 800})
     assert fits(page)
     shot(page, "page-chart-phone", full_page=True)
     page.locator("#summary-by").select_option("hour")
-    until(page, "performance.getEntriesByType('resource').some((it) => /by=hour/.test(it.name))")
-    assert "by=hour" in asked[-1]
+    until(
+        page,
+        "performance.getEntriesByType('resource').some((entry) => /by=hour/.test(entry.name))",
+    )
+    assert "by=hour" in requested[-1]
 
 
-def test_results_come_page_by_page(open_page, service):
+def test_history_has_pages(open_page, service):
     blank = io.BytesIO()
     Image.new("RGB", (40, 40)).save(blank, "PNG")
     for _ in range(21):
-        answer = requests.post(
+        response = requests.post(
             f"{service.url}/v1/images", files={"image": ("many.png", blank.getvalue())}, timeout=30
         )
-        assert answer.status_code == 201
+        assert response.status_code == 201
     page = open_page("/#history")
     page.get_by_label("File name").fill("many.png")
     page.get_by_role("button", name="Search").click()
@@ -498,7 +509,7 @@ def test_results_come_page_by_page(open_page, service):
     until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 20")
 
 
-def test_while_the_service_is_away_it_says_so_and_then_goes_on(browser, tmp_path):
+def test_page_recovers_after_service_is_unreachable(browser, tmp_path):
     service = Service(tmp_path)
     service.start()
     try:
@@ -507,13 +518,13 @@ def test_while_the_service_is_away_it_says_so_and_then_goes_on(browser, tmp_path
         until(page, "document.getElementById('pipeline').options.length === 2")
         page.context.set_offline(True)
         choose(page, PHOTO)
-        assert "does not answer" in page.locator("#problem").inner_text()
+        assert "cannot be reached" in page.locator("#problem").inner_text()
         page.context.set_offline(False)
         choose(page, PHOTO)
         assert page.locator("#problem").is_hidden()
         service.stop()
         choose(page, PHOTO)
-        assert "does not answer" in page.locator("#problem").inner_text()
+        assert "cannot be reached" in page.locator("#problem").inner_text()
         service.start()
         choose(page, PHOTO)
         assert page.locator("#problem").is_hidden()
@@ -523,7 +534,7 @@ def test_while_the_service_is_away_it_says_so_and_then_goes_on(browser, tmp_path
         service.stop()
 
 
-def test_the_key_is_asked_for_and_stays_in_the_tab(browser, tmp_path):
+def test_page_asks_for_key_and_stores_it_in_tab(browser, tmp_path):
     from app import create_app
     from app.keys import issue
     from app.settings import Settings
@@ -537,18 +548,18 @@ def test_the_key_is_asked_for_and_stays_in_the_tab(browser, tmp_path):
         page = context.new_page()
         page.goto(service.url)
         page.locator("#file").set_input_files(PHOTO)
-        dialog = page.get_by_role("dialog", name="This service needs an API key")
+        dialog = page.get_by_role("dialog", name="API key required")
         dialog.wait_for()
         shot(page, "page-key")
-        assert accessible(page) == []
-        assert "The operator" in page.locator("#key-why").inner_text()
+        assert accessibility_violations(page) == []
+        assert "Ask the operator" in page.locator("#key-reason").inner_text()
         dialog.get_by_label("Key").fill("emo_wrong")
         dialog.get_by_role("button", name="Use this key").click()
-        page.locator("#key-why", has_text="key").wait_for()  # in the service's words
+        page.locator("#key-reason", has_text="key").wait_for()  # the message of the service
         dialog.get_by_label("Key").fill(key)
         page.keyboard.press("Enter")
         page.locator("#faces .card").wait_for()
-        # A key that may not read: history says so in the service's words.
+        # The key lacks the right to read, so the history shows the message of the service.
         page.get_by_role("link", name="History").click()
         page.locator("#history-problem", has_text="lacks the right 'read'").wait_for()
         assert key in json.dumps(page.evaluate("({...sessionStorage})"))
@@ -559,78 +570,82 @@ def test_the_key_is_asked_for_and_stays_in_the_tab(browser, tmp_path):
         service.stop()
 
 
-def test_the_page_may_do_nothing_but_ask_its_own_service(client):
+def test_content_security_policy_allows_only_own_service(client):
     for path in ("/", "/assets/main.js", "/assets/style.css", "/assets/icon.svg"):
-        with client.get(path) as answer:
-            assert answer.status_code == 200
-            policy = answer.headers["Content-Security-Policy"]
+        with client.get(path) as response:
+            assert response.status_code == 200
+            policy = response.headers["Content-Security-Policy"]
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
     for path in ("/assets/../__init__.py", "/assets/..%2f__init__.py", "/assets/nothing.js"):
-        with client.get(path) as answer:
-            assert answer.status_code == 404
-            assert answer.content_type == "application/problem+json"
+        with client.get(path) as response:
+            assert response.status_code == 404
+            assert response.content_type == "application/problem+json"
 
 
-def test_all_that_the_page_names_is_there(client):
+def test_every_referenced_asset_exists(client):
     folder = ROOT / "app" / "web" / "assets"
     named = re.findall(r'"assets/([\w.-]+)"', client.get("/").get_data(as_text=True))
     for file in folder.glob("*.js"):
         named += re.findall(r'"\./([\w.-]+)"', file.read_text())
     assert {"main.js", "style.css", "api.js", "faces.js"} <= set(named)
     for name in set(named):
-        with client.get(f"/assets/{name}") as answer:
-            assert answer.status_code == 200
+        with client.get(f"/assets/{name}") as response:
+            assert response.status_code == 200
 
 
-def test_the_mood_of_a_group(open_page, tmp_path):
+def test_group_mood_and_weights_are_shown(open_page, tmp_path):
     page = open_page()
     page.locator("#pipeline").select_option("single_shot")
     choose(page, crowd(tmp_path))
     assert page.locator("#mood-name").inner_text() == "happiness"
-    assert "the faces agree by" in page.locator("#mood-words").inner_text()
-    boxes = page.locator("#picture .box")
+    assert "agreement" in page.locator("#mood-text").inner_text()
+    boxes = page.locator("#image .box")
     weights = [int(boxes.nth(n).get_attribute("data-weight").split()[0]) for n in range(6)]
     assert sum(weights) == pytest.approx(100, abs=4)
-    with page.expect_response(lambda it: "/mood?aggregator=most_negative" in it.url):
+    with page.expect_response(lambda response: "/mood?aggregator=most_negative" in response.url):
         page.locator("#mood-by").select_option("most_negative")
-    until(page, "document.querySelectorAll('#picture .box[data-weight=\"100 %\"]').length === 1")
-    in_both_schemes(page, "page-mood")
+    until(page, "document.querySelectorAll('#image .box[data-weight=\"100 %\"]').length === 1")
+    check_both_schemes(page, "page-mood")
     choose(page, PHOTO)
-    assert page.locator("#mood").is_hidden(), "one face is no group"
+    assert page.locator("#mood").is_hidden(), "a single face is not a group"
 
 
-def test_the_mood_of_what_is_not_stored(open_page, tmp_path):
+def test_mood_of_unstored_image_is_requested_again(open_page, tmp_path):
     page = open_page()
     page.locator("#store").uncheck()
     page.locator("#pipeline").select_option("single_shot")
     choose(page, crowd(tmp_path, columns=2, rows=1))
-    with page.expect_response(lambda it: it.request.method == "POST") as answered:
+    with page.expect_response(lambda response: response.request.method == "POST") as response:
         page.locator("#mood-by").select_option("vote")
-    assert answered.value.status == 200  # and not 201: nothing is stored
-    until(page, "document.querySelectorAll('#picture .box[data-weight=\"50 %\"]').length === 2")
+    assert response.value.status == 200  # not 201: nothing is stored
+    until(page, "document.querySelectorAll('#image .box[data-weight=\"50 %\"]').length === 2")
 
 
-def test_the_page_offers_the_aggregators_of_the_service(open_page):
+def test_page_lists_aggregators_of_service(open_page):
     page = open_page()
     until(page, "document.getElementById('mood-by').options.length > 0")
-    offered = page.locator("#mood-by option").evaluate_all("its => its.map((it) => it.value)")
-    titles = page.locator("#mood-by option").evaluate_all("its => its.map((it) => it.text)")
+    offered = page.locator("#mood-by option").evaluate_all(
+        "elements => elements.map((element) => element.value)"
+    )
+    titles = page.locator("#mood-by option").evaluate_all(
+        "elements => elements.map((element) => element.text)"
+    )
     assert offered == list(AGGREGATORS)
     assert titles == [each.title for each in AGGREGATORS.values()]
     assert page.locator("#mood-by").input_value() == DEFAULT
 
 
-def test_moods_over_time_stand_above_the_chart(open_page, tmp_path):
+def test_moods_are_shown_above_chart(open_page, tmp_path):
     page = open_page()
     choose(page, PHOTO)
     page.get_by_role("link", name="History").click()
     page.locator("#summary-moods [data-label=happiness]").first.wait_for()
-    page.get_by_text("Numbers", exact=True).click()
+    page.get_by_text("Table", exact=True).click()
     page.locator("#summary-body td", has_text="happiness").first.wait_for()
 
 
-def test_kept_pictures_are_announced_and_shown(open_page, tmp_path):
+def test_stored_images_are_announced_and_shown(open_page, tmp_path):
     folder = str(tmp_path / "pictures")
     with running_service(
         tmp_path, EMOTION_KEEP_PICTURES="true", EMOTION_PICTURES_DIR=folder
@@ -645,7 +660,7 @@ def test_kept_pictures_are_announced_and_shown(open_page, tmp_path):
         shot(page, "page-history-kept", full_page=True)
 
 
-def test_a_kept_picture_that_the_browser_cannot_show_is_left_out(open_page, tmp_path):
+def test_stored_image_that_browser_cannot_show_is_omitted(open_page, tmp_path):
     folder = str(tmp_path / "pictures")
     with running_service(
         tmp_path, EMOTION_KEEP_PICTURES="true", EMOTION_PICTURES_DIR=folder
@@ -653,9 +668,9 @@ def test_a_kept_picture_that_the_browser_cannot_show_is_left_out(open_page, tmp_
         page = open_page(url=url)
         choose(page, heic(tmp_path / "photo.heic"))
         page.get_by_role("link", name="History").click()
-        with page.expect_response("**/picture") as picture:
+        with page.expect_response("**/picture") as response:
             page.get_by_role("button", name="Show photo.heic").click()
-        assert picture.value.ok
+        assert response.value.ok
         page.locator(".sketch .box").wait_for()
         page.wait_for_timeout(300)
         assert page.locator(".sketch img").count() == 0

@@ -1,54 +1,55 @@
-// The page Analyse: choose an image, see its faces.
+// Analyse page: choose an image and show its faces.
 
 import { analyse, element, read, save } from "./api.js";
-import { closeCamera, openCamera, photograph } from "./camera.js";
-import { chosen, fill } from "./choices.js";
+import { captureFrame, closeCamera, openCamera } from "./camera.js";
+import { loadChoices, selectedOptions } from "./choices.js";
 import { applyToBox, applyToCard, box, card } from "./faces.js";
 import * as mood from "./mood.js";
 
 const $ = (id) => document.getElementById(id);
-// Browsers do not know the type of some files that the service reads.
+// Browsers report no type for files of some formats that the service supports.
 const IMAGE_NAME = /\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]s?|hif|avif)$/i;
 const isImage = ({ type, name }) => type.startsWith("image/") || (!type && IMAGE_NAME.test(name));
 
-let shown = null; // {file, name, image, url, drawn}: the result on the page
+let result = null; // {file, name, image, url, isAnnotated}: the result on the page
 let running = null; // AbortController of the current request
-let draws = 0; // numbers the requests for drawings, so that an older one does not replace a newer one
+let redraws = 0; // counts requests for annotated images, so that only the newest is shown
 
 export function start() {
   $("file").addEventListener("change", () => {
     if ($("file").files.length) analyseFile($("file").files[0]);
-    $("file").value = ""; // so that the same file can be chosen again
+    $("file").value = ""; // allow the user to choose the same file again
   });
-  takeDrops();
+  acceptDrops();
   document.addEventListener("paste", (event) => {
     const file = [...event.clipboardData.files].find(isImage);
     if (file) analyseFile(file);
   });
   $("camera").addEventListener("click", useCamera);
   $("threshold").addEventListener("input", applyThreshold);
-  $("threshold").addEventListener("change", drawAgain);
+  $("threshold").addEventListener("change", redraw);
   $("download").addEventListener("click", download);
-  mood.start(anotherMood);
-  for (const list of [$("faces"), $("picture")]) {
+  mood.start(requestMood);
+  for (const list of [$("faces"), $("image")]) {
     for (const kind of ["pointerover", "focusin"]) list.addEventListener(kind, highlight);
     for (const kind of ["pointerout", "focusout"]) list.addEventListener(kind, () => mark(null));
   }
 }
 
-/** Analyse the same image again, with the current options. */
+/** Analyse the same image again with the current options. */
 export function again() {
-  if (shown) analyseFile(shown.file, shown.name);
+  if (result) analyseFile(result.file, result.name);
 }
 
 function options() {
   const store = String($("store").checked);
-  return { ...chosen(), ...mood.chosen(), threshold: $("threshold").value, store };
+  const threshold = $("threshold").value;
+  return { ...selectedOptions(), ...mood.selectedOption(), threshold, store };
 }
 
-// Ways to choose an image.
+// Input: drag and drop, and the camera.
 
-function takeDrops() {
+function acceptDrops() {
   const drop = $("drop");
   for (const kind of ["dragenter", "dragover"]) {
     document.addEventListener(kind, (event) => {
@@ -73,14 +74,14 @@ async function useCamera() {
   try {
     await openCamera(video);
   } catch (error) {
-    say(error);
+    showError(error);
     return;
   }
   dialog.returnValue = "cancel";
   dialog.showModal();
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
   if (dialog.returnValue === "take" && video.videoWidth) {
-    analyseFile(await photograph(video), "camera.jpg");
+    analyseFile(await captureFrame(video), "camera.jpg");
   }
   closeCamera(video);
 }
@@ -90,62 +91,62 @@ async function useCamera() {
 async function analyseFile(file, name = file.name) {
   if (document.getElementById("analyse").hidden) location.hash = "analyse";
   running?.abort();
-  const mine = new AbortController();
-  running = mine;
-  say(null);
+  const controller = new AbortController();
+  running = controller;
+  showError(null);
   $("progress").textContent = `Analysing ${name || "the image"} …`;
   $("progress").hidden = false;
   try {
-    await fill();
-    const response = await analyse(file, name, options(), { signal: mine.signal });
+    await loadChoices();
+    const response = await analyse(file, name, options(), { signal: controller.signal });
     const image = await read(response);
-    const visibly = await visible(file, name, image, mine.signal);
-    if (running === mine) show({ file, name, image, ...visibly });
-    else if (visibly.url) URL.revokeObjectURL(visibly.url);
+    const source = await imageSource(file, name, image, controller.signal);
+    if (running === controller) show({ file, name, image, ...source });
+    else if (source.url) URL.revokeObjectURL(source.url);
   } catch (error) {
-    if (error.name === "AbortError" || running !== mine) return; // there is a newer request
+    if (error.name === "AbortError" || running !== controller) return; // a newer request runs
     $("result").hidden = true;
-    shown = null;
-    say(error);
+    result = null;
+    showError(error);
   } finally {
-    if (running === mine) $("progress").hidden = true;
+    if (running === controller) $("progress").hidden = true;
   }
 }
 
-/** Show an error. null hides it. */
-export function say(error) {
+/** Show an error; null hides it. */
+export function showError(error) {
   $("problem").hidden = error === null;
   $("problem").textContent = error?.message ?? "";
 }
 
-function show(what) {
-  if (shown) URL.revokeObjectURL(shown.url);
-  shown = what;
-  const { image, url, drawn } = shown;
+function show(newResult) {
+  if (result) URL.revokeObjectURL(result.url);
+  result = newResult;
+  const { image, url, isAnnotated, reason } = result;
   const threshold = Number($("threshold").value);
   const alt = `The image ${image.file_name}`;
-  const picture = url ? element("img", { src: url, alt }) : element("div", { className: "sketch" });
-  picture.style.setProperty("--ratio", image.width / image.height);
-  $("picture").classList.toggle("drawn", drawn && Boolean(url));
-  $("picture-note").hidden = !drawn;
-  $("picture-note").textContent = url
-    ? "This browser cannot show the file, so the service has drawn it."
-    : `This browser cannot show the file. ${what.reason}`;
-  $("picture").replaceChildren(picture, ...image.faces.map((face) => box(face, image, threshold)));
+  const view = url ? element("img", { src: url, alt }) : element("div", { className: "sketch" });
+  view.style.setProperty("--ratio", image.width / image.height);
+  $("image").classList.toggle("annotated", isAnnotated && Boolean(url));
+  $("image-note").hidden = !isAnnotated;
+  $("image-note").textContent = url
+    ? "This browser cannot show the file. This is the annotated image of the service."
+    : `This browser cannot show the file. ${reason}`;
+  $("image").replaceChildren(view, ...image.faces.map((face) => box(face, image, threshold)));
   $("faces").replaceChildren(...image.faces.map((face) => card(face, threshold)));
   $("faces").classList.toggle("several", image.faces.length > 2);
   $("faces").classList.toggle("many", image.faces.length > 8);
-  const spent = Object.values(image.timings_ms).reduce((sum, each) => sum + each, 0);
+  const duration = Object.values(image.timings_ms).reduce((sum, each) => sum + each, 0);
   $("caption").textContent = [
     image.file_name,
     `${image.width} × ${image.height}`,
-    count(image.faces.length),
-    `${Math.round(spent)} ms`,
+    countFaces(image.faces.length),
+    `${Math.round(duration)} ms`,
     image.id ? `stored as ${image.id}` : "not stored",
   ].join(" · ");
   if (!image.faces.length) {
     $("faces").replaceChildren(
-      element("li", { className: "empty" }, "No face was found in this image."),
+      element("li", { className: "empty" }, "No faces found in this image."),
     );
   }
   $("threshold-line").hidden = !image.faces.length;
@@ -153,68 +154,69 @@ function show(what) {
   $("result").hidden = false;
 }
 
-const count = (faces) => (faces === 1 ? "1 face" : `${faces || "no"} faces`);
+const countFaces = (count) => (count === 1 ? "1 face" : `${count || "no"} faces`);
 
-// The file itself, if the browser shows it in the size that the service has found. Otherwise, for
-// example for a format that the browser does not know, the annotated image of the service.
-async function visible(file, name, image, signal) {
+// Use the file if the browser shows it in the same size as the service. Otherwise, for example if
+// the browser does not support the format, use the annotated image of the service.
+async function imageSource(file, name, image, signal) {
   const url = URL.createObjectURL(file);
-  const tried = element("img", { src: url });
+  const preview = element("img", { src: url });
   try {
-    await tried.decode();
-    if (tried.naturalWidth === image.width && tried.naturalHeight === image.height) {
-      return { url, drawn: false };
+    await preview.decode();
+    if (preview.naturalWidth === image.width && preview.naturalHeight === image.height) {
+      return { url, isAnnotated: false };
     }
   } catch {
-    // This browser cannot decode it.
+    // This browser cannot decode the file.
   }
   URL.revokeObjectURL(url);
   try {
-    return { url: await drawnBy(file, name, signal), drawn: true };
+    return { url: await fetchAnnotated(file, name, signal), isAnnotated: true };
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    return { url: null, drawn: true, reason: error.message };
+    return { url: null, isAnnotated: true, reason: error.message };
   }
 }
 
-async function drawnBy(file, name, signal) {
-  const again = { ...options(), store: "false" };
-  const response = await analyse(file, name, again, { accept: "image/jpeg", signal });
+async function fetchAnnotated(file, name, signal) {
+  const unstored = { ...options(), store: "false" };
+  const response = await analyse(file, name, unstored, { accept: "image/jpeg", signal });
   return URL.createObjectURL(await response.blob());
 }
 
-// An annotated image shows the emotions that reach the threshold, so a new threshold needs a new one.
-async function drawAgain() {
-  const before = shown;
-  if (!before?.drawn || !before.url) return;
-  draws += 1;
-  const mine = draws;
-  const isNewest = () => shown === before && mine === draws;
+// An annotated image has labels for the emotions above the threshold, so a new threshold requires
+// a new image.
+async function redraw() {
+  const current = result;
+  if (!current?.isAnnotated || !current.url) return;
+  redraws += 1;
+  const number = redraws;
+  const isNewest = () => result === current && number === redraws;
   try {
-    const url = await drawnBy(before.file, before.name);
+    const url = await fetchAnnotated(current.file, current.name);
     if (!isNewest()) return void URL.revokeObjectURL(url);
-    URL.revokeObjectURL(before.url);
-    before.url = url;
-    $("picture").querySelector("img").src = url;
+    URL.revokeObjectURL(current.url);
+    current.url = url;
+    $("image").querySelector("img").src = url;
   } catch (error) {
-    if (isNewest()) say(error);
+    if (isNewest()) showError(error);
   }
 }
 
-// The service has the faces of stored images. Other images are analysed again.
-async function anotherMood() {
-  const { image, file, name } = shown;
+// Request the mood of a stored image from the service. Analyse other images again.
+async function requestMood() {
+  const { image, file, name } = result;
   if (image.id) return mood.moodOf(image);
   return (await read(await analyse(file, name, { ...options(), store: "false" }))).mood;
 }
 
 function applyThreshold() {
   const threshold = Number($("threshold").value);
-  $("threshold-shown").textContent = `${Math.round(100 * threshold)} %`;
-  if (!shown) return;
-  for (const face of shown.image.faces) {
+  $("threshold-value").textContent = `${Math.round(100 * threshold)} %`;
+  if (!result) return;
+  for (const face of result.image.faces) {
     applyToCard($("faces").querySelector(`[data-face="${face.face_id}"]`), face, threshold);
-    applyToBox($("picture").querySelector(`[data-face="${face.face_id}"]`), face, threshold);
+    applyToBox($("image").querySelector(`[data-face="${face.face_id}"]`), face, threshold);
   }
 }
 
@@ -222,18 +224,18 @@ function highlight(event) {
   mark(event.target.closest("[data-face]")?.dataset.face ?? null);
 }
 
-function mark(number) {
+function mark(faceId) {
   for (const each of document.querySelectorAll("#result [data-face]")) {
-    each.classList.toggle("marked", each.dataset.face === number);
+    each.classList.toggle("marked", each.dataset.face === faceId);
   }
 }
 
 async function download() {
   try {
-    const again = { ...options(), store: "false" };
-    const drawn = await analyse(shown.file, shown.name, again, { accept: "image/png" });
-    await save(drawn, `${shown.image.file_name.replace(/\.\w+$/, "")}-faces.png`);
+    const unstored = { ...options(), store: "false" };
+    const response = await analyse(result.file, result.name, unstored, { accept: "image/png" });
+    await save(response, `${result.image.file_name.replace(/\.\w+$/, "")}-faces.png`);
   } catch (error) {
-    say(error);
+    showError(error);
   }
 }

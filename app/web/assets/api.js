@@ -1,13 +1,13 @@
-// All requests of the page to the service.
+// API client of the page.
 
-// The address of the service, which may be under a path of a larger site. This file is in assets/.
+// The address of the service, which may have a path. This file is in the folder assets/.
 const BASE = new URL("..", import.meta.url).href.replace(/\/$/, "");
-const KEY = "emotion-key"; // name in sessionStorage, which ends with the tab
-const TRIES = 4;
-const NO_KEY = "The operator of the service can create one for you.";
+const KEY = "emotion-key"; // name in sessionStorage, which the browser clears with the tab
+const MAX_TRIES = 4;
+const NO_KEY = "Ask the operator of the service for an API key.";
 
-/** An error as a sentence for people. `status` is 0 if there was no answer. `retryAfter` is the number
- * of seconds after which the service allows another try, or null. */
+/** An error with a message for users. `status` is 0 without a response. `retryAfter` is the number
+ * of seconds after which the service accepts another request, or null. */
 export class Problem extends Error {
   constructor(message, status = 0, retryAfter = null) {
     const end = /[.?!…]$/.test(message) ? "" : ".";
@@ -19,31 +19,32 @@ export class Problem extends Error {
 
 let askForKey = async () => null;
 
-/** Set the function that asks for a key: async, takes the reason, returns the key or null. */
-export function onKeyNeeded(ask) {
-  askForKey = ask;
+/** Set the function that asks the user for an API key. It is async, takes the reason, and returns
+ * the key or null. */
+export function onKeyNeeded(askUser) {
+  askForKey = askUser;
 }
 
-/** The response to a request. While the service is busy, the request is sent again, up to `tries`
- * times. If the service needs a key, it is asked for. An answer may take `seconds`; without it, any
- * time. Throws Problem. */
+/** Send a request and return the response. Retries while the service is busy, up to `maxTries`
+ * requests in all. Asks the user for an API key if the service requires one. `timeout` is in
+ * seconds; there is none by default. Throws Problem. */
 export async function ask(
   path,
-  { method = "GET", body, headers = {}, signal, tries: most = TRIES, seconds: patience } = {},
+  { method = "GET", body, headers = {}, signal, maxTries = MAX_TRIES, timeout } = {},
 ) {
   for (let tries = 1; ; tries += 1) {
-    const response = await send(path, { method, body, headers, signal, patience });
+    const response = await send(path, { method, body, headers, signal, timeout });
     if (response.ok) return response;
     const { detail, type } = await problemOf(response);
     const retryAfter = Number(response.headers.get("Retry-After")) || null;
     const problem = new Problem(detail, response.status, retryAfter);
     if (response.status === 401) {
-      const why = sessionStorage.getItem(KEY) ? problem.message : NO_KEY;
+      const reason = sessionStorage.getItem(KEY) ? problem.message : NO_KEY;
       sessionStorage.removeItem(KEY);
-      const key = await askForKey(why);
+      const key = await askForKey(reason);
       if (!key) throw problem;
       sessionStorage.setItem(KEY, key);
-    } else if (type.endsWith(":busy") && tries < most) {
+    } else if (type.endsWith(":busy") && tries < maxTries) {
       await delay(retryAfter ?? 1);
     } else {
       throw problem;
@@ -53,22 +54,22 @@ export async function ask(
 
 export const delay = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
-async function send(path, { method, body, headers, signal, patience }) {
+async function send(path, { method, body, headers: requestHeaders, signal: abort, timeout }) {
   const key = sessionStorage.getItem(KEY);
-  const all = key ? { ...headers, Authorization: `Bearer ${key}` } : headers;
-  const ends = signal ? [signal] : [];
-  if (patience) ends.push(AbortSignal.timeout(1000 * patience));
-  const until = AbortSignal.any(ends);
+  const headers = key ? { ...requestHeaders, Authorization: `Bearer ${key}` } : requestHeaders;
+  const signals = abort ? [abort] : [];
+  if (timeout) signals.push(AbortSignal.timeout(1000 * timeout));
+  const signal = AbortSignal.any(signals);
   try {
-    return await fetch(BASE + path, { method, body, headers: all, signal: until, cache: "no-store" });
+    return await fetch(BASE + path, { method, body, headers, signal, cache: "no-store" });
   } catch (error) {
-    throw brokenOff(error);
+    throw connectionProblem(error);
   }
 }
 
-function brokenOff(error) {
+function connectionProblem(error) {
   if (error.name === "AbortError") return error;
-  return new Problem("The service does not answer. Is it running?");
+  return new Problem("The service cannot be reached. Check that it is running.");
 }
 
 async function problemOf(response) {
@@ -76,37 +77,37 @@ async function problemOf(response) {
     const { detail, type } = await response.json();
     return { detail: detail ?? response.statusText, type: type ?? "" };
   } catch {
-    return { detail: `The service answered ${response.status}.`, type: "" };
+    return { detail: `The service responded with status ${response.status}.`, type: "" };
   }
 }
 
-/** The JSON that a path answers. Throws Problem. */
+/** Request a path and return the JSON of the response. Throws Problem. */
 export async function get(path, options) {
   return read(await ask(path, options));
 }
 
-/** The JSON of a response, which may break off. Throws Problem. */
+/** Return the JSON of a response. Throws Problem if the connection breaks. */
 export async function read(response) {
   try {
     return await response.json();
   } catch (error) {
-    throw brokenOff(error);
+    throw connectionProblem(error);
   }
 }
 
-/** Post an image with options. The response has the image object with every probability, or the
- * media type `accept`. Repeated requests store it once. `more` is for `ask`. Throws Problem. */
-export async function analyse(image, name, options, { accept, ...more } = {}) {
+/** Post an image with options. The response is the full JSON, or has the media type `accept`.
+ * Retries have the same Idempotency-Key. `requestOptions` are those of `ask`. Throws Problem. */
+export async function analyse(image, name, options, { accept, ...requestOptions } = {}) {
   const form = new FormData();
   form.append("image", image, name);
   for (const [option, value] of Object.entries(options)) form.append(option, value);
-  const headers = { "Idempotency-Key": randomName() };
+  const headers = { "Idempotency-Key": randomKey() };
   if (accept) headers.Accept = accept;
-  return ask("/v1/images?view=full", { method: "POST", body: form, headers, ...more });
+  return ask("/v1/images?view=full", { method: "POST", body: form, headers, ...requestOptions });
 }
 
-// crypto.randomUUID exists on secure pages only.
-function randomName() {
+// crypto.randomUUID is available on secure pages only.
+function randomKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -118,13 +119,13 @@ export async function save(response, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** A new element with properties and children; strings become text, never markup. */
+/** Create an element with properties and children. Strings become text, never markup. */
 export function element(name, properties = {}, ...children) {
-  const made = document.createElement(name);
+  const created = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
-    if (key in made) made[key] = value;
-    else made.setAttribute(key, value);
+    if (key in created) created[key] = value;
+    else created.setAttribute(key, value);
   }
-  made.append(...children);
-  return made;
+  created.append(...children);
+  return created;
 }

@@ -1,31 +1,31 @@
-// The camera: opened for an element that shows it, closed again, and its frames as images.
+// Camera access: open, close and capture frames.
 
 import { Problem, element } from "./api.js";
 
-const REFUSALS = {
-  NotAllowedError: "The camera is not allowed: allow it in the browser for this page.",
-  NotFoundError: "No camera was found: connect one, or choose an image.",
-  NotReadableError: "The camera cannot be read: another program may use it.",
+const MESSAGES = {
+  NotAllowedError: "Camera access is blocked: allow it for this page in the browser.",
+  NotFoundError: "No camera found: connect a camera or choose an image.",
+  NotReadableError: "The camera cannot be read: close other programs that use it.",
 };
 
-/** Show the camera in a video element. Throws Problem, and the reason of `signal` if that was aborted
- * while the browser asked for permission. */
+/** Show the camera in a video element. `onEnd` is called when the camera is disconnected. Throws
+ * Problem, or `signal.reason` if `signal` was aborted while the browser asked for permission. */
 export async function openCamera(video, { signal, onEnd } = {}) {
   if (!navigator.mediaDevices) {
-    throw new Problem("Browsers allow the camera only for pages with https:// or on this machine.");
+    throw new Problem("The camera works only on pages with https:// or on localhost.");
   }
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
   } catch (error) {
-    throw new Problem(REFUSALS[error.name] ?? `The camera cannot be used: ${error.message}`);
+    throw new Problem(MESSAGES[error.name] ?? `The camera cannot be used: ${error.message}`);
   }
   if (signal?.aborted) {
     release(stream);
     throw signal.reason;
   }
   video.srcObject = stream;
-  if (onEnd) stream.getVideoTracks()[0].addEventListener("ended", onEnd); // it was unplugged
+  if (onEnd) stream.getVideoTracks()[0].addEventListener("ended", onEnd);
 }
 
 export function closeCamera(video) {
@@ -37,8 +37,8 @@ function release(stream) {
   for (const track of stream.getTracks()) track.stop();
 }
 
-/** The current frame as a JPEG, at most `width` pixels wide. */
-export function photograph(video, { width = Infinity, quality = 0.92 } = {}) {
+/** Return the current frame as a JPEG, at most `width` pixels wide. */
+export function captureFrame(video, { width = Infinity, quality = 0.92 } = {}) {
   const scale = Math.min(1, width / video.videoWidth);
   const canvas = element("canvas", {
     width: Math.round(scale * video.videoWidth),
@@ -48,7 +48,7 @@ export function photograph(video, { width = Infinity, quality = 0.92 } = {}) {
   return new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
 }
 
-/** Settles when the camera has a new frame. */
+/** Return a promise that resolves when the camera has a new frame. */
 export function nextFrame(video) {
   return new Promise((done) => video.requestVideoFrameCallback(done));
 }

@@ -1,14 +1,14 @@
-// Charts of labels over time. Each label has a row with its name, so lines do not cross and the
-// chart can be read without its colours.
+// Charts of labels over time. Each label has a separate, named row, so the chart can be read
+// without colours.
 
 import { element } from "./api.js";
 import { paint } from "./labels.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT] = [1000, 100]; // coordinates of a row, which are stretched to its size
+const [WIDTH, HEIGHT] = [1000, 100]; // SVG coordinates of a row, stretched to the size on the page
 
-/** A function that shows one row for each label in a list, before its axis. It returns a Map from
- * the label to {path, number}, the elements of the row. */
+/** Return a function that takes labels and shows one row per label in a list, before the axis. The
+ * function returns a Map from labels to {path, number}, which are elements of the row. */
 export function rowsIn(list) {
   let rows = new Map();
   return (labels) => {
@@ -21,52 +21,53 @@ export function rowsIn(list) {
 }
 
 function makeRow(label) {
-  const drawing = document.createElementNS(SVG, "svg");
-  drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-  drawing.setAttribute("preserveAspectRatio", "none");
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.setAttribute("preserveAspectRatio", "none");
   const path = document.createElementNS(SVG, "path");
-  drawing.append(path);
+  svg.append(path);
   const number = element("span", { className: "number" });
-  const plot = element("span", { className: "plot" }, drawing);
+  const plot = element("span", { className: "plot" }, svg);
   const name = element("span", { className: "swatch" }, label);
   return { item: paint(element("li", {}, name, plot, number), label), path, number };
 }
 
-/** The axis, which is the last item of a list, with texts at shares of its width. */
+/** Return an axis, the last item of a list. `ticks` are [position, label]; positions are 0 to 1. */
 export function axis(ticks) {
-  const marks = ticks.map(([share, label]) => {
+  const marks = ticks.map(([position, label]) => {
     const mark = element("span", {}, label);
-    mark.style.left = `${100 * share}%`;
+    mark.style.left = `${100 * position}%`;
     return mark;
   });
   return element("li", { className: "axis" }, element("span", { className: "ticks" }, ...marks));
 }
 
-/** The path of a filled line through points [x, y], shares of the row; null breaks it. */
+/** Return the SVG path of a filled line through points [x, y], which are 0 to 1. null interrupts
+ * the line. */
 export function area(points) {
   let path = "";
-  let last = null; // where the current line ends
+  let lastX = null; // of the current line
   for (const point of [...points, null]) {
     if (point) {
-      const at = `${across(point[0])} ${up(point[1])}`;
-      path += last === null ? `M${across(point[0])} ${HEIGHT}L${at}` : `L${at}`;
-      [last] = point;
-    } else if (last !== null) {
-      path += `L${across(last)} ${HEIGHT}Z`;
-      last = null;
+      const [x, y] = [toX(point[0]), toY(point[1])];
+      path += lastX === null ? `M${x} ${HEIGHT}L${x} ${y}` : `L${x} ${y}`;
+      lastX = x;
+    } else if (lastX !== null) {
+      path += `L${lastX} ${HEIGHT}Z`;
+      lastX = null;
     }
   }
   return path;
 }
 
-/** The path of bars [from, to, height], shares of the row. */
-export function bars(its) {
-  return its
+/** Return the SVG path of bars [left, right, height], which are 0 to 1. */
+export function bars(rectangles) {
+  return rectangles
     .filter(([, , height]) => height > 0)
-    .map(([from, to, height]) =>
-      `M${across(from)} ${HEIGHT}V${up(height)}H${across(to)}V${HEIGHT}Z`)
+    .map(([left, right, height]) =>
+      `M${toX(left)} ${HEIGHT}V${toY(height)}H${toX(right)}V${HEIGHT}Z`)
     .join("");
 }
 
-const across = (share) => Math.round(10 * WIDTH * share) / 10;
-const up = (share) => Math.round(10 * HEIGHT * (1 - share)) / 10;
+const toX = (share) => Math.round(10 * WIDTH * share) / 10;
+const toY = (share) => Math.round(10 * HEIGHT * (1 - share)) / 10;

@@ -1,4 +1,4 @@
-// What the service offers: pipelines, detectors, models with their labels, and aggregators.
+// The selects for pipelines, detectors, models and aggregators.
 
 import { element, get } from "./api.js";
 import * as labels from "./labels.js";
@@ -8,83 +8,85 @@ const $ = (id) => document.getElementById(id);
 
 let pipelines = [];
 let models = [];
-let keeps = false;
-let filling = null; // the promise of the first request
+let storesImages = false;
+let loading = null; // the promise of the first call of loadChoices
 
-/** `changed` is called after a choice. */
-export function start(changed) {
+/** `onChange` is called when the user changes a select. */
+export function start(onChange) {
   for (const select of [$("pipeline"), $("detector"), $("model")]) {
     select.addEventListener("change", () => {
-      offerFitting();
-      changed();
+      updateForPipeline();
+      onChange();
     });
   }
 }
 
-/** Fill the choices, once. Throws Problem. */
-export function fill() {
-  filling ??= offer().catch((error) => {
-    filling = null;
+/** Load the choices from the service, once. Throws Problem. */
+export function loadChoices() {
+  loading ??= load().catch((error) => {
+    loading = null;
     throw error;
   });
-  return filling;
+  return loading;
 }
 
-async function offer() {
-  const [ready, itsPipelines, itsDetectors, itsModels, itsAggregators] = await Promise.all([
-    get("/readyz"),
-    get("/v1/pipelines"),
-    get("/v1/detectors"),
-    get("/v1/models"),
-    get("/v1/aggregators"),
-  ]);
-  ({ pipelines } = itsPipelines);
-  keeps = Boolean(ready.keeps_pictures);
-  $("kept").textContent = keeps ? ", which stores it with the result" : ", and is not stored";
-  models = itsModels.models.filter((each) => each.ready);
+async function load() {
+  const [readiness, pipelinesBody, detectorsBody, modelsBody, aggregatorsBody] =
+    await Promise.all([
+      get("/readyz"),
+      get("/v1/pipelines"),
+      get("/v1/detectors"),
+      get("/v1/models"),
+      get("/v1/aggregators"),
+    ]);
+  ({ pipelines } = pipelinesBody);
+  storesImages = Boolean(readiness.keeps_pictures);
+  $("storage-note").textContent =
+    storesImages ? ", which stores it with the result" : " and is not stored";
+  models = modelsBody.models.filter((each) => each.ready);
   for (const isDefault of [true, false]) {
     for (const { card } of models.filter((each) => each.default === isDefault)) {
       if (card.exclusive !== false) labels.learn(card.labels);
     }
   }
-  mood.offer(itsAggregators.aggregators);
-  offerIn($("pipeline"), pipelines);
-  offerIn($("detector"), itsDetectors.detectors.filter((each) => each.ready));
-  offerFitting();
+  mood.setAggregators(aggregatorsBody.aggregators);
+  setOptions($("pipeline"), pipelines);
+  setOptions($("detector"), detectorsBody.detectors.filter((each) => each.ready));
+  updateForPipeline();
 }
 
-/** Let a select offer things that have a name, a title and a description. */
-export function offerIn(select, things) {
-  const options = things.map((each) => {
-    const made = element("option", { value: each.name, selected: each.default });
-    made.append(each.title);
-    made.title = each.description;
-    return made;
+/** Set the options of a select. `choices` have a name, a title and a description. */
+function setOptions(select, choices) {
+  const options = choices.map((each) => {
+    const option = element("option", { value: each.name, selected: each.default });
+    option.append(each.title);
+    option.title = each.description;
+    return option;
   });
   select.replaceChildren(...options);
 }
 
-// Some pipelines have no choice of detectors, and each takes models of one kind.
-function offerFitting() {
+// Each pipeline uses models of one kind, and some pipelines use no detector.
+function updateForPipeline() {
   const pipeline = pipelines.find((each) => each.name === $("pipeline").value);
   if (!pipeline) return;
   $("detector").disabled = !pipeline.takes_detector;
-  const fitting = models.filter((each) => each.kind === pipeline.models);
-  if (fitting.some((each) => each.name === $("model").value)) return;
-  offerIn($("model"), fitting);
+  const usable = models.filter((each) => each.kind === pipeline.models);
+  if (usable.some((each) => each.name === $("model").value)) return;
+  setOptions($("model"), usable);
 }
 
-/** The labels of the chosen model. */
-export function chosenLabels() {
+/** Return the labels of the selected model. */
+export function selectedLabels() {
   return models.find((each) => each.name === $("model").value)?.card.labels ?? labels.all();
 }
 
-/** Whether the service stores the images of stored results. */
-export const keepsPictures = () => keeps;
+/** Return true if the service stores image files with the results. */
+export const serviceStoresImages = () => storesImages;
 
-/** The options of a request. Before the choices are filled, the service's defaults apply. */
-export function chosen() {
+/** Return the options of a request. Without options, the service uses its defaults. */
+export function selectedOptions() {
   const selects = [$("pipeline"), $("model"), $("detector")];
-  const told = selects.filter((each) => each.value && !each.disabled);
-  return Object.fromEntries(told.map(({ id, value }) => [id, value]));
+  const selected = selects.filter((each) => each.value && !each.disabled);
+  return Object.fromEntries(selected.map(({ id, value }) => [id, value]));
 }

@@ -1,16 +1,16 @@
-// Faces: boxes over an image, and the probabilities of each face as bars.
+// Face boxes on an image, and cards with the probabilities of a face.
 
 import { element } from "./api.js";
 import { paint } from "./labels.js";
 
-// toFixed rounds a tie up; the service, like Python, rounds it to the even digit. They differ here only.
+// toFixed rounds ties up, but the service, like Python, rounds them to the even digit. Only these
+// two probabilities between 0 and 1 differ.
 const TIES = { 0.125: 0.12, 0.625: 0.62 };
 
-/** A probability rounded to two decimals as the service rounds it. */
+/** Round a probability to two decimals like the service. */
 export const rounded = (probability) => TIES[probability] ?? Number(probability.toFixed(2));
 
-/** The emotions of a face that reach `threshold`, the most probable first, as the service shows
- * them. The rounded probability is compared with the exact threshold. */
+/** Return the emotions whose rounded probability reaches `threshold`, by descending probability. */
 export function shownEmotions(face, threshold) {
   return Object.entries(face.emotions)
     .filter(([, probability]) => rounded(probability) >= threshold)
@@ -19,17 +19,17 @@ export function shownEmotions(face, threshold) {
 
 export const percent = (share) => `${Math.round(100 * rounded(share))} %`;
 
-// A threshold may have more decimals than two.
+// A threshold can have more than two decimals.
 const exactPercent = (threshold) => `${Number((100 * threshold).toPrecision(12))} %`;
 
-/** The shown emotions of a face as text. */
-export function inWords(face, threshold) {
+/** Describe the emotions of a face that reach `threshold`. */
+export function describeFace(face, threshold) {
   const shown = shownEmotions(face, threshold);
-  if (!shown.length) return `no emotion at ${exactPercent(threshold)} or more`;
+  if (!shown.length) return `no emotion reaches ${exactPercent(threshold)}`;
   return shown.map(([emotion, probability]) => `${emotion} ${percent(probability)}`).join(", ");
 }
 
-/** A list item with the bars of a face. */
+/** Create a list item with a bar for each emotion of a face. */
 export function card(face, threshold) {
   const bars = Object.entries(face.emotions)
     .sort(([, a], [, b]) => b - a)
@@ -42,55 +42,57 @@ export function card(face, threshold) {
       return row;
     });
   const title = element("h3", {}, `Face ${face.face_id}`, element("small"));
-  const made = element("li", { className: "card", tabIndex: 0 }, title);
-  made.append(element("ul", { className: "bars" }, ...bars));
-  made.dataset.face = face.face_id;
-  applyToCard(made, face, threshold);
-  return made;
+  const item = element("li", { className: "card", tabIndex: 0 }, title);
+  item.append(element("ul", { className: "bars" }, ...bars));
+  item.dataset.face = face.face_id;
+  applyToCard(item, face, threshold);
+  return item;
 }
 
-export function applyToCard(made, face, threshold) {
-  made.querySelector("small").textContent = inWords(face, threshold);
-  const shown = shownEmotions(face, threshold).length;
-  made.querySelectorAll(".bars > li").forEach((row, index) => {
-    row.classList.toggle("faint", index >= shown);
+/** Update a card for a threshold. */
+export function applyToCard(item, face, threshold) {
+  item.querySelector("small").textContent = describeFace(face, threshold);
+  const count = shownEmotions(face, threshold).length;
+  item.querySelectorAll(".bars > li").forEach((row, index) => {
+    row.classList.toggle("faint", index >= count);
   });
 }
 
-/** A button over the image at the place of a face. `image` is the answer with this face. */
+/** Create a clickable box for a face. `image` is the analysis that contains the face. */
 export function box(face, image, threshold) {
-  const made = place(element("button", { type: "button" }), face, image);
-  made.dataset.face = face.face_id;
-  made.append(element("span", {}, String(face.face_id)));
-  applyToBox(made, face, threshold);
-  return made;
+  const button = place(element("button", { type: "button" }), face, image);
+  button.dataset.face = face.face_id;
+  button.append(element("span", {}, String(face.face_id)));
+  applyToBox(button, face, threshold);
+  return button;
 }
 
-/** A box with a text at the place of a face, which cannot be clicked. */
+/** Create a box for a face that cannot be clicked. `label` is its text. */
 export function outline(face, image, label) {
-  const made = element("div", { className: "box" }, element("span", {}, label));
-  return place(paint(made, face.dominant), face, image);
+  const rectangle = element("div", { className: "box" }, element("span", {}, label));
+  return place(paint(rectangle, face.dominant), face, image);
 }
 
-// Positions are shares of the image, because it can be shown at any size.
-function place(made, face, image) {
+// Positions are percentages, because the image can have any size on the page.
+function place(rectangle, face, image) {
   const { x1, y1, x2, y2 } = face.box;
   const sides = { left: x1 / image.width, top: y1 / image.height };
   sides.width = (x2 - x1) / image.width;
   sides.height = (y2 - y1) / image.height;
-  for (const [side, share] of Object.entries(sides)) made.style[side] = `${100 * share}%`;
-  // Keep the text within the image: the space above the box in heights of the box, and the side
-  // from which the text grows.
-  made.style.setProperty("--above", y1 / (y2 - y1));
-  made.classList.toggle("right", x1 + x2 > image.width);
-  return made;
+  for (const [side, share] of Object.entries(sides)) rectangle.style[side] = `${100 * share}%`;
+  // Keep the label inside the image: --above is the space above the box, in heights of the box,
+  // and .right aligns the label with the right side of the box.
+  rectangle.style.setProperty("--above", y1 / (y2 - y1));
+  rectangle.classList.toggle("right", x1 + x2 > image.width);
+  return rectangle;
 }
 
-export function applyToBox(made, face, threshold) {
+/** Update a box for a threshold. */
+export function applyToBox(button, face, threshold) {
   const [first] = shownEmotions(face, threshold);
-  made.classList.add("box");
-  made.classList.toggle("nothing", !first);
-  paint(made, first ? first[0] : null);
-  made.setAttribute("aria-label", `Face ${face.face_id}: ${inWords(face, threshold)}`);
-  made.title = inWords(face, threshold);
+  button.classList.add("box");
+  button.classList.toggle("no-emotion", !first);
+  paint(button, first ? first[0] : null);
+  button.setAttribute("aria-label", `Face ${face.face_id}: ${describeFace(face, threshold)}`);
+  button.title = describeFace(face, threshold);
 }

@@ -1,8 +1,8 @@
-// The page History: stored results, to search, show, delete and download.
+// History page: search, view, delete and download stored results.
 
 import { ask, element, get, save } from "./api.js";
-import { fill, keepsPictures } from "./choices.js";
-import { card, inWords, outline } from "./faces.js";
+import { loadChoices, serviceStoresImages } from "./choices.js";
+import { card, describeFace, outline } from "./faces.js";
 import * as labels from "./labels.js";
 import * as mood from "./mood.js";
 import * as summary from "./summary.js";
@@ -10,62 +10,65 @@ import * as summary from "./summary.js";
 const $ = (id) => document.getElementById(id);
 const PAGE_SIZE = 20;
 
-let next = null; // the cursor of the next page
-let loads = 0; // numbers the requests, so that an older answer does not replace a newer one
+let nextCursor = null; // of the next page
+let loads = 0; // counts requests, so that only the newest response is shown
 
 export function start() {
   $("filters").addEventListener("submit", (event) => {
     event.preventDefault();
     load();
   });
-  $("filters").addEventListener("reset", () => setTimeout(load)); // when the fields are empty
+  $("filters").addEventListener("reset", () => setTimeout(load)); // after the fields are reset
   summary.start(() => summary.load(filters()));
   $("newest").addEventListener("click", () => load());
-  $("older").addEventListener("click", () => load(next));
+  $("older").addEventListener("click", () => load(nextCursor));
   $("csv").addEventListener("click", () =>
-    attempt(async () => {
+    showErrors(async () => {
       const headers = { Accept: "text/csv" };
       await save(await ask(`/v1/faces?${filters()}`, { headers }), "faces.csv");
     }),
   );
 }
 
-/** Show the results that begin at a cursor, or the newest. */
+/** Show the page of results at a cursor. Without a cursor, show the newest results. */
 export function load(cursor = null) {
-  return attempt(async () => {
+  return showErrors(async () => {
     loads += 1;
-    const mine = loads;
+    const number = loads;
     $("history-status").textContent = "Loading …";
-    await fill().catch(() => {}); // without the choices, results have no mood
-    if (mine !== loads) return;
-    offerLabels();
+    await loadChoices().catch(() => {}); // without the choices, results have no mood
+    if (number !== loads) return;
+    addLabels();
     const query = filters();
     query.set("view", "full");
     query.set("page_size", PAGE_SIZE);
-    for (const [name, value] of Object.entries(mood.byDefault())) query.set(name, value);
+    for (const [name, value] of Object.entries(mood.defaultOption())) query.set(name, value);
     if (cursor) query.set("cursor", cursor);
-    if (!cursor) summary.load(filters()).then(offerLabels);
-    const { images, next_cursor: following } = await get(`/v1/images?${query}`);
-    if (mine !== loads) return;
-    next = following;
-    $("rows").replaceChildren(...images.flatMap(rows));
-    offerLabels();
-    $("stored").hidden = !images.length;
-    $("older").hidden = !next;
+    if (!cursor) summary.load(filters()).then(addLabels);
+    const page = await get(`/v1/images?${query}`);
+    if (number !== loads) return;
+    nextCursor = page.next_cursor;
+    $("rows").replaceChildren(...page.images.flatMap(rows));
+    addLabels();
+    $("stored").hidden = !page.images.length;
+    $("older").hidden = !nextCursor;
     $("newest").hidden = !cursor;
-    $("history-status").textContent = images.length
-      ? `${images.length === 1 ? "1 image" : `${images.length} images`}, newest first` +
-        (next ? ". There are older ones." : ".")
-      : "No stored results match.";
+    $("history-status").textContent = statusText(page.images.length);
   });
 }
 
-// The labels of the models, and those of results whose models are no longer installed.
-function offerLabels() {
+function statusText(count) {
+  if (!count) return "No stored results match.";
+  const images = count === 1 ? "1 image" : `${count} images`;
+  return `${images}, newest first.${nextCursor ? " There are older images." : ""}`;
+}
+
+// Add new labels to the filter: those of models, and those of results of removed models.
+function addLabels() {
   const { emotion } = $("filters").elements;
-  const offered = new Set([...emotion.options].map((each) => each.value));
-  const others = labels.all().filter((each) => !offered.has(each));
-  emotion.append(...others.map((each) => element("option", { value: each }, each)));
+  const known = new Set([...emotion.options].map((each) => each.value));
+  const added = labels.all().filter((each) => !known.has(each));
+  emotion.append(...added.map((each) => element("option", { value: each }, each)));
 }
 
 function filters() {
@@ -77,11 +80,11 @@ function filters() {
   return query;
 }
 
-async function attempt(work) {
+async function showErrors(action) {
   const problem = $("history-problem");
   problem.hidden = true;
   try {
-    await work();
+    await action();
   } catch (error) {
     $("history-status").textContent = "";
     problem.textContent = error.message;
@@ -90,15 +93,15 @@ async function attempt(work) {
 }
 
 function rows(image) {
-  const when = new Date(image.created_at);
-  const shown = when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  const time = element("time", { dateTime: image.created_at, title: when.toISOString() }, shown);
+  const date = new Date(image.created_at);
+  const text = date.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const time = element("time", { dateTime: image.created_at, title: date.toISOString() }, text);
   const faces = chips(image.faces);
   const details = element("tr", { className: "details", hidden: true });
   const open = element("button", { type: "button", ariaExpanded: "false" }, "Show");
   open.setAttribute("aria-label", `Show ${image.file_name}`);
   open.addEventListener("click", () => {
-    if (!details.childElementCount) details.append(inDetail(image));
+    if (!details.childElementCount) details.append(detailCell(image));
     details.hidden = !details.hidden;
     open.ariaExpanded = String(!details.hidden);
     open.textContent = details.hidden ? "Show" : "Hide";
@@ -106,11 +109,11 @@ function rows(image) {
   const remove = element("button", { type: "button", className: "danger" }, "Delete");
   remove.setAttribute("aria-label", `Delete ${image.file_name}`);
   remove.addEventListener("click", () => {
-    if (remove.dataset.sure) return void erase(image, [row, details]);
-    remove.dataset.sure = "yes";
-    remove.textContent = "Really delete";
+    if (remove.dataset.confirming) return void deleteImage(image, [row, details]);
+    remove.dataset.confirming = "yes"; // the next click deletes the image
+    remove.textContent = "Confirm deletion";
     remove.addEventListener("blur", () => {
-      delete remove.dataset.sure;
+      delete remove.dataset.confirming;
       remove.textContent = "Delete";
     }, { once: true });
   });
@@ -124,7 +127,7 @@ function rows(image) {
   return [row, details];
 }
 
-// Each dominant emotion once, the most frequent first.
+// One chip per dominant emotion, most frequent first.
 function chips(faces) {
   const counts = new Map();
   for (const { dominant } of faces) counts.set(dominant, (counts.get(dominant) ?? 0) + 1);
@@ -136,47 +139,49 @@ function chips(faces) {
     });
 }
 
-function inDetail(image) {
+function detailCell(image) {
   const cards = image.faces.map((face) => card(face, image.threshold));
-  // Without the image, a sketch shows where the faces were.
+  // The sketch shows the positions of the faces if there is no image file.
   const outlines = image.faces.map((face) => outline(face, image, String(face.face_id)));
   const sketch = element("div", { className: "sketch", ariaHidden: "true" }, ...outlines);
   sketch.style.setProperty("--ratio", image.width / image.height);
-  const said = `Image ${image.id}, ${image.width} × ${image.height} pixels, threshold ` +
-    `${image.threshold}. ${image.faces.map((face) => inWords(face, image.threshold)).join("; ")}`;
-  const cell = element("td", { colSpan: 5 }, element("p", { className: "quiet" }, said));
+  const faces = image.faces.map((face) => describeFace(face, image.threshold)).join("; ");
+  const text = `Image ${image.id}, ${image.width} × ${image.height} pixels, threshold ` +
+    `${image.threshold}. ${faces}`;
+  const cell = element("td", { colSpan: 5 }, element("p", { className: "quiet" }, text));
   if (image.faces.length > 1 && image.mood?.mood) {
-    const group = `The group: ${mood.inWords(image.mood)}`;
+    const group = `Group mood: ${mood.describeMood(image.mood)}`;
     cell.append(element("p", { className: "quiet" }, group));
   }
-  if (keepsPictures()) showPicture(image, sketch);
+  if (serviceStoresImages()) showImage(image, sketch);
   const list = element("ol", { className: "cards" }, ...cards);
   cell.append(element("div", { className: "detail" }, sketch, list));
   return cell;
 }
 
-// The image, if the service has stored it.
-async function showPicture(image, sketch) {
+// Show the stored image file in the sketch, if there is one.
+async function showImage(image, sketch) {
   try {
-    const url = URL.createObjectURL(await (await ask(`/v1/images/${image.id}/picture`)).blob());
-    const shown = element("img", { src: url, alt: "" });
+    const response = await ask(`/v1/images/${image.id}/picture`);
+    const url = URL.createObjectURL(await response.blob());
+    const img = element("img", { src: url, alt: "" });
     try {
-      await shown.decode(); // fails for formats that this browser does not know
-      sketch.prepend(shown);
+      await img.decode(); // fails for formats that this browser does not support
+      sketch.prepend(img);
     } finally {
       URL.revokeObjectURL(url);
     }
   } catch {
-    // The sketch stays without an image.
+    // Keep the sketch without an image.
   }
 }
 
-function erase(image, its) {
-  return attempt(async () => {
+function deleteImage(image, imageRows) {
+  return showErrors(async () => {
     await ask(`/v1/images/${image.id}`, { method: "DELETE" });
-    const following = its.at(-1).nextElementSibling?.querySelector("button");
-    for (const each of its) each.remove();
-    (following ?? $("filters").querySelector("button")).focus();
+    const nextButton = imageRows.at(-1).nextElementSibling?.querySelector("button");
+    for (const row of imageRows) row.remove();
+    (nextButton ?? $("filters").querySelector("button")).focus();
     summary.load(filters());
     $("history-status").textContent = `${image.file_name} was deleted.`;
   });

@@ -1,34 +1,34 @@
-// The labels of the service's models: their order, and a colour for each.
+// Order and colours of the labels of all models.
 
 const COLOURS = 16; // --label-0 to --label-15 in style.css
 
-const places = new Map(); // the place of each label in the order
+const positions = new Map(); // label to position in the order
 
-/** Add labels to the order, after those that are known. */
+/** Append unknown labels to the order. */
 export function learn(labels) {
   for (const label of labels) {
-    if (!places.has(label)) places.set(label, places.size);
+    if (!positions.has(label)) positions.set(label, positions.size);
   }
 }
 
-/** All known labels, in order. */
-export const all = () => [...places.keys()];
+/** Return all known labels in order. */
+export const all = () => [...positions.keys()];
 
-/** These labels without repetitions, in order. */
+/** Return the distinct labels in order. */
 export function inOrder(labels) {
   learn(labels);
-  return [...new Set(labels)].sort((a, b) => places.get(a) - places.get(b));
+  return [...new Set(labels)].sort((a, b) => positions.get(a) - positions.get(b));
 }
 
-/** Give an element the colour of a label, or with null no colour. Returns the element. */
-export function paint(made, label) {
+/** Set the colour of an element to that of a label; null removes the colour. Returns the element. */
+export function paint(target, label) {
   if (label === null) {
-    delete made.dataset.label;
-    made.style.removeProperty("--its");
-    return made;
+    delete target.dataset.label;
+    target.style.removeProperty("--label-color");
+    return target;
   }
   learn([label]);
-  made.dataset.label = label;
-  made.style.setProperty("--its", `var(--label-${places.get(label) % COLOURS})`);
-  return made;
+  target.dataset.label = label;
+  target.style.setProperty("--label-color", `var(--label-${positions.get(label) % COLOURS})`);
+  return target;
 }

@@ -1,27 +1,27 @@
-// The page Live: analyses the frames of the camera, and shows the last minute as a timeline.
+// Live page: analyse the frames of the camera and show the last minute as a timeline.
 
 import { Problem, analyse, delay, read } from "./api.js";
-import { closeCamera, nextFrame, openCamera, photograph } from "./camera.js";
+import { captureFrame, closeCamera, nextFrame, openCamera } from "./camera.js";
 import { area, axis, rowsIn } from "./chart.js";
-import { chosen, chosenLabels, fill } from "./choices.js";
+import { loadChoices, selectedLabels, selectedOptions } from "./choices.js";
 import { outline, percent } from "./faces.js";
 import * as labels from "./labels.js";
 
 const $ = (id) => document.getElementById(id);
 const FRAME = { width: 960, quality: 0.85 }; // pixels
-const PATIENCE = 35; // seconds for an answer; the service itself stops after 30
-const LONGEST_WAIT = 15; // seconds between tries while the service is away
-const SPAN = 60; // seconds that the timeline shows
-const STEP = 0.5; // seconds of which the timeline shows the mean
-const GAP = 3; // seconds without a frame that interrupt the timeline
-const NAMED = 4; // faces that the text describes
+const TIMEOUT = 35; // seconds; the service itself stops after 30
+const MAX_WAIT = 15; // seconds between retries
+const SPAN = 60; // seconds of the timeline
+const STEP = 0.5; // seconds; the timeline shows the mean of each step
+const MAX_GAP = 3; // seconds without a frame; a longer gap interrupts the timeline
+const MAX_DESCRIBED = 4; // faces in the text
 
-let running = null; // AbortController of what runs
-let paused = false; // while the tab is hidden
+let running = null; // AbortController while the camera runs
+let paused = false; // true if the camera was stopped because the tab is hidden
 let rowsOf;
-let answers = []; // {at, took}: the times of the last answers and their durations, in seconds
+let responses = []; // {at, took} of recent responses: time and duration, in seconds
 let steps = []; // {at, count, sums} of the timeline; sums is a Map by label, empty without faces
-let due = {}; // the next time of each throttled output, in seconds
+let nextUpdates = {}; // time in seconds of the next update of each throttled output
 
 export function start() {
   rowsOf = rowsIn($("live-rows"));
@@ -40,98 +40,98 @@ export function start() {
   });
 }
 
-/** Show the labels of the chosen model, unless the camera runs. */
+/** Show the labels of the selected model, unless the camera runs. */
 export function showLabels() {
   if (running) return;
-  for (const { path, number } of rowsOf(chosenLabels()).values()) {
+  for (const { path, number } of rowsOf(selectedLabels()).values()) {
     path.setAttribute("d", "");
     number.textContent = "";
   }
 }
 
-/** Release the camera. Also called when another page is shown. */
+/** Stop the camera. Also called when the user leaves the page. */
 export function stop() {
   running?.abort();
   running = null;
   paused = false;
   closeCamera($("live-video"));
-  forget();
-  wait("");
-  turn();
+  clearOutput();
+  showWaiting("");
+  updateControls();
 }
 
-function forget() {
+function clearOutput() {
   $("live-boxes").replaceChildren();
   $("live-rate").textContent = "";
-  $("live-words").textContent = "";
+  $("live-text").textContent = "";
 }
 
-function turn() {
+function updateControls() {
   $("live-toggle").textContent = running ? "Stop" : "Start the camera";
   $("live-toggle").classList.toggle("primary", !running);
   $("live").classList.toggle("running", Boolean(running));
 }
 
 async function run() {
-  const mine = new AbortController();
-  running = mine;
+  const controller = new AbortController();
+  running = controller;
   paused = false;
-  [answers, steps] = [[], []];
-  due = { words: performance.now() / 1000 + 1 }; // the first frames of a camera are dark
-  say("");
-  turn();
-  fill().catch(() => {}); // without the choices, the service's defaults apply
-  const onEnd = () => fail(new Problem("The camera stopped. Is it still connected?"));
+  [responses, steps] = [[], []];
+  nextUpdates = { text: performance.now() / 1000 + 1 }; // the first frames are often dark
+  showError("");
+  updateControls();
+  loadChoices().catch(() => {}); // without the choices, the service uses its defaults
+  const onEnd = () => fail(new Problem("The camera was disconnected."));
   try {
-    await openCamera($("live-video"), { signal: mine.signal, onEnd });
-    await watch(mine.signal);
+    await openCamera($("live-video"), { signal: controller.signal, onEnd });
+    await analyseFrames(controller.signal);
   } catch (error) {
-    if (running === mine) fail(error);
+    if (running === controller) fail(error);
   }
 }
 
 function fail(error) {
   stop();
-  say(error.message);
+  showError(error.message);
 }
 
-// A frame is sent after the answer to the previous one, so there is one request at a time.
-async function watch(signal) {
+// Send one frame at a time: wait for the response before the next frame.
+async function analyseFrames(signal) {
   const video = $("live-video");
   let failures = 0;
   while (!signal.aborted) {
     await nextFrame(video);
     if (signal.aborted) return;
     try {
-      const began = performance.now();
-      const options = { ...chosen(), store: String($("live-store").checked) };
-      const frame = await photograph(video, FRAME);
-      const how = { signal, tries: 1, seconds: PATIENCE };
-      const image = await read(await analyse(frame, "live.jpg", options, how));
+      const start = performance.now();
+      const options = { ...selectedOptions(), store: String($("live-store").checked) };
+      const frame = await captureFrame(video, FRAME);
+      const requestOptions = { signal, maxTries: 1, timeout: TIMEOUT };
+      const image = await read(await analyse(frame, "live.jpg", options, requestOptions));
       failures = 0;
-      wait("");
-      show(image, (performance.now() - began) / 1000);
+      showWaiting("");
+      show(image, (performance.now() - start) / 1000);
     } catch (error) {
       if (signal.aborted) return;
-      if (!passes(error)) throw error;
+      if (!isTransient(error)) throw error;
       failures += 1;
-      const seconds = error.retryAfter ?? Math.min(2 ** (failures - 1), LONGEST_WAIT);
-      forget();
-      wait(`${error.message} The page tries again in ${seconds} s.`);
+      const seconds = error.retryAfter ?? Math.min(2 ** (failures - 1), MAX_WAIT);
+      clearOutput();
+      showWaiting(`${error.message} Retrying in ${seconds} s.`);
       await delay(seconds);
     }
   }
 }
 
-// The service is away, limits the rate, or has an error of its own.
-const passes = ({ status }) => status === 0 || status === 429 || status >= 500;
+// No response, rate limit, or server error.
+const isTransient = ({ status }) => status === 0 || status === 429 || status >= 500;
 
-function say(text) {
+function showError(text) {
   $("live-problem").hidden = !text;
   $("live-problem").textContent = text;
 }
 
-function wait(text) {
+function showWaiting(text) {
   $("live-wait").hidden = !text;
   $("live-wait").textContent = text;
 }
@@ -141,34 +141,33 @@ function show(image, took) {
   $("live-boxes").replaceChildren(...image.faces.map((face) => outline(face, image, label(face))));
   $("live-stage").style.setProperty("--ratio", image.width / image.height);
   const now = performance.now() / 1000;
-  answers = [...answers.filter(({ at }) => at > now - GAP), { at: now, took }];
-  note(image.faces, now);
-  every(0.5, "rate", now, () => {
-    const rate = answers.length > 1 ? (answers.length - 1) / (now - answers[0].at) : 0;
-    const mean = answers.reduce((sum, each) => sum + each.took, 0) / answers.length;
+  responses = [...responses.filter(({ at }) => at > now - MAX_GAP), { at: now, took }];
+  addToTimeline(image.faces, now);
+  throttle("rate", 0.5, now, () => {
+    const rate = responses.length > 1 ? (responses.length - 1) / (now - responses[0].at) : 0;
+    const mean = responses.reduce((sum, each) => sum + each.took, 0) / responses.length;
     $("live-rate").textContent =
-      `${rate.toFixed(1)} frames per second · ${Math.round(1000 * mean)} ms each`;
+      `${rate.toFixed(1)} frames per second · ${Math.round(1000 * mean)} ms per frame`;
   });
-  every(0.25, "timeline", now, () => drawTimeline(now));
-  // Rarely, because screen readers read it aloud.
-  every(4, "words", now, () => {
-    const named = image.faces.slice(0, NAMED).map(label);
-    const others = image.faces.length - named.length;
-    if (others) named.push(`and ${others} more`);
+  throttle("timeline", 0.25, now, () => drawTimeline(now));
+  // Screen readers read every change of the text aloud, so it changes rarely.
+  throttle("text", 4, now, () => {
+    const parts = image.faces.slice(0, MAX_DESCRIBED).map(label);
+    const others = image.faces.length - parts.length;
+    if (others) parts.push(`and ${others} more`);
     const count = image.faces.length === 1 ? "1 face" : `${image.faces.length} faces`;
-    const words = named.length ? `${count}: ${named.join(", ")}` : "No faces";
-    $("live-words").textContent = words;
+    $("live-text").textContent = parts.length ? `${count}: ${parts.join(", ")}` : "No faces found";
   });
 }
 
-function every(seconds, what, now, work) {
-  if (now < (due[what] ?? 0)) return;
-  due[what] = now + seconds;
-  work();
+function throttle(output, seconds, now, update) {
+  if (now < (nextUpdates[output] ?? 0)) return;
+  nextUpdates[output] = now + seconds;
+  update();
 }
 
-// Add the mean of the faces of a frame to the current step.
-function note(faces, now) {
+// Add the mean over the faces of a frame to the current step.
+function addToTimeline(faces, now) {
   const at = STEP * Math.floor(now / STEP);
   if (steps.at(-1)?.at !== at) steps.push({ at, count: 0, sums: new Map() });
   const { sums } = steps.at(-1);
@@ -183,14 +182,14 @@ function note(faces, now) {
 
 function drawTimeline(now) {
   const seen = labels.inOrder(steps.flatMap(({ sums }) => [...sums.keys()]));
-  for (const [label, { path, number }] of rowsOf(seen.length ? seen : chosenLabels())) {
+  for (const [label, { path, number }] of rowsOf(seen.length ? seen : selectedLabels())) {
     const points = [];
-    let before = now - SPAN;
+    let previous = now - SPAN;
     for (const { at, count, sums } of steps) {
       const mean = (sums.get(label) ?? 0) / count;
-      if (!count || at - before > GAP) points.push(null);
+      if (!count || at - previous > MAX_GAP) points.push(null);
       if (count) points.push([Math.max(0, 1 - (now - at) / SPAN), mean]);
-      before = at;
+      previous = at;
     }
     path.setAttribute("d", area(points));
     const last = steps.at(-1);

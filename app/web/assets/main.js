@@ -1,4 +1,4 @@
-// Shows the page that the address names, and asks for an API key when the service needs one.
+// Page navigation and the dialog for the API key.
 
 import * as analyse from "./analyse.js";
 import { onKeyNeeded } from "./api.js";
@@ -9,9 +9,9 @@ import * as live from "./live.js";
 const PAGES = ["analyse", "live", "history"];
 const TITLE = document.title;
 
-function turn() {
-  const wanted = location.hash.slice(1);
-  const page = PAGES.includes(wanted) ? wanted : PAGES[0];
+function showPage() {
+  const fragment = location.hash.slice(1);
+  const page = PAGES.includes(fragment) ? fragment : PAGES[0];
   for (const each of PAGES) {
     document.getElementById(each).hidden = each !== page;
     const link = document.querySelector(`nav a[href="#${each}"]`);
@@ -24,22 +24,22 @@ function turn() {
   if (page === "history") {
     history.load();
   } else {
-    document.querySelector(`#${page} .choices`).append(document.getElementById("how"));
-    choices.fill().then(live.showLabels).catch(analyse.say);
+    document.querySelector(`#${page} .choices`).append(document.getElementById("options"));
+    choices.loadChoices().then(live.showLabels).catch(analyse.showError);
   }
 }
 
-let asking = null; // the promise of the open question, which all requests wait for
+let openDialog = null; // promise of the open key dialog, shared by all waiting requests
 
-onKeyNeeded((why) => {
-  asking ??= askForKey(why).finally(() => { asking = null; });
-  return asking;
+onKeyNeeded((reason) => {
+  openDialog ??= askForKey(reason).finally(() => { openDialog = null; });
+  return openDialog;
 });
 
-async function askForKey(why) {
+async function askForKey(reason) {
   const dialog = document.getElementById("key-dialog");
   const field = document.getElementById("key");
-  document.getElementById("key-why").textContent = why;
+  document.getElementById("key-reason").textContent = reason;
   field.value = "";
   dialog.returnValue = "cancel";
   dialog.showModal();
@@ -49,7 +49,7 @@ async function askForKey(why) {
   return key;
 }
 
-window.addEventListener("hashchange", turn);
+window.addEventListener("hashchange", showPage);
 analyse.start();
 live.start();
 history.start();
@@ -57,4 +57,4 @@ choices.start(() => {
   live.showLabels();
   if (!document.getElementById("analyse").hidden) analyse.again();
 });
-turn();
+showPage();

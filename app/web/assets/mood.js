@@ -1,4 +1,4 @@
-// The mood of the group in an image, the agreement of its faces, and the weight of each face.
+// The group mood of an image: distribution, agreement, and the weight of each face.
 
 import { element, get } from "./api.js";
 import { percent } from "./faces.js";
@@ -6,70 +6,71 @@ import { paint } from "./labels.js";
 
 const $ = (id) => document.getElementById(id);
 
-const FEWEST = 2; // faces of a group
+const MIN_FACES = 2; // of a group
 
 let aggregators = [];
-let askAgain = async () => null;
-let asks = 0;
+let requestMood = async () => null;
+let requests = 0; // counts requests, so that only the newest response is shown
 
-/** `ask` returns the mood of the image on the page by the chosen aggregator. */
-export function start(ask) {
-  askAgain = ask;
-  $("mood-by").addEventListener("change", change);
+/** `request` returns the mood of the image on the page by the selected aggregator. */
+export function start(request) {
+  requestMood = request;
+  $("mood-by").addEventListener("change", update);
 }
 
-/** Offer the aggregators of the service. */
-export function offer(those) {
-  aggregators = those;
+/** Set the aggregators of the select. */
+export function setAggregators(newAggregators) {
+  aggregators = newAggregators;
   $("mood-by").replaceChildren(
-    ...those.map(({ name, title, default: selected }) =>
+    ...aggregators.map(({ name, title, default: selected }) =>
       element("option", { value: name, selected }, title)),
   );
 }
 
-/** The options of a request for the mood by the chosen aggregator, or by the default one. None
- * before the aggregators are known. */
-export const chosen = () => asOption($("mood-by").value);
-export const byDefault = () => asOption(aggregators.find((each) => each.default)?.name);
+/** Return the request option for the selected aggregator. Empty before the aggregators are set. */
+export const selectedOption = () => asOption($("mood-by").value);
+
+/** Return the request option for the default aggregator. Empty before the aggregators are set. */
+export const defaultOption = () => asOption(aggregators.find((each) => each.default)?.name);
 
 const asOption = (name) => (name ? { mood: name } : {});
 
-/** The mood of a stored image. Throws Problem. */
+/** Request the mood of a stored image. Throws Problem. */
 export const moodOf = (image) =>
   get(`/v1/images/${image.id}/mood?aggregator=${encodeURIComponent($("mood-by").value)}`);
 
-async function change() {
-  asks += 1;
-  const mine = asks;
+async function update() {
+  requests += 1;
+  const number = requests;
   $("mood-problem").hidden = true;
   try {
-    const mood = await askAgain();
-    if (mine === asks && mood) show(mood);
+    const mood = await requestMood();
+    if (number === requests && mood) show(mood);
   } catch (error) {
-    if (mine !== asks) return;
+    if (number !== requests) return;
     $("mood-problem").textContent = error.message;
     $("mood-problem").hidden = false;
   }
 }
 
-/** Show a mood beside its image, after the boxes. Without a mood, show nothing. */
+/** Show a mood and the weights on the boxes of the image. Hides the panel without a group. */
 export function show(mood) {
   const faces = mood?.faces ?? [];
-  $("mood").hidden = faces.length < FEWEST;
+  $("mood").hidden = faces.length < MIN_FACES;
   $("mood-problem").hidden = true;
   const weights = new Map(faces.map((face) => [String(face.face_id), percent(face.weight)]));
-  for (const box of document.querySelectorAll("#picture .box")) {
+  for (const box of document.querySelectorAll("#image .box")) {
     const weight = $("mood").hidden ? null : weights.get(box.dataset.face);
     if (weight) box.dataset.weight = weight;
     else delete box.dataset.weight;
   }
   if ($("mood").hidden) return;
   const { description } = aggregators.find((each) => each.name === mood.aggregator) ?? {};
-  $("mood-how").textContent = description ?? "";
+  $("mood-method").textContent = description ?? "";
   $("mood-name").textContent = mood.mood;
   $("mood-name").className = "chip";
   paint($("mood-name"), mood.mood);
-  $("mood-words").textContent = inWords(mood);
+  $("mood-text").textContent = describeMood(mood);
   const parts = Object.entries(mood.distribution).filter(([, share]) => share >= 0.005);
   $("mood-bar").replaceChildren(
     ...parts.sort(([, a], [, b]) => b - a).map(([emotion, share]) => {
@@ -80,11 +81,11 @@ export function show(mood) {
   );
 }
 
-/** The distribution and the agreement of a mood as text. */
-export function inWords(mood) {
+/** Describe the distribution and the agreement of a mood. */
+export function describeMood(mood) {
   const parts = Object.entries(mood.distribution)
     .filter(([, share]) => share >= 0.05)
     .sort(([, a], [, b]) => b - a)
     .map(([emotion, share]) => `${emotion} ${percent(share)}`);
-  return `${parts.join(", ")}; the faces agree by ${percent(mood.agreement)}.`;
+  return `${parts.join(", ")}; agreement ${percent(mood.agreement)}.`;
 }

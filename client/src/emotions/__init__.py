@@ -1,4 +1,4 @@
-"""A client for the self-hosted emotion recognition service.
+"""Client of the self-hosted emotion recognition service.
 
 from emotions import EmotionClient
 
@@ -9,8 +9,10 @@ with EmotionClient("http://127.0.0.1:5000") as client:
 
 from emotions.choices import Aggregator, Detector, Model, Pipeline
 from emotions.client import EmotionClient
+from emotions.deprecation import renamed_attributes
 from emotions.errors import (
-    BadPicture,
+    RENAMED,
+    BadImage,
     BadReply,
     Conflict,
     DeadlineExceeded,
@@ -23,12 +25,12 @@ from emotions.errors import (
     NotFound,
     Problem,
     RateLimited,
-    ServiceAway,
     ServiceBusy,
     ServiceError,
+    ServiceUnreachable,
     TimedOut,
     TooLarge,
-    UnreadablePicture,
+    UnreadableImage,
 )
 from emotions.outcomes import Outcome
 from emotions.types import (
@@ -48,7 +50,7 @@ __all__ = [
     "Aggregator",
     "Analysis",
     "Annotated",
-    "BadPicture",
+    "BadImage",
     "BadReply",
     "Conflict",
     "DeadlineExceeded",
@@ -72,12 +74,14 @@ __all__ = [
     "Pipeline",
     "Problem",
     "RateLimited",
-    "ServiceAway",
     "ServiceBusy",
     "ServiceError",
+    "ServiceUnreachable",
     "Span",
     "SpanEmotion",
     "TimedOut",
     "TooLarge",
-    "UnreadablePicture",
+    "UnreadableImage",
 ]
+
+__getattr__ = renamed_attributes(__name__, RENAMED)

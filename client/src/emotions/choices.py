@@ -1,5 +1,7 @@
-"""What requests can name: models, detectors, pipelines and aggregators. Unknown members of answers
-are ignored, so that a newer service works with this package."""
+"""The models, detectors, pipelines and aggregators that a service offers.
+
+Unknown JSON members are ignored, so that this package works with a newer service.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Model:
-    """A model that requests can name. `card` describes its labels, accuracy, licence and intended
-    use. A model that cannot be used has an empty card, and `problem` says why."""
+    """A model of the service. `card` describes its labels, accuracy, licence and intended use. If
+    the model is not ready, `card` is empty and `problem` is the reason."""
 
     name: str
     kind: str
@@ -36,9 +38,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Detector:
-    """A face detector that requests can name. `min_face_share`: the smallest face that it looks
-    for by default, as a share of the image's longer side; in images more than twice as long as
-    wide, twice that share of the shorter side. `problem` says why it is not ready."""
+    """A face detector of the service.
+
+    `min_face_share` is the size of the smallest face that it detects by default, as a share of the
+    longer side of the image. If the longer side is more than twice the shorter side, the size is
+    twice that share of the shorter side. If the detector is not ready, `problem` is the reason.
+    """
 
     name: str
     ready: bool
@@ -61,7 +66,7 @@ class Detector:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline that requests can name. `models` is the kind of model that it uses."""
+    """A pipeline of the service. `models` is the kind of model that it uses."""
 
     name: str
     default: bool
@@ -80,7 +85,7 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Aggregator:
-    """A way to make the mood of a group from its faces, which requests can name."""
+    """A method that computes the mood of a group from its faces."""
 
     name: str
     default: bool

@@ -1,7 +1,7 @@
 """The command `emotions`.
 
-Exit status: 0 success, 1 something failed and was named, 2 the command line is wrong, 130 Ctrl-C
-(except `emotions watch`, which Ctrl-C ends with 0).
+Exit status: 0 success, 1 failure with a message, 2 invalid command line, 130 Ctrl-C. Ctrl-C is the
+usual way to end `emotions watch`, which then exits with 0.
 """
 
 import contextlib
@@ -17,39 +17,39 @@ from typing import Any
 try:
     import click
     import rich  # noqa: F401
-except ImportError:  # the library alone does without them
-    sys.exit("the command needs click and rich: pip install 'emotions-client[cli]'")
+except ImportError:  # optional dependencies, which the library does not need
+    sys.exit("the command requires click and rich: pip install 'emotions-client[cli]'")
 
 from emotions.client import EmotionClient
 from emotions.commands.analyse import analyse, mood
 from emotions.commands.choices import aggregators, detectors, models, pipelines
 from emotions.commands.live import live
 from emotions.commands.numbers import Decimal
-from emotions.commands.output import Failed, sentence
+from emotions.commands.output import Failed, message_of
 from emotions.commands.stored import delete, history, summary
 from emotions.commands.watching import watch
 from emotions.connection import checked_base_url, checked_header_value
 from emotions.errors import EmotionError
 
-INTERRUPTED = 130  # as shells report it
-LONGEST_WAIT = 86_400  # seconds
+INTERRUPTED = 130  # the exit status that shells report for Ctrl-C
+MAX_TIMEOUT = 86_400  # seconds
 
 
 class Group(click.Group):
-    """Turns what a command raises into a message and an exit status."""
+    """Converts the errors of commands to messages and exit statuses."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except EmotionError as error:
-            raise Failed(sentence(error)) from error
+            raise Failed(message_of(error)) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # click ends quietly
+                raise  # click exits without a message
             _discard_output()
-            raise Failed(f"the output cannot be written: {sentence(error)}") from error
+            raise Failed(f"the output cannot be written: {message_of(error)}") from error
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,17 +58,17 @@ class Group(click.Group):
     show_envvar=True, help="address of the service",
 )  # fmt: skip
 @click.option("--key", envvar="EMOTIONS_KEY", show_envvar=True, help="API key")
-@click.option("--timeout", type=Decimal(0, LONGEST_WAIT, min_open=True), default=60.0,
-              show_default=True, help="seconds to wait for an answer")  # fmt: skip
+@click.option("--timeout", type=Decimal(0, MAX_TIMEOUT, min_open=True), default=60.0,
+              show_default=True, help="seconds to wait for a response")  # fmt: skip
 @click.version_option(package_name="emotions-client")
 @click.pass_context
 def main(context: click.Context, server: str, key: str | None, timeout: float) -> None:
-    """Recognise emotions in faces, with your own service."""
+    """Recognise emotions in faces with a self-hosted service."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file name may not fit into the encoding of the terminal.
+            # The terminal's encoding may lack characters of file names.
             stream.reconfigure(errors="backslashreplace")
-    _let_a_second_interrupt_kill(context)
+    _exit_on_second_interrupt(context)
     try:
         checked_base_url(server, name="the address", key_name="--key")
     except ValueError as error:
@@ -81,9 +81,8 @@ def main(context: click.Context, server: str, key: str | None, timeout: float) -
     context.obj = context.with_resource(client)
 
 
-def _let_a_second_interrupt_kill(context: click.Context) -> None:
-    """Let the first Ctrl-C wait for the current requests, and the second end the process at
-    once."""
+def _exit_on_second_interrupt(context: click.Context) -> None:
+    """Wait for current requests after the first Ctrl-C, and exit immediately after the second."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
@@ -101,7 +100,7 @@ def _let_a_second_interrupt_kill(context: click.Context) -> None:
 
 
 def _discard_output() -> None:
-    """Let Python's last flush succeed when the output cannot be written, as on a full disk."""
+    """Redirect stdout, so that Python's last flush succeeds even on a full disk."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""The client: one method for each kind of request."""
+"""HTTP client of the emotion recognition service."""
 
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -7,38 +7,39 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from emotions.choices import Aggregator, Detector, Model, Pipeline
 from emotions.connection import checked_header_value
+from emotions.deprecation import renamed_argument, renamed_method
 from emotions.errors import BadReply, NotFound
 from emotions.outcomes import Outcome, outcomes
-from emotions.parameters import given, given_filters
-from emotions.sources import read_picture, sendable_name
+from emotions.parameters import filter_parameters, parameters
+from emotions.sources import read_image, sendable_name
 from emotions.transport import Reply, Transport
 from emotions.types import Analysis, Annotated, Filters, FoundFace, Mood, Options, Span
 
 if TYPE_CHECKING:
-    from emotions.sources import Picture
+    from emotions.sources import ImageSource
 
 T = TypeVar("T")
 Source = TypeVar("Source")
 
 
 class EmotionClient:
-    """The client of one service. Threads may share it.
+    """Client of one service. It is thread-safe.
 
-    `base_url`: the address of the service, without user name and password. `api_key`: sent as
-    `Authorization: Bearer …`; nothing else is ever sent in that header.
+    `base_url` is the address of the service, without user name and password. `api_key` is sent as
+    `Authorization: Bearer …`. The client never sends anything else in that header.
 
-    `timeout`: seconds to connect and seconds between two bytes of an answer. `retries`: how often a
-    request is sent again while the service is away, busy or limits the rate. Each image has an
-    Idempotency-Key of its own, so nothing is analysed and kept twice.
+    `timeout` is the connect timeout and the read timeout, in seconds. `retries` is the number of
+    retries while the service is unreachable, overloaded or rate-limited. All attempts to send an
+    image have the same Idempotency-Key, so that the service stores it once.
 
-    `trust_env`: whether the environment may choose the proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY,
-    NO_PROXY) and the CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE). A service on this
-    machine (localhost, 127.0.0.0/8, ::1, a name that resolves to loopback addresses only, the
-    machine's own name) is always asked without a proxy. Passwords in ~/.netrc are
-    never used, and redirects are never followed.
+    If `trust_env` is true, environment variables select the proxy (HTTP_PROXY, HTTPS_PROXY,
+    ALL_PROXY, NO_PROXY) and the CA certificates (REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE). Requests to a
+    service on the same machine never use a proxy: localhost, 127.0.0.0/8, ::1, a name that resolves
+    to loopback addresses only, or the machine's own name. The client never reads ~/.netrc and never
+    follows redirects.
 
-    Raises ValueError for a base_url or api_key that cannot be used. Every method raises
-    EmotionError: see emotions.errors for the kinds.
+    Raises ValueError for an invalid `base_url` or `api_key`. Every method can raise EmotionError;
+    emotions.errors has its subclasses.
     """
 
     def __init__(
@@ -66,50 +67,51 @@ class EmotionClient:
         self.close()
 
     def close(self) -> None:
-        """Close its connections. Another request opens new ones."""
+        """Close all connections. A later request opens new ones."""
         self._transport.close()
 
     # ---------------------------------------------------------------- analyse
 
+    @renamed_argument("picture", "image")
     def analyse(
         self,
-        picture: "Picture",
+        image: "ImageSource",
         *,
         file_name: str | None = None,
         store: bool = True,
         idempotency_key: str | None = None,
         **options: Unpack[Options],
     ) -> Analysis:
-        """Find the faces of an image and classify their emotions.
+        """Detect the faces of an image and classify their emotions.
 
-        `picture` is one of:
+        `image` is one of:
 
-        - a path, the bytes of an image file, or an open binary file: sent unchanged.
-        - a PIL image of any mode: its current frame, which is the first one unless you seek. It is
-          turned as its EXIF orientation says, as PIL.ImageOps.exif_transpose does. After you turn
-          the pixels yourself, remove the tag: PIL's rotate() and transpose() keep it.
+        - a path, the bytes of an image file, or an open binary file. It is sent unchanged.
+        - a PIL image of any mode. The current frame is sent, rotated according to its EXIF
+          orientation like by PIL.ImageOps.exif_transpose. If you rotate the pixels yourself, also
+          remove the tag, because PIL's rotate() and transpose() keep it.
         - an array: (height, width), (height, width, channels) or (channels, height, width) with 1
           (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels, as bool, uint8, uint16, other
-          integers in 0..255, or floats in 0..1 or 0..255. Red comes first; OpenCV's images are
+          integers in 0..255, or floats in 0..1 or 0..255. The channel order is RGB. OpenCV uses
           BGR: pass `image[..., ::-1]`.
 
-        Boxes are in pixels of the upright image, for files as well as for PIL images. Its size is
-        `width` and `height` of the result.
+        Boxes are in pixels of the upright image, whose size is `width` and `height` of the result.
 
-        `file_name` replaces the name of the file. Control characters and backslashes of names are
-        stored as U+FFFD; `images(file_name=...)` finds them by either. `idempotency_key` is your
-        own key for an image that you may send again after this program has ended; the service keeps
-        keys for a day.
+        `file_name` replaces the name of the file. The service stores U+FFFD for control characters
+        and backslashes; `images(file_name=...)` accepts either form. Pass an `idempotency_key` if
+        another run of your program may send the same image again. The service remembers keys for a
+        day.
 
-        Raises EmotionError: UnreadablePicture if the image cannot be read, NotAnImage (also a
-        TypeError) for any other object, and otherwise the error that the service reports.
+        Raises UnreadableImage if the image cannot be read, NotAnImage (also a TypeError) for other
+        objects, and Problem for an error of the service.
         """
-        reply = self._post(picture, file_name, options, store=store, key=idempotency_key)
+        reply = self._post(image, file_name, options, store=store, key=idempotency_key)
         return self._read(reply, self._analysis)
 
+    @renamed_argument("picture", "image")
     def annotated(
         self,
-        picture: "Picture",
+        image: "ImageSource",
         *,
         media_type: str = "image/png",
         file_name: str | None = None,
@@ -119,55 +121,60 @@ class EmotionClient:
     ) -> Annotated:
         """Return the upright image with boxes and labels, as `image/png` or `image/jpeg`.
 
-        Takes the same images as `analyse`.
+        Accepts the same images and raises the same errors as `analyse`.
         """
         reply = self._post(
-            picture, file_name, options, store=store, key=idempotency_key, accept=media_type
+            image, file_name, options, store=store, key=idempotency_key, accept=media_type
         )
         location = reply.headers.get("Location", "")
-        number = location.rpartition("/")[2]
+        image_id = location.rpartition("/")[2]
         return Annotated(
             data=reply.content,
             media_type=reply.headers.get("Content-Type", media_type),
-            image_id=int(number) if number.isdecimal() else None,
+            image_id=int(image_id) if image_id.isdecimal() else None,
         )
 
+    @renamed_argument("pictures", "images")
     def analyse_many(
-        self, pictures: Iterable[Source], *, workers: int = 4, **options: Any
+        self, images: Iterable[Source], *, workers: int = 4, **options: Any
     ) -> Generator[Outcome[Source], None, None]:
-        """Yield the result of each image, in their order. An image that fails does not stop the
-        others. `workers` images are sent at a time. At most twice as many are taken from
-        `pictures` before their results are taken, so `pictures` may be endless. Options are those
-        of `analyse`."""
+        """Yield one Outcome per image, in order. A failed image does not stop the others.
+
+        `workers` images are sent concurrently. At most 2 * `workers` images are read ahead, so
+        `images` may be infinite. The options are those of `analyse`.
+        """
 
         def analyse(source: Source) -> Analysis:
             return self.analyse(source, **options)  # type: ignore[arg-type]
 
-        return outcomes(analyse, pictures, workers=workers)
+        return outcomes(analyse, images, workers=workers)
 
     # ---------------------------------------------------------------- read
 
     def image(self, image_id: int, *, threshold: float | None = None) -> Analysis:
-        """One stored image."""
-        params = given(view="full", threshold=threshold)
+        """Return the analysis of a stored image."""
+        params = parameters(view="full", threshold=threshold)
         return self._read(self._get(f"/v1/images/{image_id}", params), self._analysis)
 
-    def picture(self, image_id: int) -> bytes:
-        """The file of a stored image. Raises NotFound if the service does not keep image files."""
+    def image_file(self, image_id: int) -> bytes:
+        """Return the file of a stored image. Raises NotFound if the service has no file of it."""
         return self._get(f"/v1/images/{image_id}/picture", {}).content
 
+    picture = renamed_method("picture", image_file)
+
     def images(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[Analysis]:
-        """Iterate over the stored images that match, newest first. Requests a page at a time."""
-        return self._pages("images", given_filters(filters), page_size, self._analysis)
+        """Iterate over the matching stored images, newest first. Pages are fetched lazily."""
+        return self._pages("images", filter_parameters(filters), page_size, self._analysis)
 
     def faces(self, *, page_size: int = 100, **filters: Unpack[Filters]) -> Iterator[FoundFace]:
-        """Iterate over the faces of stored images that match, newest image first."""
-        return self._pages("faces", given_filters(filters), page_size, FoundFace.read)
+        """Iterate over the matching faces of stored images, newest image first. Pages are fetched
+        lazily."""
+        return self._pages("faces", filter_parameters(filters), page_size, FoundFace.read)
 
     def summary(self, by: str = "day", **filters: Unpack[Filters]) -> list[Span]:
-        """Counts and means by `hour`, `day` (UTC) or `model`."""
-        reply = self._get("/v1/summary", {"by": by, **given_filters(filters)})
-        return self._read(reply, lambda it: [Span.read(span) for span in it["spans"]])
+        """Return counts and means by `hour`, `day` (UTC) or `model`."""
+        reply = self._get("/v1/summary", {"by": by, **filter_parameters(filters)})
+        return self._read(reply, lambda body: [Span.read(span) for span in body["spans"]])
 
     def mood(
         self,
@@ -177,54 +184,53 @@ class EmotionClient:
         min_face_px: float = 0,
         min_confidence: float = 0,
     ) -> Mood:
-        """The mood of the group in a stored image, by the service's default aggregator unless one
-        is named. Faces that are smaller or have a lower detection score are left out."""
-        params = given(
+        """Return the mood of the group in a stored image.
+
+        Without an `aggregator`, the service uses its default. Faces below `min_face_px` or
+        `min_confidence` (a detection score) are excluded.
+        """
+        params = parameters(
             aggregator=aggregator, min_face_px=min_face_px, min_confidence=min_confidence
         )
         return self._read(self._get(f"/v1/images/{image_id}/mood", params), Mood.read)
 
     def models(self) -> list[Model]:
-        """Return the models that `model=` can name."""
-        reply = self._get("/v1/models", {})
-        return self._read(reply, lambda it: [Model.read(model) for model in it["models"]])
+        """Return the models of the service."""
+        return self._all("models", Model.read)
 
     def detectors(self) -> list[Detector]:
-        """Return the face detectors that `detector=` can name."""
-        reply = self._get("/v1/detectors", {})
-        return self._read(reply, lambda it: [Detector.read(made) for made in it["detectors"]])
+        """Return the face detectors of the service."""
+        return self._all("detectors", Detector.read)
 
     def pipelines(self) -> list[Pipeline]:
-        """Return the pipelines that `pipeline=` can name."""
-        reply = self._get("/v1/pipelines", {})
-        return self._read(reply, lambda it: [Pipeline.read(made) for made in it["pipelines"]])
+        """Return the pipelines of the service."""
+        return self._all("pipelines", Pipeline.read)
 
     def aggregators(self) -> list[Aggregator]:
-        """Return the aggregators that `mood=` and `mood()` can name."""
-        reply = self._get("/v1/aggregators", {})
-        return self._read(reply, lambda it: [Aggregator.read(made) for made in it["aggregators"]])
+        """Return the aggregators of the service."""
+        return self._all("aggregators", Aggregator.read)
 
-    # ---------------------------------------------------------------- erase
+    # ---------------------------------------------------------------- delete
 
     def delete(self, image_id: int) -> None:
-        """Erase a stored image and all that belongs to it."""
+        """Delete a stored image with its faces and its file."""
         try:
             self._transport.send("DELETE", f"/v1/images/{image_id}")
         except NotFound as error:
-            # After a retry: the first answer may have been lost.
+            # A 404 after a retry: the first attempt deleted the image, but its response was lost.
             if error.tries == 1:
                 raise
 
     def delete_matching(self, **filters: Unpack[Filters]) -> int:
-        """Erase all stored images that match, and return their number. Needs a filter."""
-        reply = self._transport.send("DELETE", "/v1/images", params=given_filters(filters))
-        return self._read(reply, lambda it: int(it["erased"]))
+        """Delete all matching stored images and return their number. Requires a filter."""
+        reply = self._transport.send("DELETE", "/v1/images", params=filter_parameters(filters))
+        return self._read(reply, lambda body: int(body["erased"]))
 
-    # ---------------------------------------------------------------- inside
+    # ---------------------------------------------------------------- requests
 
     def _post(
         self,
-        picture: "Picture",
+        image: "ImageSource",
         file_name: str | None,
         options: Options,
         *,
@@ -233,12 +239,12 @@ class EmotionClient:
         accept: str = "application/json",
     ) -> Reply:
         key = uuid.uuid4().hex if key is None else checked_header_value("idempotency_key", key)
-        name, data = read_picture(picture)
+        name, data = read_image(image)
         name = sendable_name(file_name) if file_name else name
         return self._transport.send(
             "POST",
             "/v1/images",
-            data=given(**options, store=store, view="full"),
+            data=parameters(**options, store=store, view="full"),
             files={"image": (name, data)},
             headers={"Idempotency-Key": key, "Accept": accept},
         )
@@ -246,15 +252,20 @@ class EmotionClient:
     def _get(self, path: str, params: dict[str, str]) -> Reply:
         return self._transport.send("GET", path, params=params)
 
+    def _all(self, collection: str, read: Callable[[Any], T]) -> list[T]:
+        reply = self._get(f"/v1/{collection}", {})
+        return self._read(reply, lambda body: [read(item) for item in body[collection]])
+
     def _pages(
-        self, what: str, filters: dict[str, str], size: int, read: Callable[[Any], T]
+        self, collection: str, filters: dict[str, str], size: int, read: Callable[[Any], T]
     ) -> Iterator[T]:
         params = {**filters, "view": "full", "page_size": str(size)}
+
+        def read_page(body: Any) -> tuple[list[T], str | None]:
+            return [read(item) for item in body[collection]], body["next_cursor"]
+
         while True:
-            reply = self._get(f"/v1/{what}", params)
-            items, cursor = self._read(
-                reply, lambda it: ([read(item) for item in it[what]], it["next_cursor"])
-            )
+            items, cursor = self._read(self._get(f"/v1/{collection}", params), read_page)
             yield from items
             if cursor is None:
                 return
@@ -267,4 +278,6 @@ class EmotionClient:
         try:
             return read(reply.json())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadReply(f"the answer lacks or distorts {error}: is this the service?") from error
+            raise BadReply(
+                f"unexpected response ({error}): check that base_url is the address of the service"
+            ) from error

@@ -1,4 +1,4 @@
-"""Checks the address and the API key, and chooses proxies and certificates."""
+"""Validates the address and the API key, and selects proxies and certificates."""
 
 import ipaddress
 import os
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.utils import get_environ_proxies
 
-# Of the hosts files of systems. They never name another machine, also where they are missing.
+# Names from common hosts files. They always mean the local machine, even without such a file.
 _LOOPBACK_NAMES = frozenset(
     {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
     | {"localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6"}
@@ -17,10 +17,10 @@ _LOOPBACK_NAMES = frozenset(
 
 
 def checked_base_url(base_url: str, *, name: str = "base_url", key_name: str = "api_key") -> str:
-    """Return the address as `requests` will use it, without a slash at the end. `name` and
-    `key_name` are what messages call the address and the API key.
+    """Return the address as `requests` will use it, without a trailing slash.
 
-    Raises ValueError. The message never repeats a password.
+    Messages call the address `name` and the API key `key_name`. Raises ValueError for an invalid
+    address. The message never contains a password.
     """
     if "@" in base_url:
         raise ValueError(
@@ -28,10 +28,10 @@ def checked_base_url(base_url: str, *, name: str = "base_url", key_name: str = "
         )
     if not base_url.lower().startswith(("http://", "https://")):
         raise ValueError(f"{name} must begin with http:// or https://, got {base_url!r}")
-    if any(sign in base_url for sign in "?#\\"):
+    if any(character in base_url for character in "?#\\"):
         raise ValueError(f"{name} must not contain a query or fragment, got {base_url!r}")
     try:
-        # The parser of requests decides: another parser might read the host differently.
+        # Use the parser of requests, because another parser might read a different host.
         url = requests.Request("GET", base_url.strip()).prepare().url or ""
         _ = urlsplit(url).port
     except (requests.RequestException, ValueError) as error:
@@ -40,20 +40,21 @@ def checked_base_url(base_url: str, *, name: str = "base_url", key_name: str = "
 
 
 def checked_header_value(name: str, value: str) -> str:
-    """Return the value of an argument that is sent in a header, without spaces around it.
+    """Return the value of a header without surrounding spaces.
 
-    Raises ValueError. The message never repeats the value, which may be a key.
+    Raises ValueError for an invalid value. The message never contains the value, which may be
+    secret.
     """
     value = value.strip()
     if not value or not value.isascii() or not value.isprintable():
-        raise ValueError(f"{name} must be ASCII text without line breaks, and not be empty")
+        raise ValueError(f"{name} must be ASCII text without line breaks, and must not be empty")
     return value
 
 
 def is_this_machine(host: str) -> bool:
-    """Return whether a host name or address means the machine on which this program runs.
+    """Return True if a host name or address means the local machine.
 
-    Resolves names other than those of `localhost`. See Transport for the rule.
+    Resolves names other than `localhost`. See Transport for the rule.
     """
     host = host.rstrip(".").lower()
     if host in _LOOPBACK_NAMES or host.endswith(".localhost"):
@@ -64,14 +65,14 @@ def is_this_machine(host: str) -> bool:
         return is_loopback(host.strip("[]"))
     except ValueError:
         pass
-    try:  # short and numeric forms, as 127.1
+    try:  # short and numeric forms such as 127.1
         return is_loopback(socket.inet_ntoa(socket.inet_aton(host)))
     except OSError:
         return _resolves_to_this_machine(host)
 
 
 def is_loopback(text: str) -> bool:
-    """Raises ValueError if the text is not an address."""
+    """Raises ValueError if the text is not an IP address."""
     address = ipaddress.ip_address(text)
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
@@ -79,19 +80,19 @@ def is_loopback(text: str) -> bool:
 
 def _resolves_to_this_machine(name: str) -> bool:
     try:
-        found = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
-        if all(is_loopback(str(address[0])) for *_, address in found):
-            return bool(found)
-    except (OSError, ValueError):  # UnicodeError, a ValueError: too long for a host name
+        results = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+        if all(is_loopback(str(address[0])) for *_, address in results):
+            return bool(results)
+    except (OSError, ValueError):  # UnicodeError is a ValueError: too long for a host name
         return False
-    own = socket.gethostname().lower()
-    if name != own and name.partition(".")[0] != own.partition(".")[0]:
+    host_name = socket.gethostname().lower()
+    if name != host_name and name.partition(".")[0] != host_name.partition(".")[0]:
         return False
-    return all(_is_own(family, address) for family, *_, address in found)
+    return all(_is_local(family, address) for family, *_, address in results)
 
 
-def _is_own(family: int, address: Any) -> bool:
-    """Whether an interface of this machine has the address: others cannot be bound."""
+def _is_local(family: int, address: Any) -> bool:
+    """Return True if a local interface has the address. Other addresses cannot be bound."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind(address)
@@ -101,7 +102,7 @@ def _is_own(family: int, address: Any) -> bool:
 
 
 def environment_proxies(base_url: str) -> dict[str, str]:
-    """Return the proxies of the environment for one service: none if it is on this machine."""
+    """Return the proxies that the environment sets for a service. Empty for the local machine."""
     proxies = dict(get_environ_proxies(base_url))
     if proxies and is_this_machine(urlsplit(base_url).hostname or ""):
         return {}
@@ -109,11 +110,11 @@ def environment_proxies(base_url: str) -> dict[str, str]:
 
 
 def new_session(proxies: dict[str, str], *, trust_env: bool) -> requests.Session:
-    """Return a session with these proxies, and with the CA bundle of the environment if `trust_env`
-    allows it."""
+    """Return a session with these proxies. With `trust_env`, it uses the CA bundle that the
+    environment sets."""
     session = requests.Session()
-    # With its own trust_env, requests would replace the API key by a password of ~/.netrc and send
-    # requests to this machine to a proxy.
+    # With session.trust_env, requests would replace the API key by a password from ~/.netrc and use
+    # a proxy for the local machine.
     session.trust_env = False
     session.proxies = dict(proxies)
     if trust_env:

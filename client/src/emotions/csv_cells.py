@@ -1,6 +1,6 @@
-"""Escapes text for CSV, so that no spreadsheet takes it for a formula.
+"""Escapes text for CSV, so that spreadsheets do not evaluate it as a formula.
 
-The service has the same code in app/api/csv_cells.py; a test compares the two.
+The service has the same code in app/api/csv_cells.py. A test compares the two.
 """
 
 import unicodedata

@@ -1,8 +1,16 @@
-"""The exceptions of this package. All of them are an EmotionError."""
+"""Exceptions of the client. All of them derive from EmotionError."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from emotions.deprecation import renamed_attributes
+
+# Old names of exceptions, which still work.
+RENAMED = {
+    "BadPicture": "BadImage",
+    "ServiceAway": "ServiceUnreachable",
+    "UnreadablePicture": "UnreadableImage",
+}
 _OPTIONS = frozenset(
     {"threshold", "pipeline", "model", "detector", "min_face_px", "min_confidence", "max_faces"}
     | {"rotate", "mood", "store", "view"}
@@ -10,37 +18,37 @@ _OPTIONS = frozenset(
 
 
 class EmotionError(Exception):
-    """Base of all errors; the message is a sentence for people. `tries` says how often the request
-    was sent."""
+    """Base class of all errors. The message is written for users. `tries` is the number of times
+    that the request was sent."""
 
     tries = 0
 
 
-class UnreadablePicture(EmotionError):
-    """The client cannot read the file, the PIL image or the array. Nothing was sent."""
+class UnreadableImage(EmotionError):
+    """The client cannot read the file, the PIL image or the array. No request was sent."""
 
 
-class NotAnImage(UnreadablePicture, TypeError):
+class NotAnImage(UnreadableImage, TypeError):
     """The object is not an image: not a path, bytes, a binary file, a PIL image or an array."""
 
 
-class ServiceAway(EmotionError):
-    """Nothing answers at the address, or the connection broke at every try."""
+class ServiceUnreachable(EmotionError):
+    """The service cannot be reached, or every connection to it was interrupted."""
 
 
 class TimedOut(EmotionError):
-    """The service did not answer in time."""
+    """The service did not respond within the client's timeout."""
 
 
 class BadReply(EmotionError):
-    """The answer is not one of the service: it is no JSON, or other JSON."""
+    """The response does not come from this service: its JSON is missing or unexpected."""
 
 
 class Problem(EmotionError):
-    """The service refused a request and gave the reason (RFC 9457 problem+json).
+    """The service rejected a request and gave the reason (RFC 9457 problem+json).
 
-    `status` is the HTTP status, `type` the stable name of the kind of problem. `errors` is a list
-    of `{"field", "message"}` for wrong fields. `request_id` is also in the service's log.
+    `status` is the HTTP status, `type` the stable URN of the problem. `errors` lists
+    `{"field", "message"}` for each invalid field. `request_id` is also in the service's log.
     """
 
     def __init__(self, status: int, document: Mapping[str, Any]) -> None:
@@ -52,40 +60,41 @@ class Problem(EmotionError):
         super().__init__(self.detail)
 
 
-class BadPicture(Problem):
-    """The bytes are not a complete image of a supported type."""
+class BadImage(Problem):
+    """The file is not a supported image, or it is truncated or damaged."""
 
 
 class TooLarge(Problem):
-    """More bytes, pixels or images than the service allows."""
+    """The request exceeds the service's limits for bytes, pixels or images."""
 
 
 class InvalidRequest(Problem):
     """The service does not know an option or a filter, or does not accept its value.
 
-    `concerns_every_image`: whether every other image would be refused for the same reason, as with
-    an unknown model.
+    `concerns_every_image` is true if the service would reject every other image for the same
+    reason, for example for an unknown model.
     """
 
     @property
     def concerns_every_image(self) -> bool:
-        # TooMuchWork also has the field `detector`, but depends on the size of the image.
-        is_own = self.type.rpartition(":")[2] == "too-much-work"
-        return not is_own and any(error.get("field") in _OPTIONS for error in self.errors)
+        # too-much-work also names the field `detector`, but depends on the size of the image.
+        is_image_specific = self.type.rpartition(":")[2] == "too-much-work"
+        names_an_option = any(error.get("field") in _OPTIONS for error in self.errors)
+        return names_an_option and not is_image_specific
 
 
 class KeyRefused(Problem):
-    """The API key is missing, wrong or no longer valid."""
+    """The API key is missing, invalid, expired or revoked."""
 
 
 class NotAllowed(Problem):
-    """The API key lacks the right."""
+    """The API key lacks the required permission."""
 
 
 class NotFound(Problem):
-    """Nothing is stored under that id, or the service does not know the path.
+    """The service has no image with this id, or does not know the path.
 
-    `is_unknown_path`: whether the path is unknown, for example because `base_url` is wrong.
+    `is_unknown_path` is true if the path is unknown, for example because `base_url` is wrong.
     """
 
     @property
@@ -94,33 +103,33 @@ class NotFound(Problem):
 
 
 class Conflict(Problem):
-    """The Idempotency-Key was used before with another image or other options."""
+    """The Idempotency-Key was already used with another image or other options."""
 
 
 class FetchFailed(Problem):
-    """The service could not fetch an image by its URL."""
+    """The service could not fetch an image from its URL."""
 
 
 class RateLimited(Problem):
-    """More requests than the key allows, also after all retries."""
+    """The API key has exceeded its rate limit, and retries did not help."""
 
 
 class ServiceBusy(Problem):
-    """The service, its model or its database is not ready, also after all retries."""
+    """The service, its model or its database is not available, and retries did not help."""
 
 
 class DeadlineExceeded(ServiceBusy):
-    """The service did not finish with this image in time, also after all retries."""
+    """The service exceeded its time limit for this image, and retries did not help."""
 
 
 class ServiceError(Problem):
-    """The service has an internal error."""
+    """The service had an internal error."""
 
 
 _BY_TYPE: dict[str, type[Problem]] = {
-    "no-image": BadPicture,
-    "unsupported-image-type": BadPicture,
-    "undecodable-image": BadPicture,
+    "no-image": BadImage,
+    "unsupported-image-type": BadImage,
+    "undecodable-image": BadImage,
     "fetch-failed": FetchFailed,
     "fetch-timed-out": FetchFailed,
     "took-too-long": DeadlineExceeded,
@@ -137,9 +146,11 @@ _BY_STATUS: dict[int, type[Problem]] = {
 
 
 def problem(status: int, document: Mapping[str, Any]) -> Problem:
-    """Return the exception for a problem document. The status decides for types that this package
-    does not know."""
+    """Return the exception for a problem document. Unknown types are mapped by their status."""
     name = str(document.get("type", "")).rpartition(":")[2]
     fallback = ServiceError if status >= 500 else InvalidRequest
-    kind = _BY_TYPE.get(name) or _BY_STATUS.get(status, fallback)
-    return kind(status, document)
+    exception = _BY_TYPE.get(name) or _BY_STATUS.get(status, fallback)
+    return exception(status, document)
+
+
+__getattr__ = renamed_attributes(__name__, RENAMED)

@@ -1,4 +1,4 @@
-"""Encode a form with files so that the service reads every file name as it is."""
+"""Encodes multipart forms so that the service reads every file name unchanged."""
 
 import re
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from urllib.parse import quote
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
 
-# Programs disagree on the escapes of other characters, "%" included, in a quoted file name.
+# Programs escape all other characters in quoted file names differently, including "%".
 _UNSAFE = re.compile(r"""[^ !#$&'()+,\-.0-9;=@A-Z\[\]^_`a-z{}~]""")
 
 
 def encode_form(
     fields: Mapping[str, str], files: Mapping[str, tuple[str, bytes]]
 ) -> tuple[bytes, str]:
-    """Return the body and its Content-Type. `files` maps each field to a file name and content."""
+    """Return the body and its Content-Type. `files` maps a field to its file name and content."""
     parts = [_part(name, text, None) for name, text in fields.items()]
     parts += [_part(name, content, file_name) for name, (file_name, content) in files.items()]
     return encode_multipart_formdata(parts)

@@ -1,4 +1,4 @@
-"""Sends many images at a time, and returns their results in order."""
+"""Sends many images concurrently and returns their results in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -10,12 +10,12 @@ from emotions.errors import EmotionError
 from emotions.types import Analysis
 
 Source = TypeVar("Source")
-AHEAD = 2  # images that are taken for each worker before the first result is taken
+PREFETCH_PER_WORKER = 2  # images
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[Source]):
-    """The result of one image of many: its analysis, or the error."""
+    """The result for one of many images: an analysis or an error."""
 
     source: Source
     analysis: Analysis | None = None
@@ -25,22 +25,22 @@ class Outcome(Generic[Source]):
 def outcomes(
     analyse: Callable[[Source], Analysis], sources: Iterable[Source], *, workers: int
 ) -> Generator[Outcome[Source], None, None]:
-    """Yield the outcome of `analyse` for each source, in their order."""
+    """Yield the outcome of `analyse` for each source, in order. Threads run `analyse`."""
 
-    def one(source: Source) -> Outcome[Source]:
+    def outcome_of(source: Source) -> Outcome[Source]:
         try:
             return Outcome(source, analysis=analyse(source))
         except EmotionError as error:
             return Outcome(source, error=error)
 
     pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[Outcome[Source]]] = deque()
+    pending: deque[Future[Outcome[Source]]] = deque()
     try:
         for source in sources:
-            waiting.append(pool.submit(one, source))
-            if len(waiting) >= AHEAD * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(outcome_of, source))
+            if len(pending) >= PREFETCH_PER_WORKER * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Converts options and filters to the text of a query or a form."""
+"""Converts options and filters to the text of query parameters and form fields."""
 
 from datetime import datetime
 from typing import Any
@@ -7,14 +7,14 @@ from emotions.sources import storable_name
 from emotions.types import Filters
 
 
-def given(**values: Any) -> dict[str, str]:
-    """Return the values that are not None, as text. A time without a zone is local time."""
+def parameters(**values: Any) -> dict[str, str]:
+    """Return the values as text, without those that are None. Naive datetimes are local time."""
     return {name: _text(value) for name, value in values.items() if value is not None}
 
 
-def given_filters(filters: Filters) -> dict[str, str]:
-    """Return the filters as text, with the file name as the service stores it."""
-    texts = given(**filters)
+def filter_parameters(filters: Filters) -> dict[str, str]:
+    """Return the filters as text, with the file name in the form that the service stores."""
+    texts = parameters(**filters)
     if "file_name" in texts:
         texts["file_name"] = storable_name(texts["file_name"])
     return texts
@@ -24,5 +24,5 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, datetime):
-        return value.astimezone().isoformat()  # the service accepts times with a zone only
+        return value.astimezone().isoformat()  # the service requires a time zone
     return str(value)

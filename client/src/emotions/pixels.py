@@ -1,7 +1,7 @@
 """Encodes PIL images and arrays as image files from which the service reads the same pixels.
 
-A PIL image is turned upright, reduced to 8-bit grey, RGB or RGBA, and written as PNG. An array is
-converted to such a PIL image first. Needs Pillow and NumPy.
+A PIL image is rotated upright, converted to 8-bit grey, RGB or RGBA, and encoded as PNG. An array
+is first converted to a PIL image. Requires Pillow and NumPy.
 """
 
 import io
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from emotions.errors import NotAnImage, UnreadablePicture
+from emotions.errors import NotAnImage, UnreadableImage
 
 MAX_PIXELS = 178_000_000  # the largest value of the service's EMOTION_MAX_PIXELS
-# The service's default EMOTION_MAX_IMAGE_BYTES. The PNG of a large photograph may exceed it
-# although its original file does not.
+# The service's default EMOTION_MAX_IMAGE_BYTES. The PNG of a large image may exceed it even if the
+# original file does not.
 MAX_PNG_BYTES = 15_000_000
 JPEG_QUALITY = 95
 _UPRIGHT = {
@@ -29,28 +29,26 @@ _UPRIGHT = {
 }
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _MAX_8_BIT, _MAX_16_BIT = 255, 65_535
-# How far the rounding of resampled floats may exceed the range.
+# Rounding errors of resampled floats may exceed the range by this much.
 ROUNDING = 1e-3
 _OVERSHOOT = 2.0  # floats in (1, 2] are a 0..1 image with overshoot, not a 0..255 image
 
 
-def encode(picture: Any) -> tuple[str, bytes]:
-    """Return the file suffix and the bytes of a PIL image or array.
+def encode(image: Any) -> tuple[str, bytes]:
+    """Return the file suffix and the bytes of a PIL image or an array.
 
-    PIL images: the current frame, turned as its EXIF orientation says. Arrays: (height, width),
-    (height, width, channels) or (channels, height, width) with 1 (grey), 2 (grey and alpha), 3
-    (RGB) or 4 (RGBA) channels, as bool, integers in 0..255, uint16 in 0..65535 (in 0..255 where no
-    value is larger), or floats in 0..1 or 0..255, clipped where they exceed the range by 0.001 at
-    most. PNG; above 15 MB, JPEG of quality 95.
+    PIL images: the current frame, rotated according to its EXIF orientation. Arrays: (height,
+    width), (height, width, channels) or (channels, height, width) with 1 (grey), 2 (grey and
+    alpha), 3 (RGB) or 4 (RGBA) channels, as bool, integers in 0..255, uint16 in 0..65535 (on the
+    scale 0..255 if no value is larger), or floats in 0..1 or 0..255. Floats that exceed the range
+    by at most 0.001 are clipped. The format is PNG, or JPEG of quality 95 if the PNG exceeds 15 MB.
 
-    Raises UnreadablePicture where the pixels cannot be read or have no clear meaning, and
-    NotAnImage for other objects.
+    Raises UnreadableImage if the pixels cannot be read or their scale is ambiguous, and NotAnImage
+    for other objects.
     """
-    if isinstance(picture, Image.Image):
-        image = _normalised(picture)
-    else:
-        image = _image_from(_array_of(picture), "the array")
-    return _encoded(image)
+    if isinstance(image, Image.Image):
+        return _encoded(_normalised(image))
+    return _encoded(_image_from(_array_of(image), "the array"))
 
 
 # ---------------------------------------------------------------- PIL images
@@ -61,31 +59,31 @@ def _normalised(image: Image.Image) -> Image.Image:
     try:
         image.load()
         return _upright(image, _as_8_bit(image))
-    except UnreadablePicture:
+    except UnreadableImage:
         raise
     except Exception as error:  # Pillow's readers and converters have no common exception
-        raise UnreadablePicture(f"the image cannot be read: {error}") from error
+        raise UnreadableImage(f"the image cannot be read: {error}") from error
 
 
 def _upright(original: Image.Image, converted: Image.Image) -> Image.Image:
     try:
         orientation = original.getexif().get(ExifTags.Base.Orientation, 1)
         method = _UPRIGHT.get(orientation)
-    except Exception:  # damaged EXIF: Pillow shows such an image as it is stored, and so do we
+    except Exception:  # ignore damaged EXIF, as Pillow does
         method = None
-    # Not ImageOps.exif_transpose: it writes all other tags again and fails where one is damaged.
+    # ImageOps.exif_transpose rewrites all other tags and fails if one is damaged.
     return converted if method is None else converted.transpose(method)
 
 
 def _as_8_bit(image: Image.Image) -> Image.Image:
-    """The image as L, RGB or RGBA."""
+    """Return the image in mode L, RGB or RGBA."""
     if image.mode == "F" or image.mode.startswith("I"):
-        # Pillow clips these modes to 0..255 where they should be scaled.
+        # Pillow would clip these modes to 0..255 instead of scaling them.
         return _image_from(
             np.asarray(image), f"the image of mode {image.mode}", is_16_bit=image.mode != "F"
         )
     if image.has_transparency_data:
-        # Pillow converts premultiplied grey (La) to LA only.
+        # Pillow can convert premultiplied grey (La) to LA only.
         return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
@@ -93,101 +91,104 @@ def _as_8_bit(image: Image.Image) -> Image.Image:
 # ---------------------------------------------------------------- arrays
 
 
-def _array_of(picture: Any) -> NDArray[Any]:
-    if isinstance(picture, list | tuple):
+def _array_of(image: Any) -> NDArray[Any]:
+    if isinstance(image, list | tuple):
         raise NotAnImage(
-            f"a {type(picture).__name__} is not an image: use numpy.array(...) for pixels, "
+            f"a {type(image).__name__} is not an image: use numpy.array(...) for pixels, "
             "or analyse_many(...) for several images"
         )
-    if not isinstance(picture, memoryview) and not any(
-        hasattr(picture, name) for name in ("__array__", "__array_interface__")
+    if not isinstance(image, memoryview) and not any(
+        hasattr(image, name) for name in ("__array__", "__array_interface__")
     ):
         raise NotAnImage(
-            f"a {type(picture).__name__} is not an image: pass a path, bytes, an open binary file, "
+            f"a {type(image).__name__} is not an image: pass a path, bytes, an open binary file, "
             "a PIL image or a NumPy array"
         )
     try:
-        return np.asarray(picture)
-    except Exception as error:  # foreign code, as of a tensor in the memory of a GPU
-        raise UnreadablePicture(
-            f"the {type(picture).__name__} cannot be read as a NumPy array: {error}"
+        return np.asarray(image)
+    except Exception as error:  # __array__ of other libraries may raise anything: GPU tensors do
+        raise UnreadableImage(
+            f"the {type(image).__name__} cannot be read as a NumPy array: {error}"
         ) from error
 
 
-def _image_from(array: NDArray[Any], what: str, *, is_16_bit: bool = False) -> Image.Image:
-    """`is_16_bit`: whether integers above 255 are on a scale up to 65535 whatever their type."""
+def _image_from(array: NDArray[Any], description: str, *, is_16_bit: bool = False) -> Image.Image:
+    """Convert an array. Messages call it `description`. With `is_16_bit`, integers above 255 are on
+    the scale 0..65535 for every integer type, not only for uint16."""
     pixels = _channels_last(array)
     height, width, channels = pixels.shape
     _check_size(width, height)
-    pixels = np.ascontiguousarray(_to_uint8(pixels, what, is_16_bit=is_16_bit))
+    pixels = np.ascontiguousarray(_to_uint8(pixels, description, is_16_bit=is_16_bit))
     mode = _MODES[channels]
     image = Image.frombuffer(mode, (width, height), pixels.tobytes(), "raw", mode, 0, 1)
     return image.convert("RGBA") if mode == "LA" else image
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
-    """The array as (height, width, channels)."""
+    """Return the array as (height, width, channels)."""
     if array.ndim == 2:
         return array[:, :, np.newaxis]
     if array.ndim == 3:
         if array.shape[2] in _MODES:
             return array
-        if array.shape[0] in _MODES:  # as PyTorch orders them
+        if array.shape[0] in _MODES:  # the order of PyTorch
             return array.transpose(1, 2, 0)
     if array.ndim == 4:
-        raise UnreadablePicture(
-            f"an array of shape {array.shape} holds several images: send each array[i] by itself"
+        raise UnreadableImage(
+            f"an array of shape {array.shape} has several images: send each array[i] separately"
         )
-    raise UnreadablePicture(
+    raise UnreadableImage(
         f"an array of shape {array.shape} is not an image: expected (height, width), "
         "(height, width, channels) or (channels, height, width) with 1 to 4 channels"
     )
 
 
-def _to_uint8(pixels: NDArray[Any], what: str, *, is_16_bit: bool) -> NDArray[np.uint8]:
+def _to_uint8(pixels: NDArray[Any], description: str, *, is_16_bit: bool) -> NDArray[np.uint8]:
     kind = pixels.dtype.kind
     if pixels.dtype == np.uint8:
         return pixels
     if kind == "b":
         return np.where(pixels, np.uint8(_MAX_8_BIT), np.uint8(0))
     if kind == "f":
-        return _floats_to_uint8(pixels, what)
+        return _floats_to_uint8(pixels, description)
     if kind in "iu":
         is_uint16 = kind == "u" and pixels.dtype.itemsize == 2
-        return _integers_to_uint8(pixels, what, is_16_bit=is_16_bit or is_uint16)
-    raise UnreadablePicture(
-        f"{what} has the data type {pixels.dtype}: expected bool, integers or floats"
+        return _integers_to_uint8(pixels, description, is_16_bit=is_16_bit or is_uint16)
+    raise UnreadableImage(
+        f"{description} has the data type {pixels.dtype}: expected bool, integers or floats"
     )
 
 
-def _floats_to_uint8(pixels: NDArray[Any], what: str) -> NDArray[np.uint8]:
+def _floats_to_uint8(pixels: NDArray[Any], description: str) -> NDArray[np.uint8]:
     if not np.isfinite(pixels).all():
-        raise UnreadablePicture(f"{what} contains NaN or infinite values")
+        raise UnreadableImage(f"{description} contains NaN or infinite values")
     lowest, highest = float(pixels.min()), float(pixels.max())
     unit = 1 if highest <= 1 + ROUNDING else _MAX_8_BIT
     if lowest >= -ROUNDING and highest <= unit + ROUNDING:
         pixels = pixels.clip(0, unit)
         lowest, highest = max(0.0, lowest), min(float(unit), highest)
     if lowest < 0 or highest > _MAX_8_BIT or 1 < highest <= _OVERSHOOT:
-        raise UnreadablePicture(
-            f"{what} contains floats from {lowest:g} to {highest:g}: "
+        raise UnreadableImage(
+            f"{description} contains floats from {lowest:g} to {highest:g}: "
             "scale and clip them to 0 to 1 or to 0 to 255"
         )
     scale = _MAX_8_BIT // unit
     return np.rint(pixels.astype(np.float64) * scale).astype(np.uint8)
 
 
-def _integers_to_uint8(pixels: NDArray[Any], what: str, *, is_16_bit: bool) -> NDArray[np.uint8]:
+def _integers_to_uint8(
+    pixels: NDArray[Any], description: str, *, is_16_bit: bool
+) -> NDArray[np.uint8]:
     lowest, highest = int(pixels.min()), int(pixels.max())
     largest = _MAX_16_BIT if is_16_bit else _MAX_8_BIT
     if lowest < 0 or highest > largest:
-        raise UnreadablePicture(
-            f"{what} contains integers from {lowest} to {highest}: expected 0 to {largest}"
+        raise UnreadableImage(
+            f"{description} contains integers from {lowest} to {highest}: expected 0 to {largest}"
             + ("" if is_16_bit else ", or uint16 for 16-bit pixels")
         )
     if highest <= _MAX_8_BIT:
         return pixels.astype(np.uint8)
-    # 65535 / 255 is 257, so black stays black and white becomes 255, as in the service.
+    # 65535 / 255 is 257. The service rounds in the same way.
     return ((pixels.astype(np.int64) + 128) // 257).astype(np.uint8)
 
 
@@ -196,18 +197,18 @@ def _integers_to_uint8(pixels: NDArray[Any], what: str, *, is_16_bit: bool) -> N
 
 def _check_size(width: int, height: int) -> None:
     if not width or not height:
-        raise UnreadablePicture(f"the image is empty: {width}x{height} pixels")
+        raise UnreadableImage(f"the image is empty: {width}x{height} pixels")
     if width * height > MAX_PIXELS:
-        raise UnreadablePicture(
-            f"the image has {width}x{height} pixels; a service accepts {MAX_PIXELS:,} at most"
+        raise UnreadableImage(
+            f"the image has {width}x{height} pixels: a service accepts at most {MAX_PIXELS:,}"
         )
 
 
 def _encoded(image: Image.Image) -> tuple[str, bytes]:
-    # Without its metadata: the orientation has been applied, and the service reads nothing else.
+    # Drop the metadata: the orientation is already applied, and the service needs nothing else.
     image.info = {}
     png = io.BytesIO()
-    image.save(png, "PNG", compress_level=1)  # 4 times as fast as the default, 20 % larger
+    image.save(png, "PNG", compress_level=1)  # 4 times as fast as the default level, 20 % larger
     if png.tell() <= MAX_PNG_BYTES:
         return ".png", png.getvalue()
     if image.mode == "RGBA":

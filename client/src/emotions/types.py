@@ -1,5 +1,7 @@
-"""What the service answers. Unknown members of answers are ignored, so that a newer service works
-with this package."""
+"""Typed responses of the service, and the options and filters of requests.
+
+Unknown JSON members are ignored, so that this package works with a newer service.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,11 @@ from emotions.choices import Document
 
 
 class Options(TypedDict, total=False):
-    """How an image is analysed. The service's defaults apply to options that are left out or None.
+    """Options of an analysis. The service's defaults apply to options that are omitted or None.
 
-    `detector="none"` takes the whole image as one face. `rotate="auto"` turns an image in which no
-    face is found, for images that lie on their side. `mood` is the aggregator for the mood of the
-    group: see `EmotionClient.aggregators`.
+    `detector="none"` treats the whole image as one face. `rotate="auto"` also tries the other
+    orientations of an image in which no face is detected. `mood` names the aggregator for the mood
+    of the group: see `EmotionClient.aggregators`.
     """
 
     threshold: float | None
@@ -31,8 +33,10 @@ class Options(TypedDict, total=False):
 
 
 class Filters(TypedDict, total=False):
-    """Which stored images or faces are meant; what is left out or None asks for nothing. `since` is
-    inclusive, `until` is not."""
+    """Filters for stored images and faces. Filters that are omitted or None are not applied.
+
+    `since` is inclusive, `until` is exclusive.
+    """
 
     emotion: str | None
     min_probability: float | None
@@ -45,15 +49,20 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Face:
-    """`box_xyxy` is in pixels of the upright image, `emotions` the probability of each emotion that
-    the model knows, `face_id` counts from 1 within the image. `detection_score` is the probability
-    that it is a face, None where the detector gives none. `valence` and `arousal` say how pleasant
-    and how excited the expression is, from -1 to 1; None for a model with emotions that have no
-    published coordinates. `dominant` is the emotion with the highest probability.
+    """A face of an image.
 
-    `exclusive`: the emotions exclude each other and their probabilities sum to 1. Otherwise several
-    emotions or none can apply, and `dominant` is only one of them: use `shown`. `track_id` is the
-    same for one face in all frames of a video."""
+    `face_id` counts from 1 within the image. `box_xyxy` is in pixels of the upright image.
+    `detection_score` is the probability that the box contains a face, or None if the detector has
+    no score. `emotions` is the probability of each emotion that the model knows, and `dominant` the
+    most probable emotion.
+
+    If `exclusive` is true, the emotions exclude each other and their probabilities sum to 1.
+    Otherwise any number of emotions can apply: use `shown` instead of `dominant`.
+
+    `valence` (unpleasant to pleasant) and `arousal` (calm to excited) are between -1 and 1. They
+    are None if an emotion of the model has no published coordinates. `track_id` identifies a face
+    across the frames of a video.
+    """
 
     face_id: int
     box_xyxy: tuple[float, float, float, float]
@@ -66,8 +75,9 @@ class Face:
     track_id: int | None = None
 
     def shown(self, threshold: float) -> dict[str, float]:
-        """Return the emotions whose probability, rounded to 2 decimals, is at least `threshold`,
-        with that rounded probability: the same keys and values as the service's documented JSON.
+        """Return the emotions whose probability reaches `threshold`.
+
+        Probabilities are rounded to 2 decimals before the comparison, like in the service's JSON.
         """
         rounded = {name: round(value, 2) for name, value in self.emotions.items()}
         return {name: value for name, value in rounded.items() if value >= threshold}
@@ -89,9 +99,12 @@ class Face:
 
 @dataclass(frozen=True)
 class Person:
-    """A whole person. `categories` are the scores of emotion categories, independent of each other.
-    `valence`, `arousal` and `dominance` are from 1 to 10. `face_id` names the person's face in the
-    same image, if it was found."""
+    """A whole person in an image.
+
+    `categories` are the independent scores of emotion categories. `valence`, `arousal` and
+    `dominance` are between 1 and 10. `face_id` is the person's face in the same image, or None if
+    no face was detected.
+    """
 
     person_id: int
     box_xyxy: tuple[float, float, float, float]
@@ -118,10 +131,13 @@ class Person:
 
 @dataclass(frozen=True)
 class Mood:
-    """The mood of the group in one image; None, with empty mappings, if no face counts. `weights`
-    are by `face_id`. `left_out` has the reason for each face that does not count. `valence` has the
-    sums of the "positive", "neutral" and "negative" emotions; the `valence` of a face is one
-    number."""
+    """The mood of the group in one image.
+
+    `mood` is the dominant emotion of the group, or None, with empty mappings, if every face is
+    excluded. `weights` maps a `face_id` to the weight of the face, `left_out` maps the `face_id` of
+    each excluded face to the reason. `valence` has the sums of the "positive", "neutral" and
+    "negative" emotions, unlike the `valence` of a face, which is one number.
+    """
 
     aggregator: str
     mood: str | None
@@ -148,12 +164,16 @@ class Mood:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One image and what was found in it. `id` is None if the image was not stored. `group` is the
-    mood of the group if `mood` was asked for. `rotation` is the number of degrees clockwise by
-    which the image was turned to find the faces; boxes are in pixels of the image before the turn.
+    """The result for one image.
 
-    `persons` is empty unless the pipeline finds persons. `job` and `position_ms` are the job and
-    the time of a frame of a video, and None for other images."""
+    `id` is None if the image was not stored. `width` and `height` are the size of the upright image
+    in pixels. `dropped` counts the excluded faces by reason. `group` is the mood of the group, or
+    None unless the option `mood` was set. `rotation` is the clockwise rotation in degrees in which
+    the faces were detected; boxes are in pixels of the image before that rotation.
+
+    `persons` is empty unless the pipeline detects persons. `job` and `position_ms` are the job and
+    the time of a video frame, and None for other images.
+    """
 
     id: int | None
     file_name: str
@@ -177,12 +197,15 @@ class Analysis:
     def mood(
         self, aggregator: str | None = None, *, min_face_px: float = 0, min_confidence: float = 0
     ) -> Mood:
-        """Request the mood of the group, by the service's default aggregator unless one is named.
+        """Request the mood of the group. Without an `aggregator`, the service uses its default.
 
         Raises EmotionError, and ValueError if the analysis is not stored.
         """
         if self.id is None or self._ask_mood is None:
-            raise ValueError("the service makes moods of stored images, and this one is not stored")
+            raise ValueError(
+                "the mood is only available for stored images, and this one is not stored: "
+                "use store=True or the option mood of analyse()"
+            )
         return self._ask_mood(
             self.id, aggregator, min_face_px=min_face_px, min_confidence=min_confidence
         )
@@ -222,7 +245,7 @@ class Annotated:
 
 @dataclass(frozen=True)
 class FoundFace:
-    """A face across images, with the image that it is in."""
+    """A face of a stored image, with the id, the name and the time of the image."""
 
     image_id: int
     file_name: str
@@ -241,8 +264,8 @@ class FoundFace:
 
 @dataclass(frozen=True)
 class SpanEmotion:
-    """The number of faces whose most probable emotion this is, and its mean probability over all
-    faces whose model knows it."""
+    """Counts of one emotion. `faces` is the number of faces for which the emotion is dominant.
+    `mean_probability` is the mean over all faces whose model knows the emotion."""
 
     faces: int
     mean_probability: float
@@ -250,7 +273,7 @@ class SpanEmotion:
 
 @dataclass(frozen=True)
 class Span:
-    """One hour, day or model of a summary. `valence` and `arousal` are the means over its faces."""
+    """One hour, day or model of a summary. `valence` and `arousal` are means over the faces."""
 
     span: str
     images: int
@@ -266,8 +289,8 @@ class Span:
             images=document["images"],
             faces=document["faces"],
             emotions={
-                name: SpanEmotion(its["faces"], its["mean_probability"])
-                for name, its in document["emotions"].items()
+                name: SpanEmotion(entry["faces"], entry["mean_probability"])
+                for name, entry in document["emotions"].items()
             },
             valence=document.get("valence"),
             arousal=document.get("arousal"),
@@ -279,5 +302,4 @@ def _box(document: Document) -> tuple[float, float, float, float]:
 
 
 def _time(text: str) -> datetime:
-    # Python 3.10 cannot read the Z.
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)

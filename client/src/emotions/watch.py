@@ -1,12 +1,12 @@
-"""Send the images of a folder as they appear, each one once, across restarts of both sides.
+"""Sends new images of a folder exactly once, across restarts of the client and the service.
 
-The folder is scanned again and again, which also works on network drives, where the system does not
-report changes. An image is sent when two scans find it unchanged, so half-written files wait.
+The folder is scanned periodically, because network drives do not report changes. An image is sent
+when two scans find it unchanged, so partly written files are skipped.
 
-Before an image is sent, its name and its Idempotency-Key are recorded. After an interruption, the
-image is sent again with the same key, and the service stores it once, as long as it remembers keys
-(a day). A file is identified by its name and content: new content makes it another image, a new
-time of change does not.
+Before an image is sent, its name and its Idempotency-Key are recorded in a state file. After an
+interruption, the image is sent again with the same key, and the service stores it once. The service
+remembers keys for a day. A file is identified by its name and content: a file with new content is a
+new image, but a file with a new modification time is not.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from typing import Any
 
 from emotions.client import EmotionClient
 from emotions.errors import (
-    BadPicture,
+    BadImage,
     Conflict,
     DeadlineExceeded,
     EmotionError,
@@ -36,11 +36,11 @@ from emotions.sources import SUFFIXES, sendable_name
 from emotions.types import Analysis
 
 STATE_NAME = ".emotions-watch.sqlite"
-# Errors after which an image is not sent again. After other errors it is sent again at the next
-# scan. After errors that the image itself may cause, the pauses grow, so that other images go on.
-HOPELESS = (BadPicture, TooLarge, InvalidRequest)
-PERHAPS_ITS_OWN = (ServiceError, TimedOut, DeadlineExceeded)
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0  # seconds
+# A retry cannot fix these errors. After other errors, the next scan sends the image again.
+PERMANENT_ERRORS = (BadImage, TooLarge, InvalidRequest)
+# The image may cause these errors, so it is retried with backoff and does not block other images.
+IMAGE_SPECIFIC_ERRORS = (ServiceError, TimedOut, DeadlineExceeded)
+FIRST_PAUSE, MAX_PAUSE = 1.0, 600.0  # seconds
 PENDING, SENT, FAILED = "pending", "sent", "failed"
 
 _TABLE = """
@@ -53,13 +53,16 @@ CREATE TABLE IF NOT EXISTS pictures (
 """
 
 Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in nanoseconds."""
+"""Size in bytes and modification time in nanoseconds."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """The result for an image: sent (`analysis` is None if an earlier run sent it), given up, or,
-    with an error and not given up, to be sent again."""
+    """The result of an attempt to send an image.
+
+    Without an `error`, the image was sent; `analysis` is None if an earlier run already sent it.
+    With an `error`, the image will be sent again unless it was `given_up`.
+    """
 
     name: str
     analysis: Analysis | None = None
@@ -75,24 +78,23 @@ class _Job:
 
 
 class Watch:
-    """A folder, and the file that records what was sent.
+    """A watched folder and its state file.
 
-    Raises sqlite3.Error if that file has another format, cannot be written or is used by another
-    watcher.
+    Raises sqlite3.Error if the state file is invalid, read-only or locked by another watcher.
     """
 
     def __init__(self, folder: Path, state: Path | None = None) -> None:
         self.folder = folder
         self._state = sqlite3.connect(state or folder / STATE_NAME, isolation_level=None, timeout=0)
-        # Two watchers of one folder would send every image twice. The second one gets an error.
+        # Lock the file: two watchers of one folder would send every image twice.
         self._state.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._state.execute("PRAGMA journal_mode = WAL")
         self._state.execute(_TABLE)
-        self._last: dict[str, Stamp] = {}
-        # By name: the time of the next try, and the pause before it, in seconds.
-        self._later: dict[str, tuple[float, float]] = {}
-        # Files that are not read again while they stay unchanged.
-        self._known: dict[str, Stamp] = {
+        self._last_scan: dict[str, Stamp] = {}
+        # Name to (time of the next attempt, pause before it), in seconds.
+        self._postponed: dict[str, tuple[float, float]] = {}
+        # Finished files. They are not read again while they are unchanged.
+        self._finished: dict[str, Stamp] = {
             os.fsdecode(name): (size, mtime)
             for name, size, mtime in self._state.execute(
                 "SELECT name, size, mtime_ns FROM pictures WHERE state != ?", (PENDING,)
@@ -103,71 +105,74 @@ class Watch:
         self._state.close()
 
     def count(self, state: str) -> int:
-        """The number of images that are `sent`, `failed` or `pending`."""
+        """Return the number of images in a state: SENT, FAILED or PENDING."""
         query = "SELECT count(*) FROM pictures WHERE state = ?"
         return int(self._state.execute(query, (state,)).fetchone()[0])
 
-    def deferred(self) -> int:
-        """The number of images of the last scan that are left for later."""
-        return sum(name in self._last for name in self._later)
+    def postponed(self) -> int:
+        """Return the number of images of the last scan that are retried with backoff."""
+        return sum(name in self._last_scan for name in self._postponed)
 
-    def look(self, client: EmotionClient, *, workers: int = 4, **options: Any) -> Iterator[Event]:
-        """Scan once and send the complete new images. After an error that may pass, such as a
-        service that is away, this scan sends no further image, and the next scan tries again."""
-        # Keys must be on the disk before anything is sent. Results need not be: an image without a
-        # result is sent again with the same key.
+    def scan(self, client: EmotionClient, *, workers: int = 4, **options: Any) -> Iterator[Event]:
+        """Scan the folder once and send the complete new images.
+
+        After a transient error, for example an unreachable service, this scan sends no further
+        image, and the next scan tries again.
+        """
+        # Keys must be durable before an image is sent. Results need not be: after a lost result,
+        # the image is sent again with the same key.
         self._state.execute("PRAGMA synchronous = FULL")
-        with self._state:  # one transaction, because there may be thousands at the start
+        with self._state:  # one transaction, because the first scan may find thousands
             self._state.execute("BEGIN")
-            jobs = [job for name in self._settled() if (job := self._note(name))]
+            jobs = [job for name in self._unchanged() if (job := self._record_pending(name))]
         self._state.execute("PRAGMA synchronous = NORMAL")
 
-        trouble = threading.Event()
+        stopped = threading.Event()
 
         def send(job: _Job) -> Event | None:
-            if trouble.is_set():
+            if stopped.is_set():
                 return None
             event = self._send(client, job, options)
             if event is not None and event.error is not None and not event.given_up:
-                trouble.set()
+                stopped.set()
             return event
 
         with ThreadPoolExecutor(workers) as pool:
             try:
                 for job, event in zip(jobs, pool.map(send, jobs), strict=True):
                     if event is not None:
-                        self._write_down(job, event)
+                        self._record_result(job, event)
                         yield event
             finally:
-                trouble.set()  # a caller that stops waits for the current requests only
+                stopped.set()  # a caller that stops iterating waits for current requests only
 
-    def _settled(self) -> list[str]:
-        """Names of images that are unchanged since the last scan, not done and not left for later,
-        oldest first."""
-        now = dict(_stamps(self.folder, self.folder))
-        settled = [
+    def _unchanged(self) -> list[str]:
+        """Scan the folder and return the names of images that are unchanged since the last scan,
+        unfinished and due, oldest first."""
+        stamps = dict(_stamps(self.folder, self.folder))
+        unchanged = [
             name
-            for name, stamp in now.items()
-            if stamp == self._last.get(name)
-            and stamp != self._known.get(name)
-            and self._later.get(name, (0.0,))[0] <= time.monotonic()
+            for name, stamp in stamps.items()
+            if stamp == self._last_scan.get(name)
+            and stamp != self._finished.get(name)
+            and self._postponed.get(name, (0.0,))[0] <= time.monotonic()
         ]
-        self._last = now
-        return sorted(settled, key=lambda name: (now[name][1], name))
+        self._last_scan = stamps
+        return sorted(unchanged, key=lambda name: (stamps[name][1], name))
 
-    def _note(self, name: str) -> _Job | None:
-        """Record that this image is to be sent. None if it was sent, or is gone."""
-        size, mtime = self._last[name]
+    def _record_pending(self, name: str) -> _Job | None:
+        """Record an image before it is sent. Returns None if it is finished or was removed."""
+        size, mtime = self._last_scan[name]
         try:
             sha256 = _sha256(self.folder / name)
         except OSError:
-            return None  # gone, or not readable yet: the next scan tries again
+            return None  # removed or not readable yet: the next scan tries again
         row = self._state.execute(
             "SELECT key, state FROM pictures WHERE name = ? AND sha256 = ?",
             (os.fsencode(name), sha256),
         ).fetchone()
         if row is not None and row[1] != PENDING:
-            self._known[name] = (size, mtime)  # a new time of change, the same content
+            self._finished[name] = (size, mtime)  # a new modification time, the same content
             return None
         key = row[0] if row else uuid.uuid4().hex
         if row is None:
@@ -178,8 +183,8 @@ class Watch:
         return _Job(name, sha256, key)
 
     def _send(self, client: EmotionClient, job: _Job, options: dict[str, Any]) -> Event | None:
-        """Send an image. None if it is no longer the recorded one. Its key stays, because it may
-        have been sent before."""
+        """Send an image. Returns None if the file changed since it was recorded. The key of the old
+        content remains recorded, because an earlier run may have sent it."""
         try:
             data = (self.folder / job.name).read_bytes()
         except OSError:
@@ -191,34 +196,34 @@ class Watch:
                 data, file_name=sendable_name(job.name), idempotency_key=job.key, **options
             )
         except Conflict:
-            return Event(job.name)  # it was stored when it was sent with other options
+            return Event(job.name)  # an earlier run already sent it with other options
         except EmotionError as error:
             is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
-            is_hopeless = isinstance(error, HOPELESS) and not is_option
-            return Event(job.name, error=error, given_up=is_hopeless)
+            is_permanent = isinstance(error, PERMANENT_ERRORS) and not is_option
+            return Event(job.name, error=error, given_up=is_permanent)
         return Event(job.name, analysis=analysis)
 
-    def _write_down(self, job: _Job, event: Event) -> None:
+    def _record_result(self, job: _Job, event: Event) -> None:
         if event.error is not None and not event.given_up:
-            if isinstance(event.error, PERHAPS_ITS_OWN):
-                _, last = self._later.get(job.name, (0.0, FIRST_PAUSE / 2))
-                pause = min(2 * last, LONGEST_PAUSE)
-                self._later[job.name] = time.monotonic() + pause, pause
+            if isinstance(event.error, IMAGE_SPECIFIC_ERRORS):
+                _, last_pause = self._postponed.get(job.name, (0.0, FIRST_PAUSE / 2))
+                pause = min(2 * last_pause, MAX_PAUSE)
+                self._postponed[job.name] = time.monotonic() + pause, pause
             return
-        self._later.pop(job.name, None)
+        self._postponed.pop(job.name, None)
         self._state.execute(
             "UPDATE pictures SET state = ? WHERE name = ? AND sha256 = ?",
             (FAILED if event.given_up else SENT, os.fsencode(job.name), job.sha256),
         )
-        self._known[job.name] = self._last[job.name]
+        self._finished[job.name] = self._last_scan[job.name]
 
 
 def _stamps(folder: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
-    """Images below a folder, by their names relative to `root`, without hidden ones."""
+    """Yield the images below a folder, with names relative to `root`. Hidden ones are skipped."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
-        return  # gone
+        return  # removed
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -226,8 +231,8 @@ def _stamps(folder: Path, root: Path) -> Iterator[tuple[str, Stamp]]:
             if entry.is_dir(follow_symlinks=False):
                 yield from _stamps(Path(entry.path), root)
             elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
-                about = entry.stat()
-                yield str(Path(entry.path).relative_to(root)), (about.st_size, about.st_mtime_ns)
+                status = entry.stat()
+                yield str(Path(entry.path).relative_to(root)), (status.st_size, status.st_mtime_ns)
         except OSError:
             continue
 

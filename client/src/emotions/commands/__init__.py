@@ -1,1 +1,1 @@
-"""The commands of `emotions`, one module per group. `emotions.cli` puts them together."""
+"""The commands of `emotions`, one module per group. `emotions.cli` registers them."""

@@ -1,4 +1,4 @@
-"""`emotions analyse` and `emotions mood`: many images at a time."""
+"""`emotions analyse` and `emotions mood`, which send many images concurrently."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -25,28 +25,28 @@ from emotions.commands.output import (
     analysis_document,
     end_interrupted_line,
     err,
+    message_of,
     out,
     print_csv,
     print_json,
+    print_message,
     print_table,
-    say,
-    sentence,
     shown_emotions,
 )
-from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed, ServiceAway
+from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed, ServiceUnreachable
 from emotions.outcomes import Outcome
 from emotions.types import Analysis, Face, Mood
 
-PROGRESS_FROM = 3  # images
-FUTILE = (KeyRefused, NotAllowed, ServiceAway)  # every other image would fail as well
+MIN_IMAGES_FOR_PROGRESS = 3
+FATAL_ERRORS = (KeyRefused, NotAllowed, ServiceUnreachable)  # every other image would fail too
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options(*ANALYSIS)
-@click.option("--no-store", is_flag=True, help="keep nothing in the service")
+@click.option("--no-store", is_flag=True, help="do not store the results in the service")
 @click.option("--save-annotated", type=click.Path(path_type=Path, file_okay=False),
-              help="folder for copies with boxes and labels")  # fmt: skip
+              help="folder for copies of the images with boxes and labels")  # fmt: skip
 @FORMAT
 @click.pass_obj
 def analyse(
@@ -56,33 +56,35 @@ def analyse(
     no_store: bool,
     save_annotated: Path | None,
     form: str,
-    **asked: Any,
+    **analysis_options: Any,
 ) -> None:
     """Analyse images, and all images below folders except hidden ones.
 
-    An image that fails does not stop the others. Failed images are listed at the end.
+    A failed image does not stop the others. Failed images are listed at the end.
     """
-    with Run(client, find_images(paths), {**asked, "store": not no_store}) as run:
+    with Run(client, find_images(paths), {**analysis_options, "store": not no_store}) as run:
 
-        def analysed() -> Iterator[tuple[str, Analysis]]:
-            for path, found in run.analysed():
+        def results() -> Iterator[tuple[str, Analysis]]:
+            for path, analysis in run.analysed():
                 if save_annotated:
+                    target = save_annotated / _annotated_path(path, paths)
                     try:
-                        _save(client, save_annotated / _beside(path, paths), path, asked)
+                        _save_annotated(client, target, path, analysis_options)
                     except (EmotionError, OSError) as error:
-                        run.failed.append((path, sentence(error)))
+                        run.failed.append((path, message_of(error)))
                         continue
-                yield str(path), found
+                yield str(path), analysis
 
-        _show(analysed(), form, asked["threshold"])
+        _print_results(results(), form, analysis_options["threshold"])
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options(*ANALYSIS)
 @click.option("--by", "aggregator",
-              help="see `emotions aggregators`; the service's default unless given")  # fmt: skip
-@click.option("--no-store", is_flag=True, help="keep nothing in the service")
+              help="aggregator (see `emotions aggregators`); default: that of the service"
+)  # fmt: skip
+@click.option("--no-store", is_flag=True, help="do not store the results in the service")
 @FORMAT
 @click.pass_obj
 def mood(
@@ -92,62 +94,65 @@ def mood(
     aggregator: str | None,
     no_store: bool,
     form: str,
-    **asked: Any,
+    **analysis_options: Any,
 ) -> None:
     """Print the mood of the group in each image."""
     found = find_images(paths)
     if aggregator is None and found.images:
         aggregator = next((each.name for each in client.aggregators() if each.default), None)
-    asked |= {"store": not no_store, "mood": aggregator}
-    with Run(client, found, asked) as run:
+    analysis_options |= {"store": not no_store, "mood": aggregator}
+    with Run(client, found, analysis_options) as run:
 
         def moods() -> Iterator[tuple[str, Mood]]:
-            for path, image in run.analysed():
-                if image.group is None:
-                    run.failed.append((path, "the service answers without a mood"))
+            for path, analysis in run.analysed():
+                if analysis.group is None:
+                    run.failed.append((path, "the response has no mood"))
                 else:
-                    yield str(path), image.group
+                    yield str(path), analysis.group
 
         if form == "json":
             for name, group in moods():
                 print_json({"path": name, **asdict(group)})
         elif form == "csv":
             head = [column.name for column in MOOD_COLUMNS]
-            print_csv(head, ([column.value(it) for column in MOOD_COLUMNS] for it in moods()))
+            print_csv(head, ([column.value(row) for column in MOOD_COLUMNS] for row in moods()))
         else:
             print_table(MOOD_COLUMNS, moods())
 
 
 class Run:
-    """Sends many images, and lists those that failed when the `with` block ends.
+    """Sends many images, and lists the failed ones at the end of the `with` block.
 
-    It stops early if every other image would fail as well: the service is away, the API key is
-    rejected, or an option is wrong. Raises Failed if there is nothing to send or something failed.
+    It stops after an error that every other image would cause too: the service is unreachable, the
+    API key is rejected, or an option is invalid. Raises Failed if there are no images or if an
+    image or a folder failed.
     """
 
-    def __init__(self, client: EmotionClient, found: Found, asked: dict[str, Any]) -> None:
-        self.failed = [(path, sentence(error)) for path, error in found.unreadable]
+    def __init__(
+        self, client: EmotionClient, found: Found, analysis_options: dict[str, Any]
+    ) -> None:
+        self.failed = [(path, message_of(error)) for path, error in found.unreadable]
         self._images = found.images
         self._unreadable = len(found.unreadable)
         if found.skipped:
-            say(found.skipped_in_words())
+            print_message(found.skipped_message())
         if found.hidden:
-            say(found.hidden_in_words())
+            print_message(found.hidden_message())
         if not found.images and not found.unreadable:
             raise Failed("no images found")
-        self._outcomes = client.analyse_many(found.images, **asked)
-        self._seen = 0
+        self._outcomes = client.analyse_many(found.images, **analysis_options)
+        self._done = 0
 
     def analysed(self) -> Iterator[tuple[Path, Analysis]]:
-        """Yield the images that the service analysed, in their order."""
+        """Yield the images that the service analysed, in order."""
         with closing(self._outcomes):
             for outcome in _with_progress(self._outcomes, len(self._images)):
-                self._seen += 1
+                self._done += 1
                 if outcome.analysis is not None:
                     yield outcome.source, outcome.analysis
                     continue
-                self.failed.append((outcome.source, sentence(outcome.error)))
-                if _is_futile(outcome.error):
+                self.failed.append((outcome.source, message_of(outcome.error)))
+                if _is_fatal(outcome.error):
                     return
 
     def __enter__(self) -> Self:
@@ -163,27 +168,27 @@ class Run:
             return
         if kind is not None:
             end_interrupted_line()
-        for path, why in self.failed:
-            say(f"{path}: {why}", style="red")
+        for path, reason in self.failed:
+            print_message(f"{path}: {reason}", style="red")
         total = len(self._images)
         if kind is not None:
-            say(f"interrupted: {self._seen} of {total} images are done")
+            print_message(f"interrupted: {self._done} of {total} images are done")
         elif self.failed:
-            left = total - self._seen
-            others = f", {left} were not tried" if left else ""
+            remaining = total - self._done
+            skipped = f", {remaining} were skipped" if remaining else ""
             folders = f", {self._unreadable} folders cannot be read" if self._unreadable else ""
             images = len(self.failed) - self._unreadable
-            raise Failed(f"{images} of {total} images failed{others}{folders}")
+            raise Failed(f"{images} of {total} images failed{skipped}{folders}")
 
 
-def _is_futile(error: EmotionError | None) -> bool:
+def _is_fatal(error: EmotionError | None) -> bool:
     is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
-    return is_option or isinstance(error, FUTILE)
+    return is_option or isinstance(error, FATAL_ERRORS)
 
 
 def _with_progress(outcomes: Iterator[Outcome[Path]], total: int) -> Iterator[Outcome[Path]]:
-    # Rows on the same terminal show the progress themselves, and would break the bar.
-    is_hidden = total < PROGRESS_FROM or not err.is_terminal or out.is_terminal
+    # Rows on the same terminal already show the progress, and would break the bar.
+    is_hidden = total < MIN_IMAGES_FOR_PROGRESS or not err.is_terminal or out.is_terminal
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=err, transient=True, disable=is_hidden,
@@ -195,33 +200,40 @@ def _with_progress(outcomes: Iterator[Outcome[Path]], total: int) -> Iterator[Ou
             bar.advance(task)
 
 
-def _beside(path: Path, roots: Sequence[Path]) -> Path:
-    """The path of the annotated copy: as that of the image within the folder that was named."""
+def _annotated_path(path: Path, roots: Sequence[Path]) -> Path:
+    """Return the path of the annotated copy, relative to the output folder. Copies of the images of
+    a folder have the same folder structure."""
     root = next((root for root in roots if root.is_dir() and root in path.parents), path.parent)
     relative = path.relative_to(root)
     return relative.with_name(f"{relative.name}.png")
 
 
-def _save(client: EmotionClient, target: Path, path: Path, asked: dict[str, Any]) -> None:
-    asked = {name: value for name, value in asked.items() if name != "workers"}
-    drawn = client.annotated(path, **asked, store=False)
+def _save_annotated(
+    client: EmotionClient, target: Path, path: Path, analysis_options: dict[str, Any]
+) -> None:
+    options = {name: value for name, value in analysis_options.items() if name != "workers"}
+    annotated = client.annotated(path, **options, store=False)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(drawn.data)
+    target.write_bytes(annotated.data)
 
 
 # ---------------------------------------------------------------- columns
 
 Row = tuple[str, Analysis, Face | None, float | None]
-"""File, analysis, one of its faces or None if it has none, and the threshold of the command."""
+"""File name, analysis, a face of it (None if it has no faces), and the option `threshold`."""
 
 
-def _show(named: Iterator[tuple[str, Analysis]], form: str, threshold: float | None) -> None:
+def _print_results(
+    results: Iterator[tuple[str, Analysis]], form: str, threshold: float | None
+) -> None:
     if form == "json":
-        for name, image in named:
-            print_json({"path": name, **analysis_document(image)})
+        for name, analysis in results:
+            print_json({"path": name, **analysis_document(analysis)})
         return
     rows = (
-        (name, image, face, threshold) for name, image in named for face in image.faces or (None,)
+        (name, analysis, face, threshold)
+        for name, analysis in results
+        for face in analysis.faces or (None,)
     )
     if form == "csv":
         head = ["file", "image", "face", "emotion", "probability", "x1", "y1", "x2", "y2"]
@@ -231,19 +243,19 @@ def _show(named: Iterator[tuple[str, Analysis]], form: str, threshold: float | N
 
 
 def _csv_row(row: Row) -> list[Any]:
-    name, image, face, _ = row
+    name, analysis, face, _ = row
     box = ["", "", "", ""] if face is None else [round(value) for value in face.box_xyxy]
-    return [name, image.id, _number(row), _emotion(row), _probability(row), *box]
+    return [name, analysis.id, _face_id(row), _emotions(row), _probability(row), *box]
 
 
-def _number(row: Row) -> Any:
+def _face_id(row: Row) -> Any:
     face = row[2]
     return "none" if face is None else face.face_id
 
 
-def _emotion(row: Row) -> str:
-    _, image, face, threshold = row
-    return "" if face is None else shown_emotion(face, image, threshold)
+def _emotions(row: Row) -> str:
+    _, analysis, face, threshold = row
+    return "" if face is None else joined_emotions(face, analysis, threshold)
 
 
 def _probability(row: Row) -> str:
@@ -256,33 +268,42 @@ def _box(row: Row) -> str:
     return "" if face is None else ",".join(str(round(value)) for value in face.box_xyxy)
 
 
-def shown_emotion(face: Face, image: Analysis, threshold: float | None = None) -> str:
-    """Return the emotions of `shown_emotions` as text, with the threshold of the image unless one
-    is given. Empty if there are none."""
-    limit = image.threshold if threshold is None else threshold
+def joined_emotions(face: Face, analysis: Analysis, threshold: float | None = None) -> str:
+    """Return the names of `shown_emotions`, separated by commas. The default `threshold` is that of
+    the analysis. Empty if no emotion reaches it."""
+    limit = analysis.threshold if threshold is None else threshold
     return ", ".join(shown_emotions(face, limit))
 
 
 COLUMNS: list[Column[Row]] = [
     Column("file", lambda row: row[0]),
     Column("image", lambda row: row[1].id, 7, is_number=True),
-    Column("face", _number, 4, is_number=True),
-    Column("emotion", _emotion, 9),
+    Column("face", _face_id, 4, is_number=True),
+    Column("emotion", _emotions, 9),
     Column("probability", _probability, 11, is_number=True),
     Column("box", _box, 19, optional=True),
 ]
 
 
-def _valence(kind: str) -> Column[tuple[str, Mood]]:
+MoodRow = tuple[str, Mood]
+"""File name and mood."""
+
+
+def _agreement(row: MoodRow) -> str:
+    agreement = row[1].agreement
+    return "" if agreement is None else f"{agreement:.2f}"
+
+
+def _valence(kind: str) -> Column[MoodRow]:
     return Column(
-        kind, lambda it: f"{it[1].valence.get(kind, 0):.2f}", 8, optional=True, is_number=True
+        kind, lambda row: f"{row[1].valence.get(kind, 0):.2f}", 8, optional=True, is_number=True
     )
 
 
-MOOD_COLUMNS: list[Column[tuple[str, Mood]]] = [
-    Column("file", lambda it: it[0]),
-    Column("mood", lambda it: it[1].mood or "none", 9),
-    Column("agreement", lambda it: "" if it[1].agreement is None else f"{it[1].agreement:.2f}", 9),
-    Column("faces", lambda it: len(it[1].weights), 5, is_number=True),
+MOOD_COLUMNS: list[Column[MoodRow]] = [
+    Column("file", lambda row: row[0]),
+    Column("mood", lambda row: row[1].mood or "none", 9),
+    Column("agreement", _agreement, 9),
+    Column("faces", lambda row: len(row[1].weights), 5, is_number=True),
     *map(_valence, ("positive", "neutral", "negative")),
 ]

@@ -1,4 +1,4 @@
-"""`emotions models`, `detectors`, `pipelines` and `aggregators`: names that requests can use."""
+"""`emotions models`, `detectors`, `pipelines` and `aggregators`, which print lists."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 @FORMAT
 @click.pass_obj
 def models(client: EmotionClient, form: str) -> None:
-    """List the models. JSON has their whole cards."""
+    """List the models. The JSON contains complete model cards."""
     _print(MODEL_COLUMNS, client.models(), form)
 
 
@@ -42,7 +42,7 @@ def pipelines(client: EmotionClient, form: str) -> None:
 @FORMAT
 @click.pass_obj
 def aggregators(client: EmotionClient, form: str) -> None:
-    """List the aggregators, which make the mood of a group."""
+    """List the aggregators, which compute the mood of a group."""
     _print(AGGREGATOR_COLUMNS, client.aggregators(), form)
 
 

@@ -1,4 +1,4 @@
-"""Finds the images in files and folders, and counts skipped files."""
+"""Finds images in folders and counts skipped files."""
 
 import os
 from collections import Counter
@@ -9,37 +9,40 @@ from pathlib import Path
 from emotions.sources import SUFFIXES
 from emotions.watch import STATE_NAME
 
-MOST_KINDS = 8  # suffixes of skipped files that are named
+MAX_SUFFIXES = 8  # the message about skipped files lists at most this many
 
 
 @dataclass
 class Found:
-    """The images in the paths of a command, the number of skipped files by suffix, the number of
-    hidden files and folders, and the folders that cannot be read, with the reason."""
+    """The images below the paths of a command.
+
+    `skipped` counts skipped files by suffix, `hidden` counts hidden files and folders, and
+    `unreadable` has the folders that cannot be read, with the error.
+    """
 
     images: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     hidden: int = 0
     unreadable: list[tuple[Path, OSError]] = field(default_factory=list)
 
-    def skipped_in_words(self) -> str:
-        """As `skipped 3 files that are not images: 2 .txt, 1 without suffix`."""
+    def skipped_message(self) -> str:
+        """Example: `skipped 3 files that are not images: 2 .txt, 1 without suffix`."""
         total = self.skipped.total()
-        are = "file that is not an image" if total == 1 else "files that are not images"
-        kinds = [f"{count} {kind}" for kind, count in self.skipped.most_common(MOST_KINDS)]
-        if others := len(self.skipped) - len(kinds):
-            kinds.append(f"and {others} other kinds")
-        return f"skipped {total} {are}: {', '.join(kinds)}"
+        files = "file that is not an image" if total == 1 else "files that are not images"
+        counts = [f"{count} {suffix}" for suffix, count in self.skipped.most_common(MAX_SUFFIXES)]
+        if others := len(self.skipped) - len(counts):
+            counts.append(f"and {others} other kinds")
+        return f"skipped {total} {files}: {', '.join(counts)}"
 
-    def hidden_in_words(self) -> str:
-        """As `skipped 2 hidden files or folders`."""
+    def hidden_message(self) -> str:
+        """Example: `skipped 2 hidden files or folders`."""
         entries = "file or folder" if self.hidden == 1 else "files or folders"
         return f"skipped {self.hidden} hidden {entries}"
 
 
 def find_images(paths: Iterable[Path]) -> Found:
-    """Return the named files, and all files in the named folders with the suffix of an image.
-    Hidden files and folders within are skipped, as by `emotions watch`."""
+    """Return the files among `paths`, and all files below the folders that have an image suffix.
+    Hidden files and folders below them are skipped, as by `emotions watch`."""
     found = Found()
     for path in paths:
         if path.is_dir():
@@ -50,16 +53,17 @@ def find_images(paths: Iterable[Path]) -> Found:
 
 
 def _search(folder: Path, found: Found) -> None:
-    def note(error: OSError) -> None:
+    def record_error(error: OSError) -> None:
         found.unreadable.append((Path(error.filename or folder), error))
 
     images = []
-    for parent, folders, names in os.walk(folder, onerror=note):
+    for parent, folders, names in os.walk(folder, onerror=record_error):
         found.hidden += sum(name.startswith(".") for name in folders)
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(parent) / name for name in names):
             if path.name.startswith("."):
-                found.hidden += not path.name.startswith(STATE_NAME)  # of `emotions watch`
+                # Do not count the state file of `emotions watch`.
+                found.hidden += not path.name.startswith(STATE_NAME)
             elif path.suffix.lower() not in SUFFIXES:
                 found.skipped[path.suffix.lower() or "without suffix"] += 1
             elif path.is_file():

@@ -1,4 +1,4 @@
-"""`emotions live`: the camera with boxes, in a window."""
+"""`emotions live`, which shows the camera with boxes in a window."""
 
 import click
 
@@ -6,26 +6,27 @@ from emotions.client import EmotionClient
 from emotions.commands.numbers import Decimal, Whole
 from emotions.commands.output import Failed, shown_emotions
 
-LARGEST_CAMERA = 2**31 - 1  # of OpenCV's int
+MAX_CAMERA = 2**31 - 1  # OpenCV uses a 32-bit int
 
 
 @click.command()
 @click.option(
     "--camera",
-    type=Whole(0, LARGEST_CAMERA),
+    type=Whole(0, MAX_CAMERA),
     default=0,
     show_default=True,
     help="number of the camera",
 )
-@click.option("--pipeline", help="see `emotions pipelines`")
-@click.option("--threshold", type=Decimal(0, 1), default=0.5, show_default=True)
+@click.option("--pipeline", help="pipeline (see `emotions pipelines`)")
+@click.option("--threshold", type=Decimal(0, 1), default=0.5, show_default=True,
+              help="minimum probability of a shown emotion")  # fmt: skip
 @click.pass_obj
 def live(client: EmotionClient, camera: int, pipeline: str | None, threshold: float) -> None:
-    """Show the camera with boxes in a window. The key q ends it. Nothing is stored."""
+    """Show the camera with boxes in a window. Press q to quit. Nothing is stored."""
     try:
-        import cv2  # noqa: PLC0415 - OpenCV with windows is no part of the package
+        import cv2  # noqa: PLC0415 - OpenCV with GUI support is not a dependency
     except ImportError as error:
-        raise Failed("this needs OpenCV with its windows: pip install opencv-python") from error
+        raise Failed("OpenCV with GUI support is required: pip install opencv-python") from error
     video = cv2.VideoCapture(camera)
     try:
         if not video.isOpened():
@@ -33,10 +34,10 @@ def live(client: EmotionClient, camera: int, pipeline: str | None, threshold: fl
         while True:
             was_read, frame = video.read()
             if not was_read:
-                raise Failed("the camera returns no more images")
+                raise Failed("the camera returned no image: check that it is still connected")
             _, jpeg = cv2.imencode(".jpg", frame)
-            found = client.analyse(jpeg.tobytes(), pipeline=pipeline, store=False)
-            for face in found.faces:
+            analysis = client.analyse(jpeg.tobytes(), pipeline=pipeline, store=False)
+            for face in analysis.faces:
                 x1, y1, x2, y2 = (round(value) for value in face.box_xyxy)
                 label = ", ".join(
                     f"{name} {probability:.0%}"
@@ -50,7 +51,7 @@ def live(client: EmotionClient, camera: int, pipeline: str | None, threshold: fl
                 return
     except cv2.error as error:
         raise Failed(
-            "this OpenCV has no windows: pip uninstall opencv-python-headless, "
+            "this OpenCV has no GUI support: pip uninstall opencv-python-headless, "
             "then pip install opencv-python"
         ) from error
     finally:

@@ -1,4 +1,4 @@
-"""Types of click for numbers, which accept plain ASCII decimal numbers only."""
+"""Click parameter types that accept plain ASCII decimal numbers only."""
 
 import math
 from typing import Any

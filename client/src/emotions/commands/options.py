@@ -13,36 +13,37 @@ FORMAT = click.option(
 )  # fmt: skip
 ANALYSIS = (
     click.option("--threshold", type=Decimal(0, 1),
-                 help="lowest probability of an emotion that is shown"),
-    click.option("--pipeline", help="see `emotions pipelines`"),
-    click.option("--model", help="see `emotions models`"),
-    click.option("--detector", help="see `emotions detectors`"),
+                 help="minimum probability of a shown emotion"),
+    click.option("--pipeline", help="pipeline (see `emotions pipelines`)"),
+    click.option("--model", help="model (see `emotions models`)"),
+    click.option("--detector",
+                 help="face detector (see `emotions detectors`); none: the image is one face"),
     click.option("--rotate", type=click.Choice(["none", "auto"]),
-                 help="auto: turn images in which no face is found"),
+                 help="auto: also try other orientations if no face is detected"),
     click.option("--min-face-px", type=Decimal(),
-                 help="smallest face, in pixels of its longer side"),
+                 help="minimum length of a face's longer side, in pixels"),
     click.option("--min-confidence", type=Decimal(0, 1),
-                 help="lowest detection score of a face"),
+                 help="minimum detection score of a face"),
     click.option("--workers", type=Whole(1, 64), default=4, show_default=True,
-                 help="images sent at the same time"),
+                 help="number of concurrent requests"),
 )  # fmt: skip
 FILTERS = (
-    click.option("--emotion", help="a face's most probable emotion"),
+    click.option("--emotion", help="dominant emotion of a face"),
     click.option("--min-probability", type=Decimal(0, 1),
-                 help="lowest probability of --emotion, or of any emotion"),
+                 help="minimum probability of --emotion, or of any emotion without --emotion"),
     click.option("--file-name", help="exact file name"),
-    click.option("--model", help="classifier that was used"),
-    click.option("--since", help="first time that is included, as 2026-11-23T08:00:00Z"),
-    click.option("--until", help="first time that is not included"),
-    click.option("--min-faces", type=Whole(0), help="lowest number of faces"),
+    click.option("--model", help="name of the model"),
+    click.option("--since", help="earliest time (inclusive), for example 2026-11-23T08:00:00Z"),
+    click.option("--until", help="latest time (exclusive)"),
+    click.option("--min-faces", type=Whole(0), help="minimum number of faces in the image"),
 )  # fmt: skip
 
 
-def options(*every: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a decorator that adds all of these options, in their order."""
+def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a decorator that adds several options to a command, in order."""
 
     def decorate(command: Any) -> Any:
-        for option in reversed(every):
+        for option in reversed(decorators):
             command = option(command)
         return command
 

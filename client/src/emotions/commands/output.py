@@ -1,7 +1,7 @@
-"""Print results as a table, JSON lines or CSV, each row as soon as it is known.
+"""Prints results as a table, JSON lines or CSV. Each row is printed as soon as it is available.
 
-Names of files and answers of the service are untrusted: on a terminal they are printed without
-control characters.
+File names and responses of the service are untrusted. On a terminal, their control characters are
+escaped.
 """
 
 import csv
@@ -29,8 +29,8 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 GAP = 2  # characters between two columns
-NARROWEST = 9  # characters of a flexible column; "happiness" fits
-PIPED_WIDTH = 30  # characters that a flexible column is padded to where nothing is a terminal
+MIN_WIDTH = 9  # characters of a flexible column on a terminal; "happiness" fits
+PIPED_WIDTH = 30  # minimum width of a flexible column when the output is not a terminal
 
 # Control characters, line separators, marks that reverse the direction of text, lone surrogates.
 _UNSAFE = re.compile(
@@ -42,28 +42,28 @@ class Failed(click.ClickException):
     """Ends the command with a message and exit status 1."""
 
     def show(self, file: Any = None) -> None:
-        say(self.message)
+        print_message(self.message)
 
 
 def safe(text: object) -> str:
-    """Return text for a terminal: one line, with control characters as escapes such as `\\x1b`."""
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    """Return one line of text for a terminal, with control characters escaped as `\\x1b`."""
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
-def say(text: object, style: str | None = None) -> None:
+def print_message(text: object, style: str | None = None) -> None:
     """Print a line to stderr."""
     err.print(Text(safe(text)), style=style)
 
 
 def end_interrupted_line() -> None:
-    """Begin a new line after the `^C` that a terminal shows."""
+    """Start a new line after the `^C` that a terminal shows."""
     if err.is_terminal:
         err.print()
 
 
-def sentence(error: object) -> str:
-    """Return what went wrong, and the option that helps: --key for a rejected API key, --server
-    for an address at which something else answers."""
+def message_of(error: object) -> str:
+    """Return the message of an error, with the option that can fix it: --key for a rejected API
+    key, --server for a response of another server."""
     if isinstance(error, KeyRefused):
         return f"{error} (pass the API key with --key or in the variable EMOTIONS_KEY)"
     if isinstance(error, BadReply) or (isinstance(error, NotFound) and error.is_unknown_path):
@@ -82,36 +82,45 @@ def print_json(document: Any) -> None:
 
 
 def print_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a header and a row per item, without formulas; on a terminal also without control
-    characters."""
-    for row in _begun(head, rows):
-        cells = ["" if it is None else without_formulas(it) if isinstance(it, str) else it
-                 for it in row]  # fmt: skip
+    """Print a header and the rows. Formulas are escaped. On a terminal, control characters are
+    escaped too."""
+    for row in _with_head(head, rows):
+        cells = [_csv_cell(value) for value in row]
         line = io.StringIO(newline="")
         csv.writer(line).writerow([safe(cell) for cell in cells] if out.is_terminal else cells)
-        click.echo(line.getvalue(), nl=False, color=True)  # with color, it removes no characters
+        click.echo(line.getvalue(), nl=False, color=True)  # color=True: keep all characters
 
 
-def _begun(head: Item, rows: Iterable[Item]) -> Iterator[Item]:
-    """The head and the rows. Waits for the first row, so that nothing is printed if that fails."""
+def _csv_cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return without_formulas(value) if isinstance(value, str) else value
+
+
+def _with_head(head: Item, rows: Iterable[Item]) -> Iterator[Item]:
+    """Return the head and the rows. Waits for the first row, so that an error comes before the
+    head."""
     remaining = iter(rows)
     first = list(islice(remaining, 1))
     return chain([head], first, remaining)
 
 
-def analysis_document(image: Analysis) -> dict[str, Any]:
-    """Return the analysis as JSON, without persons and the place in a video where it has none."""
-    document = asdict(replace(image, _ask_mood=None))
+def analysis_document(analysis: Analysis) -> dict[str, Any]:
+    """Return the JSON document of an analysis. Omits persons, job and position if it has none."""
+    document = asdict(replace(analysis, _ask_mood=None))
     del document["_ask_mood"]
     for name in ("persons", "job", "position_ms"):
         if not document[name] and document[name] != 0:
             del document[name]
-    return {**document, "created_at": image.created_at.isoformat()}
+    return {**document, "created_at": analysis.created_at.isoformat()}
 
 
 def shown_emotions(face: Face, threshold: float) -> dict[str, float]:
-    """Return the emotions to print for a face, with their probabilities: of exclusive emotions the
-    dominant one if it reaches the threshold, otherwise all that reach it."""
+    """Return the emotions to print for a face, with their probabilities.
+
+    If the emotions exclude each other, this is the dominant emotion if it reaches the threshold.
+    Otherwise it is every emotion that reaches the threshold.
+    """
     shown = face.shown(threshold)
     if not face.exclusive:
         return shown
@@ -123,10 +132,10 @@ def shown_emotions(face: Face, threshold: float) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Column(Generic[Item]):
-    """A column of a table. `value` returns the text of its cell; None and "" stay empty.
+    """A column of a table. `value` returns the content of a cell; None becomes an empty cell.
 
-    `width` is in characters. Columns without a width share the rest of the line and fold. An
-    `optional` column is left out where the terminal is too narrow.
+    `width` is in characters. Columns without a width share the rest of the line and wrap. An
+    `optional` column is omitted if the terminal is too narrow.
     """
 
     name: str
@@ -137,34 +146,36 @@ class Column(Generic[Item]):
 
 
 def print_table(columns: Sequence[Column[Item]], items: Iterable[Item]) -> None:
-    """Print a header and a row per item, on a terminal as wide as it is, elsewhere uncut."""
-    print_line = _print_folded if out.is_terminal else _print_uncut
-    widths = _widths(columns, out.width) if out.is_terminal else dict.fromkeys(columns, PIPED_WIDTH)
-    for column in widths:
-        if column.width is not None:
-            widths[column] = column.width
+    """Print a header and a row per item. Rows fit the width of a terminal. Without a terminal, they
+    are not truncated."""
+    print_line = _print_wrapped if out.is_terminal else _print_padded
+    widths = _widths(columns, out.width) if out.is_terminal else _piped_widths(columns)
     head: Sequence[Any] = [column.name for column in widths]
     style = "" if out.no_color else "bold"
-    for values in _begun(head, ([column.value(item) for column in widths] for item in items)):
+    for values in _with_head(head, ([column.value(item) for column in widths] for item in items)):
         print_line(widths, ["" if value is None else safe(value) for value in values], style=style)
         style = ""
 
 
+def _piped_widths(columns: Sequence[Column[Item]]) -> dict[Column[Item], int]:
+    return {column: PIPED_WIDTH if column.width is None else column.width for column in columns}
+
+
 def _widths(columns: Sequence[Column[Item]], total: int) -> dict[Column[Item], int]:
-    """The columns that fit into `total` characters, with their widths."""
-    shown = list(columns)
+    """Return the columns that fit into `total` characters, with their widths."""
+    remaining = list(columns)
     while True:
-        flexible = [column for column in shown if column.width is None]
-        fixed = sum(column.width or 0 for column in shown) + GAP * (len(shown) - 1)
-        optional = [column for column in shown if column.optional]
-        if not optional or total - fixed >= 2 * NARROWEST * len(flexible):
+        flexible = [column for column in remaining if column.width is None]
+        fixed = sum(column.width or 0 for column in remaining) + GAP * (len(remaining) - 1)
+        optional = [column for column in remaining if column.optional]
+        if not optional or total - fixed >= 2 * MIN_WIDTH * len(flexible):
             break
-        shown.remove(optional[-1])
-    share = max(NARROWEST, (total - fixed) // max(1, len(flexible)))
-    return {column: share if column.width is None else column.width for column in shown}
+        remaining.remove(optional[-1])
+    share = max(MIN_WIDTH, (total - fixed) // max(1, len(flexible)))
+    return {column: share if column.width is None else column.width for column in remaining}
 
 
-def _print_folded(widths: dict[Column[Item], int], cells: Sequence[str], *, style: str) -> None:
+def _print_wrapped(widths: dict[Column[Item], int], cells: Sequence[str], *, style: str) -> None:
     line = Table(box=None, show_header=False, pad_edge=False, padding=(0, GAP, 0, 0))
     for column, width in widths.items():
         justify = "right" if column.is_number else "left"
@@ -173,7 +184,7 @@ def _print_folded(widths: dict[Column[Item], int], cells: Sequence[str], *, styl
     out.print(line, soft_wrap=False)
 
 
-def _print_uncut(widths: dict[Column[Item], int], cells: Sequence[str], *, style: str) -> None:
+def _print_padded(widths: dict[Column[Item], int], cells: Sequence[str], *, style: str) -> None:
     padded = []
     for (column, width), cell in zip(widths.items(), cells, strict=True):
         space = " " * (width - cell_len(cell))

@@ -1,4 +1,4 @@
-"""`emotions history`, `summary` and `delete`: what the service has stored."""
+"""`emotions history`, `summary` and `delete`, which work on stored images."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,39 +9,39 @@ from typing import Any
 import click
 
 from emotions.client import EmotionClient
-from emotions.commands.analyse import shown_emotion
+from emotions.commands.analyse import joined_emotions
 from emotions.commands.numbers import Whole
 from emotions.commands.options import FILTERS, FORMAT, options
 from emotions.commands.output import (
     GAP,
     Column,
     analysis_document,
+    message_of,
     out,
     print_csv,
     print_json,
+    print_message,
     print_table,
-    say,
-    sentence,
     shown_emotions,
 )
 from emotions.errors import EmotionError
 from emotions.types import Analysis, Face, Span
 
-LARGEST_PAGE = 100  # images
+MAX_PAGE_SIZE = 100  # images
 
 
 @click.command()
 @options(*FILTERS)
 @click.option("--limit", type=Whole(1), default=20, show_default=True,
-              help="number of images")  # fmt: skip
+              help="maximum number of images")  # fmt: skip
 @FORMAT
 @click.pass_obj
 def history(client: EmotionClient, /, limit: int, form: str, **filters: Any) -> None:
     """List stored images, newest first.
 
-    The table has one row per image, CSV one row per face with all its emotions.
+    The table has one row per image. CSV has one row per face, with all emotions.
     """
-    images = islice(client.images(**filters, page_size=min(limit, LARGEST_PAGE)), limit)
+    images = islice(client.images(**filters, page_size=min(limit, MAX_PAGE_SIZE)), limit)
     if form == "json":
         for image in images:
             print_json({"path": image.file_name, **analysis_document(image)})
@@ -55,9 +55,9 @@ def _print_faces(
     client: EmotionClient, images: Iterator[Analysis], filters: dict[str, Any]
 ) -> None:
     newest = list(islice(images, 1))
-    # Requested after the newest image, so that it has all emotions of that image and of older ones.
-    by_time = {name: filters[name] for name in ("since", "until", "model")}
-    emotions = _emotions(client.summary("model", **by_time))
+    # Request the summary after the newest image, so that it includes the emotions of all images.
+    summary_filters = {name: filters[name] for name in ("since", "until", "model")}
+    emotions = _emotions(client.summary("model", **summary_filters))
     head = ["image", "created_at", "file", "model", "model_version", "detector", "face", "emotion"]
     head += ["probability", "x1", "y1", "x2", "y2", *emotions, "valence", "arousal"]
     rows = (
@@ -73,17 +73,17 @@ def _face_row(image: Analysis, face: Face | None, emotions: Sequence[str]) -> li
     row += [image.model, image.model_version, image.detector]
     if face is None:
         return [*row, "none", *[""] * (8 + len(emotions))]
-    row += [face.face_id, shown_emotion(face, image), f"{face.emotions[face.dominant]:.2f}"]
+    row += [face.face_id, joined_emotions(face, image), f"{face.emotions[face.dominant]:.2f}"]
     row += [round(value) for value in face.box_xyxy]
     return [*row, *map(face.emotions.get, emotions), face.valence, face.arousal]
 
 
 def _emotions(spans: Iterable[Span]) -> list[str]:
-    """The emotions of all spans, without repetitions."""
+    """Return the distinct emotions of all spans."""
     return list(dict.fromkeys(name for span in spans for name in span.emotions))
 
 
-def _faces_in_words(image: Analysis) -> str:
+def _describe_faces(image: Analysis) -> str:
     faces = (
         " ".join(
             f"{name} {face.emotions[name]:.2f}" for name in shown_emotions(face, image.threshold)
@@ -98,7 +98,7 @@ HISTORY_COLUMNS: list[Column[Analysis]] = [
     Column("time (local)", lambda image: f"{image.created_at.astimezone():%Y-%m-%d %H:%M}", 16),
     Column("file", lambda image: image.file_name),
     Column("model", lambda image: image.model, 12),
-    Column("faces", _faces_in_words),
+    Column("faces", _describe_faces),
 ]
 
 
@@ -109,7 +109,7 @@ HISTORY_COLUMNS: list[Column[Analysis]] = [
 @FORMAT
 @click.pass_obj
 def summary(client: EmotionClient, /, by: str, form: str, **filters: Any) -> None:
-    """Count the faces by their most probable emotion, per hour, day or model."""
+    """Count faces by dominant emotion, per hour, day or model."""
     spans = client.summary(by, **filters)
     emotions = _emotions(spans)
     columns: list[Column[Span]] = [
@@ -117,33 +117,33 @@ def summary(client: EmotionClient, /, by: str, form: str, **filters: Any) -> Non
         Column("images", lambda span: span.images, 8, is_number=True),
         Column("faces", lambda span: span.faces, 8, is_number=True),
     ]
-    means = [_mean("valence"), _mean("arousal")]
-    matrix = columns + [_count(name) for name in emotions] + means
+    means = [_mean_column("valence"), _mean_column("arousal")]
+    wide = columns + [_count_column(name) for name in emotions] + means
     if form == "json":
         for span in spans:
             print_json(asdict(span))
     elif form == "csv":
-        head = [column.name for column in matrix]
-        print_csv(head, ([column.value(span) for column in matrix] for span in spans))
-    elif not out.is_terminal or _narrowest(matrix) <= out.width:
-        print_table(matrix, spans)
+        head = [column.name for column in wide]
+        print_csv(head, ([column.value(span) for column in wide] for span in spans))
+    elif not out.is_terminal or _min_width(wide) <= out.width:
+        print_table(wide, spans)
     else:
-        print_table([*columns, Column("emotions", _counts_in_words), *means], spans)
+        print_table([*columns, Column("emotions", _describe_counts), *means], spans)
 
 
-def _count(emotion: str) -> Column[Span]:
+def _count_column(emotion: str) -> Column[Span]:
     def faces(span: Span) -> int:
         return span.emotions[emotion].faces if emotion in span.emotions else 0
 
     return Column(emotion, faces, max(5, len(emotion)), is_number=True)
 
 
-def _narrowest(columns: Sequence[Column[Span]]) -> int:
-    """The width of a table without its optional columns."""
-    return sum((it.width or 0) + GAP for it in columns if not it.optional) - GAP
+def _min_width(columns: Sequence[Column[Span]]) -> int:
+    """Return the width of a table without optional columns, in characters."""
+    return sum((column.width or 0) + GAP for column in columns if not column.optional) - GAP
 
 
-def _mean(name: str) -> Column[Span]:
+def _mean_column(name: str) -> Column[Span]:
     def mean(span: Span) -> float | None:
         value: float | None = getattr(span, name)
         return None if value is None else round(value, 2)
@@ -151,32 +151,32 @@ def _mean(name: str) -> Column[Span]:
     return Column(name, mean, 7, optional=True, is_number=True)
 
 
-def _counts_in_words(span: Span) -> str:
-    counts = sorted(span.emotions.items(), key=lambda it: -it[1].faces)
+def _describe_counts(span: Span) -> str:
+    counts = sorted(span.emotions.items(), key=lambda item: -item[1].faces)
     return ", ".join(f"{name} {count.faces}" for name, count in counts if count.faces)
 
 
 @click.command()
 @click.argument("ids", nargs=-1, type=Whole(1))
 @options(*FILTERS)
-@click.option("--yes", is_flag=True, help="do not ask before all matching images are erased")
+@click.option("--yes", is_flag=True, help="delete all matching images without confirmation")
 @click.pass_obj
 def delete(client: EmotionClient, /, ids: Sequence[int], yes: bool, **filters: Any) -> None:
-    """Erase stored images: those with the numbers IDS, or all that match the filters."""
-    given = {name: value for name, value in filters.items() if value is not None}
-    if bool(ids) == bool(given):
-        raise click.UsageError("give either numbers of images or at least one filter")
-    if given:
-        _delete_matching(client, given, yes=yes)
+    """Delete the stored images with these IDS, or all images that match the filters."""
+    active_filters = {name: value for name, value in filters.items() if value is not None}
+    if bool(ids) == bool(active_filters):
+        raise click.UsageError("pass either ids of images or at least one filter")
+    if active_filters:
+        _delete_matching(client, active_filters, yes=yes)
         return
     failed = 0
     for image_id in ids:
         try:
             client.delete(image_id)
-            out.print(f"erased {image_id}")
+            out.print(f"deleted {image_id}")
         except EmotionError as error:
             failed += 1
-            say(f"{image_id}: {sentence(error)}", style="red")
+            print_message(f"{image_id}: {message_of(error)}", style="red")
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -184,8 +184,10 @@ def delete(client: EmotionClient, /, ids: Sequence[int], yes: bool, **filters: A
 def _delete_matching(client: EmotionClient, filters: dict[str, Any], *, yes: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("erasing by filter needs --yes where nobody can be asked")
-        wanted = ", ".join(f"{name} {value!r}" for name, value in filters.items())
-        click.confirm(f"Erase every stored image with {wanted}?", abort=True, err=True)
+            raise click.UsageError(
+                "pass --yes to delete by filter when the input is not a terminal"
+            )
+        conditions = ", ".join(f"{name} {value!r}" for name, value in filters.items())
+        click.confirm(f"Delete every stored image with {conditions}?", abort=True, err=True)
     count = client.delete_matching(**filters)
-    out.print(f"erased {count} image{'' if count == 1 else 's'}")
+    out.print(f"deleted {count} image{'' if count == 1 else 's'}")

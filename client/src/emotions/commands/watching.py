@@ -1,4 +1,4 @@
-"""`emotions watch`: send the images of a folder as they appear."""
+"""`emotions watch`, which sends new images of a folder."""
 
 import sqlite3
 import time
@@ -14,31 +14,31 @@ from emotions.commands.output import (
     Failed,
     analysis_document,
     end_interrupted_line,
+    message_of,
     out,
     print_json,
+    print_message,
     safe,
-    say,
-    sentence,
 )
 from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed
 from emotions.sources import SUFFIXES
 from emotions.types import Face
 from emotions.watch import FAILED, SENT, Event, Watch
 
-LONGEST_INTERVAL = 86_400  # seconds
-LONGEST_PAUSE = 30.0  # seconds between two looks while the service is away
+MAX_INTERVAL = 86_400  # seconds
+MAX_PAUSE = 30.0  # seconds between two scans while the service is unreachable
 
 
 @click.command("watch")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @options(*ANALYSIS)
 @click.option("--state", type=click.Path(path_type=Path, dir_okay=False),
-              help="file that records what was sent; in FOLDER unless given")  # fmt: skip
-@click.option("--interval", type=Decimal(0.05, LONGEST_INTERVAL), default=1.0, show_default=True,
-              help="seconds between two looks")  # fmt: skip
+              help="state file; default: a file in FOLDER")  # fmt: skip
+@click.option("--interval", type=Decimal(0.05, MAX_INTERVAL), default=1.0, show_default=True,
+              help="seconds between two scans")  # fmt: skip
 @click.option("--once", is_flag=True,
-              help="end when every image was sent or is left for later")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="print one object per image and line")
+              help="exit when every image was sent, given up or postponed")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per line")
 @click.pass_obj
 def watch(
     client: EmotionClient,
@@ -49,70 +49,80 @@ def watch(
     interval: float,
     once: bool,
     as_json: bool,
-    **asked: Any,
+    **analysis_options: Any,
 ) -> None:
-    """Send the images of FOLDER and its subfolders as they appear.
+    """Send the new images of FOLDER and its subfolders.
 
-    Each image is sent once, across restarts of this command and of the service. Ctrl-C ends it.
+    Each image is sent once, across restarts of this command and of the service. Press Ctrl-C to
+    exit.
     """
     try:
-        seen = Watch(folder, state)
+        folder_watch = Watch(folder, state)
     except sqlite3.Error as error:
-        raise Failed(f"the record of what was sent cannot be used: {error}") from error
-    before = seen.count(SENT), seen.count(FAILED)
-    how = "until all images are sent" if once else f"every {interval:g} s; Ctrl-C ends"
-    say(f"watching {folder.absolute()} and its subfolders, {how}; {before[0]} images sent before")
-    suffixes = ", ".join(sorted(SUFFIXES))
-    say(f"hidden files and files without one of these suffixes are skipped: {suffixes}")
-    trouble, pause, looks = "", interval, 0
+        raise Failed(f"the state file cannot be used: {error}") from error
+    sent_before, failed_before = folder_watch.count(SENT), folder_watch.count(FAILED)
+    _print_start(folder, interval, sent_before, once=once)
+    last_error, pause, scans = "", interval, 0
     try:
         while True:
             events = 0
-            for event in seen.look(client, **asked):
+            for event in folder_watch.scan(client, **analysis_options):
                 events += 1
-                if _is_final(event.error):
-                    raise Failed(f"stopped: {sentence(event.error)}")
-                why = sentence(event.error) if event.error and not event.given_up else ""
-                if why and why != trouble:
-                    say(f"{why}; trying again", style="yellow")
-                trouble = why
-                pause = min(2 * pause, LONGEST_PAUSE) if why else interval
-                _report(event, as_json=as_json)
-            looks += 1
-            if once and looks > 1 and not events:
+                if _is_fatal(event.error):
+                    raise Failed(f"stopped: {message_of(event.error)}")
+                error_text = message_of(event.error) if event.error and not event.given_up else ""
+                if error_text and error_text != last_error:
+                    print_message(f"{error_text}; retrying", style="yellow")
+                last_error = error_text
+                pause = min(2 * pause, MAX_PAUSE) if error_text else interval
+                _print_event(event, as_json=as_json)
+            scans += 1
+            if once and scans > 1 and not events:
                 break
-            pause = pause if events else interval  # images left for later do not delay others
+            pause = pause if events else interval  # postponed images do not delay others
             time.sleep(pause)
     except KeyboardInterrupt:
         end_interrupted_line()
     except sqlite3.Error as error:
-        raise Failed(f"the record of what was sent cannot be used: {error}") from error
+        raise Failed(f"the state file cannot be used: {error}") from error
     finally:
-        sent, failed = seen.count(SENT) - before[0], seen.count(FAILED) - before[1]
-        left = seen.deferred()
-        seen.close()
-        say(f"{sent} sent, {failed} given up" + (f", {left} left for later" if left else ""))
-    if once and (failed or left):
+        sent = folder_watch.count(SENT) - sent_before
+        failed = folder_watch.count(FAILED) - failed_before
+        postponed = folder_watch.postponed()
+        folder_watch.close()
+        suffix = f", {postponed} postponed" if postponed else ""
+        print_message(f"{sent} sent, {failed} given up{suffix}")
+    if once and (failed or postponed):
         raise click.exceptions.Exit(1)
 
 
-def _is_final(error: EmotionError | None) -> bool:
-    """Whether every image is refused for the same reason."""
+def _print_start(folder: Path, interval: float, sent_before: int, *, once: bool) -> None:
+    mode = "until all images are sent" if once else f"every {interval:g} s; press Ctrl-C to exit"
+    print_message(
+        f"watching {folder.absolute()} and its subfolders, {mode}; "
+        f"{sent_before} images were sent before"
+    )
+    suffixes = ", ".join(sorted(SUFFIXES))
+    print_message(f"skipping hidden files and files without one of these suffixes: {suffixes}")
+
+
+def _is_fatal(error: EmotionError | None) -> bool:
+    """Return True for an error that every image would cause."""
     is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
     return is_option or isinstance(error, KeyRefused | NotAllowed)
 
 
-def _report(event: Event, *, as_json: bool) -> None:
+def _print_event(event: Event, *, as_json: bool) -> None:
     if event.given_up:
-        say(f"{event.name}: {sentence(event.error)}", style="red")
+        print_message(f"{event.name}: {message_of(event.error)}", style="red")
     if as_json and event.analysis:
         print_json({"path": event.name, **analysis_document(event.analysis)})
     elif as_json and event.given_up:
-        print_json({"path": event.name, "error": sentence(event.error)})
+        print_json({"path": event.name, "error": message_of(event.error)})
     elif event.analysis:
         threshold = event.analysis.threshold
-        found = ", ".join(_emotion(face, threshold) for face in event.analysis.faces) or "no face"
-        out.print(safe(f"{event.name}: {found}"), markup=False)
+        emotions = ", ".join(_emotion(face, threshold) for face in event.analysis.faces)
+        out.print(safe(f"{event.name}: {emotions or 'no face'}"), markup=False)
 
 
 def _emotion(face: Face, threshold: float) -> str:
