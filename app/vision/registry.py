@@ -29,13 +29,15 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
     """A model folder, with its card if the model can be used, otherwise with its problem.
-    `default`: whether requests that name no model of this kind get this one."""
+    `default`: whether requests that name no model of this kind get this one. `is_checked` is False
+    while the check of the model runs; its problem is BEING_CHECKED then."""
 
     name: str
     kind: str
     default: bool
     card: ModelCard | None
     problem: str | None
+    is_checked: bool = True
 
 
 class LoadOnce(Generic[T]):
@@ -172,5 +174,7 @@ class ModelRegistry:
             return ModelStatus(name, self._kind.name, default, None, str(failure))
         state, card = self._cards.get(name, (None, None))
         if state != folder.state:
-            return ModelStatus(name, self._kind.name, default, None, BEING_CHECKED)
+            return ModelStatus(
+                name, self._kind.name, default, None, BEING_CHECKED, is_checked=False
+            )
         return ModelStatus(name, self._kind.name, default, card, None)
