@@ -99,8 +99,8 @@ class Page(Generic[Item]):
 @dataclass(frozen=True, slots=True)
 class Span:
     """Counts of one hour, day or model. `dominant` counts faces by their dominant emotion.
-    `mean_probability` is the mean over all faces whose model knows the emotion. `sums` holds the
-    sums of the faces' probabilities by model and emotion."""
+    `mean_probability` is the mean over all faces whose model knows the emotion. `sums` holds, by
+    model and emotion, the sums of the probabilities of the faces with exclusive scores."""
 
     span: str
     images: int

@@ -24,8 +24,11 @@ class HourRow(Base):
 
 
 class HourEmotionRow(Base):
-    """One emotion in one hour: the faces whose model knows it, the faces that it is dominant in,
-    and the sum of its probabilities."""
+    """Sums over the faces of one hour and model that have a probability of one emotion.
+
+    `dominant` counts the faces with this dominant emotion. `exclusive_probability` sums the
+    probabilities of faces with exclusive scores, `probability` those of all faces.
+    """
 
     __tablename__ = "hour_emotions"
 
@@ -35,6 +38,7 @@ class HourEmotionRow(Base):
     faces: Mapped[int] = mapped_column(BigInteger)
     dominant: Mapped[int] = mapped_column(BigInteger)
     probability: Mapped[float]
+    exclusive_probability: Mapped[float] = mapped_column(server_default="0")
 
 
 class HourCategoryRow(Base):

@@ -32,6 +32,7 @@ from app.store.transactions import write_transaction
 BATCH_IMAGES = 10_000
 LOCK_SECONDS = 0.1  # to wait for locks when adding; a later request tries again
 DIMENSIONS = ("valence", "arousal", "dominance")
+EMOTION_SUMS = ("faces", "dominant", "probability", "exclusive_probability")
 
 Conditions = Sequence[ColumnElement[bool]]
 Columns = Sequence[SQLColumnExpression[Any]]
@@ -98,7 +99,7 @@ def _add(conditions: Conditions, *, sign: int) -> None:
     images = image_sums(keys, conditions, sign=sign)
     _upsert(HourRow, (), ("images", "faces", "persons", *DIMENSIONS), images)
     emotions = emotion_sums(keys, conditions, sign=sign)
-    _upsert(HourEmotionRow, ("emotion",), ("faces", "dominant", "probability"), emotions)
+    _upsert(HourEmotionRow, ("emotion",), EMOTION_SUMS, emotions)
     categories = category_sums(keys, conditions, sign=sign)
     _upsert(HourCategoryRow, ("category",), ("persons", "shown", "score"), categories)
 
@@ -122,8 +123,8 @@ def _dimension_of_image(name: str) -> ColumnElement[float]:
 
 
 def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
-    """For each of `keys` and each emotion: the number of faces whose model knows it, the number of
-    faces that it is dominant in, and the sum of its probabilities."""
+    """Query EMOTION_SUMS over the faces of the images that match, for each of `keys` and each
+    emotion."""
     is_dominant = EmotionRow.emotion == FaceRow.dominant
     # The joins use no index of images and faces, so the query goes from the images that match to
     # their faces and emotions, and never through all emotions.
@@ -134,6 +135,7 @@ def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Sel
             sign * func.count(),
             sign * func.count().filter(is_dominant),
             sign * func.sum(EmotionRow.probability),
+            sign * func.sum(case((FaceRow.exclusive, EmotionRow.probability), else_=0.0)),
         )
         .select_from(ImageRow)
         .join(FaceRow, FaceRow.image_id == without_index(ImageRow.id))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
@@ -19,7 +20,7 @@ from app.store.planning import without_index
 from app.store.reading import faces_by_image
 from app.store.records import Filters, Span
 from app.store.rollup_tables import HourCategoryRow, HourEmotionRow, HourRow
-from app.store.rollups import emotion_sums, watermark, whole_hours
+from app.store.rollups import EMOTION_SUMS, emotion_sums, watermark, whole_hours
 from app.store.tables import FaceRow, ImageRow, db
 from app.store.transactions import read_transaction
 from app.vision.types import Face
@@ -43,12 +44,14 @@ class _Sums:
     probability: dict[str, float] = field(default_factory=dict)
     by_model: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, model: str, emotion: str, known: int, dominant: int, probability: float) -> None:
+    def add(self, model: str, emotion: str, *values: float) -> None:
+        """Add the values of EMOTION_SUMS."""
+        known, dominant, probability, exclusive_probability = values
         self.known[emotion] += int(known)
         self.dominant[emotion] += int(dominant)
         self.probability[emotion] = self.probability.get(emotion, 0.0) + probability
         sums = self.by_model.setdefault(model, {})
-        sums[emotion] = sums.get(emotion, 0.0) + probability
+        sums[emotion] = sums.get(emotion, 0.0) + exclusive_probability
 
 
 def summarise(filters: Filters, *, by: str) -> list[Span]:
@@ -158,7 +161,7 @@ def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
     refuse_too_many_spans(spans)
     row = HourEmotionRow
     name, conditions = of_hours(row, filters, by)
-    sums = map(func.sum, (row.faces, row.dominant, row.probability))
+    sums: Any = (func.sum(getattr(row, column)) for column in EMOTION_SUMS)
     found = select(name, row.model_name, row.emotion, *sums)
     found = found.where(*conditions).group_by(name, row.model_name, row.emotion)
     for span, *values in db.session.execute(found):

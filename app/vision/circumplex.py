@@ -41,10 +41,11 @@ def affect_of(scores: Scores) -> Affect | None:
 
 
 def mean_affect(sums: Iterable[Mapping[str, float]]) -> Affect | None:
-    """The mean of `affect_of` over many faces, given for each model the sums of its probabilities.
+    """The mean of `affect_of` over many faces.
 
-    The scores of all models must be exclusive. Faces of a model that has an emotion without
-    coordinates are left out. None if no face is left.
+    `sums` holds, for each model, the sums of the probabilities of its faces with exclusive scores
+    by emotion. Models that have an emotion without coordinates are left out. Returns None if no
+    face is left.
     """
     known = [model for model in sums if model.keys() <= COORDINATES.keys()]
     faces = sum(value for model in known for value in model.values())  # each face sums to 1

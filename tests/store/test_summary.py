@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 
 import pytest
 from sqlalchemy import insert, select
@@ -15,6 +16,8 @@ from app.store.rollup_tables import HourEmotionRow, HourRow
 from app.store.rollups import add_saved
 from app.store.tables import ImageRow, db
 from app.store.transactions import write_transaction
+from app.vision.circumplex import affect_of, mean_affect
+from app.vision.types import Scores
 from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, NOON, analysis
 
 OTHER = replace(MODEL, name="net_5")
@@ -75,6 +78,28 @@ def test_a_summary_is_that_of_its_images(added, asked):
     times = {name: NOON + timedelta(minutes=minutes) for name, minutes in asked.items()}
     assert_same(Filters(**times))
     assert_same(Filters(**times, model=MODEL.name))
+
+
+@pytest.mark.parametrize("added", [0, 2, 4])
+def test_mean_affect_leaves_out_independent_scores(added):
+    """They may have the labels of FER+ and happen to sum to 1."""
+    independent = replace(ANGRY, emotions=Scores(dict(ANGRY.emotions), exclusive=False))
+    for position, (face, model) in enumerate(
+        [(HAPPY, MODEL), (independent, OTHER), (independent, MODEL), (CALM, MODEL)]
+    ):
+        queries.save(analysis(face, minutes=position, model=model))
+        if position + 1 == added:
+            assert add_saved() == added
+    assert_same()
+    (day,) = summary.summarise(Filters(), by="day")
+    assert day.mean_probability["anger"] == pytest.approx(0.7)
+    affects = [affect_of(face.emotions) for face in (HAPPY, CALM)]
+    expected = [fmean(values) for values in zip(*affects, strict=True)]
+    assert mean_affect(day.sums.values()) == pytest.approx(expected)
+    by_model = {span.span: span for span in summary.summarise(Filters(), by="model")}
+    assert mean_affect(by_model[OTHER.name].sums.values()) is None
+    queries.erase(3)
+    assert_same()
 
 
 def test_the_sums_are_used():
