@@ -1,4 +1,4 @@
-"""The tables of the hourly rollups: see app.store.rollups."""
+"""The tables of the hourly rollups. app.store.rollups updates them."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from app.store.tables import Base, BigId, UtcDateTime
 
 
 class HourRow(Base):
-    """The images of one hour and model: how many, and the sums over their faces and persons."""
+    """The number of images of one hour and model, and sums over their faces and persons."""
 
     __tablename__ = "hours"
 
@@ -24,7 +24,7 @@ class HourRow(Base):
 
 
 class HourEmotionRow(Base):
-    """Sums over the faces of one hour and model that have a probability of one emotion.
+    """Sums over the faces of one hour and model, for one emotion.
 
     `dominant` counts the faces with this dominant emotion. `exclusive_probability` sums the
     probabilities of faces with exclusive scores, `probability` those of all faces.
@@ -42,8 +42,10 @@ class HourEmotionRow(Base):
 
 
 class HourCategoryRow(Base):
-    """One category in one hour: the persons whose model knows it, the persons that show it, and the
-    sum of its scores."""
+    """Sums over the persons of one hour and model, for one category.
+
+    `shown` counts the persons that show the category.
+    """
 
     __tablename__ = "hour_categories"
 
@@ -56,7 +58,7 @@ class HourCategoryRow(Base):
 
 
 class WatermarkRow(Base):
-    """A single row: the id up to which the rollups include all images."""
+    """A single row with the watermark: the highest image id that the rollups include."""
 
     __tablename__ = "mark"
 

@@ -69,7 +69,7 @@ def test_unless_turned_on_nothing_is_kept(client):
     made = client.post("/v1/images", data={"image": upload(JPEG)})
     answer = client.get(f"{made.location}/picture")
     assert answer.status_code == 404
-    assert answer.json["detail"] == "the picture of image 1 is not kept"
+    assert answer.json["detail"] == "the file of image 1 is not kept"
 
 
 def test_a_retry_keeps_it_once(kept):

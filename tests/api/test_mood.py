@@ -268,7 +268,7 @@ def test_images_that_a_face_matches_are_whole(client, save):
     assert day["mood"]["distribution"]["happiness"] == 0.5
 
 
-@pytest.mark.parametrize("most", [{"MOST_IMAGES_READ": 2}, {"MOST_FACES_READ": 5}], ids=str)
+@pytest.mark.parametrize("most", [{"MAX_MOOD_IMAGES": 2}, {"MAX_MOOD_FACES": 5}], ids=str)
 def test_more_than_can_be_looked_at_is_refused_with_advice(client, save, monkeypatch, most):
     for minutes in (0, 60, 120):
         save(HAPPY, ANGRY, minutes=minutes)
