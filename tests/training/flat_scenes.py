@@ -1,4 +1,4 @@
-"""Scenes whose faces are flat colours, and checks that boxes stay on them."""
+"""Scenes with faces of one colour each, and checks that boxes lie on the faces."""
 
 import numpy as np
 
@@ -9,24 +9,25 @@ from training.data.pictures import (
 from training.data.scenes import FEWEST_SIDE, MOST_FACES, Collection, Sources
 from training.votes import LABELS
 
-# A face's expression says its colour, so a box, its target and the pixels can be held together.
-# Corners of the colour cube on its middle: no blend of two of these is a third.
-GROUND = 7  # and 8 is the black where a picture ends
+# The expression of a face determines its colour, so tests can compare boxes, targets and pixels.
+# The colours are corners of the colour cube, and the ground is its middle, so that a blend of a face
+# and the ground is not the colour of another face.
+GROUND = 7  # 8 is the black outside of an image
 PALETTE = np.array(
     [
         (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255),
         (255, 255, 255), (128, 128, 128), (0, 0, 0),
     ],
 )  # fmt: skip
-WHITE = 6  # the one face that a grey picture can have
-FEW_PIXELS = 4.0  # of a box that is too thin to be measured
-WRONG_BY = 1.5  # pixels; sides of faces are whole numbers only before they are scaled
+WHITE = 6  # the only face colour of a grey image
+FEW_PIXELS = 4.0  # the side of a box that is too thin to be measured
+WRONG_BY = 1.5  # tolerance in pixels for the edges of scaled faces
 
 CROWD = {0: (20, 30, 38, 54), 2: (90, 20, 140, 80), 3: (200, 110, 284, 216), 5: (44, 140, 80, 190)}
 
 
 def picture(faces, *, width=300, height=240, unsure=(), gray=False):
-    """Faces {label: (x1, y1, x2, y2)} in their colours."""
+    """Draw an image with faces, given as {label: (x1, y1, x2, y2)}, in their colours."""
     image = np.full((height, width, 3), PALETTE[GROUND], np.uint8)
     for label, (x1, y1, x2, y2) in faces.items():
         image[y1:y2, x1:x2] = PALETTE[label]
@@ -39,14 +40,16 @@ def picture(faces, *, width=300, height=240, unsure=(), gray=False):
 
 
 def only(*pictures):
-    """Sources that have nothing but these to draw from."""
+    """Return sources that contain only these images."""
     each = Collection.of(pictures)
     return Sources(((1.0, each),), empty=each, crops=each, portraits=each)
 
 
 def assert_boxes_lie_on_faces(made):
-    """Each box that has nothing of its own colour beside it ends where that colour ends. Returns
-    how many were measured."""
+    """Check that the edges of each box coincide with its colour, and return how many were checked.
+
+    Boxes beside another box of the same colour are not checked.
+    """
     distances = [np.abs(made.image.astype(int) - color).sum(axis=2) for color in PALETTE]
     labels = np.argmin(distances, axis=0)
     return sum(box_lies_on_face(made, index, labels) for index in range(len(made.boxes)))
