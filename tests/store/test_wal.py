@@ -79,9 +79,8 @@ def test_log_is_emptied_after_the_last_reader(app, tmp_path, reader, path):
     assert metric(app) == 1
     time.sleep(2 * wal.PAUSE_SECONDS)
     assert holds_name(tmp_path)
-    assert (
-        app.test_client().post("/v1/images", data=b"no image").status_code == 415
-    )  # the service still responds
+    # The service still responds.
+    assert app.test_client().post("/v1/images", data=b"no image").status_code == 415
     reader.execute("ROLLBACK")
     wait_until(lambda: not holds_name(tmp_path))
     wait_until(lambda: metric(app) == 0)

@@ -10,8 +10,8 @@ from training.data.scenes import FEWEST_SIDE, MOST_FACES, Collection, Sources
 from training.votes import LABELS
 
 # The expression of a face determines its colour, so tests can compare boxes, targets and pixels.
-# The colours are corners of the colour cube, and the ground is its middle, so that a blend of a face
-# and the ground is not the colour of another face.
+# The colours are corners of the colour cube, and the ground is its middle, so a blend of a face and
+# the ground is not the colour of another face.
 GROUND = 7  # 8 is the black outside of an image
 PALETTE = np.array(
     [

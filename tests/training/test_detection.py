@@ -191,9 +191,8 @@ def test_loss_of_a_correct_net_is_nearly_zero():
 
 def test_objectness_loss_is_divided_by_the_number_of_assigned_cells():
     half = answering(FACE, logit=0.0)
-    half[..., 2:4] -= math.log(
-        2
-    )  # an IoU of 1/4: two cells are assigned, and the others match no face
+    # With an IoU of 1/4, two cells are assigned, and the others match no face.
+    half[..., 2:4] -= math.log(2)
     found = losses(half, marks(boxes(FACE)), SIDE)
     assert found.objectness.item() == pytest.approx(84 * math.log(2) / 2)
 

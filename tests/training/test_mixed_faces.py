@@ -1,4 +1,4 @@
-"""Learning from several sets of faces, with teachers: targets, shares, the whole course."""
+"""Training on several sets of faces with teachers: targets, shares and whole runs."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Taking an export apart again."""
+"""Recovering the weights of a net from an exported model."""
 
 import importlib.util
 import os
