@@ -180,10 +180,10 @@ def test_category_names_returns_the_stored_categories():
 
 def test_erase_deletes_the_persons_of_the_image(few):
     erased = queries.save(scene(CALM, UNSURE))
-    kept = queries.save(scene(UNSURE))
+    other = queries.save(scene(UNSURE))
     queries.erase(erased.id)
     assert (rows(PersonRow), rows(CategoryRow)) == (1, 4)
-    assert queries.get(kept.id) == kept
+    assert queries.get(other.id) == other
     with pytest.raises(NotFound):
         queries.get(erased.id)
 

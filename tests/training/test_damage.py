@@ -10,14 +10,14 @@ from training.data.damage import spoil, without_colors
 def test_damage_returns_a_copy_that_depends_on_the_seed():
     image = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
     before = image.copy()
-    made = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
+    results = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
     again = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
-    for first, second in zip(made, again, strict=True):
+    for first, second in zip(results, again, strict=True):
         assert first.shape == image.shape
         assert first.dtype == np.uint8
         assert not np.shares_memory(first, image)
         assert np.array_equal(first, second)
-    assert len({each.tobytes() for each in made}) == len(made)
+    assert len({each.tobytes() for each in results}) == len(results)
     assert np.array_equal(image, before)
 
 

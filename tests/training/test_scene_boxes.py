@@ -192,10 +192,12 @@ def test_pasted_faces_have_boxes(plain_pasting, monkeypatch):
     sources = replace(only(empty), crops=Collection.of([head]), portraits=Collection.of([head]))
     measured = 0
     for seed in range(120):
-        made = scenes.pasted(sources, 320, np.random.default_rng(seed))
-        light = np.where(cv2.cvtColor(made.image, cv2.COLOR_BGR2GRAY) > 185, WHITE, GROUND)
-        assert len(made.boxes) <= 1
-        measured += sum(box_lies_on_face(made, index, light) for index in range(len(made.boxes)))
+        result = scenes.pasted(sources, 320, np.random.default_rng(seed))
+        light = np.where(cv2.cvtColor(result.image, cv2.COLOR_BGR2GRAY) > 185, WHITE, GROUND)
+        assert len(result.boxes) <= 1
+        measured += sum(
+            box_lies_on_face(result, index, light) for index in range(len(result.boxes))
+        )
     assert measured > 100
 
 
@@ -220,13 +222,13 @@ def test_pasted_faces_have_their_expressions(plain_pasting):
     )
     seen, counts, right, large = np.zeros(8), [], [], 0
     for seed in range(60):
-        made = scenes.pasted(sources, 320, np.random.default_rng(seed))
-        light = cv2.cvtColor(made.image, cv2.COLOR_BGR2GRAY)
-        seen += made.targets.sum(axis=0)
-        counts.append(len(made.boxes))
-        assert made.sure.all()
-        large += counts[-1] == 1 and (made.boxes[0, 2:] - made.boxes[0, :2]).max() > 150
-        for (x1, y1, x2, y2), target in zip(made.boxes, made.targets, strict=True):
+        result = scenes.pasted(sources, 320, np.random.default_rng(seed))
+        light = cv2.cvtColor(result.image, cv2.COLOR_BGR2GRAY)
+        seen += result.targets.sum(axis=0)
+        counts.append(len(result.boxes))
+        assert result.sure.all()
+        large += counts[-1] == 1 and (result.boxes[0, 2:] - result.boxes[0, :2]).max() > 150
+        for (x1, y1, x2, y2), target in zip(result.boxes, result.targets, strict=True):
             there = light[int((y1 + y2) / 2), int((x1 + x2) / 2)]
             right.append(abs(there - 60.0 - 30 * target.argmax()) < 12)
     assert np.mean(right) > 0.97  # some middles lie under the rim of another face
@@ -246,10 +248,10 @@ def test_pasted_faces_hardly_cover_faces_of_the_ground(plain_pasting, monkeypatc
     sources = replace(sources, views=((1.0, Collection.of([picture(CROWD)])),))
     shares = []
     for seed in range(100):
-        made = scenes.pasted(sources, 320, np.random.default_rng(seed))
-        for box, target in zip(made.boxes.round().astype(int), made.targets, strict=True):
+        result = scenes.pasted(sources, 320, np.random.default_rng(seed))
+        for box, target in zip(result.boxes.round().astype(int), result.targets, strict=True):
             if target.argmax() != 7 and (box[2:] - box[:2]).min() > 8:
-                face = made.image[box[1] : box[3], box[0] : box[2]].astype(int)
+                face = result.image[box[1] : box[3], box[0] : box[2]].astype(int)
                 distance = np.abs(face - PALETTE[target.argmax()]).sum(axis=2)
                 shares.append((distance < 200).mean())
     assert len(shares) > 60
@@ -264,12 +266,12 @@ def test_pasted_faces_have_colours_if_the_ground_has_colours(gray, plain_pasting
     head = picture({WHITE: (5, 0, 35, 40)}, width=40, height=40, gray=True)
     sources = replace(only(ground), crops=Collection.of([head]), portraits=Collection.of([head]))
     for seed in range(30):
-        made = scenes.pasted(sources, 320, np.random.default_rng(seed))
-        assert (np.ptp(made.image, axis=2).max() == 0) == gray
-        dark = ~made.image.any(axis=2)
+        result = scenes.pasted(sources, 320, np.random.default_rng(seed))
+        assert (np.ptp(result.image, axis=2).max() == 0) == gray
+        dark = ~result.image.any(axis=2)
         assert dark.mean() < 0.02  # the ground covers the scene
-        x1, y1, x2, y2 = made.boxes[-1].astype(int)
-        blue, _, red = made.image[(y1 + y2) // 2, (x1 + x2) // 2].astype(int)
+        x1, y1, x2, y2 = result.boxes[-1].astype(int)
+        blue, _, red = result.image[(y1 + y2) // 2, (x1 + x2) // 2].astype(int)
         assert gray or red > blue + 10
 
 
@@ -326,12 +328,12 @@ def test_small_faces_have_no_expression_and_the_smallest_are_unsure():
 
 
 def test_image_without_faces_gets_no_faces():
-    for made in (
+    for result in (
         scenes.marked(picture({})),
         scenes.mirrored(picture({})),
         scenes.turned(picture({}), 10),
         scenes.cut(picture({}), (3, 4), 0.7, 80, 80),
     ):
-        assert made.boxes.shape == (0, 4)
-        assert made.sure.shape == (0,)
-        assert made.targets.shape == (0, len(LABELS))
+        assert result.boxes.shape == (0, 4)
+        assert result.sure.shape == (0,)
+        assert result.targets.shape == (0, len(LABELS))

@@ -166,9 +166,9 @@ def test_target_of_a_portrait_mixes_the_label_and_the_teachers(tmp_path):
         [f"lfw-expressions/{row}" for row in rows],
     )
     teachers = [Teacher(sadness=0.5), Teacher(neutral=0.9)]
-    made = portraits(photos, "train", teachers, teacher_share=0.25)
-    assert [len(each.boxes) for each in made] == [3, 1]
-    first, second = made
+    results = portraits(photos, "train", teachers, teacher_share=0.25)
+    assert [len(each.boxes) for each in results] == [3, 1]
+    first, second = results
     assert first.boxes[0].tolist() == [10, 10, 60, 70]
     assert first.boxes[1:].tolist() == [[70, 10, 95, 40], [64, 50, 100, 90]]
     assert first.sure.tolist() == [True, False, True]
@@ -182,7 +182,7 @@ def test_target_of_a_portrait_mixes_the_label_and_the_teachers(tmp_path):
         ((10, 10, 60, 70), GIVEN_SCALE),
         ((20, 20, 60, 70), GIVEN_SCALE),
     }
-    for each in made:
+    for each in results:
         assert each.image.shape == (100, 120)
         assert each.image[0, 0] == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 50, abs=1)
 
@@ -200,9 +200,9 @@ def test_target_of_a_portrait_without_teachers_is_the_label(tmp_path):
 def test_box_of_a_crop_is_the_box_of_yunet():
     faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
     targets = np.eye(8, dtype=np.float32)[[4, 1, 6]]
-    made = crops(faces, targets)
-    assert len(made) == 3
-    for each, face, target in zip(made, faces, targets, strict=True):
+    results = crops(faces, targets)
+    assert len(results) == 3
+    for each, face, target in zip(results, faces, targets, strict=True):
         assert np.array_equal(each.image, face)
         assert each.boxes.shape == (1, 4)
         assert each.boxes[0] / 48 == pytest.approx(FER_FACE)
@@ -217,10 +217,10 @@ def test_quotas_limit_the_labels_of_each_class_and_keep_all_boxes():
     crowd += [picture({}), picture({1: (0, 0, 9, 9)}), picture({WHITE: (0, 0, 9, 9)})]
     unknown = picture({0: (0, 0, 9, 9)})
     crowd.append(replace(unknown, targets=np.zeros_like(unknown.targets)))
-    made = with_quotas(crowd, 7, np.random.default_rng(0))
-    counts = sum(each.targets.sum(axis=0) for each in made)
+    results = with_quotas(crowd, 7, np.random.default_rng(0))
+    counts = sum(each.targets.sum(axis=0) for each in results)
     assert counts.tolist() == [3, 7, 0, 0, 0, 7, 1, 0]
-    for before, after in zip(crowd, made, strict=True):
+    for before, after in zip(crowd, results, strict=True):
         assert after.image is before.image
         assert np.array_equal(after.boxes, before.boxes)
         assert np.array_equal(after.sure, before.sure)
@@ -230,6 +230,6 @@ def test_quotas_limit_the_labels_of_each_class_and_keep_all_boxes():
     assert sum(each.targets.sum() for each in crowd) == 45  # the given images are unchanged
     again = with_quotas(crowd, 7, np.random.default_rng(0))
     other = with_quotas(crowd, 7, np.random.default_rng(1))
-    assert all(map(same, made, again))
-    assert not all(map(same, made, other))
+    assert all(map(same, results, again))
+    assert not all(map(same, results, other))
     assert all(map(same, crowd, with_quotas(crowd, 100, np.random.default_rng(0))))

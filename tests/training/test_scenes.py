@@ -39,8 +39,8 @@ def test_scene_depends_only_on_its_number_and_the_seed(sources):
     assert all(map(same, forwards, in_parallel))
     images = {each.image.tobytes() for each in forwards}
     assert len(images) == len(numbers)
-    others = {scene(sources, number, side=96, seed=2).image.tobytes() for number in numbers}
-    assert not images & others
+    other_seed = {scene(sources, number, side=96, seed=2).image.tobytes() for number in numbers}
+    assert not images & other_seed
 
 
 def test_making_scenes_does_not_change_the_sources(sources):
@@ -59,22 +59,22 @@ def test_making_scenes_does_not_change_the_sources(sources):
 
 def test_scenes_are_valid_and_have_faces_of_all_sizes_and_counts(sources):
     side = 416
-    made = [scene(sources, number, side=side, seed=0) for number in range(200)]
-    for each in made:
+    results = [scene(sources, number, side=side, seed=0) for number in range(200)]
+    for each in results:
         assert_sound(each, side)
-    sides = np.concatenate([(p.boxes[:, 2:] - p.boxes[:, :2]).max(axis=1)[p.sure] for p in made])
+    sides = np.concatenate([(p.boxes[:, 2:] - p.boxes[:, :2]).max(axis=1)[p.sure] for p in results])
     assert sides.min() < 16
     assert 230 < sides.max() <= side
     for low, high in ((8, 24), (24, 48), (48, 96), (96, 192), (192, side)):
         assert ((sides >= low) & (sides < high)).mean() > 0.03, (low, high)
-    counts = np.array([each.sure.sum() for each in made])
+    counts = np.array([each.sure.sum() for each in results])
     assert 0.03 < (counts == 0).mean() < 0.4
     assert (counts == 1).mean() > 0.1
     assert ((counts > 1) & (counts < 12)).mean() > 0.2
     assert (counts >= 12).any()
-    gray = [np.ptp(each.image, axis=2).max() == 0 for each in made]
+    gray = [np.ptp(each.image, axis=2).max() == 0 for each in results]
     assert 0.2 < np.mean(gray) < 0.6
-    unsure = [not each.sure.all() for each in made]
+    unsure = [not each.sure.all() for each in results]
     assert 0.05 < np.mean(unsure) < 0.9
 
 
@@ -105,9 +105,9 @@ def test_half_of_the_scenes_are_mirrored_and_a_quarter_turned(monkeypatch):
     pair = only(picture({0: (60, 90, 100, 130), 2: (180, 90, 220, 130)}))
     mirrored, turned = [], []
     for number in range(120):
-        made = scene(pair, number, side=200, seed=0, mosaics=False)
-        boxes = made.boxes[made.targets.argmax(axis=1).argsort()]
-        if len(boxes) == 2 and made.targets.any(axis=1).all():
+        result = scene(pair, number, side=200, seed=0, mosaics=False)
+        boxes = result.boxes[result.targets.argmax(axis=1).argsort()]
+        if len(boxes) == 2 and result.targets.any(axis=1).all():
             mirrored.append(boxes[0, 0] > boxes[1, 0])
             turned.append(abs(boxes[0, 1] - boxes[1, 1]) > 0.1)
     assert len(mirrored) > 60
@@ -174,8 +174,8 @@ def test_scenes_of_real_photographs_are_valid(shared: Path, tmp_path):
         crops=Collection.of(crops(faces, np.concatenate([p.targets[:1] for p in people]))),
         portraits=Collection.of(people),
     )
-    made = [scene(sources, number, side=320, seed=0) for number in range(40)]
-    for each in made:
+    results = [scene(sources, number, side=320, seed=0) for number in range(40)]
+    for each in results:
         assert_sound(each, 320)
-    assert sum(each.sure.sum() for each in made) > 40
-    assert sum(each.targets.any(axis=1).sum() for each in made) > 10
+    assert sum(each.sure.sum() for each in results) > 40
+    assert sum(each.targets.any(axis=1).sum() for each in results) > 10
