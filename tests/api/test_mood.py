@@ -287,7 +287,7 @@ def test_images_are_read_a_few_at_a_time(app, client, save, monkeypatch):
     for minutes in range(5):
         save(HAPPY if minutes % 2 else ANGRY, ANGRY, minutes=minutes)
     whole = client.get("/v1/summary?mood=mean").json
-    monkeypatch.setattr(summary, "IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(summary, "BATCH_IMAGES", 2)
     with counted(app) as asked:
         assert client.get("/v1/summary?mood=mean").json == whole
     assert len([each for each in asked if "emotions.probability" in each and " IN (" in each]) == 3
