@@ -22,8 +22,8 @@ from app.settings import Settings
 from app.store import keys as stored_keys
 from app.store import queries
 from app.store.database import wal_cleaner
-from app.store.idempotency import forget_old
-from app.store.kept_images import remove_due, remove_strays
+from app.store.idempotency import delete_expired
+from app.store.kept_images import remove_due, remove_orphans
 from app.store.keys import Right
 from app.store.records import LONGEST_FILE_NAME, Filters
 from app.vision.engine import Engine
@@ -202,8 +202,8 @@ def _erase_old(settings: Settings, *, kept_images: bool) -> None:
     try:
         removed = remove_due()
         if kept_images or settings.keep_pictures:
-            removed += remove_strays()
-        forget_old()
+            removed += remove_orphans()
+        delete_expired()
         if removed:
             click.echo(f"removed {removed} stored image files without a result")
         if not settings.retention_days:

@@ -1,4 +1,4 @@
-"""OpenCV has one number of threads for the process. Only the start of a process sets it."""
+"""Only the start of a worker or command sets the number of threads of OpenCV."""
 
 import subprocess
 import sys
@@ -12,32 +12,32 @@ from tests.conftest import picture
 
 @pytest.fixture
 def threads():
-    """The number of this process before the test, which is restored afterwards."""
+    """The number of threads of OpenCV, which is restored after the test."""
     before = cv2.getNumThreads()
     yield before
     cv2.setNumThreads(before)
 
 
-def test_creating_the_application_does_not_set_it(make_app, monkeypatch):
-    monkeypatch.setattr(cv2, "setNumThreads", lambda count: pytest.fail("set"))
+def test_create_app_does_not_set_the_threads(make_app, monkeypatch):
+    monkeypatch.setattr(cv2, "setNumThreads", lambda count: pytest.fail("setNumThreads was called"))
     make_app(opencv_threads=3)
 
 
-def test_the_start_of_a_worker_sets_it(make_app, threads, monkeypatch):
+def test_start_of_a_worker_sets_the_threads(make_app, threads, monkeypatch):
     app = make_app(opencv_threads=threads + 1)
     monkeypatch.setattr(app.extensions["wal_cleaner"], "start", lambda: None)
     app.extensions["start_worker"]()
     assert cv2.getNumThreads() == threads + 1
 
 
-def test_the_command_that_analyses_files_sets_it(make_app, threads, tmp_path):
+def test_analyse_command_sets_the_threads(make_app, threads, tmp_path):
     (tmp_path / "a.png").write_bytes(picture(100))
     runner = make_app(opencv_threads=threads + 1).test_cli_runner()
     assert runner.invoke(args=["analyse", str(tmp_path / "a.png")]).exit_code == 0
     assert cv2.getNumThreads() == threads + 1
 
 
-def test_importing_the_application_does_not_set_it():
+def test_importing_the_application_does_not_set_the_threads():
     code = (
         "import cv2; before = cv2.getNumThreads(); import app.cli, app.vision.engine; "
         "assert cv2.getNumThreads() == before"

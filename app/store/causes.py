@@ -1,7 +1,8 @@
-"""Explains to the operator why the database cannot be used.
+"""Explains database errors to the operator.
 
-`explain` finds the cause of a driver's error, `sentence` joins it with the driver's own message,
-and `FaultLog` logs it without repeating it for every request. Clients see none of this.
+`explain` finds the cause of a driver's error, `operator_message` adds the driver's message to the
+advice, and `FaultLog` logs the result without repeating it for each request. Responses contain none
+of these texts.
 """
 
 import logging
@@ -14,14 +15,14 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-REPEAT_SECONDS = 60.0  # between two log lines of a cause that lasts
-RETURN_SECONDS = 5.0  # the same if the database worked in between
-LONGEST_MESSAGE = 300  # characters of the driver's message
+REPEAT_SECONDS = 60.0  # minimum time between two log records of a cause that lasts
+RETURN_SECONDS = 5.0  # minimum time if the database worked in between
+MAX_MESSAGE_LENGTH = 300  # characters of the driver's message
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What is wrong and what to do about it."""
+    """A cause of database errors. `advice` says what is wrong and what the operator can do."""
 
     name: str
     advice: str
@@ -33,8 +34,8 @@ NOT_MIGRATED = Cause(
 )
 LOCKED = Cause(
     "locked",
-    "the database is locked by another process: find what keeps a transaction open (a backup, a "
-    "shell, a migration) and end it",
+    "the database is locked by another process: find the process with an open transaction (a "
+    "backup, a shell, a migration) and end it",
 )
 READ_ONLY = Cause(
     "read-only",
@@ -50,7 +51,8 @@ UNREACHABLE = Cause(
 )
 UNRESPONSIVE = Cause(
     "unresponsive",
-    "the database server did not answer in the time of a request: check its load and the network",
+    "the database server did not answer before the deadline of a request: check its load and the "
+    "network",
 )
 PASSWORD = Cause(
     "password",
@@ -73,9 +75,9 @@ CANNOT_OPEN = Cause(
     "the database file cannot be opened: check the path in EMOTION_DATABASE_URL, and that the "
     "service's user may write to the file and its folder",
 )
-CORRUPT = Cause("corrupt", "the file is no database or is damaged: restore a backup")
+CORRUPT = Cause("corrupt", "the file is not a database or is damaged: restore a backup")
 DISK_ERROR = Cause(
-    "disk error", "the disk of the database does not work: check it, and whether it is full"
+    "disk error", "reading or writing the database failed: check the disk and its free space"
 )
 PRIVILEGE = Cause(
     "privilege",
@@ -83,16 +85,16 @@ PRIVILEGE = Cause(
 )
 FILE_REPLACED = Cause(
     "file replaced",
-    "the database file was removed or replaced while the service runs: restart the service, after "
-    "putting the file back",
+    "the database file was removed or replaced while the service was running: restore the file, "
+    "then restart the service",
 )
 NO_CONNECTION = Cause(
     "no free connection",
-    "all connections of the service are in use: report it, since each thread should have one",
+    "all database connections of the service are in use, which is a bug: please report it",
 )
-OTHER = Cause("other", "the database failed: see the driver's message")
+OTHER = Cause("other", "the database failed: read the driver's message")
 
-# Beginnings of SQLite's result codes.
+# Prefixes of SQLite's result codes.
 _SQLITE = {
     "SQLITE_FULL": DISK_FULL,
     "SQLITE_BUSY": LOCKED,
@@ -106,7 +108,7 @@ _SQLITE = {
     "SQLITE_IOERR": DISK_ERROR,
     "SQLITE_INTERRUPT": TOO_SLOW,
 }
-# Beginnings of PostgreSQL's SQLSTATE codes; longer ones come first.
+# Prefixes of PostgreSQL's SQLSTATE codes. The first match counts.
 _SQLSTATES = {
     "28": PASSWORD,
     "3D000": NO_DATABASE,
@@ -126,7 +128,7 @@ _SQLSTATES = {
     "XX": OTHER,
     "08": UNREACHABLE,
 }
-# libpq gives only a text, no code, when it cannot connect.
+# libpq reports failed connections without a code. The first match counts.
 _TEXTS = {
     "did not answer in time": UNRESPONSIVE,
     "password": PASSWORD,
@@ -148,13 +150,13 @@ _TEXTS = {
 
 
 def explain(error: BaseException) -> Cause | None:
-    """The cause of a driver's error; None when the fault is in the statement or its values."""
+    """Return the cause of a driver's error, or None for an error in a statement or its values."""
     if isinstance(error, sqlite3.Error):
         return _explain_sqlite(error)
     if sqlstate := getattr(error, "sqlstate", None):
         return next((_SQLSTATES[key] for key in _SQLSTATES if sqlstate.startswith(key)), None)
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if not kinds & {"OperationalError", "InterfaceError"}:
+    class_names = {class_.__name__ for class_ in type(error).__mro__}
+    if not class_names & {"OperationalError", "InterfaceError"}:
         return None
     text = str(error)
     return next((cause for part, cause in _TEXTS.items() if part in text), OTHER)
@@ -162,64 +164,65 @@ def explain(error: BaseException) -> Cause | None:
 
 def _explain_sqlite(error: sqlite3.Error) -> Cause | None:
     code = getattr(error, "sqlite_errorname", None) or ""
-    for beginning, cause in _SQLITE.items():
-        if code.startswith(beginning):
+    for prefix, cause in _SQLITE.items():
+        if code.startswith(prefix):
             return cause
     if str(error).startswith(("no such table", "no such column")) or "has no column" in str(error):
         return NOT_MIGRATED
     return OTHER if isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError) else None
 
 
-def sentence(cause: Cause, error: BaseException, password: str | None = None) -> str:
-    """The cause, what to do, and the driver's message, without SQL, values and the password."""
+def operator_message(cause: Cause, error: BaseException, password: str | None = None) -> str:
+    """Return the advice and the driver's message, without SQL, values and the password."""
     message = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
     message = " ".join(message.partition("\nLINE ")[0].split())
     if password:
         message = message.replace(password, "***")
-    if len(message) > LONGEST_MESSAGE:
-        message = f"{message[:LONGEST_MESSAGE]}…"
+    if len(message) > MAX_MESSAGE_LENGTH:
+        message = f"{message[:MAX_MESSAGE_LENGTH]}…"
     return f"{cause.advice} (the driver says: {message})"
 
 
 class FaultLog:
-    """Logs what is wrong with the database: an ERROR for each new cause, then one a minute with the
-    number of failures since, and an INFO when the database works again.
+    """Logs database failures.
 
-    A failure of a write ends only with a successful write, because reads still succeed when the
-    disk is full.
+    A new cause is logged as an ERROR, then once a minute with the number of failures since. An INFO
+    follows when the database works again. After a failed write, only a successful write shows that
+    it works, because reads still succeed on a full disk.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._failing: set[bool] = set()  # True: writes fail; False: reads fail
+        self._failing: set[bool] = set()  # True if writes fail, False if reads fail
         self._logged: dict[Cause, float] = {}
         self._quiet_until: dict[Cause, float] = {}
-        self._unsaid: dict[Cause, int] = {}
+        self._suppressed: dict[Cause, int] = {}
 
-    def failed(self, cause: Cause, text: str, *, write: bool) -> None:
-        """Log a failure, or count it. `text` is the sentence for the operator."""
+    def record_failure(self, cause: Cause, message: str, *, write: bool) -> None:
+        """Log a failure, or count it. `message` is the message for the operator."""
         now = time.monotonic()
         with self._lock:
             # Some tables may exist, so a successful read does not end this cause.
             self._failing.add(write or cause is NOT_MIGRATED)
             if now < self._quiet_until.get(cause, -math.inf):
-                self._unsaid[cause] = self._unsaid.get(cause, 0) + 1
+                self._suppressed[cause] = self._suppressed.get(cause, 0) + 1
                 return
             self._logged[cause] = now
             self._quiet_until[cause] = now + REPEAT_SECONDS
-            unsaid = self._unsaid.pop(cause, 0)
-        extra: dict[str, Any] = {"cause": cause.name, "failures": unsaid + 1}
-        log.error("%s%s", text, f"; {unsaid} more failures before" if unsaid else "", extra=extra)
+            suppressed = self._suppressed.pop(cause, 0)
+        extra: dict[str, Any] = {"cause": cause.name, "failures": suppressed + 1}
+        earlier = f"; {suppressed} more failures before" if suppressed else ""
+        log.error("%s%s", message, earlier, extra=extra)
 
-    def worked(self, *, write: bool) -> None:
-        """Note that a transaction succeeded; called after each one."""
-        if not self._failing:  # read without the lock: almost every transaction ends here
+    def record_success(self, *, write: bool) -> None:
+        """Record that a transaction succeeded. The store calls this after each transaction."""
+        if not self._failing:  # without the lock, because this is the usual case
             return
         with self._lock:
-            over = {False, True} if write else {False}
-            if not self._failing & over:
+            recovered = {False, True} if write else {False}
+            if not self._failing & recovered:
                 return
-            self._failing -= over
+            self._failing -= recovered
             if self._failing:
                 return
             for cause, logged in self._logged.items():

@@ -1,5 +1,7 @@
-"""Encrypts kept images. Imported only where a key is set: the library takes six megabytes of each
-worker."""
+"""Encrypts kept images.
+
+Imported only if a key is set, because the library takes six megabytes in each worker.
+"""
 
 import os
 from base64 import b64decode
@@ -12,27 +14,36 @@ NONCE_BYTES = 12
 
 
 class Cipher:
-    """AES-256-GCM. The key is base64 of 32 bytes; raises ValueError for any other."""
+    """AES-256-GCM with a key that is given as the base64 of 32 bytes.
+
+    Raises ValueError for a key of another form or length.
+    """
 
     def __init__(self, key: str) -> None:
         try:
             secret = b64decode(key, validate=True)
         except ValueError as error:
-            raise ValueError("it is not base64") from error
+            raise ValueError(f"must be the base64 encoding of {KEY_BYTES} bytes") from error
         if len(secret) != KEY_BYTES:
-            raise ValueError(f"it is base64 of {len(secret)} bytes, not of {KEY_BYTES}")
+            raise ValueError(
+                f"must be the base64 encoding of {KEY_BYTES} bytes, got {len(secret)} bytes"
+            )
         self._aes = AESGCM(secret)
 
     def seal(self, data: bytes, name: str) -> bytes:
-        """Return a nonce and the encrypted `data`. The result can only be decrypted under the same
-        `name`, so a file cannot take the place of another one."""
+        """Return a nonce followed by the encrypted `data`.
+
+        Decryption needs the same `name`, so a file cannot take the place of another one.
+        """
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._aes.encrypt(nonce, data, name.encode())
 
     def open(self, sealed: bytes, name: str) -> bytes:
-        """Decrypt the result of `seal`. Raises ValueError for another key, another name and
-        changed data."""
+        """Decrypt the result of `seal`.
+
+        Raises ValueError if the key or the name differs or the data was changed.
+        """
         try:
             return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
         except InvalidTag as error:
-            raise ValueError("it was encrypted with another key or name, or was changed") from error
+            raise ValueError("wrong key or name, or the data was changed") from error

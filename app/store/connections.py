@@ -1,9 +1,9 @@
-"""Settings and time limits of every connection and every transaction of the engine.
+"""Settings and time limits of the engine's connections and transactions.
 
-The execution options of a transaction say whether it is READ or WRITE and may limit how long it
-waits for locks. The deadline of the current request, `flask.g.deadline`, limits everything: waiting
-for a connection, waiting for locks, and each query. Outside of requests there is no deadline, and
-only the wait for locks is limited.
+The execution options of a transaction hold its mode, READ or WRITE, and may limit its wait for
+locks. The deadline of the current request, `flask.g.deadline`, limits the wait for a connection,
+the wait for locks, and each query. Outside of requests there is no deadline, and only the wait for
+locks is limited.
 """
 
 import math
@@ -26,15 +26,15 @@ LOCK_SECONDS = "lock_seconds"
 FILE = "file"  # (path, identity) of the open SQLite file, in the info of a pooled connection
 COMMAND_LOCK_SECONDS = 30.0
 COMMAND_CONNECT_SECONDS = 10.0
-AWAY = "the database is away or not ready"
-TIMER_SECONDS = 0.05  # a lock timeout may end so long before the deadline
-STEPS_A_CHECK = 200_000  # of SQLite's virtual machine between two checks: some milliseconds
-CLEAN_UP_SECONDS = 0.5  # for a failed request to remove what it left
-LEAST_CONNECT_SECONDS = 2  # the shortest timeout of libpq
+UNAVAILABLE = "the database is unavailable"
+TIMER_SECONDS = 0.05  # tolerance: a lock timeout may end this long before the deadline
+STEPS_PER_CHECK = 200_000  # SQLite instructions between two deadline checks, a few milliseconds
+CLEAN_UP_SECONDS = 0.5  # time for a failed request to remove its file
+MIN_CONNECT_SECONDS = 2  # libpq accepts no shorter timeout
 
 
 def current_deadline() -> Deadline:
-    """The deadline of the current request; NEVER outside of requests."""
+    """Return the deadline of the current request, or NEVER outside of requests."""
     deadline: Deadline = g.get("deadline", NEVER) if has_app_context() else NEVER
     return deadline
 
@@ -65,7 +65,7 @@ def fault_log() -> FaultLog:
 
 
 def prepare_engine(engine: Engine) -> None:
-    """Install these settings and limits on an engine of the service."""
+    """Register the event listeners that apply the settings and limits to an engine."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -78,7 +78,7 @@ def prepare_engine(engine: Engine) -> None:
 
 
 def set_lock_timeout(connection: Any, seconds: float) -> None:
-    """Set how long a connection of sqlite3 waits for locks."""
+    """Set how long a connection of the sqlite3 module waits for locks."""
     connection.execute(f"PRAGMA busy_timeout = {math.ceil(max(seconds, 0) * 1000)}")
 
 
@@ -95,13 +95,13 @@ def _lock_seconds(connection: Connection | None = None) -> float:
 def _prepare_sqlite(connection: Any, record: Any) -> None:
     path = connection.execute("PRAGMA database_list").fetchone()[2]
     record.info[FILE] = path, _identity(path)
-    # The driver begins a transaction before writes only; `_begin_sqlite` does for reads too.
+    # The driver begins transactions before writes only. `_begin_sqlite` begins all of them.
     connection.isolation_level = None
     # The lock timeout comes first: switching to WAL needs a short exclusive lock.
     set_lock_timeout(connection, _lock_seconds())
     # Readers and one writer at a time do not block each other.
     connection.execute("PRAGMA journal_mode = WAL")
-    # 201 means committed: NORMAL could lose the last commits when the power goes.
+    # 201 means committed. NORMAL could lose the last commits on a power failure.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     # Overwrite erased data with zeros.
@@ -109,24 +109,26 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of a file; None where there is none."""
+    """Return the device and inode of a file, or None if it does not exist."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - called for each transaction
+        status = os.stat(path)  # noqa: PTH116 - called for each transaction
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _refuse_replaced_file(connection: Connection) -> None:
-    """SQLite would go on writing to a file that was removed or replaced, which nobody can read
-    afterwards. Raises StoreUnavailable."""
+    """Raise StoreUnavailable if the database file was removed or replaced.
+
+    SQLite would continue to write to the removed file, and these writes would be lost.
+    """
     path, opened = connection.connection.info[FILE]
     if _identity(path) == opened:
         return
     connection.invalidate()
     if has_request_context():
-        fault_log().failed(causes.FILE_REPLACED, causes.FILE_REPLACED.advice, write=True)
-    raise StoreUnavailable(AWAY, for_operator=causes.FILE_REPLACED.advice)
+        fault_log().record_failure(causes.FILE_REPLACED, causes.FILE_REPLACED.advice, write=True)
+    raise StoreUnavailable(UNAVAILABLE, for_operator=causes.FILE_REPLACED.advice)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -135,13 +137,13 @@ def _begin_sqlite(connection: Connection) -> None:
     _refuse_replaced_file(connection)
     mode = connection.get_execution_options().get(MODE)
     driver: Any = connection.connection.dbapi_connection
-    # The connection comes from the pool: replace what the previous transaction has set.
+    # A pooled connection has the settings of its previous transaction.
     set_lock_timeout(driver, _lock_seconds(connection))
     driver.execute(f"PRAGMA query_only = {int(mode == READ)}")
-    is_late = None if deadline is NEVER else lambda: deadline.remaining() <= 0
-    driver.set_progress_handler(is_late, STEPS_A_CHECK)
-    # A transaction that reads and then writes fails if another one wrote in between, so a writing
-    # transaction takes the write lock when it begins.
+    stop = None if deadline is NEVER else lambda: deadline.remaining() <= 0
+    driver.set_progress_handler(stop, STEPS_PER_CHECK)
+    # A write transaction takes the write lock when it begins: if it read first, its first write
+    # would fail after another transaction's commit.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == WRITE else "BEGIN")
 
 
@@ -153,8 +155,8 @@ def _connect_postgresql(_dialect: Any, _record: Any, args: Any, parameters: dict
 
     deadline = current_deadline()
     deadline.check()
-    limit = float(parameters.get("connect_timeout", COMMAND_CONNECT_SECONDS))  # of the URL
-    seconds = max(LEAST_CONNECT_SECONDS, int(min(limit, deadline.remaining())))
+    limit = float(parameters.get("connect_timeout", COMMAND_CONNECT_SECONDS))
+    seconds = max(MIN_CONNECT_SECONDS, int(min(limit, deadline.remaining())))
     parameters = {**parameters, "connect_timeout": seconds}
     connection = BoundedConnection.connect(*args, **parameters)
     connection.until = lambda: current_deadline().until
@@ -162,8 +164,8 @@ def _connect_postgresql(_dialect: Any, _record: Any, args: Any, parameters: dict
 
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
-    # Queries end after some thousand rows, which the planner often overestimates: starting parallel
-    # workers or the compiler would take longer than the query.
+    # Queries read a few thousand rows. The planner often expects more and would start parallel
+    # workers or the compiler, which takes longer than the query itself.
     connection.execute("SET jit = off")
     connection.execute("SET max_parallel_workers_per_gather = 0")
     connection.commit()
@@ -190,10 +192,10 @@ def _check_deadline(*_arguments: Any) -> None:
 
 
 def _translate_error(context: ExceptionContext) -> None:
-    """Raise an error of the domain for a driver's error, and tell the operator the cause."""
+    """Raise an EmotionError for a driver's error, and log the cause for the operator."""
     error = context.original_exception
     if context.is_pre_ping or (cause := causes.explain(error)) is None:
-        return  # the pool replaces a connection that was cut, or the statement itself is wrong
+        return  # the pool replaces a broken connection; an error without a cause is a bug
     options = context.connection.get_execution_options() if context.connection else {}
     if cause is causes.READ_ONLY and options.get(MODE) == READ:
         raise RuntimeError("a read transaction must not write") from error
@@ -201,12 +203,12 @@ def _translate_error(context: ExceptionContext) -> None:
     if cause is causes.TOO_SLOW and late:
         raise DeadlineExceeded(TOO_LATE) from error
     password = context.engine.url.password if context.engine else None
-    said = causes.sentence(cause, error, str(password) if password else None)
+    message = causes.operator_message(cause, error, str(password) if password else None)
     gave_up_early = cause is causes.LOCKED and LOCK_SECONDS in options
-    if has_request_context() and not gave_up_early:  # commands print the sentence themselves
-        fault_log().failed(cause, said, write=options.get(MODE) == WRITE)
+    if has_request_context() and not gave_up_early:  # commands print the message themselves
+        fault_log().record_failure(cause, message, write=options.get(MODE) == WRITE)
     if late and not context.is_disconnect:
         raise DeadlineExceeded(TOO_LATE) from error
     raise StoreUnavailable(
-        AWAY, for_operator=said, connection_lost=context.is_disconnect
+        UNAVAILABLE, for_operator=message, connection_lost=context.is_disconnect
     ) from error

@@ -1,4 +1,7 @@
-"""Connects the application to its database: its URL, its file and its engine."""
+"""Connects the application to its database.
+
+Reads the database URL, creates a private SQLite file, and configures the engine.
+"""
 
 import os
 import threading
@@ -16,28 +19,29 @@ from app.store.files import make_private_folder
 from app.store.tables import db
 from app.store.wal import WalCleaner
 
-KEPT_CONNECTIONS = 4
+POOLED_CONNECTIONS = 4
 SPARE_CONNECTIONS = 1  # for the thread of WalCleaner
-POOL_SECONDS = 1.0  # to wait for a free connection: never needed, see `init_database`
+POOL_SECONDS = 1.0  # maximum wait for a free connection; see `init_database`
 SQLITE = "sqlite:///"
 
-_making = threading.Lock()
+_create_lock = threading.Lock()
 
 
 def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -> None:
-    """Bind the tables and the migrations to `app`, without connecting yet.
+    """Bind the tables and the migrations to `app`, without connecting.
 
     `connections` must be the number of threads that use the database, so that no thread waits for
-    a connection; up to KEPT_CONNECTIONS of them stay open. Raises ValueError for a URL that names
-    neither a SQLite file nor a PostgreSQL database, and for a folder that cannot be created.
+    a connection. Up to POOLED_CONNECTIONS of the connections stay open. Raises ValueError for a URL
+    that names neither a SQLite file nor a PostgreSQL database, and for a folder that cannot be
+    created.
     """
     app.config["SQLALCHEMY_DATABASE_URI"] = _database_url(url)
-    kept = min(connections, KEPT_CONNECTIONS)
-    # A connection that the server closed while it was idle is replaced, not handed out.
+    pooled = min(connections, POOLED_CONNECTIONS)
+    # The pool checks a connection before each use, and replaces it if the server has closed it.
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
         "pool_pre_ping": True,
-        "pool_size": kept,
-        "max_overflow": connections - kept + SPARE_CONNECTIONS,
+        "pool_size": pooled,
+        "max_overflow": connections - pooled + SPARE_CONNECTIONS,
         "pool_timeout": POOL_SECONDS,
     }
     db.init_app(app)
@@ -56,28 +60,28 @@ def wal_cleaner() -> WalCleaner:
 
 
 def _database_url(text: str) -> URL:
-    """The URL with the installed driver. Creates the folder of a SQLite file."""
+    """Return the URL with the installed driver. Creates the folder of a SQLite file."""
     if text.startswith("sqlite:"):
         path = text.removeprefix(SQLITE)
         if path in (text, "", ":memory:"):
-            raise ValueError("a SQLite database is a file: sqlite:///<path>")
-        # The path is taken literally: it may contain any character that has a meaning in a URL.
-        # A relative path starts at the folder in which the service is started.
+            raise ValueError(
+                "a SQLite URL must be sqlite:///<path>; in-memory databases are not supported"
+            )
+        # The path is taken literally, because it may contain characters such as %, # and ?.
+        # A relative path starts at the current folder.
         file = Path(path).resolve()
         try:
             make_private_folder(file.parent)
         except OSError as error:
-            raise ValueError(
-                f"the folder {file.parent} cannot be made: {error.strerror}"
-            ) from error
+            raise ValueError(f"cannot create folder {file.parent}: {error.strerror}") from error
         return URL.create("sqlite", database=str(file))
     try:
         url = make_url(text)
         float(str(url.query.get("connect_timeout", 0)))
-    except (ArgumentError, ValueError) as error:  # ValueError: not a number
-        raise ValueError("it is not a database URL") from error
+    except (ArgumentError, ValueError) as error:
+        raise ValueError("invalid database URL") from error
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise ValueError("it must be sqlite:///<path> or postgresql://…")
+        raise ValueError("must be sqlite:///<path> or postgresql://…")
     if "@" in (url.host or ""):
         raise ValueError("an @ in the user or the password must be written as %40")
     _check_options(url)
@@ -85,7 +89,7 @@ def _database_url(text: str) -> URL:
 
 
 def _check_options(url: URL) -> None:
-    """Raises ValueError for an option of the URL that PostgreSQL does not know."""
+    """Raise ValueError for an unknown option in a PostgreSQL URL."""
     from psycopg import Error, conninfo  # noqa: PLC0415 - not with SQLite
 
     for name, value in url.normalized_query.items():
@@ -96,8 +100,8 @@ def _check_options(url: URL) -> None:
 
 
 def _make_private_file(_dialect: Any, _record: Any, args: list[str], _parameters: Any) -> None:
-    """Create a missing database file with mode 0600. SQLite gives its log the same mode."""
-    # O_EXCL, and one thread at a time: if this closed a file that SQLite has open in this process,
-    # SQLite would lose its locks on it (POSIX).
-    with _making, suppress(OSError):  # it exists, or SQLite itself reports the error
+    """Create a missing database file with mode 0600. SQLite gives its log files the same mode."""
+    # Closing any descriptor of a file drops all POSIX locks of the process on it. O_EXCL and the
+    # lock ensure that this function never opens a file that SQLite has open.
+    with _create_lock, suppress(OSError):  # the file exists, or SQLite reports the error
         os.close(os.open(args[0], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

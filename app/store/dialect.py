@@ -1,4 +1,4 @@
-"""Builds the SQL that SQLite and PostgreSQL write differently."""
+"""Builds SQL that differs between SQLite and PostgreSQL."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.store.tables import db
 
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-# RFC 3339 for the start of a span.
+# The start of a span in RFC 3339.
 _SPAN_FORMATS = {
     ("hour", "sqlite"): "%Y-%m-%dT%H:00:00Z",
     ("hour", "postgresql"): 'YYYY-MM-DD"T"HH24:00:00"Z"',
@@ -18,19 +18,19 @@ _SPAN_FORMATS = {
 
 
 def upsert(table: Any) -> Any:
-    """An INSERT into `table` that can have an ON CONFLICT clause."""
+    """Return an INSERT into `table` that supports an ON CONFLICT clause."""
     return _INSERT[db.engine.dialect.name](table)
 
 
 def start_of_hour(time: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
-    """The start of the hour of `time`, as the database stores times."""
+    """Return the start of the hour of `time`, in the storage format of the database."""
     if db.engine.dialect.name == "sqlite":
         return func.strftime("%Y-%m-%d %H:00:00.000000", time)
     return func.date_trunc("hour", time)
 
 
 def span_text(time: SQLColumnExpression[Any], by: str) -> SQLColumnExpression[str]:
-    """The name of the "hour" or the "day" of `time`."""
+    """Return the name of the span of `time`, where `by` is "hour" or "day"."""
     pattern = _SPAN_FORMATS[by, db.engine.dialect.name]
     if db.engine.dialect.name == "sqlite":
         return func.strftime(pattern, time)

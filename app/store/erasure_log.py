@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 log = logging.getLogger(__name__)
 
-RUNS_A_LINE = 100
+RUNS_PER_RECORD = 100
 
 
 def log_erased(ids: Sequence[int]) -> None:
@@ -15,15 +15,15 @@ def log_erased(ids: Sequence[int]) -> None:
 
 
 def _ranges(ids: Sequence[int]) -> Iterator[str]:
-    """Compress ascending `ids` to runs such as "3–7, 9", up to RUNS_A_LINE runs per text."""
+    """Yield runs of consecutive ids as text, such as "3–7, 9", to keep the log records short."""
     runs: list[list[int]] = []
     for id_ in ids:
         if runs and runs[-1][1] == id_ - 1:
             runs[-1][1] = id_
         else:
             runs.append([id_, id_])
-    for first in range(0, len(runs), RUNS_A_LINE):
+    for first in range(0, len(runs), RUNS_PER_RECORD):
         yield ", ".join(
             f"{low}" if low == high else f"{low}–{high}"
-            for low, high in runs[first : first + RUNS_A_LINE]
+            for low, high in runs[first : first + RUNS_PER_RECORD]
         )

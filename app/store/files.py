@@ -1,4 +1,4 @@
-"""Folders that only their owner can read."""
+"""Creates folders that only their owner can read."""
 
 from pathlib import Path
 

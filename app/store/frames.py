@@ -1,4 +1,4 @@
-"""Queries for the images of a job, in the order of their time."""
+"""Reads the frames of a job in ascending order of time."""
 
 from sqlalchemy import select
 
@@ -9,7 +9,7 @@ from app.vision.types import Analysis
 
 
 def page_of_frames(job_id: str, *, size: int, after: int | None = None) -> list[Analysis]:
-    """At most `size` frames of a job whose index is greater than `after`, in ascending order."""
+    """Return at most `size` frames of a job with an index above `after`, in ascending order."""
     query = select(ImageRow.id).where(ImageRow.job_id == job_id).order_by(ImageRow.frame_index)
     if after is not None:
         query = query.where(ImageRow.frame_index > after)

@@ -1,8 +1,8 @@
-"""Idempotency records: the image that a request with an Idempotency-Key stored.
+"""Idempotency records of the images that requests with an Idempotency-Key stored.
 
-The record is written in the transaction that stores the image. All records of a key have the
-fingerprint of one whole request: the first image that is stored claims the key for its request. A
-replay finds either the whole answer or nothing.
+The transaction that stores an image also writes its record. A record holds the fingerprint of the
+whole request. The first record of a key reserves the key for that request, and another request with
+the same key raises KeyReused.
 """
 
 import hashlib
@@ -15,15 +15,17 @@ from app.errors import KeyReused
 from app.store.tables import IdempotencyRow, db
 from app.store.transactions import read_transaction, write_transaction
 
-KEPT = timedelta(days=1)
-LOCK_SECONDS = 0.1  # to wait for locks in `forget_old`; a later call can do its work
+RETENTION = timedelta(days=1)
+LOCK_SECONDS = 0.1  # maximum wait for locks in `delete_expired`; a later call tries again
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """One image of a request with an Idempotency-Key. `caller` is the id of the API key, "" without
-    one. `position` is the place of the image in the request. `fingerprint` is a hash of the whole
-    request."""
+    """One image of a request with an Idempotency-Key.
+
+    `caller` is the id of the API key, or "" without one. `position` is the index of the image in
+    the request. `fingerprint` is a hash of the whole request.
+    """
 
     caller: str
     key: str
@@ -32,11 +34,11 @@ class IdempotentRequest:
 
 
 class AlreadyStored(Exception):
-    """The same request was stored in the meantime."""
+    """Another process has stored the image of the same request."""
 
 
 def image_id(idempotent: IdempotentRequest) -> int | None:
-    """The image that the same request stored before, or None. Raises KeyReused."""
+    """Return the id of the image that the same request stored before, or None. Raises KeyReused."""
     with read_transaction():
         rows = db.session.execute(
             select(
@@ -44,7 +46,7 @@ def image_id(idempotent: IdempotentRequest) -> int | None:
             ).where(
                 IdempotencyRow.caller == idempotent.caller,
                 IdempotencyRow.key == idempotent.key,
-                IdempotencyRow.created_at > datetime.now(UTC) - KEPT,
+                IdempotencyRow.created_at > datetime.now(UTC) - RETENTION,
             )
         ).all()
     if any(row.fingerprint != idempotent.fingerprint for row in rows):
@@ -53,15 +55,17 @@ def image_id(idempotent: IdempotentRequest) -> int | None:
 
 
 def remember(connection: Connection, idempotent: IdempotentRequest, image_id: int) -> None:
-    """Write the record in the transaction that stores the image, after the row of the image. Raises
-    AlreadyStored, and KeyReused when another request has claimed the key."""
+    """Insert the record of an image, in the transaction that inserted the image.
+
+    Raises AlreadyStored if the record exists, and KeyReused if another request has used the key.
+    """
     if connection.dialect.name == "postgresql":
-        # One transaction per key at a time, until its commit. SQLite has one writer at a time.
+        # Allow one transaction per key until its commit. SQLite allows one writer in any case.
         connection.execute(select(func.pg_advisory_xact_lock(_lock_number(idempotent))))
     now = datetime.now(UTC)
     of_key = (IdempotencyRow.caller == idempotent.caller, IdempotencyRow.key == idempotent.key)
     connection.execute(
-        delete(IdempotencyRow).where(*of_key, IdempotencyRow.created_at <= now - KEPT)
+        delete(IdempotencyRow).where(*of_key, IdempotencyRow.created_at <= now - RETENTION)
     )
     query = select(IdempotencyRow.position, IdempotencyRow.fingerprint).where(*of_key)
     rows = connection.execute(query).all()
@@ -86,14 +90,14 @@ def _key_reused() -> KeyReused:
 
 
 def _lock_number(idempotent: IdempotentRequest) -> int:
-    """A signed 64-bit number for the caller and the key."""
+    """Return a signed 64-bit hash of the caller and the key."""
     digest = hashlib.sha256(repr((idempotent.caller, idempotent.key)).encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
 
 
-def forget_old() -> None:
-    """Delete the records that are too old for a replay."""
+def delete_expired() -> None:
+    """Delete records older than RETENTION."""
     with write_transaction(lock_seconds=LOCK_SECONDS):
         db.session.execute(
-            delete(IdempotencyRow).where(IdempotencyRow.created_at <= datetime.now(UTC) - KEPT)
+            delete(IdempotencyRow).where(IdempotencyRow.created_at <= datetime.now(UTC) - RETENTION)
         )

@@ -1,6 +1,6 @@
-"""Reads and writes the folder of kept images: one file per image, plain or encrypted.
+"""Reads and writes the folder of kept images, one plain or encrypted file per image.
 
-This module knows files only. app.store.kept_images knows which of them belong to stored images.
+app.store.kept_images decides which files belong to stored images.
 """
 
 import hashlib
@@ -25,23 +25,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENCRYPTED = b"emotion\x01"  # the first bytes of an encrypted file; no image begins like this
-STRAY_SECONDS = 3600
+ENCRYPTED = b"emotion\x01"  # the first bytes of an encrypted file; no image format uses them
+MIN_ORPHAN_SECONDS = 3600  # younger files may belong to a save in progress
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 _NAME = re.compile(r"[0-9a-f]{32}")
 
 
 def random_digits() -> str:
-    """The first 20 hexadecimal digits of the name of a new file. The last 12 are the mark of its
-    database."""
+    """Return 20 hexadecimal digits, with which the name of a new file begins.
+
+    The name ends with the 12 digits of its database's mark.
+    """
     return secrets.token_hex(10)
 
 
 class ImageFolder:
-    """Files with random names, in folders named after their first two digits.
+    """Files with random names, in folders named after the first two digits of the names.
 
-    Nothing is created on the disk before the first image is kept. With a `cipher` new files are
-    encrypted. `keeps` tells whether new images are kept; existing files can be read either way.
+    The folder is created with the first file. With a `cipher`, new files are encrypted. `keeps`
+    says whether new images are kept. Existing files can be read in any case.
     """
 
     def __init__(self, folder: Path, *, keeps: bool, cipher: "Cipher | None" = None) -> None:
@@ -50,8 +52,11 @@ class ImageFolder:
         self._cipher = cipher
 
     def write(self, name: str, data: bytes) -> str | None:
-        """Write a new file and sync it to the disk. Return the SHA-256 of a plain file, None for
-        an encrypted one. Raises StoreUnavailable; then no file is left."""
+        """Write a new file and sync it to the disk.
+
+        Returns the SHA-256 of a plain file, or None for an encrypted one. Raises StoreUnavailable
+        on failure, and removes the file.
+        """
         digest = None
         if self._cipher:
             data = ENCRYPTED + self._cipher.seal(data, name)
@@ -74,11 +79,10 @@ class ImageFolder:
         return digest
 
     def read(self, name: str, digest: str | None) -> bytes:
-        """Return the image in a file. `digest` is what `write` returned: a plain file must be
-        unchanged, and must not be in the place of an encrypted one.
+        """Return the content of a file, decrypted if necessary.
 
-        Raises NotFound when there is no file, and StoreUnavailable when it cannot be read, is not
-        the file that was written, or needs another key.
+        `digest` is the value that `write` returned. Raises NotFound if the file does not exist, and
+        StoreUnavailable if it cannot be read, was changed, or needs another key.
         """
         try:
             data = _read_regular(self._path(name))
@@ -88,10 +92,12 @@ class ImageFolder:
             raise StoreUnavailable("the kept image cannot be read") from error
         if digest is not None:
             if hashlib.sha256(data).hexdigest() != digest:
-                raise StoreUnavailable("the kept image is not the file that was stored")
+                raise StoreUnavailable("the file of the kept image was changed")
             return data
         if not data.startswith(ENCRYPTED):
-            raise StoreUnavailable("the kept image is not the encrypted file that was stored")
+            raise StoreUnavailable(
+                "the file of the kept image is not encrypted, as it was when it was stored"
+            )
         if self._cipher is None:
             raise StoreUnavailable("the kept image is encrypted, and EMOTION_PICTURES_KEY is empty")
         try:
@@ -100,44 +106,44 @@ class ImageFolder:
             raise StoreUnavailable("the kept image cannot be decrypted with this key") from error
 
     def remove(self, names: Iterable[str]) -> set[str]:
-        """Remove files durably. Return the names of those that no longer exist; log failures."""
-        gone: set[str] = set()
+        """Remove files durably. Return the names of files that no longer exist. Logs failures."""
+        removed: set[str] = set()
         for name in names:
             try:
                 self._path(name).unlink(missing_ok=True)
-                gone.add(name)
+                removed.add(name)
             except OSError as error:
                 log.error("the file of a kept image cannot be removed: %s", error.strerror)
-        for first in {name[:2] for name in gone}:
+        for first in {name[:2] for name in removed}:
             try:
                 _sync(self._folder / first)
             except FileNotFoundError:  # the file was never written
                 continue
             except OSError as error:
                 log.error("the removal of a kept image's file is not durable: %s", error.strerror)
-                gone -= {name for name in gone if name.startswith(first)}
-        return gone
+                removed -= {name for name in removed if name.startswith(first)}
+        return removed
 
     def marked(self, mark: str) -> Iterator[str]:
-        """Yield the names of files that the database with this `mark` wrote more than an hour ago.
+        """Yield the names of files older than an hour that the database with this `mark` wrote.
 
-        Anything else may belong to the operator and is skipped: other names, symbolic links, files
-        in linked folders, and files of another owner.
+        Other files may belong to the operator: files with other names, symbolic links, files in
+        linked folders, and files of another owner. This function skips them.
         """
-        until = time.time() - STRAY_SECONDS
+        until = time.time() - MIN_ORPHAN_SECONDS
         for folder in _entries(self._folder):
             if not (_FOLDER.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False)):
                 continue
             for file in _entries(folder):
-                ours = _NAME.fullmatch(file.name) and file.name.endswith(mark)
-                if not ours or file.name[:2] != folder.name:
+                has_mark = _NAME.fullmatch(file.name) and file.name.endswith(mark)
+                if not has_mark or file.name[:2] != folder.name:
                     continue
-                with suppress(FileNotFoundError):  # removed meanwhile
-                    state = file.stat(follow_symlinks=False)
+                with suppress(FileNotFoundError):  # removed by another process
+                    status = file.stat(follow_symlinks=False)
                     if (
-                        stat.S_ISREG(state.st_mode)
-                        and state.st_uid == os.geteuid()
-                        and state.st_mtime < until
+                        stat.S_ISREG(status.st_mode)
+                        and status.st_uid == os.geteuid()
+                        and status.st_mtime < until
                     ):
                         yield file.name
 
@@ -146,12 +152,12 @@ class ImageFolder:
 
 
 def image_folder() -> ImageFolder:
-    """The folder of the current application."""
+    """Return the folder of the current application."""
     return cast(ImageFolder, current_app.extensions["pictures"])
 
 
 def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
-    """Yield the entries of a folder; a missing one has none. Raises StoreUnavailable."""
+    """Yield the entries of a folder, or nothing if it does not exist. Raises StoreUnavailable."""
     try:
         with os.scandir(folder) as entries:
             yield from entries
@@ -162,7 +168,7 @@ def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
 
 
 def _read_regular(path: Path) -> bytes:
-    """Read a regular file. Raises OSError for anything else; never waits for a named pipe."""
+    """Read a regular file. Raises OSError for other files, and does not wait for a named pipe."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(file, "rb") as opened:
         if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -171,7 +177,7 @@ def _read_regular(path: Path) -> bytes:
 
 
 def _sync(folder: Path) -> None:
-    """Make additions and removals of files in a folder durable."""
+    """Sync the entries of a folder to the disk."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

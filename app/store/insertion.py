@@ -1,4 +1,4 @@
-"""Inserts an image with its faces, persons and scores, its idempotency record and kept file."""
+"""Inserts an image with its faces, persons, scores, idempotency record and file name."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def insert_analysis(
 ) -> int:
     """Insert an analysis in the current transaction and return its id. Raises AlreadyStored,
     KeyReused and StoreUnavailable; see `remember` and `withdraw_removal`."""
-    # Core statements: inserts of the ORM take 1.5 times as long.
+    # Core statements, because inserts by the ORM take 1.5 times as long.
     connection = db.session.connection()
     values = mapping.image_values(analysis, _person_model_id(connection, analysis.person_model))
     if file:
@@ -66,18 +66,18 @@ def _insert_persons(connection: Connection, image_id: int, analysis: Analysis) -
 
 
 def _person_model_id(connection: Connection, model: PersonModel | None) -> int | None:
-    """The row of a model with its thresholds. Inserted once, with the first image."""
+    """Return the id of the row of a model and its thresholds. The first image inserts it."""
     if model is None:
         return None
     name, version, sha256 = astuple(model.ref)
     thresholds = dict(model.thresholds)
-    # The order of the thresholds counts, so that an analysis comes back as it was stored.
+    # The digest includes the order of the thresholds, which an analysis must keep.
     described = json.dumps([name, version, sha256, list(thresholds.items())])
     digest = hashlib.sha256(described.encode()).hexdigest()
     known = select(PersonModelRow.id).where(PersonModelRow.digest == digest)
     if (model_id := connection.scalar(known)) is not None:
         return model_id
-    # Another process may insert the same row in between: then it is read.
+    # Another process may insert the same row at the same time.
     added = upsert(PersonModelRow).values(
         digest=digest, name=name, version=version, sha256=sha256, thresholds=thresholds
     )

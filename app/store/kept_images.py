@@ -1,6 +1,6 @@
-"""Keeps files and rows of kept images consistent, whatever fails in between.
+"""Keeps the files and rows of kept images consistent after failures.
 
-Every file is known to the database for as long as it exists: an image's row names it, or a row of
+The database knows each file while it exists: the row of an image names it, or a row of
 `file_removals` schedules its removal.
 
 - Saving commits a removal that becomes due in a minute, writes the file, and then, in one
@@ -8,7 +8,7 @@ Every file is known to the database for as long as it exists: an image's row nam
 - Erasing deletes the image and schedules the removal in one transaction, removes the file, and then
   deletes the removal.
 
-After a failure or the death of a process, a scheduled removal is left; `remove_due` carries it out.
+After a failure or the end of a process, the removal remains scheduled, and `remove_due` does it.
 """
 
 import logging
@@ -28,17 +28,19 @@ from app.store.transactions import read_transaction, write_transaction
 
 log = logging.getLogger(__name__)
 
-# The time for a save between its two commits, and for the process that removes a file. Exceeding it
-# is safe: such a save fails, and two processes may remove the same file.
+# Time for a save between its two commits, and for a process to remove a file. A longer save fails.
+# After a longer removal, another process may remove the same file, which does no harm.
 LEASE = timedelta(seconds=60)
-REMOVED_AT_ONCE = 2_000
-LOOKED_UP_AT_ONCE = 500
+REMOVAL_BATCH = 2_000
+LOOKUP_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A file whose image is about to be committed. Its removal is scheduled for `due_at`. `digest`:
-    see ImageFolder.write."""
+    """A file whose image is not committed yet. Its removal is scheduled for `due_at`.
+
+    `digest` is the result of ImageFolder.write.
+    """
 
     name: str
     digest: str | None
@@ -47,10 +49,10 @@ class KeptFile:
 
 @contextmanager
 def kept_file(data: bytes | None) -> Iterator[KeptFile | None]:
-    """Write a file for the image that the block commits, or yield None where none is kept.
+    """Write the file of the image that the block commits. Yields None if images are not kept.
 
-    The block's transaction must call `withdraw_removal`. When the block raises, the file is removed
-    unless the transaction was committed after all. Raises StoreUnavailable.
+    The transaction of the block must call `withdraw_removal`. If the block raises, the file is
+    removed, unless the transaction was committed nevertheless. Raises StoreUnavailable.
     """
     if data is None or not image_folder().keeps:
         yield None
@@ -74,8 +76,10 @@ def _schedule_new_name(due_at: datetime) -> str:
 
 @contextmanager
 def removed_on_error(file: KeptFile | None) -> Iterator[None]:
-    """Remove the file when the block raises. For use within the transaction: before the commit it
-    is certain that the image is not stored."""
+    """Remove the file if the block raises.
+
+    Use it within the transaction: before the commit, an error means that the image is not stored.
+    """
     try:
         yield
     except BaseException:
@@ -85,10 +89,15 @@ def removed_on_error(file: KeptFile | None) -> Iterator[None]:
 
 
 def withdraw_removal(file: KeptFile) -> None:
-    """Withdraw the scheduled removal, in the transaction that inserts the image. Raises
-    StoreUnavailable when the removal has begun because saving took longer than the lease."""
+    """Withdraw the scheduled removal, in the transaction that inserts the image.
+
+    Raises StoreUnavailable if another process has begun the removal, because the save took longer
+    than LEASE.
+    """
     if not _withdraw(file.name, file.due_at):
-        raise StoreUnavailable("saving took too long: the kept image was given up")
+        raise StoreUnavailable(
+            "saving took too long, so the image was not stored: send the request again"
+        )
 
 
 def _withdraw(name: str, due_at: datetime) -> bool:
@@ -101,7 +110,7 @@ def _withdraw(name: str, due_at: datetime) -> bool:
 def _discard(name: str, due_at: datetime) -> None:
     try:
         with time_to_clean_up(), write_transaction():
-            # If the outcome of the commit is unknown, this decides: a commit withdraws the removal.
+            # A committed transaction has withdrawn the removal. Then the file must stay.
             if _withdraw(name, due_at) and not image_folder().remove([name]):
                 raise StoreUnavailable("the file of a kept image cannot be removed")
     except EmotionError as error:
@@ -109,9 +118,11 @@ def _discard(name: str, due_at: datetime) -> None:
 
 
 def schedule_removals(image_ids: Mapping[str, int]) -> None:
-    """Schedule the removal of erased images' files, given {name: id of the image}, in the
-    transaction that deletes the images."""
-    due_at = datetime.now(UTC) + LEASE  # until then the erasing process removes them
+    """Schedule the removal of files, in the transaction that deletes their images.
+
+    `image_ids` maps the name of each file to the id of its image.
+    """
+    due_at = datetime.now(UTC) + LEASE  # the time for this process to remove the files
     rows = [
         {"name": name, "image_id": image_id, "due_at": due_at}
         for name, image_id in image_ids.items()
@@ -121,14 +132,16 @@ def schedule_removals(image_ids: Mapping[str, int]) -> None:
 
 
 def is_being_erased(image_id: int) -> bool:
-    """Whether the image is erased and its file not yet removed. Call it within a transaction."""
+    """Return whether the file of an erased image still exists. Call it within a transaction."""
     scheduled = select(FileRemovalRow.name).where(FileRemovalRow.image_id == image_id)
     return db.session.scalar(scheduled.limit(1)) is not None
 
 
 def remove_erased(image_id: int | None = None) -> None:
-    """Remove the files of an erased image, or of all erased images. Raises StoreUnavailable where
-    a file cannot be removed; it stays scheduled."""
+    """Remove the file of an erased image, or the files of all erased images.
+
+    Raises StoreUnavailable if a file cannot be removed. Its removal stays scheduled.
+    """
     erased = FileRemovalRow.image_id
     _, failed = _remove(erased.is_not(None) if image_id is None else erased == image_id)
     if failed:
@@ -139,33 +152,35 @@ def remove_erased(image_id: int | None = None) -> None:
 
 
 def remove_due() -> int:
-    """Remove the files that failed requests and dead processes left, and return their number.
-    Raises StoreUnavailable where the database does not answer."""
-    gone, _ = _remove(
+    """Remove the files of failed requests and ended processes. Return the number of removed files.
+
+    Raises StoreUnavailable if the database is unavailable.
+    """
+    removed, _ = _remove(
         FileRemovalRow.image_id.is_not(None) | (FileRemovalRow.due_at <= datetime.now(UTC))
     )
-    return gone
+    return removed
 
 
 def _remove(condition: ColumnElement[bool]) -> tuple[int, int]:
-    """Carry out scheduled removals; return the numbers of removed and of failed ones."""
-    gone = failed = 0
+    """Do the scheduled removals. Return the numbers of removed and failed files."""
+    removed_count = failed = 0
     last = ""
     while True:
         batch = select(FileRemovalRow.name).where(condition, FileRemovalRow.name > last)
-        batch = batch.order_by(FileRemovalRow.name).limit(REMOVED_AT_ONCE)
+        batch = batch.order_by(FileRemovalRow.name).limit(REMOVAL_BATCH)
         with read_transaction():
             names = db.session.scalars(batch).all()
         if not names:
-            return gone, failed
+            return removed_count, failed
         last = names[-1]
         with write_transaction():
-            # From here on a save that is still in progress cannot withdraw the removal.
+            # With the new `due_at`, a save in progress can no longer withdraw the removal.
             leased = update(FileRemovalRow).values(due_at=datetime.now(UTC) + LEASE)
             leased = leased.where(FileRemovalRow.name.in_(names), condition)
             names = db.session.scalars(leased.returning(FileRemovalRow.name)).all()
         removed = image_folder().remove(names)
-        gone += len(removed)
+        removed_count += len(removed)
         failed += len(names) - len(removed)
         _forget(removed)
 
@@ -174,23 +189,25 @@ def _forget(removed: set[str]) -> None:
     try:
         with write_transaction():
             db.session.execute(delete(FileRemovalRow).where(FileRemovalRow.name.in_(removed)))
-    except EmotionError as error:  # the files are gone, so repeating the removal is harmless
-        log.warning("removals of files stay scheduled although they are done: %s", error)
+    except EmotionError as error:  # repeating the removal does no harm
+        log.warning("the removals of removed files stay scheduled: %s", error)
 
 
-def remove_strays() -> int:
-    """Remove files of this database that it does not know, and return their number. There are such
-    files after a backup of the database was restored. Raises StoreUnavailable."""
+def remove_orphans() -> int:
+    """Remove files with the mark of this database that no row names. Return their number.
+
+    Such files exist after a backup of the database was restored. Raises StoreUnavailable.
+    """
     with read_transaction():
         mark = db.session.scalars(select(StoreRow.mark)).one()
     found = image_folder().marked(mark)
     removed = 0
-    while names := list(islice(found, LOOKED_UP_AT_ONCE)):
-        # Names are looked up after their files were found: the row is always older than the file.
-        strays = set(names) - _known(names)
-        gone = image_folder().remove(strays)
-        removed += len(gone)
-        if gone != strays:
+    while names := list(islice(found, LOOKUP_BATCH)):
+        # A row is always older than its file, so a file without a row is an orphan.
+        orphans = set(names) - _known(names)
+        removed_names = image_folder().remove(orphans)
+        removed += len(removed_names)
+        if removed_names != orphans:
             raise StoreUnavailable("a kept image that belongs to no result cannot be removed")
     return removed
 

@@ -1,4 +1,4 @@
-"""Stores API keys. Of a secret, only the hash is stored."""
+"""Stores API keys. The store holds only the hash of a secret."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from app.store.transactions import read_transaction, write_transaction
 
 
 class Right(StrEnum):
-    """What a request may do. ADMIN includes the others."""
+    """A right of an API key. ADMIN includes all other rights."""
 
     ANALYSE = "analyse"
     READ = "read"
@@ -23,7 +23,7 @@ class Right(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key. `id` is the public part of the key, `secret_hash` the hash of the secret part."""
+    """An API key. `id` is the public part, and `secret_hash` is the hash of the secret part."""
 
     id: str
     name: str
@@ -37,7 +37,7 @@ class Key:
         return right in self.rights or Right.ADMIN in self.rights
 
     def end(self, now: datetime) -> str | None:
-        """Why the key is no longer valid: "revoked", "expired", or None if it is valid."""
+        """Return "revoked" or "expired", or None if the key is valid at `now`."""
         if self.revoked_at:
             return "revoked"
         return "expired" if self.expires_at and self.expires_at <= now else None
@@ -67,20 +67,23 @@ def find(key_id: str) -> Key | None:
 
 
 def every() -> list[Key]:
-    """All keys, revoked and expired ones included, oldest first."""
+    """Return all keys, including revoked and expired ones, oldest first."""
     with read_transaction():
         rows = db.session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.id))
         return [_key(row) for row in rows]
 
 
 def any_made() -> bool:
-    """Whether a key was ever created. Access stays restricted when all keys are revoked."""
+    """Return whether a key was ever created, including revoked keys.
+
+    Access stays restricted if all keys are revoked.
+    """
     with read_transaction():
         return bool(db.session.scalar(select(exists(select(KeyRow.id)))))
 
 
 def revoke(key_id: str) -> None:
-    """Revoke a key; revoking it again changes nothing. Raises NotFound."""
+    """Revoke a key. Revoking it again changes nothing. Raises NotFound."""
     with write_transaction():
         if db.session.get(KeyRow, key_id) is None:
             raise NotFound(f"there is no key {key_id}")

@@ -1,7 +1,7 @@
 """Converts an analysis to the values of rows, and rows to an analysis.
 
-Nothing else in the store builds these: app.store.insertion writes the values, app.store.reading
-reads the rows.
+app.store.insertion inserts the values, and app.store.reading reads the rows. No other module
+converts between the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -128,7 +128,7 @@ def category_values(
 def analysis_of(
     row: Row[Any], faces: Sequence[Face] = (), persons: Sequence[Person] = ()
 ) -> Analysis:
-    """The analysis of a row of IMAGE_COLUMNS."""
+    """Return the analysis of a row of IMAGE_COLUMNS."""
     return Analysis(
         id=row.id,
         created_at=row.created_at,
@@ -157,14 +157,14 @@ def _person_model(row: Row[Any]) -> PersonModel | None:
 
 
 def _frame(row: Row[Any]) -> Frame | None:
-    # An image of a job that is no frame has no time.
+    # An image of a job that is not a frame has no time.
     if row.position_ms is None:
         return None
     return Frame(row.job_id, row.position_ms, row.frame_index)
 
 
 def face_of(row: Row[Any], emotions: Mapping[str, float]) -> Face:
-    """The face of a row of FACE_COLUMNS."""
+    """Return the face of a row of FACE_COLUMNS."""
     return Face(
         box=Box(row.x1, row.y1, row.x2, row.y2),
         emotions=Scores(emotions, exclusive=row.exclusive),
@@ -174,7 +174,7 @@ def face_of(row: Row[Any], emotions: Mapping[str, float]) -> Face:
 
 
 def person_of(row: Row[Any], categories: Mapping[str, float]) -> Person:
-    """The person of a row of PERSON_COLUMNS."""
+    """Return the person of a row of PERSON_COLUMNS."""
     return Person(
         box=Box(row.x1, row.y1, row.x2, row.y2),
         categories=Scores(categories, exclusive=row.exclusive),

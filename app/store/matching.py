@@ -1,7 +1,8 @@
-"""Conditions on images and faces for filters, so that a page costs the same on a large store.
+"""Builds the conditions of filters on images and faces.
 
-See app.store.planning for how a condition is chosen, and app.store.person_matching for persons.
-All functions must be called within the transaction of the query that uses the conditions.
+app.store.planning describes the choice of conditions. app.store.person_matching builds the
+conditions on persons. Call all functions within the transaction of the query that uses the
+conditions.
 """
 
 import operator
@@ -15,20 +16,23 @@ from app.store.planning import Comparison, comparisons, has_few_rows, without_in
 from app.store.records import Filters, normalized_name
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 
-# Of exclusive scores, at most one is above. They sum to 1 within 0.001.
+# At most one of several exclusive scores is above HALF. They sum to 1 within 0.001.
 HALF = 0.501
 
 
 def image_conditions(filters: Filters, *, index: bool = True) -> list[ColumnElement[bool]]:
-    """Conditions on images for the filters on images themselves. The indexes for equal values are
-    in the order of pages. Without `index`, another condition finds the images."""
-    asked = (
+    """Return the conditions of the filters on images.
+
+    The indexes on file names and models have the order of pages. With `index=False`, no condition
+    uses an index, because another condition of the query finds the images.
+    """
+    criteria = (
         (ImageRow.file_name, _any_of, _equivalent_names(filters.file_name)),
         (ImageRow.model_name, operator.eq, filters.model),
         (ImageRow.created_at, operator.ge, filters.since),
         (ImageRow.created_at, operator.lt, filters.until),
     )
-    conditions = comparisons(asked, index=index)
+    conditions = comparisons(criteria, index=index)
     if filters.min_faces is not None:
         found = select(ImageRow.id).where(ImageRow.face_count >= filters.min_faces)
         if has_few_rows(found):
@@ -39,7 +43,7 @@ def image_conditions(filters: Filters, *, index: bool = True) -> list[ColumnElem
 
 
 def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
-    """Conditions on images for all filters: one of the faces and one of the persons must match."""
+    """Return the conditions on images of all filters. One face and one person must match."""
     return [
         *image_conditions(filters),
         *image_has_face(filters),
@@ -48,25 +52,25 @@ def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def image_has_face(filters: Filters) -> list[ColumnElement[bool]]:
-    """Conditions on images for the filters on faces: one of the faces must match."""
+    """Return the conditions on images of the filters on faces. One face must match."""
     if not filters.asks_for_faces:
         return []
-    if of_few := image_has_found_face(filters):
-        return of_few
+    if conditions := image_has_found_face(filters):
+        return conditions
     face = select(func.min(FaceRow.number)).where(FaceRow.image_id == ImageRow.id)
     face = face.where(*_tested_faces(filters)).correlate(ImageRow)
     return [face.scalar_subquery().is_not(None)]
 
 
 def image_has_found_face(filters: Filters) -> list[ColumnElement[bool]]:
-    """The condition that an image has a matching face, if few faces match; otherwise none."""
+    """Return the condition that an image has a matching face if few faces match, else nothing."""
     if not filters.asks_for_faces or not has_few_rows(found := _found_faces(filters)):
         return []
     return [ImageRow.id.in_(select(FaceRow.image_id).where(FaceRow.id.in_(found)))]
 
 
 def face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """Conditions on faces for the filters on faces."""
+    """Return the conditions on faces of the filters on faces."""
     if not filters.asks_for_faces:
         return []
     if has_few_rows(found := _found_faces(filters)):
@@ -75,7 +79,7 @@ def face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _found_faces(filters: Filters) -> Select[Any]:
-    """The ids of the matching faces, by an index."""
+    """Select the ids of the matching faces with an index."""
     if _needs_all_emotions(filters):
         return select(EmotionRow.face_id).where(
             EmotionRow.emotion == filters.emotion,
@@ -85,7 +89,7 @@ def _found_faces(filters: Filters) -> Select[Any]:
 
 
 def _tested_faces(filters: Filters) -> list[ColumnElement[bool]]:
-    """The same as conditions on the face that a query has reached."""
+    """Return conditions that test a face without an index."""
     if not _needs_all_emotions(filters):
         return comparisons(_dominant(filters), index=False)
     # A value instead of EXISTS, which PostgreSQL may turn into a join with all emotions.
@@ -96,11 +100,11 @@ def _tested_faces(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _needs_all_emotions(filters: Filters) -> bool:
-    """Whether a face may match by an emotion that is not its dominant one.
+    """Return whether a face may match by an emotion that is not its dominant one.
 
-    Of exclusive scores, an emotion above one half is the dominant one, which the row of the face
-    itself holds. Independent scores have no such rule, so one face with them in the store is
-    enough to look at all emotions.
+    An exclusive score above one half belongs to the dominant emotion, which the row of the face
+    holds. This does not hold for independent scores, so if the store has one face with independent
+    scores, the condition must use the rows of all emotions.
     """
     if filters.emotion is None or filters.min_probability is None:
         return False
@@ -119,8 +123,10 @@ def _dominant(filters: Filters) -> tuple[Comparison, ...]:
 
 
 def _equivalent_names(name: str | None) -> list[str] | None:
-    """The forms in which `name` may be stored. New names are in form C. Older ones are stored as
-    clients sent them: clients on macOS send form D. Most names have a single form."""
+    """Return the Unicode forms in which `name` may be stored.
+
+    New names are in form C. Older names are stored as clients sent them, and macOS sends form D.
+    """
     if name is None:
         return None
     forms = (normalized_name(name), unicodedata.normalize("NFD", name), name)

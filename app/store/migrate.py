@@ -1,5 +1,7 @@
-"""Migrates the database to another revision. Imported only by commands: Alembic and its
-dependencies take ten megabytes."""
+"""Migrates the database to another revision.
+
+Only commands import this module, because Alembic and its dependencies take ten megabytes.
+"""
 
 from alembic import command
 from alembic.config import Config
@@ -12,13 +14,13 @@ def upgrade(revision: str = "head") -> None:
 
 
 def downgrade(revision: str) -> None:
-    """Downgrade to `revision`; "base" removes all tables. Raises StoreUnavailable."""
+    """Downgrade to `revision`. "base" removes all tables. Raises StoreUnavailable."""
     command.downgrade(_config(), revision)
 
 
 def _config() -> Config:
     config = Config()
-    # Alembic reads % as the start of a variable.
+    # The configuration uses % for variables.
     folder = str(current_app.extensions["migrations"]).replace("%", "%%")
     config.set_main_option("script_location", folder)
     return config

@@ -1,7 +1,7 @@
-"""Conditions on persons for filters: see app.store.planning for how a condition is chosen.
+"""Builds the conditions of filters on persons.
 
-Each filter is a criterion of its own. A criterion that few persons match is answered by its index;
-the others are tested on each person that the query passes.
+Each filter is a criterion. If few persons match a criterion, an index finds them. Otherwise the
+query tests each person that it reads. app.store.planning describes this choice.
 """
 
 import operator
@@ -17,22 +17,27 @@ from app.store.tables import CategoryRow, ImageRow, PersonRow
 
 @dataclass(frozen=True, slots=True)
 class _Criterion:
-    """The same condition twice: `found` selects the ids of the matching persons by an index,
-    `tested` holds conditions on a person that the query has reached."""
+    """Two forms of the same condition.
+
+    `found` selects the ids of the matching persons with an index. `tested` holds conditions that
+    test a person without an index.
+    """
 
     found: Select[Any]
     tested: list[ColumnElement[bool]]
 
 
 def person_conditions(filters: PersonFilters) -> list[ColumnElement[bool]]:
-    """Conditions on persons. Call it within the transaction of the query that uses them."""
+    """Return conditions on persons. Call it within the transaction of the query."""
     found, tested = _chosen(filters)
     return [*found, *tested]
 
 
 def image_has_person(filters: PersonFilters) -> list[ColumnElement[bool]]:
-    """Conditions on images: one person must match all filters. Call it within the transaction of
-    the query that uses them."""
+    """Return conditions on images: one person must match all filters.
+
+    Call it within the transaction of the query.
+    """
     found, tested = _chosen(filters)
     if found:
         return [ImageRow.id.in_(select(PersonRow.image_id).where(*found, *tested))]
@@ -45,7 +50,7 @@ def image_has_person(filters: PersonFilters) -> list[ColumnElement[bool]]:
 def _chosen(
     filters: PersonFilters,
 ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
-    """Conditions that find persons by an index, and conditions that test them."""
+    """Return the conditions that find persons with an index, and those that test persons."""
     found: list[ColumnElement[bool]] = []
     tested: list[ColumnElement[bool]] = []
     for criterion in _criteria(filters):
@@ -66,20 +71,23 @@ def _criteria(filters: PersonFilters) -> list[_Criterion]:
         (PersonRow.dominance, filters.min_dominance, filters.max_dominance),
     )
     for column, lowest, highest in ranges:
-        asked = ((column, operator.ge, lowest), (column, operator.le, highest))
-        if conditions := comparisons(asked, index=True):
+        limits = ((column, operator.ge, lowest), (column, operator.le, highest))
+        if conditions := comparisons(limits, index=True):
             found = select(PersonRow.id).where(*conditions)
-            criteria.append(_Criterion(found, comparisons(asked, index=False)))
+            criteria.append(_Criterion(found, comparisons(limits, index=False)))
     return criteria
 
 
 def _category(category: str, min_score: float | None) -> _Criterion:
-    """Persons that show the category or, with `min_score`, persons with at least that score."""
+    """Match persons that show the category, or that have at least `min_score` for it."""
     found = select(CategoryRow.person_id).where(CategoryRow.category == category)
     # Values instead of EXISTS, which PostgreSQL may turn into a join with all categories.
-    own = (CategoryRow.person_id == PersonRow.id, without_index(CategoryRow.category) == category)
+    conditions = (
+        CategoryRow.person_id == PersonRow.id,
+        without_index(CategoryRow.category) == category,
+    )
     if min_score is None:
-        shown = select(CategoryRow.shown).where(*own).correlate(PersonRow).scalar_subquery()
+        shown = select(CategoryRow.shown).where(*conditions).correlate(PersonRow).scalar_subquery()
         return _Criterion(found.where(CategoryRow.shown), [shown.is_(True)])
-    score = select(CategoryRow.score).where(*own).correlate(PersonRow).scalar_subquery()
+    score = select(CategoryRow.score).where(*conditions).correlate(PersonRow).scalar_subquery()
     return _Criterion(found.where(CategoryRow.score >= min_score), [score >= min_score])

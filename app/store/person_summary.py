@@ -1,4 +1,4 @@
-"""Counts and means over the persons of many images: see app.store.summary."""
+"""Counts and means over the persons of many images, computed like app.store.summary."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from app.store.records import Filters, PersonSpan
 from app.store.rollup_tables import HourCategoryRow, HourRow
 from app.store.rollups import DIMENSIONS, category_sums
 from app.store.summary import (
-    MOST_SPANS,
+    MAX_SPANS,
     in_rollups,
     of_hours,
     outside_hours,
@@ -52,16 +52,17 @@ class _Sums:
         return PersonSpan(
             self.persons,
             {name: self.shown[name] for name in names if self.shown[name]},
-            {name: _limited(self.scores[name] / self.known[name], 0, 1) for name in names},
-            Dimensions(*(_limited(mean, 1, 10) for mean in means)) if self.persons else None,
+            {name: _clamped(self.scores[name] / self.known[name], 0, 1) for name in names},
+            Dimensions(*(_clamped(mean, 1, 10) for mean in means)) if self.persons else None,
         )
 
 
 def persons_by_span(filters: Filters, *, by: str) -> dict[str, PersonSpan]:
-    """The persons of each "hour", "day" (UTC) or "model" with persons, in ascending order.
+    """Summarise the persons by "hour", "day" (UTC) or "model", in ascending order.
 
-    With a filter on persons, only persons that match are counted; with a filter on faces, only
-    persons of images that match. Raises TooWideSpan as `summarise` does.
+    Spans without persons are left out. With a filter on persons, only persons that match are
+    counted. With a filter on faces, only persons of images that match are counted. Raises
+    TooWideSpan in the same cases as `summarise`.
     """
     spans: defaultdict[str, _Sums] = defaultdict(_Sums)
     with read_transaction():
@@ -81,7 +82,7 @@ def _add_hours(spans: defaultdict[str, _Sums], filters: Filters, by: str) -> Non
     name, conditions = of_hours(HourRow, filters, by)
     sums: Any = (func.sum(getattr(HourRow, column)) for column in ("persons", *DIMENSIONS))
     query = select(name, *sums).where(*conditions, HourRow.persons > 0).group_by(name)
-    for span, *values in db.session.execute(query.limit(MOST_SPANS + 1)):
+    for span, *values in db.session.execute(query.limit(MAX_SPANS + 1)):
         spans[span].add_persons(*values)
     refuse_too_many_spans(spans)
     row = HourCategoryRow
@@ -111,6 +112,6 @@ def _add_images(
         spans[span].add_category(*values)
 
 
-def _limited(value: float, low: float, high: float) -> float:
-    # Adding and subtracting may change the last digit.
+def _clamped(value: float, low: float, high: float) -> float:
+    # Rounding errors of the sums may exceed the range.
     return min(max(value, low), high)

@@ -15,7 +15,7 @@ from app.store.transactions import read_transaction
 
 
 def page_of_persons(filters: Filters, *, size: int, cursor: str | None) -> Page[FoundPerson]:
-    """Persons that match, the persons of the newest image first. Raises InvalidCursor."""
+    """Return a page of the persons that match, newest image first. Raises InvalidCursor."""
     query = part_keys(PersonRow, cursor)
     with read_transaction():
         query = query.where(
@@ -33,13 +33,15 @@ def page_of_persons(filters: Filters, *, size: int, cursor: str | None) -> Page[
 
 
 def all_persons(filters: Filters, *, batch: int = 200) -> Iterator[FoundPerson]:
-    """Every person that matches, the persons of the newest image first: see `every_item`."""
+    """Yield every person that matches, newest image first. See `every_item`."""
     return every_item(lambda cursor: page_of_persons(filters, size=batch, cursor=cursor))
 
 
 def category_names() -> list[str]:
-    """The names of all stored categories, sorted. Seeks along the index from name to name, so the
-    cost depends on the number of names and not of rows."""
+    """Return the names of all stored categories, sorted.
+
+    The query seeks from name to name in an index, so its cost depends on the names only.
+    """
     names: list[str] = []
     query = select(func.min(CategoryRow.category))
     with read_transaction():

@@ -1,8 +1,8 @@
-"""A PostgreSQL connection that does not wait longer than a request may take.
+"""A PostgreSQL connection that waits no longer than the deadline of a request.
 
-The server's own time limits (see connections.py) end a query and keep the connection. They do not
-help when the server does not answer at all, or when many short queries add up. In these cases this
-connection stops waiting and closes itself.
+The time limits of the server (see connections.py) cancel a query and keep the connection. They do
+not help if the server does not respond, or if many short queries add up. In these cases the client
+stops waiting and closes the connection.
 """
 
 import math
@@ -14,29 +14,32 @@ import psycopg
 from psycopg.abc import PQGen
 
 T = TypeVar("T")
-GRACE_SECONDS = 0.5  # for the server to end a query by itself, and for ROLLBACK
+GRACE_SECONDS = 0.5  # time for the server to cancel a query, and for ROLLBACK
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """`until` returns the time, on the clock of time.perf_counter, at which waiting ends."""
+    """A connection with a deadline.
+
+    `until` returns the deadline on the clock of time.perf_counter.
+    """
 
     until: Callable[[], float] = staticmethod(lambda: math.inf)
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
-        """Wait for the server. Raises OperationalError when it does not answer in time."""
+        """Wait for the server. Raises OperationalError if it does not respond in time."""
         until = max(self.until(), time.perf_counter()) + GRACE_SECONDS
         return super().wait(self._bounded(gen, until), *args, **kwargs)
 
     def _bounded(self, gen: PQGen[T], until: float) -> PQGen[T]:
-        # The driver sends 0 several times a second while the server sends nothing.
+        # The driver sends 0 into the generator several times a second while it waits.
         try:
-            asked = next(gen)
+            request = next(gen)
             while True:
-                ready = yield asked
+                ready = yield request
                 if not ready and time.perf_counter() > until:
                     self.pgconn.finish()
                     raise psycopg.OperationalError("the server did not answer in time")
-                asked = gen.send(ready)
+                request = gen.send(ready)
         except StopIteration as done:
             result: T = done.value
             return result

@@ -1,7 +1,7 @@
-"""Saves, erases and reads images and their faces. A function is one transaction, except
-`all_faces`, which reads page by page.
+"""Saves, erases and reads images and their faces.
 
-Analyses are returned whole; the caller applies thresholds.
+Each function is one transaction, except `all_faces`, which reads page by page. Analyses contain all
+scores, and the caller applies thresholds.
 """
 
 import logging
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, column, delete, func, inspect, select, tab
 from app.errors import EmotionError, NotFound
 from app.store.database import wal_cleaner
 from app.store.erasure_log import log_erased
-from app.store.idempotency import IdempotentRequest, forget_old
+from app.store.idempotency import IdempotentRequest, delete_expired
 from app.store.image_folder import image_folder
 from app.store.insertion import insert_analysis
 from app.store.kept_images import (
@@ -39,7 +39,7 @@ from app.vision.types import Analysis, Face
 log = logging.getLogger(__name__)
 
 ALEMBIC_VERSION = table("alembic_version", column("version_num"))
-MAINTENANCE_EVERY = 256  # saved images: rollups are updated, and old idempotency records deleted
+MAINTENANCE_EVERY = 256  # saved images between two maintenance runs
 
 
 # ---------------------------------------------------------------- write
@@ -48,34 +48,35 @@ MAINTENANCE_EVERY = 256  # saved images: rollups are updated, and old idempotenc
 def save(
     analysis: Analysis, idempotent: IdempotentRequest | None = None, picture: bytes | None = None
 ) -> Analysis:
-    """Commit an analysis, whole or not at all, and return it with its id. `picture`, the file of
-    the image, is kept beside it if the operator enabled that.
+    """Commit an analysis in one transaction and return it with its id.
 
-    Raises AlreadyStored when the analysis of the same request is stored already, KeyReused when the
-    key of `idempotent` was used for another request, and StoreUnavailable.
+    `picture` is the file of the image, which is kept if the operator has enabled that. Raises
+    AlreadyStored if the analysis of the same request is already stored, KeyReused if the key of
+    `idempotent` was used for another request, and StoreUnavailable.
     """
     with kept_file(picture) as file, write_transaction(), removed_on_error(file):
         image_id = insert_analysis(analysis, idempotent, file)
     if image_id % MAINTENANCE_EVERY == 0:
-        _tidy_up(add_saved, forget_old)
+        _maintain(add_saved, delete_expired)
     if file:
-        _tidy_up(remove_due)
+        _maintain(remove_due)
     return replace(analysis, id=image_id)
 
 
 def clean_up() -> None:
-    """Finish the work of processes that have ended, if the database answers. Called when a worker
-    starts."""
-    _tidy_up(remove_due, forget_old)
+    """Finish the maintenance of processes that have ended. Each worker calls this at its start."""
+    _maintain(remove_due, delete_expired)
 
 
-def _tidy_up(*steps: Callable[[], object]) -> None:
-    """Do maintenance work. A failure is only logged: the caller's own work is committed already,
-    and the maintenance is tried again later."""
+def _maintain(*steps: Callable[[], object]) -> None:
+    """Run maintenance steps. A failure is only logged, because the caller's work is committed.
+
+    A later call tries the steps again.
+    """
     try:
         for step in steps:
             step()
-    except Exception as error:  # the message of a driver's error may quote values of the query
+    except Exception as error:  # the message of a driver's error may contain values
         log.warning(
             "maintenance of the database failed and is tried again later: %s",
             error if isinstance(error, EmotionError) else type(error).__name__,
@@ -83,10 +84,10 @@ def _tidy_up(*steps: Callable[[], object]) -> None:
 
 
 def erase(image_id: int) -> None:
-    """Erase an image and all that belongs to it, its file included.
+    """Erase an image with its faces, persons, records and file.
 
-    Raises NotFound. Raises StoreUnavailable when the file cannot be removed; the image is erased
-    then, and calling this again tries to remove the file again.
+    Raises NotFound. Raises StoreUnavailable if the file cannot be removed: then the image is
+    erased, and another call tries to remove the file again.
     """
     with write_transaction():
         subtract([ImageRow.id == image_id])
@@ -96,29 +97,31 @@ def erase(image_id: int) -> None:
     log_erased(erased)
     wal_cleaner().clean()
     remove_erased(image_id)
-    _tidy_up(remove_due)
+    _maintain(remove_due)
 
 
 def erase_matching(filters: Filters) -> int:
-    """Erase all images that match, all or none of them, and return their number.
+    """Erase all images that match in one transaction, and return their number.
 
-    Raises StoreUnavailable as `erase` does, also for a file that an earlier erasure did not remove.
+    Raises StoreUnavailable if a file cannot be removed, including files of earlier erasures.
     """
     with write_transaction():
-        lock_watermark()  # first, so that all statements below see the same images
+        lock_watermark()  # before the conditions, so that all statements see the same images
         conditions = matching_images(filters)
         subtract(conditions)
         erased = _delete(conditions)
     log_erased(erased)
     wal_cleaner().clean()
     remove_erased()
-    _tidy_up(remove_due)
+    _maintain(remove_due)
     return len(erased)
 
 
 def _delete(conditions: Sequence[ColumnElement[bool]]) -> list[int]:
-    """Delete images and, by the database's own rules, the rows that belong to them, and schedule
-    the removal of their files. Return the ids in ascending order."""
+    """Delete images and schedule the removal of their files. Return the ids in ascending order.
+
+    The foreign keys delete the rows of faces, persons, scores and idempotency records.
+    """
     query = delete(ImageRow).where(*conditions).returning(ImageRow.id, ImageRow.picture_file)
     rows = db.session.execute(query, execution_options={"synchronize_session": False}).all()
     schedule_removals({row.picture_file: row.id for row in rows if row.picture_file})
@@ -129,21 +132,24 @@ def _delete(conditions: Sequence[ColumnElement[bool]]) -> list[int]:
 
 
 def find(image_id: int) -> Analysis | None:
-    """The stored analysis, or None if there is no image with this id."""
+    """Return the analysis of an image, or None if the image does not exist."""
     with read_transaction():
         return images_by_id([image_id]).get(image_id)
 
 
 def get(image_id: int) -> Analysis:
-    """The stored analysis. Raises NotFound."""
+    """Return the analysis of an image. Raises NotFound."""
     if (found := find(image_id)) is None:
         raise NotFound(f"no image {image_id}")
     return found
 
 
 def picture(image_id: int) -> bytes:
-    """The file of an image as the client sent it. Raises NotFound when the image does not exist or
-    its file is not kept, and StoreUnavailable when the file cannot be served."""
+    """Return the file of an image as the client sent it.
+
+    Raises NotFound if the image does not exist or its file is not kept, and StoreUnavailable if the
+    file cannot be read.
+    """
     with read_transaction():
         row = db.session.execute(
             select(ImageRow.picture_file, ImageRow.picture_sha256).where(ImageRow.id == image_id)
@@ -151,16 +157,16 @@ def picture(image_id: int) -> bytes:
     if row is None:
         raise NotFound(f"no image {image_id}")
     if row.picture_file is None:
-        raise NotFound(f"the picture of image {image_id} is not kept")
+        raise NotFound(f"the file of image {image_id} is not kept")
     try:
         return image_folder().read(row.picture_file, row.picture_sha256)
     except EmotionError as error:
-        log.error("the file of image %d is not served: %s", image_id, error)
+        log.error("cannot serve the file of image %d: %s", image_id, error)
         raise
 
 
 def faces(image_id: int) -> list[Face]:
-    """The faces of an image, in their order. Raises NotFound."""
+    """Return the faces of an image, in their order. Raises NotFound."""
     with read_transaction():
         if db.session.scalar(select(ImageRow.id).where(ImageRow.id == image_id)) is None:
             raise NotFound(f"no image {image_id}")
@@ -168,7 +174,7 @@ def faces(image_id: int) -> list[Face]:
 
 
 def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[Analysis]:
-    """Images that match, newest first. Raises InvalidCursor."""
+    """Return a page of the images that match, newest first. Raises InvalidCursor."""
     query = image_keys(cursor)
     with read_transaction():
         keys = read_page(query.where(*matching_images(filters)), size)
@@ -177,7 +183,7 @@ def page_of_images(filters: Filters, *, size: int, cursor: str | None) -> Page[A
 
 
 def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[FoundFace]:
-    """Faces that match, the faces of the newest image first. Raises InvalidCursor."""
+    """Return a page of the faces that match, newest image first. Raises InvalidCursor."""
     query = part_keys(FaceRow, cursor)
     with read_transaction():
         query = query.where(
@@ -196,13 +202,15 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
 
 
 def all_faces(filters: Filters, *, batch: int = 200) -> Iterator[FoundFace]:
-    """Every face that matches, the faces of the newest image first: see `every_item`."""
+    """Yield every face that matches, newest image first. See `every_item`."""
     return every_item(lambda cursor: page_of_faces(filters, size=batch, cursor=cursor))
 
 
 def emotion_names() -> list[str]:
-    """The names of all stored emotions, sorted. Seeks along the index from name to name, so the
-    cost depends on the number of names and not of rows."""
+    """Return the names of all stored emotions, sorted.
+
+    The query seeks from name to name in an index, so its cost depends on the names only.
+    """
     names: list[str] = []
     query = select(func.min(EmotionRow.emotion))
     with read_transaction():
@@ -214,11 +222,11 @@ def emotion_names() -> list[str]:
 
 
 def revision_problem() -> str | None:
-    """None when the database is at the head revision; otherwise what is wrong and what to do.
+    """Return None if the database is at the head revision, or a message for the operator.
 
-    Raises StoreUnavailable when the database does not answer.
+    Raises StoreUnavailable if the database is unavailable.
     """
-    # Without Alembic, which takes memory: see app.store.migrate. Its files are numbered.
+    # The numbers of the migration files, because Alembic takes ten megabytes.
     versions: Path = current_app.extensions["migrations"] / "versions"
     head = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*_*.py"))
     current = None

@@ -1,7 +1,8 @@
-"""Reads images with their faces and persons, a fixed number of statements for any number of images.
+"""Reads images with their faces and persons.
 
-The statements bypass the ORM, whose objects take many times as long as the rows. All functions must
-be called within a transaction, so that the statements see one state of the database.
+The number of statements does not depend on the number of images. The statements bypass the ORM,
+because its objects take many times as long as the rows. Call all functions within a transaction, so
+that their statements see the same state of the database.
 """
 
 from collections import defaultdict
@@ -43,7 +44,7 @@ class StoredPerson(NamedTuple):
 
 
 def images_by_id(image_ids: Sequence[int], *, whole: bool = True) -> dict[int, Analysis]:
-    """Those of the images that exist; without their faces and persons unless `whole`."""
+    """Return the images that exist, by id. Without `whole`, they have no faces and persons."""
     query = select(*IMAGE_COLUMNS).outerjoin_from(
         ImageRow, PersonModelRow, PersonModelRow.id == ImageRow.person_model_id
     )
@@ -56,7 +57,7 @@ def images_by_id(image_ids: Sequence[int], *, whole: bool = True) -> dict[int, A
 
 
 def faces_by_image(image_ids: Sequence[int]) -> defaultdict[int, list[Face]]:
-    """The faces of each image, in their order."""
+    """Return the faces of each image, in their order."""
     faces: defaultdict[int, list[Face]] = defaultdict(list)
     if image_ids:
         for stored in read_faces(FaceRow.image_id.in_(image_ids)).values():
@@ -65,7 +66,7 @@ def faces_by_image(image_ids: Sequence[int]) -> defaultdict[int, list[Face]]:
 
 
 def persons_by_image(image_ids: Sequence[int]) -> defaultdict[int, list[Person]]:
-    """The persons of each image, in their order."""
+    """Return the persons of each image, in their order."""
     persons: defaultdict[int, list[Person]] = defaultdict(list)
     if image_ids:
         for stored in read_persons(PersonRow.image_id.in_(image_ids)).values():
@@ -74,8 +75,10 @@ def persons_by_image(image_ids: Sequence[int]) -> defaultdict[int, list[Person]]
 
 
 def read_faces(condition: ColumnElement[bool]) -> dict[int, StoredFace]:
-    """The faces that fulfil a condition on `faces`, by the id of their row, ordered by image and
-    number."""
+    """Return the faces that meet a condition on `faces`, by the id of their row.
+
+    They are in the order of image and number.
+    """
     rows = _rows(select(*FACE_COLUMNS).where(condition).order_by(FaceRow.image_id, FaceRow.number))
     scores = select(EmotionRow.face_id, EmotionRow.emotion, EmotionRow.probability)
     scores = scores.join(FaceRow, FaceRow.id == EmotionRow.face_id).where(condition)
@@ -86,8 +89,10 @@ def read_faces(condition: ColumnElement[bool]) -> dict[int, StoredFace]:
 
 
 def read_persons(condition: ColumnElement[bool]) -> dict[int, StoredPerson]:
-    """The persons that fulfil a condition on `persons`, by the id of their row, ordered by image
-    and number."""
+    """Return the persons that meet a condition on `persons`, by the id of their row.
+
+    They are in the order of image and number.
+    """
     rows = _rows(
         select(*PERSON_COLUMNS).where(condition).order_by(PersonRow.image_id, PersonRow.number)
     )
@@ -101,7 +106,7 @@ def read_persons(condition: ColumnElement[bool]) -> dict[int, StoredPerson]:
 
 
 def _scores(query: Any) -> defaultdict[int, dict[str, float]]:
-    """The scores of each face or person, from rows of its id, label and score."""
+    """Return the scores by owner and label. The rows hold the id of the owner, label and score."""
     scores: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for owner_id, label, score in _rows(query):
         scores[owner_id][label] = score

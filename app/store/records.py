@@ -1,4 +1,4 @@
-"""Filters, pages and summaries: the arguments and results of queries, beside Analysis itself."""
+"""Arguments and results of queries: filters, pages and summaries."""
 
 import unicodedata
 from dataclasses import dataclass, field
@@ -13,16 +13,16 @@ Item = TypeVar("Item")
 
 
 def normalized_name(name: str) -> str:
-    """`name` in the form in which names are stored: Unicode normalization form C."""
+    """Return `name` in Unicode normalization form C, in which names are stored."""
     return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True, slots=True)
 class PersonFilters:
-    """Filters on persons; None filters nothing. One person must match all of them.
+    """Filters on persons. A person must match all filters that are not None.
 
-    `category` alone matches persons that show the category: its score reaches the threshold of the
-    model. With `min_score`, it matches persons with at least that score. The limits of valence,
+    `category` alone matches persons that show the category: their score reaches the threshold of
+    the model. With `min_score`, it matches persons with at least this score. The limits of valence,
     arousal and dominance are inclusive. Raises ValueError for `min_score` without `category`.
     """
 
@@ -42,13 +42,13 @@ class PersonFilters:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The documented filters; None filters nothing.
+    """The filters of the API. Filters that are None are not applied.
 
-    `emotion` alone matches faces with that dominant emotion. With `min_probability`, it matches
-    faces whose probability of the emotion is at least that. `min_probability` alone matches faces
-    with at least that probability of any emotion. Images match when one of their faces matches and
-    one of their persons matches `persons`. `since` is inclusive, `until` is exclusive. `file_name`
-    matches all names that are canonically equivalent in Unicode.
+    `emotion` alone matches faces with this dominant emotion. With `min_probability`, it matches
+    faces with at least this probability of the emotion. `min_probability` alone matches faces with
+    at least this probability of their dominant emotion. An image matches if one of its faces
+    matches and one of its persons matches `persons`. `since` is inclusive, `until` is exclusive.
+    `file_name` matches all names that are canonically equivalent in Unicode.
     """
 
     emotion: str | None = None
@@ -67,8 +67,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class FoundFace:
-    """A face of any image: its number in the image, from 1, and the analysis of the image, reduced
-    to this face."""
+    """A face that a query across images found.
+
+    `image` is the analysis with this face only. `number` counts the faces of the image from 1.
+    """
 
     image: Analysis
     number: int
@@ -80,8 +82,11 @@ class FoundFace:
 
 @dataclass(frozen=True, slots=True)
 class FoundPerson:
-    """A person of any image: its number in the image, from 1, and the analysis of the image without
-    its faces and persons."""
+    """A person that a query across images found.
+
+    `image` is the analysis without faces and persons. `number` counts the persons of the image from
+    1.
+    """
 
     image: Analysis
     number: int
@@ -90,7 +95,7 @@ class FoundPerson:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """`next_cursor` asks for the items that follow; None at the end."""
+    """A page of items. `next_cursor` is the cursor of the next page, or None on the last page."""
 
     items: list[Item]
     next_cursor: str | None
@@ -98,9 +103,12 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Counts of one hour, day or model. `dominant` counts faces by their dominant emotion.
-    `mean_probability` is the mean over all faces whose model knows the emotion. `sums` holds the
-    sums of the faces' probabilities by model and emotion."""
+    """Counts and means of one hour, day or model.
+
+    `dominant` counts faces by their dominant emotion. `mean_probability` holds, by emotion, the
+    mean over the faces whose model knows the emotion. `sums` holds, by model and emotion, the sums
+    of the probabilities of the faces with exclusive scores.
+    """
 
     span: str
     images: int
@@ -112,9 +120,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class PersonSpan:
-    """The persons of one hour, day or model. `shown` counts, by category, the persons that show it;
-    `mean_score` is the mean over all persons whose model knows the category. `mean_dimensions` is
-    None without persons."""
+    """Counts and means over the persons of one hour, day or model.
+
+    `shown` counts the persons that show each category. `mean_score` holds, by category, the mean
+    over the persons whose model knows the category. `mean_dimensions` is None without persons.
+    """
 
     persons: int
     shown: dict[str, int]

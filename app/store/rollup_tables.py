@@ -1,4 +1,4 @@
-"""The tables of the hourly rollups: see app.store.rollups."""
+"""The tables of the hourly rollups. app.store.rollups updates them."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from app.store.tables import Base, BigId, UtcDateTime
 
 
 class HourRow(Base):
-    """The images of one hour and model: how many, and the sums over their faces and persons."""
+    """The number of images of one hour and model, and sums over their faces and persons."""
 
     __tablename__ = "hours"
 
@@ -24,8 +24,11 @@ class HourRow(Base):
 
 
 class HourEmotionRow(Base):
-    """One emotion in one hour: the faces whose model knows it, the faces that it is dominant in,
-    and the sum of its probabilities."""
+    """Sums over the faces of one hour and model, for one emotion.
+
+    `dominant` counts the faces with this dominant emotion. `exclusive_probability` sums the
+    probabilities of faces with exclusive scores, `probability` those of all faces.
+    """
 
     __tablename__ = "hour_emotions"
 
@@ -35,11 +38,14 @@ class HourEmotionRow(Base):
     faces: Mapped[int] = mapped_column(BigInteger)
     dominant: Mapped[int] = mapped_column(BigInteger)
     probability: Mapped[float]
+    exclusive_probability: Mapped[float] = mapped_column(server_default="0")
 
 
 class HourCategoryRow(Base):
-    """One category in one hour: the persons whose model knows it, the persons that show it, and the
-    sum of its scores."""
+    """Sums over the persons of one hour and model, for one category.
+
+    `shown` counts the persons that show the category.
+    """
 
     __tablename__ = "hour_categories"
 
@@ -52,7 +58,7 @@ class HourCategoryRow(Base):
 
 
 class WatermarkRow(Base):
-    """A single row: the id up to which the rollups include all images."""
+    """A single row with the watermark: the highest image id that the rollups include."""
 
     __tablename__ = "mark"
 

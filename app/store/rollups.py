@@ -30,20 +30,21 @@ from app.store.tables import CategoryRow, EmotionRow, FaceRow, ImageRow, PersonR
 from app.store.transactions import write_transaction
 
 BATCH_IMAGES = 10_000
-LOCK_SECONDS = 0.1  # to wait for locks when adding; a later request tries again
+LOCK_SECONDS = 0.1  # maximum wait for locks in `add_saved`; a later call tries again
 DIMENSIONS = ("valence", "arousal", "dominance")
+EMOTION_SUMS = ("faces", "dominant", "probability", "exclusive_probability")
 
 Conditions = Sequence[ColumnElement[bool]]
 Columns = Sequence[SQLColumnExpression[Any]]
 
 
 def watermark() -> int:
-    """The highest image id that the rollups include. Call it within a transaction."""
+    """Return the watermark. Call it within a transaction."""
     return db.session.scalars(select(WatermarkRow.image_id)).one()
 
 
 def lock_watermark() -> int:
-    """The watermark. No other transaction can add or subtract until the current one ends."""
+    """Lock the watermark until the transaction ends, and return it."""
     locked = (
         update(WatermarkRow).values(image_id=WatermarkRow.image_id).returning(WatermarkRow.image_id)
     )
@@ -51,11 +52,10 @@ def lock_watermark() -> int:
 
 
 def add_saved() -> int:
-    """Add a batch of images above the watermark, in a transaction of its own. Return by how much
-    the watermark advanced.
+    """Add a batch of images above the watermark in one transaction.
 
-    Raises StoreUnavailable when another transaction holds the tables or the watermark for longer
-    than LOCK_SECONDS.
+    Returns the difference between the new and the old watermark. Raises StoreUnavailable if another
+    transaction holds a lock for longer than LOCK_SECONDS.
     """
     settled = _settled_id()
     with write_transaction(lock_seconds=LOCK_SECONDS):
@@ -70,19 +70,21 @@ def add_saved() -> int:
 
 
 def _settled_id() -> int:
-    """An id up to which every image is committed or will never be."""
+    """Return an id such that no open transaction can commit an image with this or a lower id."""
     with write_transaction(lock_seconds=LOCK_SECONDS):
         if db.engine.dialect.name == "postgresql":
-            # An image gets its id before it is committed. The lock waits for transactions between
-            # the two and admits no other. SQLite has one writer at a time.
+            # An image gets its id before its commit. The lock waits for open inserts and blocks
+            # new ones. SQLite allows one writer at a time.
             db.session.execute(text("LOCK TABLE images IN SHARE MODE"))
         return db.session.scalar(select(func.max(ImageRow.id))) or 0
 
 
 def subtract(conditions: Conditions) -> None:
-    """Subtract the images that match and are not above the watermark. The caller deletes them in
-    the same transaction."""
-    # The conditions find the images: a range of ids would be most of the table.
+    """Subtract the images that match, up to the watermark.
+
+    The caller deletes the images in the same transaction.
+    """
+    # No index on the id: most images are below the watermark, so `conditions` find them faster.
     _add([without_index(ImageRow.id) <= lock_watermark(), *conditions], sign=-1)
     for table, count in (
         (HourRow, HourRow.images),
@@ -93,19 +95,21 @@ def subtract(conditions: Conditions) -> None:
 
 
 def _add(conditions: Conditions, *, sign: int) -> None:
-    """Add the images that match to the rollups, or subtract them with `sign` -1."""
+    """Add the images that match to the rollups, or subtract them if `sign` is -1."""
     keys = [start_of_hour(ImageRow.created_at).label("hour"), without_index(ImageRow.model_name)]
     images = image_sums(keys, conditions, sign=sign)
     _upsert(HourRow, (), ("images", "faces", "persons", *DIMENSIONS), images)
     emotions = emotion_sums(keys, conditions, sign=sign)
-    _upsert(HourEmotionRow, ("emotion",), ("faces", "dominant", "probability"), emotions)
+    _upsert(HourEmotionRow, ("emotion",), EMOTION_SUMS, emotions)
     categories = category_sums(keys, conditions, sign=sign)
     _upsert(HourCategoryRow, ("category",), ("persons", "shown", "score"), categories)
 
 
 def image_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
-    """For each of `keys`: the number of images that match, of their faces, of their persons, and
-    the sums of the persons' dimensions."""
+    """Query the numbers of images, faces and persons, and the sums of DIMENSIONS over the persons.
+
+    The query has a row for each of `keys`, and covers the images that match.
+    """
     dimensions = (_dimension_of_image(name) for name in DIMENSIONS)
     summed = (ImageRow.face_count, ImageRow.person_count, *dimensions)
     return (
@@ -122,11 +126,10 @@ def _dimension_of_image(name: str) -> ColumnElement[float]:
 
 
 def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
-    """For each of `keys` and each emotion: the number of faces whose model knows it, the number of
-    faces that it is dominant in, and the sum of its probabilities."""
+    """Query EMOTION_SUMS over the faces of images that match, for each of `keys` and emotion."""
     is_dominant = EmotionRow.emotion == FaceRow.dominant
-    # The joins use no index of images and faces, so the query goes from the images that match to
-    # their faces and emotions, and never through all emotions.
+    # `without_index` forces the join order images, faces, emotions. Another order would read all
+    # emotions.
     return (
         select(
             *keys,
@@ -134,6 +137,7 @@ def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Sel
             sign * func.count(),
             sign * func.count().filter(is_dominant),
             sign * func.sum(EmotionRow.probability),
+            sign * func.sum(case((FaceRow.exclusive, EmotionRow.probability), else_=0.0)),
         )
         .select_from(ImageRow)
         .join(FaceRow, FaceRow.image_id == without_index(ImageRow.id))
@@ -144,8 +148,11 @@ def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Sel
 
 
 def category_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
-    """For each of `keys` and each category: the number of persons whose model knows it, the number
-    of persons that show it, and the sum of its scores."""
+    """Query the sums over the persons of the images that match, for each of `keys` and category.
+
+    The sums are the number of persons, the number of persons that show the category, and the sum of
+    their scores.
+    """
     return (
         select(
             *keys,
@@ -157,14 +164,14 @@ def category_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Se
         .select_from(ImageRow)
         .join(PersonRow, PersonRow.image_id == without_index(ImageRow.id))
         .join(CategoryRow, CategoryRow.person_id == without_index(PersonRow.id))
-        # Do not look for persons image by image where there are none.
+        # Skip images without persons.
         .where(*conditions, without_index(ImageRow.person_count) > 0)
         .group_by(*keys, CategoryRow.category)
     )
 
 
 def _upsert(table: Any, label: tuple[str, ...], sums: tuple[str, ...], found: Select[Any]) -> None:
-    """Add the rows of `found`, which are a key and sums, to the rows of `table`."""
+    """Add the sums of each row of `found` to the row of `table` with the same key."""
     key = ("hour", "model_name", *label)
     statement = upsert(table).from_select([*key, *sums], found)
     total = {name: getattr(table, name) + statement.excluded[name] for name in sums}
@@ -174,7 +181,7 @@ def _upsert(table: Any, label: tuple[str, ...], sums: tuple[str, ...], found: Se
 def whole_hours(
     since: datetime | None, until: datetime | None
 ) -> tuple[datetime | None, datetime | None]:
-    """The start of the first and the end of the last whole hour between two times."""
+    """Return the start of the first and the end of the last whole hour between two times."""
     first, last = (None if time is None else _hour(time) for time in (since, until))
     if first is not None and since is not None and first < since:
         never = datetime.max.replace(tzinfo=UTC)

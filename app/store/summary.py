@@ -1,8 +1,9 @@
-"""Counts and means over many images, from the hourly rollups wherever they can answer."""
+"""Counts and means over many images, computed from the hourly rollups where possible."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
@@ -19,16 +20,16 @@ from app.store.planning import without_index
 from app.store.reading import faces_by_image
 from app.store.records import Filters, Span
 from app.store.rollup_tables import HourCategoryRow, HourEmotionRow, HourRow
-from app.store.rollups import emotion_sums, watermark, whole_hours
+from app.store.rollups import EMOTION_SUMS, emotion_sums, watermark, whole_hours
 from app.store.tables import FaceRow, ImageRow, db
 from app.store.transactions import read_transaction
 from app.vision.types import Face
 
-MOST_IMAGES = 20_000  # that a summary reads one by one, for filters that the rollups do not hold
-# Where the distributions of all faces are read, which takes two seconds for this number.
-MOST_IMAGES_READ, MOST_FACES_READ = 10_000, 50_000
-IMAGES_AT_ONCE = 500
-MOST_SPANS = 10_000  # a year by the hour has fewer
+MAX_IMAGES = 20_000  # images that a summary reads one by one if the rollups do not suffice
+# Limits of `faces_by_span`. Reading this number of faces takes two seconds.
+MAX_MOOD_IMAGES, MAX_MOOD_FACES = 10_000, 50_000
+BATCH_IMAGES = 500
+MAX_SPANS = 10_000  # more than the hours of a year
 
 Conditions = Sequence[ColumnElement[bool]]
 HourTable = type[HourRow | HourEmotionRow | HourCategoryRow]
@@ -43,20 +44,22 @@ class _Sums:
     probability: dict[str, float] = field(default_factory=dict)
     by_model: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, model: str, emotion: str, known: int, dominant: int, probability: float) -> None:
+    def add(self, model: str, emotion: str, *values: float) -> None:
+        """Add the values of EMOTION_SUMS."""
+        known, dominant, probability, exclusive_probability = values
         self.known[emotion] += int(known)
         self.dominant[emotion] += int(dominant)
         self.probability[emotion] = self.probability.get(emotion, 0.0) + probability
         sums = self.by_model.setdefault(model, {})
-        sums[emotion] = sums.get(emotion, 0.0) + probability
+        sums[emotion] = sums.get(emotion, 0.0) + exclusive_probability
 
 
 def summarise(filters: Filters, *, by: str) -> list[Span]:
-    """Counts and mean probabilities by "hour", "day" (UTC) or "model", in ascending order.
+    """Summarise images and faces by "hour", "day" (UTC) or "model", in ascending order.
 
-    With a filter on faces, only images and faces that match are counted; with a filter on persons,
-    only images that match. Raises TooWideSpan when more than MOST_IMAGES would be read one by one,
-    or for more than MOST_SPANS.
+    With a filter on faces, only images and faces that match are counted. With a filter on persons,
+    only images that match are counted. Raises TooWideSpan for more than MAX_SPANS, and if the
+    rollups do not suffice and more than MAX_IMAGES images match.
     """
     spans: dict[str, _Sums] = {}
     with read_transaction():
@@ -77,57 +80,57 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
 
 
 def in_rollups(filters: Filters) -> bool:
-    """Whether the rollups hold what the filters ask for."""
+    """Return whether the rollups hold the sums for the filters."""
     return filters == Filters(since=filters.since, until=filters.until, model=filters.model)
 
 
 def refuse_too_many_images(images: Conditions) -> None:
-    """Raises TooWideSpan when more than MOST_IMAGES images match."""
-    found = select(ImageRow.id).where(*images).limit(MOST_IMAGES + 1).subquery()
-    if (db.session.scalar(select(func.count()).select_from(found)) or 0) > MOST_IMAGES:
+    """Raise TooWideSpan if more than MAX_IMAGES images match."""
+    found = select(ImageRow.id).where(*images).limit(MAX_IMAGES + 1).subquery()
+    if (db.session.scalar(select(func.count()).select_from(found)) or 0) > MAX_IMAGES:
         raise TooWideSpan(
-            f"with these filters a summary reads image by image, and more than {MOST_IMAGES:,} "
-            f"images match: ask for a shorter time with since and until"
+            f"with these filters a summary reads each image, at most {MAX_IMAGES:,}, and more "
+            f"images match: choose a shorter time with since and until"
         )
 
 
 def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face]]]:
-    """The span and all faces of each image that matches and has faces, a few images at a time, from
-    one state of the database.
+    """Yield the span and all faces of each image that matches and has faces.
 
-    Raises TooWideSpan for more than MOST_IMAGES_READ images or more than MOST_FACES_READ faces.
+    All images come from the same state of the database. Raises TooWideSpan for more than
+    MAX_MOOD_IMAGES images or MAX_MOOD_FACES faces.
     """
     found = select(ImageRow.id, span_name(by), ImageRow.face_count)
     found = found.order_by(ImageRow.created_at.desc(), ImageRow.id.desc())
     with read_transaction():
         conditions = [*matching_images(filters), without_index(ImageRow.face_count) > 0]
-        images = db.session.execute(found.where(*conditions).limit(MOST_IMAGES_READ + 1)).all()
+        images = db.session.execute(found.where(*conditions).limit(MAX_MOOD_IMAGES + 1)).all()
         face_count = sum(image.face_count for image in images)
-        if len(images) > MOST_IMAGES_READ or face_count > MOST_FACES_READ:
+        if len(images) > MAX_MOOD_IMAGES or face_count > MAX_MOOD_FACES:
             raise TooWideSpan(
-                f"moods are computed image by image, and more than {MOST_IMAGES_READ:,} images or "
-                f"{MOST_FACES_READ:,} faces match: ask for a shorter time with since and until"
+                f"moods need all faces, at most {MAX_MOOD_IMAGES:,} images with {MAX_MOOD_FACES:,} "
+                f"faces, and more match: choose a shorter time with since and until"
             )
         spans = {image_id: span for image_id, span, _ in images}
         ids = list(spans)
-        for first in range(0, len(ids), IMAGES_AT_ONCE):
-            for image_id, faces in faces_by_image(ids[first : first + IMAGES_AT_ONCE]).items():
+        for first in range(0, len(ids), BATCH_IMAGES):
+            for image_id, faces in faces_by_image(ids[first : first + BATCH_IMAGES]).items():
                 yield spans[image_id], faces
 
 
 def span_name(by: str) -> SQLColumnExpression[str]:
-    """The name of the span of an image."""
+    """Return the name of the span of an image."""
     if by == "model":
         return without_index(ImageRow.model_name)
     return span_text(ImageRow.created_at, by)
 
 
 def refuse_too_many_spans(spans: Sized) -> None:
-    """Raises TooWideSpan for more than MOST_SPANS."""
-    if len(spans) > MOST_SPANS:
+    """Raise TooWideSpan for more than MAX_SPANS."""
+    if len(spans) > MAX_SPANS:
         raise TooWideSpan(
-            f"the answer would have more than {MOST_SPANS:,} spans: ask for a shorter time with "
-            f"since and until, or for longer spans with by"
+            f"the summary has more than {MAX_SPANS:,} spans: choose a shorter time with since and "
+            f"until, or longer spans with by"
         )
 
 
@@ -138,7 +141,7 @@ def _span(name: str, sums: _Sums) -> Span:
         sums.images,
         sums.faces,
         {emotion: sums.dominant[emotion] for emotion in emotions if sums.dominant[emotion]},
-        # Adding and subtracting may change the last digit.
+        # Rounding errors of the sums may exceed the range.
         {
             emotion: min(max(sums.probability[emotion] / sums.known[emotion], 0.0), 1.0)
             for emotion in emotions
@@ -150,7 +153,7 @@ def _span(name: str, sums: _Sums) -> Span:
 def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
     name, conditions = of_hours(HourRow, filters, by)
     counted = select(name, func.sum(HourRow.images), func.sum(HourRow.faces))
-    counted = counted.where(*conditions).group_by(name).limit(MOST_SPANS + 1)
+    counted = counted.where(*conditions).group_by(name).limit(MAX_SPANS + 1)
     for span, images, faces in db.session.execute(counted):
         added = spans.setdefault(span, _Sums())
         added.images += int(images)
@@ -158,7 +161,7 @@ def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
     refuse_too_many_spans(spans)
     row = HourEmotionRow
     name, conditions = of_hours(row, filters, by)
-    sums = map(func.sum, (row.faces, row.dominant, row.probability))
+    sums: Any = (func.sum(getattr(row, column)) for column in EMOTION_SUMS)
     found = select(name, row.model_name, row.emotion, *sums)
     found = found.where(*conditions).group_by(name, row.model_name, row.emotion)
     for span, *values in db.session.execute(found):
@@ -168,7 +171,7 @@ def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
 def of_hours(
     table: HourTable, filters: Filters, by: str
 ) -> tuple[SQLColumnExpression[str], Conditions]:
-    """The name of the span of a rollup, and the conditions of the filters on it."""
+    """Return the name of the span of a rollup, and the conditions of the filters on rollups."""
     first, end = whole_hours(filters.since, filters.until)
     conditions: list[ColumnElement[bool]] = []
     if first is not None:
@@ -181,12 +184,15 @@ def of_hours(
 
 
 def outside_hours(filters: Filters) -> list[Conditions]:
-    """Conditions for the images that the rollups do not answer, in disjoint parts: images above the
-    watermark, and the parts of hours that `since` and `until` cut."""
-    reached = watermark()
+    """Return conditions for the images that need direct aggregation, in disjoint parts.
+
+    The parts are the images above the watermark, and the images of hours that `since` and `until`
+    only partly include.
+    """
+    mark = watermark()
     first, end = whole_hours(filters.since, filters.until)
-    above = [ImageRow.id > reached, *image_conditions(filters, index=False)]
-    below = [ImageRow.id <= reached, *image_conditions(filters)]
+    above = [ImageRow.id > mark, *image_conditions(filters, index=False)]
+    below = [ImageRow.id <= mark, *image_conditions(filters)]
     parts: list[Conditions] = [above]
     if first is not None and end is not None and first >= end:
         return [*parts, below]
@@ -198,7 +204,7 @@ def outside_hours(filters: Filters) -> list[Conditions]:
 
 
 def _add_images(spans: dict[str, _Sums], images: Conditions, faces: Conditions, by: str) -> None:
-    """Add the images that match, and their faces that match."""
+    """Add the images and faces that match."""
     name = span_name(by)
     counted = select(name, func.count(ImageRow.id.distinct()), func.count(FaceRow.id))
     of_image = FaceRow.image_id == without_index(ImageRow.id)

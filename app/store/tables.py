@@ -1,8 +1,7 @@
 """The tables of the database, except those of the rollups (app.store.rollup_tables).
 
-Each score of a face or a person is a row, so a model may have any number of labels and any
-threshold can be applied later. The files of kept images are not in the database: see
-app.store.image_folder.
+Each score of a face or person is a row, so that models may have any number of labels and thresholds
+can be applied later. app.store.image_folder stores the files of kept images.
 """
 
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ from app.store.records import LONGEST_FILE_NAME
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time: aware in Python, UTC without a time zone in the database."""
+    """A time that is aware in Python, and stored in UTC without a time zone."""
 
     impl = DateTime
     cache_ok = True
@@ -44,7 +43,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    # A migration can drop a constraint only by its name.
+    # Migrations need the names of constraints to drop them.
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -55,30 +54,30 @@ class Base(DeclarativeBase):
     )
 
 
-# SQLite generates ids only in a column declared INTEGER, which has 64 bits there.
+# SQLite generates ids only in columns of type INTEGER, which have 64 bits in SQLite.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
 
 def _where(sqlite: str, postgresql: str | None = None) -> dict[str, Any]:
-    """Options of an index that holds only the rows that fulfil a condition, and so stays small."""
+    """Return the options of a partial index, which holds only the rows that meet a condition."""
     return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql or sqlite)}
 
 
 class ImageRow(Base):
     __tablename__ = "images"
     __table_args__ = (
-        # The order of pages, and the range of since and until.
+        # For pages, and for since and until.
         Index(None, "created_at", "id"),
-        # The order of pages among the images of one file name or model.
+        # For pages of images with one file name or model.
         Index(None, "file_name", "created_at", "id"),
         Index(None, "model_name", "created_at", "id"),
         Index(None, "face_count"),
         Index(None, "picture_file", unique=True, **_where("picture_file IS NOT NULL")),
-        # The order of pages within a job. A job stores each of its frames or items once.
+        # For pages of a job. A job stores each frame or item once.
         Index(None, "job_id", "frame_index", unique=True, **_where("job_id IS NOT NULL")),
-        # The id of an erased image is never used again.
+        # SQLite never uses the id of an erased image again.
         {"sqlite_autoincrement": True},
     )
 
@@ -94,26 +93,25 @@ class ImageRow(Base):
     model_version: Mapped[str] = mapped_column(String(32))
     model_sha256: Mapped[str] = mapped_column(String(64))
     detector: Mapped[str] = mapped_column(String(64))
-    # JSONB, because PostgreSQL cannot compare defaults of JSON, as the test of migrations does.
+    # JSONB, because the migration test compares defaults, which PostgreSQL cannot for JSON.
     dropped: Mapped[dict[str, int]] = mapped_column(
         JSON().with_variant(JSONB(), "postgresql"), server_default="{}"
     )
     timings_ms: Mapped[dict[str, float]] = mapped_column(JSON)
-    # Degrees clockwise by which the image was turned to find its faces.
+    # Clockwise rotation in degrees with which the faces were found.
     rotation: Mapped[int] = mapped_column(server_default="0")
-    # The number of rows in `persons`: pages of images without persons need no query for them.
+    # The number of rows in `persons`. Without persons, a page needs no query for them.
     person_count: Mapped[int] = mapped_column(server_default="0")
-    # A row of `person_models`, which are never deleted. Not a foreign key, which SQLite can add to
-    # an existing table only by copying the table.
+    # A row of `person_models`, which are never deleted. Not a foreign key, because SQLite must copy
+    # the table to add one.
     person_model_id: Mapped[int | None] = mapped_column(BigId)
     category_threshold: Mapped[float | None]
-    # The job that stored the image, its place in the job from 0, and, for a frame of a video or
-    # stream, its time.
+    # The job of the image, its index in the job from 0, and the time of a video or stream frame.
     job_id: Mapped[str | None] = mapped_column(String(32))
     frame_index: Mapped[int | None]
     position_ms: Mapped[int | None] = mapped_column(BigInteger)
-    # The file of a kept image, and its SHA-256 where it is plain. An encrypted file has none: the
-    # encryption detects changes itself.
+    # The file of a kept image, and the SHA-256 of a plain file. An encrypted file needs no SHA-256,
+    # because decryption detects changes.
     picture_file: Mapped[str | None] = mapped_column(String(32))
     picture_sha256: Mapped[str | None] = mapped_column(String(64))
 
@@ -124,22 +122,22 @@ class FaceRow(Base):
         UniqueConstraint("image_id", "number"),
         Index(None, "dominant", "dominant_probability"),
         Index(None, "dominant_probability"),
-        # Tells quickly whether there are any: see app.store.matching.
+        # For app.store.matching, which asks whether any face has independent scores.
         Index(None, "exclusive", **_where("exclusive = 0", "NOT exclusive")),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
-    number: Mapped[int]  # `face_id` of the documented JSON: counts from 1 within the image
+    number: Mapped[int]  # `face_id` in the JSON: counts from 1 within the image
     x1: Mapped[float]
     y1: Mapped[float]
     x2: Mapped[float]
     y2: Mapped[float]
     detection_score: Mapped[float | None]
-    # The emotion with the highest probability, repeated from `emotions` for filters and counts.
+    # The emotion with the highest probability, copied from `emotions` for filters and counts.
     dominant: Mapped[str] = mapped_column(String(64))
     dominant_probability: Mapped[float] = mapped_column(server_default="0")
-    # Whether the probabilities are a distribution: see app.vision.types.Scores.
+    # Whether the probabilities are a distribution that sums to 1.
     exclusive: Mapped[bool] = mapped_column(server_default=true())
     track_id: Mapped[int | None]
 
@@ -157,7 +155,7 @@ class EmotionRow(Base):
 
 
 class PersonRow(Base):
-    """A person of an image. The scale of valence, arousal and dominance is 1 to 10."""
+    """A person of an image. Valence, arousal and dominance are between 1 and 10."""
 
     __tablename__ = "persons"
     __table_args__ = (
@@ -169,7 +167,7 @@ class PersonRow(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
-    number: Mapped[int]  # `person_id` of the JSON: counts from 1 within the image
+    number: Mapped[int]  # `person_id` in the JSON: counts from 1 within the image
     x1: Mapped[float]
     y1: Mapped[float]
     x2: Mapped[float]
@@ -184,13 +182,13 @@ class PersonRow(Base):
 
 
 class CategoryRow(Base):
-    """The score of one category of a person. `shown`: it reaches its threshold of the model."""
+    """The score of one category of a person. `shown` says whether it reaches the threshold."""
 
     __tablename__ = "categories"
     __table_args__ = (
         Index(None, "category", "score"),
         Index(None, "category", "person_id", **_where("shown = 1", "shown")),
-        # The primary key is the table, so the indexes hold the person's id: no row is looked up.
+        # The indexes contain the primary key, so filters do not read the table itself.
         {"sqlite_with_rowid": False},
     )
 
@@ -204,8 +202,10 @@ class CategoryRow(Base):
 
 
 class PersonModelRow(Base):
-    """A model that scores persons, and its thresholds by category. `digest` is a hash of all the
-    other columns."""
+    """A model that scores persons, and its thresholds by category.
+
+    `digest` is a hash of the other columns except `id`.
+    """
 
     __tablename__ = "person_models"
     __table_args__ = (UniqueConstraint("digest"),)
@@ -219,7 +219,7 @@ class PersonModelRow(Base):
 
 
 class StoreRow(Base):
-    """A single row: the random mark of this database, with which the names of kept files end."""
+    """A single row with the random mark of this database. Names of kept files end with it."""
 
     __tablename__ = "store"
 
@@ -227,8 +227,11 @@ class StoreRow(Base):
 
 
 class FileRemovalRow(Base):
-    """A file of a kept image that will be removed from `due_at` on. `image_id` is its erased image,
-    or null if its image was not committed. See app.store.kept_images."""
+    """The scheduled removal of a kept image's file; see app.store.kept_images.
+
+    Any process may remove the file after `due_at`. `image_id` is the erased image, or null if the
+    image was not committed.
+    """
 
     __tablename__ = "file_removals"
     __table_args__ = (Index(None, "due_at"),)
@@ -239,7 +242,7 @@ class FileRemovalRow(Base):
 
 
 class IdempotencyRow(Base):
-    """An image that a request with an Idempotency-Key stored: see app.store.idempotency."""
+    """The record of an image that a request with an Idempotency-Key stored."""
 
     __tablename__ = "retries"
     __table_args__ = (Index(None, "created_at"), Index(None, "image_id"))
@@ -253,7 +256,7 @@ class IdempotencyRow(Base):
 
 
 class KeyRow(Base):
-    """An API key: see app.keys. Revoked keys are not deleted."""
+    """An API key. Revoked keys are not deleted."""
 
     __tablename__ = "keys"
 

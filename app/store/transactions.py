@@ -1,7 +1,8 @@
-"""The two kinds of transactions in which every query runs.
+"""Read and write transactions.
 
-Both end with their block, so no connection and no snapshot is held while a response is sent. The
-deadline of the request limits both (see connections.py).
+Each query runs in one of them. A transaction ends with its block, so the service holds no
+connection while it sends a response. The deadline of the request limits all transactions (see
+connections.py).
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,10 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from app.errors import OutcomeUnknown, StoreUnavailable
 from app.store.causes import NO_CONNECTION
 from app.store.connections import (
-    AWAY,
     LOCK_SECONDS,
     MODE,
     READ,
+    UNAVAILABLE,
     WRITE,
     current_deadline,
     fault_log,
@@ -28,13 +29,13 @@ _OPEN = "transaction"
 
 @contextmanager
 def read_transaction() -> Iterator[None]:
-    """One state of the database for all queries of the block: they see an image that is erased
-    meanwhile either whole or not at all. Writing raises RuntimeError.
+    """Run the queries of the block on one snapshot of the database.
 
-    Raises StoreUnavailable, and DeadlineExceeded after the request's deadline.
+    Raises RuntimeError if the block writes, StoreUnavailable, and DeadlineExceeded after the
+    deadline of the request.
     """
     options: dict[str, object] = {MODE: READ}
-    if db.engine.dialect.name == "postgresql":  # SQLite's transactions are snapshots anyway
+    if db.engine.dialect.name == "postgresql":  # in SQLite, each transaction is a snapshot
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with _transaction(options):
         yield
@@ -42,13 +43,11 @@ def read_transaction() -> Iterator[None]:
 
 @contextmanager
 def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
-    """Commit the changes of the block, or roll them back when it raises.
+    """Commit the changes of the block, or roll them back if it raises.
 
-    Waits for locks until the request's deadline, or for `lock_seconds` if given. A transaction that
-    is not ready for COMMIT at the deadline is rolled back.
-
-    Raises StoreUnavailable, DeadlineExceeded after the deadline, and OutcomeUnknown when the
-    connection was lost during COMMIT.
+    The transaction waits for locks until the deadline of the request, or for `lock_seconds` if that
+    is set. Raises StoreUnavailable, DeadlineExceeded if the block is not complete at the deadline,
+    and OutcomeUnknown if the connection was lost during COMMIT.
     """
     options: dict[str, object] = {MODE: WRITE}
     if lock_seconds is not None:
@@ -62,9 +61,9 @@ def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
         except StoreUnavailable as error:
             if error.connection_lost:
                 raise OutcomeUnknown(
-                    "the connection to the database was lost during the commit, so the request may "
-                    "have been stored or not: send it again with the same Idempotency-Key, or look "
-                    "for its result"
+                    "the connection to the database was lost during the commit, so it is unknown "
+                    "whether the result was stored: send the request again with the same "
+                    "Idempotency-Key, or look for the result"
                 ) from error
             raise
 
@@ -73,17 +72,19 @@ def write_transaction(*, lock_seconds: float | None = None) -> Iterator[None]:
 def _transaction(options: dict[str, object]) -> Iterator[None]:
     session = db.session()
     if session.info.get(_OPEN):
-        raise RuntimeError("a transaction cannot begin within another one")
-    session.rollback()  # tests query outside of transactions
+        raise RuntimeError("transactions cannot be nested")
+    session.rollback()  # ends a transaction that a test has left open
     session.info[_OPEN] = True
     try:
         session.connection(execution_options=options)
         yield
     except NoFreeConnection as error:
         if has_request_context():
-            fault_log().failed(NO_CONNECTION, NO_CONNECTION.advice, write=options[MODE] == WRITE)
-        raise StoreUnavailable(AWAY, for_operator=NO_CONNECTION.advice) from error
+            fault_log().record_failure(
+                NO_CONNECTION, NO_CONNECTION.advice, write=options[MODE] == WRITE
+            )
+        raise StoreUnavailable(UNAVAILABLE, for_operator=NO_CONNECTION.advice) from error
     finally:
         session.info[_OPEN] = False
         session.close()
-    fault_log().worked(write=options[MODE] == WRITE)
+    fault_log().record_success(write=options[MODE] == WRITE)

@@ -1,10 +1,10 @@
 """Removes erased rows from SQLite's write-ahead log.
 
-The log keeps the old content of erased pages until it is copied into the database file, where
-SQLite overwrites erased data, and emptied. The service tries that right after an erasure. It fails
-while another connection reads an older state; then a thread of this process tries again every
-second. A process may end before it succeeds, so each worker also empties the log at its start and
-every IDLE_SECONDS, and so does `retention run`.
+The log contains the rows of erased images until a checkpoint copies it into the database file and
+empties it. SQLite overwrites the erased rows in the file. The service runs a checkpoint after each
+erasure. The checkpoint fails while another connection reads an older state. Then a thread of this
+process tries again every second. A process may end before a checkpoint succeeds, so each worker
+also empties the log at its start and every IDLE_SECONDS, and `retention run` empties it too.
 """
 
 import logging
@@ -21,27 +21,27 @@ from app.store.connections import current_deadline, set_lock_timeout
 
 log = logging.getLogger(__name__)
 
-# How long a try waits for readers. Writers must wait meanwhile, so it is short.
+# The time that a checkpoint waits for readers. Writers wait for it, so it is short.
 FIRST_SECONDS = 0.25
 AGAIN_SECONDS = 0.05
-PAUSE_SECONDS = 1.0  # between two tries of an erasure of this process
-IDLE_SECONDS = 30.0  # between two tries for erasures of processes that have ended
+PAUSE_SECONDS = 1.0  # between two attempts after an erasure of this process
+IDLE_SECONDS = 30.0  # between two attempts for the erasures of ended processes
 
 
 class WalCleaner:
-    """Empties the write-ahead log of one SQLite database; does nothing for PostgreSQL.
+    """Empties the write-ahead log of a SQLite database. Does nothing for PostgreSQL.
 
-    `pending` is the number of erasures of this process that may still be in the log; `on_change` is
-    called with it whenever it changes.
+    `pending` is the number of erasures of this process whose rows the log may still contain.
+    `on_change` is called with the new value when it changes.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._erased = 0  # erasures of this process
-        self._removed = 0  # of these, erasures whose rows are no longer in the log
+        self._removed = 0  # erasures of this process whose rows are no longer in the log
         self.on_change: Callable[[int], None] = lambda _pending: None
         self._engine = engine
         self._lock = threading.Lock()
-        self._emptying = threading.Lock()  # SQLite refuses two checkpoints at the same time
+        self._emptying = threading.Lock()  # SQLite allows one checkpoint at a time
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
 
@@ -50,16 +50,21 @@ class WalCleaner:
         return self._erased - self._removed
 
     def start(self) -> None:
-        """Start the background thread, which also removes what ended processes have left. Call it
-        in each worker, after the fork."""
+        """Start the background thread, which also handles the erasures of ended processes.
+
+        Call it in each worker after the fork.
+        """
         with self._lock:
             if self._thread is None and self._engine.dialect.name == "sqlite":
                 self._thread = threading.Thread(target=self._retry, name="wal", daemon=True)
                 self._thread.start()
 
     def clean(self) -> bool:
-        """Empty the log after an erasure was committed, now or else in the background. Return
-        whether it is empty now. Call it outside of transactions. Raises nothing."""
+        """Empty the log after a committed erasure, and return whether it is empty now.
+
+        If this fails, the background thread tries again. Call it outside of transactions. Raises
+        nothing.
+        """
         if self._engine.dialect.name != "sqlite":
             return True
         with self._lock:
@@ -68,7 +73,7 @@ class WalCleaner:
             return True
         self._report()
         log.warning(
-            "erased rows stay in the write-ahead log while a connection reads an older state"
+            "the write-ahead log contains erased rows while a connection reads an older state"
         )
         self.start()
         self._wake.set()
@@ -76,8 +81,8 @@ class WalCleaner:
 
     def _retry(self) -> None:
         while True:
-            were_pending = self.pending > 0
-            if self._empty(AGAIN_SECONDS) and were_pending:
+            had_pending = self.pending > 0
+            if self._empty(AGAIN_SECONDS) and had_pending:
                 log.info("erased rows are no longer in the write-ahead log")
             if self.pending:
                 threading.Event().wait(PAUSE_SECONDS)
@@ -86,7 +91,7 @@ class WalCleaner:
             self._wake.clear()
 
     def _empty(self, lock_seconds: float) -> bool:
-        """Try to empty the log. Return whether all rows erased before this call are out of it."""
+        """Try to empty the log. Return whether it no longer has rows erased before the call."""
         erased = self._erased
         with self._emptying:
             empty = not self._size() or self._checkpoint(lock_seconds)
@@ -99,12 +104,12 @@ class WalCleaner:
     def _report(self) -> None:
         try:
             self.on_change(self.pending)
-        except Exception as error:  # such as a metrics file on a full disk; the thread must go on
-            log.warning("the number of pending erasures was not reported: %s", error)
+        except Exception as error:  # for example a full disk; the thread must continue
+            log.warning("cannot report the number of pending erasures: %s", error)
 
     def _checkpoint(self, lock_seconds: float) -> bool:
         try:
-            # Not through SQLAlchemy, which would begin a transaction.
+            # Without SQLAlchemy, which would begin a transaction.
             connection = self._engine.raw_connection()
             try:
                 set_lock_timeout(connection.driver_connection, lock_seconds)
@@ -113,12 +118,12 @@ class WalCleaner:
             finally:
                 connection.close()
         except (sqlite3.Error, SQLAlchemyError, EmotionError, OSError) as error:
-            log.warning("the write-ahead log could not be emptied: %s", error)
+            log.warning("cannot empty the write-ahead log: %s", error)
             return False
         return not busy
 
     def _size(self) -> int:
-        """Bytes of the log; 0 if it is empty or does not exist."""
+        """Return the size of the log in bytes, or 0 if it does not exist."""
         try:
             return Path(f"{self._engine.url.database}-wal").stat().st_size
         except OSError:

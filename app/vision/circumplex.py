@@ -42,11 +42,11 @@ def affect_of(scores: Scores) -> Affect | None:
 
 
 def mean_affect(sums: Iterable[Mapping[str, float]]) -> Affect | None:
-    """Return the mean of `affect_of` over many faces.
+    """The mean of `affect_of` over many faces.
 
-    `sums` has one mapping per model: the sum over the faces of the probability of each emotion. The
-    scores of all models must be exclusive. Faces of a model with an emotion without coordinates are
-    left out. Returns None if no face remains.
+    `sums` holds, for each model, the sums of the probabilities of its faces with exclusive scores
+    by emotion. Models that have an emotion without coordinates are left out. Returns None if no
+    face is left.
     """
     known = [model for model in sums if model.keys() <= COORDINATES.keys()]
     faces = sum(value for model in known for value in model.values())  # each face sums to 1

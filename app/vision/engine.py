@@ -22,7 +22,7 @@ from app.vision.image import ImageFile
 from app.vision.kinds import KINDS
 from app.vision.pipelines import PIPELINES, Pipeline
 from app.vision.pipelines.two_stage import TwoStage
-from app.vision.registry import BEING_CHECKED, WAIT_SECONDS, LoadOnce, ModelRegistry, ModelStatus
+from app.vision.registry import WAIT_SECONDS, LoadOnce, ModelRegistry, ModelStatus
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.stopwatch import Stopwatch
 from app.vision.types import Analysis
@@ -175,7 +175,7 @@ class Engine:
         return {
             status.name: status.problem
             for status in self.models(wait=0)
-            if status.problem and status.problem != BEING_CHECKED
+            if status.problem and status.is_checked
         }
 
     def models(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:

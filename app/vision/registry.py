@@ -30,7 +30,8 @@ T = TypeVar("T")
 class ModelStatus:
     """A model folder with its card if the model can be used, otherwise with the problem.
 
-    `default` says whether requests without a model name use this model for its kind.
+    `default` says whether requests without a model name use this model for its kind. `is_checked`
+    is False while the check of the model runs; the problem is BEING_CHECKED then.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ModelStatus:
     default: bool
     card: ModelCard | None
     problem: str | None
+    is_checked: bool = True
 
 
 class LoadOnce(Generic[T]):
@@ -182,5 +184,7 @@ class ModelRegistry:
             return ModelStatus(name, self._kind.name, default, None, str(failure))
         state, card = self._cards.get(name, (None, None))
         if state != folder.state:
-            return ModelStatus(name, self._kind.name, default, None, BEING_CHECKED)
+            return ModelStatus(
+                name, self._kind.name, default, None, BEING_CHECKED, is_checked=False
+            )
         return ModelStatus(name, self._kind.name, default, card, None)

@@ -115,6 +115,12 @@ def _extend_rollups() -> None:
     )
     for name in SUMS:
         op.add_column("hours", sa.Column(name, sa.Double(), nullable=False, server_default="0"))
+    # All stored scores are exclusive.
+    op.add_column(
+        "hour_emotions",
+        sa.Column("exclusive_probability", sa.Double(), nullable=False, server_default="0"),
+    )
+    op.execute("UPDATE hour_emotions SET exclusive_probability = probability")
     op.create_table(
         "hour_categories",
         sa.Column("hour", sa.DateTime(), nullable=False),
@@ -129,6 +135,7 @@ def _extend_rollups() -> None:
 
 def downgrade() -> None:
     op.drop_table("hour_categories")
+    op.drop_column("hour_emotions", "exclusive_probability")
     for name in ("persons", *SUMS):
         op.drop_column("hours", name)
     for table in ("categories", "persons", "person_models"):

@@ -69,7 +69,7 @@ def test_files_are_not_stored_by_default(client):
     posted = client.post("/v1/images", data={"image": upload(JPEG)})
     response = client.get(f"{posted.location}/picture")
     assert response.status_code == 404
-    assert response.json["detail"] == "the picture of image 1 is not kept"
+    assert response.json["detail"] == "the file of image 1 is not kept"
 
 
 def test_replay_stores_one_file(keeping):

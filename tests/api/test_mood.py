@@ -272,7 +272,7 @@ def test_face_filter_does_not_remove_faces_from_mood(client, save):
     assert day["mood"]["distribution"]["happiness"] == 0.5
 
 
-@pytest.mark.parametrize("limit", [{"MOST_IMAGES_READ": 2}, {"MOST_FACES_READ": 5}], ids=str)
+@pytest.mark.parametrize("limit", [{"MAX_MOOD_IMAGES": 2}, {"MAX_MOOD_FACES": 5}], ids=str)
 def test_too_many_images_for_mood_return_422_with_advice(client, save, monkeypatch, limit):
     for minutes in (0, 60, 120):
         save(HAPPY, ANGRY, minutes=minutes)
@@ -291,7 +291,7 @@ def test_summary_mood_reads_images_in_batches(app, client, save, monkeypatch):
     for minutes in range(5):
         save(HAPPY if minutes % 2 else ANGRY, ANGRY, minutes=minutes)
     expected = client.get("/v1/summary?mood=mean").json
-    monkeypatch.setattr(summary, "IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(summary, "BATCH_IMAGES", 2)
     with recorded_statements(app) as statements:
         assert client.get("/v1/summary?mood=mean").json == expected
     assert sum("emotions.probability" in each and " IN (" in each for each in statements) == 3

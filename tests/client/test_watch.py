@@ -10,6 +10,7 @@ from emotions import DeadlineExceeded, EmotionClient, ServiceError, TimedOut
 from emotions.types import Analysis
 from emotions.watch import FAILED, SENT, STATE_NAME, Watch
 
+from testbed.service import Service
 from tests.client.conftest import ANALYSIS, NO_RESPONSE, Response, problem
 from tests.conftest import picture
 

@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that can stop answering, or cut a connection at COMMIT."""
+"""A TCP proxy for PostgreSQL that can stop forwarding, or close a connection at COMMIT."""
 
 import select
 import socket
@@ -9,8 +9,11 @@ from sqlalchemy import make_url
 
 
 class Proxy:
-    """`frozen`: nothing passes any more. `cut_at`: a connection is closed after these bytes of the
-    client have passed."""
+    """Forwards connections to `target`.
+
+    While `frozen` is set, the proxy forwards nothing. It closes a connection after the client has
+    sent the bytes `cut_at`.
+    """
 
     def __init__(self, target: str) -> None:
         url = make_url(target)
@@ -51,5 +54,5 @@ class Proxy:
                         return
                     (server if source is client else client).sendall(data)
                     if self.cut_at and source is client and self.cut_at in data:
-                        server.recv(65536)  # it is committed
+                        server.recv(65536)  # wait for the commit
                         return

@@ -1,4 +1,4 @@
-"""What the log and the commands say of a database that cannot be used."""
+"""Error messages of the log and of commands for database errors."""
 
 import logging
 import re
@@ -24,12 +24,12 @@ CAUSES = {value.name: value for value in vars(causes).values() if isinstance(val
 SECRET = "hunter2-secret"
 
 
-def error_lines(caplog):
+def error_records(caplog):
     return [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def said(caplog):
-    (record,) = error_lines(caplog)
+def logged_message(caplog):
+    (record,) = error_records(caplog)
     return record.getMessage()
 
 
@@ -37,83 +37,83 @@ def get(app):
     return app.test_client().get("/v1/images")
 
 
-def test_missing_tables_are_said_once_with_what_to_do(make_app, tmp_path, caplog):
+def test_missing_tables_are_logged_once_with_advice(make_app, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     app = make_app(database_url=f"sqlite:///{tmp_path / 'empty.db'}")
     for _ in range(5):
-        answer = get(app)
-        assert answer.status_code == 503
-        assert answer.json["detail"] == "the database is away or not ready"
-    assert "run `flask --app wsgi db upgrade`" in said(caplog)
-    assert "no such table: keys" in said(caplog)
+        response = get(app)
+        assert response.status_code == 503
+        assert response.json["detail"] == "the database is unavailable"
+    assert "run `flask --app wsgi db upgrade`" in logged_message(caplog)
+    assert "no such table: keys" in logged_message(caplog)
     with app.app_context():
         upgrade()
     assert get(app).status_code == 200
-    assert "works again" not in caplog.text  # other tables may be missing still
+    assert "works again" not in caplog.text  # other tables may still be missing
     app.test_client().post("/v1/images", data=picture(), content_type="image/png")
-    assert [r.getMessage() for r in caplog.records].count("the database works again") == 1
+    assert [record.getMessage() for record in caplog.records].count("the database works again") == 1
     assert get(app).status_code == 200
-    assert [r.getMessage() for r in caplog.records].count("the database works again") == 1
+    assert [record.getMessage() for record in caplog.records].count("the database works again") == 1
 
 
-def test_a_column_that_is_missing_is_a_database_that_is_not_migrated(make_app, caplog):
+def test_missing_column_is_reported_as_not_migrated(make_app, caplog):
     app = make_app()
     with app.app_context():
         db.session.execute(text("ALTER TABLE images DROP COLUMN dropped"))
         db.session.commit()
     assert get(app).status_code == 503
-    assert "db upgrade" in said(caplog)
+    assert "db upgrade" in logged_message(caplog)
 
 
 @pytest.mark.postgres
-def test_a_column_that_is_missing_in_postgresql(make_app, postgres_url, caplog):
+def test_missing_column_is_reported_as_not_migrated_on_postgresql(make_app, postgres_url, caplog):
     app = make_app(database_url=postgres_url)
     with app.app_context():
         upgrade()
         db.session.execute(text("ALTER TABLE images DROP COLUMN dropped"))
         db.session.commit()
     assert get(app).status_code == 503
-    assert "db upgrade" in said(caplog)
+    assert "db upgrade" in logged_message(caplog)
     with app.app_context():
         db.engine.dispose()
 
 
-def test_a_file_that_is_no_database(make_app, tmp_path, caplog):
-    (tmp_path / "no.db").write_bytes(b"no database, but long enough to be looked at" * 99)
+def test_file_that_is_not_a_database_returns_503_and_is_logged(make_app, tmp_path, caplog):
+    (tmp_path / "no.db").write_bytes(b"not a database, but long enough to be read" * 99)
     assert get(make_app(database_url=f"sqlite:///{tmp_path / 'no.db'}")).status_code == 503
-    assert "restore a backup" in said(caplog)
+    assert "restore a backup" in logged_message(caplog)
 
 
-def test_a_path_that_is_a_folder(make_app, tmp_path, caplog):
+def test_path_of_a_folder_returns_503_and_is_logged(make_app, tmp_path, caplog):
     (tmp_path / "folder.db").mkdir()
     assert get(make_app(database_url=f"sqlite:///{tmp_path / 'folder.db'}")).status_code == 503
-    assert "check the path" in said(caplog)
+    assert "check the path" in logged_message(caplog)
 
 
-def test_a_locked_database(make_app, tmp_path, caplog):
+def test_locked_database_returns_503_and_is_logged(make_app, tmp_path, caplog):
     app = make_app(request_seconds=0.3)
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    answer = app.test_client().post("/v1/images", data={"image": upload(picture())})
-    assert answer.json["type"] == "urn:emotion:problem:took-too-long"
-    assert "locked by another process" in said(caplog)
+    response = app.test_client().post("/v1/images", data={"image": upload(picture())})
+    assert response.json["type"] == "urn:emotion:problem:took-too-long"
+    assert "locked by another process" in logged_message(caplog)
     other.close()
 
 
-def test_a_full_disk_is_over_when_something_was_written(make_app, caplog):
+def test_disk_full_ends_with_a_successful_write(make_app, caplog):
     caplog.set_level(logging.INFO)
     app = make_app()
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorname = "SQLITE_FULL"
     log = app.extensions["fault_log"]
-    log.failed(causes.explain(full), "the disk is full", write=True)
+    log.record_failure(causes.explain(full), "the disk is full", write=True)
     assert get(app).status_code == 200
     assert "works again" not in caplog.text
     app.test_client().post("/v1/images", data=picture(), content_type="image/png")
     assert "works again" in caplog.text
 
 
-def test_a_database_that_is_really_full(make_app, caplog):
+def test_write_to_a_full_database_raises_store_unavailable(make_app, caplog):
     app = make_app()
     with app.app_context():
         with pytest.raises(StoreUnavailable) as raised, write_transaction():
@@ -121,7 +121,7 @@ def test_a_database_that_is_really_full(make_app, caplog):
             db.session.execute(text(f"PRAGMA max_page_count = {pages}"))
             db.session.execute(text("CREATE TABLE t AS SELECT zeroblob(1000000)"))
         assert raised.value.for_operator.startswith("the disk of the database is full")
-    assert error_lines(caplog) == []  # a command says it itself
+    assert error_records(caplog) == []  # a command prints the message itself
 
 
 WRONG = {
@@ -133,22 +133,22 @@ WRONG = {
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_url_is_said_by_the_service_and_by_commands(make_app, postgres_url, caplog, what):
-    parts, advice = WRONG[what]
+@pytest.mark.parametrize("part", WRONG)
+def test_wrong_url_is_reported_by_the_service_and_by_commands(make_app, postgres_url, caplog, part):
+    parts, advice = WRONG[part]
     url = make_url(postgres_url).set(password=SECRET, **parts)
     app = make_app(database_url=url.render_as_string(hide_password=False))
     assert get(app).status_code == 503
-    assert advice in said(caplog)
-    done = app.test_cli_runner().invoke(args=["keys", "list"])
-    assert done.exit_code == 1
-    assert done.output == f"Error: {said(caplog)}\n"
-    assert SECRET not in caplog.text + done.output
-    assert "postgresql" not in said(caplog)
-    assert get(app).json["detail"] == "the database is away or not ready"
+    assert advice in logged_message(caplog)
+    result = app.test_cli_runner().invoke(args=["keys", "list"])
+    assert result.exit_code == 1
+    assert result.output == f"Error: {logged_message(caplog)}\n"
+    assert SECRET not in caplog.text + result.output
+    assert "postgresql" not in logged_message(caplog)
+    assert get(app).json["detail"] == "the database is unavailable"
 
 
-def test_the_start_says_why_too(settings: Settings, tmp_path):
+def test_start_warns_about_a_database_that_is_not_migrated(settings: Settings, tmp_path):
     url = f"sqlite:///{tmp_path / 'empty.db'}"
     assert "db upgrade" in check_access_policy(replace(settings, database_url=url)).text
 
@@ -168,10 +168,10 @@ def test_the_start_says_why_too(settings: Settings, tmp_path):
         ("[Errno -2] Name or service not known; failed to resolve host 'db'", "unreachable"),
         ("connection timeout expired", "unreachable"),
         ("server closed the connection unexpectedly", "unreachable"),
-        ("something that nobody has seen", "other"),
+        ("an unknown message", "other"),
     ],
 )
-def test_what_libpq_says_without_a_code(message, cause):
+def test_messages_of_libpq_without_a_code_have_a_cause(message, cause):
     assert causes.explain(psycopg.OperationalError(message)).name == cause
 
 
@@ -197,20 +197,21 @@ def test_what_libpq_says_without_a_code(message, cause):
         (psycopg.errors.InFailedSqlTransaction, None),
     ],
 )
-def test_every_code_of_postgresql_has_its_cause(kind, cause):
+def test_codes_of_postgresql_have_a_cause(kind, cause):
     found = causes.explain(kind("x"))
     assert (found and found.name) == cause
 
 
-def test_the_sentence_has_neither_sql_nor_values_nor_the_password():
+def test_operator_message_contains_no_sql_values_or_password():
     error = psycopg.errors.UndefinedTable(
         f'relation "images" does not exist\nLINE 1: SELECT a FROM images WHERE x = {SECRET}\n   ^'
     )
-    words = causes.sentence(causes.NOT_MIGRATED, error)
-    assert words.endswith('(the driver says: relation "images" does not exist)')
-    told = causes.sentence(causes.OTHER, RuntimeError(f"bad: {SECRET} " + "x" * 999), SECRET)
-    assert SECRET not in told
-    assert len(told) < 500
+    message = causes.operator_message(causes.NOT_MIGRATED, error)
+    assert message.endswith('(the driver says: relation "images" does not exist)')
+    long_error = RuntimeError(f"bad: {SECRET} " + "x" * 999)
+    message = causes.operator_message(causes.OTHER, long_error, SECRET)
+    assert SECRET not in message
+    assert len(message) < 500
 
 
 class TestFaultLog:
@@ -221,10 +222,10 @@ class TestFaultLog:
         self.lines = lambda: [record.getMessage() for record in caplog.records]
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
-    def test_a_cause_that_lasts_is_said_once_a_minute_with_a_count(self):
+    def test_lasting_cause_is_logged_once_a_minute_with_a_count(self):
         log = FaultLog()
         for _ in range(180):
-            log.failed(causes.LOCKED, "locked", write=True)
+            log.record_failure(causes.LOCKED, "locked", write=True)
             self.now += 1
         assert self.lines() == [
             "locked",
@@ -232,44 +233,44 @@ class TestFaultLog:
             "locked; 59 more failures before",
         ]
 
-    def test_another_cause_is_said_at_once(self):
+    def test_new_cause_is_logged_immediately(self):
         log = FaultLog()
         for cause in (causes.LOCKED, causes.DISK_FULL, causes.LOCKED):
-            log.failed(cause, cause.name, write=True)
+            log.record_failure(cause, cause.name, write=True)
         assert self.lines() == ["locked", "disk full"]
 
-    def test_a_cause_that_returns_is_said_again_but_not_in_a_flood(self):
+    def test_recurring_cause_is_rate_limited(self):
         log = FaultLog()
         for _ in range(3):
-            log.failed(causes.LOCKED, "locked", write=False)
-            log.worked(write=False)
+            log.record_failure(causes.LOCKED, "locked", write=False)
+            log.record_success(write=False)
         assert self.lines().count("locked") == 1
         self.now += causes.RETURN_SECONDS
-        log.failed(causes.LOCKED, "locked", write=False)
+        log.record_failure(causes.LOCKED, "locked", write=False)
         assert [line[:6] for line in self.lines()].count("locked") == 2
 
-    def test_reading_does_not_end_what_stops_writing(self):
+    def test_successful_read_does_not_end_a_write_failure(self):
         log = FaultLog()
-        log.failed(causes.DISK_FULL, "full", write=True)
-        log.failed(causes.UNREACHABLE, "away", write=False)
-        log.worked(write=False)
-        assert self.lines() == ["full", "away"]
-        log.worked(write=True)
-        log.worked(write=True)
-        assert self.lines() == ["full", "away", "the database works again"]
+        log.record_failure(causes.DISK_FULL, "full", write=True)
+        log.record_failure(causes.UNREACHABLE, "unreachable", write=False)
+        log.record_success(write=False)
+        assert self.lines() == ["full", "unreachable"]
+        log.record_success(write=True)
+        log.record_success(write=True)
+        assert self.lines() == ["full", "unreachable", "the database works again"]
 
 
-def test_each_cause_says_what_to_do():
+def test_each_cause_has_advice():
     for cause in CAUSES.values():
         assert ": " in cause.advice or cause is causes.TOO_SLOW
         assert not re.search(r"[.\n]$", cause.advice)
 
 
-def test_a_wrong_value_is_no_fault_of_the_database(app, caplog):
+def test_error_in_a_statement_is_not_logged_as_a_database_failure(app, caplog):
     with app.app_context():
         keys.any_made()
         with pytest.raises(Exception) as raised, write_transaction():
             db.session.execute(text("INSERT INTO mark VALUES (0)"))
             db.session.execute(text("INSERT INTO mark VALUES (0)"))
     assert not isinstance(raised.value, StoreUnavailable)
-    assert error_lines(caplog) == []
+    assert error_records(caplog) == []

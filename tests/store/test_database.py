@@ -1,4 +1,4 @@
-"""Where the database is: paths, permissions, and what cannot be used."""
+"""Paths, permissions and URLs of the database."""
 
 import os
 import shutil
@@ -15,11 +15,10 @@ from app.start import check_access_policy
 from app.store import queries
 from app.store.migrate import upgrade
 from app.store.tables import db
-from tests.conftest import need
 from tests.store.test_queries import HAPPY, analysis
 
 ODD_NAMES = ["a%b", "100%s (x)s", "a b", "a#b", "a?b=c", "grüße-🙂", "a&b;c'd\"e", "%2F", "sqlite:"]
-MAKE = """
+CREATE_DATABASE = """
 import os, sys
 os.umask(int(sys.argv[2], 8))
 from app import create_app
@@ -30,7 +29,7 @@ from tests.store.test_queries import HAPPY, analysis
 with create_app(Settings(database_url=sys.argv[1])).app_context():
     upgrade()
     queries.save(analysis(HAPPY))
-    os._exit(0)  # as when it is killed: the log stays
+    os._exit(0)  # without cleanup, so that the log files remain
 """
 
 
@@ -39,16 +38,18 @@ def mode(path):
 
 
 @pytest.mark.parametrize("umask", ["000", "022", "077"])
-def test_only_its_owner_can_read_a_database(tmp_path, umask):
-    folder = tmp_path / "made" / "here"
+def test_only_the_owner_can_read_a_new_database(tmp_path, umask):
+    folder = tmp_path / "new" / "folder"
     arguments = [f"sqlite:///{folder / 'a.db'}", umask]
-    subprocess.run([sys.executable, "-c", MAKE, *arguments], cwd=ROOT, check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", CREATE_DATABASE, *arguments], cwd=ROOT, check=True, timeout=120
+    )
     files = {path.name: mode(path) for path in folder.iterdir()}
     assert files == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
     assert [mode(folder), mode(folder.parent)] == [0o700, 0o700]
 
 
-def test_an_operators_folder_and_file_stay_as_they_are(tmp_path):
+def test_modes_of_existing_folders_and_files_are_not_changed(tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "old.db").touch()
     (tmp_path / "old.db").chmod(0o640)
@@ -61,21 +62,22 @@ def test_an_operators_folder_and_file_stay_as_they_are(tmp_path):
     assert mode(tmp_path / "new.db") == 0o600
 
 
-def test_a_further_connection_does_not_end_the_locks_of_the_others(settings, tmp_path):
-    """Or the next process to close the database would take itself for the last one that has it
-    open, and delete the log under this one."""
+def test_new_connection_keeps_the_locks_of_other_connections(settings, tmp_path):
+    """Otherwise another process would delete the write-ahead log while it is in use."""
     with create_app(Settings(database_url=settings.database_url)).app_context():
         queries.save(analysis(HAPPY))
         with db.engine.connect(), db.engine.connect():
-            look = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM mark')"
-            command = [sys.executable, "-c", look, str(tmp_path / "test.db")]
+            script = (
+                "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM mark')"
+            )
+            command = [sys.executable, "-c", script, str(tmp_path / "test.db")]
             subprocess.run(command, check=True, timeout=60)
             assert (tmp_path / "test.db-wal").exists()
         db.engine.dispose()
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_path_is_taken_as_it_stands(tmp_path, name):
+def test_path_of_the_database_is_taken_literally(tmp_path, name):
     file = tmp_path / name / f"{name}.db"
     with create_app(Settings(database_url=f"sqlite:///{file}")).app_context():
         upgrade()
@@ -85,7 +87,7 @@ def test_a_path_is_taken_as_it_stands(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_path_may_be_relative_to_the_current_folder(tmp_path, monkeypatch):
+def test_relative_path_starts_at_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with create_app(Settings(database_url="sqlite:///a?b/x.db")).app_context():
         upgrade()
@@ -94,7 +96,7 @@ def test_a_path_may_be_relative_to_the_current_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_the_checkout_may_have_any_name(tmp_path, name):
+def test_path_of_the_migrations_may_have_any_name(tmp_path, name):
     migrations = tmp_path / name / "migrations"
     shutil.copytree(ROOT / "migrations", migrations)
     app = create_app(Settings(database_url=f"sqlite:///{tmp_path / 'a.db'}"))
@@ -105,18 +107,17 @@ def test_the_checkout_may_have_any_name(tmp_path, name):
         db.engine.dispose()
 
 
-def test_a_folder_that_cannot_be_made_is_a_setting_that_is_wrong(tmp_path):
+def test_folder_that_cannot_be_created_is_a_setting_error(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "a.db", tmp_path / ("x" * 300) / "a.db"):
         wrong = Settings(database_url=f"sqlite:///{path}")
         for start in (create_app, check_access_policy):
-            with pytest.raises(SettingError, match="EMOTION_DATABASE_URL: the folder"):
+            with pytest.raises(SettingError, match="EMOTION_DATABASE_URL: cannot create folder"):
                 start(wrong)
 
 
-def test_a_folder_of_somebody_else(tmp_path):
-    need(os.geteuid() == 0 and shutil.which("runuser"), "only root can become somebody else")
-    done = subprocess.run(
+def test_upgrade_reports_a_folder_without_write_permission(tmp_path):
+    result = subprocess.run(
         [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"],
         cwd=ROOT,
         env={**os.environ, "EMOTION_DATABASE_URL": "sqlite:////proc/nowhere/a.db"},
@@ -125,9 +126,9 @@ def test_a_folder_of_somebody_else(tmp_path):
         check=False,
         timeout=60,
     )
-    assert done.returncode == 1
-    assert "error: EMOTION_DATABASE_URL: the folder /proc/nowhere cannot be made" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 1
+    assert "error: EMOTION_DATABASE_URL: cannot create folder /proc/nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -146,10 +147,10 @@ def test_a_folder_of_somebody_else(tmp_path):
         "sqlite:///a\0b",
     ],
 )
-def test_what_is_no_database_is_a_setting_that_is_wrong(url):
+def test_invalid_database_url_is_a_setting_error(url):
     with pytest.raises(SettingError, match="EMOTION_DATABASE_URL: ") as raised:
         create_app(Settings(database_url=url))
-    assert "a:b" not in str(raised.value)  # a password
+    assert "a:b" not in str(raised.value)  # the password
 
 
 def upgrade_in_processes(url, count):
@@ -167,7 +168,7 @@ def upgrade_in_processes(url, count):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def test_several_processes_can_migrate_at_the_same_time(request, tmp_path, kind):
+def test_several_processes_can_upgrade_at_the_same_time(request, tmp_path, kind):
     url = f"sqlite:///{tmp_path / 'a.db'}"
     if kind == "postgres":
         url = request.getfixturevalue("postgres_url")
@@ -178,16 +179,16 @@ def test_several_processes_can_migrate_at_the_same_time(request, tmp_path, kind)
         db.engine.dispose()
 
 
-def test_a_migration_that_fails_changes_nothing(tmp_path):
-    """SQLite too keeps nothing of it."""
+def test_failed_migration_changes_nothing(tmp_path):
+    """The transaction of the migration is rolled back on SQLite too."""
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
     last = max((tmp_path / "migrations" / "versions").glob("0*.py"))
-    last.write_text(last.read_text() + "\n\nupgrade_well = upgrade\n\n\ndef upgrade():\n"
-                    "    upgrade_well()\n    raise RuntimeError('power')\n")  # fmt: skip
+    last.write_text(last.read_text() + "\n\ncomplete_upgrade = upgrade\n\n\ndef upgrade():\n"
+                    "    complete_upgrade()\n    raise RuntimeError('failure')\n")  # fmt: skip
     app = create_app(Settings(database_url=f"sqlite:///{tmp_path / 'a.db'}"))
     app.extensions["migrations"] = tmp_path / "migrations"
     with app.app_context():
-        with pytest.raises(RuntimeError, match="power"):
+        with pytest.raises(RuntimeError, match="failure"):
             upgrade()
         assert "None, not" in queries.revision_problem()
         app.extensions["migrations"] = ROOT / "migrations"
@@ -196,34 +197,34 @@ def test_a_migration_that_fails_changes_nothing(tmp_path):
         db.engine.dispose()
 
 
-@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
-def test_a_file_that_is_removed_or_replaced_while_serving_takes_nothing_more(tmp_path, how):
+@pytest.mark.parametrize("change", ["removed", "moved", "replaced"])
+def test_removed_or_replaced_database_file_rejects_writes(tmp_path, change):
     path = tmp_path / "emotion.db"
     app = create_app(Settings(database_url=f"sqlite:///{path}"))
     with app.app_context():
         upgrade()
         queries.save(analysis(HAPPY))
-        if how == "removed":
+        if change == "removed":
             path.unlink()
-        elif how == "moved":
-            path.rename(tmp_path / "away.db")
+        elif change == "moved":
+            path.rename(tmp_path / "moved.db")
         else:
             shutil.copy(path, tmp_path / "copy.db")
             (tmp_path / "copy.db").replace(path)
-        with pytest.raises(StoreUnavailable) as refused:
+        with pytest.raises(StoreUnavailable) as raised:
             queries.save(analysis(HAPPY))
-        assert "removed or replaced" in refused.value.for_operator
+        assert "removed or replaced" in raised.value.for_operator
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "expected"),
     [
         ("postgresql://user:s3cr@tTAIL@127.0.0.1/x", "%40"),
         ("postgresql://user:pw@127.0.0.1/x?nonsense=TAIL", "nonsense"),
     ],
 )
-def test_a_mistake_in_a_url_is_named_without_its_secrets(url, says):
-    with pytest.raises(SettingError) as refused:
+def test_error_of_a_url_names_the_mistake_without_secrets(url, expected):
+    with pytest.raises(SettingError) as raised:
         create_app(Settings(database_url=url))
-    assert says in str(refused.value)
-    assert "TAIL" not in str(refused.value)
+    assert expected in str(raised.value)
+    assert "TAIL" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""A stored name is found in any canonically equivalent form, on both databases."""
+"""Filters find a file name in any canonically equivalent form, on both databases."""
 
 import unicodedata
 from dataclasses import replace
@@ -18,12 +18,12 @@ def database(database_app):
 
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
-@pytest.mark.parametrize("asked", ["NFC", "NFD"])
-def test_equivalent_names_are_one(database, stored, asked):
-    kept = unicodedata.normalize(stored, NAME)
-    queries.save(replace(analysis(HAPPY), file_name=kept))
+@pytest.mark.parametrize("requested", ["NFC", "NFD"])
+def test_filter_finds_canonically_equivalent_names(database, stored, requested):
+    stored_name = unicodedata.normalize(stored, NAME)
+    queries.save(replace(analysis(HAPPY), file_name=stored_name))
     queries.save(replace(analysis(HAPPY), file_name="other.png"))
-    filters = Filters(file_name=unicodedata.normalize(asked, NAME))
+    filters = Filters(file_name=unicodedata.normalize(requested, NAME))
     page = queries.page_of_images(filters, size=5, cursor=None)
-    assert [it.file_name for it in page.items] == [kept]
+    assert [image.file_name for image in page.items] == [stored_name]
     assert queries.erase_matching(filters) == 1

@@ -1,4 +1,4 @@
-"""Frames of a job in the store: their place comes back, once each, in the order of time."""
+"""Frames of a job in the store."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def save_frame(index, job="one"):
     return queries.save(analysis(HAPPY, frame=frame, minutes=-index))
 
 
-def test_a_frame_comes_back_with_its_place():
+def test_frame_is_returned_as_it_was_saved():
     saved = save_frame(3)
     assert queries.get(saved.id) == saved
     assert queries.get(saved.id).frame == Frame("one", 600, 3)
@@ -33,7 +33,7 @@ def test_a_frame_comes_back_with_its_place():
     assert listed == saved
 
 
-def test_frames_of_a_job_are_paged_in_the_order_of_time():
+def test_frames_of_a_job_are_paged_in_ascending_order():
     saved = {index: save_frame(index) for index in (4, 0, 3, 1, 2)}
     save_frame(0, job="other")
     queries.save(analysis(HAPPY))
@@ -42,7 +42,7 @@ def test_frames_of_a_job_are_paged_in_the_order_of_time():
     assert frames.page_of_frames("one", size=9, after=4) == []
 
 
-def test_a_frame_of_a_job_is_stored_once():
+def test_saving_a_frame_of_a_job_twice_is_rejected():
     first = save_frame(1)
     with pytest.raises(IntegrityError):
         save_frame(1)
@@ -52,13 +52,13 @@ def test_a_frame_of_a_job_is_stored_once():
     assert [replace(each, frame=None) for each in plain] == plain
 
 
-@pytest.mark.parametrize("empty_database_app", ["sqlite"], indirect=True)  # reads its plan
-def test_a_page_of_frames_is_a_range_of_an_index():
+@pytest.mark.parametrize("empty_database_app", ["sqlite"], indirect=True)  # reads the query plan
+def test_page_of_frames_uses_a_range_of_an_index():
     save_frame(0)
-    asked = []
-    event.listen(db.engine, "before_cursor_execute", lambda *args: asked.append(args[2:4]))
+    statements = []
+    event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2:4]))
     frames.page_of_frames("one", size=2, after=0)
-    statement, parameters = next(each for each in asked if "ORDER BY" in each[0])
+    statement, parameters = next(each for each in statements if "ORDER BY" in each[0])
     plan = db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     (step,) = (row[-1] for row in plan)
     assert "ix_images_job_id_frame_index (job_id=? AND frame_index>?)" in step

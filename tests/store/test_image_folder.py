@@ -1,4 +1,4 @@
-"""The folder of kept images: what is written, read, refused and recognised."""
+"""Files in the folder of kept images."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def new_name(mark):
 
 
 def write(folder, data=IMAGE, mark=MARK):
-    """(name, digest) of a new file."""
+    """Write a new file and return its name and digest."""
     name = new_name(mark)
     return name, folder.write(name, data)
 
@@ -42,7 +42,7 @@ def files(folder):
 
 
 @pytest.mark.parametrize("key", ["", KEY], ids=["plain", "encrypted"])
-def test_an_image_comes_back_as_it_was_and_only_the_owner_can_read_the_file(tmp_path, key):
+def test_written_image_is_read_unchanged_from_a_private_file(tmp_path, key):
     folder = folder_with(tmp_path / "new", key)
     name, digest = write(folder)
     assert folder.read(name, digest) == IMAGE
@@ -53,13 +53,13 @@ def test_an_image_comes_back_as_it_was_and_only_the_owner_can_read_the_file(tmp_
     assert (IMAGE[100:130] in file.read_bytes()) is (key == "")
 
 
-def test_plain_files_can_be_read_after_a_key_was_set(tmp_path):
+def test_plain_file_can_be_read_after_a_key_was_set(tmp_path):
     name, digest = write(folder_with(tmp_path))
     assert folder_with(tmp_path, KEY).read(name, digest) == IMAGE
 
 
 @pytest.mark.parametrize("key", ["", OTHER_KEY])
-def test_without_its_key_a_file_is_not_decrypted(tmp_path, key):
+def test_read_rejects_an_encrypted_file_without_its_key(tmp_path, key):
     name, digest = write(folder_with(tmp_path, KEY))
     with pytest.raises(StoreUnavailable, match=r"key|KEY"):
         folder_with(tmp_path, key).read(name, digest)
@@ -67,10 +67,10 @@ def test_without_its_key_a_file_is_not_decrypted(tmp_path, key):
 
 OTHER_FILES = {
     "empty": lambda data: b"",
-    "cut in the head": lambda data: data[:5],
-    "cut after the head": lambda data: data[:8],
-    "cut in the nonce": lambda data: data[:15],
-    "cut": lambda data: data[:500],
+    "truncated in the header": lambda data: data[:5],
+    "truncated after the header": lambda data: data[:8],
+    "truncated in the nonce": lambda data: data[:15],
+    "truncated": lambda data: data[:500],
     "longer": lambda data: data + b"\0",
     "changed": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
     "plain": lambda data: b"\xff\xd8\xff another image",
@@ -82,7 +82,7 @@ OTHER_FILES = {
 
 @pytest.mark.parametrize("other", OTHER_FILES)
 @pytest.mark.parametrize("key", ["", KEY], ids=["plain", "encrypted"])
-def test_another_file_in_its_place_is_refused(tmp_path, key, other):
+def test_read_rejects_a_changed_file(tmp_path, key, other):
     folder = folder_with(tmp_path, key)
     name, digest = write(folder)
     file = path_of(tmp_path, name)
@@ -93,16 +93,14 @@ def test_another_file_in_its_place_is_refused(tmp_path, key, other):
 
 
 @pytest.mark.parametrize("with_key", [True, False])
-def test_the_image_itself_as_a_plain_file_is_refused_where_an_encrypted_one_belongs(
-    tmp_path, with_key
-):
+def test_read_rejects_a_plain_file_in_place_of_an_encrypted_one(tmp_path, with_key):
     name, digest = write(folder_with(tmp_path, KEY))
     path_of(tmp_path, name).write_bytes(IMAGE)
-    with pytest.raises(StoreUnavailable, match="not the encrypted file"):
+    with pytest.raises(StoreUnavailable, match="is not encrypted"):
         folder_with(tmp_path, KEY if with_key else "").read(name, digest)
 
 
-def test_another_rows_encrypted_file_is_refused(tmp_path):
+def test_read_rejects_the_encrypted_file_of_another_image(tmp_path):
     folder = folder_with(tmp_path, KEY)
     (first, digest), (second, _) = write(folder), write(folder)
     path_of(tmp_path, second).replace(path_of(tmp_path, first))
@@ -111,7 +109,7 @@ def test_another_rows_encrypted_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
+def test_read_rejects_other_kinds_of_files(tmp_path, kind):
     folder = folder_with(tmp_path / "images")
     name, digest = write(folder)
     file = path_of(tmp_path / "images", name)
@@ -124,7 +122,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
         folder.read(name, digest)
 
 
-def test_a_missing_file_is_not_found(tmp_path):
+def test_read_of_a_missing_file_raises_not_found(tmp_path):
     name, digest = write(folder_with(tmp_path))
     path_of(tmp_path, name).unlink()
     with pytest.raises(NotFound, match="missing"):
@@ -132,13 +130,13 @@ def test_a_missing_file_is_not_found(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["secret!", "c2hvcnQ=", KEY[:-4]])
-def test_a_wrong_key_stops_the_start_and_is_not_shown(key):
-    with pytest.raises(SettingError, match=r"EMOTION_PICTURES_KEY: .*base64") as refused:
+def test_invalid_key_is_a_setting_error_that_does_not_contain_the_key(key):
+    with pytest.raises(SettingError, match=r"EMOTION_PICTURES_KEY: .*base64") as raised:
         create_app(Settings(pictures_key=key))
-    assert key not in str(refused.value)
+    assert key not in str(raised.value)
 
 
-def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
+def test_write_on_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "full")
 
@@ -148,7 +146,7 @@ def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
-def test_a_file_in_the_way_of_a_folder_is_reported_and_left(tmp_path):
+def test_write_keeps_a_file_that_has_the_name_of_a_folder(tmp_path):
     name = new_name(MARK)
     (tmp_path / name[:2]).write_text("the operator's")
     with pytest.raises(StoreUnavailable, match="cannot be written"):
@@ -156,7 +154,7 @@ def test_a_file_in_the_way_of_a_folder_is_reported_and_left(tmp_path):
     assert (tmp_path / name[:2]).read_text() == "the operator's"
 
 
-def test_removing_tells_what_is_gone_and_goes_on_after_a_failure(tmp_path, caplog):
+def test_remove_continues_after_a_failure_and_returns_the_removed_names(tmp_path, caplog):
     folder = folder_with(tmp_path)
     names = [write(folder)[0] for _ in range(3)]
     path_of(tmp_path, names[0]).unlink()
@@ -168,14 +166,15 @@ def test_removing_tells_what_is_gone_and_goes_on_after_a_failure(tmp_path, caplo
     assert str(tmp_path) not in caplog.text
 
 
-def test_only_files_of_this_database_are_recognised(tmp_path):
-    """Everything that a folder which others use too may hold, all of it old."""
+def test_marked_yields_only_old_files_of_the_database(tmp_path):
+    """Other old files in the folder may belong to the operator."""
     folder, outside = folder_with(tmp_path / "images"), tmp_path / "outside"
-    ours, _ = write(folder)
-    others = [write(folder, mark=OTHER_MARK)[0], write(folder, mark="f" * 12)[0]]
+    expected, _ = write(folder)
+    other, _ = write(folder, mark=OTHER_MARK)
+    write(folder, mark="f" * 12)
     marked = "ab" + "0" * 18 + MARK
     linked_folder, linked_file = "cd" + "1" * 18 + MARK, "ef" + "2" * 18 + MARK
-    here = tmp_path / "images"
+    images = tmp_path / "images"
     for place in (
         "IM/IMG_0001.jpg",
         "im/IMG_0001.jpg",
@@ -191,25 +190,25 @@ def test_only_files_of_this_database_are_recognised(tmp_path):
         f"ab/ab/{marked}",
         f"ab/{'ab' * 16}",
     ):
-        (here / place).parent.mkdir(parents=True, exist_ok=True)
-        (here / place).write_text("the operator's")
+        (images / place).parent.mkdir(parents=True, exist_ok=True)
+        (images / place).write_text("the operator's")
     (outside / "cd").mkdir(parents=True)
     (outside / "cd" / linked_folder).write_text("the operator's")
-    (here / "cd").symlink_to(outside / "cd")
+    (images / "cd").symlink_to(outside / "cd")
     (outside / "file").write_text("the operator's")
-    (here / "ef").mkdir(exist_ok=True)
-    (here / "ef" / linked_file).symlink_to(outside / "file")
-    (here / "ab" / ("ab" + "3" * 18 + MARK)).mkdir()
-    young, _ = write(folder)
-    long_ago = time.time() - 2 * module.STRAY_SECONDS
+    (images / "ef").mkdir(exist_ok=True)
+    (images / "ef" / linked_file).symlink_to(outside / "file")
+    (images / "ab" / ("ab" + "3" * 18 + MARK)).mkdir()
+    recent, _ = write(folder)
+    long_ago = time.time() - 2 * module.MIN_ORPHAN_SECONDS
     for file in files(tmp_path):
-        if file.name != young:
+        if file.name != recent:
             os.utime(file, (long_ago, long_ago), follow_symlinks=False)
-    assert list(folder.marked(MARK)) == [ours]
-    assert set(folder.marked(OTHER_MARK)) == {others[0]}
+    assert list(folder.marked(MARK)) == [expected]
+    assert list(folder.marked(OTHER_MARK)) == [other]
 
 
-def test_files_of_another_owner_are_not_recognised(tmp_path, monkeypatch):
+def test_marked_skips_files_of_another_owner(tmp_path, monkeypatch):
     folder = folder_with(tmp_path)
     name, _ = write(folder)
     os.utime(path_of(tmp_path, name), (0, 0))
@@ -219,6 +218,6 @@ def test_files_of_another_owner_are_not_recognised(tmp_path, monkeypatch):
     assert list(folder.marked(MARK)) == []
 
 
-def test_a_folder_that_does_not_exist_has_no_files_and_is_not_created(tmp_path):
+def test_marked_yields_nothing_for_a_missing_folder(tmp_path):
     assert list(folder_with(tmp_path / "none").marked(MARK)) == []
     assert not (tmp_path / "none").exists()

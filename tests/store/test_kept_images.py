@@ -1,4 +1,4 @@
-"""Rows and files of kept images: consistent after every failure between them."""
+"""Rows and files of kept images are consistent after each failure."""
 
 import hashlib
 import os
@@ -24,10 +24,10 @@ from tests.store.test_queries import ANGRY, HAPPY, analysis
 
 @pytest.fixture
 def folder(database_app, tmp_path):
-    """The folder of an application that keeps images, encrypted, on each database."""
-    kept = ImageFolder(tmp_path / "pictures", keeps=True, cipher=Cipher(KEY))
-    database_app.extensions["pictures"] = kept
-    return tmp_path / "pictures"
+    """The folder of an application that keeps encrypted images, on each database."""
+    path = tmp_path / "images"
+    database_app.extensions["pictures"] = ImageFolder(path, keeps=True, cipher=Cipher(KEY))
+    return path
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def rows():
     return db.session.scalar(select(func.count()).select_from(ImageRow))
 
 
-def make_due():
+def make_removals_due():
     db.session.execute(update(FileRemovalRow).values(due_at=datetime.now(UTC)))
     db.session.commit()
 
 
 def fail_at(monkeypatch, owner, name, *, after=False, error=StoreUnavailable, only=None):
-    """Let a function fail before or after it works; `only`: at that call, counted from 1."""
+    """Let a function raise before its work, or after it. `only`: the number of the call, from 1."""
     real, calls = getattr(owner, name), []
 
     def failing(*arguments, **named):
@@ -73,7 +73,7 @@ def fail_at(monkeypatch, owner, name, *, after=False, error=StoreUnavailable, on
 
 
 @pytest.mark.parametrize("key", ["", KEY], ids=["plain", "encrypted"])
-def test_saving_keeps_the_file_and_schedules_nothing(folder, app, key):
+def test_save_keeps_the_file_and_leaves_no_removal(folder, app, key):
     if not key:
         app.extensions["pictures"] = ImageFolder(folder, keeps=True)
     saved = save()
@@ -85,7 +85,7 @@ def test_saving_keeps_the_file_and_schedules_nothing(folder, app, key):
 @pytest.mark.parametrize(
     ("owner", "name"), [(queries, "insert_analysis"), (insertion, "withdraw_removal")]
 )
-def test_a_failure_before_the_commit_leaves_neither_row_nor_file(
+def test_failure_before_the_commit_leaves_no_row_and_no_file(
     folder, monkeypatch, owner, name, after
 ):
     fail_at(monkeypatch, owner, name, after=after)
@@ -94,21 +94,21 @@ def test_a_failure_before_the_commit_leaves_neither_row_nor_file(
     assert (rows(), files(folder), scheduled()) == (0, [], 0)
 
 
-def test_a_failure_while_the_file_is_written_leaves_nothing(folder, monkeypatch):
+def test_failure_of_the_write_leaves_no_row_and_no_file(folder, monkeypatch):
     fail_at(monkeypatch, folder_module.os, "fsync", error=OSError, only=1)
     with pytest.raises(StoreUnavailable):
         save()
     assert (rows(), files(folder), scheduled()) == (0, [], 0)
 
 
-def test_a_commit_that_fails_leaves_nothing(folder, monkeypatch):
+def test_failed_commit_leaves_no_row_and_no_file(folder, monkeypatch):
     fail_at(monkeypatch, db.session, "commit", only=2)
     with pytest.raises(StoreUnavailable):
         save()
     assert (rows(), files(folder), scheduled()) == (0, [], 0)
 
 
-def test_a_commit_whose_answer_is_lost_keeps_row_and_file(folder, monkeypatch):
+def test_commit_with_a_lost_response_keeps_row_and_file(folder, monkeypatch):
     fail_at(monkeypatch, db.session, "commit", only=2, after=True)
     with pytest.raises(StoreUnavailable):
         save()
@@ -116,16 +116,16 @@ def test_a_commit_whose_answer_is_lost_keeps_row_and_file(folder, monkeypatch):
     assert queries.picture(1) == IMAGE
 
 
-def test_where_nothing_can_be_scheduled_no_file_is_written(folder, monkeypatch):
+def test_file_is_not_written_if_its_removal_cannot_be_scheduled(folder, monkeypatch):
     fail_at(monkeypatch, db.session, "commit")
     with pytest.raises(StoreUnavailable):
         save()
     assert (rows(), files(folder)) == (0, [])
 
 
-def test_a_full_database_leaves_no_file(folder):
+def test_save_to_a_full_database_leaves_no_file(folder):
     if db.engine.dialect.name != "sqlite":
-        pytest.skip("SQLite alone can be told how large it may grow")
+        pytest.skip("only SQLite has a limit for the size of the database")
     pages = db.session.scalar(text("PRAGMA page_count"))
     db.session.execute(text(f"PRAGMA max_page_count = {pages + 2}"))
     outcomes = []
@@ -140,19 +140,19 @@ def test_a_full_database_leaves_no_file(folder):
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_process_that_dies_before_the_commit_leaves_a_file_that_is_removed_soon(
+def test_file_of_a_process_that_died_before_the_commit_is_removed_later(
     folder, app, monkeypatch, restarted
 ):
     saved = save()
     with monkeypatch.context() as patch:
         fail_at(patch, queries, "insert_analysis", error=KeyboardInterrupt)
-        patch.setattr(ImageFolder, "remove", lambda *_: set())  # the process is gone
+        patch.setattr(ImageFolder, "remove", lambda *_: set())  # the process has ended
         patch.setattr(kept_images, "_discard", lambda *_: None)
         with pytest.raises(KeyboardInterrupt):
             save()
     assert (len(files(folder)), scheduled()) == (2, 1)
-    assert kept_images.remove_due() == 0  # another process may still be at work
-    make_due()
+    assert kept_images.remove_due() == 0  # another process may still save the image
+    make_removals_due()
     if restarted:
         queries.clean_up()
         assert (len(files(folder)), scheduled()) == (1, 0)
@@ -163,12 +163,12 @@ def test_a_process_that_dies_before_the_commit_leaves_a_file_that_is_removed_soo
 
 
 @pytest.mark.parametrize("still_removing", [False, True])
-def test_a_save_that_is_slower_than_its_lease_fails_whole(folder, monkeypatch, still_removing):
+def test_save_that_exceeds_its_lease_fails_and_leaves_nothing(folder, monkeypatch, still_removing):
     real = ImageFolder.write
 
     def slow(*arguments):
         digest = real(*arguments)
-        make_due()
+        make_removals_due()
         with monkeypatch.context() as patch:
             if still_removing:
                 patch.setattr(kept_images, "_forget", lambda _: None)
@@ -181,7 +181,7 @@ def test_a_save_that_is_slower_than_its_lease_fails_whole(folder, monkeypatch, s
     assert (rows(), files(folder), scheduled()) == (0, [], int(still_removing))
 
 
-def test_a_repeated_request_leaves_no_second_file(folder):
+def test_replay_leaves_no_second_file(folder):
     idempotent = IdempotentRequest("", "key", 0, "f" * 64)
     save(idempotent=idempotent)
     with pytest.raises(AlreadyStored):
@@ -189,7 +189,7 @@ def test_a_repeated_request_leaves_no_second_file(folder):
     assert (rows(), len(files(folder)), scheduled()) == (1, 1, 0)
 
 
-def test_where_images_are_no_longer_kept_older_ones_can_be_seen_and_erased(folder, app):
+def test_older_files_can_be_read_and_erased_after_keeping_is_disabled(folder, app):
     old = save()
     app.extensions["pictures"].keeps = False
     new = save()
@@ -203,7 +203,7 @@ def test_where_images_are_no_longer_kept_older_ones_can_be_seen_and_erased(folde
 # ---------------------------------------------------------------- erasing
 
 
-def test_erasing_an_image_erases_its_file_and_no_other_and_logs_ids_only(folder, caplog):
+def test_erase_removes_only_the_file_of_the_image_and_logs_the_id(folder, caplog):
     first, second = save(), save()
     name = files(folder)[0].name
     with caplog.at_level("INFO"):
@@ -216,7 +216,7 @@ def test_erasing_an_image_erases_its_file_and_no_other_and_logs_ids_only(folder,
         queries.picture(first.id)
 
 
-def test_erasing_many_erases_their_files_and_logs_their_ids(folder, caplog):
+def test_erase_matching_removes_the_files_and_logs_the_ids(folder, caplog):
     for face in (HAPPY, HAPPY, ANGRY, HAPPY):
         save(face)
     with caplog.at_level("INFO"):
@@ -226,8 +226,8 @@ def test_erasing_many_erases_their_files_and_logs_their_ids(folder, caplog):
     assert queries.picture(3) == IMAGE
 
 
-def test_many_files_are_removed_in_batches(folder, monkeypatch):
-    monkeypatch.setattr(kept_images, "REMOVED_AT_ONCE", 2)
+def test_erase_matching_removes_files_in_batches(folder, monkeypatch):
+    monkeypatch.setattr(kept_images, "REMOVAL_BATCH", 2)
     for _ in range(5):
         save()
     assert queries.erase_matching(Filters(model="net_8")) == 5
@@ -240,36 +240,36 @@ ERASURES = {
 }
 
 
-@pytest.mark.parametrize("way", ERASURES)
-def test_an_erasure_that_is_not_committed_removes_no_file(folder, monkeypatch, way):
+@pytest.mark.parametrize("erasure", ERASURES)
+def test_erasure_that_is_not_committed_removes_no_file(folder, monkeypatch, erasure):
     saved = save()
     with monkeypatch.context() as patch:
         fail_at(patch, db.session, "commit")
         with pytest.raises(StoreUnavailable):
-            ERASURES[way]()
+            ERASURES[erasure]()
     assert queries.get(saved.id) == saved
     assert queries.picture(saved.id) == IMAGE
     assert scheduled() == 0
 
 
-@pytest.mark.parametrize("way", ERASURES)
-def test_while_a_file_cannot_be_removed_no_erasure_is_confirmed(folder, monkeypatch, way):
+@pytest.mark.parametrize("erasure", ERASURES)
+def test_erasure_fails_until_the_file_can_be_removed(folder, monkeypatch, erasure):
     save()
     with monkeypatch.context() as patch:
         fail_at(patch, folder_module.Path, "unlink", error=PermissionError)
-        for _ in range(2):  # the same request again
+        for _ in range(2):  # a repeated request fails too
             with pytest.raises(StoreUnavailable, match="again"):
-                ERASURES[way]()
+                ERASURES[erasure]()
             assert (rows(), len(files(folder)), scheduled()) == (0, 1, 1)
         kept_images.remove_due()
         assert scheduled() == 1
-    ERASURES[way]()
+    ERASURES[erasure]()
     assert (files(folder), scheduled()) == ([], 0)
     with pytest.raises(NotFound):
         queries.erase(1)
 
 
-def test_another_images_file_that_cannot_be_removed_does_not_stop_an_erasure(folder):
+def test_erase_succeeds_while_the_file_of_another_image_cannot_be_removed(folder):
     first, second = save(), save()
     (file,) = (file for file in files(folder) if file.name == name_of(first))
     file.unlink()
@@ -285,9 +285,7 @@ def name_of(image):
     return db.session.scalar(select(ImageRow.picture_file).where(ImageRow.id == image.id))
 
 
-def test_an_erasure_whose_process_died_after_the_commit_is_finished_by_the_next_one(
-    folder, monkeypatch
-):
+def test_next_erasure_finishes_the_erasure_of_a_process_that_died(folder, monkeypatch):
     first, second = save(), save()
     with monkeypatch.context() as patch:
         fail_at(patch, queries, "remove_erased", error=KeyboardInterrupt)
@@ -298,7 +296,7 @@ def test_an_erasure_whose_process_died_after_the_commit_is_finished_by_the_next_
     assert (files(folder), scheduled()) == ([], 0)
 
 
-def test_an_erasure_is_confirmed_where_only_its_removal_cannot_be_forgotten(folder, monkeypatch):
+def test_erase_succeeds_if_only_the_row_of_the_removal_remains(folder, monkeypatch):
     saved = save()
     with monkeypatch.context() as patch:
         fail_at(patch, db.session, "commit", only=3)
@@ -308,18 +306,18 @@ def test_an_erasure_is_confirmed_where_only_its_removal_cannot_be_forgotten(fold
     assert scheduled() == 0
 
 
-def test_an_image_whose_file_is_missing_can_be_erased(folder, caplog):
+def test_image_with_a_missing_file_can_be_erased(folder, caplog):
     saved = save()
     files(folder)[0].unlink()
     with pytest.raises(NotFound, match="missing"):
         queries.picture(saved.id)
-    assert f"the file of image {saved.id} is not served" in caplog.text
+    assert f"cannot serve the file of image {saved.id}" in caplog.text
     queries.erase(saved.id)
     with pytest.raises(NotFound):
         queries.get(saved.id)
 
 
-def test_saves_and_erasures_at_once_leave_no_file_without_a_row(folder, app):
+def test_parallel_saves_and_erasures_leave_no_file_without_a_row(folder, app):
     failures = []
 
     def work(number):
@@ -342,26 +340,28 @@ def test_saves_and_erasures_at_once_leave_no_file_without_a_row(folder, app):
     assert scheduled() == 0
 
 
-# ---------------------------------------------------------------- strays
+# ---------------------------------------------------------------- orphans
 
 
-def test_strays_of_this_database_are_removed_and_nothing_else(folder, app):
+def test_remove_orphans_removes_only_orphans_of_this_database(folder, app):
     saved = save()
     mark = db.session.scalars(select(StoreRow.mark)).one()
     db.session.execute(update(FileRemovalRow).values(due_at=datetime.now(UTC)))
-    stray, waiting, others = new_name(mark), new_name(mark), new_name("0" * 12)
-    for name in (stray, waiting, others):
+    orphan, scheduled_file, other_mark = new_name(mark), new_name(mark), new_name("0" * 12)
+    for name in (orphan, scheduled_file, other_mark):
         app.extensions["pictures"].write(name, IMAGE)
-    db.session.add(FileRemovalRow(name=waiting, due_at=datetime.now(UTC) + timedelta(minutes=1)))
+    db.session.add(
+        FileRemovalRow(name=scheduled_file, due_at=datetime.now(UTC) + timedelta(minutes=1))
+    )
     db.session.commit()
     for file in files(folder):
         os.utime(file, (time.time() - 7200,) * 2)
-    assert kept_images.remove_strays() == 1
-    assert {file.name for file in files(folder)} == {name_of(saved), waiting, others}
-    assert kept_images.remove_strays() == 0
+    assert kept_images.remove_orphans() == 1
+    assert {file.name for file in files(folder)} == {name_of(saved), scheduled_file, other_mark}
+    assert kept_images.remove_orphans() == 0
 
 
-def test_each_database_has_its_own_mark(folder):
+def test_new_database_gets_another_mark(folder):
     first = db.session.scalars(select(StoreRow.mark)).one()
     assert len(first) == 12
     db.session.remove()
@@ -370,10 +370,10 @@ def test_each_database_has_its_own_mark(folder):
     assert db.session.scalars(select(StoreRow.mark)).one() != first
 
 
-# ---------------------------------------------------------------- rows from before
+# ---------------------------------------------------------------- upgrade
 
 
-def test_older_rows_know_from_their_files_whether_they_are_plain(empty_database_app, tmp_path):
+def test_upgrade_adds_the_digests_of_plain_files(empty_database_app, tmp_path):
     app = empty_database_app
     settings = app.extensions["settings"]
     object.__setattr__(settings, "pictures_dir", tmp_path)

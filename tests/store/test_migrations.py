@@ -1,4 +1,4 @@
-"""The migrations make just the tables that the code works with, and can be undone."""
+"""The migrations create the tables of the code, and can be downgraded."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def tables():
     return sorted(set(inspect(db.engine).get_table_names()) - {"alembic_version"})
 
 
-def test_upgrade_makes_the_tables_and_downgrade_removes_them(empty_database_app):
+def test_upgrade_creates_the_tables_and_downgrade_removes_them(empty_database_app):
     upgrade()
     assert tables() == TABLES
     downgrade(revision="base")
@@ -45,7 +45,7 @@ def test_upgrade_makes_the_tables_and_downgrade_removes_them(empty_database_app)
     assert tables() == TABLES
 
 
-def test_the_migrated_tables_are_those_of_the_code(empty_database_app):
+def test_migrated_tables_equal_the_tables_of_the_code(empty_database_app):
     upgrade()
     with db.engine.connect() as connection:
         context = MigrationContext.configure(
@@ -54,13 +54,13 @@ def test_the_migrated_tables_are_those_of_the_code(empty_database_app):
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_readiness_knows_the_revision(empty_database_app):
+def test_revision_problem_names_the_revision(empty_database_app):
     assert "None, not 0010" in queries.revision_problem()
     upgrade()
     assert queries.revision_problem() is None
 
 
-def test_every_step_can_be_undone_alone(empty_database_app):
+def test_each_migration_can_be_downgraded(empty_database_app):
     scripts = ScriptDirectory(str(empty_database_app.extensions["migrations"]))
     revisions = [script.revision for script in scripts.walk_revisions()][::-1]
     for revision in revisions:
@@ -70,7 +70,7 @@ def test_every_step_can_be_undone_alone(empty_database_app):
     assert queries.revision_problem() is None
 
 
-def test_what_was_stored_before_is_kept_and_found_after(empty_database_app):
+def test_images_survive_a_downgrade_and_an_upgrade(empty_database_app):
     upgrade()
     saved = [queries.save(analysis(HAPPY, ANGRY)), queries.save(analysis())]
     downgrade(revision="0001")
@@ -86,9 +86,11 @@ def test_what_was_stored_before_is_kept_and_found_after(empty_database_app):
                 assert len(page.items) == found
 
 
-def test_revisions_are_one_numbered_line(empty_database_app):
+def test_revisions_are_numbered_in_one_sequence(empty_database_app):
     scripts = ScriptDirectory(str(empty_database_app.extensions["migrations"]))
-    line = list(scripts.walk_revisions())[::-1]
-    assert [script.revision for script in line] == [f"{n:04}" for n in range(1, len(line) + 1)]
-    for script in line:
+    sequence = list(scripts.walk_revisions())[::-1]
+    assert [script.revision for script in sequence] == [
+        f"{n:04}" for n in range(1, len(sequence) + 1)
+    ]
+    for script in sequence:
         assert script.path.rsplit("/", 1)[-1].startswith(f"{script.revision}_")

@@ -1,4 +1,4 @@
-"""Summaries of persons: the rollups against a count of the persons one by one."""
+"""Summaries of persons, from rollups and by direct aggregation."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -24,15 +24,15 @@ def database(empty_database_app):
     return empty_database_app
 
 
-def save_people():
-    people = [(CALM,), (CALM, CROSS), (), (UNSURE, CALM), (CROSS,)]
-    for number, shown in enumerate(people):
+def save_scenes():
+    scenes = [(CALM,), (CALM, CROSS), (), (UNSURE, CALM), (CROSS,)]
+    for number, persons in enumerate(scenes):
         model = OTHER if number == 3 else MODEL
-        queries.save(scene(*shown, faces=(HAPPY,), minutes=25 * number, model=model))
+        queries.save(scene(*persons, faces=(HAPPY,), minutes=25 * number, model=model))
 
 
-def test_persons_are_counted_by_span():
-    save_people()
+def test_persons_are_summarised_by_span():
+    save_scenes()
     first, second = persons_by_span(Filters(), by="hour").items()
     assert first[0] == "2026-05-04T12:00:00Z"
     assert (first[1].persons, first[1].shown) == (
@@ -50,22 +50,22 @@ def test_persons_are_counted_by_span():
     assert {name: span.persons for name, span in by_model.items()} == {"net_5": 2, "net_8": 4}
 
 
-@pytest.mark.parametrize("asked", [{}, {"since": 20}, {"since": 10, "until": 70}, {"until": 60}])
-def test_rollups_of_persons_equal_a_count_one_by_one(asked):
-    save_people()
+@pytest.mark.parametrize("times", [{}, {"since": 20}, {"since": 10, "until": 70}, {"until": 60}])
+def test_rollups_of_persons_equal_direct_aggregation(times):
+    save_scenes()
     add_saved()
     queries.save(scene(CROSS, UNSURE, faces=(HAPPY,), minutes=55))
-    times = {name: NOON + timedelta(minutes=minutes) for name, minutes in asked.items()}
-    check_rollups(Filters(**times))
-    check_rollups(Filters(**times, model=OTHER.name))
+    limits = {name: NOON + timedelta(minutes=minutes) for name, minutes in times.items()}
+    check_rollups(Filters(**limits))
+    check_rollups(Filters(**limits, model=OTHER.name))
 
 
 def check_rollups(filters):
     for by in ("hour", "day", "model"):
-        got = persons_by_span(filters, by=by)
+        actual = persons_by_span(filters, by=by)
         expected = persons_by_span(replace(filters, min_faces=0), by=by)
-        assert got.keys() == expected.keys()
-        for name, span in got.items():
+        assert actual.keys() == expected.keys()
+        for name, span in actual.items():
             other = expected[name]
             assert (span.persons, span.shown) == (other.persons, other.shown)
             assert span.mean_score == pytest.approx(other.mean_score)
@@ -75,8 +75,8 @@ def check_rollups(filters):
                 )
 
 
-def test_erasing_subtracts_persons_from_the_rollups():
-    save_people()
+def test_erase_subtracts_persons_from_the_rollups():
+    save_scenes()
     add_saved()
     assert rows(HourCategoryRow) > 0
     queries.erase(2)
@@ -90,20 +90,20 @@ def test_erasing_subtracts_persons_from_the_rollups():
 
 
 @pytest.mark.parametrize("few", [0, 1, planning.FEW])
-def test_a_summary_with_a_filter_on_persons(monkeypatch, few):
+def test_summary_with_a_filter_on_persons_counts_matching_persons(monkeypatch, few):
     monkeypatch.setattr(planning, "FEW", few)
-    save_people()
-    asked = Filters(persons=PersonFilters(category="Anger"))
-    (day,) = persons_by_span(asked, by="day").values()
+    save_scenes()
+    filters = Filters(persons=PersonFilters(category="Anger"))
+    (day,) = persons_by_span(filters, by="day").values()
     assert (day.persons, day.shown) == (2, {"Anger": 2, "Doubt/Confusion": 2})
-    (counted,) = summary.summarise(asked, by="day")
+    (counted,) = summary.summarise(filters, by="day")
     assert (counted.images, counted.faces) == (2, 2)
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_more_spans_of_persons_than_can_be_shown_are_refused(monkeypatch, added):
+def test_summary_of_persons_with_too_many_spans_is_rejected(monkeypatch, added):
     for module in (summary, person_summary):
-        monkeypatch.setattr(module, "MOST_SPANS", 2)
+        monkeypatch.setattr(module, "MAX_SPANS", 2)
     for hour in range(3):
         queries.save(scene(CALM, minutes=60 * hour))
     if added:
@@ -113,8 +113,8 @@ def test_more_spans_of_persons_than_can_be_shown_are_refused(monkeypatch, added)
     assert len(persons_by_span(Filters(until=NOON + timedelta(hours=2)), by="hour")) == 2
 
 
-def test_a_summary_of_persons_in_too_many_images_is_refused(monkeypatch):
-    monkeypatch.setattr(summary, "MOST_IMAGES", 2)
+def test_summary_of_persons_in_too_many_images_is_rejected(monkeypatch):
+    monkeypatch.setattr(summary, "MAX_IMAGES", 2)
     for _ in range(3):
         queries.save(scene(CALM))
     with pytest.raises(TooWideSpan, match="since and until"):

@@ -1,4 +1,4 @@
-"""Persons in the store: saved, found and erased like faces."""
+"""Persons in the store."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -44,10 +44,12 @@ def database(empty_database_app):
     return empty_database_app
 
 
-@pytest.fixture(params=[0, 1, planning.FEW], ids=["tested", "mixed", "found"])
+@pytest.fixture(params=[0, 1, planning.FEW], ids=["without index", "mixed", "with index"])
 def few(request, monkeypatch):
-    """Conditions are tested on each row, found by an index, or found if one row matches: the result
-    must be the same."""
+    """Filters use no index, an index if at most one row matches, or an index.
+
+    The result must be the same.
+    """
     monkeypatch.setattr(planning, "FEW", request.param)
 
 
@@ -55,15 +57,15 @@ def rows(table):
     return db.session.scalar(select(func.count()).select_from(table))
 
 
-def test_persons_come_back_exactly():
-    given = scene(
+def test_persons_are_returned_as_they_were_saved():
+    unsaved = scene(
         replace(CALM, track_id=7, detection_score=None),
         replace(CROSS, face=1),
         faces=(replace(HAPPY, track_id=3), ANGRY),
         category_threshold=0.25,
     )
-    saved = queries.save(given)
-    assert saved == replace(given, id=saved.id)
+    saved = queries.save(unsaved)
+    assert saved == replace(unsaved, id=saved.id)
     assert queries.get(saved.id) == saved
     stored = queries.get(saved.id)
     assert [each.face for each in stored.persons] == [None, 1]
@@ -73,7 +75,7 @@ def test_persons_come_back_exactly():
     assert listed == stored
 
 
-def test_scores_keep_whether_they_are_exclusive():
+def test_exclusive_flag_of_scores_is_stored():
     independent = replace(HAPPY, emotions=Scores({"joy": 0.9, "awe": 0.8}, exclusive=False))
     exclusive = replace(CALM, categories=Scores({"a": 0.4, "b": 0.6}))
     saved = queries.save(scene(exclusive, CALM, faces=(independent, HAPPY)))
@@ -82,13 +84,13 @@ def test_scores_keep_whether_they_are_exclusive():
     assert [each.categories.exclusive for each in stored.persons] == [True, False]
 
 
-def test_an_image_without_persons_keeps_the_model_that_found_none():
+def test_person_model_of_an_image_without_persons_is_stored():
     saved = queries.save(scene())
     assert queries.get(saved.id).person_model == PERSON_MODEL
     assert queries.get(queries.save(analysis()).id).person_model is None
 
 
-def test_a_model_is_stored_once_for_each_set_of_thresholds():
+def test_person_model_is_stored_once_for_each_set_of_thresholds():
     changed = replace(PERSON_MODEL, thresholds={"Peace": 0.4})
     saved = [
         queries.save(replace(scene(CALM), person_model=model))
@@ -123,43 +125,45 @@ def test_a_model_is_stored_once_for_each_set_of_thresholds():
     ],
     ids=str,
 )
-def test_filters_on_persons(few, filters, expected):
-    people = {"a": CALM, "b": replace(CROSS, face=None), "c": UNSURE}
-    names = {queries.save(scene(one)).id: name for name, one in people.items()}
-    asked = Filters(persons=PersonFilters(**filters))
-    found = persons.page_of_persons(asked, size=9, cursor=None).items
+def test_filters_select_persons_and_their_images(few, filters, expected):
+    persons_by_name = {"a": CALM, "b": replace(CROSS, face=None), "c": UNSURE}
+    names = {queries.save(scene(one)).id: name for name, one in persons_by_name.items()}
+    requested = Filters(persons=PersonFilters(**filters))
+    found = persons.page_of_persons(requested, size=9, cursor=None).items
     assert "".join(sorted(names[each.image.id] for each in found)) == expected
-    images = queries.page_of_images(asked, size=9, cursor=None).items
+    images = queries.page_of_images(requested, size=9, cursor=None).items
     assert "".join(sorted(names[image.id] for image in images)) == expected
 
 
 def test_one_person_must_match_all_filters(few):
     queries.save(scene(CALM, CROSS, faces=(HAPPY,)))
-    together = Filters(persons=PersonFilters(category="Peace", min_arousal=8))
-    assert queries.page_of_images(together, size=9, cursor=None).items == []
-    assert persons.page_of_persons(together, size=9, cursor=None).items == []
+    both = Filters(persons=PersonFilters(category="Peace", min_arousal=8))
+    assert queries.page_of_images(both, size=9, cursor=None).items == []
+    assert persons.page_of_persons(both, size=9, cursor=None).items == []
 
 
-def test_filters_on_images_faces_and_persons_meet(few):
+def test_filters_on_images_faces_and_persons_are_combined(few):
     both = queries.save(scene(CROSS, faces=(HAPPY,), minutes=1))
     queries.save(scene(CALM, faces=(ANGRY,), minutes=2))
     queries.save(scene(CROSS, faces=(HAPPY,), minutes=3, file_name="b.jpg"))
     queries.save(scene(CALM, faces=(HAPPY,), minutes=4))
-    asked = Filters(emotion="happiness", file_name="a.jpg", persons=PersonFilters(category="Anger"))
-    (image,) = queries.page_of_images(asked, size=9, cursor=None).items
-    (face,) = queries.page_of_faces(asked, size=9, cursor=None).items
-    (found,) = persons.page_of_persons(asked, size=9, cursor=None).items
+    requested = Filters(
+        emotion="happiness", file_name="a.jpg", persons=PersonFilters(category="Anger")
+    )
+    (image,) = queries.page_of_images(requested, size=9, cursor=None).items
+    (face,) = queries.page_of_faces(requested, size=9, cursor=None).items
+    (found,) = persons.page_of_persons(requested, size=9, cursor=None).items
     assert [image.id, face.image.id, found.image.id] == [both.id] * 3
     assert (found.number, found.person) == (1, CROSS)
     assert found.image == replace(image, faces=(), persons=())
 
 
-def test_min_score_needs_a_category():
+def test_min_score_without_category_raises_value_error():
     with pytest.raises(ValueError, match="min_score needs a category"):
         PersonFilters(min_score=0.5)
 
 
-def test_pages_of_persons_meet_without_gap_or_overlap():
+def test_pages_of_persons_have_no_gap_and_no_overlap():
     first = queries.save(scene(CALM, UNSURE, minutes=0)).id
     second = queries.save(scene(UNSURE, CALM, UNSURE, minutes=1)).id
     expected = [(second, 1), (second, 2), (second, 3), (first, 1), (first, 2)]
@@ -168,23 +172,23 @@ def test_pages_of_persons_meet_without_gap_or_overlap():
         assert [(each.image.id, each.number) for each in found] == expected
 
 
-def test_category_names_are_those_that_are_stored():
+def test_category_names_returns_the_stored_categories():
     assert persons.category_names() == []
     queries.save(scene(CALM))
     assert persons.category_names() == ["Anger", "Doubt/Confusion", "Pain", "Peace"]
 
 
-def test_erasing_an_image_erases_its_persons(few):
-    gone = queries.save(scene(CALM, UNSURE))
-    kept = queries.save(scene(UNSURE))
-    queries.erase(gone.id)
+def test_erase_deletes_the_persons_of_the_image(few):
+    erased = queries.save(scene(CALM, UNSURE))
+    other = queries.save(scene(UNSURE))
+    queries.erase(erased.id)
     assert (rows(PersonRow), rows(CategoryRow)) == (1, 4)
-    assert queries.get(kept.id) == kept
+    assert queries.get(other.id) == other
     with pytest.raises(NotFound):
-        queries.get(gone.id)
+        queries.get(erased.id)
 
 
-def test_erasing_by_a_filter_on_persons_and_by_age(few):
+def test_erase_matching_by_category_and_by_age(few):
     calm, unsure, old = (
         queries.save(scene(each, minutes=minutes))
         for each, minutes in ((CALM, 5), (UNSURE, 5), (UNSURE, 0))
@@ -197,7 +201,7 @@ def test_erasing_by_a_filter_on_persons_and_by_age(few):
     assert (rows(PersonRow), rows(CategoryRow)) == (1, 4)
 
 
-def test_a_page_of_images_with_persons_takes_two_more_statements_however_many_it_holds():
+def test_number_of_statements_does_not_depend_on_the_size_of_the_page():
     for minute in range(6):
         queries.save(scene(CALM, CROSS, faces=(HAPPY,), minutes=minute))
     counts = []

@@ -1,4 +1,4 @@
-"""The store on both databases."""
+"""Saving, erasing and reading images on both databases."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -27,7 +27,7 @@ CALM = face(happiness=0.2)
 
 
 def analysis(*faces, minutes=0, **changes):
-    made = Analysis(
+    created = Analysis(
         file_name="a.jpg",
         threshold=0.2,
         width=300,
@@ -38,11 +38,11 @@ def analysis(*faces, minutes=0, **changes):
         timings_ms={"decode": 1.5},
         created_at=NOON + timedelta(minutes=minutes),
     )
-    return replace(made, **changes)
+    return replace(created, **changes)
 
 
-# Few matches are found by an index, many are tested row after row: the result must be the same.
-either_way = pytest.mark.parametrize("few", [0, planning.FEW], indirect=True)
+# Filters use an index only if few rows match. The result must be the same in both cases.
+with_and_without_index = pytest.mark.parametrize("few", [0, planning.FEW], indirect=True)
 
 
 @pytest.fixture
@@ -64,83 +64,83 @@ def ids(filters=None, **options):
     return [found.id for found in page.items]
 
 
-def test_what_is_saved_comes_back_whole():
-    given = analysis(HAPPY, ANGRY)
-    saved = queries.save(given)
-    assert saved == replace(given, id=saved.id)
+def test_saved_analysis_is_returned_unchanged():
+    unsaved = analysis(HAPPY, ANGRY)
+    saved = queries.save(unsaved)
+    assert saved == replace(unsaved, id=saved.id)
     db.session.expunge_all()
     assert queries.get(saved.id) == saved
     assert list(queries.get(saved.id).faces[1].emotions) == ["neutral", "happiness", "anger"]
 
 
-def test_an_image_without_faces_is_stored_too():
+def test_image_without_faces_is_stored():
     saved = queries.save(analysis())
     assert queries.get(saved.id).faces == ()
 
 
-def test_times_come_back_as_utc_whatever_zone_they_were_given_in():
+def test_times_are_returned_in_utc():
     local = NOON.astimezone(timezone(timedelta(hours=9)))
     saved = queries.save(analysis(created_at=local))
     assert queries.get(saved.id).created_at == NOON
     assert queries.get(saved.id).created_at.utcoffset() == timedelta(0)
 
 
-def test_nothing_is_kept_of_a_save_that_fails(monkeypatch):
+def test_failed_save_leaves_no_rows(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(db.session, "commit", lambda: (_ for _ in ()).throw(RuntimeError("power")))
-        with pytest.raises(RuntimeError, match="power"):
+        patch.setattr(db.session, "commit", lambda: (_ for _ in ()).throw(RuntimeError("failure")))
+        with pytest.raises(RuntimeError, match="failure"):
             queries.save(analysis(HAPPY))
     assert (rows(ImageRow), rows(FaceRow), rows(EmotionRow)) == (0, 0, 0)
     queries.save(analysis(HAPPY))
     assert (rows(ImageRow), rows(FaceRow), rows(EmotionRow)) == (1, 1, 2)
 
 
-def test_erasing_takes_all_that_belongs_to_an_image_and_nothing_else():
-    gone, kept = (queries.save(analysis(HAPPY, ANGRY)) for _ in range(2))
-    queries.erase(gone.id)
+def test_erase_deletes_only_the_rows_of_the_image():
+    erased, other = (queries.save(analysis(HAPPY, ANGRY)) for _ in range(2))
+    queries.erase(erased.id)
     with pytest.raises(NotFound):
-        queries.get(gone.id)
-    assert queries.get(kept.id) == kept
+        queries.get(erased.id)
+    assert queries.get(other.id) == other
     assert (rows(ImageRow), rows(FaceRow), rows(EmotionRow)) == (1, 2, 5)
     with pytest.raises(NotFound):
-        queries.erase(gone.id)
+        queries.erase(erased.id)
 
 
-def test_an_erased_id_is_never_given_out_again():
+def test_id_of_an_erased_image_is_never_used_again():
     last = queries.save(analysis())
     queries.erase(last.id)
     assert queries.save(analysis()).id > last.id
 
 
 @pytest.mark.parametrize("number", [0, 7, 2**31, 2**63 - 1])
-def test_unknown_ids_are_not_found(number):
+def test_unknown_id_raises_not_found(number):
     with pytest.raises(NotFound):
         queries.get(number)
     with pytest.raises(NotFound):
         queries.erase(number)
 
 
-def test_pages_are_newest_first_and_meet_without_gap_or_overlap():
-    # Two at the same time: the id decides.
+def test_pages_are_newest_first_without_gap_and_overlap():
+    # Images with the same time are in the order of their ids.
     saved = [queries.save(analysis(HAPPY, minutes=m)).id for m in (0, 5, 5, 3, 9)]
     newest_first = [saved[4], saved[2], saved[1], saved[3], saved[0]]
     assert ids() == newest_first
-    walked, cursor = [], None
+    found_ids, cursor = [], None
     while True:
         page = queries.page_of_images(Filters(), size=2, cursor=cursor)
-        walked += [found.id for found in page.items]
+        found_ids += [found.id for found in page.items]
         if (cursor := page.next_cursor) is None:
             break
-    assert walked == newest_first
+    assert found_ids == newest_first
 
 
-def test_a_page_that_is_just_full_is_the_last():
+def test_full_last_page_has_no_next_cursor():
     for _ in range(2):
         queries.save(analysis())
     assert queries.page_of_images(Filters(), size=2, cursor=None).next_cursor is None
 
 
-def test_new_images_do_not_disturb_a_walk():
+def test_pages_after_a_cursor_do_not_change_when_images_are_added():
     old = [queries.save(analysis(minutes=m)).id for m in range(3)]
     page = queries.page_of_images(Filters(), size=1, cursor=None)
     queries.save(analysis(minutes=9))
@@ -161,7 +161,7 @@ def test_new_images_do_not_disturb_a_walk():
         "MS4xMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMw",
     ],
 )
-def test_a_cursor_that_was_not_given_out_is_refused(cursor):
+def test_invalid_cursor_is_rejected(cursor):
     with pytest.raises(InvalidCursor):
         ids(cursor=cursor)
 
@@ -195,8 +195,8 @@ def test_a_cursor_that_was_not_given_out_is_refused(cursor):
     ],
     ids=str,
 )
-@either_way
-def test_filters(few, filters, expected):
+@with_and_without_index
+def test_filters_select_images(few, filters, expected):
     by_id = {
         queries.save(analysis(HAPPY, minutes=0)).id: "a",
         queries.save(analysis(ANGRY, ANGRY, minutes=1, file_name="b.jpg")).id: "b",
@@ -206,34 +206,34 @@ def test_filters(few, filters, expected):
     assert "".join(sorted(by_id[i] for i in ids(filters))) == expected
 
 
-def test_faces_across_images_are_paged_in_the_order_of_images():
+def test_pages_of_faces_are_in_the_order_of_images():
     first = queries.save(analysis(HAPPY, ANGRY, CALM, minutes=0)).id
     second = queries.save(analysis(CALM, HAPPY, minutes=1)).id
-    walked, cursor = [], None
+    found_ids, cursor = [], None
     while True:
         page = queries.page_of_faces(Filters(), size=2, cursor=cursor)
-        walked += [(found.image.id, found.number) for found in page.items]
+        found_ids += [(found.image.id, found.number) for found in page.items]
         if (cursor := page.next_cursor) is None:
             break
-    assert walked == [(second, 1), (second, 2), (first, 1), (first, 2), (first, 3)]
+    assert found_ids == [(second, 1), (second, 2), (first, 1), (first, 2), (first, 3)]
 
 
-@either_way
-def test_only_the_faces_that_match_are_found(few):
+@with_and_without_index
+def test_page_of_faces_holds_only_faces_that_match(few):
     queries.save(analysis(HAPPY, ANGRY))
     (found,) = queries.page_of_faces(Filters(emotion="anger"), size=9, cursor=None).items
     assert (found.number, found.face) == (2, ANGRY)
 
 
-@either_way
-def test_all_faces_walks_over_many_pages(few):
+@with_and_without_index
+def test_all_faces_reads_all_pages(few):
     for minute in range(5):
         queries.save(analysis(HAPPY, CALM, minutes=minute))
     found = list(queries.all_faces(Filters(emotion="happiness"), batch=2))
     assert [(each.number, each.face) for each in found] == [(1, HAPPY)] * 5
 
 
-def test_emotion_names_are_those_that_are_stored():
+def test_emotion_names_returns_the_stored_emotions():
     assert queries.emotion_names() == []
     queries.save(analysis(HAPPY, ANGRY))
     assert queries.emotion_names() == ["anger", "happiness", "neutral"]
@@ -260,8 +260,8 @@ def test_summary_counts_by_span():
     assert [(span.span, span.faces) for span in models] == [("net_5", 1), ("net_8", 3)]
 
 
-@either_way
-def test_summary_of_filtered_faces(few):
+@with_and_without_index
+def test_summary_with_a_filter_on_faces_counts_matching_faces(few):
     queries.save(analysis(HAPPY, ANGRY))
     queries.save(analysis(CALM))
     (day,) = summary.summarise(Filters(emotion="anger"), by="day")
@@ -269,7 +269,7 @@ def test_summary_of_filtered_faces(few):
     assert summary.summarise(Filters(emotion="contempt"), by="day") == []
 
 
-def test_a_page_costs_the_same_few_queries_however_many_it_holds():
+def test_number_of_queries_does_not_depend_on_the_size_of_the_page():
     for minute in range(6):
         queries.save(analysis(HAPPY, ANGRY, minutes=minute))
     counts = []
@@ -284,7 +284,7 @@ def test_a_page_costs_the_same_few_queries_however_many_it_holds():
     assert counts[0] == counts[1] <= 5  # BEGIN, keys, images, faces, emotions
 
 
-def test_a_database_without_tables_is_one_error_of_the_domain():
+def test_database_without_tables_raises_store_unavailable():
     for table in ("categories", "persons", "emotions", "faces", "retries", "images"):
         db.session.execute(text(f"DROP TABLE {table}"))
     db.session.commit()
@@ -294,21 +294,21 @@ def test_a_database_without_tables_is_one_error_of_the_domain():
         queries.page_of_images(Filters(), size=1, cursor=None)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # reads its plan
-def test_a_deep_page_of_faces_reads_no_more_than_a_first():
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # reads the query plan
+def test_later_page_of_faces_uses_a_range_of_an_index():
     for minute in range(3):
         queries.save(analysis(HAPPY, minutes=minute))
     cursor = queries.page_of_faces(Filters(), size=1, cursor=None).next_cursor
-    asked = []
-    event.listen(db.engine, "before_cursor_execute", lambda *args: asked.append(args[2:4]))
+    statements = []
+    event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2:4]))
     queries.page_of_faces(Filters(), size=1, cursor=cursor)
-    (statement, parameters) = next(each for each in asked if "ORDER BY" in each[0])
+    (statement, parameters) = next(each for each in statements if "ORDER BY" in each[0])
     plan = db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     steps = [row[-1] for row in plan]
     assert any("SEARCH images USING" in step and "created_at<" in step for step in steps), steps
 
 
-def test_spans_are_written_as_rfc_3339_whatever_the_servers_style():
+def test_spans_do_not_depend_on_the_date_style_of_the_server():
     queries.save(analysis(HAPPY))
     if db.engine.dialect.name == "postgresql":
         name = db.engine.url.database
@@ -320,8 +320,8 @@ def test_spans_are_written_as_rfc_3339_whatever_the_servers_style():
     assert (hour.span, day.span) == ("2026-05-04T12:00:00Z", "2026-05-04")
 
 
-def test_a_summary_of_too_many_images_is_refused_with_advice(monkeypatch):
-    monkeypatch.setattr(summary, "MOST_IMAGES", 2)
+def test_summary_of_too_many_images_is_rejected_with_advice(monkeypatch):
+    monkeypatch.setattr(summary, "MAX_IMAGES", 2)
     for minute in range(3):
         queries.save(analysis(HAPPY, minutes=minute))
     with pytest.raises(TooWideSpan, match="since and until"):
@@ -335,18 +335,18 @@ def test_a_summary_of_too_many_images_is_refused_with_advice(monkeypatch):
     ("emotion", "min_probability", "expected"),
     [("joy", 0.8, "ab"), ("awe", 0.8, "ac"), ("awe", 0.95, "a"), ("happiness", 0.8, "d")],
 )
-@either_way
-def test_independent_scores_match_by_any_label_above_one_half(
+@with_and_without_index
+def test_min_probability_matches_all_labels_of_independent_scores(
     few, emotion, min_probability, expected
 ):
-    """Several labels can be above one half, so the dominant label says nothing of the others."""
+    """Several independent scores can be above one half, not only that of the dominant label."""
     scores = {"a": (0.9, 0.99), "b": (0.85, 0.1), "c": (0.1, 0.8)}
     names = {}
     for name, (joy, awe) in scores.items():
         emotions = Scores({"joy": joy, "awe": awe}, exclusive=False)
         names[queries.save(analysis(replace(HAPPY, emotions=emotions))).id] = name
     names[queries.save(analysis(HAPPY)).id] = "d"
-    asked = Filters(emotion=emotion, min_probability=min_probability)
-    assert "".join(sorted(names[i] for i in ids(asked))) == expected
-    found = queries.page_of_faces(asked, size=9, cursor=None).items
+    filters = Filters(emotion=emotion, min_probability=min_probability)
+    assert "".join(sorted(names[i] for i in ids(filters))) == expected
+    found = queries.page_of_faces(filters, size=9, cursor=None).items
     assert "".join(sorted(names[each.image.id] for each in found)) == expected

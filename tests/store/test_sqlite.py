@@ -1,4 +1,4 @@
-"""SQLite under parallel writers: nobody sees "database is locked", nothing is lost."""
+"""Parallel writers and erasures on SQLite."""
 
 import sqlite3
 import subprocess
@@ -17,7 +17,7 @@ from app.store.records import Filters
 from app.store.tables import db
 from tests.store.test_queries import HAPPY, analysis
 
-NAME = "somebodys-secret-name.jpg"
+NAME = "secret-name.jpg"
 WRITER = """
 import sys
 from app import create_app
@@ -38,7 +38,7 @@ def app_on(path):
     return create_app(Settings(database_url=f"sqlite:///{path}"))
 
 
-def test_parallel_processes_never_find_it_locked(tmp_path):
+def test_parallel_processes_never_see_a_locked_database(tmp_path):
     with app_on(tmp_path / "a.db").app_context():
         upgrade()
         workers = [
@@ -52,12 +52,12 @@ def test_parallel_processes_never_find_it_locked(tmp_path):
         ]
         errors = [worker.communicate(timeout=120)[1] for worker in workers]
         assert [worker.returncode for worker in workers] == [0] * 4, errors
-        kept = sum(1 for number in range(1, 161) if number % 4)
-        assert len(queries.page_of_images(Filters(), size=200, cursor=None).items) == kept
+        expected = sum(1 for number in range(1, 161) if number % 4)
+        assert len(queries.page_of_images(Filters(), size=200, cursor=None).items) == expected
         db.engine.dispose()
 
 
-def test_parallel_threads_likewise(tmp_path):
+def test_parallel_threads_never_see_a_locked_database(tmp_path):
     app = app_on(tmp_path / "a.db")
     failures = []
 
@@ -81,7 +81,7 @@ def test_parallel_threads_likewise(tmp_path):
         db.engine.dispose()
 
 
-def test_every_connection_is_prepared(tmp_path):
+def test_connections_have_the_pragmas_of_the_service(tmp_path):
     app = app_on(tmp_path / "a.db")
     with app.app_context(), db.engine.connect() as connection:
         pragma = {
@@ -101,7 +101,7 @@ def holds_name(folder):
 
 
 @pytest.mark.parametrize("erase", ["one", "all"])
-def test_what_was_erased_is_in_no_file(tmp_path, erase):
+def test_erased_bytes_are_in_no_file_of_the_database(tmp_path, erase):
     with app_on(tmp_path / "a.db").app_context():
         upgrade()
         for _ in range(50):
@@ -116,7 +116,7 @@ def test_what_was_erased_is_in_no_file(tmp_path, erase):
         db.engine.dispose()
 
 
-def test_somebody_who_reads_does_not_keep_an_erasure_waiting(tmp_path, monkeypatch):
+def test_erasure_does_not_wait_for_a_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(wal, "FIRST_SECONDS", 0.05)
     with app_on(tmp_path / "a.db").app_context():
         upgrade()
@@ -125,7 +125,7 @@ def test_somebody_who_reads_does_not_keep_an_erasure_waiting(tmp_path, monkeypat
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM images").fetchall()
         queries.erase(saved.id)
-        assert holds_name(tmp_path)  # the reader may ask for it again
+        assert holds_name(tmp_path)  # the reader may read it again
         reader.close()
         queries.erase(queries.save(analysis(HAPPY)).id)
         assert not holds_name(tmp_path)

@@ -1,8 +1,9 @@
-"""Sums by the hour against what they stand for: a count of the images one by one."""
+"""Summaries from rollups, compared with direct aggregation."""
 
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 
 import pytest
 from sqlalchemy import insert, select
@@ -15,10 +16,12 @@ from app.store.rollup_tables import HourEmotionRow, HourRow
 from app.store.rollups import add_saved
 from app.store.tables import ImageRow, db
 from app.store.transactions import write_transaction
+from app.vision.circumplex import affect_of, mean_affect
+from app.vision.types import Scores
 from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, NOON, analysis
 
 OTHER = replace(MODEL, name="net_5")
-MINUTES = 5 * 60  # over which the images of a test are spread
+MINUTES = 5 * 60  # the images of a test are spread over this time
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +29,7 @@ def database(database_app):
     return database_app
 
 
-def save_some(count, seed=0):
+def save_random_images(count, seed=0):
     chance = random.Random(seed)
     for _ in range(count):
         faces = chance.choices([HAPPY, ANGRY, CALM], k=chance.randrange(3))
@@ -34,18 +37,18 @@ def save_some(count, seed=0):
         queries.save(analysis(*faces, minutes=minutes, model=model))
 
 
-def one_by_one(filters, by):
-    """What the same filter gives where the sums are of no use."""
+def aggregate_directly(filters, by):
+    """Summarise with an equivalent filter that the rollups do not support."""
     return summary.summarise(replace(filters, min_faces=0), by=by)
 
 
 def assert_same(filters=None):
     for by in ("hour", "day", "model"):
-        got, expected = (
+        actual, expected = (
             summary.summarise(filters or Filters(), by=by),
-            one_by_one(filters or Filters(), by),
+            aggregate_directly(filters or Filters(), by),
         )
-        for one, other in zip(got, expected, strict=True):
+        for one, other in zip(actual, expected, strict=True):
             assert (one.span, one.images, one.faces) == (other.span, other.images, other.faces)
             assert one.dominant == other.dominant
             assert one.mean_probability == pytest.approx(other.mean_probability)
@@ -56,7 +59,7 @@ def assert_same(filters=None):
 
 @pytest.mark.parametrize("added", [0, 15, 30])
 @pytest.mark.parametrize(
-    "asked",
+    "times",
     [
         {},
         {"since": 60},
@@ -68,17 +71,39 @@ def assert_same(filters=None):
     ],
     ids=str,
 )
-def test_a_summary_is_that_of_its_images(added, asked):
-    save_some(added)
+def test_rollups_equal_direct_aggregation(added, times):
+    save_random_images(added)
     add_saved()
-    save_some(30 - added, seed=1)
-    times = {name: NOON + timedelta(minutes=minutes) for name, minutes in asked.items()}
-    assert_same(Filters(**times))
-    assert_same(Filters(**times, model=MODEL.name))
+    save_random_images(30 - added, seed=1)
+    limits = {name: NOON + timedelta(minutes=minutes) for name, minutes in times.items()}
+    assert_same(Filters(**limits))
+    assert_same(Filters(**limits, model=MODEL.name))
 
 
-def test_the_sums_are_used():
-    save_some(10)
+@pytest.mark.parametrize("added", [0, 2, 4])
+def test_mean_affect_leaves_out_independent_scores(added):
+    """Independent scores may have the labels of FER+ and sum to 1 by chance."""
+    independent = replace(ANGRY, emotions=Scores(dict(ANGRY.emotions), exclusive=False))
+    for position, (face, model) in enumerate(
+        [(HAPPY, MODEL), (independent, OTHER), (independent, MODEL), (CALM, MODEL)]
+    ):
+        queries.save(analysis(face, minutes=position, model=model))
+        if position + 1 == added:
+            assert add_saved() == added
+    assert_same()
+    (day,) = summary.summarise(Filters(), by="day")
+    assert day.mean_probability["anger"] == pytest.approx(0.7)
+    affects = [affect_of(face.emotions) for face in (HAPPY, CALM)]
+    expected = [fmean(values) for values in zip(*affects, strict=True)]
+    assert mean_affect(day.sums.values()) == pytest.approx(expected)
+    by_model = {span.span: span for span in summary.summarise(Filters(), by="model")}
+    assert mean_affect(by_model[OTHER.name].sums.values()) is None
+    queries.erase(3)
+    assert_same()
+
+
+def test_summary_uses_the_rollups():
+    save_random_images(10)
     assert add_saved() == 10
     with write_transaction():
         rollups.db.session.execute(rollups.update(HourRow).values(images=1000))
@@ -86,8 +111,8 @@ def test_the_sums_are_used():
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_more_spans_than_can_be_shown_are_refused(monkeypatch, added):
-    monkeypatch.setattr(summary, "MOST_SPANS", 2)
+def test_summary_with_too_many_spans_is_rejected(monkeypatch, added):
+    monkeypatch.setattr(summary, "MAX_SPANS", 2)
     for hour in range(3):
         queries.save(analysis(HAPPY, minutes=60 * hour))
     if added:
@@ -98,8 +123,8 @@ def test_more_spans_than_can_be_shown_are_refused(monkeypatch, added):
     assert len(summary.summarise(Filters(), by="day")) == 1
 
 
-def test_few_faces_are_summed_among_however_many_images(monkeypatch):
-    monkeypatch.setattr(summary, "MOST_IMAGES", 2)
+def test_filter_with_few_faces_is_summarised_despite_many_images(monkeypatch):
+    monkeypatch.setattr(summary, "MAX_IMAGES", 2)
     for face in (HAPPY, CALM, CALM, CALM):
         queries.save(analysis(face))
     (day,) = summary.summarise(Filters(emotion="happiness"), by="day")
@@ -108,7 +133,7 @@ def test_few_faces_are_summed_among_however_many_images(monkeypatch):
         summary.summarise(Filters(emotion="neutral"), by="day")
 
 
-def test_the_last_hour_of_all():
+def test_last_hour_of_the_calendar_is_summarised():
     last = datetime.max.replace(tzinfo=UTC)
     queries.save(analysis(HAPPY, created_at=last - timedelta(minutes=1)))
     queries.save(analysis(HAPPY, created_at=last - timedelta(minutes=50)))
@@ -118,18 +143,18 @@ def test_the_last_hour_of_all():
         add_saved()
 
 
-def test_what_is_saved_is_added_once():
-    save_some(3)
+def test_add_saved_adds_each_image_once():
+    save_random_images(3)
     assert [add_saved(), add_saved()] == [3, 0]
-    save_some(2)
+    save_random_images(2)
     assert [add_saved(), add_saved()] == [2, 0]
     assert_same()
 
 
 @pytest.mark.postgres  # SQLite has one writer at a time
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_an_image_in_flight_is_waited_for():
-    """Its id is below that of images that are committed."""
+def test_add_saved_waits_for_open_inserts():
+    """The open insert has a lower id than committed images."""
     queries.save(analysis())
     with db.engine.connect() as other:
         columns = [column for column in ImageRow.__table__.c if column.name != "id"]
@@ -138,39 +163,39 @@ def test_an_image_in_flight_is_waited_for():
                 [column.name for column in columns], select(*columns).limit(1)
             )
         )
-        save_some(1, seed=1)
+        save_random_images(1, seed=1)
         with pytest.raises(StoreUnavailable):
             add_saved()
-        assert queries.save(analysis(HAPPY)).id == 4  # nobody waits for those who add
+        assert queries.save(analysis(HAPPY)).id == 4  # add_saved does not block inserts
         other.commit()
     assert add_saved() == 4
     assert_same()
 
 
-def test_a_failure_to_add_keeps_what_is_saved(monkeypatch, caplog):
+def test_failure_of_add_saved_does_not_affect_the_saved_image(monkeypatch, caplog):
     monkeypatch.setattr(queries, "MAINTENANCE_EVERY", 1)
 
     def fail():
-        raise RuntimeError("no sums today")
+        raise RuntimeError("secret value")
 
     monkeypatch.setattr(queries, "add_saved", fail)
     saved = queries.save(analysis(HAPPY))
     assert queries.get(saved.id) == saved
     assert "is tried again later: RuntimeError" in caplog.text
-    assert "no sums today" not in caplog.text  # an error's own text may quote values
+    assert "secret value" not in caplog.text  # the text of an error may contain values
 
 
-def test_many_are_added_in_batches(monkeypatch):
+def test_add_saved_adds_images_in_batches(monkeypatch):
     monkeypatch.setattr(rollups, "BATCH_IMAGES", 4)
-    save_some(10)
+    save_random_images(10)
     assert [add_saved() for _ in range(4)] == [4, 4, 2, 0]
     assert_same()
 
 
-def test_erasing_takes_from_the_sums_what_was_in_them():
-    save_some(15)
+def test_erase_subtracts_the_image_from_the_rollups():
+    save_random_images(15)
     add_saved()
-    save_some(5, seed=1)
+    save_random_images(5, seed=1)
     for image_id in (1, 5, 20):
         queries.erase(image_id)
         assert_same()
@@ -182,36 +207,36 @@ def test_erasing_takes_from_the_sums_what_was_in_them():
     assert rollups.db.session.query(HourEmotionRow).count() == 0
 
 
-def test_an_unknown_id_takes_nothing():
-    save_some(5)
+def test_erase_of_an_unknown_id_does_not_change_the_rollups():
+    save_random_images(5)
     add_saved()
     with pytest.raises(queries.NotFound):
         queries.erase(99)
     assert_same()
 
 
-def test_saving_adds_from_time_to_time(monkeypatch):
+def test_save_regularly_updates_the_rollups(monkeypatch):
     monkeypatch.setattr(queries, "MAINTENANCE_EVERY", 4)
-    save_some(9)
+    save_random_images(9)
     assert rollups.watermark() == 8
     assert_same()
 
 
-def test_images_from_before_the_sums_are_in_them():
-    save_some(12)
+def test_upgrade_adds_existing_images_to_the_rollups():
+    save_random_images(12)
     downgrade(revision="0003")
     upgrade()
     assert rollups.watermark() == 12
     assert_same()
 
 
-def test_the_faces_of_each_image_come_whole_with_its_span(monkeypatch):
-    monkeypatch.setattr(summary, "IMAGES_AT_ONCE", 2)
+def test_faces_by_span_yields_all_faces_of_each_image(monkeypatch):
+    monkeypatch.setattr(summary, "BATCH_IMAGES", 2)
     saved = [(HAPPY, ANGRY), (), (CALM,), (ANGRY,), (CALM, HAPPY, ANGRY)]
     for hour, faces in enumerate(saved):
         queries.save(analysis(*faces, minutes=60 * hour, model=MODEL if hour else OTHER))
     hours = {f"2026-05-04T{12 + hour}:00:00Z": faces for hour, faces in enumerate(saved) if faces}
-    read = {span: tuple(its) for span, its in summary.faces_by_span(Filters(), by="hour")}
+    read = {span: tuple(faces) for span, faces in summary.faces_by_span(Filters(), by="hour")}
     assert read == hours
     assert [list(face.emotions) for face in read["2026-05-04T12:00:00Z"]] == [
         list(face.emotions) for face in saved[0]
@@ -219,20 +244,20 @@ def test_the_faces_of_each_image_come_whole_with_its_span(monkeypatch):
     days = [span for span, _ in summary.faces_by_span(Filters(), by="day")]
     assert days == ["2026-05-04"] * 4
     models = summary.faces_by_span(Filters(emotion="anger"), by="model")
-    assert sorted((span, len(its)) for span, its in models) == [
+    assert sorted((span, len(faces)) for span, faces in models) == [
         (OTHER.name, 2),
         (MODEL.name, 1),
         (MODEL.name, 3),
     ]
     until = Filters(until=NOON + timedelta(hours=3))
-    assert [len(its) for _, its in summary.faces_by_span(until, by="day")] == [2, 1]
+    assert [len(faces) for _, faces in summary.faces_by_span(until, by="day")] == [2, 1]
 
 
-@pytest.mark.parametrize("most", [{"MOST_IMAGES_READ": 2}, {"MOST_FACES_READ": 3}], ids=str)
-def test_more_faces_than_can_be_read_are_refused(monkeypatch, most):
+@pytest.mark.parametrize("limits", [{"MAX_MOOD_IMAGES": 2}, {"MAX_MOOD_FACES": 3}], ids=str)
+def test_faces_by_span_rejects_too_many_images_or_faces(monkeypatch, limits):
     for hour in range(3):
         queries.save(analysis(HAPPY, ANGRY, minutes=60 * hour))
-    for name, value in most.items():
+    for name, value in limits.items():
         monkeypatch.setattr(summary, name, value)
     with pytest.raises(TooWideSpan, match="since and until"):
         list(summary.faces_by_span(Filters(), by="day"))

@@ -1,4 +1,4 @@
-"""Transactions: what they may do, how long they take, and what is left of one that fails."""
+"""Time limits, permissions and failures of transactions."""
 
 import sqlite3
 import threading
@@ -24,13 +24,13 @@ from tests.store.test_queries import HAPPY, analysis
 
 pytestmark = pytest.mark.serial
 
-SECONDS = 0.6  # that requests may take here
-SLOWEST = 5.0  # on a busy machine
+SECONDS = 0.6  # the time limit of requests
+MAX_SECONDS = 5.0  # tolerance for a busy machine
 
 
 @pytest.fixture
 def app(make_app, database_url):
-    """A service with one image of id 1, whose requests may take SECONDS."""
+    """A service with an image of id 1 and a time limit of SECONDS for requests."""
     app = make_app(database_url=database_url, request_seconds=SECONDS)
     with app.app_context():
         queries.save(analysis(HAPPY))
@@ -46,7 +46,7 @@ def count(app):
 
 @contextmanager
 def locked(app, *tables):
-    """Another process holds the tables: for writing, and in PostgreSQL also for reading."""
+    """Lock the tables against writes, and on PostgreSQL also against reads."""
     with app.app_context():
         engine = db.engine
     if engine.dialect.name == "sqlite":
@@ -67,7 +67,7 @@ def deadline(seconds):
     began = time.perf_counter()
     yield
     g.pop("deadline")
-    assert time.perf_counter() - began < SLOWEST
+    assert time.perf_counter() - began < MAX_SECONDS
 
 
 def post(client):
@@ -88,32 +88,32 @@ REQUESTS = {
 }
 
 
-@pytest.mark.parametrize("what", ["post", "erase", "erase many"])
-def test_nothing_is_changed_after_the_deadline_of_a_request_that_waits_for_a_lock(app, what):
+@pytest.mark.parametrize("request_name", ["post", "erase", "erase many"])
+def test_request_that_waits_for_a_lock_changes_nothing_after_its_deadline(app, request_name):
     began = time.perf_counter()
     with locked(app, "images"):
-        answer = REQUESTS[what](app.test_client())
-        assert time.perf_counter() - began < SLOWEST
-    assert answer.status_code == 503
-    assert answer.json["type"] == "urn:emotion:problem:took-too-long"
+        response = REQUESTS[request_name](app.test_client())
+        assert time.perf_counter() - began < MAX_SECONDS
+    assert response.status_code == 503
+    assert response.json["type"] == "urn:emotion:problem:took-too-long"
     time.sleep(0.2)
     assert count(app) == 1
 
 
-@pytest.mark.postgres  # SQLite's readers wait for nobody
+@pytest.mark.postgres  # in SQLite, readers do not wait
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-@pytest.mark.parametrize("what", REQUESTS)
-def test_a_lock_on_everything_ends_every_request_in_time(app, what):
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_every_request_ends_in_time_while_all_tables_are_locked(app, request_name):
     tables = ("images", "faces", "emotions", "keys", "retries", "mark", "hours")
     began = time.perf_counter()
     with locked(app, *tables):
-        answer = REQUESTS[what](app.test_client())
-    assert time.perf_counter() - began < SLOWEST
-    assert answer.status_code == 503, answer.text
-    assert answer.headers["Retry-After"]
+        response = REQUESTS[request_name](app.test_client())
+    assert time.perf_counter() - began < MAX_SECONDS
+    assert response.status_code == 503, response.text
+    assert response.headers["Retry-After"]
 
 
-def test_what_is_ready_too_late_is_rolled_back(app):
+def test_transaction_is_rolled_back_after_the_deadline(app):
     with app.app_context():
         with deadline(0.2), pytest.raises(DeadlineExceeded), write_transaction():
             db.session.execute(ImageRow.__table__.delete())
@@ -121,29 +121,29 @@ def test_what_is_ready_too_late_is_rolled_back(app):
         assert queries.get(1)
 
 
-def test_a_long_query_is_ended(app):
+def test_long_query_is_cancelled_at_the_deadline(app):
     long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     with app.app_context():
         for begin in (read_transaction, write_transaction):
             with deadline(0.3), pytest.raises(DeadlineExceeded), begin():
                 db.session.execute(text(long))
-        assert queries.get(1)  # by the same connection, which is as before
+        assert queries.get(1)  # the same connection still works
 
 
-def test_many_short_queries_are_ended(app):
+def test_many_short_queries_end_at_the_deadline(app):
     with app.app_context(), deadline(0.3), pytest.raises(DeadlineExceeded), read_transaction():
         while True:
             db.session.scalar(text("SELECT 1"))
 
 
-def test_after_the_deadline_no_transaction_begins(app):
+def test_no_transaction_begins_after_the_deadline(app):
     with app.app_context(), deadline(-1):
         for begin in (read_transaction, write_transaction):
             with pytest.raises(DeadlineExceeded), begin():
-                pytest.fail("it began")
+                pytest.fail("the transaction began")
 
 
-def test_an_export_has_the_time_of_a_request_for_each_page(app):
+def test_export_gets_a_new_deadline_for_each_page(app):
     with app.app_context():
         for _ in range(4):
             queries.save(analysis(HAPPY))
@@ -153,11 +153,11 @@ def test_an_export_has_the_time_of_a_request_for_each_page(app):
                 time.sleep(SECONDS / 2)
                 seen += 1
             assert seen == 5
-        renew_deadline()  # outside of requests there is none
+        renew_deadline()  # outside of requests there is no deadline
         assert "deadline" not in g
 
 
-def test_without_a_deadline_a_lock_is_waited_for(app):
+def test_transaction_without_a_deadline_waits_for_a_lock(app):
     with app.app_context():
         opened = threading.Event()
 
@@ -174,7 +174,7 @@ def test_without_a_deadline_a_lock_is_waited_for(app):
     assert count(app) == 2
 
 
-def test_a_read_transaction_cannot_write(app):
+def test_read_transaction_cannot_write(app):
     with app.app_context():
         for statement in (
             "DELETE FROM images",
@@ -189,10 +189,10 @@ def test_a_read_transaction_cannot_write(app):
         queries.erase(1)  # the connection can write again
 
 
-def test_transactions_do_not_nest(app):
+def test_nested_transactions_are_rejected(app):
     with app.app_context():
         for begin in (read_transaction, write_transaction):
-            with pytest.raises(RuntimeError, match="within"), write_transaction(), begin():
+            with pytest.raises(RuntimeError, match="nested"), write_transaction(), begin():
                 pass
         assert queries.get(1)
 
@@ -207,7 +207,7 @@ def test_no_connection_is_held_between_transactions(app):
         assert db.engine.pool.checkedout() == 0
 
 
-def test_a_key_is_revoked_while_others_write(app):
+def test_key_can_be_revoked_during_parallel_writes(app):
     stop = threading.Event()
     failures = []
 
@@ -236,19 +236,19 @@ def test_a_key_is_revoked_while_others_write(app):
     assert failures == []
 
 
-def test_where_no_connection_is_free_nobody_waits_for_long(app):
+def test_request_without_a_free_connection_fails_soon(app):
     with app.app_context(), ExitStack() as held:
         pool = db.engine.pool
         for _ in range(pool.size() + pool._max_overflow):
             held.enter_context(db.engine.connect())
         began = time.perf_counter()
-        answer = REQUESTS["images"](app.test_client())
-        assert time.perf_counter() - began < SLOWEST
-        assert answer.json["type"] == "urn:emotion:problem:store-unavailable"
+        response = REQUESTS["images"](app.test_client())
+        assert time.perf_counter() - began < MAX_SECONDS
+        assert response.json["type"] == "urn:emotion:problem:store-unavailable"
     assert REQUESTS["images"](app.test_client()).status_code == 200
 
 
-# ---------------------------------------------------------------- PostgreSQL, by a bad network
+# ---------------------------------------------------------------- PostgreSQL, network failures
 
 
 @pytest.fixture
@@ -268,43 +268,46 @@ def remote(make_app, proxy):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("connected", [True, False])
-def test_a_server_that_does_not_answer_is_not_waited_for(remote, proxy, connected):
+def test_request_fails_soon_if_the_server_does_not_respond(remote, proxy, connected):
     if not connected:
         with remote.app_context():
             db.engine.dispose()
     proxy.frozen.set()
     began = time.perf_counter()
-    answer = post(remote.test_client())
-    assert answer.status_code == 503
-    assert time.perf_counter() - began < SLOWEST
+    response = post(remote.test_client())
+    assert response.status_code == 503
+    assert time.perf_counter() - began < MAX_SECONDS
     proxy.frozen.clear()
     assert post(remote.test_client()).status_code == 201
     assert count(remote) == 1
 
 
 @pytest.mark.postgres
-def test_where_commit_has_no_answer_the_client_is_told_that_it_is_not_known(remote, proxy):
+def test_lost_commit_returns_outcome_unknown(remote, proxy):
     client = remote.test_client()
     headers = {"Idempotency-Key": "one"}
     proxy.cut_at = b"COMMIT\0"
-    answer = client.post("/v1/images", data=picture(), content_type="image/png", headers=headers)
-    assert (answer.status_code, answer.json["type"]) == (503, "urn:emotion:problem:outcome-unknown")
-    assert "Idempotency-Key" in answer.json["detail"]
+    response = client.post("/v1/images", data=picture(), content_type="image/png", headers=headers)
+    assert (response.status_code, response.json["type"]) == (
+        503,
+        "urn:emotion:problem:outcome-unknown",
+    )
+    assert "Idempotency-Key" in response.json["detail"]
     proxy.cut_at = None
     assert count(remote) == 1
-    again = client.post("/v1/images", data=picture(), content_type="image/png", headers=headers)
-    assert again.status_code == 201
+    replay = client.post("/v1/images", data=picture(), content_type="image/png", headers=headers)
+    assert replay.status_code == 201
     assert count(remote) == 1
 
 
 @pytest.mark.postgres
-def test_what_is_lost_before_commit_is_known_not_to_be_kept(remote, proxy):
+def test_connection_lost_before_commit_returns_store_unavailable(remote, proxy):
     proxy.cut_at = b"INSERT INTO images"
-    answer = post(remote.test_client())
-    assert answer.json["type"] == "urn:emotion:problem:store-unavailable"
+    response = post(remote.test_client())
+    assert response.json["type"] == "urn:emotion:problem:store-unavailable"
     proxy.cut_at = None
     assert count(remote) == 0
 
 
-def test_the_two_errors_of_a_lost_connection_are_different():
+def test_outcome_unknown_is_not_a_store_unavailable_error():
     assert not issubclass(OutcomeUnknown, StoreUnavailable)

@@ -1,4 +1,4 @@
-"""A database of revision 0009, written by that version, is upgraded and downgraded unchanged."""
+"""Upgrade and downgrade of a database that the version of revision 0009 wrote."""
 
 import sqlite3
 from pathlib import Path
@@ -16,7 +16,7 @@ REVISION = "0009"
 
 
 def reflected():
-    """The tables as they are, in an order in which rows can be inserted."""
+    """Return the tables of the database, in an order in which rows can be inserted."""
     metadata = MetaData()
     metadata.reflect(db.engine)
     return [table for table in metadata.sorted_tables if table.name != "alembic_version"]
@@ -24,7 +24,7 @@ def reflected():
 
 @pytest.fixture
 def old_database(empty_database_app):
-    """The fixture's database. On PostgreSQL its rows are copied into the tables of its revision."""
+    """The database of the fixture. On PostgreSQL, its rows are copied into new tables."""
     if db.engine.dialect.name == "sqlite":
         path = db.engine.url.database
         db.engine.dispose()
@@ -47,7 +47,7 @@ def old_database(empty_database_app):
 
 
 def contents(columns=None):
-    """All rows of all tables, or of `columns` by table."""
+    """Return all rows of all tables, or only the given columns of each table."""
     stored = {}
     with db.engine.connect() as connection:
         for table in reflected():
@@ -63,32 +63,32 @@ def contents(columns=None):
 
 
 def structure():
-    """Columns, indexes and constraints of all tables."""
+    """Return the columns, indexes and constraints of all tables."""
     found = {}
-    seen = inspect(db.engine)
-    for name in seen.get_table_names():
+    inspector = inspect(db.engine)
+    for name in inspector.get_table_names():
         found[name] = {
             "columns": {
                 column["name"]: (str(column["type"]), column["nullable"], column["default"])
-                for column in seen.get_columns(name)
+                for column in inspector.get_columns(name)
             },
             "indexes": sorted(
                 repr((index["name"], index["column_names"], index["unique"], _condition(index)))
-                for index in seen.get_indexes(name)
+                for index in inspector.get_indexes(name)
             ),
-            "key": seen.get_pk_constraint(name),
-            "unique": sorted(seen.get_unique_constraints(name), key=repr),
-            "foreign": sorted(seen.get_foreign_keys(name), key=repr),
+            "key": inspector.get_pk_constraint(name),
+            "unique": sorted(inspector.get_unique_constraints(name), key=repr),
+            "foreign": sorted(inspector.get_foreign_keys(name), key=repr),
         }
     return found
 
 
 def _condition(index):
-    """The condition of a partial index; its object has no equality."""
+    """Return the condition of a partial index as text, because its object has no equality."""
     return {name: str(option) for name, option in index["dialect_options"].items()}
 
 
-def test_the_fixture_holds_what_an_upgrade_must_keep(old_database):
+def test_fixture_has_rows_of_all_old_tables(old_database):
     stored = contents()
     assert {name: len(rows) for name, rows in stored.items() if rows} == {
         "emotions": 55,
@@ -116,7 +116,7 @@ def test_upgrade_keeps_every_row_and_downgrade_restores_the_database(old_databas
     assert (contents(), structure()) == (rows, tables)
 
 
-def test_the_service_reads_what_the_old_version_stored(old_database):
+def test_service_reads_the_images_of_the_old_version(old_database):
     upgrade()
     images = queries.page_of_images(Filters(), size=9, cursor=None).items
     assert [(image.file_name, len(image.faces)) for image in images] == [
@@ -132,6 +132,6 @@ def test_the_service_reads_what_the_old_version_stored(old_database):
     )
     models = {span.span: span.faces for span in summary.summarise(Filters(), by="model")}
     assert models == {"stub_5": 3, "stub_8": 5}
-    one_by_one = summary.summarise(Filters(min_faces=0), by="model")
-    assert {span.span: span.faces for span in one_by_one} == models
+    aggregated = summary.summarise(Filters(min_faces=0), by="model")
+    assert {span.span: span.faces for span in aggregated} == models
     assert queries.erase_matching(Filters(min_faces=0)) == 5

@@ -1,4 +1,4 @@
-"""What was erased leaves SQLite's write-ahead log, also where somebody reads meanwhile."""
+"""Erased rows leave the write-ahead log of SQLite, also after a reader blocked the checkpoint."""
 
 import sqlite3
 import subprocess
@@ -17,7 +17,7 @@ from tests.store.test_queries import HAPPY, analysis
 
 pytestmark = pytest.mark.serial
 
-NAME = "somebodys-secret-name.jpg"
+NAME = "secret-name.jpg"
 WAIT_SECONDS = 15.0
 ERASE_AND_DIE = """
 import os, sys
@@ -32,7 +32,7 @@ with create_app(Settings(database_url=sys.argv[1])).app_context():
 
 @pytest.fixture
 def app(make_app):
-    """With an image of that name, which is in the log."""
+    """An application with an image whose file name is in the log."""
     app = make_app()
     with app.app_context():
         queries.save(replace(analysis(HAPPY), file_name=NAME))
@@ -43,7 +43,7 @@ def app(make_app):
 
 @pytest.fixture
 def reader(tmp_path):
-    """Somebody who reads the state before what comes next."""
+    """A connection that can hold an older state of the database."""
     with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as reader:
         yield reader
 
@@ -71,7 +71,7 @@ def metric(app):
 
 
 @pytest.mark.parametrize("path", ["/v1/images/1", "/v1/images?min_faces=0"])
-def test_it_is_gone_soon_after_the_last_reader(app, tmp_path, reader, path):
+def test_log_is_emptied_after_the_last_reader(app, tmp_path, reader, path):
     begin_reading(reader)
     client = app.test_client()
     assert client.delete(path).status_code in (200, 204)
@@ -79,13 +79,14 @@ def test_it_is_gone_soon_after_the_last_reader(app, tmp_path, reader, path):
     assert metric(app) == 1
     time.sleep(2 * wal.PAUSE_SECONDS)
     assert holds_name(tmp_path)
-    assert app.test_client().post("/v1/images", data=b"no image").status_code == 415  # it serves
+    # The service still responds.
+    assert app.test_client().post("/v1/images", data=b"no image").status_code == 415
     reader.execute("ROLLBACK")
     wait_until(lambda: not holds_name(tmp_path))
     wait_until(lambda: metric(app) == 0)
 
 
-def test_writing_goes_on_meanwhile(app, reader):
+def test_writes_continue_while_a_reader_blocks_the_checkpoint(app, reader):
     begin_reading(reader)
     queries.erase(1)
     began = time.monotonic()
@@ -94,7 +95,7 @@ def test_writing_goes_on_meanwhile(app, reader):
     assert time.monotonic() - began < WAIT_SECONDS
 
 
-def test_a_csv_export_that_is_read_slowly_holds_nothing_back(app, tmp_path):
+def test_slow_export_does_not_block_the_checkpoint(app, tmp_path):
     export = queries.all_faces(Filters(), batch=1)
     queries.save(analysis(HAPPY))
     assert next(export)
@@ -102,7 +103,7 @@ def test_a_csv_export_that_is_read_slowly_holds_nothing_back(app, tmp_path):
     assert not holds_name(tmp_path)
 
 
-def test_after_the_death_of_a_worker_another_one_removes_it(app, tmp_path, reader):
+def test_new_worker_empties_the_log_of_a_worker_that_died(app, tmp_path, reader):
     begin_reading(reader)
     command = [sys.executable, "-c", ERASE_AND_DIE, f"sqlite:///{tmp_path / 'test.db'}"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60)
@@ -112,7 +113,7 @@ def test_after_the_death_of_a_worker_another_one_removes_it(app, tmp_path, reade
     wait_until(lambda: not holds_name(tmp_path))
 
 
-def test_a_worker_that_runs_removes_what_others_left(app, tmp_path, reader, monkeypatch):
+def test_running_worker_empties_the_log_of_a_process_that_died(app, tmp_path, reader, monkeypatch):
     monkeypatch.setattr(wal, "IDLE_SECONDS", 0.1)
     app.extensions["wal_cleaner"].start()
     wait_until(lambda: not holds_name(tmp_path) or (tmp_path / "test.db-wal").stat().st_size == 0)
@@ -123,7 +124,7 @@ def test_a_worker_that_runs_removes_what_others_left(app, tmp_path, reader, monk
     wait_until(lambda: not holds_name(tmp_path))
 
 
-def test_retention_run_removes_it_too(app, tmp_path, reader):
+def test_retention_run_empties_the_log(app, tmp_path, reader):
     begin_reading(reader)
     command = [sys.executable, "-c", ERASE_AND_DIE, f"sqlite:///{tmp_path / 'test.db'}"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60)
@@ -136,19 +137,19 @@ def test_retention_run_removes_it_too(app, tmp_path, reader):
     assert not holds_name(tmp_path)
 
 
-def test_a_log_that_cannot_be_emptied_harms_nobody(app, tmp_path, monkeypatch, caplog):
+def test_erasure_succeeds_if_the_checkpoint_fails(app, tmp_path, monkeypatch, caplog):
     def fail(*_arguments):
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(wal, "set_lock_timeout", fail)
     assert app.test_client().delete("/v1/images/1").status_code == 204
-    assert "could not be emptied: disk I/O error" in caplog.text
+    assert "cannot empty the write-ahead log: disk I/O error" in caplog.text
     monkeypatch.undo()
     wait_until(lambda: not holds_name(tmp_path))
 
 
 @pytest.mark.postgres
-def test_postgresql_has_nothing_pending(make_app, postgres_url):
+def test_postgresql_has_no_pending_erasures(make_app, postgres_url):
     app = make_app(database_url=postgres_url)
     with app.app_context():
         app.extensions["wal_cleaner"].start()

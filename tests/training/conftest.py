@@ -1,4 +1,4 @@
-"""What scenes are made of in tests."""
+"""Images, crops and portraits from which tests compose scenes."""
 
 from dataclasses import replace
 
@@ -56,6 +56,6 @@ def sources():
 
 @pytest.fixture
 def plain_pasting(monkeypatch):
-    """Pieces keep their own light."""
+    """Pasting does not adapt the light of a piece to the scene."""
     monkeypatch.setattr(pasting, "MATCH_SHARE", 0)
     monkeypatch.setattr(pasting, "CLONE_SHARE", 0)

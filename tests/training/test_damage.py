@@ -1,4 +1,4 @@
-"""Damage of an image as by cameras and compression."""
+"""Simulated damage by cameras and compression."""
 
 import cv2
 import numpy as np
@@ -7,21 +7,21 @@ from training.data import damage
 from training.data.damage import spoil, without_colors
 
 
-def test_damage_is_a_copy_of_the_same_kind_and_the_same_by_seed():
+def test_damage_returns_a_copy_that_depends_on_the_seed():
     image = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
     before = image.copy()
-    made = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
+    results = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
     again = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
-    for first, second in zip(made, again, strict=True):
+    for first, second in zip(results, again, strict=True):
         assert first.shape == image.shape
         assert first.dtype == np.uint8
         assert not np.shares_memory(first, image)
         assert np.array_equal(first, second)
-    assert len({each.tobytes() for each in made}) == len(made)
+    assert len({each.tobytes() for each in results}) == len(results)
     assert np.array_equal(image, before)
 
 
-def test_damage_takes_the_colours_of_some():
+def test_damage_removes_the_colours_of_some_images():
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     gray = [np.ptp(spoil(image, np.random.default_rng(n)), axis=2).max() == 0 for n in range(300)]
     assert abs(np.mean(gray) - damage.GRAY_SHARE) < 0.1
@@ -33,7 +33,7 @@ def test_damage_takes_the_colours_of_some():
     assert np.array_equal(without[:, :, 0], cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
 
-def test_damage_moves_nothing():
+def test_damage_does_not_move_the_content():
     image = np.full((120, 160, 3), 60, np.uint8)
     image[30:70, 40:100] = 190
     for seed in range(100):

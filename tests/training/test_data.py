@@ -1,4 +1,4 @@
-"""The three layouts that labelled faces come in. Needs no torch."""
+"""The three layouts of labelled faces. Does not need torch."""
 
 import csv
 import zipfile
@@ -45,7 +45,7 @@ def write_csvs(data, usages=("Training", "Training", "Training")):
 
 
 @pytest.mark.parametrize("size", [48, 64])
-def test_every_layout_of_the_same_pictures_reads_alike(tmp_path, size):
+def test_all_layouts_of_the_same_images_give_the_same_split(tmp_path, size):
     folder = write_ferplus(tmp_path / "folder")
     (tmp_path / "zip").mkdir()
     with zipfile.ZipFile(tmp_path / "zip" / "FER2013Train.zip", "w") as archive:
@@ -61,7 +61,7 @@ def test_every_layout_of_the_same_pictures_reads_alike(tmp_path, size):
     assert (split.digests == read_split(tmp_path / "zip", "train", size=48).digests).all()
 
 
-def test_rows_of_a_table_go_to_their_splits_and_dropped_ones_nowhere(tmp_path):
+def test_rows_of_a_table_are_assigned_to_splits_without_dropped_rows(tmp_path):
     write_csvs(tmp_path, ("PublicTest", "Training", "PublicTest"))
     assert [len(read_split(tmp_path, split, size=48)) for split in ("train", "valid")] == [1, 2]
     with pytest.raises(DataError, match="PrivateTest"):
@@ -71,7 +71,7 @@ def test_rows_of_a_table_go_to_their_splits_and_dropped_ones_nowhere(tmp_path):
     assert len(read_split(tmp_path, "valid", size=48)) == 1
 
 
-def test_class_folders_count_as_ten_votes_and_know_other_names(tmp_path):
+def test_class_folders_give_ten_votes_and_accept_other_names(tmp_path):
     for name, gray in (("happiness", 50), ("Angry", 60)):
         (tmp_path / "test" / name).mkdir(parents=True)
         (tmp_path / "test" / name / "x.jpg").write_bytes(picture(100, 80, gray=gray, kind="JPEG"))
@@ -96,25 +96,25 @@ def test_class_folders_count_as_ten_votes_and_know_other_names(tmp_path):
         *((label, label) for label in LABELS),
     ],
 )
-def test_each_name_of_a_class_is_known(tmp_path, folder, label):
+def test_each_name_of_a_class_is_accepted(tmp_path, folder, label):
     (tmp_path / "train" / folder).mkdir(parents=True)
     (tmp_path / "train" / folder / "a.png").write_bytes(picture(48, 48))
     (votes,) = read_split(tmp_path, "train", size=48).votes
     assert votes.argmax() == LABELS.index(label)
 
 
-def test_the_first_of_each_picture_is_kept():
+def test_first_of_each_keeps_the_first_of_equal_images():
     digests = np.array(["x", "y", "x", "z", "y"])
     assert first_of_each(digests).tolist() == [True, True, False, True, False]
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_folder_of_no_layout_is_answered_with_all_of_them(tmp_path, split):
+def test_folder_without_a_layout_raises_an_error_that_names_all_layouts(tmp_path, split):
     with pytest.raises(DataError, match=r"FER2013.*fer2013\.csv.*class folders"):
         read_split(tmp_path, split, size=48)
 
 
-def test_a_zip_that_is_none_and_a_folder_without_labels_are_named(tmp_path):
+def test_invalid_zip_and_folder_without_labels_are_rejected(tmp_path):
     (tmp_path / "FER2013Test.zip").write_bytes(b"no zip")
     with pytest.raises(DataError, match="neither a folder nor a zip"):
         read_split(tmp_path, "test", size=48)
@@ -134,13 +134,13 @@ def test_a_zip_that_is_none_and_a_folder_without_labels_are_named(tmp_path):
         ('a.png,"(90, 90, 99, 99)",' + ",".join("0" * 10), "a.png is no picture"),
     ],
 )
-def test_a_wrong_line_of_labels_is_named(tmp_path, line, complaint):
+def test_invalid_line_of_labels_is_rejected(tmp_path, line, complaint):
     (write_ferplus(tmp_path) / "label.csv").write_text(line)
     with pytest.raises(DataError, match=complaint):
         read_split(tmp_path, "train", size=48)
 
 
-def test_a_broken_picture_is_named(tmp_path):
+def test_broken_image_is_rejected(tmp_path):
     (write_ferplus(tmp_path) / "b.png").write_bytes(b"text")
     with pytest.raises(DataError, match=r"b\.png is no picture"):
         read_split(tmp_path, "train", size=48)
@@ -167,14 +167,14 @@ def test_a_wrong_table_is_named_with_its_line(tmp_path, file, old, new, complain
         read_split(tmp_path, "train", size=48)
 
 
-def test_one_table_without_the_other_is_named(tmp_path):
+def test_missing_table_is_rejected(tmp_path):
     write_csvs(tmp_path)
     (tmp_path / "fer2013new.csv").unlink()
     with pytest.raises(DataError, match=r"fer2013new\.csv cannot be read"):
         read_split(tmp_path, "train", size=48)
 
 
-def test_a_folder_that_is_no_class_and_a_file_that_is_no_picture_are_named(tmp_path):
+def test_unknown_class_folder_and_broken_image_are_rejected(tmp_path):
     (tmp_path / "train" / "joy").mkdir(parents=True)
     with pytest.raises(DataError, match="joy is no class"):
         read_split(tmp_path, "train", size=48)

@@ -1,4 +1,4 @@
-"""Assignment, losses and data of the one-pass network, by hand."""
+"""Assignment, losses and data of the one-pass network, with results worked out by hand."""
 
 import importlib.util
 import json
@@ -43,13 +43,13 @@ def boxes(*rows):
     return torch.tensor(rows, dtype=torch.float32)
 
 
-def test_boxes_are_decoded_as_they_are_served():
+def test_decode_equals_the_decoder_of_the_service():
     answers = np.random.default_rng(0).normal(size=(84, 4)).astype(np.float32)
     served = cells.decode(answers, *cells.grid(SIDE))
     assert np.allclose(decode(torch.from_numpy(answers), CELLS).numpy(), served, atol=1e-4)
 
 
-def test_intersection_over_union():
+def test_pairwise_iou_of_known_boxes():
     first = boxes([0, 0, 10, 10], [0, 0, 0, 0])
     second = boxes([0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [2, 2, 7, 7])
     expected = [[1, 50 / 150, 0, 25 / 100], [0, 0, 0, 0]]
@@ -57,7 +57,7 @@ def test_intersection_over_union():
 
 
 def exact(face):
-    """Answers of all cells that are just this face."""
+    """Return outputs that decode to this face in all cells."""
     x1, y1, x2, y2 = face
     middle = torch.tensor([(x1 + x2) / 2, (y1 + y2) / 2])
     sides = torch.tensor([x2 - x1, y2 - y1])
@@ -66,14 +66,14 @@ def exact(face):
 
 
 def assigned(answers, faces, real=None, objectness=None):
-    """Which face each cell of a picture learns."""
+    """Return the number of the assigned face of each cell of an image."""
     real = torch.ones(len(faces), dtype=torch.bool) if real is None else torch.tensor(real)
     objectness = torch.zeros(len(answers)) if objectness is None else objectness
     iou = pairwise_iou(faces, decode(answers, CELLS))
     return assign(iou[None], objectness[None], faces[None], real[None], CELLS)[0]
 
 
-def test_a_face_takes_as_many_cells_as_its_ten_best_ious_sum_up_to():
+def test_number_of_cells_of_a_face_is_the_sum_of_its_ten_best_ious():
     face = (16.0, 16.0, 48.0, 48.0)
     everywhere = exact(face)
     # All candidates are exact: ten IoUs of 1.
@@ -82,50 +82,50 @@ def test_a_face_takes_as_many_cells_as_its_ten_best_ious_sum_up_to():
     half = everywhere.clone()
     half[:, 2:] -= math.log(2)
     assert int((assigned(half, boxes(face)) == 0).sum()) == 2
-    # And where none overlaps, one cell still learns it.
+    # Without any overlap, one cell is still assigned.
     far = everywhere.clone()
     far[:, :2] += 100
     assert int((assigned(far, boxes(face)) == 0).sum()) == 1
 
 
-def test_cells_must_lie_in_the_face_and_near_its_centre():
+def test_cells_lie_in_the_face_and_near_its_centre():
     face = (20.0, 20.0, 28.0, 28.0)
     chosen = (assigned(exact(face), boxes(face)) == 0).nonzero()[:, 0]
-    # The centre of one 8-pixel cell, (20..28 holds 20 and 28 only on its edge), and of one of 16.
+    # Cell centres on the edge, at 20 and 28, are not inside.
     inside = [
         index for index, (x, y) in enumerate(CELLS.centres.tolist()) if 20 < x < 28 and 20 < y < 28
     ]
     assert inside == [69]
     assert 69 in chosen.tolist()
-    # The others are near: less than 2.5 strides away.
+    # Other assigned cells are less than 2.5 strides away.
     away = (CELLS.centres[chosen] - 24).abs().amax(dim=1)
     assert (away < 2.5 * CELLS.strides[chosen, 0]).all()
 
 
-def test_the_cells_that_cost_least_learn_a_face():
+def test_cells_with_the_lowest_cost_are_assigned():
     face = (0.0, 0.0, 64.0, 64.0)
     answers = exact(face)
     answers[:, 2:] -= 3  # an IoU of about 0, for all
     answers[70] = exact(face)[70]
     sure = torch.zeros(len(answers))
     chosen = assigned(answers, boxes(face), objectness=sure)
-    assert (chosen == 0).nonzero().tolist() == [[70]]  # its box is the best by far
+    assert (chosen == 0).nonzero().tolist() == [[70]]  # its box matches best
     same = exact(face)
     same[:, 2:] -= 3
     sure[75] = 4
     chosen = assigned(same, boxes(face), objectness=sure)
-    assert (chosen == 0).nonzero().tolist() == [[75]]  # its score is
+    assert (chosen == 0).nonzero().tolist() == [[75]]  # its score is the highest
 
 
-def test_a_cell_that_two_faces_want_learns_the_one_it_fits():
+def test_contested_cell_is_assigned_to_the_best_matching_face():
     large, small = (0.0, 0.0, 64.0, 64.0), (16.0, 16.0, 48.0, 48.0)
     chosen = assigned(exact(small), boxes(large, small))
     assert int((chosen == 1).sum()) == 10
-    # The large one, with an IoU of 1/4 everywhere, takes two of what is left.
+    # The large face has an IoU of 1/4 everywhere, so at most two other cells are assigned to it.
     assert int((chosen == 0).sum()) <= 2
 
 
-def test_padding_is_nobodys_face():
+def test_padding_is_not_assigned():
     face = (16.0, 16.0, 48.0, 48.0)
     chosen = assigned(exact(face), boxes(face, face), real=[False, False])
     assert (chosen == NOBODY).all()
@@ -133,7 +133,7 @@ def test_padding_is_nobodys_face():
     assert set(chosen.tolist()) == {NOBODY, 1}
 
 
-def test_cells_around_a_face_are_those_that_might_learn_it():
+def test_around_returns_the_candidate_cells_of_a_face():
     near = around(boxes((60, 60, 64, 64))[None], torch.ones(1, 1, dtype=torch.bool), CELLS)[0]
     assert near[63]  # the last of 8 pixels
     assert near[83]  # the last of 32
@@ -142,7 +142,7 @@ def test_cells_around_a_face_are_those_that_might_learn_it():
     assert not around(boxes((0, 0, 64, 64))[None], torch.zeros(1, 1).bool(), CELLS).any()
 
 
-def test_eiou_by_hand():
+def test_eiou_loss_of_known_boxes():
     truth = boxes([0, 0, 10, 10])
     assert eiou_loss(truth, truth).item() == pytest.approx(0)
     # The same centre and half the width: IoU 1/2, Δw² / c_w² = 25 / 100.
@@ -151,7 +151,7 @@ def test_eiou_by_hand():
     assert eiou_loss(boxes([10, 0, 20, 10]), truth).item() == pytest.approx(1 + 0.2)
 
 
-def test_boxes_without_any_overlap_still_have_a_gradient():
+def test_eiou_loss_has_a_gradient_without_overlap():
     box = boxes([40, 40, 50, 50]).requires_grad_()
     eiou_loss(box, boxes([0, 0, 10, 10])).sum().backward()
     assert box.grad.sum() > 0  # nearer to the face is better
@@ -168,7 +168,7 @@ def marks(faces, sure=None, targets=None):
 
 
 def answering(face, logit=-20.0, names=None):
-    """Answers (1, cells, 13) that say `face` everywhere."""
+    """Return outputs of shape (1, cells, 13) that decode to `face` in all cells."""
     made = torch.zeros(1, 84, 13)
     made[0, :, :4], made[0, :, 4] = exact(face), logit
     if names is not None:
@@ -179,7 +179,7 @@ def answering(face, logit=-20.0, names=None):
 FACE = (16.0, 16.0, 48.0, 48.0)
 
 
-def test_the_loss_of_a_net_that_is_right_is_nearly_nothing():
+def test_loss_of_a_correct_net_is_nearly_zero():
     answers = answering(FACE)
     truth = marks(boxes(FACE), targets=torch.eye(8)[:1])
     learns = assigned(exact(FACE), boxes(FACE), objectness=torch.full((84,), -20.0)) == 0
@@ -189,17 +189,18 @@ def test_the_loss_of_a_net_that_is_right_is_nearly_nothing():
     assert found.total(1.0).item() == pytest.approx(0, abs=1e-4)
 
 
-def test_objectness_is_over_all_cells_per_cell_with_a_face():
+def test_objectness_loss_is_divided_by_the_number_of_assigned_cells():
     half = answering(FACE, logit=0.0)
-    half[..., 2:4] -= math.log(2)  # an IoU of 1/4: two cells learn it, the others fit nobody
+    # With an IoU of 1/4, two cells are assigned, and the others match no face.
+    half[..., 2:4] -= math.log(2)
     found = losses(half, marks(boxes(FACE)), SIDE)
     assert found.objectness.item() == pytest.approx(84 * math.log(2) / 2)
 
 
-def test_of_a_cell_that_fits_a_face_without_being_chosen_nothing_is_said():
+def test_matching_cells_that_are_not_assigned_have_no_objectness_loss():
     found = losses(answering(FACE, logit=0.0), marks(boxes(FACE)), SIDE)
     assert found.objectness.item() == pytest.approx(10 * math.log(2) / 10)
-    # But where the face is padding or doubtful, its box excuses nobody.
+    # A face that is padding does not exclude matching cells from the loss.
     far = boxes((0, 0, 16, 16), FACE)
     truth = marks(far)
     found = losses(
@@ -208,7 +209,7 @@ def test_of_a_cell_that_fits_a_face_without_being_chosen_nothing_is_said():
     assert found.objectness.item() == pytest.approx(84 * math.log(2))
 
 
-def test_around_a_doubtful_face_nothing_is_said_of_faces():
+def test_cells_around_an_unsure_face_have_no_objectness_loss():
     doubtful = marks(boxes(FACE), sure=[False])
     near = around(doubtful.faces, doubtful.real, CELLS)[0]
     answers = answering(FACE, logit=0.0)
@@ -217,7 +218,7 @@ def test_around_a_doubtful_face_nothing_is_said_of_faces():
     assert found.box.item() == 0
 
 
-def test_expressions_are_the_cross_entropy_with_soft_targets():
+def test_expression_loss_is_the_cross_entropy_with_soft_targets():
     target = torch.tensor([[0.75, 0.25, 0, 0, 0, 0, 0, 0]])
     names = torch.tensor([2.0, 0, 0, 0, 0, 0, 0, 0])
     found = losses(answering(FACE, names=names), marks(boxes(FACE), targets=target), SIDE)
@@ -225,7 +226,7 @@ def test_expressions_are_the_cross_entropy_with_soft_targets():
     assert found.expression.item() == pytest.approx(0.75 * (whole - 2) + 0.25 * whole)
 
 
-def test_an_expression_that_nobody_knows_costs_nothing():
+def test_unknown_expression_has_no_loss():
     two = boxes(FACE, (0.0, 0.0, 10.0, 10.0))
     targets = torch.stack([torch.eye(8)[1], torch.zeros(8)])
     names = torch.arange(8.0)
@@ -234,7 +235,7 @@ def test_an_expression_that_nobody_knows_costs_nothing():
     assert both.expression.item() == pytest.approx(one.expression.item(), rel=1e-5)
 
 
-def test_a_scene_without_faces_has_gradients():
+def test_scene_without_faces_has_gradients():
     answers = torch.zeros(2, 84, 13).requires_grad_()
     nobody = Marks(
         torch.zeros(2, 1, 4),
@@ -248,7 +249,7 @@ def test_a_scene_without_faces_has_gradients():
     assert (answers.grad[..., :4] == 0).all()
 
 
-def test_the_net_answers_every_cell_of_any_size():
+def test_net_returns_a_row_for_each_cell_at_any_size():
     net = NETS["single_shot"](classes=8).eval()
     with torch.no_grad():
         assert net(torch.zeros(2, 3, 64, 64)).shape == (2, 84, 13)
@@ -256,8 +257,8 @@ def test_the_net_answers_every_cell_of_any_size():
     assert 100_000 < sum(p.numel() for p in net.parameters()) < 400_000
 
 
-def test_an_answer_is_of_the_cell_it_lies_at():
-    """What changes in one corner of the picture changes the answers there."""
+def test_rows_of_the_net_depend_on_the_pixels_near_their_cells():
+    """A change in one corner of the image changes the rows of that corner."""
     torch.manual_seed(0)
     net = SingleShot(classes=8).eval()
     plain = torch.full((1, 3, 320, 320), 100.0)
@@ -274,7 +275,7 @@ def test_an_answer_is_of_the_cell_it_lies_at():
             assert y > 200, stride
 
 
-def test_a_batch_is_padded_to_its_most_faces():
+def test_collate_pads_to_the_largest_number_of_faces():
     image = np.zeros((32, 32, 3), np.uint8)
     image[0, 1] = 1, 2, 3
     one = Picture(
@@ -293,20 +294,20 @@ def test_a_batch_is_padded_to_its_most_faces():
     assert made.targets[1, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
 
 
-def test_scores_are_made_probabilities():
+def test_fit_logistic_calibrates_scores():
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, 20_000)
     hits = generator.random(20_000) < 1 / (1 + np.exp(-(1.5 * logits - 0.7)))
     assert fit_logistic(logits, hits) == pytest.approx((1.5, -0.7), abs=0.06)
 
 
-def test_where_every_find_is_right_scores_stay_finite():
+def test_fit_logistic_is_finite_if_all_detections_are_correct():
     scale, bias = fit_logistic(np.array([1.0, 2.0, 3.0]), np.ones(3, dtype=bool))
     assert scale > 0
     assert np.isfinite([scale, bias]).all()
 
 
-def test_finds_are_matched_with_faces_and_their_expressions():
+def test_detections_are_matched_with_faces_and_expressions():
     picture = Picture(
         np.zeros((64, 64, 3), np.uint8),
         np.array([[16, 16, 48, 48], [0, 0, 10, 10]], np.float32),
@@ -361,7 +362,7 @@ limits = "made faces"
 
 
 def face(generator, side, label):
-    """A made face: a bright disc with a dark mouth, high or low."""
+    """Draw a face: a bright disc with a dark mouth, high or low."""
     image = generator.integers(0, 40, (side, side)).astype(np.uint8)
     cv2.circle(image, (side // 2, side // 2), side // 2 - 1, 220, -1)
     y = side // 3 if label == "happiness" else 2 * side // 3
@@ -370,7 +371,7 @@ def face(generator, side, label):
 
 
 def write_photos(folder):
-    """Photographs and portraits of made faces, both splits."""
+    """Write photographs and portraits with generated faces for both splits."""
     generator = np.random.default_rng(0)
     images, faces = [], []
     for split in ("train", "val"):
@@ -424,7 +425,7 @@ def make_run(workplace, *, epochs=2, **changes):
     return Run(config, data, workplace / "runs" / config.name)
 
 
-def test_it_learns_to_find_made_faces(workplace):
+def test_fit_learns_to_detect_generated_faces(workplace):
     run = make_run(workplace, epochs=16)
     run.fit()
     assert run.history[-1]["loss"] < run.history[0]["loss"] / 2
@@ -433,7 +434,7 @@ def test_it_learns_to_find_made_faces(workplace):
     assert names == {"checkpoint.pt", "curve.png", "log.csv"}
 
 
-def test_scenes_grow_with_the_schedule(workplace):
+def test_scene_size_follows_the_schedule(workplace):
     run = make_run(workplace, sizes=[[0.5, 32]], epochs=2)
     sides = []
     for epoch in range(2):
@@ -442,7 +443,7 @@ def test_scenes_grow_with_the_schedule(workplace):
     assert sides == [[32] * 8, [64] * 8]
 
 
-def test_an_interrupted_run_ends_as_one_that_was_not(workplace):
+def test_resumed_run_equals_an_uninterrupted_run(workplace):
     whole = make_run(workplace)
     whole.fit()
     shutil.rmtree(whole.folder)
@@ -457,7 +458,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(workplace):
         assert torch.equal(tensor, state[name]), name
 
 
-def test_the_exported_network_answers_as_pytorch_does(workplace, monkeypatch):
+def test_exported_network_matches_pytorch(workplace, monkeypatch):
     monkeypatch.setattr("training.detection.export.SIDES", (64, 96))
     run = make_run(workplace, epochs=8)
     run.fit()
@@ -472,7 +473,7 @@ def test_the_exported_network_answers_as_pytorch_does(workplace, monkeypatch):
         assert np.allclose(served.predict(squares), expected(squares), atol=2e-3)
 
 
-def test_a_net_that_finds_nothing_is_not_exported(workplace, monkeypatch):
+def test_net_without_detections_is_not_exported(workplace, monkeypatch):
     monkeypatch.setattr("training.detection.export.SIDES", (64,))
     make_run(workplace).fit_epoch()
     with pytest.raises(TrainingError, match="train longer"):
@@ -480,7 +481,7 @@ def test_a_net_that_finds_nothing_is_not_exported(workplace, monkeypatch):
     assert not (workplace / "models" / "tiny").exists()
 
 
-def test_another_net_is_not_exported(workplace, monkeypatch):
+def test_net_that_differs_from_pytorch_is_not_exported(workplace, monkeypatch):
     make_run(workplace).fit_epoch()
     monkeypatch.setattr("training.detection.export.SIDES", (64,))
     monkeypatch.setattr("training.detection.export.predictor", lambda net: lambda squares: 1.0)
@@ -489,7 +490,7 @@ def test_another_net_is_not_exported(workplace, monkeypatch):
     assert not (workplace / "models" / "tiny").exists()
 
 
-def test_the_committed_network_is_the_configs():
+def test_committed_network_matches_its_config():
     config = read_config(ROOT / "training" / "configs" / "single_shot.toml")
     card = json.loads((ROOT / "models" / "single_shot" / "card.json").read_text())
     net = NETS[config.net](classes=config.classes, **config.net_options)

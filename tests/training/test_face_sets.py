@@ -1,4 +1,4 @@
-"""Sets of faces: what is written is read again, and canvases show the face where it belongs."""
+"""Sets of faces: writing, reading, canvases and folds."""
 
 import cv2
 import numpy as np
@@ -22,13 +22,13 @@ def faces(images, margin=1.0, **known):
 
 
 def smooth(count, side, seed=0):
-    """Images that JPEG keeps well, all different."""
+    """Return different images with little loss in JPEG."""
     small = np.random.default_rng(seed).integers(0, 256, (count, 5, 5), dtype=np.uint8)
     return np.stack([cv2.resize(each, (side, side)) for each in small])
 
 
 @pytest.mark.parametrize(("quality", "tolerance"), [(None, 0), (95, 12)])
-def test_a_set_is_read_as_it_was_written(tmp_path, quality, tolerance):
+def test_read_set_returns_the_written_set(tmp_path, quality, tolerance):
     """200 tiles, more than one row of the mosaic."""
     written = faces(smooth(200, 48), margin=MARGIN)
     written.targets[3] = 0
@@ -44,7 +44,7 @@ def test_a_set_is_read_as_it_was_written(tmp_path, quality, tolerance):
     assert read.labels[4] == 4
 
 
-def test_a_missing_and_a_broken_set_are_explained(tmp_path):
+def test_missing_and_broken_sets_are_rejected(tmp_path):
     with pytest.raises(DataError, match=r"'none' \(make pack\)"):
         read_set(tmp_path, "none")
     write_set(tmp_path, "some", faces(smooth(3, 48)), quality=None)
@@ -54,8 +54,8 @@ def test_a_missing_and_a_broken_set_are_explained(tmp_path):
 
 
 @pytest.mark.parametrize("size", [48, 64, 80, 96])
-def test_the_middle_of_a_canvas_is_what_the_classifier_is_given(size):
-    """A square of a photograph with a margin, and one without whose edge is repeated."""
+def test_middle_of_a_canvas_equals_the_crop_of_the_classifier(size):
+    """Canvases of an image with a margin, and of an image without, whose edge is repeated."""
     side, border = canvas_side(size), (canvas_side(size) - size) // 2
     assert size < side <= MARGIN * size
     large = smooth(1, 480)[0]
@@ -73,7 +73,7 @@ def test_the_middle_of_a_canvas_is_what_the_classifier_is_given(size):
     assert (canvas[:border, border] == middle[0, 0]).all()
 
 
-def test_nearly_equal_images_are_found_and_share_a_fold():
+def test_near_copies_are_found_and_are_in_the_same_fold():
     images = smooth(13, 64)
     noise = np.random.default_rng(1).integers(-2, 3, images.shape)
     again = np.clip(images + noise, 0, 255).astype(np.uint8)
@@ -85,8 +85,8 @@ def test_nearly_equal_images_are_found_and_share_a_fold():
     assert set(folds.tolist()) == set(range(pack.FOLDS))
 
 
-def test_a_square_is_as_wide_as_the_served_crop_and_its_margin():
-    """A white disc on black that fills the box: the classifier's square is 1.1 times as wide."""
+def test_square_has_the_width_of_the_served_crop_and_its_margin():
+    """A white disc fills the box. The square of the classifier is 1.1 times as wide as the box."""
     gray = np.zeros((300, 300), np.uint8)
     cv2.circle(gray, (150, 150), 50, 255, -1)
     box = pack.Box(100, 100, 200, 200)

@@ -1,4 +1,4 @@
-"""What the cascade proposes in a real photograph, labelled by the boxes that it is given."""
+"""Windows of the cascade in a real image, labelled by given boxes."""
 
 import shutil
 
@@ -9,12 +9,12 @@ from training.data import face_windows
 from training.data.photos import PhotosError
 
 PHOTO = ROOT / "docs" / "astronaut.jpg"
-FACE = "178,66,273,161"  # Eileen Collins'
+FACE = "178,66,273,161"  # the face of Eileen Collins
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """One photograph, in a collection and a split of its own; faces are for the test to add."""
+    """A folder with one image in the split train. Tests add the faces."""
     (tmp_path / "natural").mkdir()
     shutil.copy(PHOTO, tmp_path / "natural" / "a.jpg")
     (tmp_path / "images.csv").write_text("image,split\nnatural/a.jpg,train\n")
@@ -26,7 +26,7 @@ def write_faces(photos, *rows):
     (photos / "faces.csv").write_text(text + "\n")
 
 
-def test_a_window_on_a_face_is_one_and_all_others_are_not(photos):
+def test_only_windows_on_faces_are_labelled_as_faces(photos):
     write_faces(photos, f"natural/a.jpg,{FACE},sure,")
     windows = face_windows.read(photos, "train", size=32)
     assert windows.crops.shape == (len(windows.is_face), 32, 32)
@@ -36,7 +36,7 @@ def test_a_window_on_a_face_is_one_and_all_others_are_not(photos):
     assert not face_windows.read(photos, "train", size=32).is_face.any()
 
 
-def test_a_window_on_an_unsure_face_is_left_out(photos):
+def test_windows_on_unsure_faces_are_left_out(photos):
     write_faces(photos)
     everything = face_windows.read(photos, "train", size=32)
     write_faces(photos, f"natural/a.jpg,{FACE},unsure,")
@@ -44,7 +44,7 @@ def test_a_window_on_an_unsure_face_is_left_out(photos):
     assert len(left.is_face) == len(everything.is_face) - len(face_windows.MIN_FACE_SHARES)
 
 
-def test_a_split_without_windows_is_said(photos):
+def test_split_without_windows_raises_photos_error(photos):
     write_faces(photos)
     with pytest.raises(PhotosError, match="no windows"):
         face_windows.read(photos, "val", size=32)

@@ -1,4 +1,4 @@
-"""Learning from several sets of faces, with teachers: targets, shares, the whole course."""
+"""Training on several sets of faces with teachers: targets, shares and whole runs."""
 
 import importlib.util
 import os
@@ -87,7 +87,7 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_sets_are_drawn_by_their_shares_and_a_fold_is_left_out(workplace):
+def test_sets_are_weighted_by_their_shares_without_the_left_out_fold(workplace):
     data = load_mixed_faces(Path(), config(shares={"ferplus": 0.75, "wild": 0.25}, fold=1), True)
     assert len(data.crops) == 60 + 20
     assert data.weights[:60].sum() == pytest.approx(0.75)
@@ -100,7 +100,7 @@ def test_sets_are_drawn_by_their_shares_and_a_fold_is_left_out(workplace):
 
 
 @pytest.mark.parametrize("shares", [{}, {"ferplus": 0.5, "lfw": 0.5}])
-def test_shares_must_name_sets(workplace, shares):
+def test_shares_with_unknown_sets_are_rejected(workplace, shares):
     with pytest.raises(TrainingError, match="some of ferplus, wild, unlabelled"):
         load_mixed_faces(Path(), config(shares=shares), True)
 
@@ -213,7 +213,7 @@ def toml(settings):
     return "\n".join(lines)
 
 
-def test_an_answer_is_the_mean_over_views_and_mirror_images(workplace):
+def test_answer_is_the_mean_over_views_and_mirror_images(workplace):
     run = Run(config(), load_mixed_faces(Path(), config(), True), RUNS / "tiny")
     run.fit()
     write_answers("tiny", FACES, CPU)
@@ -227,7 +227,7 @@ def test_an_answer_is_the_mean_over_views_and_mirror_images(workplace):
     assert np.allclose(first, mirrored, atol=5e-3)
 
 
-def test_mobilenet_begins_from_color_weights(workplace):
+def test_mobilenet_starts_from_weights_for_colour_images(workplace):
     torch.manual_seed(0)
     net = MobileNetV2(classes=8).eval()
     weights = {key: value for key, value in net.state_dict().items() if "head" not in key}
@@ -245,7 +245,7 @@ def test_mobilenet_begins_from_color_weights(workplace):
         begin_from_file(other, RUNS / "nothing.pt")
 
 
-def test_strong_augmentation_is_bounded_seeded_and_shows_what_is_around_the_crop():
+def test_strong_augmentation_is_bounded_and_seeded_and_includes_the_margin():
     canvases = torch.full((64, 1, 68, 68), 60.0)
     canvases[:, :, 10:58, 10:58] = 120.0
     strong = STRENGTHS["strong"]
@@ -269,7 +269,7 @@ NOTHING = replace(
 )  # fmt: skip
 
 
-def test_without_any_change_a_canvas_becomes_its_middle_or_its_mirror_image():
+def test_augmentation_without_changes_returns_the_middle_or_its_mirror_image():
     canvases = 255 * torch.rand(8, 1, 68, 68, generator=torch.Generator().manual_seed(0))
     made = augment(canvases, torch.Generator().manual_seed(0), side=48, strength=NOTHING)
     middle = canvases[:, :, 10:58, 10:58]
@@ -279,7 +279,7 @@ def test_without_any_change_a_canvas_becomes_its_middle_or_its_mirror_image():
     assert 0 < sum(same) < 8
 
 
-def test_compression_keeps_flat_blocks_and_loses_fine_detail():
+def test_compression_keeps_flat_blocks_and_removes_fine_detail():
     flat = torch.full((20, 1, 16, 16), 97.0)
     fine = flat + torch.randn(flat.shape, generator=torch.Generator().manual_seed(1))
     only = replace(NOTHING, jpeg_share=1.0)
@@ -290,7 +290,7 @@ def test_compression_keeps_flat_blocks_and_loses_fine_detail():
     assert (changed[1].std(dim=(2, 3)) < 0.6 * fine.std(dim=(2, 3))).all()
 
 
-def test_an_unknown_device_is_explained():
+def test_unknown_device_is_rejected():
     assert choose_device("cpu") == CPU
     with pytest.raises(TrainingError, match="'quantum' cannot be used"):
         choose_device("quantum")

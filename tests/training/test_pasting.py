@@ -1,4 +1,4 @@
-"""Faces and pieces that are pasted on a scene."""
+"""Pasting of faces into scenes."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def shared_area(first, second):
     return np.prod(np.clip(high - low, 0, None))
 
 
-def test_a_free_corner_keeps_the_face_inside_and_off_the_others():
+def test_free_corner_keeps_the_face_inside_and_apart_from_others():
     taken = np.array([(20, 20, 80, 90), (120, 60, 150, 90), (60, 140, 160, 190)], np.float32)
     found = 0
     for seed in range(400):
@@ -35,7 +35,7 @@ def test_a_free_corner_keeps_the_face_inside_and_off_the_others():
     assert 300 < found < 400
 
 
-def test_a_free_corner_reaches_all_of_an_empty_scene():
+def test_free_corner_covers_all_of_an_empty_scene():
     box, nothing = np.array((5, 10, 45, 60), np.float32), np.zeros((0, 4), np.float32)
     corners = [free_corner(box, nothing, 200, np.random.default_rng(n)) for n in range(200)]
     places = np.array(corners) + box[:2]
@@ -43,7 +43,7 @@ def test_a_free_corner_reaches_all_of_an_empty_scene():
     assert (places.max(axis=0) > (150, 140)).all()
 
 
-def test_there_is_no_free_corner_where_all_is_taken_or_the_face_too_large():
+def test_free_corner_returns_none_without_room():
     box = np.array((0, 0, 40, 40), np.float32)
     nothing, everything = np.zeros((0, 4), np.float32), np.array([(0, 0, 200, 200)], np.float32)
     large = np.array((0, 0, 150, 201), np.float32)
@@ -55,7 +55,7 @@ def test_there_is_no_free_corner_where_all_is_taken_or_the_face_too_large():
 @pytest.mark.parametrize(
     "corner", [(-31, 5), (5, -21), (100, 5), (5, 80), (500, 500), (-500, -500), (-30, 10), (99, 9)]
 )
-def test_a_piece_beside_the_scene_changes_nothing(corner):
+def test_piece_outside_of_the_scene_changes_nothing(corner):
     piece = np.full((20, 30, 3), 250, np.uint8)
     for seed in range(20):
         ground = np.full((80, 100, 3), 90, np.uint8)
@@ -64,7 +64,7 @@ def test_a_piece_beside_the_scene_changes_nothing(corner):
 
 
 @pytest.mark.parametrize("corner", [(-12, 5), (60, -9), (83, 66), (-7, 70), (-20, -20)])
-def test_a_piece_over_the_edge_is_cut_there(corner, plain_pasting):
+def test_piece_across_the_edge_is_clipped(corner, plain_pasting):
     generator = np.random.default_rng(0)
     piece = generator.integers(0, 256, (60, 50, 3), np.uint8)
     wide = generator.integers(0, 256, (240, 260, 3), np.uint8)
@@ -77,7 +77,7 @@ def test_a_piece_over_the_edge_is_cut_there(corner, plain_pasting):
         assert not np.array_equal(ground, wide[scene_of])
 
 
-def test_the_middle_of_what_is_pasted_is_the_piece(plain_pasting):
+def test_middle_of_a_pasted_piece_equals_the_piece(plain_pasting):
     generator = np.random.default_rng(0)
     piece = generator.integers(120, 256, (60, 50, 3), np.uint8)
     before = piece.copy()
@@ -87,7 +87,7 @@ def test_the_middle_of_what_is_pasted_is_the_piece(plain_pasting):
         paste(ground, piece, 40, 20, np.random.default_rng(seed))
         pasted = ground[20:80, 40:90].copy()
         difference = np.abs(pasted[18:42, 15:35].astype(int) - piece[18:42, 15:35])
-        assert difference.max() <= 1  # blending cuts fractions off
+        assert difference.max() <= 1  # blending rounds down
         ground[20:80, 40:90] = 10
         assert (ground == 10).all()
         hard += np.array_equal(pasted, piece)
@@ -99,8 +99,8 @@ def test_the_middle_of_what_is_pasted_is_the_piece(plain_pasting):
     assert soft > 20
 
 
-def test_a_cloned_piece_lies_where_it_was_put(plain_pasting, monkeypatch):
-    # Its rim is the ground, so that there is no light to adapt to.
+def test_cloned_piece_lies_at_its_corner(plain_pasting, monkeypatch):
+    # The rim of the piece equals the ground, so cloning does not change its light.
     monkeypatch.setattr(pasting, "CLONE_SHARE", 1)
     for height, width in ((60, 50), (61, 50), (60, 51), (33, 47)):
         piece = np.full((height, width, 3), 128, np.uint8)
@@ -112,7 +112,7 @@ def test_a_cloned_piece_lies_where_it_was_put(plain_pasting, monkeypatch):
         assert np.abs(ground.astype(int) - expected).max() <= 2
 
 
-def test_a_cloned_piece_takes_the_light_of_its_place(monkeypatch):
+def test_cloned_piece_takes_the_light_of_the_scene(monkeypatch):
     monkeypatch.setattr(pasting, "MATCH_SHARE", 0)
     monkeypatch.setattr(pasting, "CLONE_SHARE", 1)
     ground = np.full((120, 140, 3), 200, np.uint8)
@@ -120,7 +120,7 @@ def test_a_cloned_piece_takes_the_light_of_its_place(monkeypatch):
     assert np.abs(ground.astype(int) - 200).max() <= 2
 
 
-def test_light_is_moved_towards_that_of_the_place(monkeypatch):
+def test_light_of_a_piece_moves_towards_the_light_of_the_scene(monkeypatch):
     monkeypatch.setattr(pasting, "MATCH_SHARE", 1)
     monkeypatch.setattr(pasting, "CLONE_SHARE", 0)
     piece = np.full((60, 50, 3), 60, np.uint8)
@@ -134,7 +134,7 @@ def test_light_is_moved_towards_that_of_the_place(monkeypatch):
     assert (piece == 60).all()
 
 
-def test_skin_is_red_before_green_before_blue_and_as_bright_as_the_gray_was():
+def test_tinted_skin_has_red_above_green_above_blue_and_keeps_its_brightness():
     ramp = np.arange(256, dtype=np.uint8)[None].repeat(2, axis=0)
     tones = set()
     for seed in range(60):

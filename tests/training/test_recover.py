@@ -1,4 +1,4 @@
-"""Taking an export apart again."""
+"""Recovering the weights of a net from an exported model."""
 
 import importlib.util
 import os
@@ -41,7 +41,7 @@ def weights(tmp_path):
 
 
 @torch.no_grad()
-def test_what_was_exported_answers_as_before_and_learns_from_what_it_is_used_to(weights):
+def test_recovered_net_matches_the_export_in_evaluation_and_training(weights):
     pictures = 255 * torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     recovered = SingleShot(8, **SMALL)
     unfold(recovered, weights, [pictures[:4], pictures[4:]])
@@ -52,7 +52,7 @@ def test_what_was_exported_answers_as_before_and_learns_from_what_it_is_used_to(
     assert torch.allclose(recovered.train()(pictures), answers, atol=1e-2)
 
 
-def test_weights_of_another_net_are_refused(weights):
+def test_weights_of_another_net_are_rejected(weights):
     with pytest.raises(TrainingError, match="another net"):
         unfold(SingleShot(8, **(SMALL | {"neck": 16})), weights, [])
     for name in ("stem.0.weight", "stem.0.weight_bias"):

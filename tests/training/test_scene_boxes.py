@@ -1,4 +1,4 @@
-"""Boxes stay on their faces whatever is done to a scene, and which of them count."""
+"""Boxes follow the faces in each operation on a scene."""
 
 import math
 from dataclasses import replace
@@ -30,7 +30,7 @@ from training.votes import LABELS
 
 @pytest.mark.parametrize("scale", [0.3, 0.5, 0.77, 1.0, 1.3, 2.0])
 @pytest.mark.parametrize("corner", [(0, 0), (13.4, 7.7), (-21.3, 0), (30.5, -9.6), (61, 44)])
-def test_a_cut_takes_the_boxes_along(corner, scale):
+def test_cut_moves_the_boxes(corner, scale):
     crowd = picture(CROWD)
     cut = scenes.cut(crowd, corner, scale, 150, 130)
     assert cut.image.shape == (130, 150, 3)
@@ -42,12 +42,12 @@ def test_a_cut_takes_the_boxes_along(corner, scale):
     assert np.allclose(scenes.mirrored(mirrored).boxes, cut.boxes, atol=1e-3)
 
 
-def test_a_cut_of_the_whole_is_the_picture_itself():
+def test_cut_of_the_whole_image_is_the_image():
     crowd = picture(CROWD)
     assert same(scenes.cut(crowd, (0.0, 0.0), 1.0, 300, 240), crowd)
 
 
-def test_a_cut_is_black_where_the_picture_ends():
+def test_cut_is_black_outside_of_the_image():
     cut = scenes.cut(picture({}), (-20.0, -10.0), 0.5, 200, 150)
     assert (cut.image[5:125, 10:160] == PALETTE[GROUND]).all()
     cut.image[5:125, 10:160] = 0
@@ -63,7 +63,7 @@ def test_shrinking_makes_no_patterns():
 
 @pytest.mark.parametrize("cover", [False, True])
 @pytest.mark.parametrize("size_wh", [(160, 160), (170, 90), (70, 150)])
-def test_a_view_takes_the_boxes_along(size_wh, cover):
+def test_view_moves_the_boxes(size_wh, cover):
     width, height = size_wh
     crowd = picture(CROWD)
     measured = 0
@@ -75,7 +75,7 @@ def test_a_view_takes_the_boxes_along(size_wh, cover):
     assert measured > 60
 
 
-def test_a_view_of_a_gray_picture_takes_the_box_along():
+def test_view_of_a_gray_image_moves_the_box():
     gray = picture({WHITE: (110, 60, 170, 140)}, gray=True)
     measured = 0
     for seed in range(40):
@@ -85,7 +85,7 @@ def test_a_view_of_a_gray_picture_takes_the_box_along():
     assert measured > 30
 
 
-def test_a_view_holds_the_face_that_it_was_made_for(monkeypatch):
+def test_view_contains_its_face(monkeypatch):
     monkeypatch.setattr(scenes, "WHOLE_SHARE", 0)
     one = picture({0: (220, 20, 280, 96)})
     sides = []
@@ -100,7 +100,7 @@ def test_a_view_holds_the_face_that_it_was_made_for(monkeypatch):
     assert max(sides) <= 0.95 * 160 + 1
 
 
-def test_a_whole_view_is_as_a_picture_is_served(monkeypatch):
+def test_whole_view_has_the_scale_of_serving(monkeypatch):
     monkeypatch.setattr(scenes, "WHOLE_SHARE", 1)
     empty = picture({})
     for seed in range(30):
@@ -112,8 +112,8 @@ def test_a_whole_view_is_as_a_picture_is_served(monkeypatch):
         assert (shrunk.image > 0).any(axis=(1, 2)).sum() == 120
 
 
-def test_a_covering_view_leaves_no_more_than_a_pixel_of_the_picture_black():
-    # Where its two ends are rounded apart, one row or column of the picture is missed.
+def test_covering_view_fills_the_scene_within_a_pixel():
+    # Rounding of the two ends may leave one row or column uncovered.
     for seed in range(150):
         for each in (picture(CROWD), picture({}), picture({}, width=70, height=50)):
             view = scenes.view(each, 200, 170, np.random.default_rng(seed), cover=True)
@@ -123,7 +123,7 @@ def test_a_covering_view_leaves_no_more_than_a_pixel_of_the_picture_black():
             assert not black[most:-most, most:-most].any()
 
 
-def test_a_mosaic_takes_the_boxes_along():
+def test_mosaic_moves_the_boxes():
     sources = only(
         picture(CROWD),
         picture({1: (60, 50, 130, 140)}),
@@ -139,11 +139,11 @@ def test_a_mosaic_takes_the_boxes_along():
         assert_no_face_lacks_a_box(mosaic)
         far += (mosaic.boxes[:, :2] > 100).all(axis=1).sum()
     assert measured > 200
-    assert far > 10  # boxes in the last of the four
+    assert far > 10  # boxes in the last of the four parts
 
 
-def test_the_parts_of_a_mosaic_cover_it():
-    """Each view is as large as the scene leaves room for, so nothing but slivers stays black."""
+def test_parts_of_a_mosaic_cover_the_scene():
+    """Each view fills the free room of the scene, so that only narrow areas stay black."""
     sources = only(picture({0: (30, 30, 70, 70)}, width=100, height=100))
     counts = []
     for seed in range(40):
@@ -157,7 +157,7 @@ def test_the_parts_of_a_mosaic_cover_it():
 
 
 @pytest.mark.parametrize("degrees", [-20, -7, 0, 11, 20])
-def test_turning_takes_the_boxes_along(degrees):
+def test_turned_moves_the_boxes(degrees):
     crowd = picture({0: (60, 50, 96, 90), 2: (190, 40, 226, 76), 3: (200, 150, 240, 200)})
     turned = scenes.turned(crowd, degrees)
     assert turned.sure.all()
@@ -172,35 +172,37 @@ def test_turning_takes_the_boxes_along(degrees):
         assert np.allclose((box[:2] + box[2:]) / 2, middle, atol=0.75)
 
 
-def test_a_scene_is_turned_around_its_middle():
+def test_turned_rotates_around_the_middle():
     turned = scenes.turned(picture({0: (130, 110, 170, 130)}), 20)
     assert turned.boxes[0].tolist() == pytest.approx([130, 110, 170, 130], abs=1e-3)
 
 
-def test_what_is_turned_out_of_the_scene_is_no_longer_sure():
+def test_face_turned_out_of_the_scene_becomes_unsure():
     corner = picture({0: (0, 0, 30, 30), 2: (135, 105, 165, 135)})
     turned = scenes.turned(corner, 20)
     assert turned.sure.tolist() == [False, True]
     assert (turned.boxes >= 0).all()
 
 
-def test_pasted_faces_have_their_boxes(plain_pasting, monkeypatch):
-    # One face, because the next may cover it; its rim is the ground, so that blending is not seen.
+def test_pasted_faces_have_boxes(plain_pasting, monkeypatch):
+    # One face, because another could cover it. Its rim equals the ground, so blending is invisible.
     monkeypatch.setattr(scenes, "PASTED_FACES", 1)
     head = picture({WHITE: (30, 25, 64, 70)}, width=100, height=100, gray=True)
     empty = picture({})
     sources = replace(only(empty), crops=Collection.of([head]), portraits=Collection.of([head]))
     measured = 0
     for seed in range(120):
-        made = scenes.pasted(sources, 320, np.random.default_rng(seed))
-        light = np.where(cv2.cvtColor(made.image, cv2.COLOR_BGR2GRAY) > 185, WHITE, GROUND)
-        assert len(made.boxes) <= 1
-        measured += sum(box_lies_on_face(made, index, light) for index in range(len(made.boxes)))
+        result = scenes.pasted(sources, 320, np.random.default_rng(seed))
+        light = np.where(cv2.cvtColor(result.image, cv2.COLOR_BGR2GRAY) > 185, WHITE, GROUND)
+        assert len(result.boxes) <= 1
+        measured += sum(
+            box_lies_on_face(result, index, light) for index in range(len(result.boxes))
+        )
     assert measured > 100
 
 
-def test_pasted_faces_come_with_their_expressions(plain_pasting):
-    # The brighter, the later in the order of labels.
+def test_pasted_faces_have_their_expressions(plain_pasting):
+    # Later labels have brighter faces.
     faces = (
         np.full((6, 48, 48), 60, np.uint8) + np.arange(0, 180, 30, dtype=np.uint8)[:, None, None]
     )
@@ -220,16 +222,16 @@ def test_pasted_faces_come_with_their_expressions(plain_pasting):
     )
     seen, counts, right, large = np.zeros(8), [], [], 0
     for seed in range(60):
-        made = scenes.pasted(sources, 320, np.random.default_rng(seed))
-        light = cv2.cvtColor(made.image, cv2.COLOR_BGR2GRAY)
-        seen += made.targets.sum(axis=0)
-        counts.append(len(made.boxes))
-        assert made.sure.all()
-        large += counts[-1] == 1 and (made.boxes[0, 2:] - made.boxes[0, :2]).max() > 150
-        for (x1, y1, x2, y2), target in zip(made.boxes, made.targets, strict=True):
+        result = scenes.pasted(sources, 320, np.random.default_rng(seed))
+        light = cv2.cvtColor(result.image, cv2.COLOR_BGR2GRAY)
+        seen += result.targets.sum(axis=0)
+        counts.append(len(result.boxes))
+        assert result.sure.all()
+        large += counts[-1] == 1 and (result.boxes[0, 2:] - result.boxes[0, :2]).max() > 150
+        for (x1, y1, x2, y2), target in zip(result.boxes, result.targets, strict=True):
             there = light[int((y1 + y2) / 2), int((x1 + x2) / 2)]
             right.append(abs(there - 60.0 - 30 * target.argmax()) < 12)
-    assert np.mean(right) > 0.97  # of some the middle lies under the rim of another's picture
+    assert np.mean(right) > 0.97  # some middles lie under the rim of another face
     assert (seen[:6] > 10).all()
     assert 0.15 < seen[6] / seen.sum() < 0.45
     assert min(counts) == 1
@@ -237,7 +239,7 @@ def test_pasted_faces_come_with_their_expressions(plain_pasting):
     assert large > 3
 
 
-def test_what_is_pasted_hardly_covers_the_faces_of_the_ground(plain_pasting, monkeypatch):
+def test_pasted_faces_hardly_cover_faces_of_the_ground(plain_pasting, monkeypatch):
     monkeypatch.setattr(scenes, "GRAY_PASTE_SHARE", 0)
     flat = picture({}, width=40, height=40, gray=True)
     box, target = np.array([(0, 0, 40, 40)], np.float32), np.eye(8, dtype=np.float32)[7:]
@@ -246,10 +248,10 @@ def test_what_is_pasted_hardly_covers_the_faces_of_the_ground(plain_pasting, mon
     sources = replace(sources, views=((1.0, Collection.of([picture(CROWD)])),))
     shares = []
     for seed in range(100):
-        made = scenes.pasted(sources, 320, np.random.default_rng(seed))
-        for box, target in zip(made.boxes.round().astype(int), made.targets, strict=True):
+        result = scenes.pasted(sources, 320, np.random.default_rng(seed))
+        for box, target in zip(result.boxes.round().astype(int), result.targets, strict=True):
             if target.argmax() != 7 and (box[2:] - box[:2]).min() > 8:
-                face = made.image[box[1] : box[3], box[0] : box[2]].astype(int)
+                face = result.image[box[1] : box[3], box[0] : box[2]].astype(int)
                 distance = np.abs(face - PALETTE[target.argmax()]).sum(axis=2)
                 shares.append((distance < 200).mean())
     assert len(shares) > 60
@@ -258,18 +260,18 @@ def test_what_is_pasted_hardly_covers_the_faces_of_the_ground(plain_pasting, mon
 
 
 @pytest.mark.parametrize("gray", [True, False])
-def test_what_is_pasted_has_colours_where_its_ground_has(gray, plain_pasting, monkeypatch):
+def test_pasted_faces_have_colours_if_the_ground_has_colours(gray, plain_pasting, monkeypatch):
     monkeypatch.setattr(scenes, "GRAY_PASTE_SHARE", float(gray))
     ground = replace(picture({}), image=np.full((240, 300, 3), (140, 120, 90), np.uint8))
     head = picture({WHITE: (5, 0, 35, 40)}, width=40, height=40, gray=True)
     sources = replace(only(ground), crops=Collection.of([head]), portraits=Collection.of([head]))
     for seed in range(30):
-        made = scenes.pasted(sources, 320, np.random.default_rng(seed))
-        assert (np.ptp(made.image, axis=2).max() == 0) == gray
-        dark = ~made.image.any(axis=2)
+        result = scenes.pasted(sources, 320, np.random.default_rng(seed))
+        assert (np.ptp(result.image, axis=2).max() == 0) == gray
+        dark = ~result.image.any(axis=2)
         assert dark.mean() < 0.02  # the ground covers the scene
-        x1, y1, x2, y2 = made.boxes[-1].astype(int)
-        blue, _, red = made.image[(y1 + y2) // 2, (x1 + x2) // 2].astype(int)
+        x1, y1, x2, y2 = result.boxes[-1].astype(int)
+        blue, _, red = result.image[(y1 + y2) // 2, (x1 + x2) // 2].astype(int)
         assert gray or red > blue + 10
 
 
@@ -288,7 +290,7 @@ def test_what_is_pasted_has_colours_where_its_ground_has(gray, plain_pasting, mo
         ((54, 54), False, (0, 0, 26, 26)),  # .65² = .42
     ],
 )
-def test_a_face_of_which_less_than_half_is_left_is_no_longer_sure(corner, sure, box):
+def test_face_with_less_than_half_inside_becomes_unsure(corner, sure, box):
     cut = scenes.cut(picture({0: (40, 40, 80, 80)}), corner, 1.0, 120, 120)
     assert cut.sure.tolist() == [sure]
     assert cut.boxes[0].tolist() == list(box)
@@ -298,7 +300,7 @@ def test_a_face_of_which_less_than_half_is_left_is_no_longer_sure(corner, sure, 
     assert not scenes.cut(unsure, corner, 1.0, 120, 120).sure.any()
 
 
-def test_a_face_of_which_nothing_is_left_goes():
+def test_face_outside_of_the_cut_is_removed():
     cut = scenes.cut(picture({0: (10, 10, 30, 30), 2: (90, 90, 130, 130)}), (60, 60), 1.0, 90, 90)
     marked = scenes.marked(cut)
     assert marked.boxes.tolist() == [[30, 30, 70, 70]]
@@ -306,7 +308,7 @@ def test_a_face_of_which_nothing_is_left_goes():
     assert marked.targets.argmax(axis=1).tolist() == [2]
 
 
-def test_small_faces_have_no_expression_and_the_smallest_are_not_sure():
+def test_small_faces_have_no_expression_and_the_smallest_are_unsure():
     faces = {
         0: (0, 0, 7, 6),
         1: (20, 0, 28, 5),
@@ -325,13 +327,13 @@ def test_small_faces_have_no_expression_and_the_smallest_are_not_sure():
     assert not marked.targets[3:].any()
 
 
-def test_a_picture_without_faces_stays_one():
-    for made in (
+def test_image_without_faces_gets_no_faces():
+    for result in (
         scenes.marked(picture({})),
         scenes.mirrored(picture({})),
         scenes.turned(picture({}), 10),
         scenes.cut(picture({}), (3, 4), 0.7, 80, 80),
     ):
-        assert made.boxes.shape == (0, 4)
-        assert made.sure.shape == (0,)
-        assert made.targets.shape == (0, len(LABELS))
+        assert result.boxes.shape == (0, 4)
+        assert result.sure.shape == (0,)
+        assert result.targets.shape == (0, len(LABELS))

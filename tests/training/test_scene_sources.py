@@ -1,4 +1,4 @@
-"""What scenes are made of: photographs, portraits and crops with their expressions."""
+"""Sources of scenes: photographs, portraits and crops with their expressions."""
 
 from dataclasses import replace
 
@@ -27,16 +27,16 @@ from training.votes import LABELS
 
 
 class Teacher:
-    """Says the same of each face; `asked` are the boxes and scales that it was asked for."""
+    """A teacher with the same answer for each face. `requests` holds the boxes and scales."""
 
     def __init__(self, **shares):
         rest = (1 - sum(shares.values())) / (len(LABELS) - len(shares))
         self.answer = {label: shares.get(label, rest) for label in reversed(LABELS)}
-        self.asked = []
+        self.requests = []
 
     def classify(self, gray, boxes, *, box_scale=1.0):
         assert gray.ndim == 2
-        self.asked += [(box.xyxy, box_scale) for box in boxes]
+        self.requests += [(box.xyxy, box_scale) for box in boxes]
         return [self.answer for _ in boxes]
 
 
@@ -50,7 +50,7 @@ class Finder:
 
 
 def write_photos(folder, images, faces):
-    """`images` {name: split}, one colour each; `faces` rows of faces.csv from the name on."""
+    """Write images of one colour, given as {name: split}, and the rows `faces` of faces.csv."""
     lines = ["image,width,height,sure_faces,split"]
     for name, split in images.items():
         path = folder / name
@@ -67,7 +67,7 @@ def distribution(teacher):
     return pytest.approx([teacher.answer[label] for label in LABELS], abs=1e-6)
 
 
-def test_only_bare_faces_that_are_sure_and_large_enough_are_named(tmp_path):
+def test_only_bare_sure_and_large_faces_get_expressions(tmp_path):
     rows = {
         "sure,human,,": True,
         "sure,human,,bare": True,
@@ -86,8 +86,8 @@ def test_only_bare_faces_that_are_sure_and_large_enough_are_named(tmp_path):
     assert first.targets[-1].tolist() == distribution(teacher)
     assert first.sure.tolist() == [True] * 4 + [False] * 2 + [True] * 2
     assert first.boxes[1].tolist() == [20, 10, 38, 40]
-    # Boxes that people drew are wider than those of YuNet.
-    assert teacher.asked == [
+    # Boxes drawn by people are wider than those of YuNet.
+    assert teacher.requests == [
         ((0, 10, 18, 40), GIVEN_SCALE),
         ((20, 10, 38, 40), DRAWN_SCALE),
         ((50, 60, 74, 83), GIVEN_SCALE),
@@ -99,7 +99,7 @@ def test_only_bare_faces_that_are_sure_and_large_enough_are_named(tmp_path):
     assert (second.boxes.dtype, second.sure.dtype) == (np.float32, bool)
 
 
-def test_teachers_that_are_undecided_together_say_nothing(tmp_path):
+def test_undecided_teachers_give_no_expression(tmp_path):
     photos = write_photos(
         tmp_path, {"natural/a.png": "train"}, ["natural/a.png,10,10,60,70,sure,teacher,,"]
     )
@@ -117,7 +117,7 @@ def test_teachers_that_are_undecided_together_say_nothing(tmp_path):
     assert not target(Teacher(anger=0.9), Teacher(fear=0.9)).any()
 
 
-def test_photographs_are_of_one_collection_and_split(tmp_path):
+def test_photographs_reads_one_collection_and_split(tmp_path):
     images = {"natural/a.png": "train", "natural/b.png": "val", "crowds/c.png": "train"}
     face = "10,10,60,70,sure,teacher,,"
     photos = write_photos(tmp_path, images, ["natural/b.png," + face])
@@ -127,7 +127,7 @@ def test_photographs_are_of_one_collection_and_split(tmp_path):
         photographs(tmp_path / "nowhere", "natural", "train", [])
 
 
-def test_what_a_finder_sees_beside_the_marked_faces_is_not_sure(tmp_path):
+def test_unmarked_faces_of_the_finder_are_unsure(tmp_path):
     photos = write_photos(
         tmp_path,
         {"crowds/a.png": "train", "crowds/b.png": "train"},
@@ -146,17 +146,17 @@ def test_what_a_finder_sees_beside_the_marked_faces_is_not_sure(tmp_path):
     assert second.boxes.tolist() == [list(on_first), list(beside), list(on_second)]
     assert not second.sure.any()
     assert not second.targets.any()
-    assert len(teacher.asked) == 1
+    assert len(teacher.requests) == 1
 
 
-def test_a_portrait_is_named_by_a_person_and_the_teachers(tmp_path):
+def test_target_of_a_portrait_mixes_the_label_and_the_teachers(tmp_path):
     images = {f"lfw-expressions/{name}.png": "train" for name in "abcd"}
     rows = [
         "a.png,70,10,95,40,unsure,teacher,,",
         "a.png,10,10,60,70,sure,teacher,sadness,",
         "a.png,64,50,100,90,sure,teacher,,",
-        "b.png,10,10,60,70,sure,teacher,,",  # nobody named it
-        "c.png,10,10,60,70,sure,teacher,boredom,",  # no class of ours
+        "b.png,10,10,60,70,sure,teacher,,",  # no label
+        "c.png,10,10,60,70,sure,teacher,boredom,",  # an unknown label
         "d.png,20,20,60,70,sure,teacher,fear,",
         "e.png,10,10,60,70,sure,teacher,fear,",
     ]
@@ -166,9 +166,9 @@ def test_a_portrait_is_named_by_a_person_and_the_teachers(tmp_path):
         [f"lfw-expressions/{row}" for row in rows],
     )
     teachers = [Teacher(sadness=0.5), Teacher(neutral=0.9)]
-    made = portraits(photos, "train", teachers, teacher_share=0.25)
-    assert [len(each.boxes) for each in made] == [3, 1]
-    first, second = made
+    results = portraits(photos, "train", teachers, teacher_share=0.25)
+    assert [len(each.boxes) for each in results] == [3, 1]
+    first, second = results
     assert first.boxes[0].tolist() == [10, 10, 60, 70]
     assert first.boxes[1:].tolist() == [[70, 10, 95, 40], [64, 50, 100, 90]]
     assert first.sure.tolist() == [True, False, True]
@@ -178,16 +178,16 @@ def test_a_portrait_is_named_by_a_person_and_the_teachers(tmp_path):
     expected[LABELS.index("sadness")] += 0.75
     assert first.targets[0].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
     assert second.targets[0].argmax() == LABELS.index("fear")
-    assert {asked for each in teachers for asked in each.asked} == {
+    assert {requests for each in teachers for requests in each.requests} == {
         ((10, 10, 60, 70), GIVEN_SCALE),
         ((20, 20, 60, 70), GIVEN_SCALE),
     }
-    for each in made:
+    for each in results:
         assert each.image.shape == (100, 120)
         assert each.image[0, 0] == pytest.approx(0.299 * 200 + 0.587 * 100 + 0.114 * 50, abs=1)
 
 
-def test_a_portrait_without_teachers_is_what_the_person_said(tmp_path):
+def test_target_of_a_portrait_without_teachers_is_the_label(tmp_path):
     photos = write_photos(
         tmp_path,
         {"lfw-expressions/a.png": "val"},
@@ -197,12 +197,12 @@ def test_a_portrait_without_teachers_is_what_the_person_said(tmp_path):
     assert only_one.targets.tolist() == [np.eye(8)[LABELS.index("surprise")].tolist()]
 
 
-def test_the_face_of_a_crop_lies_where_yunet_found_it():
+def test_box_of_a_crop_is_the_box_of_yunet():
     faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
     targets = np.eye(8, dtype=np.float32)[[4, 1, 6]]
-    made = crops(faces, targets)
-    assert len(made) == 3
-    for each, face, target in zip(made, faces, targets, strict=True):
+    results = crops(faces, targets)
+    assert len(results) == 3
+    for each, face, target in zip(results, faces, targets, strict=True):
         assert np.array_equal(each.image, face)
         assert each.boxes.shape == (1, 4)
         assert each.boxes[0] / 48 == pytest.approx(FER_FACE)
@@ -210,26 +210,26 @@ def test_the_face_of_a_crop_lies_where_yunet_found_it():
         assert each.targets.tolist() == [target.tolist()]
 
 
-def test_quotas_leave_so_many_of_each_class_and_all_boxes():
+def test_quotas_limit_the_labels_of_each_class_and_keep_all_boxes():
     rare = picture({0: (0, 0, 9, 9), 1: (10, 0, 19, 9), 5: (20, 0, 29, 9)}, unsure={1})
     usual = picture({1: (10, 0, 19, 9), 5: (20, 0, 29, 9)})
     crowd = [replace(each) for each in [rare] * 3 + [usual] * 17]
     crowd += [picture({}), picture({1: (0, 0, 9, 9)}), picture({WHITE: (0, 0, 9, 9)})]
     unknown = picture({0: (0, 0, 9, 9)})
     crowd.append(replace(unknown, targets=np.zeros_like(unknown.targets)))
-    made = with_quotas(crowd, 7, np.random.default_rng(0))
-    counts = sum(each.targets.sum(axis=0) for each in made)
+    results = with_quotas(crowd, 7, np.random.default_rng(0))
+    counts = sum(each.targets.sum(axis=0) for each in results)
     assert counts.tolist() == [3, 7, 0, 0, 0, 7, 1, 0]
-    for before, after in zip(crowd, made, strict=True):
+    for before, after in zip(crowd, results, strict=True):
         assert after.image is before.image
         assert np.array_equal(after.boxes, before.boxes)
         assert np.array_equal(after.sure, before.sure)
         assert after.targets.dtype == np.float32
         changed = (after.targets != before.targets).any(axis=1)
         assert not after.targets[changed].any()
-    assert sum(each.targets.sum() for each in crowd) == 45  # those given are as they were
+    assert sum(each.targets.sum() for each in crowd) == 45  # the given images are unchanged
     again = with_quotas(crowd, 7, np.random.default_rng(0))
     other = with_quotas(crowd, 7, np.random.default_rng(1))
-    assert all(map(same, made, again))
-    assert not all(map(same, made, other))
+    assert all(map(same, results, again))
+    assert not all(map(same, results, other))
     assert all(map(same, crowd, with_quotas(crowd, 100, np.random.default_rng(0))))

@@ -1,4 +1,4 @@
-"""Whole scenes are sound and depend on their number only."""
+"""Scenes are valid, and depend only on their number and the seed."""
 
 import csv
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ from training.data.pictures import (
 from training.data.scenes import MOST_FACES, Collection, Sources, scene
 
 
-def test_a_scene_is_its_number_whatever_was_made_before_and_beside_it(sources):
+def test_scene_depends_only_on_its_number_and_the_seed(sources):
     numbers = range(24)
 
     def make(number):
@@ -34,16 +34,16 @@ def test_a_scene_is_its_number_whatever_was_made_before_and_beside_it(sources):
     forwards = [make(number) for number in numbers]
     backwards = [make(number) for number in reversed(numbers)][::-1]
     with ThreadPoolExecutor(3) as pool:
-        beside = list(pool.map(make, numbers))
+        in_parallel = list(pool.map(make, numbers))
     assert all(map(same, forwards, backwards))
-    assert all(map(same, forwards, beside))
+    assert all(map(same, forwards, in_parallel))
     images = {each.image.tobytes() for each in forwards}
     assert len(images) == len(numbers)
-    others = {scene(sources, number, side=96, seed=2).image.tobytes() for number in numbers}
-    assert not images & others
+    other_seed = {scene(sources, number, side=96, seed=2).image.tobytes() for number in numbers}
+    assert not images & other_seed
 
 
-def test_making_scenes_leaves_what_they_are_made_of_as_it_is(sources):
+def test_making_scenes_does_not_change_the_sources(sources):
     everything = [
         each
         for collection in (*(c for _, c in sources.views), sources.crops, sources.portraits)
@@ -57,28 +57,28 @@ def test_making_scenes_leaves_what_they_are_made_of_as_it_is(sources):
     assert all(map(same, before, everything))
 
 
-def test_scenes_are_sound_and_hold_faces_of_all_sizes_in_all_numbers(sources):
+def test_scenes_are_valid_and_have_faces_of_all_sizes_and_counts(sources):
     side = 416
-    made = [scene(sources, number, side=side, seed=0) for number in range(200)]
-    for each in made:
+    results = [scene(sources, number, side=side, seed=0) for number in range(200)]
+    for each in results:
         assert_sound(each, side)
-    sides = np.concatenate([(p.boxes[:, 2:] - p.boxes[:, :2]).max(axis=1)[p.sure] for p in made])
+    sides = np.concatenate([(p.boxes[:, 2:] - p.boxes[:, :2]).max(axis=1)[p.sure] for p in results])
     assert sides.min() < 16
     assert 230 < sides.max() <= side
     for low, high in ((8, 24), (24, 48), (48, 96), (96, 192), (192, side)):
         assert ((sides >= low) & (sides < high)).mean() > 0.03, (low, high)
-    counts = np.array([each.sure.sum() for each in made])
+    counts = np.array([each.sure.sum() for each in results])
     assert 0.03 < (counts == 0).mean() < 0.4
     assert (counts == 1).mean() > 0.1
     assert ((counts > 1) & (counts < 12)).mean() > 0.2
     assert (counts >= 12).any()
-    gray = [np.ptp(each.image, axis=2).max() == 0 for each in made]
+    gray = [np.ptp(each.image, axis=2).max() == 0 for each in results]
     assert 0.2 < np.mean(gray) < 0.6
-    unsure = [not each.sure.all() for each in made]
+    unsure = [not each.sure.all() for each in results]
     assert 0.05 < np.mean(unsure) < 0.9
 
 
-def test_only_the_largest_faces_of_a_great_crowd_must_be_found():
+def test_only_the_largest_faces_of_a_crowd_are_sure():
     places = [(x, y) for x in range(0, 300, 30) for y in range(0, 240, 30)]
     boxes = np.array([(x, y, x + 9 + n / 8, y + 9) for n, (x, y) in enumerate(places)], np.float32)
     sure = np.ones(len(boxes), bool)
@@ -89,7 +89,7 @@ def test_only_the_largest_faces_of_a_great_crowd_must_be_found():
     assert np.array_equal(marked.boxes[marked.sure], boxes[: -MOST_FACES - 1 : -1])
 
 
-def test_without_mosaics_there_are_none(monkeypatch):
+def test_scenes_without_mosaics_show_one_image(monkeypatch):
     monkeypatch.setattr(scenes, "PASTE_SHARE", 0)
     one = only(picture({0: (100, 80, 160, 150)}))
     numbers = range(40)
@@ -105,9 +105,9 @@ def test_half_of_the_scenes_are_mirrored_and_a_quarter_turned(monkeypatch):
     pair = only(picture({0: (60, 90, 100, 130), 2: (180, 90, 220, 130)}))
     mirrored, turned = [], []
     for number in range(120):
-        made = scene(pair, number, side=200, seed=0, mosaics=False)
-        boxes = made.boxes[made.targets.argmax(axis=1).argsort()]
-        if len(boxes) == 2 and made.targets.any(axis=1).all():
+        result = scene(pair, number, side=200, seed=0, mosaics=False)
+        boxes = result.boxes[result.targets.argmax(axis=1).argsort()]
+        if len(boxes) == 2 and result.targets.any(axis=1).all():
             mirrored.append(boxes[0, 0] > boxes[1, 0])
             turned.append(abs(boxes[0, 1] - boxes[1, 1]) > 0.1)
     assert len(mirrored) > 60
@@ -115,7 +115,7 @@ def test_half_of_the_scenes_are_mirrored_and_a_quarter_turned(monkeypatch):
     assert 0.1 < np.mean(turned) < 0.45
 
 
-def test_pictures_are_drawn_by_their_weights():
+def test_images_are_drawn_by_their_weights():
     light, heavy, never = (picture({label: (0, 0, 9, 9)}) for label in range(3))
     drawn = Collection.of([light, never, heavy], np.array([1.0, 0.0, 3.0]))
     generator = np.random.default_rng(0)
@@ -129,7 +129,7 @@ def test_pictures_are_drawn_by_their_weights():
 
 
 def few_photos(photos, folder):
-    """Some validation pictures of each collection, with faces and without."""
+    """Copy some validation images of each collection, with and without faces."""
 
     def rows_of(name):
         with (photos / name).open(newline="") as file:
@@ -156,7 +156,7 @@ def few_photos(photos, folder):
     return folder
 
 
-def test_scenes_of_real_photographs_are_sound(shared: Path, tmp_path):
+def test_scenes_of_real_photographs_are_valid(shared: Path, tmp_path):
     photos = few_photos(shared / "photos", tmp_path)
     natural = photographs(photos, "natural", "val", ())
     crowds = photographs(photos, "crowds", "val", ())
@@ -174,8 +174,8 @@ def test_scenes_of_real_photographs_are_sound(shared: Path, tmp_path):
         crops=Collection.of(crops(faces, np.concatenate([p.targets[:1] for p in people]))),
         portraits=Collection.of(people),
     )
-    made = [scene(sources, number, side=320, seed=0) for number in range(40)]
-    for each in made:
+    results = [scene(sources, number, side=320, seed=0) for number in range(40)]
+    for each in results:
         assert_sound(each, 320)
-    assert sum(each.sure.sum() for each in made) > 40
-    assert sum(each.targets.any(axis=1).sum() for each in made) > 10
+    assert sum(each.sure.sum() for each in results) > 40
+    assert sum(each.targets.any(axis=1).sum() for each in results) > 10

@@ -1,4 +1,4 @@
-"""Training on a handful of made faces: it learns, resumes, exports, and says what is wrong."""
+"""Training, resuming and exporting on a few generated faces."""
 
 import copy
 import importlib.util
@@ -76,7 +76,7 @@ limits = "made faces"
 
 
 def write_faces(folder, count, seed):
-    """Bright-above-dark is happiness, dark-above-bright is sadness; with noise."""
+    """Write noisy faces: bright above dark is happiness, dark above bright is sadness."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     lines = []
@@ -107,7 +107,7 @@ def make_run(workplace, **changes):
     return Run(config, load_data(workplace / "data", config), workplace / "runs" / config.name)
 
 
-def test_it_learns_and_leaves_a_log_a_curve_and_a_checkpoint(workplace):
+def test_fit_learns_and_writes_log_curve_and_checkpoint(workplace):
     run = make_run(workplace)
     run.fit()
     assert run.history[-1]["validation_accuracy"] > 0.9
@@ -119,7 +119,7 @@ def test_it_learns_and_leaves_a_log_a_curve_and_a_checkpoint(workplace):
         assert curve.size[0] > 300
 
 
-def test_an_interrupted_run_ends_as_one_that_was_not(workplace):
+def test_resumed_run_equals_an_uninterrupted_run(workplace):
     whole = make_run(workplace, name="whole")
     whole.fit()
     first = make_run(workplace)
@@ -135,7 +135,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(workplace):
     )
 
 
-def test_a_checkpoint_of_other_settings_is_refused(workplace):
+def test_resume_rejects_a_checkpoint_of_other_settings(workplace):
     run = make_run(workplace)
     run.fit_epoch()
     (workplace / "tiny.toml").write_text(CONFIG.format(epochs=EPOCHS + 1))
@@ -143,7 +143,7 @@ def test_a_checkpoint_of_other_settings_is_refused(workplace):
         make_run(workplace).resume()
 
 
-def test_a_half_written_checkpoint_is_refused(workplace):
+def test_incomplete_checkpoint_is_rejected(workplace):
     run = make_run(workplace)
     run.fit_epoch()
     path = run.checkpoint
@@ -152,7 +152,7 @@ def test_a_half_written_checkpoint_is_refused(workplace):
         read_checkpoint(path)
 
 
-def test_an_interruption_while_saving_leaves_the_last_checkpoint(workplace, monkeypatch):
+def test_interrupted_save_keeps_the_last_checkpoint(workplace, monkeypatch):
     run = make_run(workplace)
     run.fit_epoch()
 
@@ -174,26 +174,26 @@ def test_an_interruption_while_saving_leaves_the_last_checkpoint(workplace, monk
         (CONFIG.format(epochs=1) + "[more]\n", "more"),
     ],
 )
-def test_a_wrong_config_is_explained(workplace, text, complaint):
+def test_invalid_config_is_rejected_with_the_reason(workplace, text, complaint):
     (workplace / "wrong.toml").write_text(text)
     with pytest.raises(TrainingError, match=complaint):
         read_config(workplace / "wrong.toml")
 
 
-def test_an_unknown_net_is_answered_with_the_known(workplace):
+def test_unknown_net_is_rejected_with_the_known_names(workplace):
     text = CONFIG.format(epochs=1).replace('net = "custom_net"', 'net = "huge"')
     (workplace / "tiny.toml").write_text(text)
     with pytest.raises(TrainingError, match="custom_net"):
         make_run(workplace)
 
 
-def test_an_unknown_task_is_answered_with_the_known(workplace):
+def test_unknown_task_is_rejected_with_the_known_names(workplace):
     with pytest.raises(TrainingError, match="known: expressions, mixed_faces, faces, scenes"):
         make_run(workplace, task="ages")
 
 
-def test_the_check_of_the_cascade_learns_from_windows_and_faces(workplace):
-    """One photograph in each split: a window on the face for each smallest size, and others."""
+def test_task_faces_loads_windows_and_faces(workplace):
+    """Each split has one image, with a window on the face for each minimum size."""
     photos = workplace / "data" / "photos"
     (photos / "natural").mkdir(parents=True)
     splits = {"a.jpg": "train", "b.jpg": "val"}
@@ -212,7 +212,7 @@ def test_the_check_of_the_cascade_learns_from_windows_and_faces(workplace):
     assert len(data.crops) == 2 * len(data.validation.crops)
 
 
-def test_pictures_of_validation_are_not_trained_on(workplace):
+def test_training_data_contains_no_validation_images_and_duplicates(workplace):
     train, valid = (
         workplace / "data" / "ferplus" / folder for folder in ("FER2013Train", "FER2013Valid")
     )
@@ -223,9 +223,9 @@ def test_pictures_of_validation_are_not_trained_on(workplace):
     assert len(data.validation.crops) == 32
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # onnx's helpers, of onnx itself
-def test_the_exported_models_answer_as_pytorch_does(workplace):
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # from the exporter of torch
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from the helpers of onnx
+def test_exported_models_match_pytorch(workplace):
     run = make_run(workplace)
     run.fit()
     folders = write_models(workplace / "tiny.toml", workplace / "data")
@@ -245,7 +245,7 @@ def test_the_exported_models_answer_as_pytorch_does(workplace):
     assert sizes[1] != sizes[0]
 
 
-def test_parity_is_not_had_by_another_net():
+def test_assert_parity_rejects_another_network():
     generator = np.random.default_rng(0)
     expected, other = generator.normal(0, 1, (2, 100, 8)).astype(np.float32)
     assert "within" in assert_parity(expected, expected + 1e-5, "fp32")
@@ -257,8 +257,8 @@ def test_parity_is_not_had_by_another_net():
         assert_parity(expected, np.full_like(expected, np.nan), "fp32")
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
-def test_a_failed_export_leaves_the_model_that_was_there(workplace, monkeypatch):
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # from the exporter of torch
+def test_failed_export_keeps_the_previous_model(workplace, monkeypatch):
     text = (
         (workplace / "tiny.toml").read_text().replace('"models/tiny_int8" = "settled int8"\n', "")
     )
@@ -273,20 +273,20 @@ def test_a_failed_export_leaves_the_model_that_was_there(workplace, monkeypatch)
     assert (workplace / "models" / "tiny" / "model.onnx").read_bytes() == before
 
 
-def test_nothing_is_exported_before_training(workplace):
+def test_export_before_training_is_rejected(workplace):
     with pytest.raises(TrainingError, match="train first"):
         write_models(workplace / "tiny.toml", workplace / "data")
 
 
-def test_an_export_must_say_where_to_and_how_precisely(workplace):
+def test_export_with_an_unknown_precision_is_rejected(workplace):
     text = (workplace / "tiny.toml").read_text().replace('"settled int8"', '"int4"')
     (workplace / "tiny.toml").write_text(text)
     with pytest.raises(TrainingError, match=r"fp32.*int8"):
         write_models(workplace / "tiny.toml", workplace / "data")
 
 
-def test_an_epoch_is_cut_short_where_the_time_is_up(workplace, monkeypatch):
-    """A minute of batches that take ten seconds each: the eighth would be the last of the epoch."""
+def test_epoch_ends_early_when_the_time_is_over(workplace, monkeypatch):
+    """Each batch takes ten seconds, so one minute ends before the eight batches of the epoch."""
     run = make_run(workplace, minutes=1)
     clock = itertools.count(step=10)
     monkeypatch.setattr("training.train.time.monotonic", lambda: next(clock))
@@ -295,17 +295,17 @@ def test_an_epoch_is_cut_short_where_the_time_is_up(workplace, monkeypatch):
     assert int(run.average.n_averaged) == 6
 
 
-def test_five_classes_train_on_their_pictures_only(workplace):
+def test_five_classes_train_on_their_images_only(workplace):
     valid = workplace / "data" / "ferplus" / "FER2013Valid" / "label.csv"
     valid.write_text(valid.read_text().replace("0,0,0,10,0,0,0", "0,0,0,0,0,0,10", 1))
     run = make_run(workplace, classes=5)
     assert run.data.targets.shape == (64, 5)
-    assert len(run.data.validation.labels) == 31  # without the one of fear
+    assert len(run.data.validation.labels) == 31  # without the image of fear
     run.fit_epoch()
     assert logits_of(run.average.module, run.data.crops.numpy()[:3, 0]).shape == (3, 5)
 
 
-def test_a_run_can_begin_from_another_and_keep_its_first_classes(workplace):
+def test_run_can_start_from_another_run_with_more_classes(workplace):
     first = make_run(workplace)
     first.fit()
     crops = first.data.validation.crops.numpy()[:, 0]
@@ -319,7 +319,7 @@ def test_a_run_can_begin_from_another_and_keep_its_first_classes(workplace):
         make_run(workplace, name="third", start="never_trained")
 
 
-def test_a_run_that_has_begun_no_longer_needs_the_one_it_began_from(workplace):
+def test_resume_does_not_need_the_run_it_started_from(workplace):
     first = make_run(workplace)
     first.fit_epoch()
     second = make_run(workplace, name="second", start="tiny")
@@ -333,8 +333,8 @@ def test_a_run_that_has_begun_no_longer_needs_the_one_it_began_from(workplace):
     )
 
 
-def test_teachers_make_their_share_of_the_targets(workplace):
-    """A teacher that is sure that every crop is neutral."""
+def test_teachers_contribute_their_share_of_the_targets(workplace):
+    """The teacher predicts neutral for every crop with certainty."""
     folder = write_graph_model(workplace / "sure", weight=0.0, bias_of_neutral=30.0)
     plain = make_run(workplace).data.targets
     taught = make_run(workplace, teachers=[str(folder)], teacher_share=0.25).data.targets
@@ -358,7 +358,7 @@ def test_balance_draws_rare_classes_more_often(workplace):
     assert sorted(everything.tolist()) == list(range(64))
 
 
-def test_crops_grow_with_the_schedule(workplace):
+def test_crop_size_follows_the_schedule(workplace):
     run = make_run(workplace, sizes=[[0.25, 24], [0.5, 32]], epochs=4)
     crops = run.data.crops[:2].float()
     sides = []
@@ -379,7 +379,7 @@ SMALL_NETS = [
 
 
 def settled(net, options, side):
-    """A small net whose running statistics have moved off their start, and crops for it."""
+    """Return a small net with changed running statistics, and crops for it."""
     torch.manual_seed(0)
     net = NETS[net](classes=8, **options)
     crops = torch.rand(16, 1, side, side) * 255
@@ -389,7 +389,7 @@ def settled(net, options, side):
 
 
 @pytest.mark.parametrize(("net", "options", "side"), SMALL_NETS)
-def test_folding_keeps_the_answer(net, options, side):
+def test_folded_net_returns_the_same_output(net, options, side):
     net, crops = settled(net, options, side)
     with torch.no_grad():
         expected = net(crops)
@@ -398,7 +398,7 @@ def test_folding_keeps_the_answer(net, options, side):
     assert not [m for m in folded.modules() if isinstance(m, PairedNorm)]
 
 
-def test_temperature_is_found():
+def test_fit_temperature_finds_the_scale():
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, (20_000, 4))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -406,8 +406,8 @@ def test_temperature_is_found():
     assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
 
 
-def test_the_prior_shift_gives_a_rare_class_what_it_is_due():
-    """A rare class that is always missed by .3: its share of a hundredth moves it by τ · 4.6."""
+def test_fit_prior_shift_corrects_a_rare_class():
+    """Its logits are too low by 0.3. Its share of 0.01 moves them by τ · 4.6."""
     labels = np.array([0] * 97 + [1] * 3)
     logits = np.zeros((100, 2), np.float32)
     logits[:97, 0], logits[97:, 0] = 9.0, 0.3
@@ -416,8 +416,8 @@ def test_the_prior_shift_gives_a_rare_class_what_it_is_due():
     assert fit_prior_shift(logits, np.zeros(100, int), log_shares) == 0.0
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
-def test_an_export_can_shift_the_priors(workplace, monkeypatch):
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # from the exporter of torch
+def test_export_applies_the_prior_shift(workplace, monkeypatch):
     text = (workplace / "tiny.toml").read_text() + "fit_prior_shift = true\n"
     (workplace / "tiny.toml").write_text(text.replace('"models/tiny_int8" = "settled int8"\n', ""))
     run = make_run(workplace)
@@ -431,7 +431,7 @@ def test_an_export_can_shift_the_priors(workplace, monkeypatch):
     assert ClassifierCard.read(folder).document["training"]["prior_shift"] == 0.5
 
 
-def test_augmentation_is_bounded_seeded_and_different_for_each():
+def test_augmentation_is_bounded_seeded_and_different_for_each_crop():
     crops = torch.arange(48.0).repeat(6, 1, 48, 1) * 5
     one, again, other = (augment(crops, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert one.shape == crops.shape
@@ -442,17 +442,19 @@ def test_augmentation_is_bounded_seeded_and_different_for_each():
     assert not torch.equal(one[0], one[1])
 
 
-def test_without_damage_nothing_is_erased():
+def test_augmentation_without_damage_erases_nothing():
     gray = torch.full((200, 1, 48, 48), 128.0)
     one, other = (augment(gray, torch.Generator().manual_seed(0), damage=d) for d in (0, 1))
     spread = [(crops.amax(dim=(1, 2, 3)) - crops.amin(dim=(1, 2, 3))) for crops in (one, other)]
-    assert spread[0].max() < 60  # noise alone
+    assert spread[0].max() < 60  # only noise
     assert 0.05 < (spread[1] > 60).float().mean() < 0.3
 
 
-def test_vgg13_is_the_papers():
-    """Ten convolutions and two dense layers (as filters over all of the last map), 8.7 million
-    parameters, as the paper counts them, and any side while it trains."""
+def test_vgg13_has_the_layers_of_the_paper():
+    """Ten convolutions, two dense layers (as convolutions) and 8.7 million parameters.
+
+    In training, images may have any side.
+    """
     net = NETS["vgg13"](classes=8).fold()
     convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
     assert [conv.kernel_size[0] for conv in convolutions] == 10 * [3] + [4, 1]
@@ -463,19 +465,20 @@ def test_vgg13_is_the_papers():
 
 
 @pytest.mark.parametrize(("net", "options", "side"), SMALL_NETS)
-def test_a_mirrored_face_gets_the_same_answer(net, options, side):
+def test_mirrored_face_gets_the_same_output(net, options, side):
     net, crops = settled(net, options, side)
     with torch.no_grad():
         answer = net(crops)
         assert torch.allclose(answer, net(crops.flip(3)), atol=1e-4)
-        assert (answer - net(crops.flip(2))).abs().max() > 0.01  # upside down is another picture
+        upside_down = net(crops.flip(2))
+        assert (answer - upside_down).abs().max() > 0.01
 
 
 def layers(net):
     return [each for each in net.modules() if isinstance(each, torch.nn.Conv2d | torch.nn.Linear)]
 
 
-def test_rounded_weights_lie_on_their_steps_and_answer_better_than_merely_rounded(monkeypatch):
+def test_trained_rounding_is_closer_to_the_net_than_plain_rounding(monkeypatch):
     monkeypatch.setattr("training.quantise.STEPS", 60)
     net, crops = settled(*SMALL_NETS[0])
     net, crops = net.fold(), crops.byte()
@@ -488,9 +491,9 @@ def test_rounded_weights_lie_on_their_steps_and_answer_better_than_merely_rounde
     assert (answer - expected).abs().mean() < (worse - expected).abs().mean()
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
-def test_the_file_holds_the_weights_that_were_trained_to_be_rounded(tmp_path, monkeypatch):
-    """Else all of the training for it were in vain: both must take the same steps."""
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # from the exporter of torch
+def test_int8_file_contains_the_rounded_weights(tmp_path, monkeypatch):
+    """Training of the rounding and export must use the same scales."""
     monkeypatch.setattr("training.quantise.STEPS", 2)
     net, crops = settled(*SMALL_NETS[0])
     rounded = with_rounded_weights(net.fold(), crops.byte(), side=48, seed=1)
@@ -511,7 +514,7 @@ def test_the_file_holds_the_weights_that_were_trained_to_be_rounded(tmp_path, mo
         )
 
 
-def test_real_validation_pictures_are_those_of_the_protocol():
+def test_real_validation_images_match_the_protocol():
     need(SHARED.is_dir(), "no research data at ../shared")
     split = read_split(SHARED / "data" / "ferplus", "valid", size=48)
     assert len(split) == 3579
@@ -521,14 +524,14 @@ def test_real_validation_pictures_are_those_of_the_protocol():
 CONFIGS = sorted((ROOT / "training" / "configs").glob("*.toml"))
 STARTS = {read_config(path).start for path in CONFIGS}
 TEACHERS = {name for path in CONFIGS for name in read_config(path).teacher_runs}
-COMPARED = {"yolov3_tiny"}  # trained to compare, never served
-# The networks of one training.distil. The best are imported under the names of the models.
+COMPARED = {"yolov3_tiny"}  # trained only for comparison
+# Networks of training.distil. The best are imported under the names of the models.
 STUDENTS = {"student_5", "student_5_wide", "student_8", "student_8_wide"}
-NEEDED = STARTS | TEACHERS | COMPARED | STUDENTS  # without being exported themselves
+NEEDED = STARTS | TEACHERS | COMPARED | STUDENTS  # configs without an export
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_the_committed_configs_are_those_of_the_committed_cards(path):
+def test_committed_configs_match_the_committed_cards(path):
     config = read_config(path)
     assert config.name == path.stem
     folders = tomllib.loads(path.read_text()).get("export", {})

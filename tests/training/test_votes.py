@@ -1,4 +1,4 @@
-"""FER+'s protocols by hand-worked votes. Needs no torch."""
+"""The protocols of FER+ on votes with known results. Does not need torch."""
 
 import numpy as np
 
@@ -16,16 +16,16 @@ VOTES = np.array(
 )
 
 
-def test_single_votes_are_outliers():
+def test_clean_votes_removes_single_votes():
     assert clean_votes(VOTES)[0].tolist() == [0, 9, 0, 0, 0, 0, 0, 0, 0, 0]
 
 
-def test_majority_is_strict_and_an_emotion():
-    # The second has no strict majority, the third is no face; of the fourth only 4 are left.
+def test_majority_is_a_strict_majority_of_an_emotion():
+    # The second has no strict majority. The third is not a face. The fourth has 4 cleaned votes.
     assert majority(VOTES).tolist() == [1, -1, -1, 0, 6]
 
 
-def test_all_pictures_take_the_most_voted_emotion():
+def test_most_voted_returns_the_emotion_with_the_most_votes():
     assert most_voted(VOTES).tolist() == [1, 0, -1, 0, 6]
 
 
@@ -37,7 +37,7 @@ def test_targets_are_distributions_of_cleaned_votes():
     assert targets.sum(axis=1).tolist() == [1, 1, 1, 1]
 
 
-def test_five_classes_leave_out_pictures_of_the_other_three():
+def test_five_classes_leave_out_images_of_the_other_three():
     usable = usable_for_training(VOTES, classes=5)
     assert usable.tolist() == [True, True, False, True, False]
     assert distribution(VOTES[usable], classes=5).tolist() == [

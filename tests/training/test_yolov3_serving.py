@@ -1,4 +1,4 @@
-"""YOLOv3-tiny as it is served gives what PyTorch gives."""
+"""The served YOLOv3-tiny gives the results of PyTorch."""
 
 import importlib.util
 import json
@@ -28,14 +28,14 @@ SIDES = (96, 128)
 
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory):
-    """A network of random weights in PyTorch, and installed from its exported file."""
+    """A network with random weights in PyTorch, and the installed model of its exported file."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net = YoloV3Tiny(classes=8).eval()
     with torch.no_grad():
         for head in (net.head_32, net.head_16):
-            head[-1].weight *= 100  # so that answers differ from row to row
+            head[-1].weight *= 100  # so that rows differ
             head[-1].bias.view(3, -1)[:, 4] = 0
     folder = tmp_path_factory.mktemp("yolo")
     write_any_side(net, folder / "tiny.onnx")
@@ -53,12 +53,12 @@ def nets(tmp_path_factory):
     (folder / "card.json").write_text(json.dumps(card))
     install(folder / "tiny.onnx", folder / "card.json", folder / "models")
     yield net, SingleShotNet.load(folder / "models" / "tiny")
-    torch.set_num_threads(threads)  # other tests have results that depend on it
+    torch.set_num_threads(threads)  # the results of other tests depend on it
 
 
 @pytest.fixture(params=SIDES)
 def both(nets, request):
-    """Answers of PyTorch and of the served network for two images of noise."""
+    """The side, and the outputs of PyTorch and of the served network for two images of noise."""
     net, served = nets
     squares = np.random.default_rng(1).integers(0, 256, (2, request.param, request.param, 3))
     squares = squares.astype(np.uint8)
@@ -67,27 +67,27 @@ def both(nets, request):
     return request.param, expected, served.predict(squares)
 
 
-def test_the_exported_network_gives_the_same_rows(both):
+def test_exported_network_returns_the_rows_of_pytorch(both):
     _, expected, answers = both
     assert expected[..., 4].std() > 0.1
     assert np.abs(answers - expected.numpy()).max() < 2e-3
 
 
-def test_rows_become_the_same_boxes(nets, both):
+def test_rows_are_decoded_to_the_same_boxes(nets, both):
     side, expected, answers = both
     decoder = nets[1].card.decoder
-    for its, row in zip(answers, expected, strict=True):
+    for served_row, row in zip(answers, expected, strict=True):
         boxes = yolo.decode(row, side).numpy()
-        assert np.allclose(decoder.decode(its, side), boxes, rtol=1e-3, atol=0.1)
+        assert np.allclose(decoder.decode(served_row, side), boxes, rtol=1e-3, atol=0.1)
 
 
 def test_the_same_faces_are_found(nets, both):
     side, expected, answers = both
     decoder = nets[1].card.decoder
-    for its, row in zip(answers, expected.numpy(), strict=True):
-        wanted = yolo.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
+    for served_row, row in zip(answers, expected.numpy(), strict=True):
+        expected_faces = yolo.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
         found = decoder.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
-        assert len(wanted[0]) > 3
-        for theirs, ours in zip(wanted, found, strict=True):
+        assert len(expected_faces[0]) > 3
+        for theirs, ours in zip(expected_faces, found, strict=True):
             assert np.allclose(theirs, ours, rtol=1e-4, atol=1e-2)
-        assert its.shape == row.shape
+        assert served_row.shape == row.shape

@@ -1,6 +1,7 @@
-"""YOLOv3-tiny: its layers as published, its boxes, marks and losses worked out by hand.
+"""YOLOv3-tiny: layers as published, and boxes, assignment and losses worked out by hand.
 
-At 64 pixels it answers 60 rows: 2×2 cells of stride 32, then 4×4 of stride 16, three anchors each.
+At 64 pixels the net returns 60 rows: 2×2 cells of stride 32, then 4×4 of stride 16, with three
+anchors each.
 """
 
 import importlib.util
@@ -28,8 +29,8 @@ from training.detection.yolo import ANCHORS, anchors_of, assign, decode, find, l
 from training.nets.yolov3_tiny import YoloV3Tiny
 
 SIDE, ROWS, COARSE_ROWS = 64, 60, 12
-# Of stride 16, the cell in line 2 and column 3 (and the one on its left), the anchor of 30×36: with
-# answers of 0 its box has the centre (3.5, 2.5) × 16.
+# ROW is the anchor of 30×36 in the cell of stride 16 at line 2 and column 3. LEFT_ROW is the same
+# anchor in the cell to the left. With outputs of 0, the box of ROW has the centre (3.5, 2.5) × 16.
 ROW = COARSE_ROWS + (2 * 4 + 3) * 3 + 1
 LEFT_ROW = ROW - 3
 CENTRE, BOX = (56.0, 40.0), (41.0, 22.0, 71.0, 58.0)
@@ -46,7 +47,7 @@ def face_at(x, y, width, height):
 
 
 def marks_of(*faces, sure=True, targets=None):
-    """Of one picture, and one place of padding that looks like a face."""
+    """Return the marks of one image, with one padding row that has the box BOX."""
     boxes = torch.tensor([[*faces, BOX]])
     real = torch.tensor([[True] * len(faces) + [False]])
     if targets is None:
@@ -55,14 +56,16 @@ def marks_of(*faces, sure=True, targets=None):
 
 
 def shifted():
-    """Answers of one picture: 0, but for LEFT_ROW's box, moved half a cell to the right, where it
-    overlaps BOX by 22·36 / (2·30·36 - 22·36) = .58; no other row's overlaps it by more than .39."""
+    """Return the outputs of one image: 0, with the box of LEFT_ROW half a cell to the right.
+
+    It overlaps BOX by 22·36 / (2·30·36 - 22·36) = .58. Other boxes overlap BOX by at most .39.
+    """
     answers = torch.zeros(1, ROWS, 5 + 2)
     answers[0, LEFT_ROW, 0] = 100
     return answers
 
 
-def test_the_layers_are_those_of_the_paper():
+def test_layers_are_those_of_the_paper():
     net = YoloV3Tiny(classes=7).eval()
     shapes = {torch.nn.Conv2d: [], torch.nn.MaxPool2d: []}
     for module in net.modules():
@@ -83,15 +86,17 @@ def test_the_layers_are_those_of_the_paper():
     assert shapes[torch.nn.MaxPool2d] == [(width, side, side) for width, side in pools]
 
 
-def test_it_has_as_many_weights_as_darknets():
-    """Those for COCO's 80 classes, yolov3-tiny.weights, are a header of 20 bytes and 32-bit floats:
-    parameters, means and variances; 35,434,956 bytes."""
+def test_number_of_weights_equals_darknet():
+    """yolov3-tiny.weights, for the 80 classes of COCO, has 35,434,956 bytes.
+
+    It consists of a header of 20 bytes, and parameters, means and variances as 32-bit floats.
+    """
     net = YoloV3Tiny(classes=80)
     floats = [each for each in net.state_dict().values() if each.is_floating_point()]
     assert 20 + 4 * sum(each.numel() for each in floats) == 35_434_956
 
 
-def test_all_but_the_heads_are_normed_and_leak():
+def test_all_layers_except_the_heads_have_batch_norm_and_leaky_relu():
     net = YoloV3Tiny(classes=7)
     slopes = [m.negative_slope for m in net.modules() if isinstance(m, torch.nn.LeakyReLU)]
     assert slopes == [0.1] * 11
@@ -100,7 +105,7 @@ def test_all_but_the_heads_are_normed_and_leak():
     assert sum(bias is not None for bias in biases) == 2
 
 
-def test_the_first_layer_sees_values_up_to_1():
+def test_first_layer_gets_values_up_to_1():
     net = YoloV3Tiny(classes=7)
     seen = []
     net.fine.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -108,13 +113,13 @@ def test_the_first_layer_sees_values_up_to_1():
     assert torch.equal(seen[0], torch.ones(2, 3, 32, 64))
 
 
-def test_the_pool_of_stride_1_looks_right_and_down():
+def test_pool_of_stride_1_looks_right_and_down():
     pad_and_pool = YoloV3Tiny(classes=1).coarse[2:4]
     pooled = pad_and_pool(torch.arange(1.0, 10.0).view(1, 1, 3, 3))
     assert pooled.tolist() == [[[[5, 6, 6], [8, 9, 9], [8, 9, 9]]]]
 
 
-def test_the_untrained_net_doubts_every_row():
+def test_initial_objectness_is_low():
     net = YoloV3Tiny(classes=8)
     biases = torch.stack([head[-1].bias.view(3, 13) for head in (net.head_32, net.head_16)])
     assert torch.allclose(biases[..., 4].sigmoid(), torch.tensor(0.01))
@@ -122,8 +127,10 @@ def test_the_untrained_net_doubts_every_row():
 
 
 class Coded(torch.nn.Module):
-    """A head that answers where it is: thousands are the channel, tens the line, ones the column;
-    one half more at stride 16."""
+    """A head whose output encodes its position.
+
+    Thousands are the channel, tens the line, ones the column. At stride 16, 0.5 is added.
+    """
 
     def forward(self, x):
         lines, columns = x.shape[2:]
@@ -132,7 +139,7 @@ class Coded(torch.nn.Module):
         return (where + (0.5 if lines == 4 else 0)).expand(len(x), -1, -1, -1)
 
 
-def test_rows_come_as_their_priors_do():
+def test_rows_are_in_the_order_of_the_anchors():
     net = YoloV3Tiny(classes=8)
     net.head_32, net.head_16 = Coded(), Coded()
     answers = net(torch.zeros(2, 3, SIDE, SIDE))[1]
@@ -153,9 +160,11 @@ def test_rows_come_as_their_priors_do():
         assert priors.sizes[row].tolist() == list(ANCHORS[stride == 16][anchor])
 
 
-def test_anchors_are_in_pixels_and_fit_faces():
-    """Of 12 to 300 pixels, .84 times as wide as high. Were they in cells, none would overlap a face
-    of 100 pixels by as much as .01."""
+def test_anchors_are_in_pixels_and_match_faces():
+    """The faces are 12 to 300 pixels high and .84 times as wide.
+
+    Anchors in units of cells would overlap a face of 100 pixels by less than .01.
+    """
     heights = np.geomspace(12, 300, 100)
     sizes = np.stack([0.84 * heights, heights], axis=1)[:, None]
     anchors = np.concatenate(ANCHORS)
@@ -165,12 +174,12 @@ def test_anchors_are_in_pixels_and_fit_faces():
     assert iou.max(axis=1).mean() > 0.7
     assert (anchors[:, 0] < anchors[:, 1]).all()
     areas = anchors.prod(axis=1)
-    assert areas[:3].min() > areas[3:].max()  # the coarse cells have the larger ones
+    assert areas[:3].min() > areas[3:].max()  # coarse cells have larger anchors
 
 
-def test_boxes_are_worked_out_from_cell_and_anchor():
+def test_decode_computes_boxes_from_cell_and_anchor():
     answers = torch.zeros(ROWS, 13)
-    answers[:, 4:] = 7  # objectness and classes are none of a box's
+    answers[:, 4:] = 7  # objectness and classes do not affect the box
     boxes = decode(answers, SIDE)
     assert boxes[ROW].tolist() == list(BOX)
     assert boxes[5].tolist() == [48 - 106, 16 - 124.5, 48 + 106, 16 + 124.5]
@@ -183,7 +192,7 @@ def test_boxes_are_worked_out_from_cell_and_anchor():
 
 
 def learned(*faces, real=None):
-    """Rows that have a face at 416 pixels, with its number."""
+    """Return the assigned rows at 416 pixels, with the numbers of their faces."""
     real = torch.tensor([[True] * len(faces) if real is None else real])
     face = assign(torch.tensor([faces]), real, 416)[0]
     return {int(row): int(face[row]) for row in (face != NOBODY).nonzero()}
@@ -193,7 +202,7 @@ def fine(line, column, anchor):
     return 13 * 13 * 3 + (line * 26 + column) * 3 + anchor
 
 
-def test_a_face_is_learned_by_the_best_anchor_of_its_cell():
+def test_face_is_assigned_to_the_best_anchor_of_its_cell():
     assert learned(face_at(100, 200, 91, 109)) == {(6 * 13 + 3) * 3: 0}
     assert learned(face_at(300, 50, 30, 36)) == {fine(3, 18, 1): 0}
     assert learned(face_at(300, 50, 300, 300)) == {(1 * 13 + 9) * 3 + 2: 0}
@@ -203,7 +212,7 @@ def test_a_face_is_learned_by_the_best_anchor_of_its_cell():
     assert learned(face_at(300, 50, 20, 24)) == {fine(3, 18, 0): 0}
 
 
-def test_faces_in_one_cell():
+def test_best_matching_face_of_a_cell_is_assigned_to_its_anchor():
     large, small = face_at(300, 50, 30, 36), face_at(300, 50, 15, 18)
     assert learned(large, small) == {fine(3, 18, 1): 0, fine(3, 18, 0): 1}
     worse = face_at(301, 51, 28, 34)
@@ -211,18 +220,18 @@ def test_faces_in_one_cell():
     assert learned(worse, large) == {fine(3, 18, 1): 1}
 
 
-def test_padding_is_learned_by_nobody():
+def test_padding_is_not_assigned():
     faces = face_at(300, 50, 30, 36), face_at(100, 50, 30, 36)
     assert learned(*faces, real=[False, True]) == {fine(3, 6, 1): 1}
     assert learned(*faces, real=[False, False]) == {}
 
 
-def test_a_centre_on_the_edge_belongs_to_the_last_cell():
+def test_centre_on_the_edge_belongs_to_the_last_cell():
     assert learned(face_at(416, 416, 30, 36)) == {fine(25, 25, 1): 0}
     assert learned(face_at(0, 416, 30, 36)) == {fine(25, 0, 1): 0}
 
 
-def test_pictures_of_a_batch_are_apart():
+def test_images_of_a_batch_are_assigned_separately():
     faces = torch.tensor([[face_at(*CENTRE, 30, 36)], [face_at(8, 8, 30, 36)]])
     face = assign(faces, torch.tensor([[True], [True]]), SIDE)
     assert [tuple(each) for each in (face != NOBODY).nonzero().tolist()] == [
@@ -231,7 +240,7 @@ def test_pictures_of_a_batch_are_apart():
     ]
 
 
-def test_a_box_that_is_right_costs_nothing_and_its_likes_are_ignored():
+def test_correct_box_has_no_loss_and_overlapping_rows_are_ignored():
     made = losses(shifted(), marks_of(BOX), SIDE)
     assert made.box.item() == pytest.approx(0, abs=1e-6)
     assert made.objectness.item() == pytest.approx(59 * LN2)  # all but LEFT_ROW
@@ -240,7 +249,7 @@ def test_a_box_that_is_right_costs_nothing_and_its_likes_are_ignored():
     assert plain.objectness.item() == pytest.approx(60 * LN2)
 
 
-def test_a_row_with_a_face_shall_say_so_and_all_others_not():
+def test_objectness_gradient_raises_faces_and_lowers_other_rows():
     answers = shifted()
     answers[0, :, 4] = -3
     answers[0, ROW, 4] = 2
@@ -255,15 +264,17 @@ def test_a_row_with_a_face_shall_say_so_and_all_others_not():
     assert (gradient > 0).sum() == 58
 
 
-def test_a_row_that_learns_one_face_is_not_ignored_for_another():
-    """The second face overlaps ROW's box by 22·36 / (2·30·36 - 22·36), too."""
+def test_assigned_row_is_not_ignored_because_of_another_face():
+    """The second face also overlaps the box of ROW by 22·36 / (2·30·36 - 22·36)."""
     made = losses(torch.zeros(1, ROWS, 7), marks_of(BOX, face_at(47.9, 40, 30, 36)), SIDE)
     assert made.objectness.item() == pytest.approx(60 * LN2 / 2)
 
 
-def test_a_box_costs_its_eiou_by_rows_with_a_face():
-    """ROW's box lies 4 pixels right of its face: they share 26×36, and the box around both is
-    34×36. The other face's row is right."""
+def test_box_loss_is_the_mean_eiou_of_assigned_rows():
+    """The box of ROW lies 4 pixels right of its face. The row of the other face is correct.
+
+    Box and face share 26×36 pixels, and the box around both has 34×36.
+    """
     answers = torch.zeros(1, ROWS, 7)
     answers[0, ROW, 0] = LN3
     eiou = 1 - 936 / (2 * 1080 - 936) + 16 / (34**2 + 36**2)
@@ -272,17 +283,17 @@ def test_a_box_costs_its_eiou_by_rows_with_a_face():
     assert losses(answers, marks_of(BOX), SIDE).box.item() == pytest.approx(eiou, rel=1e-4)
 
 
-def test_expressions_cost_their_cross_entropy_where_they_are_known():
+def test_expression_loss_is_the_cross_entropy_of_known_expressions():
     answers = torch.zeros(1, ROWS, 7)
-    answers[0, :, 5] = 50  # of rows without a face: none of their business
+    answers[0, :, 5] = 50  # rows without a face have no expression loss
     answers[0, ROW, 5:] = torch.tensor([LN3, 0])  # .75 and .25
-    targets = torch.tensor([[[0.4, 0.6], [0.0, 0.0], [1.0, 0.0]]])  # the last is of padding
+    targets = torch.tensor([[[0.4, 0.6], [0.0, 0.0], [1.0, 0.0]]])  # the last row is padding
     made = losses(answers, marks_of(BOX, face_at(8, 8, 15, 18), targets=targets), SIDE)
     assert made.expression.item() == pytest.approx(-0.4 * math.log(0.75) - 0.6 * math.log(0.25))
 
 
-def test_a_doubtful_face_costs_nothing():
-    """Neither by the row that would take it nor by the one whose box overlaps it, however sure."""
+def test_unsure_face_has_no_loss():
+    """Neither its own row nor a row with an overlapping box has a loss."""
     answers = shifted()
     answers[0, [ROW, LEFT_ROW], 4] = 8
     answers.requires_grad_()
@@ -294,19 +305,19 @@ def test_a_doubtful_face_costs_nothing():
     assert not answers.grad[0, [ROW, LEFT_ROW]].any()
 
 
-def test_a_doubtful_face_that_no_box_overlaps_costs_nothing_where_it_would_be_learned():
+def test_unsure_face_without_overlapping_box_has_no_loss_in_its_row():
     answers = torch.zeros(1, ROWS, 7)
     answers[0, COARSE_ROWS, 4] = 8
     made = losses(answers, marks_of(face_at(8, 8, 8, 8), sure=False), SIDE)
     assert made.objectness.item() == pytest.approx(59 * LN2)
 
 
-def test_a_row_that_learns_a_face_is_not_ignored_for_a_doubtful_one():
+def test_assigned_row_is_not_ignored_because_of_an_unsure_face():
     made = losses(torch.zeros(1, ROWS, 7), marks_of(BOX, BOX, sure=[True, False, False]), SIDE)
     assert made.objectness.item() == pytest.approx(60 * LN2)
 
 
-def test_gradients_are_finite_without_any_face():
+def test_gradients_are_finite_without_faces():
     net = YoloV3Tiny(classes=2)
     answers = net(torch.rand(2, 3, SIDE, SIDE) * 255)
     nobody = torch.zeros(2, 1, dtype=torch.bool)
@@ -321,7 +332,7 @@ def test_gradients_are_finite_without_any_face():
 
 
 def answers_with(**logits):
-    """Nothing at all but `right` (BOX), `left` (8 pixels beside it) and `corner` (15×18)."""
+    """Return outputs with `right` (BOX), `left` (8 pixels beside it) and `corner` (15×18)."""
     answers = np.zeros((ROWS, 5 + 2), np.float32)
     answers[:, 4] = -9
     answers[LEFT_ROW, 0] = 100
@@ -331,7 +342,7 @@ def answers_with(**logits):
     return answers
 
 
-def test_what_is_found():
+def test_find_returns_boxes_logits_and_classes_in_descending_order():
     answers = answers_with(right=2.0, left=1.0, corner=3.0)
     boxes, logits, names = find(answers, SIDE, min_logit=-3.0, nms_iou=0.45)
     assert np.allclose(boxes, [face_at(8, 8, 15, 18), BOX])
@@ -343,19 +354,19 @@ def test_what_is_found():
     assert boxes.dtype == logits.dtype == names.dtype == np.float32
 
 
-def test_what_is_found_is_at_least_as_sure_as_asked():
+def test_find_returns_only_rows_with_at_least_min_logit():
     answers = answers_with(right=-3.0, corner=-3.1)
     boxes, logits, _ = find(answers, SIDE, min_logit=-3.0, nms_iou=0.45)
     assert np.allclose(boxes, [BOX])
     assert logits.tolist() == [-3]
 
 
-def test_nothing_is_found():
+def test_find_returns_empty_arrays_without_detections():
     boxes, logits, names = find(answers_with(), SIDE, min_logit=-3.0, nms_iou=0.45)
     assert (boxes.shape, logits.shape, names.shape) == ((0, 4), (0,), (0, 2))
 
 
-def test_of_too_many_the_surest_are_found():
+def test_find_keeps_the_candidates_with_the_highest_scores():
     answers = np.zeros((2535, 7), np.float32)
     answers[:, 4] = np.arange(2535) / 1000
     _, logits, _ = find(answers, 416, min_logit=0.0, nms_iou=1.0)
@@ -363,8 +374,8 @@ def test_of_too_many_the_surest_are_found():
     assert np.allclose(logits, answers[::-1, 4][:MAX_CANDIDATES])
 
 
-def test_it_learns_two_pictures_by_heart():
-    """A bright block of the first class, a dark one of the second."""
+def test_net_overfits_two_images():
+    """The first image has a bright block of class 0, the second a dark one of class 1."""
     torch.manual_seed(0)
     pictures = torch.full((2, 3, SIDE, SIDE), 128.0)
     pictures[0, :, 10:34, 20:40] = 250
@@ -376,7 +387,7 @@ def test_it_learns_two_pictures_by_heart():
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, betas=(0.9, 0.99), fused=True)
     history = []
     for step in range(40):
-        # Without the warm-up boxes grow at once to where their loss is flat.
+        # Without a warm-up, boxes grow immediately to sizes at which their loss is flat.
         warmup, cosine = min(1, (step + 1) / 10), 0.5 + 0.5 * math.cos(math.pi * step / 40)
         optimizer.param_groups[0]["lr"] = 2e-4 * warmup * cosine
         answers = net(pictures)
@@ -393,7 +404,7 @@ def test_it_learns_two_pictures_by_heart():
         assert names[0].argmax() == number
 
 
-def test_its_config_can_be_read():
+def test_config_can_be_read():
     config = read_config(ROOT / "training" / "configs" / "yolov3_tiny.toml")
     assert (config.name, config.net, config.task) == ("yolov3_tiny", "yolov3_tiny", "scenes")
     assert config.input_size == 416
