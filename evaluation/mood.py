@@ -19,7 +19,7 @@ from app.errors import ModelUnavailable
 from app.vision import card
 from app.vision.aggregators import AGGREGATORS
 from app.vision.mood import mood_of
-from evaluation.detection import ready
+from evaluation.detection_scores import ready
 from evaluation.expressions import Shot, expressions
 from evaluation.mood_answers import answers_by_system
 from evaluation.mood_page import CHART, IOUS, Measurements, report

@@ -28,9 +28,9 @@ from app.vision.image import ImageFile, resized
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Box, Detection, DetectionOptions
 from evaluation.boxes import score_boxes
-from evaluation.detection import PAGE, ready
+from evaluation.detection import PAGE
 from evaluation.detection_page import COLLECTIONS
-from evaluation.detection_scores import BARE
+from evaluation.detection_scores import BARE, ready
 from evaluation.field import MAX_PIXELS
 from evaluation.systems import served_engine
 from testbed.boxes import Tally, tally

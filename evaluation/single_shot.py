@@ -24,7 +24,7 @@ from app.vision.folders import read_document
 from app.vision.image import ImageFile
 from app.vision.single_shot import SingleShotNet
 from evaluation import plots
-from evaluation.detection import ready
+from evaluation.detection_scores import ready
 from evaluation.expressions import (
     MAP_IOU,
     NO_FACE,

@@ -1,7 +1,7 @@
-"""Databases for tests: a fresh one for each test, copied from one that was migrated once.
+"""Database fixtures. Each test gets a copy of a database that was migrated once.
 
-Several test processes may share a PostgreSQL server and a Redis server: the databases that they
-create carry the number of the process, and each xdist worker counts in a Redis database of its own.
+Several test processes can share a PostgreSQL server and a Redis server: the names of PostgreSQL
+databases contain the process id, and each xdist worker uses a separate Redis database.
 """
 
 import os
@@ -30,7 +30,7 @@ def _migrate(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file at the head revision, to copy: migrating anew for each test is slow."""
+    """A SQLite file at the head revision. Tests copy it because migrating is slow."""
     path = tmp_path_factory.mktemp("database") / "head.db"
     _migrate(f"sqlite:///{path}")
     return path
@@ -45,14 +45,14 @@ def postgres_server() -> URL:
 
 @contextmanager
 def _created(server: URL, name: str, template: str | None = None) -> Iterator[str]:
-    """The URL of a new PostgreSQL database, which is removed afterwards."""
+    """Create a PostgreSQL database for the block. Yield the URL."""
     engine = create_engine(
         server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
     )
-    copied = f" TEMPLATE {template}" if template else ""
+    clause = f" TEMPLATE {template}" if template else ""
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {name}{copied}"))
+        connection.execute(text(f"CREATE DATABASE {name}{clause}"))
     yield server.set(database=name).render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -84,7 +84,7 @@ def migrated_postgres_url(postgres_server: URL, _postgres_template: str) -> Iter
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of each kind, at the head revision."""
+    """The URL of a database at the head revision, for SQLite and for PostgreSQL."""
     if request.param == "postgres":
         return str(request.getfixturevalue("migrated_postgres_url"))
     path = tmp_path / "migrated.db"
@@ -102,6 +102,6 @@ def redis_url() -> str:
     server = make_url(str(url))
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     number = (int(server.database or 0) + worker) % REDIS_DATABASES
-    own = server.set(database=str(number)).render_as_string(hide_password=False)
-    redis.Redis.from_url(own).flushdb()
-    return own
+    own_url = server.set(database=str(number)).render_as_string(hide_password=False)
+    redis.Redis.from_url(own_url).flushdb()
+    return own_url

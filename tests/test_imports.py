@@ -1,4 +1,4 @@
-"""Importing a module changes nothing that belongs to another library or to the process."""
+"""Importing a module changes no global settings of libraries or of the process."""
 
 import json
 import os
@@ -10,14 +10,14 @@ import pytest
 
 from app.settings import ROOT
 
-# Run in a fresh process: imports the libraries, looks at their settings, imports the package's
-# modules, and looks again.
+# Runs in a new process: import the libraries, record their settings, import the modules of the
+# package, and compare the settings.
 PROGRAM = """
 import importlib, json, logging, os, pkgutil, signal, socket, sys, warnings
 import cv2, matplotlib, numpy, onnxruntime, pillow_heif
 from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
 
-def seen():
+def settings():
     options = pillow_heif.options
     return {
         "matplotlib": {k: str(v) for k, v in dict.items(matplotlib.rcParams)},
@@ -36,14 +36,14 @@ def seen():
         "folder": os.getcwd(),
     }
 
-# What libraries filter by themselves is no filter of ours.
+# Warning filters of libraries are ignored.
 filters = []
 warnings.filterwarnings = lambda *a, **k: filters.append(sys._getframe(1).f_globals["__name__"])
 warnings.simplefilter = warnings.filterwarnings
-before = seen()
+before = settings()
 for name in json.loads(sys.argv[1]):
     importlib.import_module(name)
-after = seen()
+after = settings()
 changed = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
 ours = [name for name in filters if name.split(".")[0] in json.loads(sys.argv[2])]
 print(json.dumps({"changed": changed, "filters": ours}))
@@ -52,28 +52,28 @@ PACKAGES = ("app", "attacks", "benchmarks", "emotions", "evaluation", "fuzzing",
 
 
 def modules(package):
-    found = [package]
+    names = [package]
     path = __import__(package).__path__
     for each in pkgutil.walk_packages(path, f"{package}."):
         if not each.name.endswith("__main__"):
-            found.append(each.name)
-    return found
+            names.append(each.name)
+    return names
 
 
 def changes(names, ours=PACKAGES):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(names), json.dumps(ours)],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_importing_a_package_changes_no_global_setting(package):
+def test_importing_package_changes_no_global_setting(package):
     assert changes(modules(package)) == {"changed": {}, "filters": []}
 
 
@@ -88,9 +88,9 @@ def test_importing_a_package_changes_no_global_setting(package):
         "warnings.filterwarnings('ignore')",
     ],
 )
-def test_a_module_that_changes_one_is_found(line, tmp_path, monkeypatch):
+def test_changed_setting_is_detected(line, tmp_path, monkeypatch):
     head = "import os, warnings\nimport cv2, pillow_heif\nfrom PIL import PngImagePlugin\n"
     (tmp_path / "side_effect.py").write_text(head + line)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    found = changes(["side_effect"], ours=["side_effect"])
-    assert found["changed"] or found["filters"]
+    result = changes(["side_effect"], ours=["side_effect"])
+    assert result["changed"] or result["filters"]
