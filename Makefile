@@ -1,41 +1,41 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= training/configs/custom_net_8.toml
-# The folders that CONFIG is exported to, as its table [export] names them.
+# Output folders: the keys of the table [export] in CONFIG.
 EXPORTED = $(shell sed -n '/^\[export\]/,/^$$/s/^"\(.*\)" *=.*/\1/p' $(CONFIG))
 TASK = $(shell sed -n 's/^task = "\(.*\)"/\1/p' $(CONFIG))
-MEASURES_faces = evaluate-detectors
-MEASURES_scenes = evaluate-single-shot evaluate-detectors
-MEASURES = $(or $(MEASURES_$(TASK)),evaluate evaluate-field speed)
-# Models to measure; all that lie in models/ unless set.
+EVALUATE_TARGETS_faces = evaluate-detectors
+EVALUATE_TARGETS_scenes = evaluate-single-shot evaluate-detectors
+EVALUATE_TARGETS = $(or $(EVALUATE_TARGETS_$(TASK)),evaluate evaluate-field speed)
+# Models to evaluate. Default: every model in models/.
 MODELS ?=
 DATA ?= ../shared/data
-# Processes that run tests.
+# Number of test processes.
 JOBS ?= auto
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# One file for every Python from 3.11 on and for every platform, by environment markers.
+# Environment markers make one lock file valid for Python 3.11 and later on every platform.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' --output-file requirements.lock
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint audit format train pack distil export evaluate evaluate-field evaluate-detectors evaluate-single-shot evaluate-wild evaluate-mood evaluate-valence evaluate-shapes evaluate-formats speed bench bench-growth faults soak fuzz attack lock lock-upgrade screenshots train-env clean
 
-help: ## say what there is
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
-serve: .venv/.runtime ## run the service at HOST:PORT, 127.0.0.1:5000 unless set
+serve: .venv/.runtime ## run the service at HOST:PORT (default 127.0.0.1:5000)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec docker/serve
 
-# Tests that measure time, memory or a whole machine run by themselves after the others. Each part
-# prints its twenty slowest tests. The second part fails when both together cover too little.
-test: .venv/.dev ## run all tests that this machine has the parts for, as many at a time as it has CPUs
+# Serial tests measure time, memory or a whole machine, so they run alone after the others. Both parts
+# print their twenty slowest tests. The second part checks the coverage of both.
+test: .venv/.dev ## run every test whose dependencies are installed, one process per CPU
 	@status=0; \
 	$(BIN)/python -m pytest -m 'not serial' --numprocesses $(JOBS) --dist worksteal \
 		--cov --cov-report= --cov-fail-under=0 || status=$$?; \
 	$(BIN)/python -m pytest -m serial --cov --cov-append || status=$$?; \
 	exit $$status
 
-lint: .venv/.dev ## check style, types, walls, the Dockerfile and what bandit knows of holes
+lint: .venv/.dev ## check style, types, import contracts, the Dockerfile and security (bandit)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -47,102 +47,101 @@ audit: .venv/.dev ## check the locked packages for known vulnerabilities (needs 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
-lock: .venv/.lock ## update requirements.lock after a change of requirements.txt; keep other versions
+lock: .venv/.lock ## update requirements.lock after a change to requirements.txt, without other upgrades
 	$(LOCK) requirements.txt
 
-lock-upgrade: .venv/.lock ## lock the newest versions that requirements.txt allows
+lock-upgrade: .venv/.lock ## upgrade requirements.lock to the newest versions that requirements.txt allows
 	$(LOCK) --upgrade requirements.txt
 
-format: .venv/.dev ## rewrite the code in its style
+format: .venv/.dev ## format the code and apply automatic lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train: .venv/.train ## train CONFIG on DATA, or go on where it was interrupted
+train: .venv/.train ## train CONFIG on DATA; resume an interrupted run
 	$(BIN)/python -m training.train $(CONFIG) --data $(DATA)
 
-pack: .venv/.train ## collect the faces that classifiers learn from in runs/faces
+pack: .venv/.train ## collect the training faces of classifiers in runs/faces
 	$(BIN)/python -m training.pack --data $(DATA)
 
-distil: .venv/.train ## train the networks that teach and CONFIG, which learns from them
+distil: .venv/.train ## train the teacher networks, then CONFIG as their student
 	$(BIN)/python -m training.distil $(CONFIG)
 
-export: .venv/.train ## write the trained CONFIG to models/ as ONNX with cards, and measure them
+export: .venv/.train ## export the trained CONFIG to models/ (ONNX and cards) and evaluate the models
 	$(BIN)/python -m training.export $(CONFIG) --data $(DATA)
-	@$(MAKE) --no-print-directory $(MEASURES) MODELS="$(EXPORTED)"
+	@$(MAKE) --no-print-directory $(EVALUATE_TARGETS) MODELS="$(EXPORTED)"
 
-evaluate: .venv/.evaluate ## measure MODELS on the validation split; writes cards, pictures, docs/models.md
+evaluate: .venv/.evaluate ## evaluate MODELS on the validation split; writes cards, charts, docs/models.md
 	$(BIN)/python -m evaluation.accuracy $(MODELS) --data $(DATA)/ferplus --write
 	$(BIN)/python -m evaluation.compare
 
-evaluate-field: .venv/.runtime ## measure MODELS on photographs, by crop scale; writes cards, docs/models.md
+evaluate-field: .venv/.runtime ## evaluate MODELS on portraits of another data set, by crop scale; writes cards, docs/models.md
 	$(BIN)/python -m evaluation.field $(MODELS) --data $(DATA) --write
 	$(BIN)/python -m evaluation.compare
 
-evaluate-detectors: .venv/.evaluate ## measure detectors on photographs, and the whole service; writes docs/detectors.md
+evaluate-detectors: .venv/.evaluate ## evaluate the detectors, alone and with a classifier; writes docs/detectors.md
 	$(BIN)/python -m evaluation.detection --data $(DATA) --write
 
-evaluate-single-shot: .venv/.evaluate ## measure the one-pass network beside detectors with a classifier; writes docs/single-shot.md
+evaluate-single-shot: .venv/.evaluate ## compare the single-shot network with detector and classifier; writes docs/single-shot.md
 	$(BIN)/python -m evaluation.single_shot --data $(DATA) --write
 
-evaluate-wild: .venv/.evaluate ## measure all systems on faces of web photographs; writes docs/wild.md, cards
+evaluate-wild: .venv/.evaluate ## evaluate all systems on faces in web photographs; writes docs/wild.md, cards
 	$(BIN)/python -m evaluation.wild --data $(DATA) --write
 	$(BIN)/python -m evaluation.compare
 
-evaluate-mood: .venv/.evaluate ## measure how often a group's mood is right, by aggregator and filter; writes docs/mood.md
+evaluate-mood: .venv/.evaluate ## evaluate the mood of groups, by aggregator and filter; writes docs/mood.md
 	$(BIN)/python -m evaluation.mood --data $(DATA) --write
 
-evaluate-valence: .venv/.runtime ## compare valence and arousal of faces with ratings of images; writes docs/valence.md
+evaluate-valence: .venv/.runtime ## compare valence and arousal with ratings of images; writes docs/valence.md
 	$(BIN)/python -m evaluation.valence --data $(DATA) --write
 
-evaluate-shapes: .venv/.runtime ## measure detectors on wide, tall and turned images; writes its part of docs/detectors.md
+evaluate-shapes: .venv/.runtime ## evaluate detectors on wide, tall and rotated images; writes a block of docs/detectors.md
 	$(BIN)/python -m evaluation.shapes --data $(DATA) --write
 
-evaluate-formats: .venv/.dev ## compare the image reader with OpenCV and ImageMagick; writes docs/image-formats.md
+evaluate-formats: .venv/.dev ## compare the image decoder with OpenCV and ImageMagick; writes docs/image-formats.md
 	$(BIN)/python -m evaluation.formats --write
 
-speed: .venv/.runtime ## measure what MODELS cost: milliseconds a face, memory; writes cards, docs/models.md
+speed: .venv/.runtime ## measure run time per face and memory of MODELS; writes cards, docs/models.md
 	$(BIN)/python -m evaluation.speed $(MODELS) --write
 	$(BIN)/python -m evaluation.compare
 
-bench: .venv/.dev ## measure the service under load, next to what the machine can do at most
+bench: .venv/.dev ## benchmark the service under load, and compare with the upper bound of the machine
 	$(BIN)/python -m benchmarks.service --data $(DATA)
 
-bench-growth: .venv/.dev ## measure how reading slows down as the store grows to a million images
+bench-growth: .venv/.dev ## measure query times as the store grows to a million images
 	$(BIN)/python -m benchmarks.growth
 
-faults: .venv/.dev ## break workers, database and disk under load, and count what is stored (root, on Debian)
+faults: .venv/.dev ## inject faults into workers, database and disk under load; check stored images (root on Debian)
 	$(BIN)/python -m benchmarks.faults
 
-soak: .venv/.dev ## send 10,000 mixed pictures and watch the workers' memory
+soak: .venv/.dev ## send 10,000 mixed images and record the memory of the workers
 	$(BIN)/python -m benchmarks.soak
 
-fuzz: .venv/.dev ## send it bombs, 100,000 damaged pictures, 18,000 hostile requests and more: half an hour
+fuzz: .venv/.dev ## send decompression bombs, 100,000 damaged images and 18,000 hostile requests (30 minutes)
 	$(BIN)/python -m fuzzing.bombs
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log
 
-attack: .venv/.dev ## attack a running service and compare the effects with bars: ten minutes at most
+attack: .venv/.dev ## attack a running service and check the effects against limits (at most 10 minutes)
 	$(BIN)/python -m attacks
 
-screenshots: .venv/.dev ## show the page in docs/screenshots (needs Chromium)
+screenshots: .venv/.dev ## take screenshots of the web page into docs/screenshots (needs Chromium)
 	$(BIN)/python -m tests.web.screenshots
 
-train-env: .venv/.train ## install what training needs (torch) into .venv
+train-env: .venv/.train ## install the requirements of training (torch) into .venv
 
-clean: ## remove what make has made, but no data and no runs
+clean: ## remove build products; keep data and training runs
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage htmlcov
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-# A stamp for each requirements file: installed once, and again when the file changes.
+# Stamp files: requirements are installed again only after the file changes.
 .venv/.runtime: requirements.lock | .venv/bin/python
 	@echo "installing requirements.lock into .venv"
 	@$(INSTALL) --require-hashes -r requirements.lock
 	@touch $@
 
-# The locked versions without their hashes: with hashes, pip would demand a hash of every package
-# that the other requirements files name.
+# pip requires hashes of all packages as soon as one has a hash, so the constraints have none.
 .venv/.constraints: requirements.lock | .venv/bin/python
 	@sed -n 's/^\([a-z].*[^ ]\) *\\$$/\1/p' requirements.lock >$@
 

@@ -1,4 +1,4 @@
-"""A reverse proxy on the same machine, in front of a service for which no key was made."""
+"""A reverse proxy on the same machine, in front of a service without an API key."""
 
 import contextlib
 from collections.abc import Iterator
@@ -31,26 +31,26 @@ server {{
 
 
 def without_key(quick: bool) -> Iterator[Result]:
-    """Reading, posting and erasing through nginx."""
+    """Read, post and erase through nginx."""
     binary = find_nginx()
     if not binary:
         raise Skip("nginx is not installed")
-    with target() as it:
-        if it.post().status != _CREATED:
-            raise RuntimeError("a client on this machine may not post")
+    with target() as service:
+        if service.post().status != _CREATED:
+            raise RuntimeError("a post without the proxy was not answered 201")
         for name, extra in _SITES.items():
-            with _nginx(binary, it.folder, it.url, extra) as address:
+            with _nginx(binary, service.folder, service.url, extra) as address:
                 statuses = [
-                    it.ask("GET", "/v1/images", address=address).status,
-                    it.ask("GET", "/v1/images/1", address=address).status,
-                    it.ask("GET", "/v1/faces", address=address).status,
-                    it.ask("POST", "/v1/images", PHOTO, JPEG, address=address).status,
-                    it.ask("POST", "/index", b"{}", JSON, address=address).status,
-                    it.ask("DELETE", "/v1/images/1", address=address).status,
-                    it.ask("DELETE", "/v1/images?min_faces=0", address=address).status,
+                    service.ask("GET", "/v1/images", address=address).status,
+                    service.ask("GET", "/v1/images/1", address=address).status,
+                    service.ask("GET", "/v1/faces", address=address).status,
+                    service.ask("POST", "/v1/images", PHOTO, JPEG, address=address).status,
+                    service.ask("POST", "/index", b"{}", JSON, address=address).status,
+                    service.ask("DELETE", "/v1/images/1", address=address).status,
+                    service.ask("DELETE", "/v1/images?min_faces=0", address=address).status,
                 ]
             yield Result(
-                f"{name}, no key made",
+                f"{name}, no API key exists",
                 len(statuses),
                 counted(statuses),
                 "every request answered 401",

@@ -1,4 +1,4 @@
-"""Clients that hold connections: unread responses, silence, slow headers and bodies."""
+"""Clients that hold connections: unread responses, silent connections, slow headers and bodies."""
 
 import contextlib
 import socket
@@ -19,87 +19,91 @@ SLOWDOWN = 2.0
 
 def unread_answers(quick: bool) -> Iterator[Result]:
     """200 requests at a time whose responses are not read and whose sockets stay open."""
-    with target() as it:
-        normal = it.normal_post().seconds
+    with target() as service:
+        normal = service.normal_post().seconds
         health: list[Answer] = []
         posts: list[Answer] = []
         waves = 1 if quick else 3
-        request = it.head("GET", "/healthz", "Connection: close") + b"\r\n"
+        request = service.head("GET", "/healthz", "Connection: close") + b"\r\n"
         for _ in range(waves):
-            with _held(it, UNREAD, request):
+            with _held(service, UNREAD, request):
                 for _ in range(6):
-                    health.append(it.health())
-                    posts.append(it.post(timeout=20))
+                    health.append(service.health())
+                    posts.append(service.post(timeout=20))
                     if not (health[-1].status and posts[-1].status):
                         break
     slowest = max(answer.seconds for answer in health)
     median = statistics.median(answer.seconds for answer in posts)
-    good = [answer.status for answer in health + posts]
+    statuses = [answer.status for answer in health + posts]
     yield Result(
-        "answers that are not read, with `Connection: close`",
+        "unread responses, with `Connection: close`",
         waves * UNREAD,
         f"/healthz at most {1000 * slowest:.0f} ms; a post {1000 * median:.0f} ms, "
-        f"{1000 * normal:.0f} ms before; {counted(good)}",
-        "/healthz within 500 ms, a post within twice its normal time",
-        slowest <= HEALTH_SECONDS and median <= SLOWDOWN * normal and set(good) == {200, 201},
+        f"{1000 * normal:.0f} ms before; {counted(statuses)}",
+        "/healthz within 500 ms, a post within twice the normal time",
+        slowest <= HEALTH_SECONDS and median <= SLOWDOWN * normal and set(statuses) == {200, 201},
     )
 
 
 def slow_clients(quick: bool) -> Iterator[Result]:
-    """500 silent connections, 60 slow bodies and 64 slow headers at a time. A connection that the
-    service closes is opened again."""
+    """500 silent connections, 60 slow bodies and 64 slow headers at a time.
+
+    A connection that the service closes is opened again.
+    """
     seconds = 8.0 if quick else 25.0
-    with target() as it, _Slow(it) as slow:
+    with target() as service, _Slow(service) as slow:
         health: list[Answer] = []
         posts: list[Answer] = []
         end = time.monotonic() + seconds
-        asking = threading.Thread(target=_post_until, args=(it, posts, end))
+        asking = threading.Thread(target=_post_until, args=(service, posts, end))
         asking.start()
         while time.monotonic() < end:
-            health.append(it.health())
+            health.append(service.health())
             time.sleep(0.02)
         asking.join()
     times = sorted(answer.seconds for answer in health)
     p99 = times[int(0.99 * len(times))]
-    good = [answer.status for answer in health + posts]
+    statuses = [answer.status for answer in health + posts]
     yield Result(
         f"{SILENT} silent connections, {SLOW_BODIES} bodies and {SLOW_HEADERS} headers of a byte "
         "a second",
         slow.opened,
         f"/healthz p99 {1000 * p99:.0f} ms; a post at most "
-        f"{1000 * max(answer.seconds for answer in posts):.0f} ms; {counted(good)}",
-        "/healthz p99 below 1 s, every good request answered",
-        p99 < P99_SECONDS and set(good) == {200, 201},
+        f"{1000 * max(answer.seconds for answer in posts):.0f} ms; {counted(statuses)}",
+        "/healthz p99 below 1 s, every valid request answered",
+        p99 < P99_SECONDS and set(statuses) == {200, 201},
     )
 
 
-def _post_until(it: Target, answers: list[Answer], end: float) -> None:
+def _post_until(service: Target, answers: list[Answer], end: float) -> None:
     while time.monotonic() < end:
-        answers.append(it.post(timeout=20))
+        answers.append(service.post(timeout=20))
         time.sleep(0.2)
 
 
 @contextlib.contextmanager
-def _held(it: Target, count: int, request: bytes) -> Iterator[None]:
+def _held(service: Target, count: int, request: bytes) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for _ in range(count):
             with contextlib.suppress(OSError):
-                connection = socket.create_connection(it.address, timeout=5)
+                connection = socket.create_connection(service.address, timeout=5)
                 stack.enter_context(connection)
                 connection.sendall(request)
         yield
 
 
 class _Slow:
-    """Holds the slow connections, in a thread."""
+    """Holds slow connections in a thread."""
 
-    def __init__(self, it: Target) -> None:
+    def __init__(self, service: Target) -> None:
         self.opened = 0
-        self._address = it.address
-        self._over = threading.Event()
+        self._address = service.address
+        self._stopped = threading.Event()
         self._ready = threading.Event()
-        body = it.head("POST", "/v1/images", "Content-Type: image/jpeg", "Content-Length: 100000")
-        headers = it.head("GET", "/v1/images") + b"X-Slow: "
+        body = service.head(
+            "POST", "/v1/images", "Content-Type: image/jpeg", "Content-Length: 100000"
+        )
+        headers = service.head("GET", "/v1/images") + b"X-Slow: "
         starts = [b""] * SILENT + [body + b"\r\n"] * SLOW_BODIES + [headers] * SLOW_HEADERS
         self._connections: list[tuple[bytes, socket.socket | None]] = [
             (start, None) for start in starts
@@ -112,23 +116,23 @@ class _Slow:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
         for _, connection in self._connections:
             if connection:
                 connection.close()
 
     def _run(self) -> None:
-        while not self._over.is_set():
+        while not self._stopped.is_set():
             self._connections = [
                 (start, self._continued(start, connection))
                 for start, connection in self._connections
             ]
             self._ready.set()
-            self._over.wait(1.0)
+            self._stopped.wait(1.0)
 
     def _continued(self, start: bytes, connection: socket.socket | None) -> socket.socket | None:
-        """Send one more byte on the connection, or open a new one if it was closed."""
+        """Send another byte on the connection, or open a new connection if it was closed."""
         try:
             if connection is not None and _is_open(connection):
                 if start:
@@ -141,7 +145,7 @@ class _Slow:
             connection.sendall(start)
             connection.setblocking(False)
         except BlockingIOError:
-            return connection  # the service does not read: keep it open
+            return connection  # the service does not read; keep the connection
         except OSError:
             if connection is not None:
                 connection.close()
@@ -150,7 +154,7 @@ class _Slow:
 
 
 def _is_open(connection: socket.socket) -> bool:
-    """Whether the service has neither answered nor closed it."""
+    """Whether the service has neither answered nor closed the connection."""
     try:
         connection.recv(1, socket.MSG_PEEK)
     except BlockingIOError:

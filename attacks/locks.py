@@ -1,4 +1,4 @@
-"""A database that is locked by another process."""
+"""A database with a lock held by another process."""
 
 import contextlib
 import os
@@ -24,10 +24,10 @@ Lock = Callable[[], AbstractContextManager[object]]
 
 
 def locked_sqlite(quick: bool) -> Iterator[Result]:
-    """SQLite, with an exclusive transaction of another process."""
+    """SQLite with an exclusive transaction of another process."""
     for seconds in (6.0,) if quick else (6.0, 12.0):
-        with target(EMOTION_REQUEST_SECONDS=f"{DEADLINE_SECONDS:g}") as it:
-            file = it.folder / "service.db"
+        with target(EMOTION_REQUEST_SECONDS=f"{DEADLINE_SECONDS:g}") as service:
+            file = service.folder / "service.db"
 
             @contextlib.contextmanager
             def lock(file: object = file) -> Iterator[None]:
@@ -35,18 +35,20 @@ def locked_sqlite(quick: bool) -> Iterator[Result]:
                     other.execute("BEGIN EXCLUSIVE")
                     yield
 
-            yield _result(f"SQLite locked for {seconds:g} s", it, lock, seconds)
+            yield _result(f"SQLite locked for {seconds:g} s", service, lock, seconds)
 
 
 def locked_postgresql(quick: bool) -> Iterator[Result]:
-    """PostgreSQL, with an exclusive lock on the table of images."""
+    """PostgreSQL with an exclusive lock on the table of images."""
     server = os.environ.get("TEST_POSTGRES_URL")
     if not server:
         raise Skip("TEST_POSTGRES_URL is not set")
     for seconds in (6.0,) if quick else (6.0, 12.0):
         with (
             _database(server) as url,
-            target(EMOTION_REQUEST_SECONDS=f"{DEADLINE_SECONDS:g}", EMOTION_DATABASE_URL=url) as it,
+            target(
+                EMOTION_REQUEST_SECONDS=f"{DEADLINE_SECONDS:g}", EMOTION_DATABASE_URL=url
+            ) as service,
         ):
 
             @contextlib.contextmanager
@@ -56,39 +58,39 @@ def locked_postgresql(quick: bool) -> Iterator[Result]:
                     yield
                     other.rollback()
 
-            yield _result(f"PostgreSQL locked for {seconds:g} s", it, lock, seconds)
+            yield _result(f"PostgreSQL locked for {seconds:g} s", service, lock, seconds)
 
 
-def _result(name: str, it: Target, lock: Lock, seconds: float) -> Result:
-    stored = it.post()
+def _result(name: str, service: Target, lock: Lock, seconds: float) -> Result:
+    stored = service.post()
     with ThreadPoolExecutor(POSTS + 1) as pool:
         with _held(lock, seconds):
-            posts = [pool.submit(it.post) for _ in range(POSTS)]
-            erasure = pool.submit(it.ask, "DELETE", "/v1/images/1")
+            posts = [pool.submit(service.post) for _ in range(POSTS)]
+            erasure = pool.submit(service.ask, "DELETE", "/v1/images/1")
         answers: list[Answer] = [post.result() for post in posts]
         erased = erasure.result()
-    time.sleep(2)  # for writes that should not come any more
-    left = len(it.images())
-    following = it.post().status
+    time.sleep(2)  # late writes would be visible after this time
+    remaining = len(service.images())
+    following = service.post().status
     statuses = [answer.status for answer in answers]
     slowest = max(answer.seconds for answer in (*answers, erased))
     return Result(
         name,
         POSTS + 1,
         f"posts {counted(statuses)}, an erasure {counted([erased.status])}, after at most "
-        f"{slowest:.1f} s; {left - 1} of the posts stored; a post afterwards {following}",
+        f"{slowest:.1f} s; {remaining - 1} of the posts stored; a post afterwards {following}",
         f"503 within {ANSWER_SECONDS:g} s (deadline {DEADLINE_SECONDS:g} s), nothing changed, "
         "a post afterwards 201",
         stored.status == following == CREATED
         and {*statuses, erased.status} == {UNAVAILABLE}
         and slowest <= ANSWER_SECONDS
-        and left == 1,
+        and remaining == 1,
     )
 
 
 @contextlib.contextmanager
 def _held(lock: Lock, seconds: float) -> Iterator[None]:
-    """Hold the lock for `seconds`, beginning before the block."""
+    """Hold the lock for `seconds`, from before the start of the block."""
     locked = threading.Event()
 
     def hold() -> None:

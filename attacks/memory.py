@@ -1,4 +1,4 @@
-"""Requests that demand more memory than the service should use for them."""
+"""Requests that could make the service use too much memory."""
 
 import contextlib
 import socket
@@ -12,48 +12,47 @@ from attacks.target import JSON, NO_ANSWER, PHOTO, Target, target, until
 
 PEAK_MB = 600
 OK, CREATED, UNAVAILABLE = 200, 201, 503
-# Pixels a side: a camera image of 24 megapixels, and the largest image that is not drawn smaller.
+# Pixels per side: a camera image of 24 megapixels, and the largest image that is not scaled down.
 PHONE_SIDE, LARGEST_DRAWN_SIDE = 4_900, 3_160
 REFUSED = {400, 413, 422, 503}
-_BAR = f"peak of each worker below {PEAK_MB} MB"
+_CRITERION = f"peak of each worker below {PEAK_MB} MB"
 _BOUNDARY = b"attack"
 _END = b"--" + _BOUNDARY + b"--\r\n"
 _JSON_BYTES = 20_000_000
-_AT_ONCE = 4
+_CONCURRENCY = 4
 
 
 def large_forms(quick: bool) -> Iterator[Result]:
-    """Eight forms of 224 MB at once, for a service that accepts one request with images at a
-    time."""
+    """Eight concurrent forms of 224 MB, for a service that accepts one request at a time."""
     forms = 8
-    with target(EMOTION_MAX_IN_FLIGHT="1") as it:
+    with target(EMOTION_MAX_IN_FLIGHT="1") as service:
         with ThreadPoolExecutor(forms) as pool:
             # 15 images of 14.93 MB
-            statuses = list(pool.map(lambda _: _send_form(it, 15, 14_930_000), range(forms)))
-        yield _judged(
+            statuses = list(pool.map(lambda _: _send_form(service, 15, 14_930_000), range(forms)))
+        yield _judge(
             f"{forms} forms of 224 MB at once",
             forms,
-            it,
+            service,
             counted(statuses),
             good=CREATED in statuses and set(statuses) <= {CREATED, UNAVAILABLE},
-            bar=f"answered 201 or 503, at least one 201; {_BAR}",
+            criterion=f"answered 201 or 503, at least one 201; {_CRITERION}",
         )
     if quick:
         return
-    with target() as it:
-        status = _send_form(it, 16, 15_000_000)
-        yield _judged(
-            "the largest form that is allowed: 16 × 15 MB",
+    with target() as service:
+        status = _send_form(service, 16, 15_000_000)
+        yield _judge(
+            "the largest allowed form: 16 × 15 MB",
             1,
-            it,
+            service,
             counted([status]),
             good=status == CREATED,
-            bar=f"answered 201; {_BAR}",
+            criterion=f"answered 201; {_CRITERION}",
         )
 
 
 def large_json(quick: bool) -> Iterator[Result]:
-    """JSON bodies of 20 MB with millions of objects, four requests at once."""
+    """JSON bodies of 20 MB with millions of objects, four concurrent requests."""
     bodies = [_list_of(b"[]")]
     if not quick:
         half = _JSON_BYTES // 2 - 10
@@ -65,30 +64,33 @@ def large_json(quick: bool) -> Iterator[Result]:
             b'{"image":%s%s}' % (b"[" * half, b"]" * half),
         ]
     statuses: list[int] = []
-    with target() as it, ThreadPoolExecutor(_AT_ONCE) as pool:
+    with target() as service, ThreadPoolExecutor(_CONCURRENCY) as pool:
         for body in bodies:
-            posts = [pool.submit(it.ask, "POST", "/v1/images", body, JSON) for _ in range(_AT_ONCE)]
+            posts = [
+                pool.submit(service.ask, "POST", "/v1/images", body, JSON)
+                for _ in range(_CONCURRENCY)
+            ]
             statuses += [post.result().status for post in posts]
         shapes = "empty lists" if quick else f"empty lists and {len(bodies) - 1} other shapes"
-        yield _judged(
-            f"JSON of 20 MB, {_AT_ONCE} at once: {shapes}",
+        yield _judge(
+            f"JSON of 20 MB, {_CONCURRENCY} at once: {shapes}",
             len(statuses),
-            it,
+            service,
             counted(statuses),
             good=set(statuses) <= REFUSED,
-            bar=f"refused; {_BAR}",
+            criterion=f"refused; {_CRITERION}",
         )
 
 
 def unread_images(quick: bool) -> Iterator[Result]:
-    """Images of noise, whose large annotated PNG files are not read."""
+    """Annotated PNG responses of noise, which are large and not read."""
     for side in (images.SIDE,) if quick else (images.SIDE, PHONE_SIDE, LARGEST_DRAWN_SIDE):
         yield _unread(images.noise(side), side, 4 if quick else 16)
 
 
 def _unread(body: bytes, side: int, requests: int) -> Result:
-    with target() as it, contextlib.ExitStack() as stack:
-        head = it.head(
+    with target() as service, contextlib.ExitStack() as stack:
+        head = service.head(
             "POST",
             "/v1/images?store=false",
             "Accept: image/png",
@@ -97,7 +99,7 @@ def _unread(body: bytes, side: int, requests: int) -> Result:
         )
         connections = []
         for _ in range(requests):
-            connection = stack.enter_context(socket.create_connection(it.address, timeout=30))
+            connection = stack.enter_context(socket.create_connection(service.address, timeout=30))
             with contextlib.suppress(OSError):  # the service may answer before it reads the body
                 connection.sendall(head + b"\r\n")
                 connection.sendall(body)
@@ -106,49 +108,57 @@ def _unread(body: bytes, side: int, requests: int) -> Result:
         for _ in until(45):
             statuses = [_status_so_far(connection) for connection in connections]
             if NO_ANSWER not in statuses:
-                time.sleep(2)  # the rest of the answers
+                time.sleep(2)  # for the rest of the responses
                 break
-        return _judged(
-            f"annotated images of {side}² pixels of noise that are not read",
+        return _judge(
+            f"unread annotated images of noise with {side}² pixels",
             requests,
-            it,
+            service,
             counted(statuses),
             good=set(statuses) <= {OK, UNAVAILABLE},
-            bar=f"answered 200 or 503; {_BAR}",
+            criterion=f"answered 200 or 503; {_CRITERION}",
         )
 
 
-def _judged(
-    attack: str, tried: int, it: Target, answers: str, *, good: bool, bar: str = _BAR
+def _judge(
+    attack: str,
+    requests: int,
+    service: Target,
+    statuses: str,
+    *,
+    good: bool,
+    criterion: str = _CRITERION,
 ) -> Result:
-    lives, peak = it.workers_live, it.peak_mb()
-    ended = "" if lives else "; a worker ended"
+    alive, peak = service.workers_live, service.peak_mb()
+    ended = "" if alive else "; a worker ended"
     return Result(
         attack,
-        tried,
-        f"{peak:.0f} MB; {answers}{ended}",
-        bar,
-        good and lives and peak < PEAK_MB,
+        requests,
+        f"{peak:.0f} MB; {statuses}{ended}",
+        criterion,
+        good and alive and peak < PEAK_MB,
     )
 
 
-def _send_form(it: Target, count: int, size: int) -> int:
-    """Send a form with `count` images of `size` bytes each; return the status. Zeros after the end
-    of a JPEG are allowed."""
+def _send_form(service: Target, count: int, size: int) -> int:
+    """Send a form with `count` images of `size` bytes each. Return the status.
+
+    The images are padded with zeros, which are allowed after the end of a JPEG.
+    """
     part = (
         b"--" + _BOUNDARY + b'\r\nContent-Disposition: form-data; name="image"; '
         b'filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
     )
     image = PHOTO + bytes(size - len(PHOTO))
     length = count * (len(part) + size + 2) + len(_END)
-    head = it.head(
+    head = service.head(
         "POST",
         "/v1/images",
         f"Content-Type: multipart/form-data; boundary={_BOUNDARY.decode()}",
         f"Content-Length: {length}",
     )
-    with socket.create_connection(it.address, timeout=60) as connection:
-        # A refusal may come before everything is sent.
+    with socket.create_connection(service.address, timeout=60) as connection:
+        # The service may reject the form before it is complete.
         with contextlib.suppress(OSError):
             connection.sendall(head + b"\r\n")
             for _ in range(count):

@@ -5,44 +5,55 @@ from dataclasses import dataclass
 
 from testbed.markdown import table
 
-HEAD = ["attack", "tried", "measured", "bar", "result"]
+HEAD = ["attack", "requests", "measured", "criterion", "result"]
 
 
 class Skip(Exception):
-    """The attack cannot run on this machine; the message says what it needs."""
+    """The attack cannot run on this machine. The message names the missing requirement."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """`tried` counts requests or connections of the attack. `held` is None for an attack that was
-    not run; then `measured` says why."""
+    """The result of one attack.
+
+    `requests` counts requests or connections of the attack. `passed` is None for an attack that did
+    not run; `measured` then has the reason.
+    """
 
     attack: str
-    tried: int
+    requests: int
     measured: str
-    bar: str
-    held: bool | None
+    criterion: str
+    passed: bool | None
 
     @property
     def word(self) -> str:
-        return {True: "held", False: "BROKEN", None: "not run"}[self.held]
+        """The result in the table."""
+        return {True: "passed", False: "FAILED", None: "not run"}[self.passed]
 
 
-# An attack yields a result for each of its variants. `quick` asks for a shorter run.
+# An attack yields a result for each of its variants. The argument `quick` selects a shorter run.
 Attack = Callable[[bool], Iterator[Result]]
 
 
 def markdown(results: Iterable[Result]) -> str:
+    """The table of results."""
     rows = [
-        [it.attack, f"{it.tried:,}" if it.tried else "", it.measured, it.bar, it.word]
-        for it in results
+        [
+            each.attack,
+            f"{each.requests:,}" if each.requests else "",
+            each.measured,
+            each.criterion,
+            each.word,
+        ]
+        for each in results
     ]
     return table(HEAD, rows)
 
 
 def counted(statuses: Iterable[int]) -> str:
     """Count statuses, as in "5 × 201, 3 × 503". Status 0 means no answer."""
-    seen = sorted(statuses)
+    ordered = sorted(statuses)
     return ", ".join(
-        f"{seen.count(status)} × {status or 'no answer'}" for status in dict.fromkeys(seen)
+        f"{ordered.count(status)} × {status or 'no answer'}" for status in dict.fromkeys(ordered)
     )

@@ -1,4 +1,4 @@
-"""A full disk, and bytes that remain after an erasure."""
+"""A full disk, and bytes of erased images in the files of the database."""
 
 import contextlib
 import os
@@ -23,56 +23,56 @@ ERASURES = 8
 ERASED_SECONDS = 30.0
 CREATED, NO_CONTENT, OK, NOT_FOUND, UNAVAILABLE = 201, 204, 200, 404, 503
 _DISK_MEGABYTES = 24
-_AT_ONCE = 4
-_MOST_POSTS = 4 * POSTS
+_CONCURRENCY = 4
+_MAX_POSTS = 4 * POSTS
 _PATIENCE_SECONDS = 10.0
 _MARKER = "attack-marker-7f3a91"
-# Images of 256 faces with a name of a kilobyte: their CSV is larger than the 4 MB that Linux
-# buffers for a connection.
+# Images with 256 faces and a name of one kilobyte. Their CSV is larger than the 4 MB that Linux
+# buffers per connection.
 _CROWDS, _CROWD_SIDE = 20, 16
 _LONG_NAME = 250 * "\N{GRINNING FACE}"
 _CSV_BYTES = 5_500_000
 
 
 def full_disk(quick: bool) -> Iterator[Result]:
-    """The database on a full disk, and kept images on another disk."""
+    """The database on a full disk, and retained images on another disk."""
     if os.geteuid() != 0:
-        raise Skip("only root may mount a small disk")
+        raise Skip("needs root to mount a small disk")
     with _small_disk() as disk, tempfile.TemporaryDirectory(prefix="emotion-attack-") as name:
-        kept = Path(name)
+        images_dir = Path(name)
         with target(
             EMOTION_DATABASE_URL=f"sqlite:///{disk / 'service.db'}",
             EMOTION_KEEP_PICTURES="true",
-            EMOTION_PICTURES_DIR=str(kept),
-        ) as it:
+            EMOTION_PICTURES_DIR=str(images_dir),
+        ) as service:
             for _ in range(ERASURES):
-                it.post()
+                service.post()
             with _filled(disk):
-                posts = _refused_posts(it)
-                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                posts = _rejected_posts(service)
+                with ThreadPoolExecutor(_CONCURRENCY) as pool:
                     erased = list(
                         pool.map(
-                            lambda number: it.ask("DELETE", f"/v1/images/{number}").status,
+                            lambda number: service.ask("DELETE", f"/v1/images/{number}").status,
                             range(1, ERASURES + 1),
                         )
                     )
-            strays, without_file = settled(it, kept)
-    refused = posts.count(UNAVAILABLE)
+            without_row, without_file = count_orphans(service, images_dir)
+    rejected = posts.count(UNAVAILABLE)
     yield Result(
-        "database on a full disk, images kept on another",
+        "database on a full disk, images retained on another",
         len(posts) + ERASURES,
-        f"posts {counted(posts)}; erasures {counted(erased)}; {strays} files without a row, "
+        f"posts {counted(posts)}; erasures {counted(erased)}; {without_row} files without a row, "
         f"{without_file} rows without a file",
         f"{POSTS} posts answered 503, no file without a row and no row without a file",
-        refused >= POSTS
+        rejected >= POSTS
         and set(posts) <= {CREATED, UNAVAILABLE}
         and set(erased) <= {NO_CONTENT, UNAVAILABLE}
-        and strays == without_file == 0,
+        and without_row == without_file == 0,
     )
 
 
 def erased_bytes(quick: bool) -> Iterator[Result]:
-    """Erasures while the database is read: by an open transaction, and by a slow CSV export."""
+    """Erasures during an open read transaction, and during a slow CSV export."""
     yield _erased("erased during an open read transaction", _transaction)
     if not quick:
         yield _erased("erased while a client reads CSV slowly", _slow_csv, EMOTION_MAX_FACES="256")
@@ -81,40 +81,40 @@ def erased_bytes(quick: bool) -> Iterator[Result]:
 def _erased(
     name: str, reader: Callable[[Target], AbstractContextManager[None]], **environment: str
 ) -> Result:
-    with target(**environment) as it:
+    with target(**environment) as service:
         number = 1
         for number in range(1, 4):
-            status = it.post(PHOTO, f"file_name={_MARKER}-{number}.jpg").status
+            status = service.post(PHOTO, f"file_name={_MARKER}-{number}.jpg").status
             if status != CREATED:
-                raise RuntimeError(f"a post was answered {status}")
-        with reader(it):
-            answer = it.ask("DELETE", f"/v1/images/{number}")
-            held = _seen(it, number)
+                raise RuntimeError(f"a post was answered {status}, expected {CREATED}")
+        with reader(service):
+            answer = service.ask("DELETE", f"/v1/images/{number}")
+            visible = _is_visible(service, number)
         end = time.monotonic()
-        gone = any(not _seen(it, number) for _ in until(ERASED_SECONDS))
+        gone = any(not _is_visible(service, number) for _ in until(ERASED_SECONDS))
         seconds = time.monotonic() - end
-    found = "there" if held else "gone"
-    afterwards = f"gone {seconds:.1f} s" if gone else f"there {seconds:.0f} s"
+    during = "present" if visible else "gone"
+    afterwards = f"gone {seconds:.1f} s" if gone else f"present {seconds:.0f} s"
     return Result(
         name,
         1,
-        f"{answer.status}; the bytes were {found} while it read, {afterwards} afterwards",
-        f"204, and gone from the database, -wal and -shm within {ERASED_SECONDS:g} s of the "
-        "reader's end, without a further request",
+        f"{answer.status}; the bytes were {during} during the read, {afterwards} afterwards",
+        f"204, and the bytes are gone from the database, -wal and -shm within {ERASED_SECONDS:g} s "
+        "after the read, without another request",
         answer.status == NO_CONTENT and gone,
     )
 
 
-def _seen(it: Target, number: int) -> bool:
-    """Whether the file name of this image is in a file of the database."""
+def _is_visible(service: Target, number: int) -> bool:
+    """Whether a file of the database contains the file name of this image."""
     marker = f"{_MARKER}-{number}".encode()
-    return any(marker in file.read_bytes() for file in it.folder.glob("service.db*"))
+    return any(marker in file.read_bytes() for file in service.folder.glob("service.db*"))
 
 
 @contextlib.contextmanager
-def _transaction(it: Target) -> Iterator[None]:
+def _transaction(service: Target) -> Iterator[None]:
     with contextlib.closing(
-        sqlite3.connect(it.folder / "service.db", isolation_level=None)
+        sqlite3.connect(service.folder / "service.db", isolation_level=None)
     ) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM images").fetchone()
@@ -122,35 +122,35 @@ def _transaction(it: Target) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _slow_csv(it: Target) -> Iterator[None]:
-    """A client that reads only the first bytes of a response larger than all buffers."""
+def _slow_csv(service: Target) -> Iterator[None]:
+    """Hold a connection that reads only the start of a response larger than all buffers."""
     crowd = images.wallpaper(_CROWD_SIDE * images.FACE)
     query = f"file_name={quote(_LONG_NAME)}"
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(lambda _: it.post(crowd, query), range(_CROWDS)))
-    size = len(it.ask("GET", "/v1/faces", headers={"Accept": "text/csv"}).body)
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        list(pool.map(lambda _: service.post(crowd, query), range(_CROWDS)))
+    size = len(service.ask("GET", "/v1/faces", headers={"Accept": "text/csv"}).body)
     if size < _CSV_BYTES:
-        raise RuntimeError(f"the CSV has {size} bytes, too few for a slow reader")
+        raise RuntimeError(f"the CSV has {size} bytes, expected at least {_CSV_BYTES}")
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(20)
-        connection.connect(it.address)
-        connection.sendall(it.head("GET", "/v1/faces", "Accept: text/csv") + b"\r\n")
+        connection.connect(service.address)
+        connection.sendall(service.head("GET", "/v1/faces", "Accept: text/csv") + b"\r\n")
         if not connection.recv(64).startswith(b"HTTP/1.1 200 "):
-            raise RuntimeError("the CSV was refused")
-        it.rests(20)  # until the buffers are full
+            raise RuntimeError("the request for CSV was not answered 200")
+        service.wait_until_idle(20)  # until the buffers are full
         yield
 
 
-def _refused_posts(it: Target) -> list[int]:
-    """Post until enough posts were refused; return all statuses."""
+def _rejected_posts(service: Target) -> list[int]:
+    """Post until POSTS posts are answered 503. Return all statuses."""
     statuses: list[int] = []
 
     def post() -> None:
-        while statuses.count(UNAVAILABLE) < POSTS and len(statuses) < _MOST_POSTS:
-            statuses.append(it.post().status)
+        while statuses.count(UNAVAILABLE) < POSTS and len(statuses) < _MAX_POSTS:
+            statuses.append(service.post().status)
 
-    threads = [threading.Thread(target=post) for _ in range(_AT_ONCE)]
+    threads = [threading.Thread(target=post) for _ in range(_CONCURRENCY)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -158,20 +158,23 @@ def _refused_posts(it: Target) -> list[int]:
     return statuses
 
 
-def settled(it: Target, kept: Path) -> tuple[int, int]:
-    """The numbers of files without an image and of images without a file: the smallest within
-    _PATIENCE_SECONDS, which the service has to clean up."""
-    fewest = (_MOST_POSTS, _MOST_POSTS)
+def count_orphans(service: Target, images_dir: Path) -> tuple[int, int]:
+    """Count files without an image and images without a file.
+
+    The service has _PATIENCE_SECONDS to clean up; the smallest counts are returned.
+    """
+    minimum = (_MAX_POSTS, _MAX_POSTS)
     for _ in until(_PATIENCE_SECONDS, every=1.0):
-        files = sum(path.is_file() for path in kept.rglob("*"))
-        pictures = [
-            it.ask("GET", f"/v1/images/{image['id']}/picture").status for image in it.images()
+        files = sum(path.is_file() for path in images_dir.rglob("*"))
+        file_statuses = [
+            service.ask("GET", f"/v1/images/{image['id']}/picture").status
+            for image in service.images()
         ]
-        with_file = pictures.count(OK)
-        fewest = min(fewest, (files - with_file, len(pictures) - with_file))
-        if fewest == (0, 0):
+        with_file = file_statuses.count(OK)
+        minimum = min(minimum, (files - with_file, len(file_statuses) - with_file))
+        if minimum == (0, 0):
             break
-    return fewest
+    return minimum
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The service under attack, and measurements of it by other clients and by the kernel."""
+"""The service under attack, with measurements from other clients and from the kernel."""
 
 import contextlib
 import http.client
@@ -21,13 +21,13 @@ JPEG = {"Content-Type": "image/jpeg"}
 JSON = {"Content-Type": "application/json"}
 NO_ANSWER = 0
 _WARM_POSTS = 4
-# The workers are idle if they use less CPU time than this in so many steps: two seconds.
+# The workers are idle if they use less CPU time than this during so many steps (two seconds).
 _IDLE_CPU_SECONDS, _IDLE_STEPS = 0.1, 8
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` is NO_ANSWER if the connection was refused, closed or silent for too long."""
+    """A response. `status` is NO_ANSWER if the connection was refused, closed or timed out."""
 
     status: int
     seconds: float
@@ -37,14 +37,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Normal:
-    """The median duration of a post, and its mean CPU time."""
+    """The median duration and the mean CPU time of a post without other load."""
 
     seconds: float
     cpu_seconds: float
 
 
 class Target:
-    """A running service. `folder` holds its database, service.db, and its log."""
+    """A running service. `folder` contains the database, service.db, and the log."""
 
     def __init__(self, folder: Path, service: Service) -> None:
         self.folder = folder
@@ -64,8 +64,11 @@ class Target:
         timeout: float = 60.0,
         address: tuple[str, int] | None = None,
     ) -> Answer:
-        """Send one request on a new connection. `timeout` is in seconds, for each operation of the
-        socket. `address`: of a proxy to send it to instead."""
+        """Send one request on a new connection.
+
+        `timeout` is in seconds and applies to each operation of the socket. `address` is the
+        address of a proxy, if the request goes through one.
+        """
         connection = http.client.HTTPConnection(*(address or self.address), timeout=timeout)
         start = time.perf_counter()
         try:
@@ -81,27 +84,28 @@ class Target:
         )
 
     def head(self, method: str, path: str, *headers: str) -> bytes:
-        """The first lines of a request to this service, for raw connections, without the empty line
-        that ends the head."""
+        """The request line and headers of a request, without the final empty line."""
         host, port = self.address
         lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", *headers]
         return "".join(f"{line}\r\n" for line in lines).encode()
 
     def health(self, timeout: float = 10.0) -> Answer:
+        """Request /healthz."""
         return self.ask("GET", "/healthz", timeout=timeout)
 
     def post(self, data: bytes = PHOTO, query: str = "", *, timeout: float = 60.0) -> Answer:
+        """Post an image."""
         return self.ask("POST", f"/v1/images?{query}", data, JPEG, timeout=timeout)
 
     def normal_post(self, count: int = 9) -> Normal:
         """Measure posts of docs/astronaut.jpg without other load.
 
-        Raises RuntimeError if one of them is not answered 201.
+        Raises RuntimeError if a post is not answered 201.
         """
         before = self.cpu_seconds()
         answers = [self.post() for _ in range(_WARM_POSTS + count)]
-        if others := {answer.status for answer in answers} - {http.client.CREATED}:
-            raise RuntimeError(f"docs/astronaut.jpg was answered {sorted(others)}")
+        if unexpected := {answer.status for answer in answers} - {http.client.CREATED}:
+            raise RuntimeError(f"posts were answered {sorted(unexpected)}, expected 201")
         return Normal(
             statistics.median(answer.seconds for answer in answers[_WARM_POSTS:]),
             (self.cpu_seconds() - before) / len(answers),
@@ -114,7 +118,7 @@ class Target:
         while True:
             answer = self.ask("GET", f"/v1/images?page_size=200{cursor}")
             if answer.status != http.client.OK:
-                raise RuntimeError(f"GET /v1/images was answered {answer.status}")
+                raise RuntimeError(f"GET /v1/images was answered {answer.status}, expected 200")
             page = json.loads(answer.body)
             images += page["images"]
             if page["next_cursor"] is None:
@@ -123,30 +127,30 @@ class Target:
 
     @property
     def workers_live(self) -> bool:
-        """Whether the first workers still run."""
+        """Whether all workers of the start still run."""
         return self._service.workers() == self._first_workers
 
     def peak_mb(self) -> float:
-        """The peak of resident memory of the largest worker, in megabytes, since its start."""
+        """The highest peak of resident memory of a worker since its start, in megabytes."""
         return max(map(peak_mb, self._service.workers()))
 
     def cpu_seconds(self) -> float:
-        """Seconds of CPU time that all workers together have used since their start."""
+        """The CPU time of all workers since their start, in seconds."""
         return sum(map(cpu_seconds, self._service.workers()))
 
-    def rests(self, most_seconds: float) -> bool:
-        """Wait until the workers are idle. Return False if they are not within `most_seconds`."""
-        seen = [self.cpu_seconds()]
-        for _ in until(most_seconds):
-            seen.append(self.cpu_seconds())
-            if len(seen) > _IDLE_STEPS and seen[-1] - seen[-_IDLE_STEPS] < _IDLE_CPU_SECONDS:
+    def wait_until_idle(self, max_seconds: float) -> bool:
+        """Wait until the workers are idle. Return False if they are busy after `max_seconds`."""
+        used = [self.cpu_seconds()]
+        for _ in until(max_seconds):
+            used.append(self.cpu_seconds())
+            if len(used) > _IDLE_STEPS and used[-1] - used[-_IDLE_STEPS] < _IDLE_CPU_SECONDS:
                 return True
         return False
 
 
 @contextlib.contextmanager
 def target(**environment: str) -> Iterator[Target]:
-    """Start a service with these settings and the defaults for others; kill it afterwards."""
+    """Start a service with these settings and defaults for all others; kill it after the block."""
     with tempfile.TemporaryDirectory(prefix="emotion-attack-") as name:
         folder = Path(name)
         metrics = folder / "metrics"

@@ -1,17 +1,17 @@
-"""How reading slows down as the store grows: every documented query, first page and deep page.
+"""Measure query times as the store grows: every documented query, first page and deep page.
 
     make bench-growth
     python -m benchmarks.growth --images 10000 100000 --postgres postgresql://…
 
-Fills a store of each size, a fresh SQLite file or a schema of its own in the database that
---postgres names, with images of three faces and one person each, spread evenly over a year at the
-largest size. Asks for the answers through the application itself (no server between), and through
-the functions of the store where no endpoint exists yet. The sizes and the questions take turns, so
-that a busy neighbour slows all alike. A page is deep when half of the images come before it; most
-filters match so many that the smallest size already fills its pages. Prints p50 and p95 in
-milliseconds at each size with the ratio to the smallest, and how the database answers at the
-largest. On a busy machine, --cpu measures the CPU time of this process instead of the elapsed time;
-with SQLite that is all that a question costs, except reading from the disk.
+The benchmark fills a store of each size: a new SQLite file, or a separate schema in the database of
+--postgres. Images have three faces and one person each and are spread evenly over a year at the
+largest size. Queries go through the application without a server, or through functions of the store
+where no endpoint exists yet. Sizes and queries take turns, so other load slows all of them equally.
+A page is deep if half of the images come before it. Most filters match enough images to fill a page
+at the smallest size. The output has p50 and p95 in milliseconds at each size, the ratio of the
+largest to the smallest size, and the query plans at the largest size. On a busy machine, --cpu
+measures the CPU time of this process instead of the elapsed time. With SQLite, this is the whole
+cost of a query except reading from the disk.
 """
 
 import argparse
@@ -38,15 +38,15 @@ from benchmarks.growth_stores import FIRST_DAY, FRAMES, YEAR, schemas, stores
 from testbed.markdown import table
 
 SIZES = (10_000, 100_000, 1_000_000)
-ASKED = 25  # times each question
+REPETITIONS = 25  # of each query
 PAGE = 50
 
 # A path of the API, or a function of the store.
-Question = str | Callable[[], object]
+Query = str | Callable[[], object]
 
 
-def questions(images: int, *, of: int) -> dict[str, Question]:
-    """A name and a question for everything that reading offers, with `images` of `of` stored."""
+def queries(images: int, *, of: int) -> dict[str, Query]:
+    """All documented queries by name, for a store with the first `images` of `of` images."""
     filled = YEAR * images / of
     middle = FIRST_DAY + filled / 2
     deep_id = images // 2
@@ -64,13 +64,13 @@ def questions(images: int, *, of: int) -> dict[str, Question]:
         "a day": day,
         "min_faces=3 (all)": "min_faces=3",
         "min_faces=4 (none)": "min_faces=4",
-        "file_name and model that never meet": "file_name=camera-7.jpg&model=custom_net_5",
+        "file_name and model without a common image": "file_name=camera-7.jpg&model=custom_net_5",
     }
     cursors = {
         "images": encode_cursor(middle, deep_id),
         "faces": encode_cursor(middle, deep_id, 1),
     }
-    asked: dict[str, Question] = {
+    result: dict[str, Query] = {
         "images/{id}": f"/v1/images/{images // 2}",
         "images/{id}/mood": f"/v1/images/{images // 2}/mood?aggregator=quality",
         "images with their moods, first page": "/v1/images?mood=quality",
@@ -78,16 +78,16 @@ def questions(images: int, *, of: int) -> dict[str, Question]:
     }
     for what, cursor in cursors.items():
         for name, query in filters.items():
-            asked[f"{what} {name}, first page"] = f"/v1/{what}?{query}"
+            result[f"{what} {name}, first page"] = f"/v1/{what}?{query}"
             if name != "a day":  # one day has no deep page
-                asked[f"{what} {name}, deep page"] = f"/v1/{what}?{query}&cursor={cursor}"
+                result[f"{what} {name}, deep page"] = f"/v1/{what}?{query}&cursor={cursor}"
     for by in ("hour", "day", "model"):
-        asked[f"summary by {by}, a day"] = f"/v1/summary?by={by}&{day}"
-        asked[f"summary by {by}, all"] = f"/v1/summary?by={by}"
-    return asked | _questions_about_persons(middle, deep_id) | _questions_about_jobs(images)
+        result[f"summary by {by}, a day"] = f"/v1/summary?by={by}&{day}"
+        result[f"summary by {by}, all"] = f"/v1/summary?by={by}"
+    return result | _queries_of_persons(middle, deep_id) | _queries_of_jobs(images)
 
 
-def _questions_about_persons(middle: datetime, deep_id: int) -> dict[str, Question]:
+def _queries_of_persons(middle: datetime, deep_id: int) -> dict[str, Query]:
     day = Filters(since=middle, until=middle + timedelta(days=1))
     filters = {
         "": Filters(),
@@ -105,26 +105,26 @@ def _questions_about_persons(middle: datetime, deep_id: int) -> dict[str, Questi
         "images": (page_of_images, encode_cursor(middle, deep_id)),
         "persons": (page_of_persons, encode_cursor(middle, deep_id, 1)),
     }
-    asked: dict[str, Question] = {}
+    result: dict[str, Query] = {}
     for what, (page, cursor) in pages.items():
         for name, chosen in filters.items():
             if what == "images" and chosen.persons == PersonFilters():
                 continue  # asked through the API
             first = partial(page, chosen, size=PAGE, cursor=None)
-            asked[f"{what} {name}, first page"] = first
+            result[f"{what} {name}, first page"] = first
             if name != "a day":
                 deep = partial(page, chosen, size=PAGE, cursor=cursor)
-                asked[f"{what} {name}, deep page"] = deep
-    asked["persons by day, a day"] = partial(persons_by_span, day, by="day")
-    asked["persons by model, all"] = partial(persons_by_span, Filters(), by="model")
-    return asked
+                result[f"{what} {name}, deep page"] = deep
+    result["persons by day, a day"] = partial(persons_by_span, day, by="day")
+    result["persons by model, all"] = partial(persons_by_span, Filters(), by="model")
+    return result
 
 
 def _persons(**filters: Any) -> Filters:
     return Filters(persons=PersonFilters(**filters))
 
 
-def _questions_about_jobs(images: int) -> dict[str, Question]:
+def _queries_of_jobs(images: int) -> dict[str, Query]:
     middle = min(images, FRAMES) // 2
     return {
         "frames of a job, first page": partial(page_of_frames, "job-0", size=PAGE),
@@ -132,15 +132,15 @@ def _questions_about_jobs(images: int) -> dict[str, Question]:
     }
 
 
-def ask(app: Flask, question: Question) -> None:
-    """Raises RuntimeError when the API does not answer 200."""
-    if isinstance(question, str):
-        answer = app.test_client().get(question)
-        if answer.status_code != 200:
-            raise RuntimeError(f"{question}: {answer.status_code} {answer.text[:300]}")
+def run(app: Flask, query: Query) -> None:
+    """Run a query. Raises RuntimeError if the API does not answer 200."""
+    if isinstance(query, str):
+        response = app.test_client().get(query)
+        if response.status_code != 200:
+            raise RuntimeError(f"{query}: {response.status_code} {response.text[:300]}")
         return
     with app.app_context():
-        question()
+        query()
 
 
 def _stamp(moment: datetime) -> str:
@@ -150,48 +150,51 @@ def _stamp(moment: datetime) -> str:
 def measure(
     apps: dict[int, Flask], *, times: int, clock: Callable[[], float]
 ) -> dict[tuple[int, str], tuple[float, float]]:
-    """p50 and p95 in milliseconds by size and question. The questions take turns in another order
-    each time, so that no question always pays for what the same other one left behind."""
-    asked = [
-        (size, name, question)
-        for size in apps
-        for name, question in questions(size, of=max(apps)).items()
+    """p50 and p95 in milliseconds by size and query.
+
+    Queries run in a new random order each time, because a query affects the next one through
+    caches.
+    """
+    runs = [
+        (size, name, query) for size in apps for name, query in queries(size, of=max(apps)).items()
     ]
     for app in apps.values():
-        ask(app, "/v1/images")  # the first request also builds what all of them use
-    took: dict[tuple[int, str], list[float]] = {(size, name): [] for size, name, _ in asked}
+        run(app, "/v1/images")  # the first request also initialises the application
+    seconds: dict[tuple[int, str], list[float]] = {(size, name): [] for size, name, _ in runs}
     chance = np.random.default_rng(0)
     for _ in range(times):
-        for index in chance.permutation(len(asked)):
-            size, name, question = asked[index]
+        for index in chance.permutation(len(runs)):
+            size, name, query = runs[index]
             start = clock()
-            ask(apps[size], question)
-            took[size, name].append(clock() - start)
+            run(apps[size], query)
+            seconds[size, name].append(clock() - start)
     return {
-        each: (1000 * float(np.percentile(seconds, 50)), 1000 * float(np.percentile(seconds, 95)))
-        for each, seconds in took.items()
+        key: (1000 * float(np.percentile(values, 50)), 1000 * float(np.percentile(values, 95)))
+        for key, values in seconds.items()
     }
 
 
-def explain(app: Flask, question: Question) -> list[str]:
-    """The plans of the database for all statements of a question: lines, the first line of each
-    statement marked."""
-    reads: list[tuple[str, Any]] = []
+def explain(app: Flask, query: Query) -> list[str]:
+    """The query plans of all SELECT statements of a query, as lines.
 
-    def note(_connection, _cursor, statement, parameters, _context, _many):  # type: ignore[no-untyped-def]
+    The first line of each statement starts with "- ".
+    """
+    statements: list[tuple[str, Any]] = []
+
+    def record(_connection, _cursor, statement, parameters, _context, _many):  # type: ignore[no-untyped-def]
         if statement.startswith("SELECT"):
-            reads.append((statement, parameters))
+            statements.append((statement, parameters))
 
     with app.app_context():
         engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    ask(app, question)
-    event.remove(engine, "before_cursor_execute", note)
-    word = "EXPLAIN" if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    event.listen(engine, "before_cursor_execute", record)
+    run(app, query)
+    event.remove(engine, "before_cursor_execute", record)
+    keyword = "EXPLAIN" if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
     lines: list[str] = []
     with engine.connect() as connection:
-        for statement, parameters in reads:
-            rows = connection.exec_driver_sql(f"{word} {statement}", parameters)
+        for statement, parameters in statements:
+            rows = connection.exec_driver_sql(f"{keyword} {statement}", parameters)
             plan = [str(row[-1]) for row in rows]
             lines += [f"- {plan[0]}", *(f"  {line}" for line in plan[1:])]
     return lines
@@ -205,22 +208,22 @@ def compare(
     times: int,
     clock: Callable[[], float],
 ) -> str:
-    """The growth table and the plans of one kind of database."""
+    """The table of times and the query plans of one kind of database."""
     largest = max(sizes)
     with stores(sizes, urls) as apps:
         figures = measure(apps, times=times, clock=clock)
         plans = [
-            "\n    ".join([asked, *explain(apps[largest], question)])
-            for asked, question in questions(largest, of=largest).items()
-            if "deep page" not in asked
+            "\n    ".join([name, *explain(apps[largest], query)])
+            for name, query in queries(largest, of=largest).items()
+            if "deep page" not in name
         ]
     rows = [
         [
-            asked,
-            *(f"{p50:.1f} / {p95:.1f}" for p50, p95 in (figures[size, asked] for size in sizes)),
-            f"{figures[largest, asked][0] / figures[min(sizes), asked][0]:.1f}",
+            name,
+            *(f"{p50:.1f} / {p95:.1f}" for p50, p95 in (figures[size, name] for size in sizes)),
+            f"{figures[largest, name][0] / figures[min(sizes), name][0]:.1f}",
         ]
-        for asked in questions(largest, of=largest)
+        for name in queries(largest, of=largest)
     ]
     head = [database, *(f"{size:,}" for size in sizes), "largest / smallest, p50"]
     return "\n".join([table(head, rows), "", *plans])
@@ -229,9 +232,11 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--times", type=int, default=ASKED)
+    parser.add_argument("--times", type=int, default=REPETITIONS)
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--postgres", metavar="URL", help="a database to use instead of SQLite")
+    group.add_argument(
+        "--postgres", metavar="URL", help="URL of a database to use instead of SQLite"
+    )
     group.add_argument("--cpu", action="store_true", help="measure CPU time, not elapsed time")
     arguments = parser.parse_args()
     sizes = sorted(arguments.images)

@@ -1,4 +1,4 @@
-"""Databases of many made-up images for benchmarks.growth, filled by SQL alone."""
+"""Databases with many synthetic images for benchmarks.growth, filled by SQL statements."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,10 +20,10 @@ FACES = 3
 EMOTIONS = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
 )  # fmt: skip
-# Of a thousand faces, how many show each emotion: as in photographs, few are rare.
-FACES_OF_A_THOUSAND = (400, 300, 100, 95, 80, 5, 10, 10)
-# Of a thousand persons, how many show each category, as in EMOTIC's training images; at least 10.
-PERSONS_OF_A_THOUSAND = {
+# The number of faces with each emotion per thousand faces. As in photographs, some are rare.
+FACES_PER_THOUSAND = (400, 300, 100, 95, 80, 5, 10, 10)
+# The number of persons with each category per thousand, as in EMOTIC's training images, minimum 10.
+PERSONS_PER_THOUSAND = {
     "Affection": 50, "Anger": 10, "Annoyance": 10, "Anticipation": 230, "Aversion": 10,
     "Confidence": 170, "Disapproval": 10, "Disconnection": 60, "Disquietment": 20,
     "Doubt/Confusion": 30, "Embarrassment": 10, "Engagement": 550, "Esteem": 40,
@@ -31,10 +31,10 @@ PERSONS_OF_A_THOUSAND = {
     "Pleasure": 90, "Sadness": 20, "Sensitivity": 10, "Suffering": 10, "Surprise": 20,
     "Sympathy": 30, "Yearning": 30,
 }  # fmt: skip
-FRAMES = 10_000  # of each job; every image is a frame
+FRAMES = 10_000  # per job; every image is a frame
 FIRST_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)
-AT_ONCE = 50_000  # images that are filled in by one transaction
+BATCH = 50_000  # images per transaction
 
 _SERIES = {
     "postgresql": "SELECT generate_series(CAST(:low AS bigint), CAST(:high AS bigint)) AS n",
@@ -49,7 +49,7 @@ _TIME = {
 
 @contextmanager
 def stores(sizes: Sequence[int], urls: Sequence[str]) -> Iterator[dict[int, Flask]]:
-    """Applications on the empty databases at `urls`, one filled to each size."""
+    """Fill the empty databases at `urls` to the sizes. Yield an application for each size."""
     apps: dict[int, Flask] = {}
     for size, url in zip(sizes, urls, strict=True):
         start = time.perf_counter()
@@ -68,8 +68,10 @@ def stores(sizes: Sequence[int], urls: Sequence[str]) -> Iterator[dict[int, Flas
 
 @contextmanager
 def schemas(url: str, sizes: Sequence[int]) -> Iterator[list[str]]:
-    """A URL of a new schema for each size in the PostgreSQL database at `url`; the schemas are
-    dropped afterwards."""
+    """Create a schema for each size in the PostgreSQL database at `url`. Yield their URLs.
+
+    The schemas are dropped afterwards.
+    """
     names = [f"growth_{size}" for size in sizes]
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     drop = [text(f"DROP SCHEMA IF EXISTS {name} CASCADE") for name in names]
@@ -78,10 +80,10 @@ def schemas(url: str, sizes: Sequence[int]) -> Iterator[list[str]]:
         with engine.begin() as connection:
             for statement in [*drop, *create]:
                 connection.execute(statement)
-        searched = [{"options": f"-csearch_path={name}"} for name in names]
+        options = [{"options": f"-csearch_path={name}"} for name in names]
         yield [
             make_url(url).update_query_dict(query).render_as_string(hide_password=False)
-            for query in searched
+            for query in options
         ]
     finally:
         with engine.begin() as connection:
@@ -92,15 +94,15 @@ def schemas(url: str, sizes: Sequence[int]) -> Iterator[list[str]]:
 def fill(images: int, *, of: int) -> None:
     """Store the first `images` of `of` images and add them to the rollups as the service does.
 
-    The values follow from the numbers of faces and persons by multiplications that scatter (Knuth),
-    so every run stores the same.
+    Values are multiplicative hashes (Knuth) of the ids of faces and persons, so every run stores
+    the same rows.
     """
     dialect = db.engine.dialect.name
     values: dict[str, Any] = {"step": YEAR.total_seconds() / of}
     values["first"] = FIRST_DAY.replace(tzinfo=None).isoformat(" ")
     statements = _statements(dialect)
     with db.engine.connect() as connection:
-        if dialect == "sqlite":  # the pages of the indexes are used again and again
+        if dialect == "sqlite":  # the inserts read the same index pages repeatedly
             connection.execute(text("PRAGMA cache_size = -1000000"))
         connection.execute(
             insert(PersonModelRow),
@@ -111,41 +113,41 @@ def fill(images: int, *, of: int) -> None:
                 "version": "1.0.0",
                 "sha256": "1" * 64,
                 "thresholds": {
-                    name: 1 - often / 1000 for name, often in PERSONS_OF_A_THOUSAND.items()
+                    name: 1 - count / 1000 for name, count in PERSONS_PER_THOUSAND.items()
                 },
             },
         )
-        for first in range(1, images + 1, AT_ONCE):
-            last = min(first + AT_ONCE - 1, images)
+        for first in range(1, images + 1, BATCH):
+            last = min(first + BATCH - 1, images)
             for statement, each in statements:
                 ends = {"low": (first - 1) * each + 1, "high": last * each}
                 connection.execute(text(statement), values | ends)
             connection.commit()
-    db.engine.dispose()  # the next connection has the cache that the service gives it
+    db.engine.dispose()  # so that the next connection has the cache size of the service
     while add_saved():
         pass
-    if dialect == "postgresql":  # which does so by itself after a while; SQLite never does
+    if dialect == "postgresql":  # PostgreSQL analyses tables by itself later, SQLite never
         engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text("VACUUM ANALYZE"))
 
 
 def _statements(dialect: str) -> list[tuple[str, int]]:
-    """INSERT statements, and how many of their numbers belong to each image."""
+    """INSERT statements, each with the number of its rows (ids) per image."""
     series, moment = _SERIES[dialect], _TIME[dialect]
-    scattered = "((f.id * 2654435761) % 1000)"
-    whens = " ".join(
-        f"WHEN {scattered} < {bound} THEN '{name}'"
-        for name, bound in zip(EMOTIONS, np.cumsum(FACES_OF_A_THOUSAND), strict=True)
+    hashed = "((f.id * 2654435761) % 1000)"
+    cases = " ".join(
+        f"WHEN {hashed} < {bound} THEN '{name}'"
+        for name, bound in zip(EMOTIONS, np.cumsum(FACES_PER_THOUSAND), strict=True)
     )
-    sure = "(0.5 + ((f.id * 40503) % 500) / 1000.0)"
+    probability = "(0.5 + ((f.id * 40503) % 500) / 1000.0)"
     emotions = " UNION ALL ".join(
         f"SELECT {position} AS position, '{name}' AS emotion"
         for position, name in enumerate(EMOTIONS)
     )
     categories = " UNION ALL ".join(
-        f"SELECT {position} AS position, '{name}' AS category, {1000 - often} AS threshold"
-        for position, (name, often) in enumerate(PERSONS_OF_A_THOUSAND.items())
+        f"SELECT {position} AS position, '{name}' AS category, {1000 - count} AS threshold"
+        for position, (name, count) in enumerate(PERSONS_PER_THOUSAND.items())
     )
     score = "((p.id * 2654435761 + c.position * 40503) % 1000)"
     images = (
@@ -160,14 +162,14 @@ def _statements(dialect: str) -> list[tuple[str, int]]:
     faces = (
         f"INSERT INTO faces (id, image_id, number, x1, y1, x2, y2, detection_score, dominant, "
         f"dominant_probability) "
-        f"SELECT f.id, f.image_id, f.number, 10, 10, 90, 90, 0.9, CASE {whens} END, {sure} FROM "
-        f"(SELECT n AS id, (n - 1) / {FACES} + 1 AS image_id, (n - 1) % {FACES} + 1 AS number "
+        f"SELECT f.id, f.image_id, f.number, 10, 10, 90, 90, 0.9, CASE {cases} END, {probability} "
+        f"FROM (SELECT n AS id, (n - 1) / {FACES} + 1 AS image_id, (n - 1) % {FACES} + 1 AS number "
         f"FROM ({series}) AS s) AS f"
     )
     of_faces = (
         f"INSERT INTO emotions (face_id, position, emotion, probability) "
-        f"SELECT f.id, e.position, e.emotion, CASE WHEN e.emotion = f.dominant THEN {sure} "
-        f"ELSE (1 - {sure}) / {len(EMOTIONS) - 1} END "
+        f"SELECT f.id, e.position, e.emotion, CASE WHEN e.emotion = f.dominant THEN {probability} "
+        f"ELSE (1 - {probability}) / {len(EMOTIONS) - 1} END "
         f"FROM faces AS f CROSS JOIN ({emotions}) AS e WHERE f.id BETWEEN :low AND :high"
     )
     persons = (

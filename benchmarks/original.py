@@ -1,9 +1,8 @@
-"""The original service's way of answering, re-created from its description as a baseline.
+"""A baseline for benchmarks: the design of the original service, re-created from its description.
 
-OpenCV's default cascade on every pixel, the network loaded from disk at every request, one
-inference a face, and one JSON file that is rewritten whole at every insert. Written anew for this
-comparison, with our network and under our server, so that the way is what differs; nothing of it is
-used by the service.
+It runs OpenCV's default cascade on every pixel, loads the network from disk for every request, runs
+one inference per face, and rewrites one JSON file for every stored image. It uses the network and
+the server of this project, so only the design differs. The service does not use this module.
 """
 
 import fcntl
@@ -26,7 +25,7 @@ THRESHOLD = 0.5
 
 
 def create_app() -> Flask:
-    """The application, which stores its answers in the file that ORIGINAL_STORE names."""
+    """The application. It stores the results in the file that ORIGINAL_STORE names."""
     store = Path(os.environ["ORIGINAL_STORE"])
     app = Flask(__name__)
     app.extensions |= {"start_worker": lambda: cv2.setNumThreads(1), "stop_worker": lambda: None}
@@ -36,10 +35,12 @@ def create_app() -> Flask:
 
 
 def ready() -> dict[str, str]:
+    """Answer GET /readyz."""
     return {"status": "ready"}
 
 
 def analyse(store: Path) -> tuple[dict[str, Any], int]:
+    """Answer POST /v1/images."""
     data = np.frombuffer(request.get_data(), np.uint8)
     image_bgr = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     gray = np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), np.uint8)
@@ -49,12 +50,15 @@ def analyse(store: Path) -> tuple[dict[str, Any], int]:
         box = Box(int(x), int(y), int(x + width), int(y + height))
         crop = crop_face(gray, box, size=classifier.card.input_size, scale=1.0)
         (probabilities,) = classifier.postprocess(classifier.predict(crop[np.newaxis]))
-        shown = dict(zip(classifier.card.labels, probabilities.round(2).tolist(), strict=True))
-        shown = {emotion: value for emotion, value in shown.items() if value >= THRESHOLD}
-        faces.append({"face_id": len(faces) + 1, **shown, "bbox": [str(edge) for edge in box.xyxy]})
+        emotions = dict(zip(classifier.card.labels, probabilities.round(2).tolist(), strict=True))
+        emotions = {name: value for name, value in emotions.items() if value >= THRESHOLD}
+        bbox = [str(edge) for edge in box.xyxy]
+        faces.append({"face_id": len(faces) + 1, **emotions, "bbox": bbox})
     image = {"file_name": "a.jpg", "threshold": THRESHOLD, "faces": faces}
     with store.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the original has none, and spoils the file under load
+        fcntl.flock(
+            file, fcntl.LOCK_EX
+        )  # the original has no lock and corrupts the file under load
         file.seek(0)
         images = json.loads(file.read() or "[]")
         file.truncate(0)

@@ -1,17 +1,17 @@
-"""What the service makes of the machine: pictures a second, waiting times, CPU, memory.
+"""Benchmark the service under load: throughput, latency, CPU time and memory.
 
     make bench
     python -m benchmarks.service --data ../shared/data --seconds 4 --rounds 3
 
-The real service (gunicorn, a worker a core, a fresh SQLite file, or the database that --postgres
-names) is sent pictures over kept connections. Beside it stand
+The benchmark posts images over persistent connections to the complete service: gunicorn with one
+worker per core, and a new SQLite file or the database of --postgres. It compares the service with
 
-- the limit: the same pictures through decoding, detection and classification in one process a core,
-  without HTTP or SQL;
-- the original service's way (benchmarks.original), as far as it is described.
+- the upper bound: decoding, detection and classification of the same images in one process per
+  core, without HTTP and SQL;
+- the design of the original service (benchmarks.original).
 
-They take turns in every round, so that a busy neighbour slows all alike; medians are printed. The
-client runs on the same cores, and what it costs is in every figure of the services.
+They take turns in every round, so other load on the machine slows all of them equally. Figures are
+medians. The client runs on the same cores, so the figures of the services include its CPU time.
 """
 
 import argparse
@@ -43,75 +43,79 @@ from training.data.photos import PhotosError
 
 CONCURRENCIES = (1, 2, 8, 32)
 BASELINE_CONCURRENCY = 8
-FEWEST = 6  # answers that a measurement waits for, however long they take
+MIN_RESPONSES = 6  # a measurement lasts until it has so many
 ORIGINAL = "benchmarks.original:create_app()"
 
 
 @dataclass(frozen=True)
 class Load:
-    """One measurement: answers a second and the seconds that each took."""
+    """One measurement: responses per second, and the latency of each in seconds."""
 
     throughput: float
     latencies: list[float]
-    cpu_seconds_each: float
+    cpu_seconds_per_image: float
 
 
 @dataclass(frozen=True)
 class Service:
-    """A running service and the processes that it consists of."""
+    """A running service with the ids of its processes, the master first."""
 
     url: str
     pids: list[int]
 
     def cpu_seconds(self) -> float:
+        """CPU time of all processes since their start."""
         return sum(map(processes.cpu_seconds, self.pids))
 
     def resident_mb(self) -> list[float]:
-        """Of each worker; the master is no worker."""
+        """Resident memory of each worker."""
         return [processes.resident_mb(pid) for pid in self.pids[1:]]
 
 
 @contextlib.contextmanager
 def service(folder: Path, application: str = "wsgi:app", **environment: str) -> Iterator[Service]:
+    """Run a service for the block."""
     with running_service(folder, application, **environment) as url:
         master = int((folder / "service.pid").read_text())
         yield Service(url, [master, *processes.children(master)])
 
 
-def send(target: Service, pictures: Sequence[bytes], *, concurrency: int, seconds: float) -> Load:
-    """Post `pictures` in turn over so many kept connections. Raises RuntimeError for an answer that
-    is not 201."""
+def send(target: Service, images: Sequence[bytes], *, concurrency: int, seconds: float) -> Load:
+    """Post `images` in turn over `concurrency` persistent connections.
+
+    Raises RuntimeError for a response that is not 201.
+    """
     host = target.url.removeprefix("http://")
-    turn, lock = itertools.cycle(pictures), threading.Lock()
+    next_images, lock = itertools.cycle(images), threading.Lock()
     latencies: list[float] = []
     failures: list[str] = []
     stop = time.perf_counter() + seconds
 
     def client() -> None:
         connection = http.client.HTTPConnection(host, timeout=300)
-        while time.perf_counter() < stop or len(latencies) < FEWEST:
+        while time.perf_counter() < stop or len(latencies) < MIN_RESPONSES:
             with lock:
-                picture = next(turn)
+                image = next(next_images)
             start = time.perf_counter()
-            connection.request("POST", "/v1/images", picture, {"Content-Type": "image/jpeg"})
-            answer = connection.getresponse()
-            body = answer.read()
+            connection.request("POST", "/v1/images", image, {"Content-Type": "image/jpeg"})
+            response = connection.getresponse()
+            body = response.read()
             latencies.append(time.perf_counter() - start)
-            if answer.status != 201:
-                failures.append(f"{answer.status}: {body[:200]!r}")
+            if response.status != 201:
+                failures.append(f"{response.status}: {body[:200]!r}")
                 break
         connection.close()
 
     cpu, start = target.cpu_seconds(), time.perf_counter()
-    _together(client, concurrency)
-    took = time.perf_counter() - start
+    _run_in_threads(client, concurrency)
+    elapsed = time.perf_counter() - start
     if failures:
         raise RuntimeError(failures[0])
-    cpu_each = (target.cpu_seconds() - cpu) / len(latencies)
-    return Load(len(latencies) / took, latencies, cpu_each)
+    cpu_seconds_per_image = (target.cpu_seconds() - cpu) / len(latencies)
+    return Load(len(latencies) / elapsed, latencies, cpu_seconds_per_image)
 
 
-def _together(work: Callable[[], None], count: int) -> None:
+def _run_in_threads(work: Callable[[], None], count: int) -> None:
     threads = [threading.Thread(target=work) for _ in range(count)]
     for thread in threads:
         thread.start()
@@ -119,21 +123,21 @@ def _together(work: Callable[[], None], count: int) -> None:
         thread.join()
 
 
-class Limit:
-    """A process a core that does what an answer needs and nothing else."""
+class UpperBound:
+    """Processes that analyse images without HTTP and SQL."""
 
     def __init__(self, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipes = []
         for _ in range(processes):
-            ours, theirs = context.Pipe()
-            context.Process(target=_analyse_on_demand, args=(theirs,), daemon=True).start()
-            self._pipes.append(ours)
+            own_end, process_end = context.Pipe()
+            context.Process(target=_analyse_on_demand, args=(process_end,), daemon=True).start()
+            self._pipes.append(own_end)
 
-    def throughput(self, pictures: Sequence[bytes], seconds: float) -> float:
-        """Pictures a second of all processes together."""
+    def throughput(self, images: Sequence[bytes], seconds: float) -> float:
+        """Images per second of all processes together."""
         for pipe in self._pipes:
-            pipe.send((list(pictures), seconds))
+            pipe.send((list(images), seconds))
         return float(sum(pipe.recv() for pipe in self._pipes))
 
 
@@ -144,56 +148,63 @@ def _analyse_on_demand(pipe: Connection) -> None:
     engine.warm()
     with contextlib.suppress(EOFError):  # the benchmark has ended
         while True:
-            pictures, seconds = pipe.recv()
-            done, start = 0, time.perf_counter()
-            for picture in itertools.cycle(pictures):
-                engine.analyse(AnalysisRequest(ImageData(picture, "a.jpg")))
-                done += 1
-                took = time.perf_counter() - start
-                if took >= seconds and done >= FEWEST // 2:
+            images, seconds = pipe.recv()
+            count, start = 0, time.perf_counter()
+            for image in itertools.cycle(images):
+                engine.analyse(AnalysisRequest(ImageData(image, "a.jpg")))
+                count += 1
+                elapsed = time.perf_counter() - start
+                if elapsed >= seconds and count >= MIN_RESPONSES // 2:
                     break
-            pipe.send(done / took)
+            pipe.send(count / elapsed)
 
 
 @dataclass
 class Case:
-    """The figures of one set of pictures at one concurrency, a number a round."""
+    """The figures of one set of images at one concurrency, one per round."""
 
     name: str
     concurrency: int
     loads: list[Load]
-    limits: list[float]
+    upper_bounds: list[float]
     originals: list[float]
 
     def row(self, workers: int) -> list[str]:
-        waits = np.array([latency for load in self.loads for latency in load.latencies])
-        p50, p95, p99 = np.percentile(waits, [50, 95, 99])
+        """A row of the table.
+
+        With a full queue, the latency is the time of one image times concurrency / workers.
+        """
+        latencies = np.array([latency for load in self.loads for latency in load.latencies])
+        p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
         throughput = float(np.median([load.throughput for load in self.loads]))
-        bound = p99 / (p50 * max(1.0, self.concurrency / workers))
+        ratio = p99 / (p50 * max(1.0, self.concurrency / workers))
         return [
             self.name,
             str(self.concurrency),
             f"{throughput:.1f}",
             *(f"{1000 * value:.0f}" for value in (p50, p95, p99)),
-            f"{bound:.2f}",
-            f"{1000 * np.median([load.cpu_seconds_each for load in self.loads]):.0f}",
-            f"{throughput / np.median(self.limits):.2f}",
+            f"{ratio:.2f}",
+            f"{1000 * np.median([load.cpu_seconds_per_image for load in self.loads]):.0f}",
+            f"{throughput / np.median(self.upper_bounds):.2f}",
             f"{throughput / np.median(self.originals):.1f}" if self.originals else "",
         ]
 
 
 HEAD = [
-    "pictures", "at a time", "a second", "p50 ms", "p95 ms", "p99 ms", "p99 / p50 of a full queue",
-    "CPU ms each", "of the limit", "times the original's way",
+    "images", "concurrency", "images per second", "p50 ms", "p95 ms", "p99 ms",
+    "p99 / p50 of a full queue", "CPU ms per image", "share of the upper bound",
+    "speed-up over the original",
 ]  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="duration of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--postgres", metavar="URL", help="a database to use instead of SQLite")
+    parser.add_argument(
+        "--postgres", metavar="URL", help="URL of a database to use instead of SQLite"
+    )
     parser.add_argument("--megapixels", type=float, nargs="*", default=MEGAPIXELS)
     parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCIES)
     arguments = parser.parse_args()
@@ -205,7 +216,7 @@ def main() -> None:
         sets["examples"] = example_images(arguments.data)
     except (PhotosError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
-    # Nobody is turned away, even if all come to one worker.
+    # No request is rejected, even if one worker gets all of them.
     environment = {"EMOTION_MAX_IN_FLIGHT": str(max(arguments.concurrency))}
     if arguments.postgres:
         environment["EMOTION_DATABASE_URL"] = arguments.postgres
@@ -215,37 +226,34 @@ def main() -> None:
         for name in sets
         for concurrency in arguments.concurrency
     ]
-    limit = Limit(workers)
+    upper_bound = UpperBound(workers)
     with contextlib.ExitStack() as stack:
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
-        ours = stack.enter_context(service(folders[0], **environment))
+        current = stack.enter_context(service(folders[0], **environment))
         variables = {"ORIGINAL_STORE": str(folders[1] / "images.json")}
-        original = stack.enter_context(
-            service(folders[1], "benchmarks.original:create_app()", **variables)
-        )
-        before = ours.resident_mb()
+        original = stack.enter_context(service(folders[1], ORIGINAL, **variables))
+        before = current.resident_mb()
         for _ in range(arguments.rounds):
             for case in cases:
-                pictures = sets[case.name]
-                send_ours = send(
-                    ours, pictures, concurrency=case.concurrency, seconds=arguments.seconds
+                images = sets[case.name]
+                case.loads.append(
+                    send(current, images, concurrency=case.concurrency, seconds=arguments.seconds)
                 )
-                case.loads.append(send_ours)
-                case.limits.append(limit.throughput(pictures, arguments.seconds))
+                case.upper_bounds.append(upper_bound.throughput(images, arguments.seconds))
                 if case.concurrency == BASELINE_CONCURRENCY:
                     load = send(
                         original,
-                        pictures,
+                        images,
                         concurrency=case.concurrency,
                         seconds=arguments.seconds,
                     )
                     case.originals.append(load.throughput)
-        after = ours.resident_mb()
+        after = current.resident_mb()
     store = "PostgreSQL" if arguments.postgres else "SQLite"
     print(f"{workers} workers, {store}, medians of {arguments.rounds} rounds")
     print(table(HEAD, [case.row(workers) for case in cases]))
-    grown = ", ".join(f"{a:.0f} → {b:.0f}" for a, b in zip(before, after, strict=True))
-    print(f"resident MB of each worker, before → after: {grown}")
+    memory = ", ".join(f"{a:.0f} → {b:.0f}" for a, b in zip(before, after, strict=True))
+    print(f"resident MB of each worker, before → after: {memory}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Whether memory stays flat: the resident memory of each worker while mixed pictures come.
+"""Check that memory stays constant: the resident memory of each worker under mixed requests.
 
     make soak
     python -m benchmarks.soak --pictures 10000
 
-Pictures of many sizes, kinds and contents, good and bad ones, by turns through every pipeline,
-detector and model that is there, stored and not stored, by eight clients; in between results are
-read and erased, too. Printed is what each worker has at rest, the most that it had during each
-tenth part of the pictures, and what it keeps afterwards, when it has given back what is free.
+Eight clients post images of many sizes, formats and contents, valid and invalid ones, to different
+pipelines, detectors and models, with and without storing. They also read and erase results. The
+output has the memory of each worker at rest, its maximum during each tenth of the images, and its
+memory afterwards, when the allocator has returned free memory.
 """
 
 import argparse
@@ -48,32 +48,35 @@ OPTIONS: tuple[dict[str, str], ...] = (
 )
 
 
-def pictures() -> list[bytes]:
-    """Files of each kind and size, of one face and of sixteen, and some that are none."""
+def image_files() -> list[bytes]:
+    """Files of each format and size with one face and with sixteen, and invalid files."""
     photo = Image.open(PHOTO).convert("RGB")
     crowd = Image.new("RGB", (2048, 2048))
     for x, y in itertools.product(range(4), repeat=2):
         crowd.paste(photo, (512 * x, 512 * y))
-    made = []
+    valid = []
     for side, kind in itertools.product(SIDES, KINDS):
         if kind in ("PNG", "TIFF", "GIF") and side > 1280:
-            continue  # some ten megabytes each
+            continue  # these files have about ten megabytes
         for image in (photo, crowd):
             file = io.BytesIO()
             image.resize((side, side * 3 // 4)).save(file, kind)
-            made.append(file.getvalue())
+            valid.append(file.getvalue())
     noise = np.random.default_rng(0).integers(0, 256, 20_000, np.uint8).tobytes()
-    return [*made, made[0][:-500], b"no picture", noise, b"\xff\xd8\xff" + noise]
+    return [*valid, valid[0][:-500], b"no image", noise, b"\xff\xd8\xff" + noise]
 
 
-def ask(url: str, files: Sequence[bytes], number: int) -> int:
-    """Post a picture as the `number` says; every fiftieth time read and erase instead."""
+def send(url: str, files: Sequence[bytes], number: int) -> int:
+    """Post an image with the options of this `number`, and return the status.
+
+    Every 50th call also reads, and every 500th erases instead of posting.
+    """
     if number % 50 == 0:
         requests.get(f"{url}/v1/images?page_size=100", timeout=60)
         requests.get(f"{url}/v1/summary", timeout=60)
     if number % 500 == 0:
-        old = {"file_name": "a.jpg"}
-        return requests.delete(f"{url}/v1/images", params=old, timeout=60).status_code
+        query = {"file_name": "a.jpg"}
+        return requests.delete(f"{url}/v1/images", params=query, timeout=60).status_code
     file = files[number % len(files)]
     options: dict[str, Any] = OPTIONS[number // 7 % len(OPTIONS)]
     name = "a.jpg" if number % 3 else "b.jpg"
@@ -87,34 +90,34 @@ def ask(url: str, files: Sequence[bytes], number: int) -> int:
     ).status_code
 
 
-class Watch(threading.Thread):
-    """Looks at each worker every half second, until it is `over`."""
+class MemoryMonitor(threading.Thread):
+    """Records the memory of each worker every half second, until `stopped` is set."""
 
     def __init__(self, workers: Sequence[int]) -> None:
         super().__init__()
-        self.seen: dict[int, list[float]] = {worker: [] for worker in workers}
-        self.over = threading.Event()
+        self.sizes: dict[int, list[float]] = {worker: [] for worker in workers}
+        self.stopped = threading.Event()
 
     def run(self) -> None:
         while True:
-            for worker, sizes in self.seen.items():
+            for worker, sizes in self.sizes.items():
                 sizes.append(resident_mb(worker))
-            if self.over.wait(0.5):
+            if self.stopped.wait(0.5):
                 break
 
-    def most(self) -> list[float]:
-        """Of each worker, once it is over."""
-        self.over.set()
+    def maxima(self) -> list[float]:
+        """Stop, and return the maximum of each worker."""
+        self.stopped.set()
         self.join()
-        return [max(sizes) for sizes in self.seen.values()]
+        return [max(sizes) for sizes in self.sizes.values()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=10_000)
     arguments = parser.parse_args()
-    files = pictures()
-    seen: Counter[int] = Counter()
+    files = image_files()
+    statuses: Counter[int] = Counter()
     part = arguments.pictures // PARTS
     with tempfile.TemporaryDirectory() as folder:
         service = Service(Path(folder))
@@ -123,28 +126,35 @@ def main() -> None:
             workers = service.workers()
             time.sleep(2 * TRIM_SECONDS)
             rows = [["at rest", *(f"{resident_mb(worker):.0f}" for worker in workers)]]
-            kept: list[list[float]] = []
+            at_rest: list[list[float]] = []
             with ThreadPoolExecutor(CONCURRENCY) as pool:
                 for first in range(0, part * PARTS, part):
                     numbers = range(first, first + part)
-                    watch = Watch(workers)
-                    watch.start()
-                    seen.update(pool.map(lambda number: ask(service.url, files, number), numbers))
-                    most = watch.most()
+                    monitor = MemoryMonitor(workers)
+                    monitor.start()
+                    statuses.update(
+                        pool.map(lambda number: send(service.url, files, number), numbers)
+                    )
+                    maxima = monitor.maxima()
                     time.sleep(2 * TRIM_SECONDS)
-                    kept.append([resident_mb(worker) for worker in workers])
-                    cells = [f"{k:.0f} ({m:.0f})" for k, m in zip(kept[-1], most, strict=True)]
+                    at_rest.append([resident_mb(worker) for worker in workers])
+                    cells = [
+                        f"{resting:.0f} ({maximum:.0f})"
+                        for resting, maximum in zip(at_rest[-1], maxima, strict=True)
+                    ]
                     rows.append([f"{first + part:,}", *cells])
                     print(rows[-1], flush=True)
             if service.workers() != workers:
-                raise SystemExit("a worker died")
+                raise SystemExit("error: a worker process ended during the run")
         finally:
             service.stop()
-    numbered = [f"worker {n} keeps (had at most), MB" for n, _ in enumerate(workers, 1)]
-    print(table(["after pictures", *numbered], rows))
-    print("answers:", ", ".join(f"{status}: {count}" for status, count in sorted(seen.items())))
-    for n, (early, late) in enumerate(zip(kept[0], kept[-1], strict=True), 1):
-        print(f"worker {n}: {100 * (late / early - 1):+.1f} % since the first {part:,} pictures")
+    numbered = [f"worker {n}: at rest (maximum), MB" for n, _ in enumerate(workers, 1)]
+    print(table(["images", *numbered], rows))
+    print(
+        "statuses:", ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
+    )
+    for n, (early, late) in enumerate(zip(at_rest[0], at_rest[-1], strict=True), 1):
+        print(f"worker {n}: {100 * (late / early - 1):+.1f} % since the first {part:,} images")
 
 
 if __name__ == "__main__":

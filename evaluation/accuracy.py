@@ -1,12 +1,12 @@
-"""How right models are on labelled faces, and what their probabilities mean: the served ONNX
-through app.vision, in both of FER+'s protocols.
+"""Measure the accuracy and calibration of classifiers on labelled faces.
 
     python -m evaluation.accuracy models/custom_net_8 --data ../shared/data/ferplus
-    python -m evaluation.accuracy --write     # of all models, and put it on their cards
-    python -m evaluation.accuracy models/custom_net_8 --data /pictures --split test
+    python -m evaluation.accuracy --write     # all models; writes their cards
+    python -m evaluation.accuracy models/custom_net_8 --data /images --split test
 
-`--data` is any layout that training.data reads. A model is asked about the pictures whose class it
-knows. "Unseen" leaves out pictures that are also in the data's training split.
+The ONNX file runs with the code of the service (app.vision), in both protocols of FER+. `--data` is
+any layout that training.data reads. Images of a class that the model does not know are left out.
+"Unseen" leaves out images that are also in the training split of the data.
 """
 
 import argparse
@@ -36,13 +36,16 @@ from training.data import SPLITS, DataError, Split, read_split
 from training.votes import LABELS, PROTOCOLS
 
 MAIN = "majority"
-CONFUSION_PICTURE, RELIABILITY_PICTURE = "confusion.png", "reliability.png"
+CONFUSION_CHART, RELIABILITY_CHART = "confusion.png", "reliability.png"
 
 
 @dataclass(frozen=True)
 class Report:
-    """Scores by protocol, and of the main one: `labels` (n,) as indices into the card's, and
-    `held_out` (n, classes), the probabilities with a temperature fitted on the other folds."""
+    """Scores by protocol, and the probabilities of the main protocol.
+
+    `labels` (n,) are indices into the labels of the card. `held_out` (n, classes) are probabilities
+    with a temperature fitted on the other folds.
+    """
 
     scores: dict[str, Scores]
     labels: NDArray[np.int64]
@@ -55,28 +58,28 @@ class Report:
 
 
 def evaluate(classifier: Classifier, data: Path, split: str) -> Report:
-    """Ask `classifier` about every picture of `split` whose class it knows.
+    """Classify every image of `split` whose class the model knows.
 
-    Raises DataError, also when it knows none of the classes.
+    Raises DataError if the data cannot be read or has no image of a known class.
     """
     size = classifier.card.input_size
-    pictures = _read(data, split, size)
-    logits = classifier.predict(pictures.crops)
+    images = _read(data, split, size)
+    logits = classifier.predict(images.crops)
     probabilities = classifier.postprocess(logits)
-    subsets = {"": np.ones(len(pictures), dtype=bool)}
+    subsets = {"": np.ones(len(images), dtype=bool)}
     if split != "train" and (seen := _training_digests(data)) is not None:
-        subsets[", unseen"] = ~np.isin(pictures.digests, seen)
-    # Where every picture has votes for one class only, the protocols are the same.
-    one_label = ((pictures.votes > 0).sum(axis=1) == 1).all()
+        subsets[", unseen"] = ~np.isin(images.digests, seen)
+    # If every image has votes for one class only, the protocols are equal.
+    one_label = ((images.votes > 0).sum(axis=1) == 1).all()
     protocols = {MAIN: PROTOCOLS[MAIN]} if one_label else PROTOCOLS
     truths = {
-        protocol: _as_the_card_counts(rule(pictures.votes), classifier.card.labels)
+        protocol: _card_indices(rule(images.votes), classifier.card.labels)
         for protocol, rule in protocols.items()
     }
     scores = {}
     for protocol, labels in truths.items():
         if not (labels >= 0).any():
-            raise DataError(f"{data} holds no {split} picture of {classifier.card.name}'s classes")
+            raise DataError(f"{data} has no {split} image of a class of {classifier.card.name}")
         for name, chosen in subsets.items():
             keep = chosen & (labels >= 0)
             scores[protocol + name] = score(probabilities[keep], labels[keep])
@@ -92,24 +95,26 @@ def _read(data: Path, split: str, size: int) -> Split:
 
 @cache
 def _training_digests(data: Path) -> NDArray[np.str_] | None:
-    """The digests of the training split, which do not depend on the size of the crops; None for
-    data without a training split."""
+    """The digests of the images of the training split, or None without a training split.
+
+    Digests do not depend on the size of the crops.
+    """
     try:
         return read_split(data, "train", size=1).digests
     except DataError:
         return None
 
 
-def _as_the_card_counts(labels: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Indices into the card's labels for indices into LABELS; -1 for a class it does not know."""
-    places = [names.index(label) if label in names else -1 for label in LABELS]
-    return np.array([*places, -1])[labels]
+def _card_indices(labels: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Convert indices into LABELS to indices into `names`; -1 for a class that is missing there."""
+    indices = [names.index(label) if label in names else -1 for label in LABELS]
+    return np.array([*indices, -1])[labels]
 
 
 def table(classifier: Classifier, report: Report) -> str:
-    """A row a protocol, then recall and precision by class with the confusion, then calibration."""
+    """Text with figures by protocol, by class with the confusion matrix, and the calibration."""
     lines = [
-        f"{'protocol':<18}{'pictures':>9}{'accuracy':>10}{'95 % interval':>17}"
+        f"{'protocol':<18}{'images':>9}{'accuracy':>10}{'95 % interval':>17}"
         f"{'macro recall':>14}{'macro F1':>10}{'ECE':>8}"
     ]
     for name, found in report.scores.items():
@@ -132,8 +137,8 @@ def table(classifier: Classifier, report: Report) -> str:
     lines += [
         "",
         f"calibration on held-out folds: ECE {report.held_out_calibration_error:.3f} "
-        f"(a perfectly calibrated model shows {noise_floor(report.held_out):.3f} by chance)",
-        "of the faces shown as … at a threshold, the share that is (and how many are shown):",
+        f"(a perfectly calibrated model would have {noise_floor(report.held_out):.3f})",
+        "precision by class and threshold (number of faces that reach it):",
         f"{'':<12}" + "".join(f"{threshold:>16}" for threshold in THRESHOLDS),
     ]
     columns = [shown_at(report.held_out, report.labels, each) for each in THRESHOLDS]
@@ -146,7 +151,7 @@ def table(classifier: Classifier, report: Report) -> str:
 def card_sections(
     classifier: Classifier, report: Report, folder: Path, data: Path, split: str
 ) -> dict[str, dict[str, Any]]:
-    """What goes on the card in `folder`: `evaluation` and `calibration`."""
+    """The sections `evaluation` and `calibration` of the card in `folder`."""
     labels = classifier.card.labels
 
     def by_label(values: NDArray[np.float64]) -> dict[str, float | None]:
@@ -171,8 +176,8 @@ def card_sections(
             }
             for name, found in report.scores.items()
         },
-        "note": "single view. The settings were chosen and the temperature was fitted on this "
-        "split; a kept-back test split usually reads 1 to 2 points lower",
+        "note": "single view. Hyperparameters were chosen and the temperature was fitted on this "
+        "split; accuracy on held-out data is usually 1 to 2 points lower",
     }
     calibration = {
         "method": "temperature scaling, fitted on the validation split's majority labels",
@@ -197,7 +202,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*", default=model_folders(Path("models")))
     parser.add_argument("--data", type=Path, default=Path("../shared/data/ferplus"))
     parser.add_argument("--split", choices=SPLITS, default="valid")
-    parser.add_argument("--write", action="store_true", help="put figures and pictures beside it")
+    parser.add_argument("--write", action="store_true", help="write the cards and the charts")
     arguments = parser.parse_args()
     try:
         for folder in arguments.models:
@@ -213,16 +218,14 @@ def main() -> None:
 
 
 def write(classifier: Classifier, report: Report, folder: Path, data: Path, split: str) -> None:
-    """Put the figures on the card and the two pictures beside it."""
+    """Write the figures to the card, and the two charts into the folder of the model."""
     card = classifier.card
     write_card(folder, card.document | card_sections(classifier, report, folder, data, split))
-    plots.confusion(
-        report.scores[MAIN].confusion, card.labels, folder / CONFUSION_PICTURE, card.name
-    )
+    plots.confusion(report.scores[MAIN].confusion, card.labels, folder / CONFUSION_CHART, card.name)
     plots.reliability(
         report.held_out,
         report.labels,
-        folder / RELIABILITY_PICTURE,
+        folder / RELIABILITY_CHART,
         f"{card.name}, held-out folds",
     )
 

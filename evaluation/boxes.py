@@ -1,4 +1,4 @@
-"""Figures of a detector over many photographs, from the matches of `testbed.boxes`."""
+"""Precision, recall and average precision of a detector, from the matches of `testbed.boxes`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,11 @@ from testbed.boxes import Tally, average_precision, joined
 
 @dataclass(frozen=True, slots=True)
 class BoxScores:
-    """`average_precision` and `calibration_error`, the expected calibration error of the scores as
-    probabilities of being a face, are NaN for a detector without scores."""
+    """Figures of a detector over a set of photographs.
+
+    `calibration_error` is the expected calibration error of the scores as probabilities of a face.
+    It and `average_precision` are NaN for a detector without scores.
+    """
 
     true_positives: int
     false_positives: int
@@ -27,7 +30,7 @@ class BoxScores:
 
 
 def score_boxes(tallies: Sequence[Tally]) -> BoxScores:
-    """Figures over photographs, with 95 % bootstrap intervals that draw whole photographs."""
+    """Figures with 95 % intervals, bootstrap over photographs."""
     table = np.array(
         [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in tallies]
     ).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Whether a probability can be taken at its word."""
+"""Calibration of the probabilities of a classifier."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 
 @dataclass(frozen=True)
 class Bin:
-    """Faces whose top probability lies in one of the equal-width bins."""
+    """The faces whose highest probability is in one bin of a reliability diagram."""
 
     faces: int
     mean_confidence: float
@@ -24,7 +24,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Shown:
-    """Faces shown as a class at a threshold: how many, and the share that is that class."""
+    """The faces whose probability of a class reaches a threshold.
+
+    `precision` is the share of them that has this class.
+    """
 
     faces: int
     precision: float
@@ -33,19 +36,21 @@ class Shown:
 def held_out_probabilities(
     logits: NDArray[np.float32], labels: NDArray[np.int64], *, folds: int = FOLDS, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Probabilities (n, classes), those of each fold with the temperature fitted on the others:
-    no label has a part in its own calibration."""
+    """Probabilities (n, classes) of cross-validated temperature scaling.
+
+    The temperature of each fold is fitted on the other folds.
+    """
     fold = np.random.default_rng(seed).permutation(len(labels)) % folds
     probabilities = np.empty(logits.shape)
     for held_out in range(folds):
-        mine = fold == held_out
-        temperature = fit_temperature(logits[~mine], labels[~mine])
-        probabilities[mine] = softmax(logits[mine], temperature=temperature)
+        chosen = fold == held_out
+        temperature = fit_temperature(logits[~chosen], labels[~chosen])
+        probabilities[chosen] = softmax(logits[chosen], temperature=temperature)
     return probabilities
 
 
 def noise_floor(probabilities: NDArray[np.float64], *, rounds: int = 100, seed: int = 0) -> float:
-    """The mean ECE that a perfectly calibrated model shows on so many faces, by chance alone."""
+    """The mean ECE of a perfectly calibrated model on a sample of this size."""
     generator = np.random.default_rng(seed)
     confidence = probabilities.max(axis=1)
     return float(
@@ -63,13 +68,13 @@ def noise_floor(probabilities: NDArray[np.float64], *, rounds: int = 100, seed: 
 def reliability(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, bins: int = CALIBRATION_BINS
 ) -> list[Bin | None]:
-    """The bins of a reliability diagram, None where one is empty."""
+    """The bins of a reliability diagram, None for an empty bin."""
     confidence = probabilities.max(axis=1)
     hits = probabilities.argmax(axis=1) == labels
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
-        Bin(int(mine.sum()), float(confidence[mine].mean()), float(hits[mine].mean()))
-        if (mine := index == each).any()
+        Bin(int(chosen.sum()), float(confidence[chosen].mean()), float(hits[chosen].mean()))
+        if (chosen := index == each).any()
         else None
         for each in range(bins)
     ]
@@ -78,11 +83,10 @@ def reliability(
 def shown_at(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], threshold: float
 ) -> list[Shown | None]:
-    """For each class: of the faces whose probability of it reaches `threshold`, the share that
-    is of that class. None where no face reaches it."""
+    """The precision of each class at a threshold; None for a class that no face reaches."""
     shown = []
     for label in range(probabilities.shape[1]):
-        mine = probabilities[:, label] >= threshold
-        share = float((labels[mine] == label).mean()) if mine.any() else 0.0
-        shown.append(Shown(int(mine.sum()), share) if mine.any() else None)
+        chosen = probabilities[:, label] >= threshold
+        share = float((labels[chosen] == label).mean()) if chosen.any() else 0.0
+        shown.append(Shown(int(chosen.sum()), share) if chosen.any() else None)
     return shown

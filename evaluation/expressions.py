@@ -1,6 +1,6 @@
-"""How well faces are found *and* named: average precision by expression, confusion, portraits.
+"""Figures of detection and classification together, from the analyses of any pipeline.
 
-Of answers as they are served; any pipeline makes them.
+Average precision by expression, confusion matrices, and end-to-end accuracy on portraits.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,13 +19,13 @@ from training.data.scenes import Sources, scene
 from training.votes import LABELS
 
 MAP_IOU = 0.5
-NO_FACE = "no face"  # in confusions
+NO_FACE = "no face"  # a label of confusion matrices
 SCENES, SCENE_SIDE = 600, 320
 
 
 @dataclass(frozen=True)
 class Shot:
-    """What a system made of one picture, and its milliseconds, reading the file included."""
+    """The analysis of one image by one system. The time includes reading the file."""
 
     analysis: Analysis
     milliseconds: float
@@ -35,7 +35,7 @@ class Shot:
         return [Detection(face.box, face.detection_score) for face in self.analysis.faces]
 
     def detections_of(self, emotion: str) -> list[Detection]:
-        """Every face as one that shows `emotion`, with the probability that it does."""
+        """Every face as a detection of `emotion`: the score is multiplied by the probability."""
         return [
             Detection(
                 face.box,
@@ -48,17 +48,22 @@ class Shot:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of one picture: boxes of faces and which of LABELS each shows, None where
-    nobody can tell."""
+    """The ground truth of one image: the box of each face with its label, one of LABELS.
+
+    The label is None for a face whose expression is unknown.
+    """
 
     faces: tuple[tuple[Box, str | None], ...]
 
 
 @dataclass(frozen=True)
 class Expressions:
-    """`precisions` holds the AP of each emotion that any face shows, `counts` how many
-    do, `faces` the AP of faces whatever they show; `confusion` (labels + 1, labels + 1) counts at
-    the served score, its last row and column being "no face"."""
+    """Figures of one system.
+
+    `precisions` has the average precision and `counts` the number of faces of each emotion in the
+    ground truth. `faces` is the average precision of all faces. `confusion` has the shape
+    (labels + 1, labels + 1) and counts all returned faces; its last row and column are "no face".
+    """
 
     precisions: dict[str, float]
     counts: dict[str, int]
@@ -73,9 +78,9 @@ class Expressions:
 def expressions(
     found: Sequence[Shot], truths: Sequence[Truth], *, min_iou: float = MAP_IOU
 ) -> Expressions:
-    """Of one system on pictures whose expressions are known; `min_iou` is that of the AP."""
-    shown = [label for truth in truths for _, label in truth.faces if label]
-    counts = {label: shown.count(label) for label in LABELS if label in shown}
+    """Figures of one system on images with ground truth. `min_iou` is the IoU of the AP."""
+    labels = [label for truth in truths for _, label in truth.faces if label]
+    counts = {label: labels.count(label) for label in LABELS if label in labels}
     precisions = {
         label: average_precision(
             [
@@ -101,84 +106,95 @@ def _scored(shot: Shot) -> list[Detection]:
 
 
 def _marked(truth: Truth, label: str | None) -> list[MarkedFace]:
-    """The faces that show `label` (any where None) must be found; those that nobody can tell count
-    neither for nor against; the others are wrong."""
+    """The faces with `label` (all faces if None), which must be found.
+
+    Faces whose expression is unknown are marked as unsure, so they are ignored. A detection of any
+    other face is an error.
+    """
     return [
-        MarkedFace(box, sure=shows is not None)
-        for box, shows in truth.faces
-        if shows is None or label in (None, shows)
+        MarkedFace(box, sure=own_label is not None)
+        for box, own_label in truth.faces
+        if own_label is None or label in (None, own_label)
     ]
 
 
 def confusion(found: Sequence[Shot], truths: Sequence[Truth]) -> NDArray[np.int64]:
-    """Counts (labels + 1, labels + 1) of truth by answer, "no face" last: each known face with the
-    box that overlaps it most, and what is left of the boxes."""
+    """Counts (labels + 1, labels + 1) by ground truth and prediction, "no face" last.
+
+    Each face of the ground truth is matched with the remaining box that overlaps it most. Boxes
+    without a match count in the row "no face".
+    """
     matrix = np.zeros((len(LABELS) + 1, len(LABELS) + 1), dtype=np.int64)
     for shot, truth in zip(found, truths, strict=True):
-        left = list(shot.analysis.faces)
+        remaining = list(shot.analysis.faces)
         for box, label in truth.faces:
-            best = max(left, key=lambda face: iou(face.box, box), default=None)
+            best = max(remaining, key=lambda face: iou(face.box, box), default=None)
             hit = best is not None and iou(best.box, box) >= MATCH_IOU
             if best is not None and hit:
-                left.remove(best)
+                remaining.remove(best)
             if label:
-                answer = LABELS.index(best.dominant) if best is not None and hit else -1
-                matrix[LABELS.index(label), answer] += 1
-        for face in left:
+                predicted = LABELS.index(best.dominant) if best is not None and hit else -1
+                matrix[LABELS.index(label), predicted] += 1
+        for face in remaining:
             matrix[-1, LABELS.index(face.dominant)] += 1
     return matrix
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """Shares of portraits whose main face is found, and found and named right; the latter by
-    expression too."""
+    """Shares of portraits whose main face is found, and found and classified correctly.
+
+    `by_expression` has the latter by expression.
+    """
 
     found: float
-    right: float
+    correct: float
     by_expression: dict[str, float]
 
 
 def end_to_end(found: Sequence[Shot], portraits: Sequence[Portrait]) -> EndToEnd:
-    hits, right = [], []
+    """Figures of one system on portraits."""
+    hits, correct = [], []
     for shot, portrait in zip(found, portraits, strict=True):
         best = max(shot.analysis.faces, key=lambda face: iou(face.box, portrait.box), default=None)
         hit = best is not None and iou(best.box, portrait.box) >= MATCH_IOU
         hits.append(hit)
-        right.append(best is not None and hit and best.dominant == portrait.expression)
-    named = np.array([portrait.expression for portrait in portraits])
+        correct.append(best is not None and hit and best.dominant == portrait.expression)
+    expected = np.array([portrait.expression for portrait in portraits])
     return EndToEnd(
         found=float(np.mean(hits)),
-        right=float(np.mean(right)),
+        correct=float(np.mean(correct)),
         by_expression={
-            label: float(np.array(right)[named == label].mean())
+            label: float(np.array(correct)[expected == label].mean())
             for label in LABELS
-            if (named == label).any()
+            if (expected == label).any()
         },
     )
 
 
 def portrait_truths(photos: Path, portraits: Sequence[Portrait], split: str) -> list[Truth]:
-    """What is known of each portrait: its main face shows an expression, others may be there."""
-    others = {each.path: each.faces for each in read_photographs(photos, PORTRAITS, split=split)}
+    """The ground truth of portraits. Only the main face has a known expression."""
+    faces = {each.path: each.faces for each in read_photographs(photos, PORTRAITS, split=split)}
     return [
         Truth(
             (
                 (portrait.box, portrait.expression),
-                *((face.box, None) for face in others[portrait.path] if face.box != portrait.box),
+                *((face.box, None) for face in faces[portrait.path] if face.box != portrait.box),
             )
         )
         for portrait in portraits
     ]
 
 
-def made_scenes(sources: Sources) -> Iterable[tuple[bytes, Truth]]:
-    """Files of scenes with FER+'s faces alone on photographs without any, and what they show."""
-    only = Sources(((1.0, sources.empty),), sources.empty, sources.crops, sources.crops)
+def synthetic_scenes(sources: Sources) -> Iterable[tuple[bytes, Truth]]:
+    """PNG files with faces of FER+ on photographs without faces, and their ground truth."""
+    ferplus_only = Sources(((1.0, sources.empty),), sources.empty, sources.crops, sources.crops)
     for number in range(SCENES):
-        made = scene(only, number, side=SCENE_SIDE, seed=0, mosaics=False)
+        composed = scene(ferplus_only, number, side=SCENE_SIDE, seed=0, mosaics=False)
         faces = tuple(
             (Box(*box), LABELS[int(target.argmax())] if sure and target.any() else None)
-            for box, sure, target in zip(made.boxes.tolist(), made.sure, made.targets, strict=True)
+            for box, sure, target in zip(
+                composed.boxes.tolist(), composed.sure, composed.targets, strict=True
+            )
         )
-        yield cv2.imencode(".png", made.image)[1].tobytes(), Truth(faces)
+        yield cv2.imencode(".png", composed.image)[1].tobytes(), Truth(faces)

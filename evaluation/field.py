@@ -1,13 +1,12 @@
-"""How right models are in the field: portraits of another data set, by boxes and by crop scale.
+"""Measure classifiers on portraits of a data set that no classifier was trained on.
 
     python -m evaluation.field models/custom_net_8 --data ../shared/data
-    python -m evaluation.field --write                   # all models; and put it on their cards
+    python -m evaluation.field --write                   # all models; writes their cards
 
-For every portrait of lfw-expressions, the share whose main face is found (IoU at least 0.4) and
-named right, averaged over the expressions that the model knows and at least 40 pictures show. A
-face that is missed counts as wrong. Boxes come from a detector, or are the given ones of faces.csv,
-which shows what the classifier alone is worth. These pictures are never trained on; they choose
-`crop_scale`.
+The figure is the share of the portraits of lfw-expressions whose main face is found (IoU at least
+0.4) and classified correctly, as the mean over expressions that the model knows and that at least
+40 portraits have. A missed face counts as an error. Boxes come from a detector; with the boxes of
+faces.csv the figure is that of the classifier alone. `crop_scale` was chosen on these portraits.
 """
 
 import argparse
@@ -32,14 +31,15 @@ from training.data.photos import PhotosError, Portrait, read_portraits
 SCALES = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 GIVEN = "faces.csv"
 MATCH_IOU = 0.4
-FEWEST_PICTURES = 40
+MIN_PORTRAITS = 40
 MAX_PIXELS = 50_000_000
 
 
 def served_scale(card: ClassifierCard, source: str) -> float:
-    """The side of a crop over the longer side of a box of `source`, to a thousandth."""
-    like = "yunet" if source == GIVEN else source  # whose boxes those of faces.csv are
-    return round(card.crop_scale * DETECTORS[like].box_scale, 3)
+    """The side of a crop divided by the longer side of a box from `source`, to three decimals."""
+    # YuNet made the boxes of faces.csv.
+    detector = "yunet" if source == GIVEN else source
+    return round(card.crop_scale * DETECTORS[detector].box_scale, 3)
 
 
 def read_rasters(portraits: list[Portrait]) -> list[Raster]:
@@ -52,8 +52,10 @@ def read_rasters(portraits: list[Portrait]) -> list[Raster]:
 def main_boxes(
     portraits: list[Portrait], rasters: list[Raster], source: str, models_dir: Path
 ) -> list[Box | None]:
-    """The box of each portrait's main face from a detector of that name, None where it is missed;
-    from faces.csv where `source` is GIVEN."""
+    """The box of the main face of each portrait, None for a missed face.
+
+    `source` is the name of a detector, or GIVEN for the boxes of faces.csv.
+    """
     if source == GIVEN:
         return [portrait.box for portrait in portraits]
     detector = DETECTORS[source].load(models_dir)
@@ -67,14 +69,14 @@ def main_boxes(
     return boxes
 
 
-def named_right(
+def classified_correctly(
     classifier: Classifier,
     portraits: list[Portrait],
     rasters: list[Raster],
     boxes: list[Box | None],
     scale: float,
 ) -> NDArray[np.bool_]:
-    """Whether each picture is named right; a missed face is not."""
+    """Whether each portrait (n,) is classified correctly. A missed face is an error."""
     size, labels = classifier.card.input_size, classifier.card.labels
     found = [index for index, box in enumerate(boxes) if box is not None]
     crops = np.stack(
@@ -90,21 +92,25 @@ def named_right(
     return hits
 
 
-def right_by_expression(
+def recall_by_expression(
     hits: NDArray[np.bool_], portraits: list[Portrait], labels: Sequence[str]
 ) -> dict[str, float]:
-    """Share of pictures named right, by expression that is one of `labels` and common enough."""
+    """The share of portraits that are classified correctly, by expression.
+
+    Expressions that are not in `labels` or have fewer than MIN_PORTRAITS portraits are left out.
+    """
     expressions = np.array([portrait.expression for portrait in portraits])
     names, counts = np.unique(expressions, return_counts=True)
     return {
         str(name): float(hits[expressions == name].mean())
         for name, count in zip(names, counts, strict=True)
-        if count >= FEWEST_PICTURES and name in labels
+        if count >= MIN_PORTRAITS and name in labels
     }
 
 
-def macro(right: dict[str, float]) -> float:
-    return float(np.mean(list(right.values())))
+def macro(shares: dict[str, float]) -> float:
+    """The mean over expressions."""
+    return float(np.mean(list(shares.values())))
 
 
 def main() -> None:
@@ -112,10 +118,14 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*", default=model_folders(Path("models")))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--boxes", choices=[*sorted(DETECTORS), GIVEN], nargs="+")
-    parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="beside the card's")
-    parser.add_argument("--split", choices=["train", "val"], help="both unless given")
-    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="of detectors")
-    parser.add_argument("--write", action="store_true", help="put the figures on the cards")
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=SCALES, help="besides that of the card"
+    )
+    parser.add_argument("--split", choices=["train", "val"], help="default: both")
+    parser.add_argument(
+        "--models-dir", type=Path, default=Path("models"), help="folder of the detectors"
+    )
+    parser.add_argument("--write", action="store_true", help="write the figures to the cards")
     arguments = parser.parse_args()
     try:
         classifiers = {folder: Classifier.load(folder) for folder in arguments.models}
@@ -131,8 +141,8 @@ def main() -> None:
         for folder, classifier in classifiers.items():
             served = served_scale(classifier.card, source)
             by_scale = {
-                scale: right_by_expression(
-                    named_right(classifier, portraits, rasters, boxes, scale),
+                scale: recall_by_expression(
+                    classified_correctly(classifier, portraits, rasters, boxes, scale),
                     portraits,
                     classifier.card.labels,
                 )
@@ -156,7 +166,7 @@ def main() -> None:
             section = {
                 "data": "lfw-expressions: portraits from Labeled Faces in the Wild with one hand-"
                 "given expression each, never trained on; used to choose crop_scale and "
-                "augmentation, so a little flattering",
+                "augmentation, so slightly optimistic",
                 "pictures": len(portraits),
                 "boxes": sections[folder],
                 "command": f"make evaluate-field MODELS={relpath(folder)}",

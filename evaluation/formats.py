@@ -1,9 +1,9 @@
-"""Compares this service's reader with OpenCV and ImageMagick on variants of every image format.
+"""Compare the image decoder of this service with OpenCV and ImageMagick, by image format.
 
-    python -m evaluation.formats            # the tables
-    python -m evaluation.formats --write    # and in docs/image-formats.md
+    python -m evaluation.formats            # print the tables
+    python -m evaluation.formats --write    # also write docs/image-formats.md
 
-The expected pixels of each variant are known (evaluation/variants), so all three can be wrong.
+The expected pixels of each variant are known (evaluation/variants), so no decoder is the reference.
 ImageMagick is optional: `apt-get install imagemagick`.
 """
 
@@ -24,7 +24,7 @@ from evaluation.variants.common import Pixels
 from testbed.markdown import renew, table
 
 PAGE = Path(__file__).parents[1] / "docs" / "image-formats.md"
-RIGHT, UNSUPPORTED, REFUSED = "right", "not supported", "refused"
+CORRECT, UNSUPPORTED, REFUSED = "correct", "not supported", "refused"
 _MAGICK_SECONDS = 20
 
 Reader = Callable[[Variant], Pixels | None]
@@ -32,7 +32,10 @@ Reader = Callable[[Variant], Pixels | None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of a variant in each reader: "right", "refused", or how wrong it is."""
+    """The result of each decoder for a variant: "correct", "refused" or the error.
+
+    `magick` is None without ImageMagick.
+    """
 
     variant: Variant
     ours: str
@@ -40,28 +43,30 @@ class Comparison:
     magick: str | None
 
 
-def judged(variant: Variant, pixels: Pixels | None) -> str:
+def judge(variant: Variant, pixels: Pixels | None) -> str:
+    """Compare decoded pixels with the expected ones. None is a refused file."""
     if pixels is None:
         return REFUSED
     height, width = variant.expected.shape[:2]
     if pixels.shape != variant.expected.shape:
         return f"{pixels.shape[1]}x{pixels.shape[0]} for {width}x{height}"
     error = float(np.abs(pixels.astype(int) - variant.expected).mean())
-    return RIGHT if error <= variant.tolerance else f"wrong by {error:.0f}"
+    return CORRECT if error <= variant.tolerance else f"wrong by {error:.0f}"
 
 
-def ours(variant: Variant) -> str:
+def judge_service(variant: Variant) -> str:
+    """The result of the decoder of this service."""
     try:
         raster = ImageFile(variant.data, max_pixels=1_000_000).read(color=True)
     except UnsupportedImageType:
         return UNSUPPORTED
     except EmotionError:
         return REFUSED
-    return judged(variant, raster.bgr[:, :, ::-1])
+    return judge(variant, raster.bgr[:, :, ::-1])
 
 
 def read_by_opencv(variant: Variant) -> Pixels | None:
-    """On white where there is an alpha channel."""
+    """The RGB pixels by OpenCV, composited on white; None if OpenCV refuses the file."""
     data = np.frombuffer(variant.data, np.uint8)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -72,99 +77,104 @@ def read_by_opencv(variant: Variant) -> Pixels | None:
         return None
     rgb = image[:, :, ::-1].astype(float)
     if whole is not None and whole.shape == (*image.shape[:2], 4):
-        most = 255 if whole.dtype == np.uint8 else 65535
-        share = whole[:, :, 3:].astype(float) / most
+        maximum = 255 if whole.dtype == np.uint8 else 65535
+        share = whole[:, :, 3:].astype(float) / maximum
         rgb = rgb * share + 255 * (1 - share)
     return np.asarray(np.rint(rgb), np.uint8)
 
 
 def magick_command() -> str | None:
-    """The program `convert` of ImageMagick, if it is there."""
+    """The path of ImageMagick's program, or None if it is not installed."""
     for name in ("magick", "convert"):
         if path := shutil.which(name):
-            asked = [path, "-version"]
-            version = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603
+            command = [path, "-version"]
+            version = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
             if b"ImageMagick" in version.stdout:
                 return path
     return None
 
 
 def read_by_magick(variant: Variant, command: str) -> Pixels | None:
+    """The RGB pixels by ImageMagick; None if it refuses the file or takes too long."""
     kind = {"WebP": "webp", "HEIC": "heic"}.get(variant.format, variant.format.lower())
     arguments = [f"{kind}:-[0]", "-auto-orient", "-background", "white", "-alpha", "remove"]
     arguments += ["-colorspace", "sRGB", "-depth", "8", "ppm:-"]
     try:
-        done = subprocess.run(  # noqa: S603
+        process = subprocess.run(  # noqa: S603
             [command, *arguments], input=variant.data, capture_output=True, check=False,
             timeout=_MAGICK_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return None
-    image = cv2.imdecode(np.frombuffer(done.stdout or b"\0", np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(process.stdout or b"\0", np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else np.asarray(image[:, :, ::-1], np.uint8)
 
 
 def compare(all_variants: list[Variant]) -> list[Comparison]:
+    """Decode every variant with every decoder."""
     command = magick_command()
     return [
         Comparison(
             variant,
-            ours(variant),
-            judged(variant, read_by_opencv(variant)),
-            judged(variant, read_by_magick(variant, command)) if command else None,
+            judge_service(variant),
+            judge(variant, read_by_opencv(variant)),
+            judge(variant, read_by_magick(variant, command)) if command else None,
         )
         for variant in all_variants
     ]
 
 
 def summary_table(found: list[Comparison]) -> str:
-    """Of each format, how many variants each reader reads right."""
+    """The number of variants that each decoder decodes correctly, by format (rows)."""
     head = [
         "format",
         "variants",
-        "read right",
+        "correct",
         "not supported",
-        "OpenCV right",
-        "ImageMagick right",
+        "OpenCV correct",
+        "ImageMagick correct",
     ]
     rows = []
-    for name in dict.fromkeys(it.variant.format for it in found):
-        group = [it for it in found if it.variant.format == name]
-        magick = sum(it.magick == RIGHT for it in group)
+    for name in dict.fromkeys(each.variant.format for each in found):
+        group = [each for each in found if each.variant.format == name]
+        magick = sum(each.magick == CORRECT for each in group)
         rows.append([
             name,
             str(len(group)),
-            str(sum(it.ours == RIGHT for it in group)),
-            str(sum(it.ours == UNSUPPORTED for it in group)),
-            str(sum(it.opencv == RIGHT for it in group)),
+            str(sum(each.ours == CORRECT for each in group)),
+            str(sum(each.ours == UNSUPPORTED for each in group)),
+            str(sum(each.opencv == CORRECT for each in group)),
             "–" if group[0].magick is None else str(magick),
         ])  # fmt: skip
     return table(head, rows)
 
 
 def differences_table(found: list[Comparison]) -> str:
-    """The variants that one of the readers does not read right."""
+    """The variants that at least one decoder does not decode correctly."""
     head = ["variant", "this service", "OpenCV", "ImageMagick"]
     rows = [
-        [f"{it.variant.format}: {it.variant.name}", it.ours, it.opencv, it.magick or "–"]
-        for it in found
-        if {it.ours, it.opencv, it.magick or RIGHT} != {RIGHT}
+        [f"{each.variant.format}: {each.variant.name}", each.ours, each.opencv, each.magick or "–"]
+        for each in found
+        if {each.ours, each.opencv, each.magick or CORRECT} != {CORRECT}
     ]
     return table(head, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m evaluation.formats", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="renew docs/image-formats.md")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--write", action="store_true", help=f"write the tables of docs/{PAGE.name}"
+    )
+    arguments = parser.parse_args()
     found = compare(variants())
     blocks = {"summary": summary_table(found), "differences": differences_table(found)}
     print(*blocks.values(), sep="\n\n")
-    if asked.write:
+    if arguments.write:
         write_page(PAGE, blocks)
 
 
 def write_page(page: Path, blocks: dict[str, str]) -> None:
+    """Replace the blocks of the page."""
     page.write_text(renew(page.read_text("utf-8"), blocks), "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Figures of a classifier from its probabilities and the true classes. Pure functions."""
+"""Figures of a classifier, computed from probabilities and true classes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,12 @@ CALIBRATION_BINS = 15
 
 @dataclass(frozen=True)
 class Scores:
-    """`recall` and `precision` hold NaN for a class without truth or without predictions;
-    the macro figures are means over the classes with truth."""
+    """Figures of a classifier.
+
+    `recall` and `precision` (classes,) are NaN for a class without faces or without predictions.
+    The macro figures are means over the classes with faces. `confusion` (classes, classes) counts
+    by ground truth and prediction.
+    """
 
     count: int
     accuracy: float
@@ -22,7 +26,7 @@ class Scores:
     macro_recall: float
     macro_f1: float
     calibration_error: float
-    confusion: NDArray[np.int64]  # truth × predicted
+    confusion: NDArray[np.int64]
 
 
 def score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Scores:
@@ -52,7 +56,7 @@ def score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Scor
 def confusion_matrix(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], *, classes: int
 ) -> NDArray[np.int64]:
-    """Counts (classes, classes): rows are the truth, columns the predictions."""
+    """Counts (classes, classes): rows are the ground truth, columns the predictions."""
     matrix = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(matrix, (labels, predicted), 1)
     return matrix
@@ -86,8 +90,10 @@ def bootstrap_ratios(
     rounds: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of sum(parts) / sum(wholes), whose rows (n,) are drawn
-    together; NaN where there is nothing to divide by."""
+    """Percentile bootstrap interval of sum(parts) / sum(wholes).
+
+    The rows of `parts` and `wholes` (n,) are drawn together. NaN if every sum of wholes is zero.
+    """
     rows = np.random.default_rng(seed).integers(0, len(parts), (rounds, len(parts)))
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = parts[rows].sum(axis=1) / wholes[rows].sum(axis=1)

@@ -1,6 +1,6 @@
-"""Diagrams of the evaluations.
+"""Charts of the evaluations.
 
-They use `Figure` directly: `pyplot` would choose a backend and keep figures for the whole process.
+They use `Figure` directly, because `pyplot` would choose a backend and keep all figures in memory.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from evaluation.calibration import reliability as reliability_bins
 from evaluation.metrics import CALIBRATION_BINS
 
 _DPI = 110
-# Without the library's version in it, the same figures make the same file.
+# Leave out the version of matplotlib, so that equal figures give equal files.
 _METADATA = {"Software": None}
 
 
@@ -30,8 +30,10 @@ def confusion(
     *,
     predicted: tuple[str, ...] | None = None,
 ) -> None:
-    """Counts by truth (rows) and prediction (columns), coloured by the share of the row. Columns
-    have the names of the rows unless `predicted` names them."""
+    """Draw counts by ground truth (rows) and prediction (columns), coloured by share of the row.
+
+    `predicted` has the names of the columns if they differ from those of the rows.
+    """
     columns = predicted or labels
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
@@ -52,15 +54,17 @@ def confusion(
 def reliability(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], path: Path, title: str
 ) -> None:
-    """How often the top answer is right (bars), by how sure it is; the diagonal is perfect."""
+    """Draw a reliability diagram: accuracy (bars) by the highest probability."""
     bins = reliability_bins(probabilities, labels)
     edges = np.arange(CALIBRATION_BINS) / CALIBRATION_BINS
     figure = Figure(figsize=(5.2, 5.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     accuracy = [each.accuracy if each else 0 for each in bins]
-    upper.bar(edges, accuracy, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", label="found")
+    upper.bar(
+        edges, accuracy, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", label="measured"
+    )
     upper.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="perfect")
-    upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1), title=title)
+    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=title)
     upper.legend(frameon=False)
     faces = [each.faces if each else 0 for each in bins]
     lower.bar(edges, faces, 1 / CALIBRATION_BINS, align="edge", edgecolor="white", color="0.6")

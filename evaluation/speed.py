@@ -1,10 +1,11 @@
-"""What a classifier costs: milliseconds a face, time to load, memory.
+"""Measure the run time per face, the loading time and the memory of classifiers.
 
-    python -m evaluation.speed              # a table of all models, ratios to the first
-    python -m evaluation.speed --write      # and on their cards, with this machine's name
+    python -m evaluation.speed              # a table of all models, with ratios to the first
+    python -m evaluation.speed --write      # also writes the cards, with the name of this machine
 
-One thread. Models take turns in every round, so that a busy neighbour slows all of them alike, and
-medians are reported. Loading and memory are measured in a fresh process for each model.
+Inference uses one thread. The models take turns in every round, so other load on the machine slows
+all of them equally. All figures are medians. Loading and memory are measured in a new process for
+each model.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from app.vision.kinds import model_folders
 
 BATCHES = (1, 32)
 ROUNDS = 40
-CALLS = {1: 25, 32: 1}  # a round times so many calls in a row
+CALLS = {1: 25, 32: 1}  # consecutive calls per round, by batch size
 _LOADING = """
 import json, sys, time
 from pathlib import Path
@@ -35,18 +36,21 @@ from testbed.processes import resident_mb
 before = resident_mb()
 start = time.perf_counter()
 classifier = Classifier.load(Path(sys.argv[1]))
-took = time.perf_counter() - start
+seconds = time.perf_counter() - start
 size = classifier.card.input_size
 for faces in (1, 32):
     classifier.predict(np.zeros((faces, size, size), np.uint8))
-print(json.dumps({"load_ms": 1000 * took, "resident_mb": resident_mb() - before}))
+print(json.dumps({"load_ms": 1000 * seconds, "resident_mb": resident_mb() - before}))
 """
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Medians. `resident_mb` is what the process grew by when the model was loaded and had
-    classified 1 and 32 faces, the runtime's own share included."""
+    """Medians.
+
+    `resident_mb` is the growth of the process by loading the model and classifying 1 and 32 faces.
+    It includes the memory of ONNX Runtime.
+    """
 
     ms_a_face: float
     ms_a_face_in_32: float
@@ -55,7 +59,7 @@ class Speed:
 
 
 def measure(folders: list[Path], *, rounds: int = ROUNDS) -> dict[str, Speed]:
-    """Speed by model name. Raises InvalidCard or ModelUnavailable."""
+    """Speed by the name of the model. Raises ModelUnavailable."""
     classifiers = {folder: Classifier.load(folder) for folder in folders}
     generator = np.random.default_rng(0)
     times: dict[tuple[Path, int], list[float]] = {}
@@ -67,8 +71,8 @@ def measure(folders: list[Path], *, rounds: int = ROUNDS) -> dict[str, Speed]:
                 start = time.perf_counter()
                 for _ in range(CALLS[batch]):
                     classifier.predict(crops)
-                took = time.perf_counter() - start
-                times.setdefault((folder, batch), []).append(took / CALLS[batch] / batch)
+                seconds = time.perf_counter() - start
+                times.setdefault((folder, batch), []).append(seconds / CALLS[batch] / batch)
     return {
         classifier.card.name: Speed(
             *(1000 * float(np.median(times[folder, batch])) for batch in BATCHES),
@@ -79,7 +83,7 @@ def measure(folders: list[Path], *, rounds: int = ROUNDS) -> dict[str, Speed]:
 
 
 def loading(folder: Path, *, rounds: int = 5) -> dict[str, float]:
-    """Median milliseconds and megabytes of fresh processes that load the model."""
+    """Median milliseconds and megabytes of new processes that load the model."""
     found = [
         json.loads(
             subprocess.run(  # noqa: S603  our own interpreter and code
@@ -95,7 +99,7 @@ def loading(folder: Path, *, rounds: int = 5) -> dict[str, float]:
 
 
 def machine() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The name of the processor from /proc/cpuinfo, or "unknown"."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -107,7 +111,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="*", default=model_folders(Path("models")))
-    parser.add_argument("--write", action="store_true", help="put the figures on the cards")
+    parser.add_argument("--write", action="store_true", help="write the figures to the cards")
     arguments = parser.parse_args()
     try:
         speeds = measure(arguments.models)
@@ -115,7 +119,7 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from error
     baseline = next(iter(speeds.values()))
     print(f"one thread, {machine()}; ratios to {next(iter(speeds))}")
-    print(f"{'model':<22}{'ms, batch 1':>18}{'ms a face in 32':>18}{'load ms':>9}{'MB':>7}")
+    print(f"{'model':<22}{'ms, batch 1':>18}{'ms per face in 32':>18}{'load ms':>9}{'MB':>7}")
     for name, speed in speeds.items():
         single = f"{speed.ms_a_face:.3f} ({speed.ms_a_face / baseline.ms_a_face:.2f})"
         many = (

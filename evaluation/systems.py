@@ -1,4 +1,4 @@
-"""Runs several systems, as requests can name them, on the same images in turn."""
+"""Run several systems on the same images in turn. A system is the options of a request."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -21,12 +21,14 @@ from training.data.photos import MarkedFace, Photograph
 
 CLASSIFIER = "custom_net_8"
 DETECTORS = ("haar", "yunet", "single_shot")
-EVERYTHING_PX = 10.0  # the smallest face where faces of any size are asked for
+EVERYTHING_PX = 10.0  # the smallest face of systems for any size
 
 
 def served_engine(models_dir: Path) -> Engine:
-    """The engine of the service, without limits that an image of a data set could exceed. OpenCV
-    gets one thread, as in a worker."""
+    """The engine of the service with limits that no image of a data set exceeds.
+
+    OpenCV gets one thread, as in a worker.
+    """
     cv2.setNumThreads(1)
     return Engine(
         models_dir,
@@ -40,8 +42,10 @@ def served_engine(models_dir: Path) -> Engine:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """The options of a request, with a name for the tables. With `any_size`, faces are searched
-    from EVERYTHING_PX on instead of from 5 % of the longer side."""
+    """The options of a request, with a name for the tables.
+
+    With `any_size`, the smallest face has EVERYTHING_PX pixels instead of 5 % of the longer side.
+    """
 
     name: str
     options: AnalysisOptions = AnalysisOptions()
@@ -58,14 +62,14 @@ class System:
 
 
 def systems(detectors: Iterable[str]) -> list[System]:
-    """Each detector with the classifier, then the one-pass network alone; then the same for faces
-    of any size. The others are compared with the first."""
+    """Each detector with the classifier and the single-shot network alone; then the same systems
+    for faces of any size. The first system is the reference."""
     pairs = [
         System(f"{name} + {CLASSIFIER}", AnalysisOptions(detector=name, model=CLASSIFIER))
         for name in detectors
     ]
-    usual = [*pairs, System("single_shot alone", AnalysisOptions(pipeline=SINGLE_SHOT))]
-    return [*usual, *(replace(each, any_size=True) for each in usual)]
+    defaults = [*pairs, System("single_shot alone", AnalysisOptions(pipeline=SINGLE_SHOT))]
+    return [*defaults, *(replace(each, any_size=True) for each in defaults)]
 
 
 def shoot(engine: Engine, system: System, data: bytes) -> Shot:
@@ -75,22 +79,24 @@ def shoot(engine: Engine, system: System, data: bytes) -> Shot:
 
 
 def shots(
-    engine: Engine, asked: Sequence[System], images: Iterable[bytes]
+    engine: Engine, chosen: Sequence[System], images: Iterable[bytes]
 ) -> dict[System, list[Shot]]:
     """Run every system on every image. The systems take turns."""
-    made: dict[System, list[Shot]] = {system: [] for system in asked}
+    by_system: dict[System, list[Shot]] = {system: [] for system in chosen}
     for data in images:
-        for system in asked:
-            made[system].append(shoot(engine, system, data))
-    return made
+        for system in chosen:
+            by_system[system].append(shoot(engine, system, data))
+    return by_system
 
 
 Counts = Callable[[MarkedFace, float], bool]
 
 
 def _at_least(pixels: float, share: float, condition: str | None) -> Counts:
-    """Faces of at least `pixels` pixels and at least `share` of the longer side. The `condition`
-    "bare" leaves out masked faces."""
+    """A predicate for faces of at least `pixels` pixels and at least `share` of the longer side.
+
+    The `condition` "bare" leaves out masked faces.
+    """
 
     def counts(face: MarkedFace, longer_side: float) -> bool:
         side = face.box.longer_side
@@ -110,10 +116,10 @@ FACES: dict[str, tuple[tuple[str, ...], Counts]] = {
 
 
 def found_faces(
-    found: Sequence[Shot], photographs: Sequence[Photograph], what: str, min_iou: float
+    found: Sequence[Shot], photographs: Sequence[Photograph], kind: str, min_iou: float
 ) -> BoxScores:
-    """The scores for one row of FACES. Other faces count neither for nor against."""
-    collections, counts = FACES[what]
+    """The scores for one kind of FACES. Other faces are ignored."""
+    collections, counts = FACES[kind]
     tallies = []
     for shot, photograph in zip(found, photographs, strict=True):
         if photograph.path.parts[-2] in collections:
@@ -142,12 +148,15 @@ class Cost:
 
 
 def costs(found: dict[System, list[Shot]]) -> dict[System, Cost]:
+    """The cost of each system."""
     return {
         system: Cost(
-            float(np.median([each.milliseconds for each in its])),
+            float(np.median([each.milliseconds for each in of_system])),
             float(
-                np.median([each.milliseconds - each.analysis.timings_ms["decode"] for each in its])
+                np.median(
+                    [each.milliseconds - each.analysis.timings_ms["decode"] for each in of_system]
+                )
             ),
         )
-        for system, its in found.items()
+        for system, of_system in found.items()
     }

@@ -1,7 +1,8 @@
-"""What might help with small faces, between crop and classifier: measured before it is offered.
+"""Transforms of the crops of small faces, compared with the crop of the service.
 
-EmoSense tried super-resolution there. Each transform makes the classifier's crop of one face; faces
-are shrunk to a size by area, as a camera that stands farther away does, and their boxes given.
+EmoSense tried super-resolution between crop and classifier. A transform makes the classifier's crop
+of one face. Images are shrunk by area interpolation, as if the camera were farther away, and the
+boxes of the faces are given.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,18 +30,18 @@ PLAIN = "none"
 
 
 def plain(gray: NDArray[np.uint8], box: Box, size: int, scale: float) -> NDArray[np.uint8]:
-    """As it is served: enlarged linearly."""
+    """The crop of the service, enlarged linearly."""
     return crop_face(gray, box, size=size, scale=scale)
 
 
 def clahe(gray: NDArray[np.uint8], box: Box, size: int, scale: float) -> NDArray[np.uint8]:
-    """The served crop with its contrast evened out by parts (Zuiderveld 1994)."""
+    """The crop of the service with adaptive histogram equalisation (CLAHE, Zuiderveld 1994)."""
     crop = crop_face(gray, box, size=size, scale=scale)
     return np.asarray(cv2.createCLAHE(CLIP_LIMIT, TILES).apply(crop), np.uint8)
 
 
 def bicubic(gray: NDArray[np.uint8], box: Box, size: int, scale: float) -> NDArray[np.uint8]:
-    """Enlarged by cubic splines instead of linearly; what is large enough stays as it is."""
+    """The crop, enlarged by bicubic interpolation if the face is smaller than the crop."""
     factor = max(1.0, size / (box.longer_side * scale))
     enlarged = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return crop_face(np.asarray(enlarged, np.uint8), box.scaled(factor), size=size, scale=scale)
@@ -63,14 +64,14 @@ TRANSFORMS: dict[str, Callable[[NDArray[np.uint8], Box, int, float], NDArray[np.
 
 @dataclass(frozen=True)
 class Sample:
-    """A grey picture with one face and its label."""
+    """A grey image with one face and its label."""
 
     gray: NDArray[np.uint8]
     box: Box
     label: str
 
     def shrunk(self, side: float) -> "Sample":
-        """With a face of that longer side."""
+        """The sample, resized so that the longer side of the face has `side` pixels."""
         factor = side / self.box.longer_side
         width, height = (max(1, round(length * factor)) for length in self.gray.shape[::-1])
         gray = cv2.resize(self.gray, (width, height), interpolation=cv2.INTER_AREA)
@@ -78,13 +79,13 @@ class Sample:
 
 
 def from_ferplus(faces: Split, labels: Sequence[str]) -> list[Sample]:
-    """Pictures that most voters name alike; the whole picture is the face."""
-    named = majority(faces.votes)
+    """Images with a majority label. The box of the face is the whole image."""
+    majority_labels = majority(faces.votes)
     side = float(faces.crops.shape[1])
     box = Box(0, 0, side, side)
     return [
         Sample(crop, box, labels[label])
-        for crop, label in zip(faces.crops, named, strict=True)
+        for crop, label in zip(faces.crops, majority_labels, strict=True)
         if label >= 0
     ]
 
@@ -98,65 +99,70 @@ def from_portraits(portraits: list[Portrait], labels: Sequence[str]) -> list[Sam
     ]
 
 
-def right(
+def classify_small(
     classifier: Classifier, samples: Sequence[Sample], side: float, transform: str, scale: float
 ) -> NDArray[np.float64]:
-    """Whether each face is named right when it is so small."""
-    size, make = classifier.card.input_size, TRANSFORMS[transform]
+    """Whether each face (n,), shrunk to `side` pixels, is classified correctly: 1 or 0."""
+    size, transformed = classifier.card.input_size, TRANSFORMS[transform]
     small = [sample.shrunk(side) for sample in samples]
-    crops = np.stack([make(each.gray, each.box, size, scale) for each in small])
-    named = classifier.predict(crops).argmax(axis=1)
+    crops = np.stack([transformed(each.gray, each.box, size, scale) for each in small])
+    predicted = classifier.predict(crops).argmax(axis=1)
     labels = classifier.card.labels
-    hits = [labels[index] == sample.label for index, sample in zip(named, samples, strict=True)]
+    hits = [labels[index] == sample.label for index, sample in zip(predicted, samples, strict=True)]
     return np.array(hits, float)
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The share of faces named right, and the 95 % interval of how much more that is than without
-    any transform."""
+    """The accuracy with a transform.
 
-    right: float
+    `low` and `high` are the 95 % interval of the difference to the accuracy without a transform.
+    """
+
+    accuracy: float
     low: float
     high: float
 
     def __str__(self) -> str:
         if not self.low and not self.high:
-            return percent(self.right)
-        return f"{percent(self.right)} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+            return percent(self.accuracy)
+        return f"{percent(self.accuracy)} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
 
 
 Gains = dict[tuple[str, str], dict[int, Gain]]
-"""By set of faces and transform, and by size."""
+"""Gains by (set of faces, transform), then by size."""
 
 
 def gains(classifier: Classifier, faces: Split, portraits: list[Portrait]) -> Gains:
-    """Of every transform on both sets of faces."""
+    """Measure every transform on both sets of faces."""
     labels = classifier.card.labels
     sets = (
         ("FER+", from_ferplus(faces, labels), 1.0),
         ("portraits", from_portraits(portraits, labels), served_scale(classifier.card, GIVEN)),
     )
-    made: Gains = {}
+    result: Gains = {}
     for name, samples, scale in sets:
-        served = {side: right(classifier, samples, side, PLAIN, scale) for side in SIDES}
+        plain_hits = {
+            side: classify_small(classifier, samples, side, PLAIN, scale) for side in SIDES
+        }
         for transform in TRANSFORMS:
-            by_side = made.setdefault((f"{name} ({len(samples)})", transform), {})
+            by_side = result.setdefault((f"{name} ({len(samples)})", transform), {})
             for side in SIDES:
-                hits = right(classifier, samples, side, transform, scale)
-                by_side[side] = Gain(float(hits.mean()), *bootstrap_interval(hits - served[side]))
-    return made
+                hits = classify_small(classifier, samples, side, transform, scale)
+                by_side[side] = Gain(
+                    float(hits.mean()), *bootstrap_interval(hits - plain_hits[side])
+                )
+    return result
 
 
-def helpful(made: Gains) -> list[str]:
-    """The transforms that help, beyond chance, with both sets of faces at every size that is
-    SMALL."""
+def helpful(all_gains: Gains) -> list[str]:
+    """The transforms that significantly improve both sets of faces at all sizes up to SMALL."""
     return [
         transform
         for transform in TRANSFORMS
         if all(
             gain.low > 0
-            for (_, name), by_side in made.items()
+            for (_, name), by_side in all_gains.items()
             if name == transform
             for side, gain in by_side.items()
             if side <= SMALL
@@ -164,9 +170,9 @@ def helpful(made: Gains) -> list[str]:
     ]
 
 
-def transforms_table(made: Gains) -> str:
-    """A row a set of faces and transform."""
+def transforms_table(all_gains: Gains) -> str:
+    """Accuracy by set of faces and transform (rows) and size."""
     return table(
         ["faces", "transform", *(f"{side} px" for side in SIDES)],
-        [[*key, *map(str, by_side.values())] for key, by_side in made.items()],
+        [[*key, *map(str, by_side.values())] for key, by_side in all_gains.items()],
     )

@@ -27,7 +27,7 @@ from app.vision.kinds import model_folders
 from app.vision.request import AnalysisOptions
 from app.vision.types import Box, Face
 from evaluation import plots
-from evaluation.detection import ready
+from evaluation.detection_scores import ready
 from evaluation.expressions import Shot
 from evaluation.field import MATCH_IOU
 from evaluation.metrics import bootstrap_interval, expected_calibration_error

@@ -1,4 +1,4 @@
-"""Requests that no client should send, and what every answer must be nonetheless."""
+"""Random hostile requests, and checks of the responses."""
 
 import base64
 import json
@@ -13,8 +13,8 @@ from fuzzing.damage import damaged
 from fuzzing.good_images import good_images
 from fuzzing.report import Finding
 
-MOST_PROBLEM_BYTES = 65_536  # most of them have a few hundred
-MOST_BYTES = 2_000_000  # of an answer: a page of 200 images, an annotated picture
+MAX_PROBLEM_BYTES = 65_536  # usual problem documents have a few hundred bytes
+MAX_BYTES = 2_000_000  # of a response: a page of 200 images, an annotated image
 
 METHODS = ("GET",) * 8 + ("POST", "DELETE", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS", "TRACE")
 PATHS = (
@@ -33,12 +33,12 @@ OPTIONS = (
     "min_faces", "page_size", "cursor", "by", "mood", "aggregator", "filters", "image", "",
     "no such option", "__class__", "a.b[0]",
 )  # fmt: skip
-GOOD_TO_ANALYSE = {
+VALID_ANALYSIS_OPTIONS = {
     "threshold": "0.3", "pipeline": "two_stage", "detector": "single_shot", "min_face_px": "20",
     "file_name": "a.jpg", "view": "full", "store": "false", "max_faces": "3", "mood": "quality",
     "rotate": "auto",
 }  # fmt: skip
-GOOD_TO_READ = {
+VALID_READ_OPTIONS = {
     "file_name": "a.jpg", "emotion": "happiness", "min_probability": "0.3", "min_faces": "1",
     "since": "2026-01-01T00:00:00Z", "until": "2099-01-01T00:00:00Z", "model": "custom_net_8",
 }  # fmt: skip
@@ -84,6 +84,8 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Call:
+    """A request."""
+
     method: str
     target: str  # path and query, percent-encoded
     headers: Mapping[str, str]  # latin-1
@@ -94,9 +96,10 @@ class Call:
 
 
 def call_number(seed: int, index: int) -> Call:
+    """The request with this number."""
     chance = random.Random(f"call:{seed}:{index}")
     if chance.random() < 0.4:
-        return _picture_call(chance)
+        return _image_call(chance)
     path = chance.choice(PATHS)
     if chance.random() < 0.25:
         path = f"/v1/images/{chance.choice(IDS)}"
@@ -106,11 +109,11 @@ def call_number(seed: int, index: int) -> Call:
     return Call(chance.choice(METHODS), path + _query(chance), _headers(chance, kind), body)
 
 
-def _picture_call(chance: random.Random) -> Call:
-    """What comes as far as the decoder, or farther."""
+def _image_call(chance: random.Random) -> Call:
+    """A request that usually reaches the decoder."""
     body, kind = _body(chance)
     path = chance.choice(("/v1/images",) * 5 + ("/index",))
-    query = _query(chance, GOOD_TO_ANALYSE) if chance.random() < 0.3 else ""
+    query = _query(chance, VALID_ANALYSIS_OPTIONS) if chance.random() < 0.3 else ""
     headers = _headers(chance, kind) if chance.random() < 0.5 else {"Content-Type": kind}
     return Call("POST", path + query, headers, body)
 
@@ -123,10 +126,10 @@ def _headers(chance: random.Random, kind: str | None) -> dict[str, str]:
     return headers if kind is None else {"Content-Type": kind, **headers}
 
 
-def _query(chance: random.Random, good: Mapping[str, str] = GOOD_TO_READ) -> str:
+def _query(chance: random.Random, valid: Mapping[str, str] = VALID_READ_OPTIONS) -> str:
     count = chance.choice((0, 0, 1, 1, 2, 3, 6))
     pairs = []
-    for name, value in (_option(chance, good) for _ in range(count)):
+    for name, value in (_option(chance, valid) for _ in range(count)):
         text = value.encode("utf-8", "surrogatepass")
         if chance.random() < 0.05:
             text = chance.randbytes(8)
@@ -135,13 +138,13 @@ def _query(chance: random.Random, good: Mapping[str, str] = GOOD_TO_READ) -> str
     return f"?{query}" if query else ""
 
 
-def _option(chance: random.Random, good: Mapping[str, str]) -> tuple[str, str]:
+def _option(chance: random.Random, valid: Mapping[str, str]) -> tuple[str, str]:
     if chance.random() < 0.7:
-        return chance.choice(list(good.items()))
+        return chance.choice(list(valid.items()))
     return chance.choice(OPTIONS), chance.choice(TEXTS)
 
 
-def _picture(chance: random.Random) -> bytes:
+def _image(chance: random.Random) -> bytes:
     return chance.choice(good_images()) if chance.random() < 0.3 else damaged(chance)
 
 
@@ -155,19 +158,19 @@ def _body(chance: random.Random) -> tuple[bytes, str]:
 
 
 def _raw(chance: random.Random) -> tuple[bytes, str]:
-    return _picture(chance), chance.choice(("image/png", "application/octet-stream"))
+    return _image(chance), chance.choice(("image/png", "application/octet-stream"))
 
 
 def _json(chance: random.Random) -> tuple[bytes, str]:
     if chance.random() < 0.05:
         whole = chance.choice((b"", b"{", b"null", b"[]", b"[" * 100_000, b'{"a":' * 5000, b"\xff"))
         return whole, "application/json"
-    text = base64.b64encode(_picture(chance)).decode()
+    text = base64.b64encode(_image(chance)).decode()
     document: dict[str, Any] = {"image": text}
     if chance.random() < 0.2:
         document["image"] = chance.choice((f"data:image/png;base64,{text}", text[:-1], *VALUES))
     for _ in range(chance.choice((0, 0, 1, 2, 3))):
-        name, value = _option(chance, GOOD_TO_ANALYSE)
+        name, value = _option(chance, VALID_ANALYSIS_OPTIONS)
         document[name] = chance.choice(VALUES) if chance.random() < 0.2 else value
     if chance.random() < 0.02:
         document |= {f"unknown {number}": number for number in range(5000)}
@@ -182,9 +185,9 @@ def _form(chance: random.Random) -> tuple[bytes, str]:
         name = chance.choice(("image",) * 9 + ("", "imgae", 'im"age', "\xe9"))
         file = chance.choice(("a.png", "", "..\\..\\a", "\0", "a" * 5000, "\xe9\u4e2d", '";x="'))
         end = f'; filename="{file}"' if chance.random() < 0.95 else ""
-        parts.append((f'form-data; name="{name}"{end}', _picture(chance)))
+        parts.append((f'form-data; name="{name}"{end}', _image(chance)))
     for _ in range(chance.choice((0, 0, 1, 2, 3))):
-        name, value = _option(chance, GOOD_TO_ANALYSE)
+        name, value = _option(chance, VALID_ANALYSIS_OPTIONS)
         parts.append((f'form-data; name="{name}"', value.encode("utf-8", "surrogatepass")))
     if chance.random() < 0.01:
         parts += [(f'form-data; name="unknown {number}"', b"") for number in range(1500)]
@@ -196,17 +199,14 @@ def _form(chance: random.Random) -> tuple[bytes, str]:
     return body + b"--x--\r\n", "multipart/form-data; boundary=x"
 
 
-# ---------------------------------------------------------------- answers
-
-
 _SECRETS = re.compile(rb"Traceback|\.py\b|site-packages|/home/|sqlite|SELECT |INSERT ")
 
 
-def check_answer(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Raises Finding for what no client may ever see."""
+def check_response(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Raise Finding for a response that the service must not send."""
     if status >= 500 and (status != 503 or "Retry-After" not in headers):
         raise Finding(f"{status} {body[:300]!r}")
-    if len(body) > (MOST_BYTES if status < 400 else MOST_PROBLEM_BYTES):
+    if len(body) > (MAX_BYTES if status < 400 else MAX_PROBLEM_BYTES):
         raise Finding(f"{status} with {len(body)} bytes: {body[:300]!r}")
     if "X-Request-ID" not in headers:
         raise Finding(f"{status} without a request id")
@@ -218,8 +218,8 @@ def check_answer(call: Call, status: int, headers: Mapping[str, str], body: byte
         return
     problem = json.loads(body)
     if not {"type", "title", "status", "detail", "request_id"} <= problem.keys():
-        raise Finding(f"{status} of {sorted(problem)}")
+        raise Finding(f"{status} with the fields {sorted(problem)}")
     if problem["status"] != status or problem["request_id"] != headers["X-Request-ID"]:
         raise Finding(f"{status}, {headers['X-Request-ID']}: {problem}")
     if _SECRETS.search(body):
-        raise Finding(f"{status} tells {body[:500]!r}")
+        raise Finding(f"{status} discloses internals: {body[:500]!r}")

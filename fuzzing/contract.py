@@ -1,8 +1,8 @@
-"""What the OpenAPI document says, held against what the application does, by schemathesis.
+"""Contract test: compare the application with the OpenAPI document by schemathesis.
 
-For each operation requests are made that the document allows and such that it does not, with a key
-that may do everything and without one. Each answer is held against the document: its status, its
-media type, its schema, its headers, whether a key is really needed, which methods there are.
+For each operation, schemathesis generates valid and invalid requests, with a key that has all
+rights and without a key. It checks each response against the document: status, media type, schema,
+headers, authentication and methods.
 """
 
 import base64
@@ -26,95 +26,109 @@ from app.keys import issue
 from app.store.keys import Right
 from fuzzing.good_images import PHOTOGRAPH, good_images
 
-# All of schemathesis' checks are made. One is told what OpenAPI cannot say: which models and
-# cursors there are and that an erasure needs one filter of several (422), how many pictures the
-# operator allows (413), which keys came before (409). The other one does not know that what is
-# wrong may also be too much (413).
+# All checks of schemathesis run. Some rules cannot be expressed in OpenAPI, so valid requests may
+# also be answered 422 (unknown model or cursor, an erasure without a filter), 413 (too many images)
+# or 409 (a known idempotency key). An invalid request may also be too large (413).
 CHECKS = {
     "negative_data_rejection": {"expected-statuses": ["4XX"]},
     "positive_data_acceptance": {"expected-statuses": ["2XX", 401, 403, 404, 409, 413, 422]},
 }
 
-pictures = strategies.sampled_from(good_images())
-schemathesis.openapi.format("binary", pictures)
-schemathesis.openapi.format("byte", pictures.map(lambda data: base64.b64encode(data).decode()))
-schemathesis.openapi.media_type("application/octet-stream", pictures)
+images = strategies.sampled_from(good_images())
+schemathesis.openapi.format("binary", images)
+schemathesis.openapi.format("byte", images.map(lambda data: base64.b64encode(data).decode()))
+schemathesis.openapi.media_type("application/octet-stream", images)
 
 
 def run(app: Flask, *, examples: int, seed: int) -> None:
-    """So many of each operation, a tenth of them without a key. Prints what came of them. Raises
-    what the checks raise, with the request as a curl command."""
+    """Send `examples` requests to each operation, a tenth of them without a key.
+
+    Prints the statuses. Raises the failure of a check, with the request as a curl command.
+    """
     with app.app_context():
         key = issue("fuzzing", [Right.ADMIN])
     for operation in operations(app):
-        came: Counter[int] = Counter()
+        statuses: Counter[int] = Counter()
         image_id = _store_one(app, key)
         for mode in GenerationMode:
-            hold(operation, mode, key, examples=examples * 9 // 20, seed=seed, came=came)
-            hold(operation, mode, None, examples=max(1, examples // 20), seed=seed, came=came)
+            check_operation(
+                operation, mode, key, examples=examples * 9 // 20, seed=seed, statuses=statuses
+            )
+            check_operation(
+                operation, mode, None, examples=max(1, examples // 20), seed=seed, statuses=statuses
+            )
         if "{image_id}" in operation.path:
-            there, few = {"image_id": image_id}, examples // 10
-            mode = GenerationMode.POSITIVE
-            hold(operation, mode, key, examples=few, seed=seed, came=came, path=there)
-        seen = ", ".join(f"{number} × {status}" for status, number in sorted(came.items()))
-        print(f"{operation.label}: {came.total():,} requests: {seen}", flush=True)
+            check_operation(
+                operation,
+                GenerationMode.POSITIVE,
+                key,
+                examples=examples // 10,
+                seed=seed,
+                statuses=statuses,
+                path={"image_id": image_id},
+            )
+        counts = ", ".join(f"{number} × {status}" for status, number in sorted(statuses.items()))
+        print(f"{operation.label}: {statuses.total():,} requests: {counts}", flush=True)
 
 
 def _store_one(app: Flask, key: str) -> int:
-    """The id of an image with a face, so that there is something to read and to erase."""
-    answer = app.test_client().post(
+    """Store an image with a face for reading and erasing. Return the id."""
+    response = app.test_client().post(
         "/v1/images",
         data=PHOTOGRAPH.read_bytes(),
         headers={"Authorization": f"Bearer {key}", "Content-Type": "image/jpeg"},
     )
-    return int(answer.get_json()["id"])
+    return int(response.get_json()["id"])
 
 
 def operations(app: Flask) -> list[APIOperation[Any, Any, Any, Any]]:
+    """All operations of the OpenAPI document."""
     config = schemathesis.Config.from_dict({"checks": CHECKS})
     schema = schemathesis.openapi.from_wsgi("/openapi.json", app, config=config)
-    made = []
-    for found in schema.get_all_operations():
-        if isinstance(found, Err):
-            raise found.err()
-        made.append(found.ok())
-    return made
+    result = []
+    for operation in schema.get_all_operations():
+        if isinstance(operation, Err):
+            raise operation.err()
+        result.append(operation.ok())
+    return result
 
 
-def hold(
+def check_operation(
     operation: APIOperation[Any, Any, Any, Any],
     mode: GenerationMode,
     key: str | None,
     *,
     examples: int,
     seed: int,
-    came: Counter[int],
+    statuses: Counter[int],
     path: dict[str, Any] | None = None,
 ) -> None:
-    """Hold an operation to the document by so many requests, counting the statuses in `came`;
-    `path` are parameters of the path that are not to be chosen by chance."""
+    """Check an operation with `examples` requests, and count the statuses in `statuses`.
+
+    `path` has fixed values for parameters of the path.
+    """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def check(case: Case[Any]) -> None:
         response = case.call(headers=headers)
-        came[response.status_code] += 1
-        # What is wrong about these is lost on the way: an empty list is no argument.
-        lost = any(value in (None, [], {}) for value in case.query.values())
-        left_out: list[CheckFunction] = [negative_data_rejection] if lost else []
+        statuses[response.status_code] += 1
+        # Empty values are not sent, so a request that is invalid because of them becomes valid.
+        is_lost = any(value in (None, [], {}) for value in case.query.values())
+        excluded: list[CheckFunction] = [negative_data_rejection] if is_lost else []
         names = case.body if isinstance(case.body, dict) else ()
         if not all(name and name.isprintable() for name in names):
             # JSON allows any name. The name of a form part is in a header, where control characters
             # are not allowed.
-            left_out.append(positive_data_acceptance)
-        case.validate_response(response, headers=headers, excluded_checks=left_out)
+            excluded.append(positive_data_acceptance)
+        case.validate_response(response, headers=headers, excluded_checks=excluded)
 
-    given = hypothesis.given(operation.as_strategy(mode, headers=headers, path_parameters=path))
+    decorate = hypothesis.given(operation.as_strategy(mode, headers=headers, path_parameters=path))
     settings = hypothesis.settings(
         max_examples=examples,
-        deadline=None,  # the machine does other work too
+        deadline=None,  # the machine may be busy
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    with suppress(Unsatisfiable):  # an operation without arguments can be asked nothing wrong
-        hypothesis.seed(seed)(settings(given(check)))()
+    with suppress(Unsatisfiable):  # an operation without parameters has no invalid requests
+        hypothesis.seed(seed)(settings(decorate(check)))()

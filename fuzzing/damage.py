@@ -1,8 +1,8 @@
-"""Damages valid image files.
+"""Damage valid image files at random.
 
-Half of the damages know the structure of the file (lengths, sizes, types of chunks, tags, whole
-chunks left out or repeated), since blind changes seldom pass the first check of a reader. The
-checksums of a PNG are corrected most of the time, for the same reason.
+Half of the changes use the structure of the file: they change lengths, sizes, types and tags, and
+remove, repeat or swap whole chunks. Random changes of bytes rarely pass the first check of a
+decoder. For the same reason, most damaged PNG files get correct checksums.
 """
 
 import random
@@ -14,14 +14,14 @@ from fuzzing.file_pieces import pieces
 from fuzzing.good_images import good_images
 from testbed.image_writers import PNG_START
 
-# Where programs that count are off by one.
+# Boundary values.
 NUMBERS: tuple[int, ...] = (0, 1, 2, 3, 4, 7, 8, 15, 16, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF)
 NUMBERS += (0x10000, 0xFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 NUMBERS += (7_000, 30_000, 2**40, 2**63)
 
 
 def damaged(chance: random.Random) -> bytes:
-    """A good picture with one to four things done to it."""
+    """A valid image with one to four random changes."""
     data = chance.choice(good_images())
     for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 4))):
         damage: Damage = chance.choice(DAMAGES)
@@ -32,12 +32,12 @@ def damaged(chance: random.Random) -> bytes:
 
 
 def _with_checksums(data: bytes) -> bytes:
-    mended = bytearray(data)
+    repaired = bytearray(data)
     for at, length in pieces(data):
         if length >= 12:
             end = at + length - 4
-            mended[end : end + 4] = struct.pack(">I", zlib.crc32(data[at + 4 : end]))
-    return bytes(mended)
+            repaired[end : end + 4] = struct.pack(">I", zlib.crc32(data[at + 4 : end]))
+    return bytes(repaired)
 
 
 def _flip_bits(data: bytes, chance: random.Random) -> bytes:
@@ -48,7 +48,7 @@ def _flip_bits(data: bytes, chance: random.Random) -> bytes:
 
 
 def _flip_early(data: bytes, chance: random.Random) -> bytes:
-    """Headers are where a reader decides."""
+    """Flip bits in the first 64 bytes, where headers are."""
     return _flip_bits(data[:64], chance) + data[64:]
 
 
@@ -60,16 +60,16 @@ def _put_number(data: bytes, chance: random.Random, at: int | None = None) -> by
     return data[:at] + written + data[at + size :]
 
 
-def _cut(data: bytes, chance: random.Random) -> bytes:
+def _truncate(data: bytes, chance: random.Random) -> bytes:
     return data[: chance.randrange(1, len(data) + 1)]
 
 
-def _leave_out(data: bytes, chance: random.Random) -> bytes:
+def _remove_bytes(data: bytes, chance: random.Random) -> bytes:
     at = chance.randrange(len(data))
     return data[:at] + data[at + chance.choice((1, 2, 4, 16, 256)) :]
 
 
-def _put_in(data: bytes, chance: random.Random) -> bytes:
+def _insert_bytes(data: bytes, chance: random.Random) -> bytes:
     at = chance.randrange(len(data))
     more = chance.choice(
         (chance.randbytes(chance.choice((1, 4, 64, 4096))), bytes(64), b"\xff" * 64)
@@ -87,7 +87,7 @@ def _splice(data: bytes, chance: random.Random) -> bytes:
 
 
 def _change_field(data: bytes, chance: random.Random) -> bytes:
-    """A number in the first bytes of a chunk: its length, type, sizes, counts, offsets."""
+    """Change a number at the start of a chunk: length, type, size, count or offset."""
     if not (found := pieces(data)):
         return _flip_early(data, chance)
     at, length = chance.choice(found)
@@ -96,14 +96,14 @@ def _change_field(data: bytes, chance: random.Random) -> bytes:
 
 def _drop_piece(data: bytes, chance: random.Random) -> bytes:
     if not (found := pieces(data)):
-        return _leave_out(data, chance)
+        return _remove_bytes(data, chance)
     at, length = chance.choice(found)
     return data[:at] + data[at + length :]
 
 
 def _repeat_piece(data: bytes, chance: random.Random) -> bytes:
     if not (found := pieces(data)):
-        return _put_in(data, chance)
+        return _insert_bytes(data, chance)
     at, length = chance.choice(found)
     piece = data[at : at + min(length, 4096)]
     return data[:at] + piece * chance.choice((1, 2, 50)) + data[at:]
@@ -112,19 +112,19 @@ def _repeat_piece(data: bytes, chance: random.Random) -> bytes:
 def _swap_pieces(data: bytes, chance: random.Random) -> bytes:
     if len(found := pieces(data)) < 2:
         return _put_number(data, chance)
-    (one, its), (other, others) = sorted(chance.sample(found, 2))
-    between = data[one + its : other]
+    (first, first_length), (second, second_length) = sorted(chance.sample(found, 2))
+    between = data[first + first_length : second]
     return (
-        data[:one]
-        + data[other : other + others]
+        data[:first]
+        + data[second : second + second_length]
         + between
-        + data[one : one + its]
-        + data[other + others :]
+        + data[first : first + first_length]
+        + data[second + second_length :]
     )
 
 
 def _borrow_piece(data: bytes, chance: random.Random) -> bytes:
-    """A chunk of another file, most often of another type."""
+    """Insert a chunk of another file, usually of another type."""
     other = chance.choice(good_images())
     at, length = chance.choice(pieces(other))
     places = pieces(data) or [(chance.randrange(len(data)), 0)]
@@ -137,9 +137,9 @@ DAMAGES: tuple[Damage, ...] = (
     _flip_bits,
     _flip_early,
     _put_number,
-    _cut,
-    _leave_out,
-    _put_in,
+    _truncate,
+    _remove_bytes,
+    _insert_bytes,
     _join,
     _splice,
     *[_change_field] * 6,

@@ -1,4 +1,4 @@
-"""Damaged pictures through the one decoder: a picture or an error of the domain, soon."""
+"""Fuzz the decoder: a damaged image must be decoded or raise a documented error in time."""
 
 import random
 import time
@@ -10,16 +10,19 @@ from fuzzing.report import Finding, Report
 
 DOCUMENTED = (NoImage, UnsupportedImageType, ImageTooLarge, UndecodableImage)
 MAX_PIXELS = 2_000_000
-MOST_SECONDS = 0.5  # of CPU
+MAX_SECONDS = 0.5  # CPU time per image
 
 
-def picture_number(seed: int, index: int) -> bytes:
+def image_number(seed: int, index: int) -> bytes:
+    """The damaged image with this number."""
     return damaged(random.Random(f"{seed}:{index}"))
 
 
 def read(data: bytes, *, scale: float, color: bool) -> str:
-    """What comes of it: "read", or the name of a documented error. Raises Finding for a picture
-    that is none."""
+    """Decode an image. Return "read", or the name of a documented error.
+
+    Raises Finding for a result with wrong dimensions or types.
+    """
     try:
         raster = ImageFile(data, max_pixels=MAX_PIXELS).read(scale=scale, color=color)
     except DOCUMENTED as error:
@@ -33,23 +36,26 @@ def read(data: bytes, *, scale: float, color: bool) -> str:
         or raster.gray.dtype != "uint8"
         or (color and raster.bgr.shape != (*shape, 3))
     ):
-        raise Finding(f"a picture of {raster.size_wh} as {shape} pixels")
+        raise Finding(f"an image of {raster.size_wh} decoded to {shape} pixels")
     return "read"
 
 
 def run(count: int, *, seed: int, first: int = 0) -> Report:
-    """Raises Finding, which names the input: `--seed S --first NUMBER --inputs 1` repeats it."""
+    """Decode `count` damaged images.
+
+    Raises Finding with the number of the input; `--seed S --first NUMBER --inputs 1` repeats it.
+    """
     report = Report("decoder", count)
     for index in range(first, first + count):
-        data = picture_number(seed, index)
+        data = image_number(seed, index)
         chance = random.Random(index)
         start = time.process_time()
         try:
-            came = read(data, scale=chance.choice((1.0, 0.5, 0.1)), color=chance.random() < 0.5)
+            result = read(data, scale=chance.choice((1.0, 0.5, 0.1)), color=chance.random() < 0.5)
         except Exception as error:
             raise Finding(f"input {index} of seed {seed}: {error!r}") from error
         seconds = time.process_time() - start
-        if seconds > MOST_SECONDS:
+        if seconds > MAX_SECONDS:
             raise Finding(f"input {index} of seed {seed}: took {seconds:.2f} s")
-        report.note(index, came, seconds, f"{len(data)} bytes, {data[:4]!r}")
+        report.note(index, result, seconds, f"{len(data)} bytes, {data[:4]!r}")
     return report

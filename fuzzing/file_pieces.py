@@ -1,4 +1,4 @@
-"""The pieces that an image file consists of: chunks, segments, boxes, directory entries."""
+"""Finds the pieces of an image file: chunks, segments, boxes and directory entries."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -9,8 +9,7 @@ Piece = tuple[int, int]  # offset and length in bytes
 
 
 def pieces(data: bytes) -> list[Piece]:
-    """The chunks, segments or directory entries of a file, headers included, as far as they can be
-    followed."""
+    """The pieces of a file with their headers, up to the first one that cannot be parsed."""
     if data.startswith(PNG_START):
         return _walk(data, 8, lambda at: 12 + int.from_bytes(data[at : at + 4], "big"))
     if data.startswith(b"\xff\xd8"):
@@ -45,10 +44,10 @@ def _entries(data: bytes) -> list[Piece]:
     count = int.from_bytes(data[at : at + (8 if big else 2)], order)
     first, each = (at + 8, 20) if big else (at + 2, 12)
     entries = [(first + each * number, each) for number in range(min(count, 64))]
-    return [(0, 16 if big else 8), *(it for it in entries if sum(it) <= len(data))]
+    return [(0, 16 if big else 8), *(entry for entry in entries if sum(entry) <= len(data))]
 
 
-# Boxes that hold boxes, and the bytes before the first of them.
+# Boxes that contain boxes, with the number of bytes before the first one.
 _ISO_PARENTS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"iinf": 6, b"iref": 4}
 
 
@@ -65,6 +64,6 @@ def _iso_boxes(data: bytes, at: int, end: int) -> list[Piece]:
 
 
 def _gif_blocks(data: bytes) -> list[Piece]:
-    """Extensions and frames, by their marks; some may be pixels that look like one."""
+    """Extensions and frames, found by their first byte. Pixels with the same value match too."""
     marks = [at for at in range(13, len(data)) if data[at : at + 1] in (b"!", b",")]
     return [(at, min(12, len(data) - at)) for at in marks[:64]]

@@ -16,7 +16,7 @@ PHOTOGRAPH = ROOT / "docs" / "astronaut.jpg"
 
 @cache
 def good_images() -> tuple[bytes, ...]:
-    """Small pictures of every type, mode and compression that is read, drawn here, and pieces of a
+    """Small synthetic images of every supported type, mode and compression, and crops of a
     photograph."""
     across, down = np.meshgrid(np.arange(48), np.arange(32))
     drawn = Image.fromarray(np.stack([across * 5, down * 7, across ^ down], 2).astype(np.uint8))
@@ -29,7 +29,7 @@ def good_images() -> tuple[bytes, ...]:
     exif[0x0112], exif[0x010F] = 6, "maker"
     alpha = drawn.copy()
     alpha.putalpha(128)
-    made = [
+    files = [
         PHOTOGRAPH.read_bytes(),
         _file(face, "JPEG"),
         _file(face, "JPEG", progressive=True, exif=exif, comment="drawn"),
@@ -52,8 +52,8 @@ def good_images() -> tuple[bytes, ...]:
         _file(drawn.convert("1"), "BMP"),
         run_length_bmp(bytes([12, 3, 0, 4, 1, 2, 3, 4, 0, 0, 16, 9, 0, 0] * 8 + [0, 1])),
         *(
-            _file(drawn, "TIFF", compression=how)
-            for how in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+            _file(drawn, "TIFF", compression=compression)
+            for compression in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
         ),
         _file(drawn.convert("CMYK"), "TIFF", exif=exif),
         _file(deep, "TIFF"),
@@ -65,14 +65,14 @@ def good_images() -> tuple[bytes, ...]:
         _file(drawn, "GIF", more=more, loop=0),
         *_heif_files(drawn, alpha, more),
     ]
-    return tuple(made)
+    return tuple(files)
 
 
 def _heif_files(
     drawn: Image.Image, alpha: Image.Image, more: tuple[Image.Image, ...]
 ) -> list[bytes]:
-    made = [_file(image, "AVIF") for image in (drawn, alpha, drawn.convert("L"))]
-    made.append(_file(drawn, "AVIF", more=more))
+    files = [_file(image, "AVIF") for image in (drawn, alpha, drawn.convert("L"))]
+    files.append(_file(drawn, "AVIF", more=more))
     for images, options in (
         ((drawn,), {}),
         ((alpha,), {}),
@@ -84,8 +84,8 @@ def _heif_files(
             file.add_from_pillow(image)
         data = io.BytesIO()
         file.save(data, **options)
-        made.append(data.getvalue())
-    return made
+        files.append(data.getvalue())
+    return files
 
 
 def _file(
@@ -94,5 +94,5 @@ def _file(
     data = io.BytesIO()
     if more:
         options |= {"save_all": True, "append_images": [frame.copy() for frame in more]}
-    image.copy().save(data, kind, **options)  # copies: Pillow notes in them how they were saved
+    image.copy().save(data, kind, **options)  # a copy, because Pillow stores options in the image
     return data.getvalue()

@@ -1,4 +1,4 @@
-"""Hostile requests to the whole application, in this process or as it is served."""
+"""Fuzz the application with hostile requests, in this process or through gunicorn."""
 
 import http.client
 import time
@@ -9,13 +9,13 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
-from fuzzing.calls import Call, call_number, check_answer
+from fuzzing.calls import Call, call_number, check_response
 from fuzzing.report import Finding, Report
 from testbed.processes import children, resident_mb
 
-MOST_SECONDS = 10.0  # to wait for an answer, on a machine that does other work too
-# Small images, so that a run consists mostly of requests and not of pixels. No limits on the
-# requests and wrong keys of an address, since all come from one address.
+MAX_SECONDS = 10.0  # per response, on a machine that may be busy
+# Images are small, so that a run has many requests. Limits per address are off, because all
+# requests come from one address.
 LIMITS: dict[str, Any] = {
     "max_image_bytes": 200_000,
     "max_pixels": 1_000_000,
@@ -23,10 +23,9 @@ LIMITS: dict[str, Any] = {
     "key_failure_limit": "",
 }
 
-# What the server refuses before the application sees it: malformed HTTP, and too long lines and
-# headers.
-GUNICORNS = frozenset({400, 414, 417, 431})
-GUNICORNS_MOST_BYTES = 1_000
+# Statuses of gunicorn for malformed HTTP and for lines and headers that are too long.
+GUNICORN_STATUSES = frozenset({400, 414, 417, 431})
+GUNICORN_MAX_BYTES = 1_000
 
 Send = Callable[[Call], tuple[int, dict[str, str], bytes]]
 
@@ -36,56 +35,59 @@ def run(
     *,
     seed: int,
     send: Send,
-    what: str,
+    name: str,
     memory: Callable[[], float],
     first: int = 0,
     servers: frozenset[int] = frozenset(),
 ) -> Report:
-    """`servers` are statuses that the server may answer with by itself, shortly.
+    """Send `count` requests.
 
-    Raises Finding, which names the call: `call_number(seed, index)` makes it again.
+    `servers` are statuses with which the server may answer by itself, with a short body. Raises
+    Finding with the number of the request; `call_number(seed, index)` creates it again.
     """
-    report = Report(what, count, memory)
+    report = Report(name, count, memory)
     for index in range(first, first + count):
         call = call_number(seed, index)
         start = time.perf_counter()
         try:
             status, headers, body = send(call)
             seconds = time.perf_counter() - start
-            its_own = status in servers and "X-Request-ID" not in headers
-            if not its_own or len(body) > GUNICORNS_MOST_BYTES:
-                check_answer(call, status, headers, body)
+            is_of_server = status in servers and "X-Request-ID" not in headers
+            if not is_of_server or len(body) > GUNICORN_MAX_BYTES:
+                check_response(call, status, headers, body)
         except Exception as error:
             raise Finding(f"call {index} of seed {seed}, {call}: {error!r}") from error
-        if seconds > MOST_SECONDS:
+        if seconds > MAX_SECONDS:
             raise Finding(f"call {index} of seed {seed}, {call}: took {seconds:.1f} s")
         report.note(index, str(status), seconds, str(call))
     return report
 
 
 def in_process(client: FlaskClient) -> Send:
+    """Send requests to the application in this process."""
+
     def send(call: Call) -> tuple[int, dict[str, str], bytes]:
         path, _, query = call.target.partition("?")
         headers = Headers(list(call.headers.items()))
-        answer = client.open(
+        response = client.open(
             path, query_string=query, method=call.method, headers=headers, data=call.body
         )
-        with answer:
-            return answer.status_code, dict(answer.headers), answer.get_data()
+        with response:
+            return response.status_code, dict(response.headers), response.get_data()
 
     return send
 
 
 def over_the_wire(url: str) -> Send:
-    """A new connection each: whoever answers badly may also close it."""
+    """Send each request over a new connection, because the server may close it."""
     host = url.removeprefix("http://")
 
     def send(call: Call) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(host, timeout=60)
         try:
             connection.request(call.method, call.target, call.body, dict(call.headers))
-            answer = connection.getresponse()
-            return answer.status, dict(answer.headers), answer.read()
+            response = connection.getresponse()
+            return response.status, dict(response.headers), response.read()
         finally:
             connection.close()
 
@@ -93,10 +95,11 @@ def over_the_wire(url: str) -> Send:
 
 
 def workers(folder: Path) -> list[int]:
-    """Of the service that `running_service` has started in `folder`."""
+    """The process ids of the workers of a service that `running_service` started in `folder`."""
     master = int((folder / "service.pid").read_text())
     return sorted(children(master))
 
 
 def largest_mb(pids: list[int]) -> float:
+    """The resident memory of the largest process, in megabytes."""
     return max(resident_mb(pid) for pid in pids)

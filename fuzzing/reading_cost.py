@@ -1,8 +1,8 @@
-"""Measures what reading an image costs: CPU time and memory.
+"""Measure the CPU time and memory of decoding an image.
 
-Every image is read by a process of its own, forked from one that has imported the decoder and read
-small images, so that an image costs what it costs a worker that runs for a while. Starting Python
-anew for each image would take longer than most measurements.
+Each image is decoded in a separate process. It is forked from a process that has imported the
+decoder and decoded small images, so the cost is that of a warm worker. Starting Python for each
+image would take longer than most measurements.
 """
 
 import contextlib
@@ -23,22 +23,25 @@ from app.settings import ROOT, Settings
 from app.vision.image import ImageFile
 from testbed.processes import forget_peak, peak_mb
 
-_HEAD = struct.Struct("<QQ?")  # bytes of the file, pixels allowed, whether in colour
+_HEAD = struct.Struct("<QQ?")  # size of the file in bytes, limit of pixels, colour
 _KINDS = ("JPEG", "PNG", "TIFF", "GIF")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`came` is "<width>x<height> read" or the name of the error. `milliseconds` are of CPU time,
-    `megabytes` are those by which the peak of resident memory grew."""
+    """The cost of decoding an image.
 
-    came: str
+    `result` is "<width>x<height> read" or the name of the error. `milliseconds` is CPU time.
+    `megabytes` is the growth of the peak of resident memory.
+    """
+
+    result: str
     milliseconds: float
     megabytes: float
 
 
 class Meter:
-    """A context that owns the process which the measuring ones are forked from."""
+    """A context with the parent process of the measuring processes."""
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
@@ -53,24 +56,27 @@ class Meter:
         self.process.communicate()
 
     def cost(self, data: bytes, *, color: bool = True, pixels: int | None = None) -> Cost:
-        """Return what reading `data` costs. `pixels` is the limit, the service's default unless
-        given. Raises RuntimeError if the process died."""
+        """Measure the cost of decoding `data`.
+
+        `pixels` is the limit of pixels; None is the default of the service. Raises RuntimeError if
+        decoding ended the process.
+        """
         limit = Settings().max_pixels if pixels is None else pixels
-        request, answer = self.process.stdin, self.process.stdout
+        request, response = self.process.stdin, self.process.stdout
         assert request is not None  # noqa: S101 - as Popen was called
-        assert answer is not None  # noqa: S101
+        assert response is not None  # noqa: S101
         line = b""
         with contextlib.suppress(BrokenPipeError):
             request.write(_HEAD.pack(len(data), limit, color) + data)
             request.flush()
-            line = answer.readline()
+            line = response.readline()
         if not line:
-            raise RuntimeError("reading the image ended the process")
+            raise RuntimeError("decoding the image ended the process")
         return Cost(*json.loads(line))
 
 
 def _read_exactly(count: int) -> bytes:
-    """Read from standard input without reading further, which Python's buffers would do."""
+    """Read `count` bytes from standard input without buffering further bytes."""
     parts = []
     while count and (part := os.read(0, min(count, 1 << 20))):
         parts.append(part)
@@ -78,17 +84,17 @@ def _read_exactly(count: int) -> bytes:
     return b"".join(parts)
 
 
-def _measured(size: int, limit: int, color: bool) -> tuple[str, float, float]:
+def _measure(size: int, limit: int, color: bool) -> tuple[str, float, float]:
     data = _read_exactly(size)
     forget_peak()
     before, start = peak_mb(), time.process_time()
     try:
         raster = ImageFile(data, max_pixels=limit).read(color=color)
-        came = "{}x{} read".format(*raster.size_wh)
+        result = "{}x{} read".format(*raster.size_wh)
     except EmotionError as error:
-        came = type(error).__name__
-    spent = time.process_time() - start
-    return came, 1000 * spent, max(0.0, peak_mb() - before)
+        result = type(error).__name__
+    seconds = time.process_time() - start
+    return result, 1000 * seconds, max(0.0, peak_mb() - before)
 
 
 def _small(kind: str) -> bytes:
@@ -103,9 +109,9 @@ def _serve() -> None:
     while head := _read_exactly(_HEAD.size):
         child = os.fork()
         if child == 0:
-            # The child reads the file itself, so that memory which the parent once used and freed
-            # cannot hide what the child needs.
-            line = json.dumps(_measured(*_HEAD.unpack(head)))
+            # The child receives the file itself. Otherwise memory that the parent has freed could
+            # hide the memory that the child needs.
+            line = json.dumps(_measure(*_HEAD.unpack(head)))
             os.write(1, line.encode() + b"\n")
             os._exit(0)
         if os.waitpid(child, 0)[1] != 0:

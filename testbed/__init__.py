@@ -1,6 +1,6 @@
-"""Tools that benchmarks, attacks, fuzzing, evaluation, training and tests share.
+"""Shared tools of benchmarks, attacks, fuzzing, evaluation, training and tests.
 
-They start the service, measure its processes, run nginx in front of it, write image files that
-libraries cannot write, compare boxes, and write Markdown tables. This package imports `app` and
-none of the packages that use it; import-linter checks that.
+They start the service, measure processes, run nginx as a proxy, write image files that libraries
+cannot write, match boxes, and write Markdown tables. This package imports only `app`, and none of
+the packages that use it; import-linter checks this.
 """

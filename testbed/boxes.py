@@ -1,8 +1,8 @@
-"""Boxes compared with marked faces: overlap, matching, and average precision. Pure functions.
+"""Evaluation of detections: overlap, matching with marked faces, and average precision.
 
-Matching follows COCO (cocodataset.org, "Detection evaluation"): detections are taken in descending
-order of their scores, and each takes the face that it overlaps most among the faces that are left.
-A detection that overlaps only faces that do not count (unsure, too small) does not count either.
+Matching follows COCO (cocodataset.org, "Detection evaluation"): in descending order of the score,
+each detection is matched with the unmatched face that it overlaps most. A detection that overlaps
+only ignored faces (unsure or too small) is ignored too.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from app.vision.types import Box, Detection
 
 
 class Marked(Protocol):
-    """A face that somebody marked on an image. `sure`: whether a detector must find it."""
+    """A marked face of an image. `sure` says whether a detector must find it."""
 
     @property
     def box(self) -> Box: ...
@@ -40,9 +40,11 @@ def iou(first: Box, second: Box) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a detector made of one photograph: for each detection that counts whether it is a face
-    (`hits`) and its score (NaN where it has none), and for each face that counts whether it was
-    found."""
+    """The matches of one image, without ignored detections and faces.
+
+    `hits` and `scores` are by detection: whether it matches a face, and the score (NaN without
+    one). `found` is by face.
+    """
 
     hits: NDArray[np.bool_]
     scores: NDArray[np.float64]
@@ -56,23 +58,25 @@ def tally(
     min_iou: float,
     counts: Callable[[Face], bool] = lambda face: face.sure,
 ) -> Tally:
-    """Match one photograph's detections with its faces; `counts` says which of these must be
-    found. The others take any number of detections without it being noticed."""
+    """Match the detections of one image with the marked faces.
+
+    `counts` says whether a face must be found. Detections of other faces are ignored.
+    """
     order = sorted(detections, key=lambda each: (-(each.score or 0.0), -each.box.area))
-    wanted = [face for face in faces if counts(face)]
-    others = [face for face in faces if not counts(face)]
-    found = np.zeros(len(wanted), dtype=bool)
+    required = [face for face in faces if counts(face)]
+    ignored = [face for face in faces if not counts(face)]
+    found = np.zeros(len(required), dtype=bool)
     hits, scores = [], []
     for detection in order:
         overlaps = [
             0.0 if found[index] else iou(detection.box, face.box)
-            for index, face in enumerate(wanted)
+            for index, face in enumerate(required)
         ]
         best = int(np.argmax(overlaps)) if overlaps else -1
         if best >= 0 and overlaps[best] >= min_iou:
             found[best] = True
             hits.append(True)
-        elif any(iou(detection.box, face.box) >= min_iou for face in others):
+        elif any(iou(detection.box, face.box) >= min_iou for face in ignored):
             continue
         else:
             hits.append(False)
@@ -81,8 +85,11 @@ def tally(
 
 
 def average_precision(tallies: Sequence[Tally]) -> float:
-    """Area under the precision-recall curve, precision made monotonous (Everingham et al. 2010,
-    "The PASCAL VOC challenge", section 4.2, with all points instead of eleven)."""
+    """Area under the monotone envelope of the precision-recall curve.
+
+    Everingham et al. 2010, "The PASCAL VOC challenge", section 4.2, with all points instead of
+    eleven. NaN without faces or without scores.
+    """
     faces = sum(len(each.found) for each in tallies)
     hits, scores = joined(tallies)
     if np.isnan(scores).any() or not faces:
@@ -94,7 +101,7 @@ def average_precision(tallies: Sequence[Tally]) -> float:
 
 
 def joined(tallies: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Hits and scores of all detections that count."""
+    """Hits and scores of all detections that are not ignored."""
     return (
         np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in tallies)]),
         np.concatenate([np.zeros(0), *(each.scores for each in tallies)]),

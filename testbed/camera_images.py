@@ -1,4 +1,4 @@
-"""Images as large as a camera's, made from the small photographs that are at hand."""
+"""Images in the sizes of cameras, enlarged from small photographs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 
 PHOTOGRAPHS = 6
-NOISE = 4.0  # grey levels: the grain of a camera; without it an enlarged image is a small file
+NOISE = 4.0  # grey levels; without noise, the file of an enlarged image is too small
 QUALITY = 90
 
 
 def camera_images(photographs: Iterable[Path], megapixels: float) -> list[bytes]:
-    """Return JPEG files of the largest PHOTOGRAPHS of these, enlarged to `megapixels`.
+    """Return JPEG files of the largest PHOTOGRAPHS photographs, enlarged to `megapixels`.
 
-    Grain is added so that the files are about as large as those of a camera.
+    Noise is added so that the files are about as large as files of a camera.
     """
     largest = sorted(photographs, key=_pixels, reverse=True)[:PHOTOGRAPHS]
     return [_enlarged(path, megapixels) for path in largest]
@@ -31,5 +31,5 @@ def _enlarged(path: Path, megapixels: float) -> bytes:
     factor = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
     image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     noise = np.random.default_rng(0).normal(0, NOISE, image.shape)
-    grainy = np.clip(image + noise, 0, 255).astype(np.uint8)
-    return cv2.imencode(".jpg", grainy, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    noisy = np.clip(image + noise, 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()

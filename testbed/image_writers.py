@@ -1,4 +1,4 @@
-"""Writes BMP, TIFF and PNG files that Pillow cannot write, valid and invalid ones."""
+"""Writes valid and invalid BMP, TIFF and PNG files that Pillow cannot write."""
 
 import struct
 import zlib
@@ -10,7 +10,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def run_length_bmp(codes: bytes, width: int = 16, height: int = 16) -> bytes:
-    """An 8-bit BMP in run-length encoding, which Pillow reads and does not write."""
+    """An 8-bit BMP file with run-length encoding."""
     colors = b"".join(bytes([level, level, level, 0]) for level in range(256))
     start = 54 + len(colors)
     head = struct.pack("<2sIII", b"BM", start + len(codes), 0, start)
@@ -19,16 +19,17 @@ def run_length_bmp(codes: bytes, width: int = 16, height: int = 16) -> bytes:
 
 
 def tiff(entries: list[tuple[int, int, int, int]], data: bytes = b"") -> bytes:
-    """A little-endian TIFF of `data`, which begins at byte 8, and one directory of
-    (tag, type, count, value or offset)."""
+    """A little-endian TIFF file with `data` at byte 8 and one directory.
+
+    An entry is (tag, type, count, value or offset).
+    """
     directory = struct.pack("<H", len(entries))
     directory += b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4)
 
 
 def tiled_tiff(image: Image.Image, side: int = 16) -> bytes:
-    """A picture of colours in tiles, which Pillow reads and does not write; its sides are
-    multiples of `side`."""
+    """A tiled TIFF file of a colour image whose width and height are multiples of `side`."""
     pixels = np.asarray(image)
     tiles = [
         zlib.compress(np.ascontiguousarray(pixels[y : y + side, x : x + side]).tobytes())
@@ -64,7 +65,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, rest: bytes, *, bits: int = 8, color: int = 2) -> bytes:
-    """A PNG with chunks of any kind behind its header."""
+    """A PNG file with a header, followed by `rest`."""
     return (
         PNG_START
         + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))

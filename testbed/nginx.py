@@ -1,4 +1,4 @@
-"""nginx with a site of the caller's, as a process of its own in a folder of its own."""
+"""Runs nginx with a given site in a separate folder."""
 
 import os
 import shutil
@@ -30,28 +30,28 @@ def find_nginx() -> str | None:
 
 
 class Nginx:
-    """nginx that serves `site`, the `server` blocks of its configuration.
+    """An nginx process with `site`, the `server` blocks of the configuration.
 
-    Its configuration, log and temporary files are in `folder`.
+    The configuration, the log and temporary files are in `folder`.
     """
 
     def __init__(self, binary: str, folder: Path, site: str) -> None:
         self.folder = folder
         self._binary = binary
         (folder / "site.conf").write_text(site)
-        # Debian's nginx switches to a user who may not read root's temporary folders.
+        # Debian's nginx switches to a user without access to temporary folders of root.
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user))
 
     def start(self) -> None:
-        """Start it. Raises RuntimeError if nginx rejects the configuration or warns about it."""
+        """Start nginx. Raises RuntimeError if nginx rejects the configuration or warns about it."""
         for arguments in (["-t"], []):
-            done = self._run(*arguments)
-            if done.returncode != 0 or "warn" in done.stderr:
-                raise RuntimeError(done.stderr)
+            process = self._run(*arguments)
+            if process.returncode != 0 or "warn" in process.stderr:
+                raise RuntimeError(process.stderr)
 
     def stop(self) -> None:
-        """Stop it, and wait until its process has ended."""
+        """Stop nginx and wait until the process has ended."""
         self._run("-s", "stop")
         end = time.monotonic() + _STOP_SECONDS
         while (self.folder / "nginx.pid").exists() and time.monotonic() < end:
@@ -59,7 +59,7 @@ class Nginx:
 
     @property
     def log(self) -> str:
-        """The error log so far."""
+        """The content of the error log."""
         return (self.folder / "error.log").read_text()
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,10 +1,10 @@
-"""Network ports for servers that tests and benchmarks start."""
+"""Network ports for servers of tests and benchmarks."""
 
 import socket
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody uses now."""
+    """Return an unused TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The real service in processes of its own, as `make serve` starts it, on a port of its own."""
+"""Starts the complete service in separate processes, as `make serve` does, on a free port."""
 
 import os
 import signal
@@ -22,8 +22,8 @@ PYTHON = [sys.executable, "-m"]
 class Service:
     """A service that can be stopped and started again on the same port and database.
 
-    Its log, and the number of gunicorn's master process in service.pid, are in `folder`, and so is
-    its fresh database unless `environment` names another.
+    `folder` contains the log, the process id of gunicorn's master (service.pid), and a new
+    database unless `environment` names another one.
     """
 
     def __init__(self, folder: Path, application: str = "wsgi:app", **environment: str) -> None:
@@ -42,7 +42,7 @@ class Service:
         subprocess.run(migrate, cwd=ROOT, env=self.variables, check=True, capture_output=True)
 
     def start(self) -> None:
-        """Returns once it is ready. Raises RuntimeError."""
+        """Start the service and wait until it is ready. Raises RuntimeError if it fails."""
         with (self._folder / "service.log").open("a") as log:
             serve = [*PYTHON, "gunicorn", "-c", "docker/gunicorn.conf.py"]
             serve += ["--pid", str(self._folder / "service.pid"), self._application]
@@ -52,20 +52,20 @@ class Service:
         _wait_until_ready(self.url, self._process)
 
     def stop(self) -> None:
-        """As an operator does: whoever is being answered gets the answer."""
+        """Stop the service with SIGTERM. Requests in progress are answered."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout=60)
 
     def kill(self) -> None:
-        """As a power cut does: nobody is answered any more."""
+        """Kill all processes of the service. Requests in progress are not answered."""
         if self._process is not None:
             for process in (self._process.pid, *self.workers()):
                 os.kill(process, signal.SIGKILL)
             self._process.wait(timeout=60)
 
     def workers(self) -> list[int]:
-        """The numbers of the worker processes that live now."""
+        """The process ids of the running workers."""
         return children(self._process.pid if self._process else 0)
 
 
@@ -73,7 +73,7 @@ class Service:
 def running_service(
     folder: Path, application: str = "wsgi:app", **environment: str
 ) -> Iterator[str]:
-    """The base URL of a Service that is stopped afterwards."""
+    """Run a Service for the block. Yield the base URL."""
     service = Service(folder, application, **environment)
     try:
         service.start()

@@ -1,4 +1,4 @@
-"""What tests share. Unit tests need no weights: the session is stubbed, the code is real."""
+"""Shared fixtures. Unit tests use stubs instead of weights and ONNX Runtime."""
 
 import hashlib
 import io
@@ -52,15 +52,15 @@ YUNET_CARD = {
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """For `--numprocesses auto`: a process for each CPU that this container may use."""
+    """The number of processes for `--numprocesses auto`: the CPUs of this container."""
     return available_cpus()
 
 
 def need(present: object, reason: str) -> None:
-    """Skip where a part is missing; in CI a missing part is a failure."""
+    """Skip the test if a dependency is missing. In CI this is a failure."""
     if not present:
         if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have this: {reason}")
+            pytest.fail(f"missing in CI: {reason}")
         pytest.skip(reason)
 
 
@@ -71,7 +71,7 @@ def shared() -> Path:
 
 
 class StubSession:
-    """Stands for ONNX Runtime: the brighter a crop, the happier (label 1), else neutral (0)."""
+    """Stand-in for ONNX Runtime: bright crops are happiness (label 1), dark ones neutral (0)."""
 
     def __init__(self, weights: bytes, *, signatures: list[Signature], threads: int) -> None:
         ((self.output,),) = (each.outputs for each in signatures)
@@ -87,9 +87,9 @@ class StubSession:
 
 
 class StubDetector:
-    """Finds what the picture's own size asks for: faces side by side, each 40 px wide.
+    """Finds faces of 40 px side by side. Their number depends on the width of the image.
 
-    A picture 20 px wide or less has none, one 50 px wide has one, one 100 px wide has two.
+    An image with a width of 20 px or less has no face, one with 50 px has one, with 100 px two.
     """
 
     name = "stub"
@@ -142,7 +142,7 @@ def write_model(models: Path, name: str, labels: tuple[str, ...] = LABELS) -> Pa
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    """Two models, one of 8 and one of 5 classes."""
+    """A folder with two models, of 8 and of 5 classes."""
     write_model(tmp_path / "models", "stub_8")
     write_model(tmp_path / "models", "stub_5", LABELS[:5])
     return tmp_path / "models"
@@ -161,7 +161,7 @@ def settings(tmp_path: Path, models_dir: Path, migrated_database: Path) -> Setti
 
 @pytest.fixture
 def make_app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Flask]:
-    """An application on stubs; keyword arguments change its settings."""
+    """A function that creates an application with stubs. Keyword arguments change settings."""
     monkeypatch.setitem(DETECTORS, "stub", StubDetector)
     monkeypatch.setattr(classifier, "OnnxSession", StubSession)
 
@@ -184,7 +184,7 @@ def client(app: Flask) -> FlaskClient:
 def picture(
     width: int = 50, height: int = 50, *, gray: int = 200, kind: str = "PNG", **options: object
 ) -> bytes:
-    """The file of an evenly grey picture; StubDetector makes its width the number of faces."""
+    """The file of a uniform grey image. The width sets the number of faces of StubDetector."""
     data = io.BytesIO()
     Image.new("RGB", (width, height), (gray, gray, gray)).save(data, kind, **options)
     return data.getvalue()
@@ -198,8 +198,11 @@ def analysis_request(data: bytes, **options: object) -> AnalysisRequest[ImageDat
 
 
 def multipart_body(data: bytes) -> dict:
-    """A form with one file, made by hand: Flask's test client takes temporary files for large
-    ones, which is just what must not happen on the service's side."""
+    """A form with one file.
+
+    Flask's test client would write temporary files for large forms, and tests check that the
+    service writes none.
+    """
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
     body = head + data + b"\r\n--x--\r\n"
     return {"data": body, "content_type": "multipart/form-data; boundary=x"}
@@ -212,7 +215,7 @@ def upload(data: bytes, name: str = "photo.png") -> tuple[io.BytesIO, str]:
 
 @pytest.fixture(scope="session")
 def astronaut_bgr() -> np.ndarray:
-    """A public-domain photograph with one face, 512×512."""
+    """A public-domain photograph with one face (512, 512, 3), BGR."""
     from skimage import data
 
     return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
@@ -223,7 +226,7 @@ FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-st
 
 @pytest.fixture(scope="session")
 def launch() -> Iterator[Callable[..., "Browser"]]:
-    """Starts Chromium with arguments; all that were started end with the session."""
+    """A function that starts Chromium with arguments. All browsers end with the session."""
     chromium = shutil.which("chromium")
     need(chromium, "no Chromium: .ci/services installs it")
     from playwright.sync_api import sync_playwright

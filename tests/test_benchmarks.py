@@ -1,4 +1,4 @@
-"""The benchmarks run from end to end and print what they say; how fast is not judged here."""
+"""The benchmarks run end to end and print their tables. Times are not checked."""
 
 import re
 import sys
@@ -21,20 +21,20 @@ def run(monkeypatch, module, *arguments):
 
 
 def rows(text):
-    """The cells of the table's rows, without its head."""
+    """The cells of the rows of a table, without the head."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 @pytest.mark.weights
-def test_the_service_is_measured_beside_the_limit_and_the_original_way(monkeypatch, capsys, shared):
+def test_service_benchmark_prints_all_figures(monkeypatch, capsys, shared):
     small = ["--seconds", "0.1", "--rounds", "1", "--megapixels", "0.3", "--concurrency", "2", "8"]
     run(monkeypatch, service, "--data", str(shared), *small)
     text = capsys.readouterr().out
     measured = rows(text)
     assert [row[:2] for row in measured] == [
-        [pictures, concurrency]
-        for pictures in ("0.3 megapixels", "examples")
+        [images, concurrency]
+        for images in ("0.3 megapixels", "examples")
         for concurrency in ("2", "8")
     ]
     assert all(CELL.match(cell) for row in measured for cell in row[1:-1])
@@ -42,46 +42,46 @@ def test_the_service_is_measured_beside_the_limit_and_the_original_way(monkeypat
     assert "resident MB of each worker" in text
 
 
-def test_an_answer_that_is_no_201_ends_the_measurement(monkeypatch, tmp_path):
+def test_send_raises_for_a_response_other_than_201(monkeypatch, tmp_path):
     with (
         service.service(tmp_path) as running,
         pytest.raises(RuntimeError, match=r"^415: .*unsupported-image-type"),
     ):
-        service.send(running, [b"no picture"], concurrency=2, seconds=0.1)
+        service.send(running, [b"no image"], concurrency=2, seconds=0.1)
 
 
 def check_growth(monkeypatch, capsys, database, *options):
     run(monkeypatch, growth, "--images", "40", "80", "--times", "1", *options)
     text = capsys.readouterr().out
     part = text[text.index(f"| {database} | 40 | 80 |") :]
-    measured = rows(part)[: len(growth.questions(80, of=80))]
-    assert [row[0] for row in measured] == list(growth.questions(80, of=80))
+    measured = rows(part)[: len(growth.queries(80, of=80))]
+    assert [row[0] for row in measured] == list(growth.queries(80, of=80))
     assert all(CELL.match(row[-1]) for row in measured)
     assert re.search(r"^    - .*\bscan\b.* images\b", part, re.MULTILINE | re.IGNORECASE)
 
 
-def test_growth_is_measured_and_explained_on_sqlite(monkeypatch, capsys):
+def test_growth_prints_times_and_plans_on_sqlite(monkeypatch, capsys):
     check_growth(monkeypatch, capsys, "sqlite")
 
 
 @pytest.mark.parametrize("few", [0, planning.FEW])
-def test_no_reading_looks_through_everything(tmp_path, monkeypatch, few):
-    """But for a walk in the order of pages, which ends when the page is full."""
+def test_queries_do_not_scan_tables(tmp_path, monkeypatch, few):
+    """Except for an index scan in page order, which ends when the page is full."""
     monkeypatch.setattr(planning, "FEW", few)
     with growth_stores.stores([40], [f"sqlite:///{tmp_path / 'growth.db'}"]) as apps:
         plans = {
-            asked: growth.explain(apps[40], path)
-            for asked, path in growth.questions(40, of=40).items()
+            name: growth.explain(apps[40], query)
+            for name, query in growth.queries(40, of=40).items()
         }
     scans = re.compile(
         r"\bSCAN (images|faces|emotions|persons|categories)\b(?!.*ix_images_created_at_id)"
     )
     assert all(plans.values())
     assert [
-        (asked, line) for asked, plan in plans.items() for line in plan if scans.search(line)
+        (name, line) for name, plan in plans.items() for line in plan if scans.search(line)
     ] == []
 
 
 @pytest.mark.postgres
-def test_growth_is_measured_and_explained_on_postgresql(monkeypatch, capsys, postgres_url):
+def test_growth_prints_times_and_plans_on_postgresql(monkeypatch, capsys, postgres_url):
     check_growth(monkeypatch, capsys, "postgresql", "--postgres", postgres_url)

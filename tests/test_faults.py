@@ -1,4 +1,4 @@
-"""A short run of the fault benchmark, and the checks of its verdict."""
+"""Short fault runs, and the verdict on a wrong store."""
 
 import os
 import shutil
@@ -24,96 +24,95 @@ POSTS = 48
 PAUSES = Pauses(kill=0.5, restart=2.0, full=2.0, stop=3.0)
 FACE = Face(Box(1, 2, 30, 40), Scores(dict.fromkeys(LABELS, 1 / 8)), 0.9)
 NEEDS_ROOT = {"full", "stopped"}
-NOTICED_BY = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "503"}
+VISIBLE_AS = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "503"}
 
 
-# A run with few posts may have no failed request: all posts may fall between two kills, or reach
-# workers that were not killed. Such a run is repeated.
+# With few posts, a fault may have no visible effect.
 ATTEMPTS = 4
 
 
 @pytest.mark.serial
 @pytest.mark.weights
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_loses_no_accepted_image(fault):
+def test_no_accepted_image_is_lost(fault):
     if fault in NEEDS_ROOT:
-        need(os.geteuid() == 0 and shutil.which("runuser"), "this fault needs root")
+        need(os.geteuid() == 0 and shutil.which("runuser"), "needs root and runuser")
     if fault == "stopped":
-        need(Path("/usr/lib/postgresql").is_dir(), "no PostgreSQL from Debian")
-    noticed = 0
+        need(Path("/usr/lib/postgresql").is_dir(), "needs the Debian package postgresql")
+    visible = 0
     for _ in range(ATTEMPTS):
         outcome, verdict, _ = run(fault, POSTS, PAUSES)
-        assert verdict.well, verdict
+        assert verdict.passed, verdict
         assert verdict.stored == len(outcome.accepted) == POSTS
-        assert set(outcome.seen) <= {"201", "503", CLOSED}
+        assert set(outcome.responses) <= {"201", "503", CLOSED}
         assert outcome.given_up == []
         assert outcome.ready["200"]
         assert set(outcome.ready) <= {"200", "503", CLOSED}
         if fault == "stopped":
             assert outcome.ready["503"]
-        if noticed := outcome.seen[NOTICED_BY[fault]]:
+        if visible := outcome.responses[VISIBLE_AS[fault]]:
             break
-    assert noticed, "the fault had no effect"
+    assert visible, "the fault had no visible effect"
 
 
 @pytest.fixture
 def stored(tmp_path):
-    """(function that judges the store, function that runs SQL, folder of the image files).
+    """A store with three images of one face each.
 
-    The store has three images with one face each, which were all accepted.
+    Yields a function that judges it, a function that executes SQL, and the folder of images.
     """
     database = f"sqlite:///{tmp_path / 'some.db'}"
-    folder = tmp_path / "images"
-    app = create_app(Settings(database_url=database, keep_pictures=True, pictures_dir=folder))
+    images_dir = tmp_path / "images"
+    app = create_app(Settings(database_url=database, keep_pictures=True, pictures_dir=images_dir))
     outcome = Outcome()
     with app.app_context():
         upgrade()
         for number in range(3):
             name = f"{number}.jpg"
-            kept = queries.save(analysis(FACE, file_name=name), picture=b"a picture")
-            outcome.accepted[name] = (kept.id, 1)
+            saved = queries.save(analysis(FACE, file_name=name), picture=b"an image")
+            outcome.accepted[name] = (saved.id, 1)
 
         def execute(sql):
             db.session.execute(text(sql))
             db.session.commit()
 
-        yield lambda: judge(database, outcome, folder), execute, folder
+        yield lambda: judge(database, outcome, images_dir), execute, images_dir
 
 
-def test_judge_accepts_a_consistent_store(stored):
-    judged, _, _ = stored
-    assert judged().well
-    assert (judged().stored, judged().strays) == (3, 0)
+def test_judge_accepts_a_complete_store(stored):
+    verdict, _, _ = stored
+    assert verdict().passed
+    assert (verdict().stored, verdict().orphans) == (3, 0)
 
 
 @pytest.mark.parametrize(
     ("sql", "kind"),
     [
         ("DELETE FROM images WHERE file_name = '1.jpg'", "lost"),
-        ("UPDATE images SET file_name = '0.jpg' WHERE file_name = '1.jpg'", "doubled"),
-        ("DELETE FROM emotions WHERE face_id = 1", "torn"),
-        ("DELETE FROM faces", "torn"),
-        ("UPDATE images SET file_name = 'x.jpg' WHERE file_name = '1.jpg'", "unasked"),
+        ("UPDATE images SET file_name = '0.jpg' WHERE file_name = '1.jpg'", "duplicated"),
+        ("DELETE FROM emotions WHERE face_id = 1", "incomplete"),
+        ("DELETE FROM faces", "incomplete"),
+        ("UPDATE images SET file_name = 'x.jpg' WHERE file_name = '1.jpg'", "unconfirmed"),
     ],
 )
-def test_judge_counts_inconsistent_rows(stored, sql, kind):
-    judged, execute, _ = stored
+def test_judge_counts_wrong_rows(stored, sql, kind):
+    verdict, execute, _ = stored
     execute(sql)
-    assert getattr(judged(), kind) >= 1
-    assert not judged().well
+    assert getattr(verdict(), kind) >= 1
+    assert not verdict().passed
 
 
-def test_judge_counts_missing_and_unreferenced_files(stored):
-    judged, _, folder = stored
-    file = next(folder.glob("*/*"))
+def test_judge_counts_missing_and_orphan_files(stored):
+    verdict, _, images_dir = stored
+    file = next(images_dir.glob("*/*"))
     file.rename(file.with_name("x"))
-    assert (judged().torn, judged().strays, judged().well) == (1, 1, False)
+    assert (verdict().incomplete, verdict().orphans, verdict().passed) == (1, 1, False)
 
 
-def test_judge_counts_files_with_a_scheduled_removal_separately(stored):
-    judged, execute, folder = stored
-    (folder / "00").mkdir(exist_ok=True)
-    (folder / "00" / "x").write_bytes(b"left")
-    assert (judged().waiting, judged().strays, judged().well) == (0, 1, False)
+def test_judge_counts_scheduled_removals_separately(stored):
+    verdict, execute, images_dir = stored
+    (images_dir / "00").mkdir(exist_ok=True)
+    (images_dir / "00" / "x").write_bytes(b"left")
+    assert (verdict().scheduled, verdict().orphans, verdict().passed) == (0, 1, False)
     execute("INSERT INTO file_removals (name, due_at) VALUES ('x', '2000-01-01 00:00:00')")
-    assert (judged().waiting, judged().strays, judged().well) == (1, 0, True)
+    assert (verdict().scheduled, verdict().orphans, verdict().passed) == (1, 0, True)

@@ -1,4 +1,4 @@
-"""Consistency checks: routes, model cards, imports, committed files."""
+"""Rules for the repository that are easy to break."""
 
 import ast
 import json
@@ -28,56 +28,56 @@ NOT_IN_OPENAPI = {
 }
 
 
-def test_every_route_is_in_the_openapi_document(app, client):
+def test_openapi_document_has_every_route(app, client):
     documented = set(client.get("/openapi.json").json["paths"])
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule)
         assert (path in documented) != (rule.rule in NOT_IN_OPENAPI), rule.rule
 
 
-def test_every_operation_has_a_summary_and_a_default_response(client):
+def test_operations_have_summary_and_default_response(client):
     for path, operations in client.get("/openapi.json").json["paths"].items():
         for method in operations.keys() & {"get", "post", "delete"}:
             assert operations[method].get("summary"), f"{method} {path}"
             assert "default" in operations[method]["responses"], f"{method} {path}"
 
 
-def test_repository_contains_a_model():
+def test_repository_has_models():
     assert MODELS
 
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
-def test_every_card_is_valid_and_matches_its_weights(folder):
+def test_card_is_valid_and_matches_weights(folder):
     card = ClassifierCard.read(folder)
     weights = read_weights(folder, card)
     document = json.loads((folder / "card.json").read_text())
     assert document["weights"]["bytes"] == len(weights)
-    for key in ("licence", "intended_use", "out_of_scope", "limits", *FIGURES):
-        assert document[key], f"{key} of the card is empty"
+    for section in ("licence", "intended_use", "out_of_scope", "limits", *FIGURES):
+        assert document[section], f"the card has no {section}"
     for protocol in document["evaluation"]["protocols"].values():
         assert protocol["pictures"] > 0
         assert protocol["recall"].keys() == set(card.labels)
 
 
-def test_card_of_single_shot_is_valid_and_matches_its_weights():
+def test_single_shot_card_is_valid_and_matches_weights():
     folder = ROOT / "models" / "single_shot"
     card = SingleShotCard.read(folder)
     weights = read_weights(folder, card)
     document = card.document
     assert document["weights"]["bytes"] == len(weights) < 2_000_000
-    for key in ("licence", "intended_use", "out_of_scope", "limits", "training", "evaluation"):
-        assert document[key], f"{key} of the card is empty"
+    for section in ("licence", "intended_use", "out_of_scope", "limits", "training", "evaluation"):
+        assert document[section], f"the card has no {section}"
     assert document["evaluation"]["photographs"] > 200
     assert document["evaluation"]["portraits"] > 700
 
 
-def test_import_of_app_imports_neither_flask_nor_a_model():
+def test_importing_app_imports_no_heavy_library():
     heavy = {"flask", "torch", "cv2", "onnxruntime", "sqlalchemy"}
     code = f"import app, sys; print({heavy!r} & set(sys.modules))"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert done.stdout == "set()\n"
+    assert process.stdout == "set()\n"
 
 
 def test_create_app_loads_no_model(make_app, models_dir):
@@ -87,14 +87,14 @@ def test_create_app_loads_no_model(make_app, models_dir):
 
 
 def test_import_contracts_are_kept(monkeypatch):
-    # import-linter would disable the existing loggers, whose records later tests check.
+    # The logging configuration of import-linter disables existing loggers that other tests need.
     monkeypatch.setattr("importlinter.cli._configure_logging", lambda _: None)
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), is_debug_mode=False) == 0
 
 
 @pytest.mark.parametrize("package", ["training", "evaluation"])
-def test_training_and_evaluation_import_only_vision_of_the_service(package):
-    """They also import app.errors, because commands report the errors that vision raises."""
+def test_training_and_evaluation_import_only_vision_and_errors(package):
+    """The commands catch the errors of app.errors that vision raises."""
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -113,7 +113,7 @@ PRIVATE_PATH = re.compile(rf"({'|'.join(OUR_PACKAGES)})(\.\w+)*\._[a-z]\w*")
 
 
 def private_names(tree):
-    """Yield the private functions and constants of our modules that a program uses."""
+    """The private functions and constants of OUR_PACKAGES that a program uses."""
     imported = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OUR_PACKAGES:
@@ -121,7 +121,7 @@ def private_names(tree):
     yield from (name for name in imported if PRIVATE.fullmatch(name))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            # Attributes of modules are checked, attributes of classes are not.
+            # Private attributes of modules are found, those of classes are not.
             is_module = node.value.id in imported and node.value.id.islower()
             if is_module and PRIVATE.fullmatch(node.attr):
                 yield node.attr
@@ -129,12 +129,12 @@ def private_names(tree):
             yield node.value
 
 
-def test_tests_use_only_public_names():
+def test_tests_use_no_private_names():
     for path in (ROOT / "tests").rglob("*.py"):
         assert list(private_names(ast.parse(path.read_text("utf-8")))) == [], path
 
 
-def test_search_finds_private_names():
+def test_private_names_are_found():
     program = """
 from app.vision import cascade
 from attacks.storage import _settled
@@ -150,24 +150,24 @@ cascade.__name__
     ]
 
 
-def test_only_the_settings_read_the_environment():
+def test_only_app_reads_the_environment():
     reading = re.compile(r"os\.environ|getenv")
     readers = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "app").rglob("*.py")
         if reading.search(path.read_text("utf-8"))
     }
-    assert readers == {"app/__init__.py"}  # it passes the environment to Settings.from_environment
+    assert readers == {"app/__init__.py"}  # passes it to Settings.from_environment
 
 
-def test_no_research_data_is_committed():
+def test_repository_has_no_research_data():
     need((ROOT / ".git").exists(), "not a git checkout")
     files = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    data = re.compile(r"\.(jpe?g|png|gif|bmp|tiff?|webp|zip|csv|npz|pt)$", re.IGNORECASE)
+    data_files = re.compile(r"\.(jpe?g|png|gif|bmp|tiff?|webp|zip|csv|npz|pt)$", re.IGNORECASE)
     allowed = re.compile(
         r"docs/|(models|training/teachers)/\w+/(log\.csv|(curve|confusion|reliability)\.png)"
-        r"|tests/vision/golden/draw-[\w-]+\.png"  # images of coloured squares, from test_draw.py
+        r"|tests/vision/golden/draw-[\w-]+\.png"  # coloured squares, written by test_draw.py
     )
-    assert [name for name in files if data.search(name) and not allowed.match(name)] == []
+    assert [name for name in files if data_files.search(name) and not allowed.match(name)] == []

@@ -1,4 +1,4 @@
-"""Importing a module changes no global setting of other libraries or of the process."""
+"""Importing a module changes no global settings of libraries or of the process."""
 
 import json
 import os
@@ -10,8 +10,8 @@ import pytest
 
 from app.settings import ROOT
 
-# Runs in a new process: imports the libraries, reads their settings, imports the modules of the
-# package, and reads the settings again.
+# Runs in a new process: import the libraries, record their settings, import the modules of the
+# package, and compare the settings.
 PROGRAM = """
 import importlib, json, logging, os, pkgutil, signal, socket, sys, warnings
 import cv2, matplotlib, numpy, onnxruntime, pillow_heif
@@ -36,7 +36,7 @@ def settings():
         "folder": os.getcwd(),
     }
 
-# Record the modules that add filters of warnings. Libraries may add some themselves.
+# Warning filters of libraries are ignored.
 filters = []
 warnings.filterwarnings = lambda *a, **k: filters.append(sys._getframe(1).f_globals["__name__"])
 warnings.simplefilter = warnings.filterwarnings
@@ -54,26 +54,26 @@ PACKAGES = ("app", "attacks", "benchmarks", "emotions", "evaluation", "fuzzing",
 def modules(package):
     names = [package]
     path = __import__(package).__path__
-    for module in pkgutil.walk_packages(path, f"{package}."):
-        if not module.name.endswith("__main__"):
-            names.append(module.name)
+    for each in pkgutil.walk_packages(path, f"{package}."):
+        if not each.name.endswith("__main__"):
+            names.append(each.name)
     return names
 
 
 def changes(names, ours=PACKAGES):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(names), json.dumps(ours)],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_import_of_a_package_changes_no_global_setting(package):
+def test_importing_package_changes_no_global_setting(package):
     assert changes(modules(package)) == {"changed": {}, "filters": []}
 
 
@@ -88,9 +88,9 @@ def test_import_of_a_package_changes_no_global_setting(package):
         "warnings.filterwarnings('ignore')",
     ],
 )
-def test_check_finds_a_module_that_changes_a_global_setting(line, tmp_path, monkeypatch):
+def test_changed_setting_is_detected(line, tmp_path, monkeypatch):
     head = "import os, warnings\nimport cv2, pillow_heif\nfrom PIL import PngImagePlugin\n"
     (tmp_path / "side_effect.py").write_text(head + line)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    found = changes(["side_effect"], ours=["side_effect"])
-    assert found["changed"] or found["filters"]
+    result = changes(["side_effect"], ours=["side_effect"])
+    assert result["changed"] or result["filters"]

@@ -1,4 +1,4 @@
-"""The wheel contains the service and its data files, but no tests and no training."""
+"""The wheel contains the service with data files, and neither tests nor training."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from tests.conftest import need
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SOURCES = ("app", "migrations", "models", "pyproject.toml", "requirements.txt", "README.md")
 LICENCES = ("LICENSE", "NOTICE")
-# Files of a model that are not needed to run it.
+# Files of models that are not needed to run them.
 NOT_PACKAGED = re.compile(r"models/\w+/\w+\.(png|csv)")
 
 
@@ -29,25 +29,25 @@ def committed():
 
 @pytest.fixture(scope="module")
 def wheel(committed, tmp_path_factory):
-    """The wheel, built from a copy of the sources because building creates files among them."""
+    """The wheel, built from a copy of the sources because a build leaves files there."""
     pytest.importorskip("setuptools", minversion="77")
-    copy, wheels = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheel")
+    copy, output = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheel")
     for path in committed:
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         (copy / path).symlink_to(ROOT / path)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*pip, "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", wheels, copy],
+    process = subprocess.run(
+        [*pip, "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", output, copy],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = wheels.glob("*.whl")
+    assert process.returncode == 0, process.stdout + process.stderr
+    (path,) = output.glob("*.whl")
     return path
 
 
-def test_wheel_contains_the_service_and_its_data(wheel, committed):
+def test_wheel_contains_service_and_data(wheel, committed):
     packaged = {
         re.sub(r"^(migrations|models)/", r"app/\1/", path)
         for path in committed
@@ -61,7 +61,7 @@ def test_wheel_contains_the_service_and_its_data(wheel, committed):
     assert "app/models/custom_net_8/model.onnx" in contained
 
 
-def test_metadata_contains_the_licence_and_the_requirements(wheel):
+def test_metadata_has_licence_and_requirements(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = archive.read(name).decode()
@@ -71,40 +71,40 @@ def test_metadata_contains_the_licence_and_the_requirements(wheel):
         assert f"Classifier: Programming Language :: Python :: {version}\n" in metadata
     required = re.findall(r"^Requires-Dist: ([\w-]+)", metadata, re.MULTILINE)
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    listed = [re.match(r"[\w-]+", line)[0] for line in lines if line and line[0] != "#"]
-    assert sorted(required) == sorted(listed)
+    expected = [re.match(r"[\w-]+", line)[0] for line in lines if line and line[0] != "#"]
+    assert sorted(required) == sorted(expected)
     for licence in LICENCES:
         if (ROOT / licence).exists():
             assert any(name.endswith(f"licenses/{licence}") for name in files)
 
 
-def test_installed_package_migrates_its_database_and_finds_its_models(wheel, tmp_path):
+def test_installed_package_migrates_and_finds_models(wheel, tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    (here := tmp_path / "here").mkdir()
+    (folder := tmp_path / "folder").mkdir()
 
     def flask(*arguments):
         environment = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"}
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "flask", "--app", "app", *arguments],
-            cwd=here,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
     flask("db", "upgrade")
-    assert (here / "instance" / "emotion.db").stat().st_size > 0
+    assert (folder / "instance" / "emotion.db").stat().st_size > 0
     assert "custom_net_8\tready" in flask("models", "list")
-    shutil.copy(ROOT / "docs" / "astronaut.jpg", here / "a.jpg")
+    shutil.copy(ROOT / "docs" / "astronaut.jpg", folder / "a.jpg")
     assert "happiness" in flask("analyse", "a.jpg")
 
 
-def test_pyproject_lists_every_package_of_the_service():
+def test_pyproject_lists_every_package():
     folders = {path.parent for path in (ROOT / "app").rglob("*.py")}
     names = {str(folder.relative_to(ROOT)).replace("/", ".") for folder in folders}
     listed = set(PROJECT["tool"]["setuptools"]["packages"])

@@ -1,4 +1,4 @@
-"""Posts images while things break, and compares what is stored with what clients were told."""
+"""Fault injection: post images during faults, and compare the store with the responses."""
 
 import base64
 import tempfile
@@ -6,42 +6,42 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.faults.breaking import FAULTS, USUAL, Pauses, every
+from benchmarks.faults.breaking import DEFAULT_PAUSES, FAULTS, Pauses, every
 from benchmarks.faults.load import Outcome, load, watch
 from benchmarks.faults.verdict import Verdict, judge_and_clean
 
-PICTURES_KEY = base64.b64encode(bytes(32)).decode()
+IMAGES_KEY = base64.b64encode(bytes(32)).decode()
 
 
-def run(fault: str, posts: int, pauses: Pauses = USUAL) -> tuple[Outcome, Verdict, float]:
-    """Break the service while `posts` images are posted.
+def run(fault: str, posts: int, pauses: Pauses = DEFAULT_PAUSES) -> tuple[Outcome, Verdict, float]:
+    """Post `posts` images while a fault recurs.
 
-    Return what clients saw, what is stored, and the seconds.
+    Return the responses, the verdict on the store, and the duration in seconds.
     """
-    outcome, over = Outcome(), threading.Event()
+    outcome, finished = Outcome(), threading.Event()
     with (
         tempfile.TemporaryDirectory() as name,
-        FAULTS[fault](Path(name), over, pauses) as (service, database, breaking),
+        FAULTS[fault](Path(name), finished, pauses) as (service, database, fault_thread),
     ):
-        pictures = Path(name) / "pictures"
+        images_dir = Path(name) / "pictures"
         service.variables |= {
             "EMOTION_KEEP_PICTURES": "true",
-            "EMOTION_PICTURES_DIR": str(pictures),
-            "EMOTION_PICTURES_KEY": PICTURES_KEY,
+            "EMOTION_PICTURES_DIR": str(images_dir),
+            "EMOTION_IMAGES_KEY": IMAGES_KEY,
         }
         service.start()
-        began = time.monotonic()
-        watching = threading.Thread(
-            target=every, args=(0.5, lambda: watch(service.url, outcome), over)
+        start = time.monotonic()
+        health_thread = threading.Thread(
+            target=every, args=(0.5, lambda: watch(service.url, outcome), finished)
         )
-        breaking.start()
-        watching.start()
+        fault_thread.start()
+        health_thread.start()
         try:
             load(service.url, posts, outcome)
         finally:
-            over.set()
-            breaking.join()
-            watching.join()
-            seconds = time.monotonic() - began
+            finished.set()
+            fault_thread.join()
+            health_thread.join()
+            seconds = time.monotonic() - start
             service.stop()
-        return outcome, judge_and_clean(service, database, outcome, pictures), seconds
+        return outcome, judge_and_clean(service, database, outcome, images_dir), seconds

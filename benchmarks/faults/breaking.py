@@ -1,4 +1,4 @@
-"""The faults: each starts a service and returns a thread that breaks something again and again."""
+"""The faults. Each creates a service and a thread that injects the fault repeatedly."""
 
 import contextlib
 import os
@@ -16,13 +16,15 @@ from testbed.ports import free_port
 from testbed.service import Service
 
 TMPFS_MEGABYTES = 24
-Breaking = tuple[Service, str, threading.Thread]  # with the URL of the database
+Fault = tuple[Service, str, threading.Thread]  # service, URL of the database, fault thread
 
 
 @dataclass(frozen=True)
 class Pauses:
-    """Seconds from one fault to the next. `full` and `stop` are also how long the disk stays full
-    and the database stays stopped."""
+    """Seconds between faults.
+
+    `full` and `stop` are also the duration of a full disk and of a stopped database.
+    """
 
     kill: float = 1.0
     restart: float = 5.0
@@ -30,45 +32,49 @@ class Pauses:
     stop: float = 10.0
 
 
-USUAL = Pauses()
+DEFAULT_PAUSES = Pauses()
 
 
-def every(seconds: float, do: Callable[[], None], over: threading.Event) -> None:
-    """At once, and again so many seconds after it is done."""
-    while not over.is_set():
-        do()
-        over.wait(seconds)
+def every(seconds: float, action: Callable[[], None], finished: threading.Event) -> None:
+    """Repeat an action until `finished` is set, with a pause of `seconds` after each."""
+    while not finished.is_set():
+        action()
+        finished.wait(seconds)
 
 
 def kill_one(service: Service) -> None:
+    """Kill a random worker with SIGKILL."""
     with contextlib.suppress(ProcessLookupError, IndexError):
         os.kill(random.choice(service.workers()), signal.SIGKILL)
 
 
 def restart(service: Service) -> None:
+    """Stop the service with SIGTERM and start it again."""
     service.stop()
     service.start()
 
 
 @contextlib.contextmanager
-def killed(folder: Path, over: threading.Event, pauses: Pauses) -> Iterator[Breaking]:
-    """A random worker is killed (SIGKILL), again and again."""
+def killed(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+    """Kill random workers (SIGKILL)."""
     service = Service(folder)
-    breaking = threading.Thread(target=every, args=(pauses.kill, lambda: kill_one(service), over))
-    yield service, f"sqlite:///{folder / 'service.db'}", breaking
+    thread = threading.Thread(target=every, args=(pauses.kill, lambda: kill_one(service), finished))
+    yield service, f"sqlite:///{folder / 'service.db'}", thread
 
 
 @contextlib.contextmanager
-def restarted(folder: Path, over: threading.Event, pauses: Pauses) -> Iterator[Breaking]:
-    """The service is stopped as an operator does (SIGTERM) and started again."""
+def restarted(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+    """Stop the service (SIGTERM) and start it again."""
     service = Service(folder)
-    breaking = threading.Thread(target=every, args=(pauses.restart, lambda: restart(service), over))
-    yield service, f"sqlite:///{folder / 'service.db'}", breaking
+    thread = threading.Thread(
+        target=every, args=(pauses.restart, lambda: restart(service), finished)
+    )
+    yield service, f"sqlite:///{folder / 'service.db'}", thread
 
 
 @contextlib.contextmanager
-def full(folder: Path, over: threading.Event, pauses: Pauses) -> Iterator[Breaking]:
-    """The disk that SQLite writes to is full for a while (a small tmpfs; needs root)."""
+def full(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+    """Fill the disk of SQLite for some seconds (a small tmpfs; needs root)."""
     disk = folder / "disk"
     disk.mkdir()
     size = f"size={TMPFS_MEGABYTES}m"
@@ -79,20 +85,20 @@ def full(folder: Path, over: threading.Event, pauses: Pauses) -> Iterator[Breaki
         with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
-        over.wait(pauses.full)
+        finished.wait(pauses.full)
         ballast.unlink()
 
     database = f"sqlite:///{disk / 'service.db'}"
     try:
         service = Service(folder, EMOTION_DATABASE_URL=database)
-        yield service, database, threading.Thread(target=every, args=(pauses.full, fill, over))
+        yield service, database, threading.Thread(target=every, args=(pauses.full, fill, finished))
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @contextlib.contextmanager
-def stopped(folder: Path, over: threading.Event, pauses: Pauses) -> Iterator[Breaking]:
-    """PostgreSQL is stopped for a while (a server of its own, from Debian's packages)."""
+def stopped(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+    """Stop PostgreSQL for some seconds (a separate server from Debian packages)."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
     data = Path(tempfile.mkdtemp(prefix="emotion-faults-"))
     subprocess.run(["chown", "postgres", str(data)], check=True)
@@ -106,23 +112,27 @@ def stopped(folder: Path, over: threading.Event, pauses: Pauses) -> Iterator[Bre
             stdout=subprocess.DEVNULL,
         )
 
-    begin = ["-l", str(data / "log"), "-o", f"-p {port} -k {data} -h 127.0.0.1", "start"]
+    start = ["-l", str(data / "log"), "-o", f"-p {port} -k {data} -h 127.0.0.1", "start"]
     subprocess.run(
         [*as_postgres, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "emotion"],
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    server(*begin)
+    server(*start)
 
     def interrupt() -> None:
         server("-m", "fast", "stop")
-        time.sleep(pauses.stop)  # also when the load is over: it must be there to be counted
-        server(*begin)
+        time.sleep(pauses.stop)  # not interrupted by `finished`: the verdict needs the database
+        server(*start)
 
     database = f"postgresql://emotion@127.0.0.1:{port}/postgres"
     try:
         service = Service(folder, EMOTION_DATABASE_URL=database)
-        yield service, database, threading.Thread(target=every, args=(pauses.stop, interrupt, over))
+        yield (
+            service,
+            database,
+            threading.Thread(target=every, args=(pauses.stop, interrupt, finished)),
+        )
     finally:
         server("-m", "immediate", "stop")
         subprocess.run(["rm", "-rf", str(data)], check=True)

@@ -1,4 +1,4 @@
-"""Clients that post images until each has its 201, and what they saw."""
+"""Clients that post images until each is answered 201, and a record of the responses."""
 
 import time
 import uuid
@@ -13,7 +13,7 @@ from app.settings import ROOT
 IMAGE = (ROOT / "docs" / "astronaut.jpg").read_bytes()
 CONCURRENCY = 8
 PATIENCE_SECONDS = 120.0
-# The kernel accepts connections for a worker that died; they are silent until another one starts.
+# The kernel accepts connections after a worker died; they get no response until a new one starts.
 UNANSWERED = (
     requests.ConnectionError,
     requests.Timeout,
@@ -24,46 +24,52 @@ CLOSED = "closed"
 
 @dataclass
 class Outcome:
-    """What clients saw (answers by kind), and of each image that got its 201 the id and the
-    number of faces that the answer named. `ready`: what /readyz answered, by kind."""
+    """The responses of a run.
 
-    seen: Counter[str] = field(default_factory=Counter)
+    `responses` counts statuses, and `ready` those of /readyz. `accepted` has the id and the number
+    of faces by the name of an image with a 201. `given_up` has the names without a 201.
+    """
+
+    responses: Counter[str] = field(default_factory=Counter)
     ready: Counter[str] = field(default_factory=Counter)
     accepted: dict[str, tuple[int, int]] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
 
 
 def load(url: str, posts: int, outcome: Outcome) -> None:
-    """Post until every image has its 201, or nobody answered it for PATIENCE_SECONDS."""
+    """Post every image until it is answered 201, for at most PATIENCE_SECONDS."""
     with ThreadPoolExecutor(CONCURRENCY) as pool:
-        list(pool.map(lambda number: _insist(url, f"{number}.jpg", outcome), range(posts)))
+        list(
+            pool.map(lambda number: _post_until_stored(url, f"{number}.jpg", outcome), range(posts))
+        )
 
 
-def _insist(url: str, name: str, outcome: Outcome) -> None:
+def _post_until_stored(url: str, name: str, outcome: Outcome) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4())}
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
-            answer = requests.post(
+            response = requests.post(
                 f"{url}/v1/images", files={"image": (name, IMAGE)}, headers=headers, timeout=60
             )
-            document = answer.json()
+            document = response.json()
         except UNANSWERED:
-            outcome.seen[CLOSED] += 1
+            outcome.responses[CLOSED] += 1
             time.sleep(0.1)
             continue
-        kind = str(answer.status_code)
-        if answer.status_code == 503:
-            kind += "" if "Retry-After" in answer.headers else " without Retry-After"
-        outcome.seen[kind] += 1
-        if answer.status_code == 201:
+        kind = str(response.status_code)
+        if response.status_code == 503:
+            kind += "" if "Retry-After" in response.headers else " without Retry-After"
+        outcome.responses[kind] += 1
+        if response.status_code == 201:
             outcome.accepted[name] = (document["id"], len(document["faces"]))
             return
-        time.sleep(0.2)  # sooner than it asks for, to press harder
+        time.sleep(0.2)  # shorter than Retry-After, to increase the load
     outcome.given_up.append(name)
 
 
 def watch(url: str, outcome: Outcome) -> None:
+    """Request /readyz once and record the status."""
     try:
         kind = str(requests.get(f"{url}/readyz", timeout=60).status_code)
     except UNANSWERED:

@@ -1,4 +1,4 @@
-"""Compares what the database and the folder of images hold with what clients saw."""
+"""Comparison of the database and the folder of images with the responses."""
 
 import subprocess
 import sys
@@ -15,27 +15,35 @@ from testbed.service import Service
 
 @dataclass(frozen=True)
 class Verdict:
-    """`stored` rows of images; `lost` have a 201 and no row with its id and name; `doubled` names
-    have several rows; `torn` rows lack faces, emotions or their picture; `unasked` rows have no
-    201; `waiting` files belong to no image and are scheduled to be removed; `strays` are other
-    files that belong to no image."""
+    """Counts of images and files.
+
+    - `stored`: rows of images.
+    - `lost`: a 201 without a row with its id and name.
+    - `duplicated`: names with several rows.
+    - `incomplete`: rows without all faces, emotions or the file.
+    - `unconfirmed`: names with a row but without a 201.
+    - `scheduled`: files without an image whose removal is scheduled.
+    - `orphans`: other files without an image.
+    """
 
     stored: int
     lost: int
-    doubled: int
-    torn: int
-    unasked: int
-    waiting: int
-    strays: int
+    duplicated: int
+    incomplete: int
+    unconfirmed: int
+    scheduled: int
+    orphans: int
 
     @property
-    def well(self) -> bool:
-        return not (self.lost or self.doubled or self.torn or self.unasked or self.strays)
+    def passed(self) -> bool:
+        """Whether every image with a 201 is stored once and completely, and nothing else."""
+        return not any(
+            (self.lost, self.duplicated, self.incomplete, self.unconfirmed, self.orphans)
+        )
 
 
-def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
-    """Look into the database and the folder of `pictures` themselves, with no code of the
-    service."""
+def judge(database: str, outcome: Outcome, images_dir: Path) -> Verdict:
+    """Read the database and the folder of images directly, without the code of the service."""
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         images = connection.execute(text("SELECT id, file_name, picture_file FROM images")).all()
@@ -52,36 +60,38 @@ def judge(database: str, outcome: Outcome, pictures: Path) -> Verdict:
     engine.dispose()
     names = Counter(image.file_name for image in images)
     rows = {(image.id, image.file_name) for image in images}
-    its_file = {image.id: image.picture_file for image in images}
-    files = {path.name for path in pictures.glob("*/*")}
-    unowned = files - set(its_file.values())
-    torn = sum(
-        faces[number] != its_faces
-        or emotions.get(number, 0) != 8 * its_faces
-        or its_file.get(number) not in files
-        for number, its_faces in outcome.accepted.values()
+    file_of_image = {image.id: image.picture_file for image in images}
+    files = {path.name for path in images_dir.glob("*/*")}
+    without_image = files - set(file_of_image.values())
+    incomplete = sum(
+        faces[image_id] != face_count
+        or emotions.get(image_id, 0) != 8 * face_count
+        or file_of_image.get(image_id) not in files
+        for image_id, face_count in outcome.accepted.values()
     )
     return Verdict(
         stored=len(images),
-        lost=sum((number, name) not in rows for name, (number, _) in outcome.accepted.items()),
-        doubled=sum(count > 1 for count in names.values()),
-        torn=torn,
-        unasked=sum(name not in outcome.accepted for name in names),
-        waiting=len(unowned & scheduled),
-        strays=len(unowned - scheduled),
+        lost=sum((image_id, name) not in rows for name, (image_id, _) in outcome.accepted.items()),
+        duplicated=sum(count > 1 for count in names.values()),
+        incomplete=incomplete,
+        unconfirmed=sum(name not in outcome.accepted for name in names),
+        scheduled=len(without_image & scheduled),
+        orphans=len(without_image - scheduled),
     )
 
 
-def judge_and_clean(service: Service, database: str, outcome: Outcome, pictures: Path) -> Verdict:
-    """Judge before and after `retention run`, which must leave no file without an image. `waiting`
-    is the number before it."""
-    before = judge(database, outcome, pictures)
+def judge_and_clean(service: Service, database: str, outcome: Outcome, images_dir: Path) -> Verdict:
+    """Judge before and after `retention run`, which must remove all files without an image.
+
+    `scheduled` is the number before `retention run`.
+    """
+    before = judge(database, outcome, images_dir)
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:  # make all removals due, as after a minute
+    with engine.begin() as connection:  # make all removals due immediately
         connection.execute(text("UPDATE file_removals SET due_at = '2000-01-01 00:00:00'"))
     engine.dispose()
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "retention", "run"]
     subprocess.run(command, cwd=ROOT, env=service.variables, check=True, capture_output=True)
-    after = judge(database, outcome, pictures)
-    strays = before.strays + after.strays + after.waiting
-    return replace(after, waiting=before.waiting, strays=strays)
+    after = judge(database, outcome, images_dir)
+    orphans = before.orphans + after.orphans + after.scheduled
+    return replace(after, scheduled=before.scheduled, orphans=orphans)

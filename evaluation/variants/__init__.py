@@ -1,13 +1,13 @@
-"""Small images in every variant of every format that this service reads, with the pixels they mean.
+"""Small files in every variant of every image format that this service reads.
 
-Each variant is the same picture, two slopes of colour, as the depth and the colours of the variant
-can show it. Variants that libraries do not write (bit depths, byte orders, headers, layouts) are
-written here, so the expected pixels do not depend on a decoder.
+Every variant has the same image, two colour gradients, in the bit depth and colours of the variant.
+Each comes with its expected pixels. This package writes variants itself that libraries do not write
+(bit depths, byte orders, headers, layouts), so the expected pixels do not depend on a decoder.
 """
 
 from evaluation.variants.common import Variant
+from evaluation.variants.lossy import heifs, jpegs, webps
 from evaluation.variants.palettes import bmps, gifs
-from evaluation.variants.photographs import heifs, jpegs, webps
 from evaluation.variants.png import pngs
 from evaluation.variants.tiff import tiffs
 
@@ -15,5 +15,5 @@ __all__ = ["Variant", "variants"]
 
 
 def variants() -> list[Variant]:
-    """All of them, by format."""
+    """All variants, ordered by format."""
     return [*pngs(), *jpegs(), *webps(), *gifs(), *bmps(), *tiffs(), *heifs()]

@@ -1,4 +1,4 @@
-"""The picture that all variants show, and how its pixels are packed."""
+"""The image of all variants, and functions that pack its pixels."""
 
 import io
 from dataclasses import dataclass
@@ -14,8 +14,11 @@ WIDTH, HEIGHT = 40, 24
 
 @dataclass(frozen=True)
 class Variant:
-    """A file and its pixels (height, width, 3) RGB. `tolerance` is the mean error allowed for lossy
-    compression, in grey levels. `supported`: whether this service reads it."""
+    """A file and its expected pixels (height, width, 3), RGB.
+
+    `tolerance` is the allowed mean error in grey levels, for lossy compression. `supported` says
+    whether this service reads the file.
+    """
 
     format: str
     name: str
@@ -25,14 +28,15 @@ class Variant:
     supported: bool = True
 
 
-def picture() -> Pixels:
-    """Red grows to the right, green downwards, blue falls to the right."""
+def color_image() -> Pixels:
+    """Red increases to the right, green downwards, and blue decreases to the right."""
     down, across = np.mgrid[:HEIGHT, :WIDTH]
     red, green = across * 255 // (WIDTH - 1), down * 255 // (HEIGHT - 1)
     return uint8(np.dstack([red, green, 255 - red]))
 
 
-def gray_picture() -> Pixels:
+def gray_image() -> Pixels:
+    """A gradient (height, width) that increases to the right and downwards."""
     down, across = np.mgrid[:HEIGHT, :WIDTH]
     return uint8(across * 200 // (WIDTH - 1) + down * 55 // (HEIGHT - 1))
 
@@ -42,17 +46,18 @@ def uint8(values: Any) -> Pixels:
 
 
 def quantized(values: Pixels, bits: int) -> NDArray[np.int64]:
-    """0…255 as numbers of so many bits."""
+    """Convert levels of 0 to 255 to numbers of `bits` bits."""
     return np.asarray(np.rint(values.astype(np.int64) * (2**bits - 1) / 255), np.int64)
 
 
-def shown(numbers: NDArray[np.int64], bits: int) -> Pixels:
-    """The 8-bit RGB of numbers of so many bits, (height, width) or (height, width, 3)."""
+def to_rgb(numbers: NDArray[np.int64], bits: int) -> Pixels:
+    """Convert numbers of `bits` bits, (height, width) or (height, width, 3), to 8-bit RGB."""
     levels = np.rint(numbers * 255 / (2**bits - 1)).astype(np.uint8)
     return np.dstack([levels] * 3) if levels.ndim == 2 else levels
 
 
 def on_white(rgb: Pixels, alpha: Pixels) -> Pixels:
+    """Composite pixels on white."""
     share = alpha[..., None] / 255
     return np.rint(rgb * share + 255 * (1 - share)).astype(np.uint8)
 
@@ -62,8 +67,8 @@ def alpha_channel() -> Pixels:
 
 
 def stored_pixels(upright: Pixels, orientation: int) -> Pixels:
-    """The pixels that a camera stores for an upright picture and an EXIF orientation."""
-    turned = {
+    """The pixels that a camera stores for an upright image and an EXIF orientation."""
+    by_orientation = {
         1: upright,
         2: np.fliplr(upright),
         3: np.rot90(upright, 2),
@@ -73,11 +78,11 @@ def stored_pixels(upright: Pixels, orientation: int) -> Pixels:
         7: np.swapaxes(np.rot90(upright, 2), 0, 1),
         8: np.rot90(upright, 3),
     }
-    return np.ascontiguousarray(turned[orientation])
+    return np.ascontiguousarray(by_orientation[orientation])
 
 
 def packed_rows(numbers: NDArray[np.int64], bits: int, order: str = ">") -> list[bytes]:
-    """Rows of (height, values) as packed bytes, most significant bit first below 16 bits."""
+    """Pack rows of (height, values) to bytes. Below 16 bits the most significant bit is first."""
     if bits in (16, 32):
         return [row.astype(f"{order}u{bits // 8}").tobytes() for row in numbers]
     planes = (numbers[..., None] >> np.arange(bits - 1, -1, -1)) & 1

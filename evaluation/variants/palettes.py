@@ -1,4 +1,4 @@
-"""GIF and BMP by palette, header, bit masks and direction."""
+"""GIF and BMP files by palette, header, bit masks and direction."""
 
 import struct
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from evaluation.variants.common import (
     Pixels,
     Variant,
     alpha_channel,
+    color_image,
     file_of,
-    gray_picture,
+    gray_image,
     on_white,
     packed_rows,
-    picture,
     quantized,
     uint8,
 )
@@ -26,7 +26,7 @@ from testbed.image_writers import run_length_bmp
 
 
 def gifs() -> Iterator[Variant]:
-    gray = gray_picture()
+    gray = gray_image()
     for bits, interlaced, transparent, animated in product(
         range(1, 9), (0, 1), (False, True), (False, True)
     ):
@@ -63,7 +63,7 @@ def _bmp(
     header: int, bits: int, rows: list[bytes], *, palette: bytes = b"",
     masks: tuple[int, ...] = (), top_down: bool = False,
 ) -> bytes:  # fmt: skip
-    """Rows from the top, not padded."""
+    """A BMP file of unpadded rows, ordered from the top."""
     padded = [row + bytes(-len(row) % 4) for row in rows]
     body = b"".join(padded if top_down else padded[::-1])
     height = -HEIGHT if top_down else HEIGHT
@@ -82,22 +82,22 @@ def _bmp(
 
 
 def _masked(rgba: Pixels, bits: int, masks: tuple[int, ...]) -> tuple[list[bytes], Pixels]:
-    """Rows of pixels by bit masks, and the RGBA that they mean."""
+    """Pack pixels by bit masks. Return the rows and the RGBA pixels that they represent."""
     values = np.zeros(rgba.shape[:2], np.int64)
-    meant = rgba.copy()
+    represented = rgba.copy()
     for channel, mask in enumerate(masks):
         if not mask:
             continue
         low = (mask & -mask).bit_length() - 1
         wide = (mask >> low).bit_length()
         numbers = quantized(rgba[..., channel], wide)
-        meant[..., channel] = np.rint(numbers * 255 / (2**wide - 1))
+        represented[..., channel] = np.rint(numbers * 255 / (2**wide - 1))
         values |= numbers << low
-    return packed_rows(values, bits, "<"), meant
+    return packed_rows(values, bits, "<"), represented
 
 
 def bmps() -> Iterator[Variant]:
-    rgb, gray, alpha = picture(), gray_picture(), alpha_channel()
+    rgb, gray, alpha = color_image(), gray_image(), alpha_channel()
     for (header, name), top_down in product(_HEADERS.items(), (False, True)):
         if header in (12, 64) and top_down:
             continue
@@ -115,27 +115,27 @@ def bmps() -> Iterator[Variant]:
         yield Variant("BMP", f"{note}, 24 bits", data, rgb)
         if header in (12, 64):
             continue
-        rows, meant = _masked(np.dstack([rgb, alpha]), 16, _MASKS["X1R5G5B5"][1])
+        rows, represented = _masked(np.dstack([rgb, alpha]), 16, _MASKS["X1R5G5B5"][1])
         data = _bmp(header, 16, rows, top_down=top_down)
-        yield Variant("BMP", f"{note}, 16 bits", data, meant[..., :3], 4)
+        yield Variant("BMP", f"{note}, 16 bits", data, represented[..., :3], 4)
         rows, _ = _masked(np.dstack([rgb, alpha * 0]), 32, _MASKS["X8R8G8B8"][1])
         yield Variant("BMP", f"{note}, 32 bits", _bmp(header, 32, rows, top_down=top_down), rgb)
         for layout, (bits, masks) in _MASKS.items():
             if masks[3] and header < 56:
                 continue
-            for what, values in (
+            for suffix, values in (
                 ("", alpha),
                 (", alpha 0", uint8(alpha * 0)),
                 (", opaque", uint8(alpha | 255)),
             ):
-                if what and not masks[3]:
+                if suffix and not masks[3]:
                     continue
-                rows, meant = _masked(np.dstack([rgb, values]), bits, masks)
+                rows, represented = _masked(np.dstack([rgb, values]), bits, masks)
                 data = _bmp(header, bits, rows, masks=masks, top_down=top_down)
-                expected = meant[..., :3]
+                expected = represented[..., :3]
                 if masks[3] and values.any():
                     expected = on_white(expected, values)
-                yield Variant("BMP", f"{note}, {layout}{what}", data, expected, 4)
+                yield Variant("BMP", f"{note}, {layout}{suffix}", data, expected, 4)
     runs = b"".join(bytes([WIDTH, row * 10, 0, 0]) for row in range(HEIGHT)) + b"\0\1"
     levels = np.tile((np.arange(HEIGHT)[::-1] * 10).astype(np.uint8)[:, None], (1, WIDTH))
     yield Variant("BMP", "RLE8", run_length_bmp(runs, WIDTH, HEIGHT), np.dstack([levels] * 3))

@@ -1,4 +1,4 @@
-"""PNG by bit depth, colour type, interlacing and transparency."""
+"""PNG files by bit depth, colour type, interlacing and transparency."""
 
 import struct
 import zlib
@@ -13,15 +13,15 @@ from evaluation.variants.common import (
     Pixels,
     Variant,
     alpha_channel,
+    color_image,
     exif_block,
     file_of,
-    gray_picture,
+    gray_image,
     on_white,
     packed_rows,
-    picture,
     quantized,
-    shown,
     stored_pixels,
+    to_rgb,
     xmp_packet,
 )
 from testbed.image_writers import png, png_chunk
@@ -35,7 +35,7 @@ def _png(
     numbers: NDArray[np.int64], color: int, bits: int, *, interlaced: bool = False,
     chunks: bytes = b"",
 ) -> bytes:  # fmt: skip
-    """`numbers` is (height, width, channels)."""
+    """A PNG file of `numbers` (height, width, channels)."""
     height, width, _ = numbers.shape
     passes = [numbers]
     if interlaced:
@@ -58,44 +58,49 @@ def _png_variant(
     interlaced: bool, chunks: bytes = b"",
 ) -> Variant:  # fmt: skip
     data = _png(numbers, color, bits, interlaced=interlaced, chunks=chunks)
-    return Variant("PNG", f"{name}, {bits} bits" + ", interlaced" * interlaced, data, expected)
+    return Variant(
+        "PNG",
+        f"{name}, {bits} bit" + "s" * (bits > 1) + ", interlaced" * interlaced,
+        data,
+        expected,
+    )
 
 
 def pngs() -> Iterator[Variant]:
-    rgb, gray, alpha = picture(), gray_picture(), alpha_channel()
+    rgb, gray, alpha = color_image(), gray_image(), alpha_channel()
     for interlaced in (False, True):
-        made = partial(_png_variant, interlaced=interlaced)
+        make = partial(_png_variant, interlaced=interlaced)
         for bits in (1, 2, 4, 8, 16):
             numbers = quantized(gray, bits)
-            yield made("grey", numbers[..., None], 0, bits, shown(numbers, bits))
+            yield make("grey", numbers[..., None], 0, bits, to_rgb(numbers, bits))
             key = int(numbers[0, 0])
-            keyed = shown(numbers, bits)
+            keyed = to_rgb(numbers, bits)
             keyed[numbers == key] = 255
             chunk = png_chunk(b"tRNS", struct.pack(">H", key))
-            yield made("grey, one transparent", numbers[..., None], 0, bits, keyed, chunks=chunk)
+            yield make("grey, one transparent", numbers[..., None], 0, bits, keyed, chunks=chunk)
         for bits in (8, 16):
             numbers = quantized(rgb, bits)
-            yield made("RGB", numbers, 2, bits, shown(numbers, bits))
+            yield make("RGB", numbers, 2, bits, to_rgb(numbers, bits))
             key_rgb = numbers[0, 0]
-            keyed = shown(numbers, bits)
+            keyed = to_rgb(numbers, bits)
             keyed[(numbers == key_rgb).all(axis=2)] = 255
             chunk = png_chunk(b"tRNS", struct.pack(">3H", *map(int, key_rgb)))
-            yield made("RGB, one transparent", numbers, 2, bits, keyed, chunks=chunk)
+            yield make("RGB, one transparent", numbers, 2, bits, keyed, chunks=chunk)
             deep = quantized(alpha, bits)
-            yield made("grey with alpha", np.dstack([quantized(gray, bits), deep]), 4, bits,
+            yield make("grey with alpha", np.dstack([quantized(gray, bits), deep]), 4, bits,
                        on_white(np.dstack([gray] * 3), alpha))  # fmt: skip
-            yield made("RGB with alpha", np.dstack([numbers, deep]), 6, bits, on_white(rgb, alpha))
+            yield make("RGB with alpha", np.dstack([numbers, deep]), 6, bits, on_white(rgb, alpha))
         for bits in (1, 2, 4, 8):
             palette = np.stack([np.arange(2**bits)[::-1] * 255 // (2**bits - 1)] * 3, 1)
             palette[:, 1] //= 2
             numbers = quantized(gray, bits)
             chunk = png_chunk(b"PLTE", palette.astype(np.uint8).tobytes())
             expected = palette[numbers].astype(np.uint8)
-            yield made("palette", numbers[..., None], 3, bits, expected, chunks=chunk)
+            yield make("palette", numbers[..., None], 3, bits, expected, chunks=chunk)
             clear = expected.copy()
             clear[numbers == 0] = 255
             chunk += png_chunk(b"tRNS", b"\0")
-            yield made("palette, one transparent", numbers[..., None], 3, bits, clear, chunks=chunk)
+            yield make("palette, one transparent", numbers[..., None], 3, bits, clear, chunks=chunk)
     for orientation in range(1, 9):
         stored = Image.fromarray(stored_pixels(rgb, orientation))
         data = file_of(stored, "PNG", exif=exif_block(orientation))

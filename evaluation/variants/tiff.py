@@ -1,4 +1,4 @@
-"""TIFF by byte order, bit depth, colour space, layout and compression."""
+"""TIFF files by byte order, bit depth, colour space, layout and compression."""
 
 import struct
 import zlib
@@ -15,14 +15,14 @@ from evaluation.variants.common import (
     alpha_channel,
     cmyk_of,
     cmyk_rgb,
+    color_image,
     file_of,
-    gray_picture,
+    gray_image,
     on_white,
     packed_rows,
-    picture,
     quantized,
-    shown,
     stored_pixels,
+    to_rgb,
 )
 
 
@@ -32,9 +32,9 @@ def _tiff(
     predictor: bool = False, extra: int | None = None, orientation: int = 1,
     reverse_bits: bool = False, colormap: bytes = b"", big: bool = False, sample_format: int = 1,
 ) -> bytes:  # fmt: skip
-    """`numbers` is (height, width, channels)."""
+    """A TIFF file of `numbers` (height, width, channels)."""
     height, width, channels = numbers.shape
-    planes = [numbers[..., [it]] for it in range(channels)] if planar else [numbers]
+    planes = [numbers[..., [channel]] for channel in range(channels)] if planar else [numbers]
     pieces = []
     for plane in planes:
         if tile:
@@ -90,7 +90,7 @@ def _compressed(raw: bytes, compression: int) -> bytes:
 def _directory(
     entries: dict[int, tuple[str, list[int]]], body: bytes, order: str, *, big: bool
 ) -> bytes:
-    """A TIFF of `body` and one directory; values are of type H or I."""
+    """A TIFF file of `body` and one directory. The values have the type H or I."""
     body += bytes(len(body) % 2)
     room, head = (8, 16) if big else (4, 8)
     extra, fields = b"", b""
@@ -118,7 +118,7 @@ def _directory(
 def tiffs() -> Iterator[Variant]:
     yield from _gray_tiffs()
     yield from _color_tiffs()
-    rgb = picture()
+    rgb = color_image()
     colors = Image.fromarray(rgb)
     for method, tolerance in (("tiff_lzw", 1), ("jpeg", 6)):
         data = file_of(colors, "TIFF", compression=method)
@@ -135,11 +135,15 @@ def tiffs() -> Iterator[Variant]:
         yield Variant("TIFF", name, data, rgb)
 
 
+def _bits(bits: int) -> str:
+    return f"{bits} bit" + "s" * (bits > 1)
+
+
 _ORDERS = {"<": "little-endian", ">": "big-endian"}
 
 
 def _gray_tiffs() -> Iterator[Variant]:
-    gray = gray_picture()
+    gray = gray_image()
     for order, bits, white, compression in product(
         "<>", (1, 2, 4, 8, 12, 16, 32), (False, True), (1, 8, 32773)
     ):
@@ -149,19 +153,19 @@ def _gray_tiffs() -> Iterator[Variant]:
             stored[..., None], bits, 0 if white else 1, order=order, compression=compression,
             rows_per_strip=10,
         )  # fmt: skip
-        name = f"grey, {bits} bits, {'0 is white' if white else '0 is black'}, "
+        name = f"grey, {_bits(bits)}, {'0 is white' if white else '0 is black'}, "
         name += f"{_ORDERS[order]}, compression {compression}"
         supported = bits < 12 or (bits == 16 and not (white and order == ">"))
         supported = supported or (bits == 12 and order == "<" and not white)
-        yield Variant("TIFF", name, data, shown(numbers, bits), 1, supported)
+        yield Variant("TIFF", name, data, to_rgb(numbers, bits), 1, supported)
     for bits in (1, 2, 4, 8):
         numbers = quantized(gray, bits)
         data = _tiff(numbers[..., None], bits, 1, reverse_bits=True)
-        yield Variant("TIFF", f"grey, {bits} bits, bits reversed", data, shown(numbers, bits))
+        yield Variant("TIFF", f"grey, {_bits(bits)}, bits reversed", data, to_rgb(numbers, bits))
 
 
 def _color_tiffs() -> Iterator[Variant]:
-    rgb, gray, alpha = picture(), gray_picture(), alpha_channel()
+    rgb, gray, alpha = color_image(), gray_image(), alpha_channel()
     for order, bits, compression, planar, tile, predictor in product(
         "<>", (8, 16), (1, 8), (False, True), (0, 16), (False, True)
     ):
@@ -175,7 +179,7 @@ def _color_tiffs() -> Iterator[Variant]:
         name = f"RGB, {bits} bits, {_ORDERS[order]}, compression {compression}"
         name += ", planar" * planar + ", tiled" * bool(tile) + ", predictor" * predictor
         supported = not (bits == 16 and planar and compression == 1)
-        yield Variant("TIFF", name, data, shown(numbers, bits), 1, supported)
+        yield Variant("TIFF", name, data, to_rgb(numbers, bits), 1, supported)
     for order, bits, extra in product("<>", (8, 16), (0, 1, 2)):
         values = rgb.astype(np.int64)
         if extra == 1:
@@ -199,7 +203,7 @@ def _color_tiffs() -> Iterator[Variant]:
         numbers = quantized(gray, bits)
         data = _tiff(numbers[..., None], bits, 3, order=order, colormap=colormap)
         expected = palette[numbers].astype(np.uint8)
-        yield Variant("TIFF", f"palette, {bits} bits, {_ORDERS[order]}", data, expected)
+        yield Variant("TIFF", f"palette, {_bits(bits)}, {_ORDERS[order]}", data, expected)
     cmyk = cmyk_of(rgb)
     for order, bits, planar in product("<>", (8, 16), (False, True)):
         numbers = cmyk.astype(np.int64) * (257 if bits == 16 else 1)

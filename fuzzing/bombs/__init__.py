@@ -1,6 +1,6 @@
-"""Images that are small to send and meant to be expensive to read, by name.
+"""Small files that are designed to be expensive to decode, by name.
 
-`python -m fuzzing.bombs` prints what reading each of them costs.
+`python -m fuzzing.bombs` prints the cost of decoding each of them.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from fuzzing.bombs import heifs, long_work, sizes, tiffs
 from fuzzing.bombs.files import encoded
 from testbed.image_writers import run_length_bmp
 
-MOST_MILLISECONDS = 50  # of CPU time, on the machine that the limit was chosen on
-MOST_MEGABYTES = 50
+MAX_MILLISECONDS = 50  # of CPU time, on the machine of the recorded measurements
+MAX_MEGABYTES = 50
 
 BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG 30000x30000": sizes.png_30000,
@@ -41,7 +41,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "WebP, 1,000 frames": lambda: long_work.animation("WEBP", method=0),
     "WebP, 150,000 frames": sizes.webp_frames,
     "TIFF, 1,000 pages": lambda: long_work.animation("TIFF"),
-    "MPO, 1,000 pictures": lambda: long_work.animation("MPO"),
+    "MPO, 1,000 images": lambda: long_work.animation("MPO"),
     "JPEG, 5,000 scans": lambda: long_work.jpeg_scans(5000),
     "JPEG, 3,700,000 comments": long_work.jpeg_comments,
     "JPEG, 15 MB of zeros": long_work.jpeg_junk,
@@ -53,13 +53,13 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG, 60 MB of text in emoji": lambda: long_work.png_text("\N{GRINNING FACE}"),
     "PNG, 900 MB of colour profile": long_work.png_profile,
     "GIF, 15 MB of zeros": long_work.gif_junk,
-    "GIF, 7,500,000 pieces of comment": long_work.gif_comments,
+    "GIF, 7,500,000 comment blocks": long_work.gif_comments,
     "GIF, 5,000,000 extensions": long_work.gif_extensions,
     "BMP, 7,500,000 runs": long_work.bmp_runs,
     **heifs.heif_bombs(),
 }
 
-# The most pixels that are allowed: no bombs, and what one of them costs.
+# Valid images with the maximum number of pixels, for comparison.
 SIDE = 7000
 LARGEST: dict[str, Callable[[], bytes]] = {
     "JPEG, colours": lambda: _plain("RGB", "JPEG"),

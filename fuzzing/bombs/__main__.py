@@ -1,9 +1,9 @@
-"""Prints what the bombs cost, and what the largest images that are allowed cost.
+"""Print the cost of the bombs and of the largest allowed images.
 
     python -m fuzzing.bombs
 
-Each row says what came of an image, the milliseconds of CPU time, and the megabytes by which the
-peak of resident memory grew. CPU time is measured because another busy process must not count.
+Each row has the result, the CPU time in milliseconds, and the growth of the peak of resident memory
+in megabytes. CPU time does not depend on other busy processes.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,10 +14,12 @@ from testbed.markdown import table
 
 
 def rows(meter: Meter, images: dict[str, Callable[[], bytes]]) -> Iterator[list[str]]:
+    """The rows of the table."""
     for name, make in images.items():
         data = make()
-        its = meter.cost(data)
-        yield [name, f"{len(data):,}", its.came, f"{its.milliseconds:.1f}", f"{its.megabytes:.1f}"]
+        cost = meter.cost(data)
+        figures = (f"{cost.milliseconds:.1f}", f"{cost.megabytes:.1f}")
+        yield [name, f"{len(data):,}", cost.result, *figures]
 
 
 def main() -> None:

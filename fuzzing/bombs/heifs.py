@@ -1,4 +1,4 @@
-"""HEIC and AVIF files that claim much."""
+"""HEIC and AVIF files with excessive sizes and counts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from testbed.heif_writer import Item, box, coded, grid, size_property, written
 
 
 def _sized(item: Item, width: int, height: int) -> Item:
-    rest = tuple(it for it in item.properties if it[0] != b"ispe")
+    rest = tuple(each for each in item.properties if each[0] != b"ispe")
     return replace(item, properties=(size_property(width, height), *rest))
 
 
@@ -27,25 +27,25 @@ def heif_stream(kind: str) -> bytes:
 
 
 def heif_tiles(kind: str, count: int, tile: int, side: int, items: int = 1) -> bytes:
-    """A grid of `count` by `count` tiles from `items` items, of which `side` pixels are shown."""
+    """A grid of `count` by `count` tiles from `items` items, cropped to `side` pixels."""
     item = coded(Image.new("RGB", (tile, tile), "teal"), kind)
     rows = Item(
         b"grid",
         grid(count, count, side, side),
-        (size_property(side, side), *(it for it in item.properties if it[0] == b"pixi")),
+        (size_property(side, side), *(each for each in item.properties if each[0] == b"pixi")),
         {b"dimg": [2 + number % items for number in range(count * count)]},
     )
     return written(kind, [rows, *[item] * items])
 
 
-def heif_pictures(kind: str) -> bytes:
-    """A stream that holds the image again and again."""
+def heif_repeated_stream(kind: str) -> bytes:
+    """A stream with many copies of the image."""
     item = coded(Image.new("RGB", (1024, 1024)), kind)
     return written(kind, [replace(item, data=item.data * (1_000_000 // len(item.data)))])
 
 
 def heif_metadata(kind: str) -> bytes:
-    """EXIF of 14 MB to which 200 images refer."""
+    """EXIF data of 14 MB that 200 images refer to."""
     image = coded(Image.new("RGB", (64, 64)), kind)
     exif = Item(b"Exif", bytes(14_000_000), (), {b"cdsc": list(range(1, 201))})
     return written(kind, [*[image] * 200, exif])
@@ -56,17 +56,18 @@ def heif_boxes(kind: str) -> bytes:
 
 
 def heif_bombs() -> dict[str, Callable[[], bytes]]:
+    """All bombs of this module by name."""
     makers: dict[str, Callable[[str], bytes]] = {
         "30000x30000": heif_header,
         "stream of 4000x4000": heif_stream,
         "9,216 tiles of 512x512": partial(heif_tiles, count=96, tile=512, side=64),
-        "many pictures in a stream": heif_pictures,
+        "many images in a stream": heif_repeated_stream,
         "EXIF of 14 MB for 200 images": heif_metadata,
         "1,800,000 boxes": heif_boxes,
     }
     kinds = {"HEIC": "HEIF", "AVIF": "AVIF"}
     return {
-        f"{name}, {what}": partial(make, kind)
+        f"{name}, {bomb}": partial(make, kind)
         for name, kind in kinds.items()
-        for what, make in makers.items()
+        for bomb, make in makers.items()
     }

@@ -1,4 +1,4 @@
-"""JPEG, PNG, GIF and BMP files that are small and take long, and files with many frames."""
+"""Small JPEG, PNG, GIF and BMP files that take long to decode, and files with many frames."""
 
 import struct
 import zlib
@@ -23,13 +23,14 @@ def _frames(count: int, side: int = 64) -> list[Image.Image]:
 
 
 def animation(kind: str, count: int = 1000, **options: Any) -> bytes:
-    first, *others = _frames(count)
-    return encoded(first, kind, save_all=True, append_images=others, **options)
+    """A file with many frames of noise."""
+    first, *rest = _frames(count)
+    return encoded(first, kind, save_all=True, append_images=rest, **options)
 
 
 def jpeg_scans(count: int, side: int = 7000) -> bytes:
-    """A progressive JPEG that goes over all its pixels again and again: a scan that changes nothing
-    costs few bytes."""
+    """A progressive JPEG with many scans. A scan without changes has few bytes, but is decoded for
+    all pixels."""
     data = bytearray(encoded(Image.new("L", (64, 64)), "JPEG", progressive=True))
     at = data.index(b"\xff\xc2")
     data[at + 5 : at + 9] = struct.pack(">HH", side, side)
@@ -48,7 +49,7 @@ def jpeg_junk() -> bytes:
 
 
 def jpeg_exif() -> bytes:
-    """EXIF of 15 MB in segments of 64 kB, whose tags are half of it each."""
+    """EXIF data of 15 MB in segments of 64 kB. Each tag claims half of the data."""
     good = encoded(Image.new("L", (64, 64)), "JPEG")
     size = LIMIT_BYTES - 200_000
     tags = [(tag, 1, size // 2, 8) for tag in range(1000, 6000)]
@@ -61,7 +62,7 @@ def jpeg_exif() -> bytes:
 
 
 def jpeg_exif_numbers() -> bytes:
-    """EXIF that is an orientation and one tag of three million numbers."""
+    """EXIF data with an orientation and one tag of three million numbers."""
     good = encoded(Image.new("L", (64, 64)), "JPEG")
     size = LIMIT_BYTES - 400_000
     block = tiff([(0x0112, 3, 1, 6), (0x9C9B, 4, size // 4, 8)], bytes(size))
@@ -78,13 +79,13 @@ def png_chunks() -> bytes:
 
 
 def png_pixel_chunks() -> bytes:
-    """Pixels in chunks of no byte."""
+    """Empty chunks of pixels."""
     good = encoded(Image.new("L", (64, 64)), "PNG")
     return filled(good[:33], png_chunk(b"IDAT", b""), good[33:])
 
 
 def png_text(character: str = "a") -> bytes:
-    """Compressed texts of a megabyte each, in letters that take four bytes of memory."""
+    """Compressed texts of one megabyte each. With an emoji, each character takes four bytes."""
     good = encoded(Image.new("L", (64, 64)), "PNG")
     text = (character + "a" * 1_000_000).encode()
     chunks = b"".join(
@@ -113,6 +114,6 @@ def gif_extensions() -> bytes:
 
 
 def bmp_runs() -> bytes:
-    """A run for each pixel."""
+    """A separate run for each pixel."""
     head = run_length_bmp(b"", 7000, 7000)
     return filled(head, b"\x01\x07")

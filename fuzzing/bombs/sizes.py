@@ -16,7 +16,7 @@ from testbed.image_writers import png, png_chunk, run_length_bmp
 
 
 def png_30000() -> bytes:
-    """900 megapixels, whole and right, in half a megabyte."""
+    """A valid PNG file with 900 megapixels in half a megabyte."""
     rows = png_chunk(b"IDAT", deflated_zeros(30_000 * 3_751))
     return png(30_000, 30_000, rows + END, bits=1, color=0)
 
@@ -30,7 +30,7 @@ def gif_frame_beyond_canvas() -> bytes:
 
 
 def webp_canvas() -> bytes:
-    """An animation that says that its canvas has 16384x16384 pixels, the most there can be."""
+    """An animation that claims a canvas of 16384x16384 pixels, the maximum of the format."""
     frames = (Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue"))
     data = bytearray(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
     data[24:30] = (16383).to_bytes(3, "little") * 2
@@ -38,20 +38,20 @@ def webp_canvas() -> bytes:
 
 
 def webp_plain() -> bytes:
-    """Lossless, which has the size in the 28 bits behind a mark."""
+    """A lossless file, which has the size in the 28 bits after the signature."""
     data = bytearray(encoded(Image.new("RGB", (8, 8)), "WEBP", lossless=True))
     data[21:25] = (16382 | 16382 << 14).to_bytes(4, "little")
     return bytes(data)
 
 
 def webp_frames() -> bytes:
-    """As many frames of a pixel as fit."""
+    """As many frames with one pixel as the size limit allows."""
     frames = (Image.new("RGB", (1, 1), "red"), Image.new("RGB", (1, 1), "blue"))
     data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     frame = data[data.rindex(b"ANMF") :]
-    made = bytearray(filled(data, frame))
-    made[4:8] = struct.pack("<I", len(made) - 8)
-    return bytes(made)
+    result = bytearray(filled(data, frame))
+    result[4:8] = struct.pack("<I", len(result) - 8)
+    return bytes(result)
 
 
 def jpeg_65500() -> bytes:

@@ -1,4 +1,4 @@
-"""TIFF files whose directories and tables cost much."""
+"""TIFF files with expensive directories and tables."""
 
 import struct
 
@@ -10,28 +10,28 @@ from fuzzing.bombs.files import (
 
 
 def tiff_huge_tile(compression: int) -> bytes:
-    """100x100 pixels in a tile that says 30,000x30,000, and holds them in 4 MB."""
+    """100x100 pixels in a tile of 30,000x30,000 pixels, compressed to 4 MB."""
     pixels = deflated_zeros(900_000_000)
-    where = ((322, 4, 1, 30_000), (323, 4, 1, 30_000), (324, 4, 1, 8), (325, 4, 1, len(pixels)))
-    return gray_tiff(100, 100, (259, 3, 1, compression), *where, data=pixels)
+    positions = ((322, 4, 1, 30_000), (323, 4, 1, 30_000), (324, 4, 1, 8), (325, 4, 1, len(pixels)))
+    return gray_tiff(100, 100, (259, 3, 1, compression), *positions, data=pixels)
 
 
 def tiff_huge_strip() -> bytes:
-    """The same in a strip of 9,000,000 rows."""
+    """100x100 pixels in a strip of 9,000,000 rows."""
     pixels = deflated_zeros(900_000_000)
-    where = ((278, 4, 1, 9_000_000), (273, 4, 1, 8), (279, 4, 1, len(pixels)))
-    return gray_tiff(100, 100, (259, 3, 1, 8), *where, data=pixels)
+    positions = ((278, 4, 1, 9_000_000), (273, 4, 1, 8), (279, 4, 1, len(pixels)))
+    return gray_tiff(100, 100, (259, 3, 1, 8), *positions, data=pixels)
 
 
 def tiff_strips(count: int, compression: int, *, there: bool) -> bytes:
-    """So many strips, a row each, whether their places are in the file or not."""
+    """`count` strips with one row each. `there` writes their offsets into the file."""
     data = struct.pack("<I", 8) * count if there else bytes(8)
-    where = ((278, 4, 1, 1), (273, 4, count, 8), (279, 4, count, 8))
-    return gray_tiff(100, 100, (259, 3, 1, compression), *where, data=data)
+    positions = ((278, 4, 1, 1), (273, 4, count, 8), (279, 4, count, 8))
+    return gray_tiff(100, 100, (259, 3, 1, compression), *positions, data=data)
 
 
 def tiff_overlapping_tags() -> bytes:
-    """Thousands of tags, each of which says that its value is most of the file."""
+    """Thousands of tags. Each claims most of the file as the value."""
     data = bytes(LIMIT_BYTES - 200_000)
     tags = [(tag, 1, len(data), 8) for tag in range(1000, 13_000)]
     return gray_tiff(100, 100, (273, 4, 1, 8), (279, 4, 1, 10_000), *tags, data=data)
@@ -43,7 +43,7 @@ def tiff_many_tags() -> bytes:
 
 
 def tiff_pages() -> bytes:
-    """Directories of one tag each, one behind the other."""
+    """A chain of directories with one tag each."""
     first = gray_tiff(8, 8, (273, 4, 1, 8), (279, 4, 1, 64), data=bytes(64))
     page = struct.pack("<HHHII", 1, 256, 4, 1, 8)
     count = (LIMIT_BYTES - len(first)) // 18
@@ -55,12 +55,12 @@ def tiff_exif_numbers() -> bytes:
     """An orientation, and an EXIF directory of three million numbers."""
     numbers = struct.pack("<HHHIII", 1, 37396, 4, 3_500_000, 8, 0)
     data = bytes(14_000_000) + numbers
-    where = ((273, 4, 1, 8), (279, 4, 1, 10_000), (274, 3, 1, 6), (34665, 4, 1, 14_000_008))
-    return gray_tiff(100, 100, *where, data=data)
+    positions = ((273, 4, 1, 8), (279, 4, 1, 10_000), (274, 3, 1, 6), (34665, 4, 1, 14_000_008))
+    return gray_tiff(100, 100, *positions, data=data)
 
 
 def tiff_fax() -> bytes:
-    """A fax of millions of rows, each of them wrong and each remarked upon."""
-    where = ((273, 4, 1, 8), (279, 4, 1, 1_000_000), (278, 4, 1, 50_000_000))
+    """A fax with millions of invalid rows, which cause a warning each."""
+    positions = ((273, 4, 1, 8), (279, 4, 1, 1_000_000), (278, 4, 1, 50_000_000))
     data = bytes(range(1, 256)) * 4000
-    return gray_tiff(1, 50_000_000, (258, 3, 1, 1), (259, 3, 1, 4), *where, data=data)
+    return gray_tiff(1, 50_000_000, (258, 3, 1, 1), (259, 3, 1, 4), *positions, data=data)

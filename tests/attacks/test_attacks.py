@@ -1,4 +1,4 @@
-"""The attacks themselves: their bars notice a service that is slow, large or careless."""
+"""The attacks detect a stub service that is slow, uses too much memory or keeps data."""
 
 import contextlib
 import http.server
@@ -20,65 +20,65 @@ from attacks.result import HEAD, Result, Skip, counted, markdown
 
 pytestmark = pytest.mark.serial
 
-HELD = Result("a", 1200, "measured", "bar", True)
-BROKEN = Result("b", 1, "measured", "bar", False)
+PASSED = Result("a", 1200, "measured", "criterion", True)
+FAILED = Result("b", 1, "measured", "criterion", False)
 SKIPPED = Result("c", 0, "no root", "", None)
 
 
-def test_the_table_says_what_was_held():
-    lines = markdown([HELD, BROKEN, SKIPPED]).splitlines()
+def test_markdown_has_a_row_per_result():
+    lines = markdown([PASSED, FAILED, SKIPPED]).splitlines()
     assert lines[0] == f"| {' | '.join(HEAD)} |"
     assert lines[2:] == [
-        "| a | 1,200 | measured | bar | held |",
-        "| b | 1 | measured | bar | BROKEN |",
+        "| a | 1,200 | measured | criterion | passed |",
+        "| b | 1 | measured | criterion | FAILED |",
         "| c |  | no root |  | not run |",
     ]
     assert counted([503, 201, 0, 201]) == "1 × no answer, 2 × 201, 1 × 503"
 
 
-@pytest.mark.parametrize(("ci", "fails"), [("", [BROKEN]), ("true", [BROKEN, SKIPPED])])
-def test_what_fails_the_run(monkeypatch, ci, fails):
+@pytest.mark.parametrize(("ci", "fails"), [("", [FAILED]), ("true", [FAILED, SKIPPED])])
+def test_failed_includes_skipped_attacks_in_ci(monkeypatch, ci, fails):
     monkeypatch.setenv("CI", ci)
-    assert [it for it in (HELD, BROKEN, SKIPPED) if command.failed(it)] == fails
+    assert [each for each in (PASSED, FAILED, SKIPPED) if command.failed(each)] == fails
 
 
-def outcome(attack, seconds=60):
+def results_of(attack, seconds=60):
     return list(command.run("it", attack, quick=True, end=time.monotonic() + seconds))
 
 
-def test_an_attack_that_cannot_run_fails_or_does_not_end():
+def test_run_reports_skipped_failing_and_hanging_attacks():
     def skips(quick):
         raise Skip("no root")
         yield
 
     def breaks(quick):
-        yield HELD
+        yield PASSED
         raise RuntimeError("the service ended")
 
     def hangs(quick):
         time.sleep(30)
-        yield HELD
+        yield PASSED
 
-    assert outcome(skips) == [Result("it", 0, "no root", "", None)]
-    assert outcome(breaks) == [
-        HELD,
+    assert results_of(skips) == [Result("it", 0, "no root", "", None)]
+    assert results_of(breaks) == [
+        PASSED,
         Result("it", 0, "ended with RuntimeError: the service ended", "", False),
     ]
-    (result,) = outcome(hangs, seconds=1.5)
-    assert (result.held, "TimeoutError" in result.measured) == (False, True)
-    (result,) = outcome(hangs, seconds=0)
-    assert result.held is False
+    (result,) = results_of(hangs, seconds=1.5)
+    assert (result.passed, "TimeoutError" in result.measured) == (False, True)
+    (result,) = results_of(hangs, seconds=0)
+    assert result.passed is False
 
 
-@pytest.mark.parametrize(("results", "status"), [([HELD], 0), ([HELD, BROKEN], 1)])
-def test_the_command_prints_and_writes_the_table(monkeypatch, tmp_path, capsys, results, status):
+@pytest.mark.parametrize(("results", "status"), [([PASSED], 0), ([PASSED, FAILED], 1)])
+def test_command_prints_and_writes_the_table(monkeypatch, tmp_path, capsys, results, status):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- attacks -->\nold\n<!-- /attacks -->\nafter\n")
     monkeypatch.setattr(command, "PAGE", page)
     monkeypatch.setattr(command, "ATTACKS", {"some": lambda quick: iter(results)})
     monkeypatch.setattr(sys, "argv", ["attacks", "--write"])
     if status:
-        with pytest.raises(SystemExit, match="missed: b"):
+        with pytest.raises(SystemExit, match="failed: b"):
             command.main()
     else:
         command.main()
@@ -88,25 +88,25 @@ def test_the_command_prints_and_writes_the_table(monkeypatch, tmp_path, capsys, 
     )
 
 
-def test_the_page_has_room_for_the_table_and_names_the_command():
+def test_page_has_the_block_and_the_command():
     page = (ROOT / "docs" / "hostile-input.md").read_text("utf-8")
     assert page.count("<!-- attacks -->") == page.count("<!-- /attacks -->") == 1
     assert "make attack" in page
     assert "python -m attacks --quick" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
-def test_the_images_are_small_files_of_many_pixels_and_allowed():
+def test_images_are_small_allowed_files_with_many_pixels():
     assert len(images.wallpaper()) < 200_000
     pixels = cv2.imdecode(np.frombuffer(images.wallpaper(), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert pixels.shape == (4984, 4984)
     assert Settings().max_pixels >= images.SIDE**2
-    part = images.noise(700)
-    assert 100 * len(part) < Settings().max_image_bytes
-    drawn = cv2.imencode(".png", cv2.imdecode(np.frombuffer(part, np.uint8), 1))[1]
-    assert 100 * len(drawn) > 130_000_000
+    sample = images.noise(700)
+    assert 100 * len(sample) < Settings().max_image_bytes
+    as_png = cv2.imencode(".png", cv2.imdecode(np.frombuffer(sample, np.uint8), 1))[1]
+    assert 100 * len(as_png) > 130_000_000
 
 
-def test_the_cascade_finds_the_faces_of_the_wallpaper():
+def test_cascade_finds_the_faces_of_the_wallpaper():
     pixels = cv2.imdecode(
         np.frombuffer(images.wallpaper(5 * images.FACE), np.uint8), cv2.IMREAD_GRAYSCALE
     )
@@ -115,9 +115,12 @@ def test_the_cascade_finds_the_faces_of_the_wallpaper():
 
 
 class Stub:
-    """A service that answers as it is told to. `slow` is (method, path, seconds); it is slow once
-    it was attacked, that is after `calm` requests. A list of statuses is used up from its start,
-    the last one stays. `stored` is the number of images in a list."""
+    """A service with configurable behaviour.
+
+    `slow` is (method, path, seconds) and takes effect after `calm` requests, during the attack. A
+    list of statuses is consumed from the start; the last one remains. `stored` is the number of
+    images in a list.
+    """
 
     def __init__(self, statuses=None, slow=None, calm=0, peak=100.0, lives=True, stored=0):
         self.statuses, self.slow, self.calm = statuses or {}, slow, calm
@@ -160,28 +163,28 @@ class Stub:
 
 @pytest.fixture
 def stubbed(monkeypatch, tmp_path):
-    """Puts a Stub in the place of the service, for all attacks."""
-    started = []
+    """Replace the service by a Stub in all attacks."""
+    servers = []
 
-    def use(**knobs):
-        stub = Stub(**knobs)
+    def use(**behaviour):
+        stub = Stub(**behaviour)
         threading.Thread(target=stub.server.serve_forever, daemon=True).start()
-        started.append(stub.server)
-        it = target.Target(tmp_path, stub)
+        servers.append(stub.server)
+        service = target.Target(tmp_path, stub)
         monkeypatch.setattr(target.Target, "workers_live", stub.lives)
         monkeypatch.setattr(target.Target, "peak_mb", lambda self: stub.peak)
-        monkeypatch.setattr(target.Target, "rests", lambda self, most_seconds: True)
+        monkeypatch.setattr(target.Target, "wait_until_idle", lambda self, max_seconds: True)
 
         @contextlib.contextmanager
         def fake_target(**environment):
-            yield it
+            yield service
 
         for module in (access, connections, locks, memory, storage, work):
             monkeypatch.setattr(module, "target", fake_target)
-        return it
+        return service
 
     yield use
-    for server in started:
+    for server in servers:
         server.shutdown()
         server.server_close()
 
@@ -190,7 +193,7 @@ POST = ("POST", "/v1/images")
 
 
 @pytest.mark.parametrize(
-    ("knobs", "held"),
+    ("behaviour", "passes"),
     [
         ({}, True),
         ({"slow": ("GET", "/healthz", 0.6), "calm": 13}, False),
@@ -198,16 +201,16 @@ POST = ("POST", "/v1/images")
         ({"statuses": {("GET", "/healthz"): 503}}, False),
     ],
 )
-def test_unread_answers_are_judged(stubbed, monkeypatch, knobs, held):
+def test_unread_answers_detects_slow_responses(stubbed, monkeypatch, behaviour, passes):
     monkeypatch.setattr(connections, "UNREAD", 5)
-    monkeypatch.setattr(connections, "SLOWDOWN", 20)  # a stub's posts take no time
-    stubbed(**knobs)
+    monkeypatch.setattr(connections, "SLOWDOWN", 20)  # the posts of a stub take almost no time
+    stubbed(**behaviour)
     (result,) = connections.unread_answers(True)
-    assert result.held is held, result
+    assert result.passed is passes, result
 
 
 @pytest.mark.parametrize(
-    ("knobs", "held"),
+    ("behaviour", "passes"),
     [
         ({"statuses": {POST: 400}}, True),
         ({"statuses": {POST: 400}, "peak": 601.0}, False),
@@ -216,26 +219,26 @@ def test_unread_answers_are_judged(stubbed, monkeypatch, knobs, held):
         ({}, False),
     ],
 )
-def test_memory_is_judged(stubbed, monkeypatch, knobs, held):
+def test_large_json_detects_memory_and_crashes(stubbed, monkeypatch, behaviour, passes):
     monkeypatch.setattr(memory, "_JSON_BYTES", 2000)
-    stubbed(**knobs)
+    stubbed(**behaviour)
     (result,) = memory.large_json(True)
-    assert result.held is held, result
+    assert result.passed is passes, result
 
 
-@pytest.mark.parametrize(("cpu", "held"), [(5.5, True), (6.5, False)])
-def test_cpu_time_is_judged(stubbed, monkeypatch, cpu, held):
+@pytest.mark.parametrize(("cpu", "passes"), [(5.5, True), (6.5, False)])
+def test_costly_images_detects_cpu_time(stubbed, monkeypatch, cpu, passes):
     stubbed()
     monkeypatch.setattr(
         target.Target, "normal_post", lambda self: target.Normal(seconds=60.0, cpu_seconds=0.0)
     )
     used = itertools.cycle([10.0, 10.0 + cpu])
     monkeypatch.setattr(target.Target, "cpu_seconds", lambda self: next(used))
-    assert {result.held for result in work.costly_images(True)} == {held}
+    assert {result.passed for result in work.costly_images(True)} == {passes}
 
 
-def refusing(posts=locks.POSTS, afterwards=201):
-    """What posts get: one is stored, then the database is locked."""
+def statuses_under_lock(posts=locks.POSTS, afterwards=201):
+    """The statuses of posts: one is stored, then the database is locked."""
     return [201, *[503] * posts, *[201] * (locks.POSTS - posts), afterwards]
 
 
@@ -243,20 +246,24 @@ ERASE = ("DELETE", "/v1/images/1")
 
 
 @pytest.mark.parametrize(
-    ("knobs", "held"),
+    ("behaviour", "passes"),
     [
-        ({"statuses": {POST: refusing(), ERASE: 503}, "stored": 1}, True),
-        ({"statuses": {POST: refusing(), ERASE: 503}, "stored": 2}, False),
-        ({"statuses": {POST: refusing(posts=5), ERASE: 503}, "stored": 1}, False),
-        ({"statuses": {POST: refusing(), ERASE: 204}, "stored": 1}, False),
-        ({"statuses": {POST: refusing(afterwards=503), ERASE: 503}, "stored": 1}, False),
+        ({"statuses": {POST: statuses_under_lock(), ERASE: 503}, "stored": 1}, True),
+        ({"statuses": {POST: statuses_under_lock(), ERASE: 503}, "stored": 2}, False),
+        ({"statuses": {POST: statuses_under_lock(posts=5), ERASE: 503}, "stored": 1}, False),
+        ({"statuses": {POST: statuses_under_lock(), ERASE: 204}, "stored": 1}, False),
+        ({"statuses": {POST: statuses_under_lock(afterwards=503), ERASE: 503}, "stored": 1}, False),
         (
-            {"statuses": {POST: refusing(), ERASE: 503}, "stored": 1, "slow": (*ERASE, 0.5)},
+            {
+                "statuses": {POST: statuses_under_lock(), ERASE: 503},
+                "stored": 1,
+                "slow": (*ERASE, 0.5),
+            },
             False,
         ),
     ],
 )
-def test_answers_under_lock_are_judged(stubbed, monkeypatch, knobs, held):
+def test_locked_sqlite_detects_wrong_answers(stubbed, monkeypatch, behaviour, passes):
     monkeypatch.setattr(locks, "ANSWER_SECONDS", 0.4)
 
     @contextlib.contextmanager
@@ -264,27 +271,29 @@ def test_answers_under_lock_are_judged(stubbed, monkeypatch, knobs, held):
         yield
 
     monkeypatch.setattr(locks, "_held", lock)
-    stubbed(**knobs)
+    stubbed(**behaviour)
     (result,) = locks.locked_sqlite(True)
-    assert result.held is held, result
+    assert result.passed is passes, result
 
 
 @pytest.mark.parametrize(
-    ("files", "stored", "status", "found"),
+    ("files", "stored", "status", "expected"),
     [(0, 0, 200, (0, 0)), (3, 1, 200, (2, 0)), (0, 1, 404, (0, 1)), (1, 1, 200, (0, 0))],
 )
-def test_files_and_rows_are_compared(stubbed, monkeypatch, tmp_path, files, stored, status, found):
+def test_count_orphans_compares_files_and_rows(
+    stubbed, monkeypatch, tmp_path, files, stored, status, expected
+):
     monkeypatch.setattr(storage, "_PATIENCE_SECONDS", 0.1)
     for number in range(files):
         (tmp_path / "ab").mkdir(exist_ok=True)
-        (tmp_path / "ab" / str(number)).write_bytes(b"a picture")
-    it = stubbed(statuses={("GET", "/v1/images/1/picture"): status}, stored=stored)
-    assert storage.settled(it, tmp_path / "ab") == found
+        (tmp_path / "ab" / str(number)).write_bytes(b"an image")
+    service = stubbed(statuses={("GET", "/v1/images/1/picture"): status}, stored=stored)
+    assert storage.count_orphans(service, tmp_path / "ab") == expected
 
 
 @pytest.mark.parametrize("status", [200, 401])
-def test_proxies_are_judged(stubbed, monkeypatch, tmp_path, status):
-    everything = [
+def test_without_key_detects_an_open_proxy(stubbed, monkeypatch, tmp_path, status):
+    requests = [
         ("GET", "/v1/images"),
         ("GET", "/v1/images/1"),
         ("GET", "/v1/faces"),
@@ -296,7 +305,7 @@ def test_proxies_are_judged(stubbed, monkeypatch, tmp_path, status):
 
     @contextlib.contextmanager
     def proxy(*_):
-        behind = Stub(statuses=dict.fromkeys([*everything, POST], 401) | {everything[0]: status})
+        behind = Stub(statuses=dict.fromkeys([*requests, POST], 401) | {requests[0]: status})
         threading.Thread(target=behind.server.serve_forever, daemon=True).start()
         yield behind.server.server_address
         behind.server.shutdown()
@@ -304,20 +313,20 @@ def test_proxies_are_judged(stubbed, monkeypatch, tmp_path, status):
 
     monkeypatch.setattr(access, "_nginx", proxy)
     monkeypatch.setattr(access, "find_nginx", lambda: "nginx")
-    assert {result.held for result in access.without_key(True)} == {status == 401}
+    assert {result.passed for result in access.without_key(True)} == {status == 401}
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_bytes_that_stay_after_an_erasure_are_found(stubbed, monkeypatch, tmp_path, gone):
+def test_erased_bytes_detects_remaining_bytes(stubbed, monkeypatch, tmp_path, gone):
     monkeypatch.setattr(storage, "ERASED_SECONDS", 0.5)
     stubbed()
     log = tmp_path / "service.db-wal"
     log.write_bytes(b"x" if gone else b"..attack-marker-7f3a91-3.jpg..")
 
     @contextlib.contextmanager
-    def reader(it):
+    def reader(service):
         yield
 
     monkeypatch.setattr(storage, "_transaction", reader)
     (result,) = storage.erased_bytes(True)
-    assert result.held is gone, result
+    assert result.passed is gone, result

@@ -1,4 +1,4 @@
-"""Measuring: on made data by hand-worked answers, and the committed cards against today's."""
+"""The accuracy evaluation on small data, and the committed cards against new measurements."""
 
 import json
 import sys
@@ -25,8 +25,8 @@ TOLERANCES = {
     "macro_recall": 0.01,
     "macro_f1": 0.01,
 }
-# The least accuracy on pictures that the models have not seen; 8 bits may cost 0.3 points.
-FLOORS = {
+# Minimum accuracy on images outside the training split. Quantisation may cost 0.3 points.
+MIN_ACCURACIES = {
     "custom_net_8": 0.88,
     "custom_net_8_int8": 0.88,
     "custom_net_5": 0.90,
@@ -34,7 +34,7 @@ FLOORS = {
     "vgg13_8_int8": 0.87,
     "vgg13_5_int8": 0.89,
 }
-PICTURES = {
+COUNTS = {
     8: {"majority": 3191, "majority, unseen": 2946, "all": 3579, "all, unseen": 3300},
     5: {"majority": 3090, "majority, unseen": 2869, "all": 3446, "all, unseen": 3193},
 }
@@ -49,7 +49,7 @@ def brightness(tmp_path):
     )
 
 
-def write_pictures(data, split, **grays):
+def write_images(data, split, **grays):
     for name, values in grays.items():
         folder = data / split / name
         folder.mkdir(parents=True)
@@ -57,10 +57,10 @@ def write_pictures(data, split, **grays):
             (folder / f"{index}.png").write_bytes(picture(48, 48, gray=gray))
 
 
-def test_any_model_on_any_folders(brightness, tmp_path):
-    """One dark happiness is missed; anger is none of the model's classes; one picture is known."""
-    write_pictures(tmp_path, "test", happiness=[250, 240, 3], neutral=[1, 2], anger=[9])
-    write_pictures(tmp_path, "train", happiness=[240])
+def test_evaluate_reads_any_model_and_folders(brightness, tmp_path):
+    """A dark happiness is an error, the model does not know anger, one image is in training."""
+    write_images(tmp_path, "test", happiness=[250, 240, 3], neutral=[1, 2], anger=[9])
+    write_images(tmp_path, "train", happiness=[240])
     report = evaluate(brightness, tmp_path, "test")
     assert list(report.scores) == ["majority", "majority, unseen"]
     scores = report.scores[MAIN]
@@ -75,15 +75,15 @@ def test_any_model_on_any_folders(brightness, tmp_path):
     sections = card_sections(brightness, report, Path("training/teachers/mine"), tmp_path, "test")
     assert sections["evaluation"]["protocols"][MAIN]["recall"]["sadness"] is None
     assert sections["evaluation"]["command"] == "make evaluate MODELS=training/teachers/mine"
-    shown = sections["calibration"]["share_right_of_faces_shown_at_threshold"]["0.5"]
-    assert shown["happiness"] == {"faces": 2, "share": 1.0}
-    assert shown["neutral"] == {"faces": 3, "share": 0.6667}
-    assert shown["sadness"] is None
+    at_threshold = sections["calibration"]["share_right_of_faces_shown_at_threshold"]["0.5"]
+    assert at_threshold["happiness"] == {"faces": 2, "share": 1.0}
+    assert at_threshold["neutral"] == {"faces": 3, "share": 0.6667}
+    assert at_threshold["sadness"] is None
 
 
-def test_a_split_is_read_once_for_all_models(brightness, tmp_path, monkeypatch):
-    write_pictures(tmp_path, "valid", happiness=[250], neutral=[2])
-    write_pictures(tmp_path, "train", happiness=[250])
+def test_evaluate_reads_a_split_once_for_all_models(brightness, tmp_path, monkeypatch):
+    write_images(tmp_path, "valid", happiness=[250], neutral=[2])
+    write_images(tmp_path, "train", happiness=[250])
     read = []
 
     def read_split(data, split, *, size):
@@ -93,11 +93,11 @@ def test_a_split_is_read_once_for_all_models(brightness, tmp_path, monkeypatch):
     monkeypatch.setattr(accuracy, "read_split", read_split)
     reports = [evaluate(brightness, tmp_path, "valid") for _ in range(2)]
     assert sorted(read) == ["train", "valid"]
-    assert [it.scores["majority, unseen"].count for it in reports] == [1, 1]
+    assert [each.scores["majority, unseen"].count for each in reports] == [1, 1]
 
 
-def test_the_command_writes_the_card_and_its_pictures(brightness, tmp_path, monkeypatch, capsys):
-    write_pictures(tmp_path, "valid", happiness=[250, 240, 230, 3], neutral=[1, 2, 3, 4])
+def test_command_writes_card_and_charts(brightness, tmp_path, monkeypatch, capsys):
+    write_images(tmp_path, "valid", happiness=[250, 240, 230, 3], neutral=[1, 2, 3, 4])
     folder = tmp_path / "models" / "mine"
     command = ["accuracy", str(folder), "--data", str(tmp_path), "--write"]
     monkeypatch.setattr(sys, "argv", command)
@@ -106,13 +106,13 @@ def test_the_command_writes_the_card_and_its_pictures(brightness, tmp_path, monk
     card = json.loads((folder / "card.json").read_text())
     assert card["evaluation"]["protocols"][MAIN]["accuracy"] == 0.875
     assert card["calibration"]["folds"] == FOLDS
-    for name in (accuracy.CONFUSION_PICTURE, accuracy.RELIABILITY_PICTURE):
+    for name in (accuracy.CONFUSION_CHART, accuracy.RELIABILITY_CHART):
         assert (folder / name).stat().st_size > 1000
 
 
-def test_data_of_other_classes_is_said(brightness, tmp_path):
-    write_pictures(tmp_path, "test", fear=[1, 2])
-    with pytest.raises(DataError, match="classes"):
+def test_evaluate_rejects_data_of_unknown_classes(brightness, tmp_path):
+    write_images(tmp_path, "test", fear=[1, 2])
+    with pytest.raises(DataError, match="has no test image of a class"):
         evaluate(brightness, tmp_path, "test")
 
 
@@ -120,37 +120,37 @@ MODELS = model_folders(ROOT / "models")
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda path: path.name)
-def measured(request, shared):
+def measurement(request, shared):
     classifier = Classifier.load(request.param, threads=2)
     return classifier, evaluate(classifier, shared / "ferplus", "valid")
 
 
 @pytest.mark.weights
-def test_the_protocols_count_the_pictures_they_should(measured):
-    classifier, report = measured
+def test_protocols_have_the_expected_counts(measurement):
+    classifier, report = measurement
     counts = {name: found.count for name, found in report.scores.items()}
-    assert counts == PICTURES[len(classifier.card.labels)]
+    assert counts == COUNTS[len(classifier.card.labels)]
 
 
 @pytest.mark.weights
-def test_it_is_as_right_and_as_calibrated_as_was_asked(measured):
-    classifier, report = measured
-    assert report.scores["majority, unseen"].accuracy >= FLOORS[classifier.card.name]
+def test_models_reach_required_accuracy_and_calibration(measurement):
+    classifier, report = measurement
+    assert report.scores["majority, unseen"].accuracy >= MIN_ACCURACIES[classifier.card.name]
     assert report.held_out_calibration_error <= 0.02
 
 
 @pytest.mark.weights
-def test_the_card_says_what_is_measured(measured, shared):
-    classifier, report = measured
+def test_card_has_the_measured_figures(measurement, shared):
+    classifier, report = measurement
     folder = ROOT / "models" / classifier.card.name
     sections = card_sections(classifier, report, folder, shared / "ferplus", "valid")
-    said = classifier.card.document["evaluation"]["protocols"]
-    assert said.keys() == sections["evaluation"]["protocols"].keys()
+    on_card = classifier.card.document["evaluation"]["protocols"]
+    assert on_card.keys() == sections["evaluation"]["protocols"].keys()
     for protocol, figures in sections["evaluation"]["protocols"].items():
-        # Other processors round differently: a picture or two may change sides, which moves the
-        # accuracy by .0006 and, where it is one of 16 of contempt, a macro figure by .008.
+        # Processors round differently, so one or two images may change class. This changes the
+        # accuracy by .0006, and a macro figure by .008 if it is one of the 16 faces of contempt.
         for name, tolerance in TOLERANCES.items():
-            assert said[protocol][name] == pytest.approx(figures[name], abs=tolerance), name
+            assert on_card[protocol][name] == pytest.approx(figures[name], abs=tolerance), name
     calibration = classifier.card.document["calibration"]
     assert calibration["expected_calibration_error_held_out"] == pytest.approx(
         sections["calibration"]["expected_calibration_error_held_out"], abs=0.003
@@ -158,14 +158,14 @@ def test_the_card_says_what_is_measured(measured, shared):
 
 
 @pytest.mark.weights
-def test_no_emotion_is_always_the_answer(measured):
-    """The peers' defect "always sad": predictions are as frequent as the truth, within a third."""
-    confusion = measured[1].scores[MAIN].confusion
+def test_predictions_are_as_frequent_as_labels(measurement):
+    """Guard against a model that always predicts one emotion: within a third of the labels."""
+    confusion = measurement[1].scores[MAIN].confusion
     truth, predicted = confusion.sum(axis=1)[:5], confusion.sum(axis=0)[:5]
     assert (abs(predicted - truth) < truth / 3).all()
 
 
-def test_docs_and_readme_have_the_figures_of_the_cards():
+def test_docs_and_readme_match_the_cards():
     cards = [ClassifierCard.read(folder) for folder in MODELS]
     assert not any(lacking(card) for card in cards)
     assert (ROOT / PAGE).read_text("utf-8") == page(cards)

@@ -1,4 +1,4 @@
-"""Counting boxes, by hand."""
+"""Matching of detections with faces, and the figures, on small examples."""
 
 import numpy as np
 import pytest
@@ -18,32 +18,32 @@ def faces(*boxes, **options):
     return [MarkedFace(box, **options) for box in boxes]
 
 
-def test_each_face_is_found_once_and_by_the_surest():
+def test_tally_matches_each_face_once_by_score():
     detections = [Detection(FACE, 0.4), Detection(Box(1, 0, 11, 10), 0.9), Detection(NOTHING, 0.6)]
-    made = tally(detections, faces(FACE, OTHER), min_iou=0.5)
-    assert made.hits.tolist() == [True, False, False]
-    assert made.scores.tolist() == [0.9, 0.6, 0.4]
-    assert made.found.tolist() == [True, False]
+    result = tally(detections, faces(FACE, OTHER), min_iou=0.5)
+    assert result.hits.tolist() == [True, False, False]
+    assert result.scores.tolist() == [0.9, 0.6, 0.4]
+    assert result.found.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(("min_iou", "hit"), [(0.5, True), (0.51, False)])
-def test_the_overlap_must_suffice(min_iou, hit):
+def test_tally_requires_the_minimum_iou(min_iou, hit):
     half = Box(0, 0, 10, 5)
-    made = tally([Detection(half)], faces(FACE), min_iou=min_iou)
-    assert made.hits.tolist() == [hit]
+    result = tally([Detection(half)], faces(FACE), min_iou=min_iou)
+    assert result.hits.tolist() == [hit]
 
 
-def test_faces_that_do_not_count_take_detections_without_notice():
+def test_tally_ignores_detections_of_uncounted_faces():
     unsure = faces(OTHER, sure=False)
-    made = tally([Detection(OTHER), Detection(OTHER), Detection(NOTHING)], unsure, min_iou=0.5)
-    assert made.hits.tolist() == [False]
-    assert made.found.size == 0
+    result = tally([Detection(OTHER), Detection(OTHER), Detection(NOTHING)], unsure, min_iou=0.5)
+    assert result.hits.tolist() == [False]
+    assert result.found.size == 0
     masked = MarkedFace(FACE, condition="masked")
-    made = tally([Detection(FACE)], [masked], min_iou=0.5, counts=lambda face: not face.condition)
-    assert made.hits.size == 0
+    result = tally([Detection(FACE)], [masked], min_iou=0.5, counts=lambda face: not face.condition)
+    assert result.hits.size == 0
 
 
-def test_figures_over_photographs():
+def test_score_boxes_over_photographs():
     found = tally([Detection(FACE), Detection(NOTHING)], faces(FACE, OTHER), min_iou=0.5)
     empty = tally([Detection(NOTHING)], [], min_iou=0.5)
     perfect = tally([Detection(FACE)], faces(FACE), min_iou=0.5)
@@ -57,28 +57,31 @@ def test_figures_over_photographs():
     assert np.isnan(scores.average_precision)
 
 
-def test_average_precision_by_hand():
-    """Sure to unsure: face, none, face, of three faces. Precision there is 1, 1/2, 2/3, made
-    monotonous 1, 2/3, 2/3; each face found is a third of recall."""
+def test_average_precision_of_three_detections():
+    """Detections by score: correct, false, correct, of three faces.
+
+    The precision is 1, 1/2, 2/3, and the monotone envelope 1, 2/3, 2/3. Each found face adds a
+    third of recall.
+    """
     detections = [Detection(FACE, 0.9), Detection(NOTHING, 0.8), Detection(OTHER, 0.7)]
-    made = tally(detections, faces(FACE, OTHER, Box(0, 90, 9, 99)), min_iou=0.5)
-    assert average_precision([made]) == pytest.approx((1 + 2 / 3) / 3)
+    result = tally(detections, faces(FACE, OTHER, Box(0, 90, 9, 99)), min_iou=0.5)
+    assert average_precision([result]) == pytest.approx((1 + 2 / 3) / 3)
 
 
-def test_scores_are_probabilities():
-    """Two of two found at .9: .1 too modest; one of two at .5, as it should be."""
+def test_calibration_error_takes_scores_as_probabilities():
+    """Two of two correct at .9 have an error of .1; one of two correct at .5 has none."""
     sure = tally([Detection(FACE, 0.9), Detection(OTHER, 0.9)], faces(FACE, OTHER), min_iou=0.5)
     half = tally([Detection(FACE, 0.5), Detection(NOTHING, 0.5)], faces(FACE), min_iou=0.5)
     assert score_boxes([sure, half]).calibration_error == pytest.approx(0.05)
     assert np.isnan(score_boxes([tally([Detection(FACE)], [], min_iou=0.5)]).calibration_error)
 
 
-def test_no_photographs_with_faces_have_no_recall():
+def test_score_boxes_is_nan_without_faces():
     scores = score_boxes([tally([], [], min_iou=0.5)])
     assert np.isnan([scores.recall, scores.precision, scores.average_precision]).all()
 
 
-def test_ratios_are_drawn_by_whole_rows():
+def test_bootstrap_ratios_draws_whole_rows():
     low, high = bootstrap_ratios(np.array([1, 1, 1]), np.array([2, 2, 2]))
     assert low == high == 0.5
     low, high = bootstrap_ratios(np.array([0, 10]), np.array([10, 10]))

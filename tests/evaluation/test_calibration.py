@@ -1,4 +1,4 @@
-"""Calibration by hand-worked and by drawn cases."""
+"""Calibration on small examples and on random labels."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ PROBABILITIES = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.3, 0.7]])
 LABELS = np.array([0, 1, 1, 1])
 
 
-def test_bins_hold_what_fell_into_them():
+def test_reliability_bins_have_counts_and_means():
     bins = reliability(PROBABILITIES, LABELS, bins=2)
     assert bins[0] is None
     assert bins[1].faces == 4
@@ -19,7 +19,7 @@ def test_bins_hold_what_fell_into_them():
     assert bins[1].accuracy == 0.75
 
 
-def test_what_is_shown_at_a_threshold():
+def test_shown_at_has_faces_and_precision():
     first, second = shown_at(PROBABILITIES, LABELS, 0.5)
     assert (first.faces, first.precision) == (2, 0.5)
     assert (second.faces, second.precision) == (2, 1.0)
@@ -27,16 +27,16 @@ def test_what_is_shown_at_a_threshold():
     assert [each.faces for each in shown_at(PROBABILITIES, LABELS, 0)] == [4, 4]
 
 
-def drawn(count, temperature):
-    """Logits `temperature` times too large for labels that are drawn from them."""
+def random_labels(count, temperature):
+    """Random labels, and logits that are `temperature` times too large."""
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, (count, 4))
     labels = np.array([generator.choice(4, p=row) for row in softmax(logits)])
     return (temperature * logits).astype(np.float32), labels
 
 
-def test_held_out_folds_are_calibrated_without_their_own_labels():
-    logits, labels = drawn(5000, temperature=3)
+def test_held_out_probabilities_are_calibrated():
+    logits, labels = random_labels(5000, temperature=3)
     before, after = softmax(logits), held_out_probabilities(logits, labels)
 
     def error(probabilities):
@@ -46,14 +46,14 @@ def test_held_out_folds_are_calibrated_without_their_own_labels():
     assert error(before) > 0.1
     assert error(after) < 0.02
     assert noise_floor(after) == pytest.approx(0.01, abs=0.006)
-    labels[0] = (labels[0] + 1) % 4  # changes the other folds' temperature, never its own
+    labels[0] = (labels[0] + 1) % 4  # changes the temperature of the other folds only
     assert np.allclose(held_out_probabilities(logits, labels)[0], after[0])
 
 
-def test_a_fold_does_not_depend_on_any_of_its_own_labels():
-    logits, labels = drawn(1000, temperature=3)
+def test_fold_does_not_depend_on_own_labels():
+    logits, labels = random_labels(1000, temperature=3)
     before = held_out_probabilities(logits, labels)
-    mine = np.random.default_rng(0).permutation(len(labels)) % FOLDS == 0
-    changed = held_out_probabilities(logits, np.where(mine, (labels + 1) % 4, labels))
-    assert np.array_equal(changed[mine], before[mine])
-    assert not np.allclose(changed[~mine], before[~mine])
+    fold = np.random.default_rng(0).permutation(len(labels)) % FOLDS == 0
+    changed = held_out_probabilities(logits, np.where(fold, (labels + 1) % 4, labels))
+    assert np.array_equal(changed[fold], before[fold])
+    assert not np.allclose(changed[~fold], before[~fold])

@@ -1,4 +1,4 @@
-"""The commands on what they cannot use: one clear sentence, no traceback."""
+"""The commands print one clear error for unusable models and data, without a traceback."""
 
 import sys
 
@@ -9,7 +9,7 @@ from evaluation import accuracy, compare, field, speed
 from tests.conftest import write_model
 from tests.graphs import write_graph_model
 
-OURS = ROOT / "models" / "custom_net_8"
+COMMITTED = ROOT / "models" / "custom_net_8"
 
 
 def run(monkeypatch, module, *arguments):
@@ -18,7 +18,7 @@ def run(monkeypatch, module, *arguments):
 
 
 @pytest.mark.parametrize("module", [accuracy, compare, field, speed])
-def test_a_folder_without_a_model_is_named(monkeypatch, tmp_path, module):
+def test_command_names_folder_without_model(monkeypatch, tmp_path, module):
     with pytest.raises(
         SystemExit, match=r"^error: model .nothing. has no readable card\.json: No such"
     ):
@@ -26,27 +26,27 @@ def test_a_folder_without_a_model_is_named(monkeypatch, tmp_path, module):
 
 
 @pytest.mark.parametrize("module", [accuracy, field])
-def test_data_that_is_not_there_is_named(monkeypatch, tmp_path, module):
+def test_command_names_missing_data(monkeypatch, tmp_path, module):
     folder = write_graph_model(tmp_path / "mine")
     with pytest.raises(SystemExit, match=r"^error: .*nowhere"):
         run(monkeypatch, module, folder, "--data", tmp_path / "nowhere")
 
 
-def test_a_model_without_figures_is_left_out_of_the_page(monkeypatch, tmp_path, capsys):
+def test_compare_leaves_out_model_without_figures(monkeypatch, tmp_path, capsys):
     (tmp_path / "docs").mkdir()
     for path in compare.SUMMARIES:
-        (tmp_path / path).write_text("all <!-- models -->old<!-- /models --> ours")
+        (tmp_path / path).write_text("before <!-- models -->old<!-- /models --> after")
     monkeypatch.chdir(tmp_path)
     mine = write_model(tmp_path / "models", "mine")
-    with pytest.raises(SystemExit, match="no card has all the figures"):
+    with pytest.raises(SystemExit, match="no card has all sections"):
         run(monkeypatch, compare, mine)
-    assert "left out mine: its card has no training, evaluation" in capsys.readouterr().out
-    run(monkeypatch, compare, mine, OURS)
+    assert "left out mine: the card has no training, evaluation" in capsys.readouterr().out
+    run(monkeypatch, compare, mine, COMMITTED)
     text = (tmp_path / "docs" / "models.md").read_text()
-    assert f"## {OURS.name}\n" in text
+    assert f"## {COMMITTED.name}\n" in text
     assert "mine" not in text
     for path in compare.SUMMARIES:
         figures = (tmp_path / path).read_text()
-        assert figures.startswith("all <!-- models -->\n| model |")
-        assert f"| `{OURS.name}` | 8 |" in figures
-        assert figures.endswith("<!-- /models --> ours")
+        assert figures.startswith("before <!-- models -->\n| model |")
+        assert f"| `{COMMITTED.name}` | 8 |" in figures
+        assert figures.endswith("<!-- /models --> after")

@@ -1,4 +1,4 @@
-"""Portraits by hand: found and right, found and wrong, missed."""
+"""Classifiers on portraits, with faces that are found, missed and misclassified."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ from app.vision.types import Box, Detection
 from evaluation import field
 from evaluation.field import (
     GIVEN,
+    classified_correctly,
     macro,
     main_boxes,
-    named_right,
-    right_by_expression,
+    recall_by_expression,
     served_scale,
 )
 from tests.conftest import StubSession, card_document
@@ -38,30 +38,30 @@ def portraits(*expressions):
     return [Portrait(None, FACE, expression) for expression in expressions]
 
 
-def test_missed_faces_count_as_wrong_and_rare_expressions_not_at_all(monkeypatch):
-    monkeypatch.setattr(field, "FEWEST_PICTURES", 2)
+def test_recall_counts_missed_faces_and_ignores_rare_expressions(monkeypatch):
+    monkeypatch.setattr(field, "MIN_PORTRAITS", 2)
     classifier = stub_classifier(card_document("net"))
     grays = rasters(250, 250, 0, 0, 250, 0)
     people = portraits("happiness", "happiness", "neutral", "happiness", "neutral", "fear")
     boxes = [FACE, None, FACE, FACE, FACE, FACE]
-    hits = named_right(classifier, people, grays, boxes, 1.0)
+    hits = classified_correctly(classifier, people, grays, boxes, 1.0)
     assert hits.tolist() == [True, False, True, False, False, False]
-    right = right_by_expression(hits, people, classifier.card.labels)
-    assert right == {"happiness": pytest.approx(1 / 3), "neutral": 0.5}
-    assert macro(right) == pytest.approx((1 / 3 + 1 / 2) / 2)
+    recall = recall_by_expression(hits, people, classifier.card.labels)
+    assert recall == {"happiness": pytest.approx(1 / 3), "neutral": 0.5}
+    assert macro(recall) == pytest.approx((1 / 3 + 1 / 2) / 2)
 
 
-def test_expressions_that_the_model_does_not_know_are_not_asked(monkeypatch):
-    monkeypatch.setattr(field, "FEWEST_PICTURES", 1)
+def test_recall_ignores_expressions_unknown_to_the_model(monkeypatch):
+    monkeypatch.setattr(field, "MIN_PORTRAITS", 1)
     classifier = stub_classifier(card_document("net", ("neutral", "happiness")))
     grays, people = rasters(250, 250), portraits("happiness", "anger")
-    hits = named_right(classifier, people, grays, [FACE, FACE], 1.0)
+    hits = classified_correctly(classifier, people, grays, [FACE, FACE], 1.0)
     assert hits.tolist() == [True, False]
-    assert right_by_expression(hits, people, classifier.card.labels) == {"happiness": 1.0}
+    assert recall_by_expression(hits, people, classifier.card.labels) == {"happiness": 1.0}
 
 
-def test_the_detectors_best_box_is_taken_where_it_meets_the_face(monkeypatch):
-    class Twice:
+def test_main_boxes_takes_the_best_matching_box(monkeypatch):
+    class TwoBoxes:
         min_face_share = 0.1
 
         @classmethod
@@ -74,7 +74,7 @@ def test_the_detectors_best_box_is_taken_where_it_meets_the_face(monkeypatch):
                 return [Detection(Box(12, 12, 50, 50)), Detection(Box(0, 0, 20, 20))]
             return [Detection(Box(40, 40, 90, 90))]
 
-    monkeypatch.setitem(DETECTORS, "twice", Twice)
+    monkeypatch.setitem(DETECTORS, "twice", TwoBoxes)
     people = portraits("happiness", "happiness")
     grays = rasters(9, 0)
     assert main_boxes(people, grays, "twice", None) == [Box(12, 12, 50, 50), None]
@@ -82,9 +82,9 @@ def test_the_detectors_best_box_is_taken_where_it_meets_the_face(monkeypatch):
 
 
 @pytest.mark.parametrize("folder", model_folders(ROOT / "models"))
-def test_cards_say_what_the_served_crop_gives(folder):
-    """The cascade's boxes by the card's own scale, the given ones by theirs."""
+def test_cards_have_the_figures_of_the_served_crop(folder):
+    """Boxes of haar use the scale of the card, given boxes use their own scale."""
     card = ClassifierCard.read(folder)
-    for source, said in card.document["field"]["boxes"].items():
-        assert said["macro"] == said["macro_by_crop_scale"][str(served_scale(card, source))]
+    for source, figures in card.document["field"]["boxes"].items():
+        assert figures["macro"] == figures["macro_by_crop_scale"][str(served_scale(card, source))]
     assert served_scale(card, GIVEN) < served_scale(card, "haar") == card.crop_scale

@@ -1,4 +1,4 @@
-"""Every variant of every format is read right or refused as not supported, never read wrongly."""
+"""Every variant of every format is decoded correctly or rejected as not supported."""
 
 import re
 from functools import cache
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation import formats
-from evaluation.formats import REFUSED, RIGHT, UNSUPPORTED, Comparison, judged
+from evaluation.formats import CORRECT, REFUSED, UNSUPPORTED, Comparison, judge
 from evaluation.variants import Variant, variants
 
 FORMATS = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "HEIC", "AVIF")
@@ -18,33 +18,33 @@ def all_variants():
     return variants()
 
 
-def test_there_are_enough_of_them():
+def test_variants_are_many_and_distinct():
     found = all_variants()
     assert len(found) >= 400
-    assert len({(it.format, it.name) for it in found}) == len(found)
-    assert {it.format for it in found} == set(FORMATS)
-    assert sum(it.supported for it in found) > 0.9 * len(found)
+    assert len({(each.format, each.name) for each in found}) == len(found)
+    assert {each.format for each in found} == set(FORMATS)
+    assert sum(each.supported for each in found) > 0.9 * len(found)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_each_variant_is_read_right_or_not_supported(name):
+def test_variant_is_decoded_correctly_or_not_supported(name):
     wrong = {
-        it.name: came
-        for it in all_variants()
-        if it.format == name
-        and (came := formats.ours(it)) != (RIGHT if it.supported else UNSUPPORTED)
+        each.name: result
+        for each in all_variants()
+        if each.format == name
+        and (result := formats.judge_service(each)) != (CORRECT if each.supported else UNSUPPORTED)
     }
     assert wrong == {}
 
 
-def test_the_page_shows_these_variants():
+def test_page_has_the_counts_of_the_variants():
     text = formats.PAGE.read_text("utf-8")
     rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| (\d+) \|", text, re.MULTILINE)
     expected = {
         name: (
-            sum(it.format == name for it in all_variants()),
-            sum(it.format == name and it.supported for it in all_variants()),
-            sum(it.format == name and not it.supported for it in all_variants()),
+            sum(each.format == name for each in all_variants()),
+            sum(each.format == name and each.supported for each in all_variants()),
+            sum(each.format == name and not each.supported for each in all_variants()),
         )
         for name in FORMATS
     }
@@ -57,36 +57,36 @@ PIXELS = np.zeros((4, 6, 3), np.uint8)
 @pytest.mark.parametrize(
     ("pixels", "verdict"),
     [
-        (PIXELS, RIGHT),
-        (PIXELS + 1, RIGHT),
+        (PIXELS, CORRECT),
+        (PIXELS + 1, CORRECT),
         (PIXELS + 9, "wrong by 9"),
         (PIXELS.swapaxes(0, 1), "4x6 for 6x4"),
         (None, REFUSED),
     ],
 )
-def test_wrong_pixels_are_told_from_right_ones(pixels, verdict):
-    assert judged(Variant("PNG", "black", b"", PIXELS), pixels) == verdict
+def test_judge_compares_pixels(pixels, verdict):
+    assert judge(Variant("PNG", "black", b"", PIXELS), pixels) == verdict
 
 
-def test_opencv_reads_most_of_them():
-    found = [it for it in all_variants() if it.format in ("GIF", "PNG")]
-    right = sum(judged(it, formats.read_by_opencv(it)) == RIGHT for it in found)
-    assert right > 0.8 * len(found)
+def test_opencv_decodes_most_variants():
+    found = [each for each in all_variants() if each.format in ("GIF", "PNG")]
+    correct = sum(judge(each, formats.read_by_opencv(each)) == CORRECT for each in found)
+    assert correct > 0.8 * len(found)
 
 
-def test_imagemagick_reads_most_of_them():
+def test_imagemagick_decodes_most_variants():
     if not (command := formats.magick_command()):
         pytest.skip("ImageMagick is not installed")
-    found = [it for it in all_variants() if it.format in ("GIF", "PNG")][::10]
-    right = sum(judged(it, formats.read_by_magick(it, command)) == RIGHT for it in found)
-    assert right > 0.7 * len(found)
+    found = [each for each in all_variants() if each.format in ("GIF", "PNG")][::10]
+    correct = sum(judge(each, formats.read_by_magick(each, command)) == CORRECT for each in found)
+    assert correct > 0.7 * len(found)
 
 
-def test_the_page_is_renewed(tmp_path):
+def test_write_page_replaces_the_blocks(tmp_path):
     black = Variant("PNG", "black", b"", PIXELS)
     found = [
-        Comparison(black, RIGHT, "wrong by 5", None),
-        Comparison(Variant("PNG", "white", b"", PIXELS), RIGHT, RIGHT, None),
+        Comparison(black, CORRECT, "wrong by 5", None),
+        Comparison(Variant("PNG", "white", b"", PIXELS), CORRECT, CORRECT, None),
     ]
     page = tmp_path / "page.md"
     page.write_text(
@@ -99,5 +99,5 @@ def test_the_page_is_renewed(tmp_path):
     formats.write_page(page, blocks)
     text = page.read_text()
     assert "| PNG | 2 | 2 | 0 | 1 | – |" in text
-    assert "| PNG: black | right | wrong by 5 | – |" in text
+    assert "| PNG: black | correct | wrong by 5 | – |" in text
     assert "white" not in text

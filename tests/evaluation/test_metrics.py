@@ -1,4 +1,4 @@
-"""Hand-worked cases."""
+"""Metrics on small examples."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ from testbed.boxes import iou
 from training.data.photos import PhotosError, read_portraits
 
 
-def test_confusion_has_the_truth_in_rows():
+def test_confusion_matrix_has_ground_truth_in_rows():
     matrix = confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=3)
     assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
-def test_scores_of_four_faces():
+def test_score_of_four_faces():
     probabilities = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0.8, 0], [0.7, 0.3, 0]])
     scores = score(probabilities, np.array([0, 0, 1, 1]))
     assert scores.count == 4
@@ -27,23 +27,23 @@ def test_scores_of_four_faces():
     assert scores.recall[:2].tolist() == [1.0, 0.5]
     assert scores.precision[:2].tolist() == [pytest.approx(2 / 3), 1.0]
     assert np.isnan(scores.recall[2])
-    assert scores.macro_recall == 0.75  # over the two classes with truth
+    assert scores.macro_recall == 0.75  # over the two classes with faces
     assert scores.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
 
 
-def test_calibration_error_by_hand():
-    # Two bins of 15: .95 said and all right; .61 said and half right.
+def test_calibration_error_of_two_bins():
+    # Two of 15 bins: confidence .95 with accuracy 1, and confidence .61 with accuracy .5.
     confidence = np.array([0.95, 0.95, 0.61, 0.61])
     hits = np.array([True, True, True, False])
     expected = 0.5 * 0.05 + 0.5 * 0.11
     assert expected_calibration_error(confidence, hits) == pytest.approx(expected)
 
 
-def test_perfect_confidence_is_in_the_last_bin():
+def test_confidence_of_one_is_in_the_last_bin():
     assert expected_calibration_error(np.ones(3), np.ones(3, bool)) == 0
 
 
-def test_the_interval_is_around_the_mean_and_narrows_with_more():
+def test_interval_contains_the_mean_and_narrows_with_more_values():
     few, many = np.arange(10) < 8, np.arange(1000) < 800
     low, high = bootstrap_interval(few)
     assert low < 0.8 < high
@@ -64,7 +64,7 @@ def test_iou(other, expected):
     assert iou(Box(0, 0, 10, 10), other) == pytest.approx(expected)
 
 
-def test_portraits_are_read_by_split(tmp_path):
+def test_read_portraits_filters_by_split(tmp_path):
     (tmp_path / "images.csv").write_text(
         "image,width,height,sure_faces,split\n"
         "lfw-expressions/a.jpg,9,9,1,train\nlfw-expressions/b.jpg,9,9,1,val\n"
@@ -80,6 +80,6 @@ def test_portraits_are_read_by_split(tmp_path):
     assert (portrait.expression, portrait.box.xyxy) == ("neutral", (0, 0, 5, 5))
 
 
-def test_missing_tables_are_named(tmp_path):
+def test_read_portraits_names_missing_tables(tmp_path):
     with pytest.raises(PhotosError, match=r"images\.csv"):
         read_portraits(tmp_path)

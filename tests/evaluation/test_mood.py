@@ -1,4 +1,4 @@
-"""Scenes of known moods, how answers are judged, and the command on a few scenes."""
+"""Synthetic scenes, the comparison of moods with the ground truth, and the command."""
 
 from collections import Counter
 
@@ -11,18 +11,17 @@ from app.vision.aggregators import AGGREGATORS
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from evaluation import mood
 from evaluation.expressions import Shot, Truth, expressions
-from evaluation.moods import (
-    GROUPS,
-    SIDE,
-    Cast,
+from evaluation.mood_answers import (
     Filter,
-    Scene,
     answers,
+    answers_by_system,
+    best_aggregator,
     by_group,
     by_tiny_share,
-    perfect,
-    scene,
+    correct_on_ground_truth,
+    mean_over_systems,
 )
+from evaluation.mood_scenes import GROUPS, SIDE, Cast, Scene, scene
 from evaluation.systems import System
 from evaluation.transforms import Gain
 from tests.conftest import LABELS
@@ -42,9 +41,9 @@ def shot(*faces):
     return Shot(Analysis("a", 0.0, 200, 200, faces, ModelRef("m", "1", "0"), "d"), 10.0)
 
 
-def made(named, *faces, mean_label=None):
-    mean = np.eye(8)[LABELS.index(named)] if mean_label is None else np.array(mean_label)
-    return Scene(b"", Truth(faces), named, mean)
+def make_scene(mood, *faces, mean_label=None):
+    mean = np.eye(8)[LABELS.index(mood)] if mean_label is None else np.array(mean_label)
+    return Scene(b"", Truth(faces), mood, mean)
 
 
 def crop(label):
@@ -58,61 +57,61 @@ def crop(label):
 
 @pytest.fixture
 def cast():
-    """Fifty faces of three labels and one of a fourth, on one black photograph."""
+    """Fifty faces of three labels, one face of a fourth label, and one black background."""
     faces = [crop(label) for label in (0, 1, 4) for _ in range(50)] + [crop(6)]
-    nothing = Picture(
+    black = Picture(
         np.zeros((90, 120, 3), np.uint8),
         np.zeros((0, 4), np.float32),
         np.zeros(0, bool),
         np.zeros((0, 8), np.float32),
     )
-    nobody, crops = Collection.of([nothing]), Collection.of(faces)
-    return Cast.of(Sources(((1.0, nobody),), nobody, crops, Collection.of([crop(1)])))
+    empty, crops = Collection.of([black]), Collection.of(faces)
+    return Cast.of(Sources(((1.0, empty),), empty, crops, Collection.of([crop(1)])))
 
 
-def test_labels_that_few_faces_show_are_left_out(cast):
-    assert {label: len(its) for label, its in cast.faces.items()} == {
+def test_cast_leaves_out_labels_with_few_faces(cast):
+    assert {label: len(faces) for label, faces in cast.faces.items()} == {
         "neutral": 50,
         "happiness": 51,
         "anger": 50,
     }
 
 
-def test_a_scene_shows_its_mood_more_than_any_other(cast):
+def test_scene_mood_is_the_most_common_label(cast):
     sizes = list(GROUPS.values())
     for number in range(27):
         each = scene(cast, number)
-        (first, most), *others = Counter(label for _, label in each.truth.faces).most_common()
+        (first, maximum), *others = Counter(label for _, label in each.truth.faces).most_common()
         assert each.mood == first == list(cast.faces)[number % 3]
-        assert all(count < most for _, count in others)
+        assert all(count < maximum for _, count in others)
         low, high = sizes[number // 3 % 3]
         assert low <= each.faces <= high
         assert LABELS[int(each.mean_label.argmax())] == each.mood
         assert each.mean_label.sum() == pytest.approx(1)
 
 
-def test_a_scene_holds_faces_of_all_sizes_within_it(cast):
+def test_scenes_contain_faces_of_all_sizes_inside_the_image(cast):
     scenes = [scene(cast, number) for number in range(18)]
     boxes = np.array([box.xyxy for each in scenes for box, _ in each.truth.faces])
     assert boxes.min() >= 0
     assert boxes.max() <= SIDE
     sides = [box.longer_side for each in scenes for box, _ in each.truth.faces]
-    assert 10 < min(sides) < 20  # where the edge cuts one, a little less than 12
+    assert 10 < min(sides) < 20  # less than 12 where the edge of the image cuts a face
     assert 100 < max(sides) <= 200.5
     image = cv2.imdecode(np.frombuffer(scenes[0].file, np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (SIDE, SIDE, 3)
 
 
-def test_a_scene_is_made_from_its_number(cast):
+def test_scene_depends_only_on_number_and_seed(cast):
     assert scene(cast, 4).file == scene(cast, 4).file
     assert scene(cast, 4).file != scene(cast, 4, seed=1).file
 
 
-def test_an_answer_is_right_and_near():
+def test_answers_have_correctness_and_distance():
     scenes = [
-        made("happiness", mean_label=[0.2, 0.8, 0, 0, 0, 0, 0, 0]),
-        made("anger"),
-        made("anger"),
+        make_scene("happiness", mean_label=[0.2, 0.8, 0, 0, 0, 0, 0, 0]),
+        make_scene("anger"),
+        make_scene("anger"),
     ]
     found = [
         shot(face(LEFT, happiness=0.6, neutral=0.4)),
@@ -120,31 +119,33 @@ def test_an_answer_is_right_and_near():
         shot(),
     ]
     result = answers(found, scenes, "mean", ALL)
-    assert result.right.tolist() == [1, 0, 0]
+    assert result.correct.tolist() == [1, 0, 0]
     assert result.distance == pytest.approx([0.2, 1, 1])
 
 
-def test_a_filter_takes_faces_away():
-    scenes = [made("anger")] * 2
+def test_filter_removes_small_faces():
+    scenes = [make_scene("anger")] * 2
     small = face(Box(0, 0, 10, 10), happiness=1.0)
     found = [shot(small, face(LEFT, anger=0.9)), shot(small)]
-    assert answers(found, scenes, "mean", ALL).right.tolist() == [0, 0]
-    assert answers(found, scenes, "mean", Filter("", min_face_px=20)).right.tolist() == [1, 0]
+    assert answers(found, scenes, "mean", ALL).correct.tolist() == [0, 0]
+    assert answers(found, scenes, "mean", Filter("", min_face_px=20)).correct.tolist() == [1, 0]
 
 
-def test_the_truth_itself_is_right():
-    scenes = [made("anger", (LEFT, "anger"), (RIGHT, "anger"), (Box(0, 50, 90, 90), "neutral"))]
-    assert perfect(scenes, "mean").tolist() == [1]
-    assert perfect(scenes, "size").tolist() == [0]  # 90 pixels against 60
+def test_aggregators_are_scored_on_ground_truth():
+    scenes = [
+        make_scene("anger", (LEFT, "anger"), (RIGHT, "anger"), (Box(0, 50, 90, 90), "neutral"))
+    ]
+    assert correct_on_ground_truth(scenes, "mean").tolist() == [1]
+    assert correct_on_ground_truth(scenes, "size").tolist() == [0]  # 90 pixels against 60
 
 
-def test_scenes_by_their_number_of_faces_and_of_tiny_ones():
+def test_scenes_are_grouped_by_number_and_share_of_tiny_faces():
     tiny, large = (Box(0, 0, 23, 23), "anger"), (LEFT, "anger")
     scenes = [
-        made("anger", large, large),
-        made("anger", *[large] * 4, tiny),
-        made("anger", *[large] * 10, *[tiny] * 10),
-        made("anger", tiny, large, large),
+        make_scene("anger", large, large),
+        make_scene("anger", *[large] * 4, tiny),
+        make_scene("anger", *[large] * 10, *[tiny] * 10),
+        make_scene("anger", tiny, large, large),
     ]
     groups = {name: rows.tolist() for name, rows in by_group(scenes).items()}
     assert groups == {
@@ -159,28 +160,28 @@ def test_scenes_by_their_number_of_faces_and_of_tiny_ones():
     }
 
 
-def test_a_face_may_be_found_by_one_iou_and_not_by_the_other():
+def test_expressions_depends_on_the_iou_threshold():
     found = [shot(face(Box(0, 0, 30, 66), anger=0.9))]  # IoU 30/66
     truths = [Truth(((LEFT, "anger"),))]
     assert expressions(found, truths, min_iou=0.5).mean == 0
     assert expressions(found, truths, min_iou=0.4).mean == 1
 
 
-def test_systems_together_are_their_mean_and_the_best_is_named():
-    scenes = [made("anger"), made("happiness")]
-    right, wrong = face(LEFT, anger=0.9), face(RIGHT, happiness=0.9)
-    glad = face(Box(0, 0, 90, 90), happiness=0.6)
+def test_mean_over_systems_and_best_aggregator():
+    scenes = [make_scene("anger"), make_scene("happiness")]
+    angry, happy = face(LEFT, anger=0.9), face(RIGHT, happiness=0.9)
+    large_happy = face(Box(0, 0, 90, 90), happiness=0.6)
     found = {
-        System("a"): [shot(right), shot(wrong)],
-        System("b"): [shot(glad, right), shot()],
+        System("a"): [shot(angry), shot(happy)],
+        System("b"): [shot(large_happy, angry), shot()],
     }
-    given = mood.everything(found, scenes)
-    assert mood.together(given, "mean").tolist() == [1, 0.5]
-    assert mood.together(given, "size").tolist() == [0.5, 0.5]
-    assert mood.best(given) == "sum"
+    by_system = answers_by_system(found, scenes)
+    assert mean_over_systems(by_system, "mean").tolist() == [1, 0.5]
+    assert mean_over_systems(by_system, "size").tolist() == [0.5, 0.5]
+    assert best_aggregator(by_system) == "sum"
 
 
-def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, capsys):
+def test_command_writes_page_chart_and_summary(tmp_path, shared, monkeypatch, capsys):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "accuracy.md").write_text("<!-- mood --><!-- /mood -->")
     monkeypatch.chdir(tmp_path)
@@ -192,7 +193,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     text = (tmp_path / "docs" / "mood.md").read_text()
     assert capsys.readouterr().out.endswith(text + "\n")
     assert "9 scenes of 640 × 640 pixels" in text
-    assert "made from the labels of its\nfaces" in text
+    assert "derived from the\nlabels of its faces" in text
     assert text.endswith("| FER+ | clahe | 50.0 % (-10.0 to +10.0) |\n")
     assert "nan" not in text
     assert "{" not in text

@@ -1,4 +1,4 @@
-"""Figures of faces and expressions together, by hand, and the command on a few pictures."""
+"""Figures of detection and classification on small examples, and the command on a few images."""
 
 import csv
 import shutil
@@ -16,7 +16,7 @@ from evaluation.expressions import (
     Truth,
     confusion,
     end_to_end,
-    made_scenes,
+    synthetic_scenes,
 )
 from evaluation.systems import FACES, Cost, System, costs, found_faces, systems
 from tests.conftest import LABELS
@@ -43,7 +43,7 @@ def photograph(*faces, collection="crowds"):
     return Photograph(ROOT / collection / "a.jpg", faces)
 
 
-def test_expressions_that_are_all_right_are_worth_one():
+def test_average_precision_is_one_without_errors():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "anger"), (FAR, None)))]
     found = [shot(face(LEFT, happiness=0.9), face(RIGHT, anger=0.8), face(FAR, fear=0.9))]
     result = expressions.expressions(found, truth)
@@ -52,18 +52,18 @@ def test_expressions_that_are_all_right_are_worth_one():
     assert result.mean == result.faces == 1.0
 
 
-def test_a_face_under_another_name_is_wrong_for_both():
+def test_wrong_expression_lowers_both_precisions():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "anger")))]
     found = [shot(face(LEFT, anger=0.9), face(RIGHT, anger=0.8))]
     result = expressions.expressions(found, truth)
-    # The surest "anger" is a happy face, the second is right: precision 1/2.
+    # The first "anger" by score is a happy face, the second is correct: precision 1/2.
     assert result.precisions["anger"] == pytest.approx(1 / 2)
-    # Happiness is 1/70 for the happy face and 2/70 for the other, which so comes first.
+    # The happy face has a happiness of 1/70 and the angry face 2/70, so the angry face is first.
     assert result.precisions["happiness"] == pytest.approx(1 / 2)
     assert result.faces == 1.0
 
 
-def test_a_missed_face_and_a_box_on_nothing_cost_precision():
+def test_missed_face_and_false_box_lower_precision():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "happiness")))]
     found = [shot(face(LEFT, happiness=0.5), face(FAR, happiness=0.9))]
     result = expressions.expressions(found, truth)
@@ -71,13 +71,13 @@ def test_a_missed_face_and_a_box_on_nothing_cost_precision():
     assert result.faces == pytest.approx(1 / 2 / 2 if result.faces < 0.3 else 1 / 2)
 
 
-def test_scores_count_as_well_as_names():
+def test_detections_are_ranked_by_score_times_probability():
     truth = [Truth(((LEFT, "happiness"),))]
     unsure = [shot(face(LEFT, happiness=0.6), face(FAR, score=0.5, happiness=0.9))]
     assert expressions.expressions(unsure, truth).precisions["happiness"] == 1.0  # .54 and .45
 
 
-def test_confusion_has_a_row_and_a_column_for_no_face():
+def test_confusion_has_row_and_column_for_no_face():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "fear")))]
     found = [shot(face(LEFT, sadness=0.9), face(FAR, anger=0.9))]
     matrix = confusion(found, truth)
@@ -86,16 +86,16 @@ def test_confusion_has_a_row_and_a_column_for_no_face():
     )
     assert matrix[happiness, sadness] == 1
     assert matrix[fear, -1] == 1  # missed
-    assert matrix[-1, anger] == 1  # nothing
+    assert matrix[-1, anger] == 1  # false
     assert matrix.sum() == 3
 
 
-def test_a_face_of_unknown_expression_is_neither_missed_nor_nothing():
+def test_confusion_ignores_faces_of_unknown_expression():
     matrix = confusion([shot(face(LEFT, anger=0.9))], [Truth(((LEFT, None), (RIGHT, None)))])
     assert matrix.sum() == 0
 
 
-def test_a_portrait_is_right_when_its_main_face_is():
+def test_end_to_end_scores_the_main_face():
     portraits = [Portrait(ROOT / "a.jpg", LEFT, "happiness")] * 4
     found = [
         shot(face(LEFT, happiness=0.9), face(FAR, anger=0.9)),
@@ -106,7 +106,7 @@ def test_a_portrait_is_right_when_its_main_face_is():
     assert end_to_end(found, portraits) == EndToEnd(0.5, 0.25, {"happiness": 0.25})
 
 
-def test_faces_count_by_size_and_mask():
+def test_found_faces_counts_by_size_and_mask():
     marked = (
         MarkedFace(Box(0, 0, 30, 30), condition="bare"),
         MarkedFace(Box(40, 0, 70, 30), condition="masked"),
@@ -115,9 +115,9 @@ def test_faces_count_by_size_and_mask():
     )
     found = [shot(face(marked[0].box), face(marked[3].box), size=(1000, 100))]
     numbers = {}
-    for what in FACES:
-        each = found_faces(found, [photograph(*marked)], what, 0.4)
-        numbers[what] = (each.true_positives, each.false_positives, each.false_negatives)
+    for kind in FACES:
+        each = found_faces(found, [photograph(*marked)], kind, 0.4)
+        numbers[kind] = (each.true_positives, each.false_positives, each.false_negatives)
     assert numbers == {
         "natural + crowds, from 20 px": (1, 0, 1),
         "crowds, bare, from 5 %": (0, 0, 0),  # 30 of 1000 pixels are 3 %
@@ -127,13 +127,13 @@ def test_faces_count_by_size_and_mask():
     }
 
 
-def test_costs_are_medians_with_and_without_reading():
+def test_costs_are_medians_with_and_without_decoding():
     system = System("a")
     found = {system: [shot(ms=10, decode=4), shot(ms=30, decode=5), shot(ms=20, decode=3)]}
     assert costs(found) == {system: Cost(20, 17)}
 
 
-def test_the_first_system_is_the_default():
+def test_systems_starts_with_the_default():
     names = [str(system) for system in systems(["haar", "single_shot"])]
     assert names == [
         "haar + custom_net_8",
@@ -145,7 +145,7 @@ def test_the_first_system_is_the_default():
     ]
 
 
-def test_made_scenes_show_their_faces(monkeypatch):
+def test_synthetic_scenes_have_ground_truth(monkeypatch):
     monkeypatch.setattr(expressions, "SCENES", 12)
     empty = Picture(
         np.zeros((100, 100, 3), np.uint8),
@@ -159,17 +159,17 @@ def test_made_scenes_show_their_faces(monkeypatch):
         np.ones(1, bool),
         np.eye(8, dtype=np.float32)[[3]],
     )
-    nobody, crops = Collection.of([empty]), Collection.of([crop])
-    made = list(made_scenes(Sources(((1.0, nobody),), nobody, crops, crops)))
-    assert len(made) == 12
-    shown = [label for _, truth in made for _, label in truth.faces]
-    assert len(shown) > 3
-    assert set(shown) <= {"sadness", None}
-    assert cv2.imdecode(np.frombuffer(made[0][0], np.uint8), 1).shape == (320, 320, 3)
+    background, crops = Collection.of([empty]), Collection.of([crop])
+    scenes = list(synthetic_scenes(Sources(((1.0, background),), background, crops, crops)))
+    assert len(scenes) == 12
+    labels = [label for _, truth in scenes for _, label in truth.faces]
+    assert len(labels) > 3
+    assert set(labels) <= {"sadness", None}
+    assert cv2.imdecode(np.frombuffer(scenes[0][0], np.uint8), 1).shape == (320, 320, 3)
 
 
-def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, capsys):
-    """On a few real pictures: the page, its pictures and the card of a copy of the models."""
+def test_command_writes_page_charts_summary_and_card(tmp_path, shared, monkeypatch, capsys):
+    """A few photographs of each collection, with copies of the models."""
     models = tmp_path / "models"
     for name in ("custom_net_8", "single_shot", "haar"):
         shutil.copytree(ROOT / "models" / name, models / name)
@@ -183,10 +183,10 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     chosen = []
     for collection in ("natural", "crowds", "lfw-expressions"):
         (photos / collection).symlink_to(shared / "photos" / collection)
-        of_it = [row for row in rows if row["image"].startswith(collection)]
-        of_it = [row for row in of_it if row["split"] == "val"]
-        chosen += [row for row in of_it if row["image"] in marked][:10]
-        chosen += [row for row in of_it if row["image"] not in marked][:4]
+        images = [row for row in rows if row["image"].startswith(collection)]
+        images = [row for row in images if row["split"] == "val"]
+        chosen += [row for row in images if row["image"] in marked][:10]
+        chosen += [row for row in images if row["image"] not in marked][:4]
     with (photos / "images.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
@@ -209,8 +209,8 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     text = capsys.readouterr().out
     assert text.endswith((tmp_path / "docs" / "single-shot.md").read_text() + "\n")
     assert "| single_shot alone, any size |" in text
-    for picture in ("single-shot", "single-shot-portraits", "single-shot-scenes"):
-        assert (tmp_path / "docs" / f"{picture}.png").stat().st_size > 5_000
+    for chart in ("single-shot", "single-shot-portraits", "single-shot-scenes"):
+        assert (tmp_path / "docs" / f"{chart}.png").stat().st_size > 5_000
     assert "| single_shot alone |" in (tmp_path / "docs" / "accuracy.md").read_text()
     card = single_shot.read_document(models / "single_shot")
     assert card["evaluation"]["portraits"] > 5

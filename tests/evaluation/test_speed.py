@@ -1,4 +1,4 @@
-"""That speed is measured, not how fast it is."""
+"""The speed measurement returns plausible figures."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.graphs import write_graph_model
 pytestmark = pytest.mark.serial
 
 
-def test_every_model_is_measured_in_the_same_rounds(tmp_path):
+def test_measure_returns_figures_of_every_model(tmp_path):
     folders = [write_graph_model(tmp_path / name) for name in ("one", "two")]
     speeds = measure(folders, rounds=2)
     assert list(speeds) == ["one", "two"]

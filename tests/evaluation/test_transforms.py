@@ -1,4 +1,4 @@
-"""Transforms of small faces: what they do to a crop, and how they are judged."""
+"""Transforms of the crops of small faces, and their evaluation."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from evaluation.transforms import (
     TRANSFORMS,
     Gain,
     Sample,
+    classify_small,
     from_ferplus,
     gains,
     helpful,
-    right,
     transforms_table,
 )
 from tests.conftest import LABELS
@@ -27,7 +27,7 @@ def ramp(side=24):
 
 
 class BrightIsHappy:
-    """Stands for a classifier: a crop that is light on average is happy (1), else neutral (0)."""
+    """Stand-in for a classifier: bright crops are happiness (1), all others neutral (0)."""
 
     class card:
         input_size = 48
@@ -41,17 +41,17 @@ class BrightIsHappy:
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_every_transform_makes_a_crop(name):
+def test_transform_returns_a_crop(name):
     crop = TRANSFORMS[name](ramp(), Box(0, 0, 24, 24), 48, 1.0)
     assert (crop.shape, crop.dtype) == ((48, 48), np.uint8)
 
 
-def test_none_is_what_is_served():
+def test_none_is_the_crop_of_the_service():
     served = crop_face(ramp(), Box(4, 4, 20, 20), size=48, scale=1.1)
     assert (TRANSFORMS["none"](ramp(), Box(4, 4, 20, 20), 48, 1.1) == served).all()
 
 
-def test_sharpening_makes_an_edge_steeper():
+def test_sharpening_steepens_an_edge():
     box = Box(0, 0, 24, 24)
     steepest = [
         np.abs(np.diff(TRANSFORMS[name](ramp(), box, 48, 1.0).astype(int))).max()
@@ -61,35 +61,35 @@ def test_sharpening_makes_an_edge_steeper():
     assert steepest[2] > 1.2 * steepest[0]
 
 
-def test_clahe_spreads_the_contrast():
+def test_clahe_increases_contrast():
     flat = (ramp() // 8) + 100
     assert TRANSFORMS["clahe"](flat, Box(0, 0, 24, 24), 48, 1.0).std() > 1.5 * flat.std()
 
 
-def test_what_is_large_enough_is_not_enlarged():
+def test_bicubic_does_not_enlarge_large_faces():
     large = np.repeat(np.repeat(ramp(), 4, axis=0), 4, axis=1)
     box = Box(0, 0, 96, 96)
     served = TRANSFORMS["none"](large, box, 48, 1.0)
     assert (TRANSFORMS["bicubic"](large, box, 48, 1.0) == served).all()
 
 
-def test_a_face_is_shrunk_with_its_box():
+def test_shrunk_resizes_face_and_box():
     small = Sample(np.zeros((100, 60), np.uint8), Box(10, 20, 50, 70), "anger").shrunk(25)
     assert small.gray.shape == (50, 30)
     assert small.box.xyxy == (5, 10, 25, 35)
 
 
-def test_faces_are_judged_by_their_labels():
+def test_classify_small_compares_with_the_label():
     light, dark = np.full((48, 48), 200, np.uint8), np.full((48, 48), 20, np.uint8)
     box = Box(0, 0, 48, 48)
     samples = [Sample(light, box, "happiness"), Sample(dark, box, "happiness")]
-    assert right(BrightIsHappy(), samples, 16, "none", 1.0).tolist() == [1, 0]
+    assert classify_small(BrightIsHappy(), samples, 16, "none", 1.0).tolist() == [1, 0]
 
 
-def test_the_table_has_a_row_for_each_set_and_transform(monkeypatch):
+def test_table_has_a_row_per_set_and_transform(monkeypatch):
     monkeypatch.setattr(transforms, "SIDES", (16, 24))
     votes = np.zeros((3, 10), int)
-    votes[0, 1] = votes[1, 0] = 9  # happy; neutral; nobody can tell
+    votes[0, 1] = votes[1, 0] = 9  # happiness, neutral, no majority
     crops = np.stack([np.full((48, 48), gray, np.uint8) for gray in (200, 20, 90)])
     faces = Split(crops, votes, np.array(["a", "b", "c"]))
     assert [each.label for each in from_ferplus(faces, LABELS)] == ["happiness", "neutral"]
@@ -98,18 +98,18 @@ def test_the_table_has_a_row_for_each_set_and_transform(monkeypatch):
         "from_portraits",
         lambda *_: [Sample(crops[0], Box(0, 0, 48, 48), "anger")],
     )
-    made = gains(BrightIsHappy(), faces, [])
-    lines = transforms_table(made).splitlines()
+    measured = gains(BrightIsHappy(), faces, [])
+    lines = transforms_table(measured).splitlines()
     assert lines[0] == "| faces | transform | 16 px | 24 px |"
     assert lines[2] == "| FER+ (2) | none | 100.0 % | 100.0 % |"
     assert lines[6] == "| portraits (1) | none | 0.0 % | 0.0 % |"
     assert len(lines) == 2 + 2 * len(TRANSFORMS)
 
 
-def test_what_helps_does_so_with_both_sets_at_every_small_size():
+def test_helpful_requires_both_sets_and_all_small_sizes():
     better, doubtful = Gain(0.8, 0.01, 0.03), Gain(0.8, -0.01, 0.03)
-    made = {(faces, name): {16: better, 40: doubtful} for faces in "ab" for name in TRANSFORMS}
-    made["b", "clahe"] = {16: doubtful, 40: better}
-    assert helpful(made) == ["none", "bicubic", "bicubic and sharpened"]
+    measured = {(faces, name): {16: better, 40: doubtful} for faces in "ab" for name in TRANSFORMS}
+    measured["b", "clahe"] = {16: doubtful, 40: better}
+    assert helpful(measured) == ["none", "bicubic", "bicubic and sharpened"]
     assert str(better) == "80.0 % (+1.0 to +3.0)"
     assert str(Gain(0.8, 0, 0)) == "80.0 %"

@@ -1,4 +1,4 @@
-"""Valence and arousal against ratings and labels."""
+"""Comparison of valence and arousal with ratings and labels."""
 
 import sys
 
@@ -25,7 +25,7 @@ def face(side, **probabilities):
     return Face(Box(0, 0, side, side), Scores({"happiness": 0.0, "anger": 0.0} | probabilities))
 
 
-def test_large_faces_count_more_by_their_area():
+def test_affect_of_image_weights_faces_by_area():
     affect, dominant = affect_of_image([face(10, anger=1.0), face(20, happiness=1.0)])
     assert affect == pytest.approx((0.8 * 0.81 - 0.2 * 0.51, 0.8 * 0.51 + 0.2 * 0.59))
     assert dominant == "happiness"
@@ -33,11 +33,11 @@ def test_large_faces_count_more_by_their_area():
         affect_of_image([Face(Box(0, 0, 1, 1), Scores({"boredom": 1.0}))])
 
 
-def test_equal_values_share_their_rank():
+def test_ranks_gives_equal_values_the_same_rank():
     assert ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [2.5, 0, 2.5, 1]
 
 
-def test_a_correlation_has_an_interval():
+def test_correlation_has_an_interval():
     x = np.arange(50.0)
     assert correlation(x, 2 * x + 1) == pytest.approx((1, 1, 1))
     noise = np.tile([1.0, -1.0], 25)
@@ -57,7 +57,7 @@ RATED = [
 ] + [Rated("Animal", (3.0, 3.0), (0.2, 0.5), "happiness")]
 
 
-def test_figures_by_emotion_and_category():
+def test_tables_have_rows_by_emotion_and_category():
     rows = signs(RATED).splitlines()[2:]
     assert rows == [
         "| happiness | 1 | +0.20 | 3.00 | 0.0 % |",
@@ -67,12 +67,12 @@ def test_figures_by_emotion_and_category():
     assert first.startswith("| all with a face | 8 | valence | +0.")
 
 
-def test_labelled_faces_stand_beside_their_coordinates():
+def test_means_by_label_has_the_coordinates():
     text = means_by_label({"anger": [face(10, anger=0.5, happiness=0.5)]})
     assert text.splitlines()[-1] == "| anger | 1 | +0.15 | +0.55 | −0.51 | +0.59 |"
 
 
-def test_it_writes_its_page(tmp_path, monkeypatch):
+def test_command_writes_page(tmp_path, monkeypatch):
     for name in ("oasis", "expw"):
         (tmp_path / "data" / name).mkdir(parents=True)
         (tmp_path / "data" / name / "a.jpg").write_bytes(PHOTO.read_bytes())
@@ -88,19 +88,18 @@ def test_it_writes_its_page(tmp_path, monkeypatch):
         "a.jpg,400,400,500,500,val,anger,anger\n"
     )
     monkeypatch.setattr(valence, "PAGE", tmp_path / "valence.md")
-    # Of one value there is no correlation.
+    # Equal values have no correlation.
     monkeypatch.setattr(valence, "correlation", lambda *_: (0.5, 0.4, 0.6))
     options = ["--data", str(tmp_path / "data"), "--models-dir", str(ROOT / "models"), "--write"]
     monkeypatch.setattr(sys, "argv", ["command", *options])
     valence.main()
     text = (tmp_path / "valence.md").read_text()
-    assert "Of 3 images of OASIS" in text
-    assert "3 show a face to the detector" in text
-    assert "Of 2 faces of ExpW's validation split, 1 are found" in text
+    assert "finds a face in 3 of 3 images of OASIS" in text
+    assert "finds 1 of 2 faces of ExpW's validation split" in text
     assert "| happiness | 1 | +0.81 | +0.51 | +0.81 | +0.51 |" in text
 
 
-def test_data_that_is_not_there_is_named(tmp_path, monkeypatch):
+def test_command_names_missing_data(tmp_path, monkeypatch):
     options = ["--data", str(tmp_path / "nowhere"), "--models-dir", str(ROOT / "models")]
     monkeypatch.setattr(sys, "argv", ["command", *options])
     with pytest.raises(SystemExit, match=r"^error: .*nowhere"):

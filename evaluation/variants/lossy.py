@@ -1,4 +1,4 @@
-"""JPEG, WebP, HEIC and AVIF, which libraries write."""
+"""JPEG, WebP, HEIC and AVIF files, written by libraries."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ from evaluation.variants.common import (
     Pixels,
     Variant,
     alpha_channel,
+    color_image,
     exif_block,
     file_of,
-    gray_picture,
+    gray_image,
     on_white,
-    picture,
     stored_pixels,
     xmp_packet,
 )
@@ -27,7 +27,7 @@ from testbed.heif_writer import coded, mirror, turn, written
 
 
 def jpegs() -> Iterator[Variant]:
-    rgb, gray = picture(), gray_picture()
+    rgb, gray = color_image(), gray_image()
     colors, gray_rgb = Image.fromarray(rgb), np.dstack([gray] * 3)
     modes = {"RGB": (colors, rgb), "grey": (Image.fromarray(gray), gray_rgb)}
     for (mode, (image, expected)), progressive, restarts, end in product(
@@ -62,20 +62,20 @@ def jpegs() -> Iterator[Variant]:
 
 
 def webps() -> Iterator[Variant]:
-    rgb, alpha = picture(), alpha_channel()
+    rgb, alpha = color_image(), alpha_channel()
     colors = Image.fromarray(rgb)
     clear = Image.fromarray(np.dstack([rgb, alpha]))
     other = colors.transpose(Image.Transpose.ROTATE_180)
     for lossless, method in product((False, True), (0, 4, 6)):
-        what = ("lossy", "lossless")[lossless] + f", method {method}"
+        name = ("lossy", "lossless")[lossless] + f", method {method}"
         options: dict[str, Any] = {"lossless": lossless, "quality": 95, "method": method}
         tolerance = 1.0 if lossless else 7.0
-        yield Variant("WebP", what, file_of(colors, "WEBP", **options), rgb, tolerance)
+        yield Variant("WebP", name, file_of(colors, "WEBP", **options), rgb, tolerance)
         expected = on_white(rgb, alpha)
         data = file_of(clear, "WEBP", exact=True, **options)
-        yield Variant("WebP", f"{what}, alpha", data, expected, tolerance)
+        yield Variant("WebP", f"{name}, alpha", data, expected, tolerance)
         data = file_of(colors, "WEBP", save_all=True, append_images=[other], **options)
-        yield Variant("WebP", f"{what}, animated", data, rgb, tolerance)
+        yield Variant("WebP", f"{name}, animated", data, rgb, tolerance)
     for orientation in range(1, 9):
         stored = Image.fromarray(stored_pixels(rgb, orientation))
         data = file_of(stored, "WEBP", lossless=True, exif=exif_block(orientation))
@@ -84,19 +84,19 @@ def webps() -> Iterator[Variant]:
         yield Variant("WebP", f"XMP orientation {orientation}", data, rgb)
 
 
-_TURNS: dict[str, tuple[tuple[tuple[bytes, bytes], ...], Callable[[Pixels], Pixels]]] = {
-    "90°": ((turn(1),), lambda it: np.rot90(it, 1)),
-    "180°": ((turn(2),), lambda it: np.rot90(it, 2)),
-    "270°": ((turn(3),), lambda it: np.rot90(it, 3)),
+_ROTATIONS: dict[str, tuple[tuple[tuple[bytes, bytes], ...], Callable[[Pixels], Pixels]]] = {
+    "90°": ((turn(1),), lambda pixels: np.rot90(pixels, 1)),
+    "180°": ((turn(2),), lambda pixels: np.rot90(pixels, 2)),
+    "270°": ((turn(3),), lambda pixels: np.rot90(pixels, 3)),
     "mirrored": ((mirror(1),), np.fliplr),
     "upside down": ((mirror(0),), np.flipud),
-    "90°, mirrored": ((turn(1), mirror(1)), lambda it: np.fliplr(np.rot90(it, 1))),
-    "270°, mirrored": ((turn(3), mirror(1)), lambda it: np.fliplr(np.rot90(it, 3))),
+    "90°, mirrored": ((turn(1), mirror(1)), lambda pixels: np.fliplr(np.rot90(pixels, 1))),
+    "270°, mirrored": ((turn(3), mirror(1)), lambda pixels: np.fliplr(np.rot90(pixels, 3))),
 }
 
 
 def heifs() -> Iterator[Variant]:
-    rgb, gray, alpha = picture(), gray_picture(), alpha_channel()
+    rgb, gray, alpha = color_image(), gray_image(), alpha_channel()
     images = {
         "RGB": (Image.fromarray(rgb), rgb),
         "grey": (Image.fromarray(gray), np.dstack([gray] * 3)),
@@ -120,6 +120,6 @@ def heifs() -> Iterator[Variant]:
     options: dict[str, dict[str, Any]] = {"HEIC": {"chroma": 444}, "AVIF": {"subsampling": "4:4:4"}}
     for kind, brand in (("HEIC", "HEIF"), ("AVIF", "AVIF")):
         item = coded(Image.fromarray(rgb), brand, **options[kind])
-        for name, (properties, turned) in _TURNS.items():
+        for name, (properties, rotated) in _ROTATIONS.items():
             more = type(item)(item.kind, item.data, (*item.properties, *properties))
-            yield Variant(kind, f"turned: {name}", written(brand, [more]), turned(rgb), 7)
+            yield Variant(kind, f"rotated: {name}", written(brand, [more]), rotated(rgb), 7)
