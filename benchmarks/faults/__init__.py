@@ -27,7 +27,7 @@ def run(fault: str, posts: int, pauses: Pauses = DEFAULT_PAUSES) -> tuple[Outcom
         service.variables |= {
             "EMOTION_KEEP_PICTURES": "true",
             "EMOTION_PICTURES_DIR": str(images_dir),
-            "EMOTION_IMAGES_KEY": IMAGES_KEY,
+            "EMOTION_PICTURES_KEY": IMAGES_KEY,
         }
         service.start()
         start = time.monotonic()
