@@ -286,6 +286,7 @@ def test_request_fails_soon_if_the_server_does_not_respond(remote, proxy, connec
 def test_lost_commit_returns_outcome_unknown(remote, proxy):
     client = remote.test_client()
     headers = {"Idempotency-Key": "one"}
+    assert client.get("/v1/images").status_code == 200  # a new connection commits its settings
     proxy.cut_at = b"COMMIT\0"
     response = client.post("/v1/images", data=picture(), content_type="image/png", headers=headers)
     assert (response.status_code, response.json["type"]) == (
