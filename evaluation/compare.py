@@ -87,9 +87,6 @@ def section(card: ClassifierCard) -> str:
     """One model's card for people."""
     document = card.document
     training, evaluation = document["training"], document["evaluation"]
-    shifted = ""
-    if shift := training.get("prior_shift"):
-        shifted = f"; {shift} of the logarithm of each class's share is taken off its logit"
     lines = [
         f"## {card.name}",
         "",
@@ -99,8 +96,8 @@ def section(card: ClassifierCard) -> str:
         f"- **Not for:** {document['out_of_scope']}",
         f"- **Limits:** {document['limits']}",
         f"- **Licence:** {document['licence']}",
-        f"- **Trained** on {training['pictures']:,} pictures of the {training['data']}; targets: "
-        f"{training['targets']}; {training['method']}{shifted}; {training['epochs']} epochs in "
+        f"- **Trained** on {training['pictures']:,} images: {training['data']}; targets: "
+        f"{training['targets']}; {training['method']}; {training['epochs']} epochs in "
         f"{training['minutes']:.0f} minutes on {training['machine']} (`{training['command']}`).",
         f"- **Evaluated** on {evaluation['data']} (`{evaluation['command']}`): "
         f"{evaluation['note']}.",
