@@ -192,6 +192,7 @@ def test_teachers_answer_and_students_learn_side_by_side(workplace):
     assert run.history == state["history"]
     again = Run(run.config, run.data, run.folder)
     assert again.resume()
+    again.average.eval()
     figures = again.data.validate(again)
     assert figures["wild_loss"] == pytest.approx(state["history"][-1]["wild_loss"], abs=0.01)
     with pytest.raises(TrainingError, match="move it away"):
