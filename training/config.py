@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+EXPORT_TABLES = ("export", "card", "folders")
+
 
 class TrainingError(Exception):
     """A config, data folder or checkpoint that cannot be used; the message says why."""
@@ -67,12 +69,10 @@ class Config:
 def read_config(path: Path) -> Config:
     """Raises TrainingError for a file that is missing, no TOML, or names other settings.
 
-    Its tables `export` and `card` are for training.export and no part of how the net is trained.
+    The tables `export`, `card` and `folders` are for training.export and do not affect training.
     """
     try:
         document = tomllib.loads(path.read_text("utf-8"))
-        return Config(
-            **{key: value for key, value in document.items() if key not in ("export", "card")}
-        )
+        return Config(**{key: value for key, value in document.items() if key not in EXPORT_TABLES})
     except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
         raise TrainingError(f"config {path}: {error}") from error

@@ -25,10 +25,10 @@ MEMORY_BYTES = 4_000_000_000
 MAX_RESULTS = 1_000  # size of the cache
 # SHA-256 of the weights in models/, and their input sizes in pixels. A test checks both.
 OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
-    "3d29305f50a4d34f057f988d0d6f8b4c3c4a2491667cc48aa021e6689c8224d0": (48,),  # custom_net_5
-    "3cf2302a867a6a71c25d159a233590412f74300b144d8d97d17e37142a98b1ee": (48,),  # custom_net_5_int8
-    "29b29114409a3b9819fe0c4f5b984f876dab581471cdd38e8cb85ac4006ebad1": (48,),  # custom_net_8
-    "4a5d62fe5a51fef1cc1a7ac5e5c4cc0c0142b4fe1f38fc58ab8778d7661602b2": (48,),  # custom_net_8_int8
+    "4eecb8d40cd97776d4fdea2f97a31eab2cc1f72b51a13ea3b823b588fca67123": (48,),  # custom_net_5
+    "c9b865ab24b0b38cdb4f45f0ceac1f589d59c2bb945280cd52a0db8aae37a1c3": (48,),  # custom_net_5_int8
+    "4fc5cd6a55ec819a48fa196d84cbc93f622210f62e5d60d4f2202b8dd73e79c0": (48,),  # custom_net_8
+    "9994200a4fa402acd12c68365966c6f7a70e7fe8c7eca5ca6dca2a56a7d42e8b": (48,),  # custom_net_8_int8
     "2b66c843f9addc1181e36d6b5973d875c145b858a7976d19703bc4cc2b2f0ce2": (32,),  # haar
     "dd76c939baf3d43b62f6d1128293270f7c2c90e5a8ab2a1b464cc3d3d6e27db7": (320, 640),  # single_shot
     "bfc26f85ed1964fc909218cf8aaac3308cfc6baeeff314c80383b3d2d2a5397a": (64,),  # vgg13_5_int8
