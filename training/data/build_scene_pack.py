@@ -25,13 +25,13 @@ from app.vision.classifier import Classifier, softmax
 from app.vision.detectors.yunet import MIN_SCORE, NMS_IOU, TOP
 from app.vision.image import ImageFile, Raster
 from app.vision.types import Box
+from testbed.boxes import iou
 from training import votes
 from training.data import DataError, first_of_each, read_split
 from training.data.photos import (
     PORTRAITS,
     MarkedFace,
     ReadFace,
-    iou,
     portraits_with_readings,
     read_expw,
     read_photographs,
@@ -198,10 +198,10 @@ def wild(folder: Path, teacher: Teacher, yunet: Finder, chunk: Chunk) -> Iterato
         taught = teacher(raster, boxes, GIVEN_SCALE)
         targets = _taught(taught)
         for row, said in enumerate(readings):
-            clear = [LABELS.index(each) for each in said if each in LABELS]
-            if clear:
-                read = np.eye(len(LABELS), dtype=np.float32)[clear].mean(axis=0)
-                share = READERS_SHARE * len(clear) / 2
+            labels = [LABELS.index(each) for each in said if each in LABELS]
+            if labels:
+                read = np.eye(len(LABELS), dtype=np.float32)[labels].mean(axis=0)
+                share = READERS_SHARE * len(labels) / 2
                 targets[row] = READ_WEIGHT * (share * read + (1 - share) * taught[row])
             elif said or not sure[row] or not _is_large(boxes[row]):
                 targets[row] = 0

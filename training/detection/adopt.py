@@ -16,8 +16,9 @@ from training.config import TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
 from training.detection.timed import AVERAGE, SNAPSHOT_PART, read_log, read_weights
+from training.runs import CHECKPOINT, RUNS
 from training.tasks import load_data
-from training.runs import CHECKPOINT, RUNS, Run
+from training.train import Run
 
 
 def adopt(config_path: Path, folder: Path, data_folder: Path, part: str) -> None:
