@@ -18,8 +18,8 @@ from app.vision.mood import mood_of
 from app.vision.types import Box, Face, Scores
 from evaluation.expressions import Shot, Truth
 from training.data.damage import without_colors
+from training.data.marked_images import MarkedImage
 from training.data.pasting import free_corner, paste, tinted
-from training.data.pictures import Picture
 from training.data.scenes import Sources
 from training.votes import LABELS
 
@@ -59,17 +59,17 @@ class Scene:
 class Cast:
     """Faces by label, for the labels of which there are enough, and photographs without faces."""
 
-    faces: dict[str, list[Picture]]
-    grounds: Sequence[Picture]
+    faces: dict[str, list[MarkedImage]]
+    grounds: Sequence[MarkedImage]
 
     @classmethod
     def of(cls, sources: Sources) -> "Cast":
-        faces: dict[str, list[Picture]] = {label: [] for label in LABELS}
-        for picture in (*sources.crops.pictures, *sources.portraits.pictures):
+        faces: dict[str, list[MarkedImage]] = {label: [] for label in LABELS}
+        for picture in (*sources.crops.images, *sources.portraits.images):
             if picture.targets[0].max() > CLEAR:
                 faces[LABELS[int(picture.targets[0].argmax())]].append(picture)
         enough = {label: its for label, its in faces.items() if len(its) >= FEWEST_FACES}
-        return cls(enough, sources.empty.pictures)
+        return cls(enough, sources.empty.images)
 
 
 def scene(cast: Cast, number: int, *, seed: int = 0) -> Scene:
@@ -140,7 +140,7 @@ def _ground(image: NDArray[np.uint8], generator: np.random.Generator) -> NDArray
 
 
 def _sized(
-    picture: Picture, side: float, generator: np.random.Generator
+    picture: MarkedImage, side: float, generator: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The grey picture with a face of that longer side, a part of them harmed, and its box."""
     x1, y1, x2, y2 = picture.boxes[0]

@@ -110,7 +110,9 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
     for record in ("curve.png", "log.csv"):
         shutil.copy(run.folder / record, folder / record)
     if TASKS[run.config.task].kind == SINGLE_SHOT:
-        return single_shot.write_folder(folder, run, said | {"training": training_document(run)})
+        document = training_document(run)
+        said = said | {"training": document | {"method": said.get("method", document["method"])}}
+        return single_shot.write_folder(folder, run, precision, said)
     return _write_classifier(folder, run, precision, said)
 
 
@@ -196,8 +198,15 @@ def training_document(run: Run) -> dict[str, Any]:
         "epochs": run.epoch,
         "minutes": round(run.seconds / 60, 1),
         "settings": asdict(config),
-        "command": f"make train CONFIG=training/configs/{config.name}.toml",
+        "command": _command(config),
     }
+
+
+def _command(config: Config) -> str:
+    path = f"training/configs/{config.name}.toml"
+    if config.pack:
+        return f"python -m training.detection.timed {path} --out runs/gpu"
+    return f"make train CONFIG={path}"
 
 
 def _method(config: Config) -> str:

@@ -521,10 +521,9 @@ def test_real_validation_pictures_are_those_of_the_protocol():
 CONFIGS = sorted((ROOT / "training" / "configs").glob("*.toml"))
 STARTS = {read_config(path).start for path in CONFIGS}
 TEACHERS = {name for path in CONFIGS for name in read_config(path).teacher_runs}
-COMPARED = {"yolov3_tiny"}  # trained to compare, never served
 # The networks of one training.distil. The best are imported under the names of the models.
 STUDENTS = {"student_5", "student_5_wide", "student_8", "student_8_wide"}
-NEEDED = STARTS | TEACHERS | COMPARED | STUDENTS  # without being exported themselves
+NEEDED = STARTS | TEACHERS | STUDENTS  # without being exported themselves
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -532,9 +531,7 @@ def test_the_committed_configs_are_those_of_the_committed_cards(path):
     config = read_config(path)
     assert config.name == path.stem
     folders = tomllib.loads(path.read_text()).get("export", {})
-    assert (
-        folders or config.name in STARTS | TEACHERS | COMPARED | STUDENTS
-    )  # nobody needs it otherwise
+    assert folders or config.name in NEEDED  # nobody needs it otherwise
     for folder in folders:
         card = json.loads((ROOT / folder / "card.json").read_text())
         # A setting that a card does not name is younger than its model and was not set.

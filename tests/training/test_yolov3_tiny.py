@@ -395,5 +395,5 @@ def test_it_learns_two_pictures_by_heart():
 
 def test_its_config_can_be_read():
     config = read_config(ROOT / "training" / "configs" / "yolov3_tiny.toml")
-    assert (config.name, config.net, config.task) == ("yolov3_tiny", "yolov3_tiny", "scenes")
+    assert (config.name, config.net, config.task) == ("yolov3_tiny", "yolov3_tiny", "packed_scenes")
     assert config.input_size == 416

@@ -28,6 +28,7 @@ from app.vision.types import Box
 from testbed.boxes import iou
 from training import votes
 from training.data import DataError, first_of_each, read_split
+from training.data.marked_images import DRAWN_SCALE, FER_FACE, FEWEST_PIXELS, GIVEN_SCALE, SAME_FACE
 from training.data.photos import (
     PORTRAITS,
     MarkedFace,
@@ -37,7 +38,6 @@ from training.data.photos import (
     read_photographs,
     read_portraits,
 )
-from training.data.pictures import DRAWN_SCALE, FER_FACE, FEWEST_PIXELS, GIVEN_SCALE, SAME_FACE
 from training.data.scene_pack import COLLECTIONS, TILE, ScenePack, joined, sheets
 from training.data.sources import FERPLUS, PHOTOS, YUNET
 
