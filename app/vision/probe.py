@@ -30,7 +30,7 @@ OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "29b29114409a3b9819fe0c4f5b984f876dab581471cdd38e8cb85ac4006ebad1": (48,),  # custom_net_8
     "4a5d62fe5a51fef1cc1a7ac5e5c4cc0c0142b4fe1f38fc58ab8778d7661602b2": (48,),  # custom_net_8_int8
     "2b66c843f9addc1181e36d6b5973d875c145b858a7976d19703bc4cc2b2f0ce2": (32,),  # haar
-    "dd76c939baf3d43b62f6d1128293270f7c2c90e5a8ab2a1b464cc3d3d6e27db7": (320, 640),  # single_shot
+    "5ada2f3d4766bc97fa709bac16efee9f2bba0f8aee51037f2921cb4411e2b883": (320, 640),  # single_shot
     "bfc26f85ed1964fc909218cf8aaac3308cfc6baeeff314c80383b3d2d2a5397a": (64,),  # vgg13_5_int8
     "00169af2dcad2199861c32018f875114dd9e70c60046eeec3a1bf2d94cd66cd7": (64,),  # vgg13_8_int8
 }
