@@ -65,7 +65,7 @@ def test_the_same_network_answers_as_it_was_exported(weights):
     assert copied == layers
     expected = small_net(0)(images())
     assert (expected[..., 5:] != 0).any()
-    assert torch.allclose(net.eval()(images()), expected, atol=1e-3)
+    assert torch.allclose(net.eval()(images()), expected, atol=1e-2)
 
 
 @torch.no_grad()
