@@ -22,7 +22,9 @@ class Config:
     folders whose mean answer makes `teacher_share` of the targets. Over the last `fade` of the
     schedule blurring and erasing fade out, so that the net ends on pictures as they are served (He
     et al. 2019, arXiv 1909.09148). `start` names a run in runs/ to begin from, of the same net with
-    as many classes or more. `scenes` are made for an epoch, by tasks that make their images.
+    as many classes or more. `scenes` are made for an epoch, by tasks that make their images. `pack`
+    names a file in runs/ that scenes are composed of; a batch of those also has `sheets`, grids of
+    faces that teach expressions only.
 
     For the task that learns from several sets of faces: `shares` says which share of an epoch's
     `draws` comes from each set, `teacher_runs` names the runs whose answers are targets
@@ -51,6 +53,8 @@ class Config:
     teacher_share: float = 0.0
     start: str = ""
     scenes: int = 0
+    sheets: int = 0
+    pack: str = ""
     shares: dict[str, float] = field(default_factory=dict)
     draws: int = 0
     teacher_runs: tuple[str, ...] = ()

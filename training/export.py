@@ -113,7 +113,9 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
     for record in ("curve.png", "log.csv"):
         shutil.copy(run.folder / record, folder / record)
     if TASKS[run.config.task].kind == SINGLE_SHOT:
-        return single_shot.write_folder(folder, run, said | {"training": training_document(run)})
+        document = training_document(run)
+        said = said | {"training": document | {"method": said.get("method", document["method"])}}
+        return single_shot.write_folder(folder, run, precision, said)
     return _write_classifier(folder, run, precision, said)
 
 
@@ -195,7 +197,6 @@ def training_document(run: Run) -> dict[str, Any]:
             f"{100 - share} % {targets}, {share} % the mean answer of the networks {taught} "
             "(of faces without a label, that answer alone)"
         )
-    command = "distil" if config.teacher_runs else "train"
     return {
         "data": run.data.source,
         "pictures": run.data.size,
@@ -204,8 +205,15 @@ def training_document(run: Run) -> dict[str, Any]:
         "epochs": run.epoch,
         "minutes": round(run.seconds / 60, 1),
         "settings": asdict(config),
-        "command": f"make {command} CONFIG=training/configs/{config.name}.toml",
+        "command": _command(config),
     }
+
+
+def _command(config: Config) -> str:
+    path = f"training/configs/{config.name}.toml"
+    if config.pack:
+        return f"python -m training.detection.timed {path} --out runs/gpu"
+    return f"make {'distil' if config.teacher_runs else 'train'} CONFIG={path}"
 
 
 def _method(config: Config) -> str:

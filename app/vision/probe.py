@@ -30,9 +30,10 @@ OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "4fc5cd6a55ec819a48fa196d84cbc93f622210f62e5d60d4f2202b8dd73e79c0": (48,),  # custom_net_8
     "9994200a4fa402acd12c68365966c6f7a70e7fe8c7eca5ca6dca2a56a7d42e8b": (48,),  # custom_net_8_int8
     "2b66c843f9addc1181e36d6b5973d875c145b858a7976d19703bc4cc2b2f0ce2": (32,),  # haar
-    "dd76c939baf3d43b62f6d1128293270f7c2c90e5a8ab2a1b464cc3d3d6e27db7": (320, 640),  # single_shot
+    "5ada2f3d4766bc97fa709bac16efee9f2bba0f8aee51037f2921cb4411e2b883": (320, 640),  # single_shot
     "bfc26f85ed1964fc909218cf8aaac3308cfc6baeeff314c80383b3d2d2a5397a": (64,),  # vgg13_5_int8
     "00169af2dcad2199861c32018f875114dd9e70c60046eeec3a1bf2d94cd66cd7": (64,),  # vgg13_8_int8
+    "41fb53db3393b0f1af30d71475b8728edd60f7b94160f5f9e53ccd842c0fbcf3": (416,),  # yolov3_tiny
 }
 
 # Limits the memory of trials when many folders are checked at the same time.

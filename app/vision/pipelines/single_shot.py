@@ -23,7 +23,10 @@ MIN_FACE_SHARE = 0.05  # see app.vision.detectors.default_min_face_px
 class SingleShot:
     name = SINGLE_SHOT
     title = "Single-shot network"
-    description = "One small network detects the faces and classifies their emotions in one pass."
+    description = (
+        "One small network detects the faces and classifies their emotions in one pass. It "
+        "recognises surprise less often than a classifier does."
+    )
     model_kind = SINGLE_SHOT
     takes_detector = False
     detector_name = SINGLE_SHOT
