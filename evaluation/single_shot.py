@@ -22,6 +22,7 @@ from app.errors import ModelUnavailable
 from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.folders import read_document
 from app.vision.image import ImageFile
+from app.vision.kinds import model_folders
 from app.vision.single_shot import SingleShotNet
 from evaluation import plots
 from evaluation.detection import ready
@@ -235,10 +236,12 @@ def plot(found: dict[System, list[Shot]], photographs: Sequence[Photograph], pat
 _PAGE = """\
 # Faces and expressions in one pass
 
-Made by `make evaluate-single-shot`; do not edit. The network `single_shot` ([card](../models/\
-single_shot/card.json)) beside detectors with `{classifier}` behind them. Everything is measured as
-it is served, one thread ({machine}), systems by turns on every picture. All pictures are of the
-validation split, on which the network was chosen and calibrated; it was trained on the other one.
+Made by `make evaluate-single-shot`; do not edit. The one-pass networks `single_shot`
+([card](../models/single_shot/card.json)) and `yolov3_tiny`
+([card](../models/yolov3_tiny/card.json)) beside detectors with `{classifier}` behind them.
+Everything is measured as it is served, one thread ({machine}), systems by turns on every image. All
+images are of the validation split, on which the networks were chosen and calibrated; they were
+trained on the other one.
 
 ## Finding faces
 
@@ -302,7 +305,9 @@ def main() -> None:
     photos, split = arguments.data / "photos", arguments.split
     engine = served_engine(arguments.models_dir)
     usable = ready(arguments.models_dir)
-    asked = systems(arguments.detectors or [name for name in DETECTORS if name in usable])
+    networks = [each.name for each in model_folders(arguments.models_dir, SINGLE_SHOT)]
+    detectors = arguments.detectors or [name for name in DETECTORS if name in usable]
+    asked = systems(detectors, networks)
     usual = [system for system in asked if not system.any_size]
     try:
         photographs = [
@@ -362,14 +367,19 @@ def main() -> None:
         block = short(on_photographs, photographs, named, costs(on_large))
         SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), {"single_shot": block}), "utf-8")
         plot(on_photographs, photographs, TRADE)
-        alone = usual[-1]
+        alone = {system.options.model: system for system in usual if system.options.pipeline}
         for path, results in ((PORTRAITS_CONFUSION, real), (SCENES_CONFUSION, made)):
             plots.confusion(
-                results[alone].confusion, (*LABELS, NO_FACE), path, f"single_shot: {path.stem}"
+                results[alone[SINGLE_SHOT]].confusion,
+                (*LABELS, NO_FACE),
+                path,
+                f"single_shot: {path.stem}",
             )
-        folder = arguments.models_dir / SINGLE_SHOT
-        section = card_section(on_photographs[alone], photographs, real[alone], named[alone], split)
-        write_card(folder, read_document(folder) | {"evaluation": section})
+        for name, system in alone.items():
+            folder = arguments.models_dir / str(name)
+            found, answers = on_photographs[system], real[system]
+            section = card_section(found, photographs, answers, named[system], split)
+            write_card(folder, read_document(folder) | {"evaluation": section})
 
 
 def card_section(

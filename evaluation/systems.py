@@ -57,14 +57,22 @@ class System:
         return f"{self.name}, any size" if self.any_size else self.name
 
 
-def systems(detectors: Iterable[str]) -> list[System]:
-    """Each detector with the classifier, then the one-pass network alone; then the same for faces
+def one_pass_systems(networks: Iterable[str] = (SINGLE_SHOT,)) -> list[System]:
+    """Each one-pass network alone."""
+    return [
+        System(f"{name} alone", AnalysisOptions(pipeline=SINGLE_SHOT, model=name))
+        for name in networks
+    ]
+
+
+def systems(detectors: Iterable[str], networks: Iterable[str] = (SINGLE_SHOT,)) -> list[System]:
+    """Each detector with the classifier, then each one-pass network alone; then the same for faces
     of any size. The others are compared with the first."""
     pairs = [
         System(f"{name} + {CLASSIFIER}", AnalysisOptions(detector=name, model=CLASSIFIER))
         for name in detectors
     ]
-    usual = [*pairs, System("single_shot alone", AnalysisOptions(pipeline=SINGLE_SHOT))]
+    usual = [*pairs, *one_pass_systems(networks)]
     return [*usual, *(replace(each, any_size=True) for each in usual)]
 
 

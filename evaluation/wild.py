@@ -32,7 +32,14 @@ from evaluation.expressions import Shot
 from evaluation.field import MATCH_IOU
 from evaluation.metrics import bootstrap_interval, expected_calibration_error
 from evaluation.speed import machine
-from evaluation.systems import CLASSIFIER, DETECTORS, System, served_engine, shots
+from evaluation.systems import (
+    CLASSIFIER,
+    DETECTORS,
+    System,
+    one_pass_systems,
+    served_engine,
+    shots,
+)
 from testbed.boxes import iou
 from testbed.markdown import percent, renew, table
 from training.data.split import DataError
@@ -163,9 +170,11 @@ def _known(found: Sequence[Shot]) -> set[str]:
     return set(first.emotions) if first else set(LABELS)
 
 
-def systems(detectors: Sequence[str], classifiers: Sequence[str]) -> list[System]:
-    """Each detector with the default classifier, BOXES with the other classifiers, and the one-pass
-    network alone."""
+def systems(
+    detectors: Sequence[str], classifiers: Sequence[str], networks: Sequence[str] = (SINGLE_SHOT,)
+) -> list[System]:
+    """Each detector with the default classifier, BOXES with the other classifiers, and each
+    one-pass network alone."""
     pairs = [(name, CLASSIFIER) for name in detectors]
     if BOXES in detectors:
         pairs += [(BOXES, name) for name in classifiers if name != CLASSIFIER]
@@ -174,7 +183,7 @@ def systems(detectors: Sequence[str], classifiers: Sequence[str]) -> list[System
             System(f"{box} + {name}", AnalysisOptions(detector=box, model=name))
             for box, name in pairs
         ),
-        System("single_shot alone", AnalysisOptions(pipeline=SINGLE_SHOT)),
+        *one_pass_systems(networks),
     ]
 
 
@@ -374,7 +383,8 @@ def write(outcomes: dict[System, Outcome], models: Path) -> None:
         options = system.options
         if options.detector == BOXES or options.pipeline:
             folder = models / (options.model or SINGLE_SHOT)
-            section = card_section(each, BOXES)
+            own_boxes = options.pipeline and options.model
+            section = card_section(each, own_boxes or BOXES)
             write_card(folder, read_document(folder) | {"wild": section})
 
 
@@ -391,7 +401,8 @@ def main() -> None:
     names = arguments.models or [each.name for each in model_folders(arguments.models_dir)]
     engine = served_engine(arguments.models_dir)
     try:
-        outcomes = measure(engine, systems(detectors, names), arguments.data)
+        networks = [each.name for each in model_folders(arguments.models_dir, SINGLE_SHOT)]
+        outcomes = measure(engine, systems(detectors, names, networks), arguments.data)
     except (DataError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
     print(page(outcomes))

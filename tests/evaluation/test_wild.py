@@ -80,12 +80,16 @@ def test_a_model_is_asked_about_the_emotions_that_it_knows():
 
 
 def test_systems_are_each_detector_and_every_classifier():
-    names = [each.name for each in wild.systems(["haar", "single_shot"], ["custom_net_8", "mine"])]
+    networks = ["single_shot", "another"]
+    asked = wild.systems(["haar", "single_shot"], ["custom_net_8", "mine"], networks)
+    names = [each.name for each in asked]
+    assert [each.options.model for each in asked[-2:]] == networks
     assert names == [
         "haar + custom_net_8",
         "single_shot + custom_net_8",
         "single_shot + mine",
         "single_shot alone",
+        "another alone",
     ]
 
 
@@ -101,7 +105,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
         writer.writeheader()
         writer.writerows([row for row in rows if row["split"] == "val" and row["sure1"]][:30])
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text("<!-- wild --><!-- /wild -->")
+    (tmp_path / "docs" / "accuracy.md").write_text("<!-- wild --><!-- /wild -->")
     monkeypatch.chdir(tmp_path)
     arguments = ["--data", str(tmp_path / "data"), "--models-dir", str(models), "--write"]
     monkeypatch.setattr("sys.argv", ["wild", *arguments])
@@ -109,7 +113,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     page = (tmp_path / "docs" / "wild.md").read_text()
     assert capsys.readouterr().out.endswith(page + "\n")
     assert page.count("| haar + custom_net_8 | 30 |") == 1
-    assert "| single_shot alone |" in (tmp_path / "README.md").read_text()
+    assert "| single_shot alone |" in (tmp_path / "docs" / "accuracy.md").read_text()
     for picture in ("wild-single-shot-custom-net-8", "wild-single-shot-alone"):
         for kind in ("confusion", "reliability"):
             assert (tmp_path / "docs" / f"{picture}-{kind}.png").stat().st_size > 5_000
