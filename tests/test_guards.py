@@ -178,8 +178,8 @@ def test_repository_has_no_research_data():
 
 
 MAX_LINES = 300
-# Files that exceed MAX_LINES, with the number of lines that each may have. Split such a file instead
-# of adding lines to it, and do not add files to this table.
+# Files that exceed MAX_LINES, with the number of lines that each may have. Split such a file
+# instead of adding lines to it, and do not add files to this table.
 LONGER_FILES = {
     "app/settings.py": 366,
     "app/vision/heif.py": 336,
