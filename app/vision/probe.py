@@ -2,8 +2,8 @@
 
 A graph can crash the process, run forever or use all memory. The trial process has limits on time
 and memory, and its failure does not affect the service. The result is cached by checksum, so each
-process of the service tries the same weights once. The weights of this project are trusted at their
-own input sizes and need no trial.
+process of the service runs a trial of the same weights once. OWN_WEIGHTS lists the checksums of
+this project's weights with their input sizes. At these sizes, the weights need no trial.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ _results: dict[tuple[str, str], str | None] = {}
 def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset[int]) -> None:
     """Run `weights` once in another process. Raises ModelUnavailable if they do not run.
 
-    `runtime` and `arguments` say how to run the weights: see probe_process.py. `sizes` are the
+    `runtime` and `arguments` are passed to the trial process: see probe_process.py. `sizes` are the
     sides of the square inputs in pixels.
     """
     digest = hashlib.sha256(weights).hexdigest()

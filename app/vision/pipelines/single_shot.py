@@ -37,11 +37,11 @@ class SingleShot:
 
     @classmethod
     def of(cls, parts: "Parts", options: AnalysisOptions) -> Self:
-        """Create the pipeline. Raises UnfitDetector if the options name another detector than the
-        network itself, and the errors of `parts`."""
+        """Create the pipeline. Raises UnfitDetector if the options choose a detector other than
+        the network itself, and the errors of `parts`."""
         if options.detector not in (None, cls.detector_name):
             raise UnfitDetector(
-                f"the pipeline {cls.name!r} has its own detector: leave out detector or name "
+                f"the pipeline {cls.name!r} has its own detector: leave out detector or choose "
                 "another pipeline"
             )
         return cls(parts.model(cls.model_kind, options.model), options.detection)
