@@ -130,11 +130,11 @@ def _check_repetitions(counts: Mapping[str, int]) -> None:
 
 
 def read_images(request: Request, *, max_images: int, file_name: str | None) -> list[AnyImage]:
-    """Return the images of a multipart form, a raw image body or a JSON body, still encoded.
+    """Return the images of a multipart form, an image body or a JSON body. Decodes no pixels.
 
     An image that JSON refers to by URL is not fetched yet. `file_name` is the name of images that
     are sent without one. Raises NoImage, TooManyImages, MalformedInput, UnusableUrl, and
-    UnsupportedMediaType for a body of another type.
+    UnsupportedMediaType for a body of a different type.
     """
     if request.mimetype == FORM:
         images: list[AnyImage] = [*_from_form(request, file_name)]
@@ -176,7 +176,7 @@ def image_from_json(request: Request, file_name: str | None) -> ImageData:
     if is_data_uri and not (comma and header.lower().endswith(";base64")):
         raise MalformedInput("a data URI must be data:<type>;base64,<data>")
     with _parsing(request):
-        # The base64 encoding of MIME has line breaks. Other foreign characters are an error.
+        # The base64 encoding of MIME has line breaks. Other characters outside the alphabet are an error.
         encoded = text.encode("ascii", "replace").translate(None, b" \t\r\n\f\v")
         start = encoded.index(b",") + 1 if is_data_uri else 0
         try:

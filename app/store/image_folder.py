@@ -32,9 +32,9 @@ _NAME = re.compile(r"[0-9a-f]{32}")
 
 
 def random_digits() -> str:
-    """Return 20 hexadecimal digits, with which the name of a new file begins.
+    """Return 20 hexadecimal digits, which are the first part of the name of a new file.
 
-    The name ends with the 12 digits of its database's mark.
+    The caller appends `StoreRow.mark`, the 12 digits that identify the database.
     """
     return secrets.token_hex(10)
 
@@ -42,8 +42,8 @@ def random_digits() -> str:
 class ImageFolder:
     """Files with random names, in folders named after the first two digits of the names.
 
-    The folder is created with the first file. With a `cipher`, new files are encrypted. `keeps`
-    says whether new images are kept. Existing files can be read in any case.
+    The folder is created with the first file. With a `cipher`, new files are encrypted. `keeps` is
+    False if new images are not stored. Existing files can be read in any case.
     """
 
     def __init__(self, folder: Path, *, keeps: bool, cipher: "Cipher | None" = None) -> None:
@@ -96,7 +96,7 @@ class ImageFolder:
             return data
         if not data.startswith(ENCRYPTED):
             raise StoreUnavailable(
-                "the file of the kept image is not encrypted, as it was when it was stored"
+                "the file of the kept image was stored encrypted, but is not encrypted now"
             )
         if self._cipher is None:
             raise StoreUnavailable("the kept image is encrypted, and EMOTION_PICTURES_KEY is empty")
@@ -120,7 +120,9 @@ class ImageFolder:
             except FileNotFoundError:  # the file was never written
                 continue
             except OSError as error:
-                log.error("the removal of a kept image's file is not durable: %s", error.strerror)
+                log.error(
+                    "cannot sync the removal of a kept image's file to the disk: %s", error.strerror
+                )
                 removed -= {name for name in removed if name.startswith(first)}
         return removed
 

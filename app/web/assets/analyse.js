@@ -156,8 +156,8 @@ function show(newResult) {
 
 const countFaces = (count) => (count === 1 ? "1 face" : `${count || "no"} faces`);
 
-// Use the file if the browser shows it in the same size as the service. Otherwise, for example if
-// the browser does not support the format, use the annotated image of the service.
+// Use the file if the browser decodes it to the same width and height as the service. Otherwise, for
+// example if the browser does not support the format, use the annotated image of the service.
 async function imageSource(file, name, image, signal) {
   const url = URL.createObjectURL(file);
   const preview = element("img", { src: url });
