@@ -50,8 +50,8 @@ TOO_SLOW = Cause(
 DISK_FULL = Cause("disk full", "the disk of the database is full: free some space")
 UNREACHABLE = Cause(
     "unreachable",
-    "the database server cannot be reached: check that it runs and that the host "
-    "and the port in EMOTION_DATABASE_URL are correct",
+    "the database server cannot be reached: check that it runs, and that "
+    "host and port in EMOTION_DATABASE_URL are correct",
 )
 UNRESPONSIVE = Cause(
     "unresponsive",

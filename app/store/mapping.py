@@ -157,7 +157,7 @@ def _person_model(row: Row[Any]) -> PersonModel | None:
 
 
 def _frame(row: Row[Any]) -> Frame | None:
-    # Images of a batch job have a job but no position, because they are not frames.
+    # A job can also store images that are not frames. They have no position.
     if row.position_ms is None:
         return None
     return Frame(row.job_id, row.position_ms, row.frame_index)

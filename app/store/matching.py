@@ -1,8 +1,8 @@
 """Builds the conditions of filters on images and faces.
 
-app.store.planning explains why a filter has two forms of its condition. app.store.person_matching builds the
-conditions on persons. Call all functions within the transaction of the query that uses the
-conditions.
+app.store.planning explains why a filter has two forms of its condition. app.store.person_matching
+builds the conditions on persons. Call all functions within the transaction of the query that uses
+the conditions.
 """
 
 import operator
@@ -23,8 +23,9 @@ HALF = 0.501
 def image_conditions(filters: Filters, *, index: bool = True) -> list[ColumnElement[bool]]:
     """Return the conditions of the filters on images.
 
-    The indexes on file names and models end with (created_at, id), the sort order of pages. With `index=False`, no condition
-    uses an index, because another condition of the query finds the images.
+    The indexes on file names and models end with (created_at, id), the sort order of pages.
+    With `index=False`, no condition uses an index, because a different condition of the query finds
+    the images.
     """
     criteria = (
         (ImageRow.file_name, _any_of, _equivalent_names(filters.file_name)),
@@ -103,8 +104,8 @@ def _needs_all_emotions(filters: Filters) -> bool:
     """Return whether a face may match by an emotion that is not its dominant one.
 
     An exclusive score above one half belongs to the dominant emotion, which the row of the face
-    holds. Several independent scores can be above one half. If the store has a face with independent
-    scores, the condition must therefore use the rows of all emotions.
+    holds. Several independent scores can be above one half. Therefore, if the store has a face with
+    independent scores, the condition must use the rows of all emotions.
     """
     if filters.emotion is None or filters.min_probability is None:
         return False

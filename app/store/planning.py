@@ -4,7 +4,7 @@ A query reads images in the order of pages until a page is full. A filter with m
 the page soon, so the query tests each row. A filter with few matches would make the query read all
 rows, so an index finds its matches, and the database sorts them. Two cases still read many rows:
 all matches of a filter are old, or each of two filters has many matches but few images match both.
-Such a query takes about a second per million images. docs/internals/filter-planning.md has examples.
+Such a query takes about a second per million images. See docs/internals/filter-planning.md.
 
 Call all functions within the transaction of the query, because they may count matches.
 """

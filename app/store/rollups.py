@@ -149,7 +149,7 @@ def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Sel
 
 
 def category_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
-    """Query the sums over the persons of the images that match, for each of `keys` and category.
+    """Query the sums over the persons of the images that match, by `keys` and category.
 
     The sums are the number of persons, the number of persons that show the category, and the sum of
     their scores.

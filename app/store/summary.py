@@ -108,7 +108,7 @@ def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face
         face_count = sum(image.face_count for image in images)
         if len(images) > MAX_MOOD_IMAGES or face_count > MAX_MOOD_FACES:
             raise TooWideSpan(
-                f"moods are limited to {MAX_MOOD_IMAGES:,} images and {MAX_MOOD_FACES:,} faces, and "
+                f"moods need at most {MAX_MOOD_IMAGES:,} images and {MAX_MOOD_FACES:,} faces, but "
                 "more match: choose a shorter time with since and until"
             )
         spans = {image_id: span for image_id, span, _ in images}

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.utils import get_environ_proxies
 
-# Names from common hosts files. They always mean the local machine, even if the file does not list them.
+# Names from common hosts files. They always mean the local machine, even if the hosts file of this
+# machine does not list them.
 _LOOPBACK_NAMES = frozenset(
     {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
     | {"localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6"}
@@ -113,8 +114,8 @@ def new_session(proxies: dict[str, str], *, trust_env: bool) -> requests.Session
     """Return a session with these proxies. With `trust_env`, it uses the CA bundle that the
     environment sets."""
     session = requests.Session()
-    # With session.trust_env, requests would replace the API key with a password from ~/.netrc and use
-    # a proxy for the local machine.
+    # With session.trust_env, requests would replace the API key with a password from ~/.netrc and
+    # use a proxy for the local machine.
     session.trust_env = False
     session.proxies = dict(proxies)
     if trust_env:

@@ -40,8 +40,8 @@ def encode(image: Any) -> tuple[str, bytes]:
     PIL images: the current frame, rotated according to its EXIF orientation. Arrays: (height,
     width), (height, width, channels) or (channels, height, width) with 1 (grey), 2 (grey and
     alpha), 3 (RGB) or 4 (RGBA) channels, as bool, integers in 0..255, uint16 in 0..65535, or
-    floats in 0..1 or 0..255. A uint16 array without values above 255 is read as 8-bit. Floats that exceed the range
-    by at most 0.001 are clipped. The format is PNG, or JPEG of quality 95 if the PNG exceeds 15 MB.
+    floats in 0..1 or 0..255. A uint16 array without values above 255 is read as
+    8-bit. Floats that exceed the range by at most 0.001 are clipped. The format is PNG, or JPEG of quality 95 if the PNG exceeds 15 MB.
 
     Raises UnreadableImage if the pixels cannot be read or their scale is ambiguous, and NotAnImage
     for other objects.
@@ -113,8 +113,8 @@ def _array_of(image: Any) -> NDArray[Any]:
 
 
 def _image_from(array: NDArray[Any], description: str, *, is_16_bit: bool = False) -> Image.Image:
-    """Convert an array. Error messages use `description` for it. With `is_16_bit`, integers above 255 are on
-    the scale 0..65535 for every integer type, not only for uint16."""
+    """Convert an array. Error messages use `description` for it. With `is_16_bit`,
+    integers above 255 are on the scale 0..65535 for every integer type, not only for uint16."""
     pixels = _channels_last(array)
     height, width, channels = pixels.shape
     _check_size(width, height)
