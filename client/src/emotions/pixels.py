@@ -41,7 +41,8 @@ def encode(image: Any) -> tuple[str, bytes]:
     width), (height, width, channels) or (channels, height, width) with 1 (grey), 2 (grey and
     alpha), 3 (RGB) or 4 (RGBA) channels, as bool, integers in 0..255, uint16 in 0..65535, or
     floats in 0..1 or 0..255. A uint16 array without values above 255 is read as
-    8-bit. Floats that exceed the range by at most 0.001 are clipped. The format is PNG, or JPEG of quality 95 if the PNG exceeds 15 MB.
+    8-bit. Floats that exceed the range by at most 0.001 are clipped. The format is PNG, or JPEG of
+    quality 95 if the PNG exceeds 15 MB.
 
     Raises UnreadableImage if the pixels cannot be read or their scale is ambiguous, and NotAnImage
     for other objects.

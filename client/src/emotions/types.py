@@ -135,8 +135,8 @@ class Mood:
 
     `mood` is the dominant emotion of the group. If every face is excluded, `mood` is None and the
     mappings are empty. `weights` maps a `face_id` to the weight of the face. `left_out` maps the
-    `face_id` of each excluded face to the reason. `valence` has the sums of the "positive", "neutral" and
-    "negative" emotions, unlike the `valence` of a face, which is one number.
+    `face_id` of each excluded face to the reason. `valence` has the sums of the "positive",
+    "neutral" and "negative" emotions, unlike the `valence` of a face, which is one number.
     """
 
     aggregator: str
