@@ -2,8 +2,8 @@
 
 If a request has an API key, only the key decides. A request without a key is accepted if the
 operator allows anonymous requests, or if no key has ever been created and a client on this machine
-sent the request. In both cases, requests that pages of other sites make a browser send are
-rejected: see app.api.origin.
+sent the request. In both cases, cross-site requests of browsers are rejected: see
+app.api.origin.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def needs(right: Right | str) -> Callable[[View], View]:
-    """Declare the right that a view needs, or PUBLIC."""
+    """Declare the right that a view needs, or PUBLIC. API views use `ApiBlueprint.needs`."""
 
     def decorate(view: View) -> View:
         view.right = right  # type: ignore[attr-defined]
@@ -111,7 +111,7 @@ def _request_key() -> keys.Key | None:
 
 
 def _check_anonymous() -> None:
-    """Raises MissingKey, UnknownHost or CrossSiteRequest."""
+    """Check a request without a key. Raises MissingKey, UnknownHost or CrossSiteRequest."""
     config = settings()
     if config.allow_anonymous:
         if objection := host_objection(request, current_app.extensions["host_names"]):

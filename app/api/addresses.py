@@ -1,4 +1,4 @@
-"""Client addresses for rate limits and for limits of wrong keys."""
+"""Client addresses for rate limits and for limits on rejected API keys."""
 
 import ipaddress
 

@@ -28,6 +28,7 @@ from app.vision.request import AnalysisOptions
 from app.vision.rotation import NONE, ROTATE
 from app.vision.types import DetectionOptions
 
+# Validators.
 PROBABILITY = validate.Range(0, 1)
 MAX_INT = 2**31 - 1
 NAME = validate.Length(1, 64)
@@ -47,7 +48,7 @@ MOOD = fields.String(
 
 
 class Arguments(Schema):
-    """Base class of option schemas. Rejects unknown names, so that a typing error is reported."""
+    """Base class of option schemas. Rejects unknown names, so that typos are reported."""
 
     class Meta:
         unknown = RAISE
@@ -81,8 +82,7 @@ class AnalyseArguments(Arguments):
         metadata={
             "description": "minimum face size (longer side) in pixels of the image. Larger values "
             "are faster. Default: the detector's `min_face_share` (see `GET /v1/detectors`) times "
-            "the longer side of the image, or twice `min_face_share` times the shorter side if "
-            "this is smaller"
+            "the longer side of the image or times twice the shorter side, whichever is smaller"
         },
     )
     min_confidence = DecimalNumber(

@@ -1,4 +1,4 @@
-"""flask-smorest with the rights, operation ids, problem documents and page links of this API."""
+"""Extends flask-smorest with rights, operation ids, problem documents and page links."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +54,8 @@ class ApiBlueprint(flask_smorest.Blueprint):
         for parameter in arguments:
             if parameter["in"] == "options":
                 parameter["in"] = "query"
-        if arguments:  # otherwise the manually documented parameters would replace these
+        # flask-smorest lets manually documented parameters replace the schema's, so merge both.
+        if arguments:
             arguments += doc_info.get("manual_doc", {}).pop("parameters", [])
         return super()._prepare_arguments_doc(doc, doc_info, **kwargs)
 

@@ -20,8 +20,9 @@ _BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"
 def without_formulas(text: str) -> str:
     """Insert an apostrophe at each position where a cell could begin with a formula.
 
-    These are the start of `text` and the positions after separators, if a formula character follows
-    after any number of spaces, invisible characters and quotes.
+    A cell can begin at the start of `text` and after each separator. It begins with a formula if
+    its first character is a formula character. Spaces, invisible characters and quotes before this
+    character are ignored.
     """
     parts: list[str] = []
     copied_until = 0

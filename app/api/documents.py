@@ -1,4 +1,4 @@
-"""The JSON of images. tests/contracts/ checks the form that clients parse.
+"""The JSON of images. tests/contracts/ checks the default form, which existing clients parse.
 
 A view returns a `ShownImage` or a `ShownPage`, and a shape turns it into JSON. To add a key, add a
 field to the shape.
@@ -64,7 +64,7 @@ def _mood(it: ShownImage) -> Any:
 
 
 class ImageSchema(Shape):
-    """An image. Keys marked "`view=full` only" are absent from the documented form."""
+    """An image. Keys marked "`view=full` only" are absent from the default form."""
 
     id = member(
         fields.Integer(metadata={"description": "absent with `store=false`"}),
@@ -106,7 +106,9 @@ class ImageSchema(Shape):
         fields.Dict(
             fields.String(),
             fields.Float(),
-            metadata={"description": "only the response to POST has `store`"},
+            metadata={
+                "description": "durations in ms. Only the response to POST has the key `store`"
+            },
         ),
         lambda it: it.analysis.timings_ms,
     )

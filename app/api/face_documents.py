@@ -15,7 +15,7 @@ from app.store.records import FoundFace
 from app.vision.circumplex import Affect, affect_of
 from app.vision.types import Analysis, Face
 
-# In the documented form, every key of a face besides those of FaceSchema is an emotion.
+# In the default form, every key of a face that FaceSchema does not declare is an emotion.
 EMOTION = {"type": "number", "minimum": 0, "maximum": 1}
 VALENCE = {
     "minimum": -1,
@@ -52,7 +52,8 @@ class ShownFound:
 def either(documented: str | dict[str, str], full: str) -> dict[str, Any]:
     """Return the OpenAPI metadata of a field with one form by default and another in `view=full`.
 
-    `full` is the name of a component schema. `documented` is a name too, or a schema.
+    `documented` is the default form. Both are names of component schemas; `documented` can also be
+    a schema.
     """
     forms = [form if isinstance(form, dict) else _reference(form) for form in (documented, full)]
     return {"oneOf": forms, "description": f"{full} with `view=full`"}
@@ -114,7 +115,7 @@ class FullFaceSchema(Shape):
 
 
 class FaceSchema(Shape):
-    """A face in the documented form: `face_id`, `bbox` and each emotion above the threshold."""
+    """A face in the default form: `face_id`, `bbox` and each emotion above the threshold."""
 
     class Meta:
         unknown = INCLUDE
@@ -141,7 +142,7 @@ def face_shape(view: View) -> type[Shape]:
 
 
 def next_cursor(it: ShownPage[Any]) -> str | None:
-    """Read the cursor of a page; None for the last page. Pages use it as a reader of a member."""
+    """Return the cursor of the next page, or None for the last page."""
     return it.page.next_cursor
 
 

@@ -63,7 +63,7 @@ class Faces(MethodView):
 
         Accepts the filters of `GET /v1/images`. With `Accept: text/csv`, all matching faces are
         streamed without pagination. The CSV has columns for valence, arousal and the probability of
-        each emotion. The CSV contains each face that is stored during the whole export exactly
+        each emotion. A face that exists from the start to the end of the export appears exactly
         once. The export is complete when the last chunk of the chunked encoding has arrived. If an
         error occurs, the server closes the connection before the last chunk. Text that a
         spreadsheet could evaluate as a formula is preceded by an apostrophe.
@@ -79,13 +79,13 @@ class Summary(MethodView):
     def get(self, summary_request: SummaryRequest) -> Any:
         """Counts and mean probability for each emotion, by hour, day or model
 
-        A filter on faces restricts both the number of images and the number of faces. If there are
-        filters other than `since`, `until` and `model`, at most 20,000 images are read. A summary
-        has at most 10,000 spans. Larger requests are rejected with 422: choose a shorter time with
+        A filter on faces restricts both the number of images and the number of faces. With filters
+        other than `since`, `until` and `model`, at most 20,000 images may match. A summary has at
+        most 10,000 spans. Larger requests are rejected with 422: choose a shorter time with
         `since` and `until`.
 
-        `valence` and `arousal` are the means over the faces of the span that have a value; null if
-        no face has one. The `valence` of a `mood` is different: it gives the positive, neutral and
+        `valence` and `arousal` are means over the faces with a value, or null if all values are
+        missing. The `valence` of a `mood` is different: it gives the positive, neutral and
         negative shares of the distribution.
 
         `mood` adds the unweighted mean of the moods of the images of each span. A filter on faces

@@ -25,9 +25,9 @@ _PARAMETER = re.compile(r""";\s*([^\s=;"]+)\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^;"]*
 # An extended value (RFC 8187) with an empty text: it consists of a charset and a language only.
 # Werkzeug returns such a value unchanged.
 _EMPTY_EXTENDED = re.compile(r"([\w-]*'[\w-]*')?\s*", re.ASCII)
-# Older Windows clients send a path with single backslashes; other clients send each backslash
-# twice, as an escape. A backslash before a quote is always an escape, because Windows names contain
-# no quotes.
+# Older Windows clients send a path with single backslashes, for example C:\a.jpg. Other clients
+# escape each backslash: C:\\a.jpg. A backslash before a quote is always an escape, because Windows
+# names contain no quotes.
 _RAW_SEPARATOR = re.compile(r'/|\\\\|\\(?!")')
 
 _ZERO_WIDTH_JOINER = "\u200d"

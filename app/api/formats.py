@@ -24,7 +24,10 @@ class Format(Generic[Respond]):
 
 
 class Formats(Generic[Respond]):
-    """The formats of a response. The first one is the default. Errors call the response `name`."""
+    """The formats of a response. The first one is the default.
+
+    Error messages use `name` for the response.
+    """
 
     def __init__(self, *formats: Format[Respond], name: str = "the response") -> None:
         self._formats = {each.media_type: each for each in formats}

@@ -57,7 +57,7 @@ class CheckedForwarding:
             if (text := environ.pop(key, None)) is None:
                 continue
             try:
-                # Empty values stay: without them, a client's value could be among the last N.
+                # Keep empty values. Without them, a value of the client could be among the last N.
                 proxy_values = text.split(",")[-self._proxies :]
                 values = [check(_unquoted(each.strip())) for each in proxy_values]
             except ValueError:

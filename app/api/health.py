@@ -26,7 +26,7 @@ class State:
 
 
 class StateSchema(Shape):
-    """The document of a `State` without details."""
+    """The JSON of a `State` without details."""
 
     status = fields.String(required=True)
 

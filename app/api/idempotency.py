@@ -33,7 +33,7 @@ _KEY = re.compile(_PATTERN)
 def idempotent_requests(
     analyses: Sequence[AnalysisRequest[AnyImage]],
 ) -> list[IdempotentRequest | None]:
-    """Return the identity of each analysis, so that a repeated HTTP request stores nothing twice.
+    """Return an `IdempotentRequest` per image, so that a repeated request stores nothing twice.
 
     The list contains None for each analysis if the client sent no key, or if the request does not
     store its results. Raises MalformedInput for an invalid header.

@@ -65,7 +65,8 @@ Analyses: TypeAlias = list[tuple[AnalysisRequest[AnyImage], IdempotentRequest | 
 Respond = Callable[
     [AnalysisRequest[AnyImage], IdempotentRequest | None, View], tuple[Analysis, bool, Response]
 ]
-"""Analyses an image. Returns the analysis, whether it was created now, and the response."""
+"""A function that analyses an image. It returns the analysis, True if the image was stored now, and
+the response."""
 
 
 def _as_json(
@@ -143,7 +144,7 @@ class Images(MethodView):
         """
         preferred = FORMATS.negotiate()
         file_name, max_images = posted_options.file_name, settings().max_images
-        # No variable refers to the images, so that each one can be freed after its analysis.
+        # Do not keep a reference to the images, so that each image is freed after its analysis.
         analyses = _analyses(
             read_images(request, max_images=max_images, file_name=file_name), posted_options.options
         )
@@ -268,7 +269,7 @@ def _respond_to_batch(analyses: Analyses, posted_options: PostedOptions) -> Resp
             )
         except KeyReused:  # another request uses the key, so no image of this request is stored
             raise
-        except Exception as error:  # the client must learn which images are stored
+        except Exception as error:  # the response must still list the stored images
             errors.append((index, analysis_request.image.file_name, as_problem(error)))
         else:
             observe(analysis, created=created)

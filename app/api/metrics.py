@@ -51,7 +51,7 @@ STAGE_SECONDS = Histogram(
 )
 ERASURES_PENDING = Gauge(
     "emotion_erasures_pending",
-    "Erasures with rows in SQLite's log, because a connection still reads an older snapshot.",
+    "Erasures whose rows are in SQLite's log until a connection stops reading an older snapshot.",
     multiprocess_mode="livesum",
 )
 IMAGES = Counter("emotion_images", "Analysed images.", ["model", "detector"])

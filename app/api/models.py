@@ -1,4 +1,4 @@
-"""/v1/models, /v1/detectors and /v1/pipelines: the models, detectors and pipelines to choose."""
+"""/v1/models, /v1/detectors and /v1/pipelines: what a request can select."""
 
 from typing import Any
 

@@ -16,7 +16,7 @@ from app.errors import MalformedInput
 
 FORM = "multipart/form-data"
 _HEAD_BYTES = 1_024
-# The values of these headers that mean that the content of a part is not encoded.
+# Header values of a part without a content encoding.
 _PLAIN_ENCODINGS = {
     "Content-Transfer-Encoding": ("", "7bit", "8bit", "binary"),
     "Content-Encoding": ("", "identity"),
@@ -147,7 +147,7 @@ class _HeadRecorder:
 
 
 def _raise_specific(error: Exception, boundary: str, head: bytes) -> NoReturn:
-    """Raise an error with the cause of a parser error. `head` is the beginning of the body."""
+    """Raise the specific error behind a parser error. `head` is the beginning of the body."""
     # A preamble before the first boundary is allowed, but no client sends one. `head` may end
     # within the line of the boundary.
     line = rb"[\r\n]*--" + re.escape(boundary.encode()) + rb"-{0,2}[ \t]*(?:[\r\n]|\Z)"

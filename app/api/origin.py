@@ -1,6 +1,6 @@
 """Detects the origin of requests without a key: this machine, a proxy, or a page of another site.
 
-Functions with names in `_objection` return None for an accepted request. Otherwise they return the
+Functions named `*_objection` return None for an accepted request. Otherwise they return the
 reason for the rejection as a clause, for example "the request comes from another machine". They
 ignore API keys.
 """
@@ -82,7 +82,9 @@ def remote_objection(request: Request, origins: frozenset[str]) -> str | None:
 
 
 def host_objection(request: Request, allowed: frozenset[str]) -> str | None:
-    """Return the reason why the host is rejected: no IP address, not this machine, not `allowed`.
+    """Return the reason why the host is rejected, or None.
+
+    IP addresses, names of this machine and the names in `allowed` are accepted.
 
     In a DNS rebinding attack, the host name of a foreign page resolves to this service. The browser
     then treats both as the same origin, so only the Host header reveals the attack. An IP address

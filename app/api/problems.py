@@ -60,7 +60,8 @@ STATUS: dict[type[EmotionError], int] = {
 STABLE_NAMES: dict[type[Exception], str] = {errors.DeadlineExceeded: "TookTooLong"}
 REFUSED = Counter("emotion_refused", "Rejected images and requests.", ["reason"])
 RETRY_AFTER_SECONDS = 5  # for errors that last until an operator acts or the database restarts
-BUSY, BUSY_SECONDS = (errors.Busy, errors.DeadlineExceeded), 1
+BUSY = (errors.Busy, errors.DeadlineExceeded)
+BUSY_SECONDS = 1  # Retry-After of these errors
 PROBLEM_JSON = "application/problem+json"
 
 # A body may contain a million unknown names, so the size of a problem document is limited.
@@ -93,7 +94,7 @@ class ProblemSchema(Schema):
 
 
 def as_problem(error: Exception) -> EmotionError | HTTPException:
-    """Return domain and HTTP errors unchanged. Log any other error and return a 500."""
+    """Return domain and HTTP errors unchanged. Log any other error and return a 500 exception."""
     if isinstance(error, EmotionError | HTTPException):
         return error
     log.error("request %s failed", g.request_id, exc_info=error)

@@ -25,7 +25,7 @@ IN_MEMORY = "memory://"
 UNLIMITED = {"/healthz", "/readyz"}
 PAGE_FILES = {"/", "/assets/<path:file_name>", "/docs/start.js", "/docs/assets/<path:file_name>"}
 PAGE_FILES_FACTOR = 10  # the web page consists of a dozen files
-ALSO_LIMITED = {"/metrics"}  # needs a key, but costs as much as the public /v1/models
+ALSO_LIMITED = {"/metrics"}  # limited like a public route, although it needs a key
 
 
 class BoundedMemoryStorage(MemoryStorage):
@@ -140,5 +140,5 @@ def _client() -> str:
 
 def _reject(error: RateLimitExceeded) -> Response:
     return problem_response(
-        TooManyRequests(f"at most {error.description} requests are allowed: try again later")
+        TooManyRequests(f"rate limit exceeded ({error.description}): try again later")
     )

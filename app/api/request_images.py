@@ -92,7 +92,7 @@ class OptionsParser(FlaskParser):
             fields = {k: v for k, v in read_json(req).items() if k not in ("image", "url")}
         else:
             form = req.form if req.mimetype == FORM else MultiDict[str, str]()
-            fields = _single_values(form, leave_out="image")
+            fields = _single_values(form, exclude="image")
         return _single_values(_query(req)) | fields
 
 
@@ -108,12 +108,12 @@ def _query(request: Request) -> MultiDict[str, str]:
     return request.args
 
 
-def _single_values(values: MultiDict[str, str], *, leave_out: str | None = None) -> dict[str, str]:
-    """Return the value of each name except `leave_out`.
+def _single_values(values: MultiDict[str, str], *, exclude: str | None = None) -> dict[str, str]:
+    """Return the value of each name except `exclude`.
 
     Raises ValidationError for a name with several values.
     """
-    texts_by_name = {name: texts for name, texts in values.lists() if name != leave_out}
+    texts_by_name = {name: texts for name, texts in values.lists() if name != exclude}
     _check_repetitions({name: len(texts) for name, texts in texts_by_name.items()})
     return {name: text for name, (text,) in texts_by_name.items()}
 
@@ -130,11 +130,11 @@ def _check_repetitions(counts: Mapping[str, int]) -> None:
 
 
 def read_images(request: Request, *, max_images: int, file_name: str | None) -> list[AnyImage]:
-    """Return the images of a multipart form, a raw image body or a JSON body, still encoded.
+    """Return the images of a multipart form, an image body or a JSON body. Decodes no pixels.
 
     An image that JSON refers to by URL is not fetched yet. `file_name` is the name of images that
     are sent without one. Raises NoImage, TooManyImages, MalformedInput, UnusableUrl, and
-    UnsupportedMediaType for a body of another type.
+    UnsupportedMediaType for a body of a different type.
     """
     if request.mimetype == FORM:
         images: list[AnyImage] = [*_from_form(request, file_name)]
@@ -176,7 +176,8 @@ def image_from_json(request: Request, file_name: str | None) -> ImageData:
     if is_data_uri and not (comma and header.lower().endswith(";base64")):
         raise MalformedInput("a data URI must be data:<type>;base64,<data>")
     with _parsing(request):
-        # The base64 encoding of MIME has line breaks. Other foreign characters are an error.
+        # The base64 encoding of MIME has line breaks. Any other character outside the alphabet is
+        # an error.
         encoded = text.encode("ascii", "replace").translate(None, b" \t\r\n\f\v")
         start = encoded.index(b",") + 1 if is_data_uri else 0
         try:

@@ -1,8 +1,8 @@
 """EMOTION_ROOT_PATH: runs the service below a path prefix.
 
-A proxy in front may forward the prefix or remove it: the service removes the prefix from paths that
-begin with it and accepts other paths unchanged. Links begin with the prefix in both cases, unless
-a trusted proxy sends another prefix in X-Forwarded-Prefix.
+The service removes the prefix from each path that has it, so a proxy may forward or remove the
+prefix. Links begin with the prefix in both cases, unless a trusted proxy sends a different prefix
+in X-Forwarded-Prefix.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """Declarations of the JSON objects in responses.
 
-A `Shape` is a marshmallow schema whose fields also say how to read their values from an item. Each
+A `Shape` is a marshmallow schema whose fields can also read their values from an item. Each
 shape is declared once: it documents and validates the object, and `Shape.document` serialises it,
 with less work per field than marshmallow. A field reads the attribute with the name of the field,
 unless `member` gives it another reader.
@@ -22,7 +22,7 @@ _JSON_ONLY = "json_only"
 
 
 def member(field: AnyField, read: Reader, *, json_only: bool = False) -> AnyField:
-    """Make `field` read its value with `read(item)`, and return it.
+    """Return `field` after making it read its value with `read(item)`.
 
     If `read` returns `missing`, the object does not have the key. A `json_only` field has no column
     in CSV.

@@ -9,7 +9,7 @@ from app.api.file_names import replace_unsafe
 from app.store.records import LONGEST_FILE_NAME, normalized_name
 
 # Stored names contain no control characters, and PostgreSQL rejects NUL. In Python, `$` also
-# matches before a final line break; in the regular expressions of OpenAPI it does not.
+# matches before a final line break ("a\\n"), so `(?!\\n)` rejects it. OpenAPI does not need this.
 PRINTABLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*$(?!\n)", error="must be printable text")
 
 
@@ -37,7 +37,7 @@ class FileName(fields.String):
     """
 
     def _deserialize(self, *args: Any, **kwargs: Any) -> str:
-        # PRINTABLE runs here because validators run after this method and see U+FFFD only.
+        # Validators run after this method, on the replaced characters, so PRINTABLE runs here.
         name = replace_unsafe(PRINTABLE(super()._deserialize(*args, **kwargs)))
         if len(normalized_name(name)) > LONGEST_FILE_NAME:
             raise ValidationError(

@@ -1,4 +1,4 @@
-"""Presentation options of a response, and pages of stored results."""
+"""`View`, the presentation options of a response, and `ShownPage`, a page of stored results."""
 
 from dataclasses import dataclass
 from typing import Generic
@@ -12,7 +12,7 @@ class View:
     """Presentation options.
 
     `threshold` replaces the threshold stored with each image. `full` selects the full form instead
-    of the documented form. `mood` is the aggregator of the group mood; None leaves the mood out.
+    of the default form. `mood` is the aggregator of the group mood, or None for no mood.
     """
 
     threshold: float | None = None

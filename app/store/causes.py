@@ -1,8 +1,8 @@
 """Explains database errors to the operator.
 
-`explain` finds the cause of a driver's error, `operator_message` adds the driver's message to the
-advice, and `FaultLog` logs the result without repeating it for each request. Responses contain none
-of these texts.
+`explain` returns the cause of a driver's error. `operator_message` adds the driver's message to the
+advice of the cause. `FaultLog` logs this message once per cause instead of once per request. No
+response contains these texts.
 """
 
 import logging
@@ -15,8 +15,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-REPEAT_SECONDS = 60.0  # minimum time between two log records of a cause that lasts
-RETURN_SECONDS = 5.0  # minimum time if the database worked in between
+REPEAT_SECONDS = 60.0  # minimum time between two log records of the same cause
+RETURN_SECONDS = 5.0  # the same, if the database worked again after the first record
 MAX_MESSAGE_LENGTH = 300  # characters of the driver's message
 
 
@@ -42,12 +42,16 @@ READ_ONLY = Cause(
     "the database cannot be written: check the owner and the permissions of the file and of its "
     "folder, and whether the file system or the server is read-only",
 )
-TOO_SLOW = Cause("too slow", "a query was cancelled because it took too long")
+TOO_SLOW = Cause(
+    "too slow",
+    "a query was cancelled because it took too long: check statement_timeout on the "
+    "database server",
+)
 DISK_FULL = Cause("disk full", "the disk of the database is full: free some space")
 UNREACHABLE = Cause(
     "unreachable",
-    "the database server cannot be reached: check that it runs, and host and port in "
-    "EMOTION_DATABASE_URL",
+    "the database server cannot be reached: check that it runs, and that "
+    "host and port in EMOTION_DATABASE_URL are correct",
 )
 UNRESPONSIVE = Cause(
     "unresponsive",
@@ -108,7 +112,7 @@ _SQLITE = {
     "SQLITE_IOERR": DISK_ERROR,
     "SQLITE_INTERRUPT": TOO_SLOW,
 }
-# Prefixes of PostgreSQL's SQLSTATE codes. The first match counts.
+# Prefixes of PostgreSQL's SQLSTATE codes. The first prefix that matches is used.
 _SQLSTATES = {
     "28": PASSWORD,
     "3D000": NO_DATABASE,
@@ -186,9 +190,9 @@ def operator_message(cause: Cause, error: BaseException, password: str | None = 
 class FaultLog:
     """Logs database failures.
 
-    A new cause is logged as an ERROR, then once a minute with the number of failures since. An INFO
-    follows when the database works again. After a failed write, only a successful write shows that
-    it works, because reads still succeed on a full disk.
+    A new cause is logged at level ERROR, then once a minute with the number of failures since. The
+    recovery is logged at level INFO. After a failed write, only a successful write counts as
+    recovery, because reads still succeed on a full disk.
     """
 
     def __init__(self) -> None:
@@ -202,7 +206,7 @@ class FaultLog:
         """Log a failure, or count it. `message` is the message for the operator."""
         now = time.monotonic()
         with self._lock:
-            # Some tables may exist, so a successful read does not end this cause.
+            # NOT_MIGRATED counts as a failed write, because reads of the tables that exist succeed.
             self._failing.add(write or cause is NOT_MIGRATED)
             if now < self._quiet_until.get(cause, -math.inf):
                 self._suppressed[cause] = self._suppressed.get(cause, 0) + 1

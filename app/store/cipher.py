@@ -1,4 +1,4 @@
-"""Encrypts kept images.
+"""Encrypts the stored image files ("kept images").
 
 Imported only if a key is set, because the library takes six megabytes in each worker.
 """
@@ -16,7 +16,7 @@ NONCE_BYTES = 12
 class Cipher:
     """AES-256-GCM with a key that is given as the base64 of 32 bytes.
 
-    Raises ValueError for a key of another form or length.
+    Raises ValueError if the key is not valid base64 or has a different length.
     """
 
     def __init__(self, key: str) -> None:
@@ -33,7 +33,7 @@ class Cipher:
     def seal(self, data: bytes, name: str) -> bytes:
         """Return a nonce followed by the encrypted `data`.
 
-        Decryption needs the same `name`, so a file cannot take the place of another one.
+        Decryption needs the same `name`, so swapped files are detected.
         """
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._aes.encrypt(nonce, data, name.encode())

@@ -23,7 +23,7 @@ from app.store.causes import FaultLog
 
 MODE, READ, WRITE = "transaction_mode", "read", "write"
 LOCK_SECONDS = "lock_seconds"
-FILE = "file"  # (path, identity) of the open SQLite file, in the info of a pooled connection
+FILE = "file"  # key in the info of a pooled connection; see `_prepare_sqlite`
 COMMAND_LOCK_SECONDS = 30.0
 COMMAND_CONNECT_SECONDS = 10.0
 UNAVAILABLE = "the database is unavailable"
@@ -142,8 +142,8 @@ def _begin_sqlite(connection: Connection) -> None:
     driver.execute(f"PRAGMA query_only = {int(mode == READ)}")
     stop = None if deadline is NEVER else lambda: deadline.remaining() <= 0
     driver.set_progress_handler(stop, STEPS_PER_CHECK)
-    # A write transaction takes the write lock when it begins: if it read first, its first write
-    # would fail after another transaction's commit.
+    # A write transaction takes the write lock when it begins. SQLite cannot upgrade a read
+    # transaction to a write transaction after another transaction has committed.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == WRITE else "BEGIN")
 
 
@@ -184,7 +184,7 @@ def _begin_postgresql(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT {calls}")
 
 
-# ---------------------------------------------------------------- both
+# ---------------------------------------------------------------- both databases
 
 
 def _check_deadline(*_arguments: Any) -> None:
@@ -194,8 +194,10 @@ def _check_deadline(*_arguments: Any) -> None:
 def _translate_error(context: ExceptionContext) -> None:
     """Raise an EmotionError for a driver's error, and log the cause for the operator."""
     error = context.original_exception
-    if context.is_pre_ping or (cause := causes.explain(error)) is None:
-        return  # the pool replaces a broken connection; an error without a cause is a bug
+    if context.is_pre_ping:  # the pool replaces the broken connection
+        return
+    if (cause := causes.explain(error)) is None:  # a bug, which the caller must see unchanged
+        return
     options = context.connection.get_execution_options() if context.connection else {}
     if cause is causes.READ_ONLY and options.get(MODE) == READ:
         raise RuntimeError("a read transaction must not write") from error

@@ -21,7 +21,7 @@ from app.store.wal import WalCleaner
 
 POOLED_CONNECTIONS = 4
 SPARE_CONNECTIONS = 1  # for the thread of WalCleaner
-POOL_SECONDS = 1.0  # maximum wait for a free connection; see `init_database`
+POOL_SECONDS = 1.0  # maximum wait for a connection; a safeguard, because each thread has one
 SQLITE = "sqlite:///"
 
 _create_lock = threading.Lock()
@@ -31,9 +31,8 @@ def init_database(app: Flask, url: str, *, connections: int, migrations: Path) -
     """Bind the tables and the migrations to `app`, without connecting.
 
     `connections` must be the number of threads that use the database, so that no thread waits for
-    a connection. Up to POOLED_CONNECTIONS of the connections stay open. Raises ValueError for a URL
-    that names neither a SQLite file nor a PostgreSQL database, and for a folder that cannot be
-    created.
+    a connection. Up to POOLED_CONNECTIONS of the connections stay open. Raises ValueError if
+    the URL is not a SQLite file or a PostgreSQL database, or if a folder cannot be created.
     """
     app.config["SQLALCHEMY_DATABASE_URI"] = _database_url(url)
     pooled = min(connections, POOLED_CONNECTIONS)
@@ -101,7 +100,7 @@ def _check_options(url: URL) -> None:
 
 def _make_private_file(_dialect: Any, _record: Any, args: list[str], _parameters: Any) -> None:
     """Create a missing database file with mode 0600. SQLite gives its log files the same mode."""
-    # Closing any descriptor of a file drops all POSIX locks of the process on it. O_EXCL and the
-    # lock ensure that this function never opens a file that SQLite has open.
+    # Closing any descriptor of a file drops all POSIX locks of the process on it. O_EXCL and
+    # `_create_lock` ensure that this function never opens a file that SQLite has open.
     with _create_lock, suppress(OSError):  # the file exists, or SQLite reports the error
         os.close(os.open(args[0], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.store.tables import db
 
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-# The start of a span in RFC 3339.
+# The name of a span is its start in the format of RFC 3339.
 _SPAN_FORMATS = {
     ("hour", "sqlite"): "%Y-%m-%dT%H:00:00Z",
     ("hour", "postgresql"): 'YYYY-MM-DD"T"HH24:00:00"Z"',
@@ -30,7 +30,7 @@ def start_of_hour(time: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
 
 
 def span_text(time: SQLColumnExpression[Any], by: str) -> SQLColumnExpression[str]:
-    """Return the name of the span of `time`, where `by` is "hour" or "day"."""
+    """Return the name of the hour or day (`by`) that contains `time`."""
     pattern = _SPAN_FORMATS[by, db.engine.dialect.name]
     if db.engine.dialect.name == "sqlite":
         return func.strftime(pattern, time)

@@ -1,4 +1,4 @@
-"""Idempotency records of the images that requests with an Idempotency-Key stored.
+"""Records the image that each request with an Idempotency-Key has stored.
 
 The transaction that stores an image also writes its record. A record holds the fingerprint of the
 whole request. The first record of a key reserves the key for that request, and another request with
@@ -60,7 +60,7 @@ def remember(connection: Connection, idempotent: IdempotentRequest, image_id: in
     Raises AlreadyStored if the record exists, and KeyReused if another request has used the key.
     """
     if connection.dialect.name == "postgresql":
-        # Allow one transaction per key until its commit. SQLite allows one writer in any case.
+        # Lock the key until this transaction ends. SQLite allows only one writer in any case.
         connection.execute(select(func.pg_advisory_xact_lock(_lock_number(idempotent))))
     now = datetime.now(UTC)
     of_key = (IdempotencyRow.caller == idempotent.caller, IdempotencyRow.key == idempotent.key)

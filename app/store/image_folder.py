@@ -28,8 +28,8 @@ _NAME = re.compile(r"[0-9a-f]{32}")
 class ImageFolder:
     """An ImageStore: files with random names, in folders named after the first two digits.
 
-    The folder is created with the first file. With a `cipher`, new files are encrypted. `keeps`
-    says whether new images are kept. Existing files can be read in any case.
+    The folder is created with the first file. With a `cipher`, new files are encrypted. `keeps` is
+    False if new images are not stored. Existing files can be read in any case.
     """
 
     def __init__(self, folder: Path, *, keeps: bool, cipher: "Cipher | None" = None) -> None:
@@ -82,7 +82,7 @@ class ImageFolder:
             return data
         if not data.startswith(ENCRYPTED):
             raise StoreUnavailable(
-                "the file of the kept image is not encrypted, as it was when it was stored"
+                "the file of the kept image was stored encrypted, but is not encrypted now"
             )
         if self._cipher is None:
             raise StoreUnavailable("the kept image is encrypted, and EMOTION_PICTURES_KEY is empty")
@@ -106,7 +106,9 @@ class ImageFolder:
             except FileNotFoundError:  # the file was never written
                 continue
             except OSError as error:
-                log.error("the removal of a kept image's file is not durable: %s", error.strerror)
+                log.error(
+                    "cannot sync the removal of a kept image's file to the disk: %s", error.strerror
+                )
                 removed -= {name for name in removed if name.startswith(first)}
         return removed
 

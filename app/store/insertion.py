@@ -66,7 +66,7 @@ def _insert_persons(connection: Connection, image_id: int, analysis: Analysis) -
 
 
 def _person_model_id(connection: Connection, model: PersonModel | None) -> int | None:
-    """Return the id of the row of a model and its thresholds. The first image inserts it."""
+    """Return the id of the row of a model and its thresholds. Inserts the row if it is new."""
     if model is None:
         return None
     name, version, sha256 = astuple(model.ref)

@@ -1,14 +1,22 @@
 """Keeps the files and rows of kept images consistent after failures.
 
-The database knows each file while it exists: the row of an image names it, or a row of
-`file_removals` schedules its removal.
+Every file has a row: either the row of an image, or a row of `file_removals`, which schedules the
+removal of the file.
 
-- Saving commits a removal that becomes due in a minute, writes the file, and then, in one
-  transaction, inserts the image and withdraws the removal.
-- Erasing deletes the image and schedules the removal in one transaction, removes the file, and then
-  deletes the removal.
+Saving an image:
 
-After a failure or the end of a process, the removal remains scheduled, and `remove_due` does it.
+1. Insert a removal that is due in a minute, and commit.
+2. Write the file.
+3. In one transaction, insert the image and delete the removal.
+
+Erasing an image:
+
+1. In one transaction, delete the image and insert a removal.
+2. Remove the file.
+3. Delete the removal.
+
+If a step fails or the process ends, the removal remains scheduled, and `remove_due` removes the
+file later.
 """
 
 import logging
@@ -49,10 +57,11 @@ class KeptFile:
 
 @contextmanager
 def kept_file(data: bytes | None) -> Iterator[KeptFile | None]:
-    """Write the file of the image that the block commits. Yields None if images are not kept.
+    """Write the file of an image. The `with` block inserts the image. Yields None without a file.
 
-    The transaction of the block must call `withdraw_removal`. If the block raises, the file is
-    removed, unless the transaction was committed nevertheless. Raises StoreUnavailable.
+    The block must call `withdraw_removal` in the transaction that inserts the image. If the block
+    raises, the file is removed, unless the commit succeeded before the error. Raises
+    StoreUnavailable.
     """
     if data is None or not image_store().keeps:
         yield None
@@ -110,7 +119,7 @@ def _withdraw(name: str, due_at: datetime) -> bool:
 def _discard(name: str, due_at: datetime) -> None:
     try:
         with time_to_clean_up(), write_transaction():
-            # A committed transaction has withdrawn the removal. Then the file must stay.
+            # If the removal no longer exists, the image was committed, and the file must stay.
             if _withdraw(name, due_at) and not image_store().remove([name]):
                 raise StoreUnavailable("the file of a kept image cannot be removed")
     except EmotionError as error:
@@ -163,7 +172,7 @@ def remove_due() -> int:
 
 
 def _remove(condition: ColumnElement[bool]) -> tuple[int, int]:
-    """Do the scheduled removals. Return the numbers of removed and failed files."""
+    """Remove files with a scheduled removal. Return the numbers of removed and failed files."""
     removed_count = failed = 0
     last = ""
     while True:
@@ -194,7 +203,7 @@ def _forget(removed: set[str]) -> None:
 
 
 def remove_orphans() -> int:
-    """Remove files with the mark of this database that no row names. Return their number.
+    """Remove the files that this database wrote and that have no row. Return their number.
 
     Such files exist after a backup of the database was restored. Raises StoreUnavailable.
     """
@@ -208,7 +217,7 @@ def remove_orphans() -> int:
         removed_names = image_store().remove(orphans)
         removed += len(removed_names)
         if removed_names != orphans:
-            raise StoreUnavailable("a kept image that belongs to no result cannot be removed")
+            raise StoreUnavailable("a kept image without a result cannot be removed")
     return removed
 
 

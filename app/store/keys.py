@@ -76,7 +76,7 @@ def every() -> list[Key]:
 def any_made() -> bool:
     """Return whether a key was ever created, including revoked keys.
 
-    Access stays restricted if all keys are revoked.
+    Revoked keys count, so revoking the last key does not allow requests without a key.
     """
     with read_transaction():
         return bool(db.session.scalar(select(exists(select(KeyRow.id)))))

@@ -58,7 +58,7 @@ def image_values(analysis: Analysis, person_model_id: int | None) -> Values:
         "person_count": len(analysis.persons),
         "person_model_id": person_model_id,
         "category_threshold": analysis.category_threshold,
-        "job_id": frame and frame.job_id,
+        "job_id": None if frame is None else frame.job_id,
         "frame_index": None if frame is None else frame.index,
         "position_ms": None if frame is None else frame.position_ms,
     }
@@ -157,7 +157,7 @@ def _person_model(row: Row[Any]) -> PersonModel | None:
 
 
 def _frame(row: Row[Any]) -> Frame | None:
-    # An image of a job that is not a frame has no time.
+    # A job can also store images that are not frames. They have no position.
     if row.position_ms is None:
         return None
     return Frame(row.job_id, row.position_ms, row.frame_index)

@@ -1,8 +1,8 @@
 """Builds the conditions of filters on images and faces.
 
-app.store.planning describes the choice of conditions. app.store.person_matching builds the
-conditions on persons. Call all functions within the transaction of the query that uses the
-conditions.
+app.store.planning explains why a filter has two forms of its condition. app.store.person_matching
+builds the conditions on persons. Call all functions within the transaction of the query that uses
+the conditions.
 """
 
 import operator
@@ -16,15 +16,16 @@ from app.store.planning import Comparison, comparisons, has_few_rows, without_in
 from app.store.records import Filters, normalized_name
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 
-# At most one of several exclusive scores is above HALF. They sum to 1 within 0.001.
+# Exclusive scores sum to 1 within 0.001, so at most one of them exceeds HALF.
 HALF = 0.501
 
 
 def image_conditions(filters: Filters, *, index: bool = True) -> list[ColumnElement[bool]]:
     """Return the conditions of the filters on images.
 
-    The indexes on file names and models have the order of pages. With `index=False`, no condition
-    uses an index, because another condition of the query finds the images.
+    The indexes on file names and models end with (created_at, id), the sort order of pages.
+    With `index=False`, no condition uses an index, because a different condition of the query finds
+    the images.
     """
     criteria = (
         (ImageRow.file_name, _any_of, _equivalent_names(filters.file_name)),
@@ -43,7 +44,7 @@ def image_conditions(filters: Filters, *, index: bool = True) -> list[ColumnElem
 
 
 def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
-    """Return the conditions on images of all filters. One face and one person must match."""
+    """Return image conditions for all filters. One face and one person must match."""
     return [
         *image_conditions(filters),
         *image_has_face(filters),
@@ -52,7 +53,7 @@ def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def image_has_face(filters: Filters) -> list[ColumnElement[bool]]:
-    """Return the conditions on images of the filters on faces. One face must match."""
+    """Return image conditions for the face filters. One face must match."""
     if not filters.asks_for_faces:
         return []
     if conditions := image_has_found_face(filters):
@@ -92,7 +93,7 @@ def _tested_faces(filters: Filters) -> list[ColumnElement[bool]]:
     """Return conditions that test a face without an index."""
     if not _needs_all_emotions(filters):
         return comparisons(_dominant(filters), index=False)
-    # A value instead of EXISTS, which PostgreSQL may turn into a join with all emotions.
+    # A scalar subquery, because PostgreSQL may turn EXISTS into a join with all emotions.
     probability = select(EmotionRow.probability).where(
         EmotionRow.face_id == FaceRow.id, without_index(EmotionRow.emotion) == filters.emotion
     )
@@ -103,8 +104,8 @@ def _needs_all_emotions(filters: Filters) -> bool:
     """Return whether a face may match by an emotion that is not its dominant one.
 
     An exclusive score above one half belongs to the dominant emotion, which the row of the face
-    holds. This does not hold for independent scores, so if the store has one face with independent
-    scores, the condition must use the rows of all emotions.
+    holds. Several independent scores can be above one half. Therefore, if the store has a face with
+    independent scores, the condition must use the rows of all emotions.
     """
     if filters.emotion is None or filters.min_probability is None:
         return False

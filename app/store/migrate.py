@@ -1,4 +1,4 @@
-"""Migrates the database to another revision.
+"""Migrates the database schema to a given revision.
 
 Only commands import this module, because Alembic and its dependencies take ten megabytes.
 """

@@ -24,9 +24,10 @@ def image_keys(cursor: str | None) -> Select[*tuple[Any, ...]]:
 
 
 def part_keys(part: type[FaceRow | PersonRow], cursor: str | None) -> Select[*tuple[Any, ...]]:
-    """Return the query for the keys of the faces or persons after `cursor`, in the order of pages.
+    """Return the query for the keys of faces or persons after `cursor`, in the order of pages.
 
-    The columns are created_at, image_id, number and id. Raises InvalidCursor.
+    `part` is FaceRow or PersonRow. The columns are created_at, image_id, number and id. Raises
+    InvalidCursor.
     """
     query: Select[*tuple[Any, ...]] = (
         select(ImageRow.created_at, ImageRow.id.label("image_id"), part.number, part.id)
@@ -37,7 +38,7 @@ def part_keys(part: type[FaceRow | PersonRow], cursor: str | None) -> Select[*tu
         created_at, image_id, number = decode_cursor(cursor, 3)
         position, reached = tuple_(ImageRow.created_at, ImageRow.id), tuple_(created_at, image_id)
         query = query.where(
-            position <= reached,  # redundant, but a range of the index
+            position <= reached,  # redundant, but lets the database read a range of the index
             # Images are in descending order, the numbers within an image in ascending order.
             (position < reached) | ((ImageRow.id == image_id) & (part.number > number)),
         )

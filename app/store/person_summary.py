@@ -1,4 +1,4 @@
-"""Counts and means over the persons of many images, computed like app.store.summary."""
+"""Computes counts and means over the persons of many images, as app.store.summary for faces."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ Conditions = Sequence[ColumnElement[bool]]
 class _Sums:
     persons: int = 0
     dimensions: list[float] = field(default_factory=lambda: [0.0] * len(DIMENSIONS))
-    known: Counter[str] = field(default_factory=Counter)
+    scored: Counter[str] = field(default_factory=Counter)  # persons whose model has the category
     shown: Counter[str] = field(default_factory=Counter)
     scores: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -41,18 +41,18 @@ class _Sums:
         self.persons += int(persons)
         self.dimensions = [a + b for a, b in zip(self.dimensions, dimensions, strict=True)]
 
-    def add_category(self, category: str, known: int, shown: int, score: float) -> None:
-        self.known[category] += int(known)
+    def add_category(self, category: str, scored: int, shown: int, score: float) -> None:
+        self.scored[category] += int(scored)
         self.shown[category] += int(shown)
         self.scores[category] += score
 
     def span(self) -> PersonSpan:
-        names = sorted(self.known)
+        names = sorted(self.scored)
         means = (self.dimensions[n] / self.persons for n in range(len(DIMENSIONS)))
         return PersonSpan(
             self.persons,
             {name: self.shown[name] for name in names if self.shown[name]},
-            {name: _clamped(self.scores[name] / self.known[name], 0, 1) for name in names},
+            {name: _clamped(self.scores[name] / self.scored[name], 0, 1) for name in names},
             Dimensions(*(_clamped(mean, 1, 10) for mean in means)) if self.persons else None,
         )
 
@@ -60,7 +60,7 @@ class _Sums:
 def persons_by_span(filters: Filters, *, by: str) -> dict[str, PersonSpan]:
     """Summarise the persons by "hour", "day" (UTC) or "model", in ascending order.
 
-    Spans without persons are left out. With a filter on persons, only persons that match are
+    Spans without persons are excluded. With a filter on persons, only persons that match are
     counted. With a filter on faces, only persons of images that match are counted. Raises
     TooWideSpan in the same cases as `summarise`.
     """

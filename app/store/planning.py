@@ -2,9 +2,9 @@
 
 A query reads images in the order of pages until a page is full. A filter with many matches fills
 the page soon, so the query tests each row. A filter with few matches would make the query read all
-rows, so an index finds its matches, and the database sorts them. A query reads many rows only if
-many rows match but all of them are old, or if two filters with many matches rarely match together.
-It then takes about a second per million images.
+rows, so an index finds its matches, and the database sorts them. Two cases still read many rows:
+all matches of a filter are old, or each of two filters has many matches but few images match both.
+Such a query takes about a second per million images. See docs/internals/filter-planning.md.
 
 Call all functions within the transaction of the query, because they may count matches.
 """
@@ -37,9 +37,9 @@ def without_index(column: SQLColumnExpression[Any]) -> SQLColumnExpression[Any]:
 
 
 def comparisons(criteria: Iterable[Comparison], *, index: bool) -> list[ColumnElement[bool]]:
-    """Return the conditions of (column, operator, value) triples, without those of value None.
+    """Return the conditions of (column, operator, value) triples. Skips triples with value None.
 
-    `index` says whether the query may use an index for them.
+    With `index=False`, the query uses no index for them.
     """
     return [
         compare(column if index else without_index(column), value)

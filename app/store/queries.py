@@ -50,7 +50,7 @@ def save(
 ) -> Analysis:
     """Commit an analysis in one transaction and return it with its id.
 
-    `picture` is the file of the image, which is kept if the operator has enabled that. Raises
+    `picture` is the file of the image, which is stored if EMOTION_KEEP_PICTURES is set. Raises
     AlreadyStored if the analysis of the same request is already stored, KeyReused if the key of
     `idempotent` was used for another request, and StoreUnavailable.
     """
@@ -64,7 +64,10 @@ def save(
 
 
 def clean_up() -> None:
-    """Finish the maintenance of processes that have ended. Each worker calls this at its start."""
+    """Remove image files and idempotency records that ended processes did not remove.
+
+    Each worker calls this at its start.
+    """
     _maintain(remove_due, delete_expired)
 
 
@@ -209,7 +212,7 @@ def all_faces(filters: Filters, *, batch: int = 200) -> Iterator[FoundFace]:
 def emotion_names() -> list[str]:
     """Return the names of all stored emotions, sorted.
 
-    The query seeks from name to name in an index, so its cost depends on the names only.
+    Each query finds the next name in an index, so the cost depends on the number of names only.
     """
     names: list[str] = []
     query = select(func.min(EmotionRow.emotion))

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from app.vision.types import Analysis, Dimensions, Face, Person
 
-LONGEST_FILE_NAME = 255  # characters; longer names are cut
+LONGEST_FILE_NAME = 255  # characters; longer names are truncated
 
 Item = TypeVar("Item")
 
@@ -106,7 +106,7 @@ class Span:
     """Counts and means of one hour, day or model.
 
     `dominant` counts faces by their dominant emotion. `mean_probability` holds, by emotion, the
-    mean over the faces whose model knows the emotion. `sums` holds, by model and emotion, the sums
+    mean over the faces whose model has the emotion. `sums` holds, by model and emotion, the sums
     of the probabilities of the faces with exclusive scores.
     """
 

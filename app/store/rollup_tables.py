@@ -26,8 +26,8 @@ class HourRow(Base):
 class HourEmotionRow(Base):
     """Sums over the faces of one hour and model, for one emotion.
 
-    `dominant` counts the faces with this dominant emotion. `exclusive_probability` sums the
-    probabilities of faces with exclusive scores, `probability` those of all faces.
+    `dominant` counts the faces with this dominant emotion. `probability` sums the
+    probabilities of all faces, `exclusive_probability` only of faces with exclusive scores.
     """
 
     __tablename__ = "hour_emotions"

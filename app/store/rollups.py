@@ -45,6 +45,7 @@ def watermark() -> int:
 
 def lock_watermark() -> int:
     """Lock the watermark until the transaction ends, and return it."""
+    # An UPDATE without a change locks the row in both databases.
     locked = (
         update(WatermarkRow).values(image_id=WatermarkRow.image_id).returning(WatermarkRow.image_id)
     )
@@ -70,7 +71,7 @@ def add_saved() -> int:
 
 
 def _settled_id() -> int:
-    """Return an id such that no open transaction can commit an image with this or a lower id."""
+    """Return the highest stored id. Images that are committed later have higher ids."""
     with write_transaction(lock_seconds=LOCK_SECONDS):
         if db.engine.dialect.name == "postgresql":
             # An image gets its id before its commit. The lock waits for open inserts and blocks
@@ -108,7 +109,7 @@ def _add(conditions: Conditions, *, sign: int) -> None:
 def image_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
     """Query the numbers of images, faces and persons, and the sums of DIMENSIONS over the persons.
 
-    The query has a row for each of `keys`, and covers the images that match.
+    The query returns one row per combination of the columns `keys`, over the images that match.
     """
     dimensions = (_dimension_of_image(name) for name in DIMENSIONS)
     summed = (ImageRow.face_count, ImageRow.person_count, *dimensions)
@@ -126,7 +127,7 @@ def _dimension_of_image(name: str) -> ColumnElement[float]:
 
 
 def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
-    """Query EMOTION_SUMS over the faces of images that match, for each of `keys` and emotion."""
+    """Query EMOTION_SUMS over the faces of images that match, by `keys` and emotion."""
     is_dominant = EmotionRow.emotion == FaceRow.dominant
     # `without_index` forces the join order images, faces, emotions. Another order would read all
     # emotions.
@@ -148,7 +149,7 @@ def emotion_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Sel
 
 
 def category_sums(keys: Columns, conditions: Conditions, *, sign: int = 1) -> Select[Any]:
-    """Query the sums over the persons of the images that match, for each of `keys` and category.
+    """Query the sums over the persons of the images that match, by `keys` and category.
 
     The sums are the number of persons, the number of persons that show the category, and the sum of
     their scores.
@@ -184,8 +185,8 @@ def whole_hours(
     """Return the start of the first and the end of the last whole hour between two times."""
     first, last = (None if time is None else _hour(time) for time in (since, until))
     if first is not None and since is not None and first < since:
-        never = datetime.max.replace(tzinfo=UTC)
-        first = first + timedelta(hours=1) if first < _hour(never) else never
+        latest = datetime.max.replace(tzinfo=UTC)  # a later hour cannot be represented
+        first = first + timedelta(hours=1) if first < _hour(latest) else latest
     return first, last
 
 

@@ -25,7 +25,7 @@ from app.store.tables import FaceRow, ImageRow, db
 from app.store.transactions import read_transaction
 from app.vision.types import Face
 
-MAX_IMAGES = 20_000  # images that a summary reads one by one if the rollups do not suffice
+MAX_IMAGES = 20_000  # maximum number of images that a summary reads if the rollups cannot answer it
 # Limits of `faces_by_span`. Reading this number of faces takes two seconds.
 MAX_MOOD_IMAGES, MAX_MOOD_FACES = 10_000, 50_000
 BATCH_IMAGES = 500
@@ -89,8 +89,8 @@ def refuse_too_many_images(images: Conditions) -> None:
     found = select(ImageRow.id).where(*images).limit(MAX_IMAGES + 1).subquery()
     if (db.session.scalar(select(func.count()).select_from(found)) or 0) > MAX_IMAGES:
         raise TooWideSpan(
-            f"with these filters a summary reads each image, at most {MAX_IMAGES:,}, and more "
-            f"images match: choose a shorter time with since and until"
+            f"more than {MAX_IMAGES:,} images match these filters: choose a shorter time with "
+            "since and until"
         )
 
 
@@ -108,8 +108,8 @@ def faces_by_span(filters: Filters, *, by: str) -> Iterator[tuple[str, list[Face
         face_count = sum(image.face_count for image in images)
         if len(images) > MAX_MOOD_IMAGES or face_count > MAX_MOOD_FACES:
             raise TooWideSpan(
-                f"moods need all faces, at most {MAX_MOOD_IMAGES:,} images with {MAX_MOOD_FACES:,} "
-                f"faces, and more match: choose a shorter time with since and until"
+                f"moods need at most {MAX_MOOD_IMAGES:,} images and {MAX_MOOD_FACES:,} faces, but "
+                "more match: choose a shorter time with since and until"
             )
         spans = {image_id: span for image_id, span, _ in images}
         ids = list(spans)
@@ -130,7 +130,7 @@ def refuse_too_many_spans(spans: Sized) -> None:
     if len(spans) > MAX_SPANS:
         raise TooWideSpan(
             f"the summary has more than {MAX_SPANS:,} spans: choose a shorter time with since and "
-            f"until, or longer spans with by"
+            "until, or a longer unit with by=day or by=model"
         )
 
 
@@ -171,7 +171,7 @@ def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
 def of_hours(
     table: HourTable, filters: Filters, by: str
 ) -> tuple[SQLColumnExpression[str], Conditions]:
-    """Return the name of the span of a rollup, and the conditions of the filters on rollups."""
+    """Return the span name of a rollup row, and the conditions of the filters on rollups."""
     first, end = whole_hours(filters.since, filters.until)
     conditions: list[ColumnElement[bool]] = []
     if first is not None:
@@ -189,10 +189,10 @@ def outside_hours(filters: Filters) -> list[Conditions]:
     The parts are the images above the watermark, and the images of hours that `since` and `until`
     only partly include.
     """
-    mark = watermark()
+    last_id = watermark()
     first, end = whole_hours(filters.since, filters.until)
-    above = [ImageRow.id > mark, *image_conditions(filters, index=False)]
-    below = [ImageRow.id <= mark, *image_conditions(filters)]
+    above = [ImageRow.id > last_id, *image_conditions(filters, index=False)]
+    below = [ImageRow.id <= last_id, *image_conditions(filters)]
     parts: list[Conditions] = [above]
     if first is not None and end is not None and first >= end:
         return [*parts, below]

@@ -93,12 +93,12 @@ class ImageRow(Base):
     model_version: Mapped[str] = mapped_column(String(32))
     model_sha256: Mapped[str] = mapped_column(String(64))
     detector: Mapped[str] = mapped_column(String(64))
-    # JSONB, because the migration test compares defaults, which PostgreSQL cannot for JSON.
+    # JSONB, because the migration test compares defaults. PostgreSQL cannot compare JSON.
     dropped: Mapped[dict[str, int]] = mapped_column(
         JSON().with_variant(JSONB(), "postgresql"), server_default="{}"
     )
     timings_ms: Mapped[dict[str, float]] = mapped_column(JSON)
-    # Clockwise rotation in degrees with which the faces were found.
+    # Clockwise rotation in degrees that was applied before the detection.
     rotation: Mapped[int] = mapped_column(server_default="0")
     # The number of rows in `persons`. Without persons, a page needs no query for them.
     person_count: Mapped[int] = mapped_column(server_default="0")
@@ -219,7 +219,10 @@ class PersonModelRow(Base):
 
 
 class StoreRow(Base):
-    """A single row with the random mark of this database. Names of kept files end with it."""
+    """A single row with random digits that identify this database.
+
+    The names of image files end with these digits.
+    """
 
     __tablename__ = "store"
 

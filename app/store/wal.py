@@ -31,7 +31,7 @@ IDLE_SECONDS = 30.0  # between two attempts for the erasures of ended processes
 class WalCleaner:
     """Empties the write-ahead log of a SQLite database. Does nothing for PostgreSQL.
 
-    `pending` is the number of erasures of this process whose rows the log may still contain.
+    The log may still contain the rows of `pending` erasures of this process.
     `on_change` is called with the new value when it changes.
     """
 
@@ -73,7 +73,8 @@ class WalCleaner:
             return True
         self._report()
         log.warning(
-            "the write-ahead log contains erased rows while a connection reads an older state"
+            "the write-ahead log contains erased rows while a connection reads an older state: "
+            "trying again every second"
         )
         self.start()
         self._wake.set()
@@ -94,12 +95,12 @@ class WalCleaner:
         """Try to empty the log. Return whether it no longer has rows erased before the call."""
         erased = self._erased
         with self._emptying:
-            empty = not self._size() or self._checkpoint(lock_seconds)
-        if empty:
+            is_empty = not self._size() or self._checkpoint(lock_seconds)
+        if is_empty:
             with self._lock:
                 self._removed = max(self._removed, erased)
             self._report()
-        return empty
+        return is_empty
 
     def _report(self) -> None:
         try:

@@ -34,7 +34,7 @@ blp = Blueprint("web", __name__, template_folder="templates")
 
 
 @blp.get("/")
-@needs(PUBLIC)  # the page contains no data, and its API requests need a key like those of others
+@needs(PUBLIC)  # the page contains no data, and its API requests need a key like any other request
 def page() -> Response:
     response = make_response(render_template("index.html", base=link_base()))
     response.add_etag()

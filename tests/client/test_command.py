@@ -158,10 +158,10 @@ def test_watch_sends_folder_once(run, folder):
     assert first.startswith(f"watching {folder} and its subfolders, until all images are sent")
     assert skipped.startswith("skipping hidden files and files without one of these suffixes: ")
     assert ".heic" in skipped
-    assert last == "2 sent, 0 given up"
+    assert last == "2 sent, 0 failed"
     first, _, last = run(*watched).stderr.splitlines()
     assert first.endswith("; 2 images were sent before")
-    assert last == "0 sent, 0 given up"
+    assert last == "0 sent, 0 failed"
     (folder / "broken.jpg").write_bytes(b"no image")
     done = run(*watched)
     assert done.exit_code == 1
@@ -175,11 +175,11 @@ def test_watch_once_exits_after_service_error(scripted, folder):
     assert done.exit_code == 1
     assert done.stderr.splitlines()[2:] == [
         "it broke; retrying",
-        "0 sent, 0 given up, 2 postponed",
+        "0 sent, 0 failed, 2 postponed",
     ]
     scripted.responses = [Response(201, ANALYSIS)]
     done = CliRunner().invoke(main, ["--server", scripted.url, *watched])
-    assert (done.exit_code, done.stderr.splitlines()[2:]) == (0, ["2 sent, 0 given up"])
+    assert (done.exit_code, done.stderr.splitlines()[2:]) == (0, ["2 sent, 0 failed"])
     assert len(set(scripted.idempotency_keys())) == 2
 
 
@@ -283,7 +283,7 @@ def test_folder_without_images_is_an_error(scripted, tmp_path, command):
     assert done.exit_code == 1
     first, last = done.stderr.splitlines()
     assert first.startswith("skipped 12 files that are not images: 1 .")
-    assert first.endswith("and 4 other kinds")
+    assert first.endswith("and 4 other file types")
     assert last == "no images found"
 
 
@@ -428,9 +428,9 @@ def test_watch_exits_on_invalid_option_without_giving_up_images(run_stub, script
     scripted.responses = [wrong("model")]
     done = run_stub(*watched)
     assert (done.exit_code, len(scripted.requests)) == (1, 1)
-    assert done.stderr.splitlines()[2:] == ["0 sent, 0 given up", "stopped: unknown model"]
+    assert done.stderr.splitlines()[2:] == ["0 sent, 0 failed", "stopped: unknown model"]
     scripted.responses = [Response(201, ANALYSIS)]
-    assert run_stub(*watched).stderr.endswith("3 sent, 0 given up\n")
+    assert run_stub(*watched).stderr.endswith("3 sent, 0 failed\n")
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])

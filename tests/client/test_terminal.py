@@ -214,7 +214,7 @@ def test_ctrl_c_ends_analyse_and_prints_progress(scripted, folder):
     go_on.set()
     status, lines = terminal.end()
     assert status == 130
-    assert lines[-1] == "interrupted: 1 of 2 images are done"
+    assert lines[-1] == "interrupted: 1 of 2 images were processed"
     assert "Traceback" not in terminal.text
 
 
@@ -273,7 +273,7 @@ def test_watch_prints_folder_and_exits_on_ctrl_c(scripted, folder):
     terminal.read_until("a.png: anger")
     terminal.type("\x03")
     status, lines = terminal.end()
-    assert (status, lines[-1]) == (0, "2 sent, 0 given up")
+    assert (status, lines[-1]) == (0, "2 sent, 0 failed")
 
 
 # ---------------------------------------------------------------- confirmation
@@ -306,7 +306,7 @@ def test_no_color_disables_escape_codes(scripted, folder, command):
         terminal = Terminal("--server", scripted.url, command, *arguments, **environment)
         terminal.end()
         if command == "watch" and has_codes:
-            continue  # the state file already records that these files were given up
+            continue  # the state file already records that these files failed
         assert ("\x1b" in terminal.text) == has_codes
         assert "Traceback" not in terminal.text
 

@@ -130,7 +130,7 @@ function show(newResult) {
   $("image").classList.toggle("annotated", isAnnotated && Boolean(url));
   $("image-note").hidden = !isAnnotated;
   $("image-note").textContent = url
-    ? "This browser cannot show the file. This is the annotated image of the service."
+    ? "This browser cannot show the file, so the page shows the annotated image of the service."
     : `This browser cannot show the file. ${reason}`;
   $("image").replaceChildren(view, ...image.faces.map((face) => box(face, image, threshold)));
   $("faces").replaceChildren(...image.faces.map((face) => card(face, threshold)));
@@ -156,8 +156,8 @@ function show(newResult) {
 
 const countFaces = (count) => (count === 1 ? "1 face" : `${count || "no"} faces`);
 
-// Use the file if the browser shows it in the same size as the service. Otherwise, for example if
-// the browser does not support the format, use the annotated image of the service.
+// Use the file if the browser decodes it to the same width and height as the service. Otherwise,
+// for example if the browser does not support the format, use the annotated image of the service.
 async function imageSource(file, name, image, signal) {
   const url = URL.createObjectURL(file);
   const preview = element("img", { src: url });

@@ -96,7 +96,7 @@ export async function read(response) {
 }
 
 /** Post an image with options. The response is the full JSON, or has the media type `accept`.
- * Retries have the same Idempotency-Key. `requestOptions` are those of `ask`. Throws Problem. */
+ * Retries have the same Idempotency-Key. `requestOptions` are passed to `ask`. Throws Problem. */
 export async function analyse(image, name, options, { accept, ...requestOptions } = {}) {
   const form = new FormData();
   form.append("image", image, name);

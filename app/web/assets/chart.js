@@ -7,8 +7,8 @@ import { paint } from "./labels.js";
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [1000, 100]; // SVG coordinates of a row, stretched to the size on the page
 
-/** Return a function that takes labels and shows one row per label in a list, before the axis. The
- * function returns a Map from labels to {path, number}, which are elements of the row. */
+/** Return a function `(labels) => rows`. It shows one row per label in `list`, before the axis, and
+ * returns a Map from each label to {path, number}, the elements of its row. */
 export function rowsIn(list) {
   let rows = new Map();
   return (labels) => {
@@ -42,8 +42,8 @@ export function axis(ticks) {
   return element("li", { className: "axis" }, element("span", { className: "ticks" }, ...marks));
 }
 
-/** Return the SVG path of a filled line through points [x, y], which are 0 to 1. null interrupts
- * the line. */
+/** Return the SVG path of a filled line through points [x, y] with coordinates from 0 to 1. null
+ * interrupts the line. */
 export function area(points) {
   let path = "";
   let lastX = null; // of the current line

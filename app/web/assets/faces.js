@@ -67,7 +67,7 @@ export function box(face, image, threshold) {
   return button;
 }
 
-/** Create a box for a face that cannot be clicked. `label` is its text. */
+/** Create a box that cannot be clicked. `label` is the text of the box. */
 export function outline(face, image, label) {
   const rectangle = element("div", { className: "box" }, element("span", {}, label));
   return place(paint(rectangle, face.dominant), face, image);
@@ -80,7 +80,7 @@ function place(rectangle, face, image) {
   sides.width = (x2 - x1) / image.width;
   sides.height = (y2 - y1) / image.height;
   for (const [side, share] of Object.entries(sides)) rectangle.style[side] = `${100 * share}%`;
-  // Keep the label inside the image: --above is the space above the box, in heights of the box,
+  // Keep the label inside the image: --above is the space above the box divided by its height,
   // and .right aligns the label with the right side of the box.
   rectangle.style.setProperty("--above", y1 / (y2 - y1));
   rectangle.classList.toggle("right", x1 + x2 > image.width);

@@ -63,7 +63,7 @@ function statusText(count) {
   return `${images}, newest first.${nextCursor ? " There are older images." : ""}`;
 }
 
-// Add new labels to the filter: those of models, and those of results of removed models.
+// Add the labels of the models, and the labels of stored results of removed models, to the filter.
 function addLabels() {
   const { emotion } = $("filters").elements;
   const known = new Set([...emotion.options].map((each) => each.value));

@@ -20,7 +20,7 @@ export function inOrder(labels) {
   return [...new Set(labels)].sort((a, b) => positions.get(a) - positions.get(b));
 }
 
-/** Set the colour of an element to that of a label; null removes the colour. Returns the element. */
+/** Give an element the colour of a label; null removes the colour. Returns the element. */
 export function paint(target, label) {
   if (label === null) {
     delete target.dataset.label;

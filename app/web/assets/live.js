@@ -8,7 +8,7 @@ import { outline, percent } from "./faces.js";
 import * as labels from "./labels.js";
 
 const $ = (id) => document.getElementById(id);
-const FRAME = { width: 960, quality: 0.85 }; // pixels
+const FRAME = { width: 960, quality: 0.85 }; // width in pixels, JPEG quality
 const TIMEOUT = 35; // seconds; the service itself stops after 30
 const MAX_WAIT = 15; // seconds between retries
 const SPAN = 60; // seconds of the timeline

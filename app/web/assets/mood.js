@@ -12,7 +12,8 @@ let aggregators = [];
 let requestMood = async () => null;
 let requests = 0; // counts requests, so that only the newest response is shown
 
-/** `request` returns the mood of the image on the page by the selected aggregator. */
+/** `request` returns the mood of the image on the page, computed with the selected
+ * aggregator. */
 export function start(request) {
   requestMood = request;
   $("mood-by").addEventListener("change", update);

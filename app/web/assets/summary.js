@@ -10,14 +10,14 @@ const $ = (id) => document.getElementById(id);
 const HOUR = 3_600_000; // ms
 const LENGTH = { hour: HOUR, day: 24 * HOUR };
 const MIN_SPANS = 8; // on the axis, so that a single bar does not fill the row
-const MAX_HOURLY = 3 * LENGTH.day; // up to this length, the default span is an hour
+const MAX_HOURLY = 3 * LENGTH.day; // time ranges up to this length have a bar per hour by default
 const TICKS = 4;
 const MAX_WITHOUT_DATES = 1.5 * LENGTH.day; // up to this length, the axis has no dates
 
 let rowsOf;
 let emotions = []; // the labels of the spans, in order
 let spans = [];
-let moods = new Map(); // the name of each span's mood
+let moods = new Map(); // the mood label by the name of the span
 let scale = null; // {from, to, by}: times in ms
 let isByChosen = false; // true after the user selected hour or day
 let loads = 0; // counts requests, so that only the newest response is shown

@@ -40,9 +40,9 @@ class Model:
 class Detector:
     """A face detector of the service.
 
-    `min_face_share` is the size of the smallest face that it detects by default, as a share of the
-    longer side of the image. If the longer side is more than twice the shorter side, the size is
-    twice that share of the shorter side. If the detector is not ready, `problem` is the reason.
+    The default minimum size of a face is `min_face_share` times the longer side of the image or
+    times twice the shorter side, whichever is smaller. If the detector is not ready, `problem` is
+    the reason.
     """
 
     name: str

@@ -26,7 +26,7 @@ class EmotionClient:
     """Client of one service. It is thread-safe.
 
     `base_url` is the address of the service, without user name and password. `api_key` is sent as
-    `Authorization: Bearer …`. The client never sends anything else in that header.
+    `Authorization: Bearer …`. A password from ~/.netrc never replaces it.
 
     `timeout` is the connect timeout and the read timeout, in seconds. `retries` is the number of
     retries while the service is unreachable, overloaded or rate-limited. All attempts to send an
@@ -38,8 +38,8 @@ class EmotionClient:
     to loopback addresses only, or the machine's own name. The client never reads ~/.netrc and never
     follows redirects.
 
-    Raises ValueError for an invalid `base_url` or `api_key`. Every method can raise EmotionError;
-    emotions.errors has its subclasses.
+    Raises ValueError for an invalid `base_url` or `api_key`. Every method can raise EmotionError
+    or a subclass; see emotions.errors.
     """
 
     def __init__(
@@ -88,19 +88,19 @@ class EmotionClient:
 
         - a path, the bytes of an image file, or an open binary file. It is sent unchanged.
         - a PIL image of any mode. The current frame is sent, rotated according to its EXIF
-          orientation like by PIL.ImageOps.exif_transpose. If you rotate the pixels yourself, also
+          orientation, as by PIL.ImageOps.exif_transpose. If you rotate the pixels yourself, also
           remove the tag, because PIL's rotate() and transpose() keep it.
         - an array: (height, width), (height, width, channels) or (channels, height, width) with 1
           (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels, as bool, uint8, uint16, other
           integers in 0..255, or floats in 0..1 or 0..255. The channel order is RGB. OpenCV uses
           BGR: pass `image[..., ::-1]`.
 
-        Boxes are in pixels of the upright image, whose size is `width` and `height` of the result.
+        Boxes are in pixels of the upright image. `width` and `height` of the result are its size.
 
-        `file_name` replaces the name of the file. The service stores U+FFFD for control characters
-        and backslashes; `images(file_name=...)` accepts either form. Pass an `idempotency_key` if
-        another run of your program may send the same image again. The service remembers keys for a
-        day.
+        `file_name` replaces the name of the file. The service replaces control characters and
+        backslashes in the name by U+FFFD; `images(file_name=...)` accepts the original name and the
+        stored name. Pass an `idempotency_key` if a later run of your program may send the same
+        image again. The service keeps keys for 24 hours.
 
         Raises UnreadableImage if the image cannot be read, NotAnImage (also a TypeError) for other
         objects, and Problem for an error of the service.
@@ -141,7 +141,7 @@ class EmotionClient:
         """Yield one Outcome per image, in order. A failed image does not stop the others.
 
         `workers` images are sent concurrently. At most 2 * `workers` images are read ahead, so
-        `images` may be infinite. The options are those of `analyse`.
+        `images` may be infinite. Takes the same options as `analyse`.
         """
 
         def analyse(source: Source) -> Analysis:
@@ -157,7 +157,7 @@ class EmotionClient:
         return self._read(self._get(f"/v1/images/{image_id}", params), self._analysis)
 
     def image_file(self, image_id: int) -> bytes:
-        """Return the file of a stored image. Raises NotFound if the service has no file of it."""
+        """Return the file of a stored image. Raises NotFound if the file is not stored."""
         return self._get(f"/v1/images/{image_id}/picture", {}).content
 
     picture = renamed_method("picture", image_file)
@@ -217,7 +217,7 @@ class EmotionClient:
         try:
             self._transport.send("DELETE", f"/v1/images/{image_id}")
         except NotFound as error:
-            # A 404 after a retry: the first attempt deleted the image, but its response was lost.
+            # A 404 after a retry: an earlier attempt deleted the image, and its response was lost.
             if error.tries == 1:
                 raise
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.utils import get_environ_proxies
 
-# Names from common hosts files. They always mean the local machine, even without such a file.
+# Names from common hosts files. They always mean the local machine, even if the hosts file of this
+# machine does not list them.
 _LOOPBACK_NAMES = frozenset(
     {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
     | {"localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6"}
@@ -19,8 +20,8 @@ _LOOPBACK_NAMES = frozenset(
 def checked_base_url(base_url: str, *, name: str = "base_url", key_name: str = "api_key") -> str:
     """Return the address as `requests` will use it, without a trailing slash.
 
-    Messages call the address `name` and the API key `key_name`. Raises ValueError for an invalid
-    address. The message never contains a password.
+    Error messages use `name` for the address and `key_name` for the API key. Raises ValueError for
+    an invalid address. The message never contains a password.
     """
     if "@" in base_url:
         raise ValueError(
@@ -72,7 +73,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def is_loopback(text: str) -> bool:
-    """Raises ValueError if the text is not an IP address."""
+    """Return whether an IP address is a loopback or unspecified address. Raises ValueError."""
     address = ipaddress.ip_address(text)
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
@@ -83,7 +84,7 @@ def _resolves_to_this_machine(name: str) -> bool:
         results = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
         if all(is_loopback(str(address[0])) for *_, address in results):
             return bool(results)
-    except (OSError, ValueError):  # UnicodeError is a ValueError: too long for a host name
+    except (OSError, ValueError):  # overlong names raise UnicodeError, which is a ValueError
         return False
     host_name = socket.gethostname().lower()
     if name != host_name and name.partition(".")[0] != host_name.partition(".")[0]:
@@ -92,7 +93,7 @@ def _resolves_to_this_machine(name: str) -> bool:
 
 
 def _is_local(family: int, address: Any) -> bool:
-    """Return True if a local interface has the address. Other addresses cannot be bound."""
+    """Return whether a local interface has the address. A socket can bind no other address."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind(address)
@@ -113,8 +114,8 @@ def new_session(proxies: dict[str, str], *, trust_env: bool) -> requests.Session
     """Return a session with these proxies. With `trust_env`, it uses the CA bundle that the
     environment sets."""
     session = requests.Session()
-    # With session.trust_env, requests would replace the API key by a password from ~/.netrc and use
-    # a proxy for the local machine.
+    # With session.trust_env, requests would replace the API key with a password from ~/.netrc and
+    # use a proxy for the local machine.
     session.trust_env = False
     session.proxies = dict(proxies)
     if trust_env:

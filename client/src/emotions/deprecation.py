@@ -39,7 +39,7 @@ def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[
 
 
 def renamed_method(old: str, function: Callable[P, R]) -> Callable[P, R]:
-    """Return a method that warns and calls `function`, which is its new name."""
+    """Return a method for the name `old` that warns and calls `function`, the new method."""
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         _warn(old, function.__name__)

@@ -77,7 +77,7 @@ class InvalidRequest(Problem):
 
     @property
     def concerns_every_image(self) -> bool:
-        # too-much-work also names the field `detector`, but depends on the size of the image.
+        # The problem too-much-work has the field `detector`, but depends on the size of the image.
         is_image_specific = self.type.rpartition(":")[2] == "too-much-work"
         names_an_option = any(error.get("field") in _OPTIONS for error in self.errors)
         return names_an_option and not is_image_specific
@@ -111,15 +111,15 @@ class FetchFailed(Problem):
 
 
 class RateLimited(Problem):
-    """The API key has exceeded its rate limit, and retries did not help."""
+    """The API key has exceeded its rate limit, and all retries failed."""
 
 
 class ServiceBusy(Problem):
-    """The service, its model or its database is not available, and retries did not help."""
+    """The service, its model or its database is not available, and all retries failed."""
 
 
 class DeadlineExceeded(ServiceBusy):
-    """The service exceeded its time limit for this image, and retries did not help."""
+    """The service exceeded its time limit for this image, and all retries failed."""
 
 
 class ServiceError(Problem):

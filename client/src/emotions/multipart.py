@@ -7,7 +7,7 @@ from urllib.parse import quote
 from urllib3.fields import RequestField
 from urllib3.filepost import encode_multipart_formdata
 
-# Programs escape all other characters in quoted file names differently, including "%".
+# Characters that clients and servers escape in different ways in quoted file names, such as "%".
 _UNSAFE = re.compile(r"""[^ !#$&'()+,\-.0-9;=@A-Z\[\]^_`a-z{}~]""")
 
 

@@ -8,7 +8,7 @@ from emotions.types import Filters
 
 
 def parameters(**values: Any) -> dict[str, str]:
-    """Return the values as text, without those that are None. Naive datetimes are local time."""
+    """Return the values as text. Skips values that are None. Naive datetimes are local time."""
     return {name: _text(value) for name, value in values.items() if value is not None}
 
 

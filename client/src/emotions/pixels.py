@@ -1,4 +1,4 @@
-"""Encodes PIL images and arrays as image files from which the service reads the same pixels.
+"""Encodes PIL images and arrays as image files, so that the service reads the same pixels.
 
 A PIL image is rotated upright, converted to 8-bit grey, RGB or RGBA, and encoded as PNG. An array
 is first converted to a PIL image. Requires Pillow and NumPy.
@@ -31,7 +31,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _MAX_8_BIT, _MAX_16_BIT = 255, 65_535
 # Rounding errors of resampled floats may exceed the range by this much.
 ROUNDING = 1e-3
-_OVERSHOOT = 2.0  # floats in (1, 2] are a 0..1 image with overshoot, not a 0..255 image
+_OVERSHOOT = 2.0  # floats with a maximum in (1, 2] are an unclipped 0..1 image, not 0..255
 
 
 def encode(image: Any) -> tuple[str, bytes]:
@@ -39,9 +39,10 @@ def encode(image: Any) -> tuple[str, bytes]:
 
     PIL images: the current frame, rotated according to its EXIF orientation. Arrays: (height,
     width), (height, width, channels) or (channels, height, width) with 1 (grey), 2 (grey and
-    alpha), 3 (RGB) or 4 (RGBA) channels, as bool, integers in 0..255, uint16 in 0..65535 (on the
-    scale 0..255 if no value is larger), or floats in 0..1 or 0..255. Floats that exceed the range
-    by at most 0.001 are clipped. The format is PNG, or JPEG of quality 95 if the PNG exceeds 15 MB.
+    alpha), 3 (RGB) or 4 (RGBA) channels, as bool, integers in 0..255, uint16 in 0..65535, or
+    floats in 0..1 or 0..255. A uint16 array without values above 255 is read as
+    8-bit. Floats that exceed the range by at most 0.001 are clipped. The format is PNG, or JPEG of
+    quality 95 if the PNG exceeds 15 MB.
 
     Raises UnreadableImage if the pixels cannot be read or their scale is ambiguous, and NotAnImage
     for other objects.
@@ -106,15 +107,15 @@ def _array_of(image: Any) -> NDArray[Any]:
         )
     try:
         return np.asarray(image)
-    except Exception as error:  # __array__ of other libraries may raise anything: GPU tensors do
+    except Exception as error:  # any type: __array__ of a GPU tensor raises TypeError
         raise UnreadableImage(
             f"the {type(image).__name__} cannot be read as a NumPy array: {error}"
         ) from error
 
 
 def _image_from(array: NDArray[Any], description: str, *, is_16_bit: bool = False) -> Image.Image:
-    """Convert an array. Messages call it `description`. With `is_16_bit`, integers above 255 are on
-    the scale 0..65535 for every integer type, not only for uint16."""
+    """Convert an array. Error messages use `description` for it. With `is_16_bit`,
+    integers above 255 are on the scale 0..65535 for every integer type, not only for uint16."""
     pixels = _channels_last(array)
     height, width, channels = pixels.shape
     _check_size(width, height)
@@ -200,7 +201,7 @@ def _check_size(width: int, height: int) -> None:
         raise UnreadableImage(f"the image is empty: {width}x{height} pixels")
     if width * height > MAX_PIXELS:
         raise UnreadableImage(
-            f"the image has {width}x{height} pixels: a service accepts at most {MAX_PIXELS:,}"
+            f"the image has {width}x{height} pixels: the service accepts at most {MAX_PIXELS:,}"
         )
 
 

@@ -29,7 +29,7 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
     | {".heic", ".heif", ".hif", ".avif"}
 )
-UNNAMED = "picture"  # part of stored file names, so that filters keep matching it
+UNNAMED = "picture"  # name of images without a file name; stored results have it
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202d\u202e\\\\]")
 
 
@@ -52,8 +52,8 @@ def read_image(image: "ImageSource") -> tuple[str, bytes]:
 
 
 def sendable_name(path: str | os.PathLike[str]) -> str:
-    """Return the last part of a path in the form that the service stores. File systems allow names
-    that are not valid text; their invalid bytes become U+FFFD."""
+    """Return the last part of a path as a file name that a request can contain, in the form that
+    the service stores. Bytes of the name that are not valid text become U+FFFD."""
     return storable_name(Path(path).name)
 
 

@@ -22,7 +22,7 @@ from emotions.multipart import encode_form
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_STATUSES = frozenset({429, 503})
-GATEWAY_STATUSES = frozenset({502, 504})  # of a proxy while the service restarts
+GATEWAY_STATUSES = frozenset({502, 504})  # a proxy sends these while the service restarts
 FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0  # seconds
 EXCERPT_LENGTH = 80  # characters of an unexpected response that the message quotes
 
@@ -51,7 +51,7 @@ class Transport:
     that is overloaded or rate-limited. Every request is safe to repeat: reads and deletions are
     idempotent, and analyses have an Idempotency-Key. Pauses grow exponentially with full jitter, so
     that clients do not retry simultaneously. A `Retry-After` of up to MAX_PAUSE is honoured. A
-    longer one ends the retries.
+    longer `Retry-After` ends the retries.
 
     `trust_env` is described in EmotionClient. The client never reads ~/.netrc, never follows a
     redirect, and sends requests to the local machine without a proxy. The local machine is a

@@ -133,10 +133,10 @@ class Person:
 class Mood:
     """The mood of the group in one image.
 
-    `mood` is the dominant emotion of the group, or None, with empty mappings, if every face is
-    excluded. `weights` maps a `face_id` to the weight of the face, `left_out` maps the `face_id` of
-    each excluded face to the reason. `valence` has the sums of the "positive", "neutral" and
-    "negative" emotions, unlike the `valence` of a face, which is one number.
+    `mood` is the dominant emotion of the group. If every face is excluded, `mood` is None and the
+    mappings are empty. `weights` maps a `face_id` to the weight of the face. `left_out` maps the
+    `face_id` of each excluded face to the reason. `valence` has the sums of the "positive",
+    "neutral" and "negative" emotions, unlike the `valence` of a face, which is one number.
     """
 
     aggregator: str
@@ -167,9 +167,9 @@ class Analysis:
     """The result for one image.
 
     `id` is None if the image was not stored. `width` and `height` are the size of the upright image
-    in pixels. `dropped` counts the excluded faces by reason. `group` is the mood of the group, or
-    None unless the option `mood` was set. `rotation` is the clockwise rotation in degrees in which
-    the faces were detected; boxes are in pixels of the image before that rotation.
+    in pixels. `dropped` counts the excluded faces by reason. `group` is the mood of the group,
+    or None if the option `mood` was not set. `rotation` is the clockwise rotation in degrees at
+    which the faces were detected; boxes are in pixels of the image before that rotation.
 
     `persons` is empty unless the pipeline detects persons. `job` and `position_ms` are the job and
     the time of a video frame, and None for other images.
@@ -203,7 +203,7 @@ class Analysis:
         """
         if self.id is None or self._ask_mood is None:
             raise ValueError(
-                "the mood is only available for stored images, and this one is not stored: "
+                "the mood is only available for stored images, and this image is not stored: "
                 "use store=True or the option mood of analyse()"
             )
         return self._ask_mood(

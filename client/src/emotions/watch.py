@@ -110,7 +110,7 @@ class Watch:
         return int(self._state.execute(query, (state,)).fetchone()[0])
 
     def postponed(self) -> int:
-        """Return the number of images of the last scan that are retried with backoff."""
+        """Return the number of images of the last scan that wait for a retry."""
         return sum(name in self._last_scan for name in self._postponed)
 
     def scan(self, client: EmotionClient, *, workers: int = 4, **options: Any) -> Iterator[Event]:
@@ -119,8 +119,8 @@ class Watch:
         After a transient error, for example an unreachable service, this scan sends no further
         image, and the next scan tries again.
         """
-        # Keys must be durable before an image is sent. Results need not be: after a lost result,
-        # the image is sent again with the same key.
+        # Keys must be durable before an image is sent. Results may be lost: the next run then sends
+        # the image again with the same key.
         self._state.execute("PRAGMA synchronous = FULL")
         with self._state:  # one transaction, because the first scan may find thousands
             self._state.execute("BEGIN")
@@ -184,7 +184,7 @@ class Watch:
 
     def _send(self, client: EmotionClient, job: _Job, options: dict[str, Any]) -> Event | None:
         """Send an image. Returns None if the file changed since it was recorded. The key of the old
-        content remains recorded, because an earlier run may have sent it."""
+        content remains recorded, because an earlier run may have sent that content."""
         try:
             data = (self.folder / job.name).read_bytes()
         except OSError:

@@ -58,7 +58,7 @@ def analyse(
     form: str,
     **analysis_options: Any,
 ) -> None:
-    """Analyse images, and all images below folders except hidden ones.
+    """Analyse images, and all images in folders and their subfolders, without hidden files.
 
     A failed image does not stop the others. Failed images are listed at the end.
     """
@@ -82,7 +82,7 @@ def analyse(
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options(*ANALYSIS)
 @click.option("--by", "aggregator",
-              help="aggregator (see `emotions aggregators`); default: that of the service"
+              help="aggregator (see `emotions aggregators`); default: the default of the service"
 )  # fmt: skip
 @click.option("--no-store", is_flag=True, help="do not store the results in the service")
 @FORMAT
@@ -172,7 +172,7 @@ class Run:
             print_message(f"{path}: {reason}", style="red")
         total = len(self._images)
         if kind is not None:
-            print_message(f"interrupted: {self._done} of {total} images are done")
+            print_message(f"interrupted: {self._done} of {total} images were processed")
         elif self.failed:
             remaining = total - self._done
             skipped = f", {remaining} were skipped" if remaining else ""
@@ -187,7 +187,7 @@ def _is_fatal(error: EmotionError | None) -> bool:
 
 
 def _with_progress(outcomes: Iterator[Outcome[Path]], total: int) -> Iterator[Outcome[Path]]:
-    # Rows on the same terminal already show the progress, and would break the bar.
+    # The rows of results on the same terminal show the progress, and would break the bar.
     is_hidden = total < MIN_IMAGES_FOR_PROGRESS or not err.is_terminal or out.is_terminal
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -201,8 +201,8 @@ def _with_progress(outcomes: Iterator[Outcome[Path]], total: int) -> Iterator[Ou
 
 
 def _annotated_path(path: Path, roots: Sequence[Path]) -> Path:
-    """Return the path of the annotated copy, relative to the output folder. Copies of the images of
-    a folder have the same folder structure."""
+    """Return the path of the annotated copy, relative to the output folder. Copies of images
+    from a folder keep the structure of the folder."""
     root = next((root for root in roots if root.is_dir() and root in path.parents), path.parent)
     relative = path.relative_to(root)
     return relative.with_name(f"{relative.name}.png")
@@ -220,7 +220,7 @@ def _save_annotated(
 # ---------------------------------------------------------------- columns
 
 Row = tuple[str, Analysis, Face | None, float | None]
-"""File name, analysis, a face of it (None if it has no faces), and the option `threshold`."""
+"""File name, analysis, a face (None if the image has no faces), and the option `threshold`."""
 
 
 def _print_results(
@@ -269,8 +269,8 @@ def _box(row: Row) -> str:
 
 
 def joined_emotions(face: Face, analysis: Analysis, threshold: float | None = None) -> str:
-    """Return the names of `shown_emotions`, separated by commas. The default `threshold` is that of
-    the analysis. Empty if no emotion reaches it."""
+    """Return the names of `shown_emotions`, separated by commas, or "" if there are none. None
+    selects the threshold of the analysis."""
     limit = analysis.threshold if threshold is None else threshold
     return ", ".join(shown_emotions(face, limit))
 

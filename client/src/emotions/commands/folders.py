@@ -14,7 +14,7 @@ MAX_SUFFIXES = 8  # the message about skipped files lists at most this many
 
 @dataclass
 class Found:
-    """The images below the paths of a command.
+    """The images found for the path arguments of a command.
 
     `skipped` counts skipped files by suffix, `hidden` counts hidden files and folders, and
     `unreadable` has the folders that cannot be read, with the error.
@@ -31,7 +31,7 @@ class Found:
         files = "file that is not an image" if total == 1 else "files that are not images"
         counts = [f"{count} {suffix}" for suffix, count in self.skipped.most_common(MAX_SUFFIXES)]
         if others := len(self.skipped) - len(counts):
-            counts.append(f"and {others} other kinds")
+            counts.append(f"and {others} other file types")
         return f"skipped {total} {files}: {', '.join(counts)}"
 
     def hidden_message(self) -> str:
@@ -41,8 +41,8 @@ class Found:
 
 
 def find_images(paths: Iterable[Path]) -> Found:
-    """Return the files among `paths`, and all files below the folders that have an image suffix.
-    Hidden files and folders below them are skipped, as by `emotions watch`."""
+    """Find the images for `paths`: each file, and in each folder all files with an image suffix.
+    Skips hidden files and folders inside the folders, as `emotions watch` does."""
     found = Found()
     for path in paths:
         if path.is_dir():

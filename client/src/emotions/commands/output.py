@@ -29,7 +29,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 GAP = 2  # characters between two columns
-MIN_WIDTH = 9  # characters of a flexible column on a terminal; "happiness" fits
+MIN_WIDTH = 9  # minimum width of a flexible column on a terminal: the length of "happiness"
 PIPED_WIDTH = 30  # minimum width of a flexible column when the output is not a terminal
 
 # Control characters, line separators, marks that reverse the direction of text, lone surrogates.
@@ -63,7 +63,7 @@ def end_interrupted_line() -> None:
 
 def message_of(error: object) -> str:
     """Return the message of an error, with the option that can fix it: --key for a rejected API
-    key, --server for a response of another server."""
+    key, --server for a response of a different server."""
     if isinstance(error, KeyRefused):
         return f"{error} (pass the API key with --key or in the variable EMOTIONS_KEY)"
     if isinstance(error, BadReply) or (isinstance(error, NotFound) and error.is_unknown_path):
@@ -88,7 +88,8 @@ def print_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         cells = [_csv_cell(value) for value in row]
         line = io.StringIO(newline="")
         csv.writer(line).writerow([safe(cell) for cell in cells] if out.is_terminal else cells)
-        click.echo(line.getvalue(), nl=False, color=True)  # color=True: keep all characters
+        # Without color=True, click removes escape sequences when the output is not a terminal.
+        click.echo(line.getvalue(), nl=False, color=True)
 
 
 def _csv_cell(value: Any) -> Any:
@@ -98,8 +99,8 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _with_head(head: Item, rows: Iterable[Item]) -> Iterator[Item]:
-    """Return the head and the rows. Waits for the first row, so that an error comes before the
-    head."""
+    """Return the head and the rows. Waits for the first row, so that an error is printed without
+    a head."""
     remaining = iter(rows)
     first = list(islice(remaining, 1))
     return chain([head], first, remaining)
@@ -146,8 +147,8 @@ class Column(Generic[Item]):
 
 
 def print_table(columns: Sequence[Column[Item]], items: Iterable[Item]) -> None:
-    """Print a header and a row per item. Rows fit the width of a terminal. Without a terminal, they
-    are not truncated."""
+    """Print a header and a row per item. On a terminal, rows wrap to its width. Otherwise, rows are
+    neither wrapped nor truncated."""
     print_line = _print_wrapped if out.is_terminal else _print_padded
     widths = _widths(columns, out.width) if out.is_terminal else _piped_widths(columns)
     head: Sequence[Any] = [column.name for column in widths]

@@ -55,7 +55,8 @@ def _print_faces(
     client: EmotionClient, images: Iterator[Analysis], filters: dict[str, Any]
 ) -> None:
     newest = list(islice(images, 1))
-    # Request the summary after the newest image, so that it includes the emotions of all images.
+    # The summary names the columns of the emotions. Request it after the newest image: an older
+    # summary could lack an emotion of that image.
     summary_filters = {name: filters[name] for name in ("since", "until", "model")}
     emotions = _emotions(client.summary("model", **summary_filters))
     head = ["image", "created_at", "file", "model", "model_version", "detector", "face", "emotion"]

@@ -37,7 +37,7 @@ MAX_PAUSE = 30.0  # seconds between two scans while the service is unreachable
 @click.option("--interval", type=Decimal(0.05, MAX_INTERVAL), default=1.0, show_default=True,
               help="seconds between two scans")  # fmt: skip
 @click.option("--once", is_flag=True,
-              help="exit when every image was sent, given up or postponed")  # fmt: skip
+              help="exit after every image was sent, has failed or was postponed")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object per line")
 @click.pass_obj
 def watch(
@@ -91,7 +91,7 @@ def watch(
         postponed = folder_watch.postponed()
         folder_watch.close()
         suffix = f", {postponed} postponed" if postponed else ""
-        print_message(f"{sent} sent, {failed} given up{suffix}")
+        print_message(f"{sent} sent, {failed} failed{suffix}")
     if once and (failed or postponed):
         raise click.exceptions.Exit(1)
 
