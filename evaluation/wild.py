@@ -21,15 +21,24 @@ from app.vision.kinds import model_folders
 from app.vision.request import AnalysisOptions
 from evaluation.detection_scores import ready
 from evaluation.named_faces import Outcome, outcome
-from evaluation.systems import CLASSIFIER, DETECTORS, System, served_engine, shots
+from evaluation.systems import (
+    CLASSIFIER,
+    DETECTORS,
+    System,
+    served_engine,
+    shots,
+    single_shot_systems,
+)
 from evaluation.wild_page import BOXES, PAGE, page, write
 from training.data.split import DataError
 from training.data.wild import WildFace, read_wild
 
 
-def systems(detectors: Sequence[str], classifiers: Sequence[str]) -> list[System]:
-    """Each detector with the default classifier, BOXES with the other classifiers, and the one-pass
-    network alone."""
+def systems(
+    detectors: Sequence[str], classifiers: Sequence[str], networks: Sequence[str] = (SINGLE_SHOT,)
+) -> list[System]:
+    """Each detector with the default classifier, BOXES with the other classifiers, and each
+    single-shot network alone."""
     pairs = [(name, CLASSIFIER) for name in detectors]
     if BOXES in detectors:
         pairs += [(BOXES, name) for name in classifiers if name != CLASSIFIER]
@@ -38,7 +47,7 @@ def systems(detectors: Sequence[str], classifiers: Sequence[str]) -> list[System
             System(f"{box} + {name}", AnalysisOptions(detector=box, model=name))
             for box, name in pairs
         ),
-        System("single_shot alone", AnalysisOptions(pipeline=SINGLE_SHOT)),
+        *single_shot_systems(networks),
     ]
 
 
@@ -65,9 +74,10 @@ def main() -> None:
     usable = ready(arguments.models_dir)
     detectors = arguments.detectors or [name for name in DETECTORS if name in usable]
     names = arguments.models or [each.name for each in model_folders(arguments.models_dir)]
+    networks = [each.name for each in model_folders(arguments.models_dir, SINGLE_SHOT)]
     engine = served_engine(arguments.models_dir)
     try:
-        outcomes = measure(engine, systems(detectors, names), arguments.data)
+        outcomes = measure(engine, systems(detectors, names, networks), arguments.data)
     except (DataError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
     print(page(outcomes))

@@ -206,5 +206,6 @@ def write(outcomes: dict[System, Outcome], models: Path) -> None:
         options = system.options
         if options.detector == BOXES or options.pipeline:
             folder = models / (options.model or SINGLE_SHOT)
-            section = card_section(each, BOXES)
+            boxes = options.model if options.pipeline else BOXES
+            section = card_section(each, boxes or BOXES)
             write_card(folder, read_document(folder) | {"wild": section})

@@ -80,12 +80,16 @@ def test_a_model_is_asked_about_the_emotions_that_it_knows():
 
 
 def test_systems_are_each_detector_and_every_classifier():
-    names = [each.name for each in wild.systems(["haar", "single_shot"], ["custom_net_8", "mine"])]
+    networks = ["single_shot", "another"]
+    chosen = wild.systems(["haar", "single_shot"], ["custom_net_8", "mine"], networks)
+    names = [each.name for each in chosen]
+    assert [each.options.model for each in chosen[-2:]] == networks
     assert names == [
         "haar + custom_net_8",
         "single_shot + custom_net_8",
         "single_shot + mine",
         "single_shot alone",
+        "another alone",
     ]
 
 
