@@ -488,7 +488,7 @@ def test_old_argument_names_warn_and_work(scripted, client):
     with pytest.warns(DeprecationWarning, match="the argument pictures is deprecated: use images"):
         assert [outcome.source for outcome in client.analyse_many(pictures=[IMAGE])] == [IMAGE]
     assert all(IMAGE in request.body for request in scripted.requests)
-    assert not any(b'name="picture"' in request.body for request in scripted.requests)
+    assert not any(b'; name="picture"' in request.body for request in scripted.requests)
 
 
 def test_old_method_name_warns_and_works(scripted, client):
