@@ -37,9 +37,9 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
 
     settings = settings or Settings.from_environment(os.environ)
     if settings.detector not in DETECTORS:
-        raise SettingError(_must_be_one_of("EMOTION_DETECTOR", DETECTORS, settings.detector))
+        raise SettingError(_choice_error("EMOTION_DETECTOR", DETECTORS, settings.detector))
     if settings.pipeline not in PIPELINES:
-        raise SettingError(_must_be_one_of("EMOTION_PIPELINE", PIPELINES, settings.pipeline))
+        raise SettingError(_choice_error("EMOTION_PIPELINE", PIPELINES, settings.pipeline))
     app = Flask(__name__, instance_path=str(DATA / "instance"), static_folder=None)
     app.extensions["settings"] = settings
     try:
@@ -106,7 +106,7 @@ def _image_store(settings: "Settings") -> "ImageStore":
     return ImageFolder(settings.pictures_dir, keeps=settings.keep_pictures, cipher=cipher)
 
 
-def _must_be_one_of(env: str, names: "Iterable[str]", value: str) -> str:
+def _choice_error(env: str, names: "Iterable[str]", value: str) -> str:
     return f"{env} must be one of {', '.join(names)}, got {value!r}"
 
 
@@ -114,8 +114,7 @@ def start_worker(app: "Flask") -> None:
     """Prepare a worker process after its fork.
 
     Set the number of OpenCV's threads, load the default model, start the thread that removes erased
-    rows from SQLite's log, and finish the maintenance of the store that killed workers did not
-    complete.
+    rows from SQLite's log, and finish the store maintenance that killed workers left incomplete.
     """
     import cv2
 

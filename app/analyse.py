@@ -72,9 +72,9 @@ def analyse_and_draw(
     The image is drawn before the analysis is stored, so a request that fails with CannotDraw stores
     nothing.
     """
-    by_link = isinstance(request.image, ImageLink)
+    by_url = isinstance(request.image, ImageLink)
     stored = _stored_analysis(idempotent)
-    if stored and by_link:
+    if stored and by_url:
         raise _image_not_stored()
     fetched = _with_image_data(engine, request)
     analysis = stored or run(lambda: engine.analyse(fetched, deadline))
@@ -91,16 +91,16 @@ def analyse_and_draw(
     if stored:
         return stored, False, annotated
     committed, created = _commit(analysis, fetched, idempotent)
-    if by_link and not created:
-        # A concurrent request with the same key was faster and may have fetched another image.
+    if by_url and not created:
+        # A concurrent request with the same key committed first. Its image may be different.
         raise _image_not_stored()
     return committed, created, annotated
 
 
 def _image_not_stored() -> CannotDraw:
     return CannotDraw(
-        "this request was answered before, and its image came by URL, so the image cannot be drawn "
-        "again: repeat the request with Accept: application/json"
+        "this request repeats an earlier request whose image came by URL. The image of such a "
+        "request cannot be drawn: send Accept: application/json"
     )
 
 

@@ -1,4 +1,4 @@
-"""Limits failed API key checks, so that no client can make the service check any number of keys."""
+"""Limits failed API key checks, so that no client can force an unlimited number of checks."""
 
 import threading
 import time
@@ -21,9 +21,9 @@ class FailedAttempts:
     """Counts wrong API keys per client address, in windows of `seconds` from the first failure.
 
     An address is rejected after `limit` failures in a window. Failures are also counted per key id,
-    from all addresses together. This second limit applies only to addresses that have failed
-    themselves, so people who know the id of a key cannot lock out its owner. The counter forgets
-    windows beyond the MAX_WINDOWS that were used last.
+    from all addresses together. This second limit applies only to addresses with a failure in
+    their own window. Otherwise anyone who knows the id of a key could lock out the owner of the
+    key. The counter keeps the MAX_WINDOWS most recently used windows.
     """
 
     def __init__(self, limit: int, seconds: float) -> None:

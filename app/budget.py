@@ -10,7 +10,7 @@ from app.errors import DeadlineExceeded
 
 
 class Budget:
-    """A semaphore for amounts: the jobs that hold a part of it use at most `limit` together."""
+    """A weighted semaphore: the sum of the reserved amounts is at most `limit`."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

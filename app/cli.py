@@ -48,7 +48,8 @@ def init_cli(app: Flask) -> None:
 
 
 def _failure(error: Exception) -> click.ClickException:
-    """Convert an error for the command line. Operators may see causes that clients may not."""
+    """Convert an error for the command line. The message includes causes that clients must
+    not see."""
     return click.ClickException(getattr(error, "for_operator", None) or str(error))
 
 
@@ -130,7 +131,7 @@ def install_model(weights: Path, card: Path) -> None:
     multiple=True,
     required=True,
     type=click.Choice([str(right) for right in Right]),
-    help="right of the key; repeat the option for several; admin includes all others",
+    help="right of the key; repeat the option to grant several rights; admin includes all others",
 )
 @click.option(
     "--days",
@@ -191,9 +192,9 @@ def run_retention(*, kept_images: bool) -> None:
     _erase_old(settings, kept_images=kept_images)
     if not wal_cleaner().clean():
         click.echo(
-            "a connection still reads an older state of the database, so the write-ahead log still "
-            "contains the erased rows; the running service removes them later, or run this command "
-            "again",
+            "the write-ahead log still contains the erased rows, because a connection reads an "
+            "older state of the database. The running service removes the rows later. To remove "
+            "them without the service, run this command again.",
             err=True,
         )
 

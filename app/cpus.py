@@ -12,9 +12,9 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 def available_cpus(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """Return the number of available CPUs, at least 1.
 
-    It is the smallest of the affinity mask and the CPU quotas of the process's cgroup and its
-    parents, rounded up. `cgroups` is the mount point of cgroup v2 or v1, `membership` the file that
-    names the cgroups of the process.
+    It is the minimum of the number of CPUs in the affinity mask and the CPU quotas of the process's
+    cgroup and its parents, rounded up. `cgroups` is the mount point of cgroup v2 or v1,
+    `membership` the file that names the cgroups of the process.
     """
     if hasattr(os, "sched_getaffinity"):
         affinity = len(os.sched_getaffinity(0))

@@ -1,8 +1,7 @@
 """Deadline: the time by which a request must have its response.
 
-The API creates one for each request and passes it to everything that works for the request: the
-queue, the vision pipeline and the store. Long work calls `check` between its steps and so stops
-soon after the deadline.
+The API creates one for each request and passes it to the queue, the vision pipeline and the store.
+Long work calls `check` between its steps and so stops soon after the deadline.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Errors of the domain. They know nothing of HTTP: app/api/problems.py maps them to responses.
+"""Errors of the domain. They are independent of HTTP: app/api/problems.py maps them to responses.
 
 The class name is part of the API: the problem `type` and `title` and the metrics are made from it.
 Clients see the messages, so these never contain paths, SQL or tracebacks.
@@ -86,7 +86,7 @@ class UnknownPipeline(UnknownName):
 
 
 class UnfitDetector(EmotionError):
-    """The request names a detector, but its pipeline does not use one."""
+    """The request chooses a detector that its pipeline does not use."""
 
     field = "detector"
 
@@ -162,13 +162,13 @@ class Busy(EmotionError):
 
 
 class DeadlineExceeded(EmotionError):
-    """The request missed its deadline. Nothing of it was stored."""
+    """The request missed its deadline. It stored nothing."""
 
 
 class StoreUnavailable(EmotionError):
-    """The database does not respond or its disk is full. Nothing of the request was stored.
+    """The database does not respond or its disk is full. The request stored nothing.
 
-    `for_operator` names the cause and the remedy, for the log and for commands; clients must not
+    `for_operator` states the cause and the remedy, for the log and for commands; clients must not
     see it. `connection_lost` is True when the connection ended with this error.
     """
 

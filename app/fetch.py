@@ -80,14 +80,14 @@ class Fetcher:
                 url = urljoin(url, location)
         except TimeoutError as error:
             raise FetchTimedOut(
-                f"the URL's host did not send the file within {self.seconds:g} s: try again"
+                f"the host of the URL did not send the file within {self.seconds:g} s: try again"
             ) from error
         except ssl.SSLCertVerificationError as error:
-            raise FetchFailed("the TLS certificate of the URL's host is not valid") from error
+            raise FetchFailed("the TLS certificate of the host of the URL is not valid") from error
         # http.client raises ValueError for some malformed chunks.
         except (OSError, HTTPException, ValueError) as error:
             raise FetchFailed(
-                "the URL's host cannot be reached or closed the connection too early"
+                "the host of the URL cannot be reached or closed the connection too early"
             ) from error
         raise UnusableUrl(f"the URL redirects more than {MAX_REDIRECTS} times: use its final URL")
 
@@ -129,18 +129,19 @@ class Fetcher:
         port = PORTS[parts.scheme] if port is None else port
         if not any(allowed.covers(host, port, parts.scheme) for allowed in self.hosts):
             raise UnusableUrl(
-                "this service does not fetch from the URL's host and port: send the image itself, "
-                "or ask the operator to allow the host (EMOTION_FETCH_HOSTS)"
+                "this service does not fetch from the host and port of the URL: send the image "
+                "itself, or ask the operator to allow the host (EMOTION_FETCH_HOSTS)"
             )
         return parts, host, port
 
     def _connected(self, scheme: str, host: str, port: int, deadline: "_Deadline") -> socket.socket:
         """Return a connection to a checked address. Raises UnusableUrl and OSError."""
         addresses = list(dict.fromkeys(_resolve_within(deadline, self.resolve, host)))
-        # A single private address is enough to reject the host. A legitimate public name has none,
-        # and otherwise the result would depend on the address that answers first.
+        # A single private address is enough to reject the host. Legitimate public names have no
+        # private address. Checking only the connected address would make the result depend on the
+        # address that answers first.
         if not all(is_public(address) for address in addresses):
-            raise UnusableUrl("the URL's host is not at a public address")
+            raise UnusableUrl("the host of the URL is not at a public address")
         connection = self._first_that_connects(addresses, port, deadline)
         if scheme == "http":
             return connection
@@ -179,15 +180,20 @@ class Fetcher:
 
     def _body(self, response: HTTPResponse) -> bytes:
         if response.status != 200:
-            raise FetchFailed(f"the URL's host responded with status {response.status}, not 200")
+            raise FetchFailed(
+                f"the host of the URL responded with status {response.status}, not 200"
+            )
         # The request asks for an uncompressed file. Decompression could exceed the size limit.
         coding = response.headers.get("Content-Encoding", "identity").lower()
         transfer = response.headers.get("Transfer-Encoding", "chunked").lower()
         if (coding, transfer) != ("identity", "chunked"):
-            raise FetchFailed("the URL's host sent the file in an encoding that is not supported")
+            raise FetchFailed(
+                "the host of the URL sent the file in an encoding that is not supported"
+            )
         data = bytearray()
-        # `response.length` is the part of Content-Length that was not read yet, or None. So a file
-        # that is too large is rejected before it is read, and a file of unknown length while it is.
+        # `response.length` is the unread part of Content-Length, or None. A file that is too large
+        # is rejected before it is read if its length is known, and otherwise while it is being
+        # read.
         while (response.length or 0) + len(data) <= self.max_bytes:
             part = response.read(READ_BYTES)
             data += part
@@ -195,13 +201,13 @@ class Fetcher:
                 if response.length:
                     raise FetchFailed("the file is shorter than its Content-Length")
                 if not data:
-                    raise FetchFailed("the URL's host returned an empty file")
+                    raise FetchFailed("the host of the URL returned an empty file")
                 return bytes(data)
         raise _too_large(self.max_bytes)
 
 
 class _Deadline:
-    """The end of one fetch, including its redirects. Its value is valid as a socket's timeout."""
+    """The end of one fetch, including its redirects. `remaining` can be passed to `settimeout`."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -251,7 +257,8 @@ def _resolve_within(deadline: _Deadline, resolve: Resolve, host: str) -> Sequenc
     """Call `resolve` and stop waiting at the deadline. Raises TimeoutError and its exceptions.
 
     `resolve` runs in a new thread, because the resolver of the system has no time limit that a
-    caller can set. The thread ends when the resolver gives up, so few of them exist at a time.
+    caller can set. The thread ends when the resolver gives up, so few such threads exist at a
+    time.
     """
     results: queue.SimpleQueue[Sequence[str] | Exception] = queue.SimpleQueue()
 

@@ -76,7 +76,7 @@ def _read_host(entry: str) -> Host:
         )
     if name.startswith(".") and "." not in name[1:]:
         raise ValueError(
-            f"{entry!r} would allow a whole top-level domain: name a domain such as .example.com"
+            f"{entry!r} would allow a whole top-level domain: use a domain such as .example.com"
         )
     if colon and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
         raise ValueError(f"{entry!r} has an invalid port: use a number from 1 to 65535")

@@ -30,7 +30,7 @@ MAX_VERIFIED = 1000
 CREATE_COMMAND = "flask --app wsgi keys create NAME --right analyse --right read"
 
 _KEY = re.compile(rf"{PREFIX}_([0-9a-f]{{{2 * ID_BYTES}}})_([A-Za-z0-9_-]{{43}})")
-# Belongs to no key. The check of an unknown id uses it, so that it takes as long as for a known id.
+# A hash that belongs to no key. With it, checking an unknown id takes as long as a known id.
 _DUMMY_HASH = generate_password_hash(secrets.token_urlsafe(SECRET_BYTES), method=HASH_METHOD)
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,8 @@ class KeyVerifier:
                 "a revoked or expired key was used",
                 extra={"event": "ended_key_shown", "key_id": key.id, "end": end},
             )
-            raise WrongKey(f"the key has {'been ' if end == 'revoked' else ''}{end}")
+            is_revoked = end == "revoked"
+            raise WrongKey("the key has been revoked" if is_revoked else "the key has expired")
         return key
 
     def _verify(

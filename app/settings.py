@@ -24,7 +24,8 @@ DATA = Path.cwd() if IS_INSTALLED else ROOT
 VERSION = "0.1.0"
 
 # The variables that Kubernetes adds to every pod for a Service called "emotion" or "emotion-…".
-# They are ignored if the value fits too: EMOTION_PORT=8080 is rejected as a mistake for PORT=8080.
+# They are ignored only if the value also has the form that Kubernetes uses. EMOTION_PORT=8080 does
+# not have this form, so it is rejected as a mistake for PORT=8080.
 _SERVICE_ADDRESS = r"[0-9.]+|[0-9a-fA-F:.]+"
 _SERVICE_URL = rf"(tcp|udp|sctp)://(\[?({_SERVICE_ADDRESS})\]?):\d+"
 SERVICE_VARIABLES = tuple(
@@ -150,7 +151,7 @@ class Settings:
     max_faces: int = _setting(
         "EMOTION_MAX_FACES",
         200,
-        "maximum number of faces per image; the largest are kept",
+        "maximum number of faces per image; the largest faces are used",
         at_least=1,
     )
     fetch_hosts: str = _setting(
@@ -211,7 +212,7 @@ class Settings:
     request_seconds: float = _setting(
         "EMOTION_REQUEST_SECONDS",
         30,
-        "time limit of a request in seconds, the upload included",
+        "time limit of a request in seconds, including the upload",
         at_least=0.1,
         at_most=3600,
     )
@@ -287,8 +288,8 @@ class Settings:
     def request_threads(self) -> int:
         """Threads of a worker that run the application.
 
-        There are more threads than image requests that may run and wait. The others reject further
-        image requests immediately and serve the requests that read results.
+        Image requests use at most `max_in_flight` threads. The SPARE_THREADS other threads reject
+        further image requests immediately and serve the requests that read results.
         """
         return self.max_in_flight + SPARE_THREADS
 

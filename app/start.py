@@ -61,8 +61,8 @@ def check_access_policy(settings: Settings) -> Notice:
     if settings.is_local:
         return Notice(
             logging.WARNING,
-            "no API key exists: every client on this machine has full access, and so have clients "
-            "of a proxy or tunnel that the service cannot detect. "
+            "no API key exists: every client on this machine has full access. Clients of a proxy "
+            "or tunnel that the service cannot detect also have full access. "
             f"Create a key: {CREATE_COMMAND}",
         )
     raise SettingError(

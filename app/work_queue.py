@@ -20,8 +20,8 @@ T = TypeVar("T")
 class WorkQueue:
     """Runs CPU-heavy work in `concurrency` threads that do nothing else.
 
-    Requests that wait for the database run in other threads and therefore occupy none of these.
-    Each of these threads has one cascade with its buffers, so their number is limited too. The
+    Requests wait for the database in other threads, so they occupy none of the work threads. Each
+    work thread has its own Haar cascade with buffers, so `concurrency` also limits this memory. The
     threads start with the first jobs, which is after the worker process was forked.
     """
 
@@ -48,7 +48,8 @@ class WorkQueue:
         deadline.check()
         future = self._threads.submit(work)
         done, _ = wait([future], timeout=deadline.remaining())
-        # `cancel` fails for work that runs and for work that ended just after the wait.
+        # `cancel` fails if the work is running or ended just after the wait. In the second case,
+        # the result is returned.
         if not done and (future.cancel() or not future.done()):
             raise DeadlineExceeded(TOO_LATE)
         return future.result()

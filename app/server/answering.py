@@ -32,7 +32,8 @@ def answer(
         return False, False
     except BaseException as error:
         log_fault(error)
-        # If a part of the response was sent, only a reset tells the client that it is incomplete.
+        # If a part of the response was sent, only a reset tells the client that the response is
+        # incomplete.
         nothing_sent = conn.outbox.accepted == accepted_before
         return False, nothing_sent and _send_refusal(conn, server_fault())
 
@@ -61,17 +62,17 @@ def _run(conn: Connection, application: Callable[..., Any], cfg: Any, stopping: 
     environ["emotion.began"] = time.perf_counter() - (time.monotonic() - conn.since)
     if stopping:
         response.force_close()
-    pieces = application(environ, response.start_response)
+    chunks = application(environ, response.start_response)
     try:
         length = None if response._omits_body else response.response_length
         if length is None and not response._omits_body:
             outbox.begin_stream()
-        for piece in pieces:
-            response.write(piece)
+        for chunk in chunks:
+            response.write(chunk)
         if length is not None and response.sent < length:
             raise RuntimeError("the response is shorter than its Content-Length")
         response.close()
     finally:
-        if hasattr(pieces, "close"):
-            pieces.close()
+        if hasattr(chunks, "close"):
+            chunks.close()
     return not response.should_close()

@@ -11,7 +11,7 @@ from typing import Any
 
 SMALL_PIECE = 4 * 1024
 LARGE_PIECE = 1024 * 1024
-# Unsent bytes of a stream beyond which its thread waits for the client.
+# The thread of a stream waits while more bytes than this are unsent.
 STREAM_BYTES = 256 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _NO_RESET = struct.pack("ii", 0, 0)
@@ -20,8 +20,7 @@ _NO_RESET = struct.pack("ii", 0, 0)
 class Piece:
     """A part of the received bytes, in a block of memory of a fixed size.
 
-    Large blocks are mapped memory, which returns to the system when it is freed. The heap would
-    hold on to the memory.
+    Large blocks are mapped memory, because the heap would not return freed blocks to the system.
     """
 
     def __init__(self, size: int) -> None:
@@ -68,7 +67,7 @@ class Inbox:
                 self._pieces.append(Piece(SMALL_PIECE if len(self._pieces) == 0 else LARGE_PIECE))
 
     def put_back(self, data: bytes) -> None:
-        """Return bytes to the front that were read but do not belong to the request."""
+        """Put bytes back at the front, because gunicorn's parser reads beyond the headers."""
         if data:
             piece = Piece(len(data))
             piece.write(memoryview(data))
@@ -85,7 +84,7 @@ class Inbox:
         return data
 
     def peeked(self) -> Iterator[bytes]:
-        """Return all bytes, piece by piece. Remove none."""
+        """Iterate over all bytes, piece by piece. Remove none."""
         return (piece.peek() for piece in self._pieces)
 
     def readinto(self, buffer: memoryview) -> int:
@@ -145,8 +144,9 @@ class Outbox:
     completely until the loop has sent it, so its thread is free immediately. A stream has an
     unknown length, so its thread waits while more than STREAM_BYTES are unsent.
 
-    `size` is the number of unsent bytes, `sent` of all sent bytes and `accepted` of all bytes that
-    were passed to `sendall`. `streams` is True during a response of unknown length.
+    `size` is the number of unsent bytes. `sent` is the number of all sent bytes. `accepted` is the
+    number of all bytes that were passed to `sendall`. `streams` is True during a response of
+    unknown length.
     """
 
     def __init__(self, sock: socket.socket, wake: Callable[[], None]) -> None:

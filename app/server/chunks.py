@@ -6,9 +6,9 @@ chunks this scanner reports the end of the body, so that the parser runs and rai
 
 import re
 
-MAX_LINE_BYTES = 1_000  # of a chunk's size with its extensions, or of a trailer
+MAX_LINE_BYTES = 1_000  # maximum length of a chunk size line or a trailer line
 MAX_TRAILER_BYTES = 16_000
-# A body may have this many bytes of framing more than bytes of data.
+# Maximum number of framing bytes (sizes, extensions, line ends) in excess of the data bytes.
 FRAMING_ALLOWANCE = 64_000
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;|\r\n)")
 

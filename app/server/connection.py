@@ -99,7 +99,7 @@ class Connection:
         """
         start = self.inbox.peek(HEAD_BYTES)
         end = start.find(b"\r\n\r\n", 0, HEAD_BYTES)
-        # The parser rejects a line that ends with a bare LF, so it need not wait for the rest.
+        # The parser rejects a line that ends with a bare LF, so do not wait for more data.
         has_bare_lf = end < 0 and start.count(b"\n") != start.count(b"\r\n")
         if end < 0 and not has_bare_lf and len(start) < HEAD_BYTES:
             return False

@@ -10,7 +10,7 @@ log = logging.getLogger("app.server")
 class ClientDataFilter(logging.Filter):
     """Removes client data from gunicorn's own records: request lines, headers and addresses.
 
-    Use it in running workers only, because it also removes the reason of a failed start.
+    Use it in running workers only, because it also removes the reason for a failed start.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

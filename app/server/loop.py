@@ -14,12 +14,13 @@ from app.server.log import ClientDataFilter, log_fault
 from app.server.refusals import Refusal
 from app.server.system import configure_malloc, raise_file_limit, return_free_memory
 
-SILENT_SECONDS = 5.0
-STOP_IDLE_SECONDS = 2.0
+SILENT_SECONDS = 5.0  # time that a new connection has to send the first bytes
+STOP_IDLE_SECONDS = 2.0  # keep-alive time of idle connections while the worker stops
 RECEIVE_BYTES = 256 * 1024
+# Free memory is returned to the system after this time, or after this many freed buffer bytes.
 TRIM_SECONDS = 10.0
 TRIM_BYTES = 64_000_000
-PAUSE_SECONDS = 0.1  # pause before accepting again, after there was no room for a connection
+PAUSE_SECONDS = 0.1  # wait before accepting again when there was no room for a connection
 # The loop closes connections in these states, in this order, to make room for new ones.
 EVICTED = (State.CLOSING, State.IDLE, State.HEAD, State.BODY, State.SENDING)
 # Errors of `accept` when the system has no room for a connection.
@@ -32,9 +33,10 @@ class EventLoop(ThreadWorker):
     When `worker_connections` are open, a new connection replaces the oldest ones: see EVICTED.
 
     By default glibc retains freed memory in one arena per thread. After some hundred large images
-    this adds up to a gigabyte. Here all threads share two arenas, and large blocks are returned to
-    the system when they are freed (see system.py). Other free memory is returned every TRIM_SECONDS
-    and after TRIM_BYTES of requests: doing this after each image would slow the analysis by 10 %.
+    this adds up to a gigabyte. In this worker, all threads share two arenas, and large blocks are
+    returned to the system when they are freed (see system.py). Other free memory is returned every
+    TRIM_SECONDS and after TRIM_BYTES of requests: doing this after each image would slow the
+    analysis by 10 %.
     """
 
     _accepting: bool  # set by ThreadWorker
@@ -91,7 +93,7 @@ class EventLoop(ThreadWorker):
     # Connections
 
     def accept(self, listener: Any) -> None:
-        """Called by the loop when a client connects."""
+        """Accept a connection. The loop calls this when a client connects."""
         if len(self._connections) >= self.worker_connections:
             self._evict()
         if len(self._connections) >= self.worker_connections:
@@ -134,7 +136,7 @@ class EventLoop(ThreadWorker):
         conn.events = events
 
     def _ready(self, conn: Connection, _file: Any) -> None:
-        """Called by the loop when the socket can be read or written."""
+        """Receive or send. The loop calls this when the socket can be read or written."""
         if conn.state is State.CLOSED:
             return
         if conn.events == selectors.EVENT_WRITE:

@@ -50,7 +50,7 @@ class Refusal(Exception):
 # Status 400 is the response to all other errors of gunicorn's parser.
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.LimitRequestLine, 414, "the first line of the request is too long"),
-    (errors.LimitRequestHeaders, 431, "the request has too many or too long headers"),
+    (errors.LimitRequestHeaders, 431, "the request has too many headers, or they are too long"),
     (errors.ExpectationFailed, 417, "the Expect header must be 100-continue"),
     (errors.ObsoleteFolding, 400, "a header must not continue on the next line"),
     (errors.InvalidHeaderName, 400, "the name of a header is malformed"),
@@ -60,7 +60,7 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.UnsupportedTransferCoding, 400, "the Transfer-Encoding header must be chunked"),
     (errors.InvalidChunkSize, 400, "the size of a chunk is malformed"),
     (errors.InvalidChunkExtension, 400, "the extension of a chunk is malformed"),
-    (errors.ChunkMissingTerminator, 400, "a chunk does not have the length of its size line"),
+    (errors.ChunkMissingTerminator, 400, "the length of a chunk does not match its size line"),
     (errors.InvalidRequestLine, 400, "the first line of the request is malformed"),
 )
 
@@ -78,7 +78,7 @@ def refusal_of(error: Exception) -> Refusal:
 
 
 def too_long_head() -> Refusal:
-    return Refusal(431, "LimitRequestHeaders", "the request has too long headers")
+    return Refusal(431, "LimitRequestHeaders", "the headers of the request are too long")
 
 
 def bad_percent() -> Refusal:

@@ -11,8 +11,8 @@ import termios
 OTHER_FILES = 100  # open files besides connections: database, models, pipes
 ARENAS = 2
 # glibc returns blocks of this size or more to the system when they are freed. By default it raises
-# the threshold to up to 32 MB with the size of freed blocks, so that it would not return the blocks
-# in which Pillow stores an image.
+# the threshold to the size of freed blocks, up to 32 MB. The blocks in which Pillow stores an image
+# would then stay in the heap.
 MMAP_THRESHOLD_BYTES = 8 * 2**20
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # parameters of mallopt: see malloc.h
 

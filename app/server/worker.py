@@ -32,8 +32,9 @@ class Worker(EventLoop):
     response is incomplete.
 
     Memory: all connections together buffer at most `buffer_bytes`, and unsent responses at most
-    UNSENT_SHARE of that. When a limit is exceeded, the connection with the largest product of bytes
-    and time is closed: a request with status 503, a response with a reset.
+    UNSENT_SHARE of that. When a limit is exceeded, the worker closes the connection with the
+    largest product of bytes and time. A client that is sending a request gets status 503. A
+    connection with an unsent response is reset.
 
     docker/gunicorn.conf.py sets the class attributes from the settings.
     """
@@ -103,7 +104,7 @@ class Worker(EventLoop):
         self.method_queue.defer(self._finish, conn, keep_alive, complete)
 
     def _finish(self, conn: Connection, keep_alive: bool, complete: bool) -> None:
-        """Called by the loop after `_work`."""
+        """End the request. The loop calls this after `_work`."""
         conn.end_request()
         conn.keep_alive = keep_alive
         if conn.state is State.CLOSED:
