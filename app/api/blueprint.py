@@ -74,6 +74,8 @@ class Api(flask_smorest.Api):
         return jsonify(self.spec.to_dict() | {"servers": servers})
 
     def _register_responses(self) -> None:
+        # flask-smorest reads this attribute for the error responses that it registers here. Other
+        # responses keep the default.
         self.DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM_JSON
         super()._register_responses()
         del self.DEFAULT_RESPONSE_CONTENT_TYPE

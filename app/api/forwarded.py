@@ -61,7 +61,7 @@ class CheckedForwarding:
                 proxy_values = text.split(",")[-self._proxies :]
                 values = [check(_unquoted(each.strip())) for each in proxy_values]
             except ValueError:
-                environ[PROBLEM] = f"{name} must be {allowed}: a proxy sent another value"
+                environ[PROBLEM] = f"{name} must be {allowed}: a proxy sent a different value"
             else:
                 environ[key] = ", ".join(values)
         if PROBLEM in environ:

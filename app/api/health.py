@@ -59,8 +59,8 @@ class Readiness(MethodView):
         """Readiness: the default model is loaded and the database schema is current
 
         Loads the default model if it is not loaded yet. `detail` of a 503 gives the reason. Other
-        models do not affect readiness: `unusable_models` lists those that cannot be used, with the
-        reasons.
+        models do not affect readiness: `unusable_models` lists the models that cannot be used, with
+        the reasons.
         """
         if engine().problem:
             engine().warm()

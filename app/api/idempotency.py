@@ -76,9 +76,10 @@ def _changed_options(options: AnalysisOptions | DetectionOptions) -> dict[str, A
     A later version of the service can add an option without changing the fingerprints of requests
     that do not use it.
     """
-    values = {each.name: (getattr(options, each.name), each.default) for each in fields(options)}
-    return {
-        name: _changed_options(value) if isinstance(value, DetectionOptions) else value
-        for name, (value, default) in values.items()
-        if value != default
-    }
+    changed: dict[str, Any] = {}
+    for each in fields(options):
+        value = getattr(options, each.name)
+        if value != each.default:
+            is_nested = isinstance(value, DetectionOptions)
+            changed[each.name] = _changed_options(value) if is_nested else value
+    return changed

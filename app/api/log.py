@@ -25,6 +25,7 @@ def init_log(app: Flask) -> None:
             logging.DEBUG if quiet else logging.INFO,
             "request",
             extra={
+                # Clients can send any text as the method of an unknown route.
                 "method": request.method if route else None,
                 "route": route,
                 "status": response.status_code,

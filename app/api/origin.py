@@ -75,8 +75,8 @@ def remote_objection(request: Request, origins: frozenset[str]) -> str | None:
     host, port = _authority(request), request.environ.get("SERVER_PORT")
     if host is None or not is_loopback(host.name) or str(host.port) != port:
         return (
-            f"the Host header is not 127.0.0.1:{port} or localhost:{port}, so a proxy or a foreign "
-            "host name is suspected"
+            f"the Host header is not 127.0.0.1:{port} or localhost:{port}, so the request "
+            "may come through a proxy or from a page of a different site"
         )
     return cross_site_objection(request, origins)
 

@@ -16,7 +16,7 @@ from marshmallow import Schema, fields, missing
 Reader = Callable[[Any], Any]
 AnyField = TypeVar("AnyField", bound=fields.Field[Any])
 
-# Keys of a field's metadata. The OpenAPI document leaves out keys that OpenAPI does not define.
+# Keys of a field's metadata. The OpenAPI document excludes keys that OpenAPI does not define.
 _READ = "read"
 _JSON_ONLY = "json_only"
 

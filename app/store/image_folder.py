@@ -68,7 +68,7 @@ class ImageFolder:
         """Return the content of a file, decrypted if necessary.
 
         `digest` is the value that `write` returned. Raises NotFound if the file does not exist, and
-        StoreUnavailable if it cannot be read, was changed, or needs another key.
+        StoreUnavailable if it cannot be read, was changed, or needs a different key.
         """
         try:
             data = _read_regular(self._path(name))

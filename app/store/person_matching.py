@@ -1,7 +1,7 @@
 """Builds the conditions of filters on persons.
 
 Each filter is a criterion. If few persons match a criterion, an index finds them. Otherwise the
-query tests each person that it reads. app.store.planning describes this choice.
+query tests each person that it reads. See app.store.planning.
 """
 
 import operator
@@ -50,7 +50,7 @@ def image_has_person(filters: PersonFilters) -> list[ColumnElement[bool]]:
 def _chosen(
     filters: PersonFilters,
 ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
-    """Return the conditions that find persons with an index, and those that test persons."""
+    """Return the conditions that find persons by an index, and the conditions that test persons."""
     found: list[ColumnElement[bool]] = []
     tested: list[ColumnElement[bool]] = []
     for criterion in _criteria(filters):

@@ -1,4 +1,4 @@
-"""The tables of the database, except those of the rollups (app.store.rollup_tables).
+"""The tables of the database. app.store.rollup_tables has the tables of the rollups.
 
 Each score of a face or person is a row, so that models may have any number of labels and thresholds
 can be applied later. app.store.image_store stores the files of kept images.
@@ -182,7 +182,7 @@ class PersonRow(Base):
 
 
 class CategoryRow(Base):
-    """The score of one category of a person. `shown` says whether it reaches the threshold."""
+    """The score of one category of a person. `shown` is true if the score reaches the threshold."""
 
     __tablename__ = "categories"
     __table_args__ = (
