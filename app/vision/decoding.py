@@ -96,7 +96,7 @@ _UNSUPPORTED = re.compile(
     re.IGNORECASE,
 )
 # Messages that clients may see: text without object addresses and Python internals.
-_READABLE = re.compile(r"[\w ,.:;()+/'-]{4,200}")
+_SAFE_MESSAGE = re.compile(r"[\w ,.:;()+/'-]{4,200}")
 
 
 @dataclass(slots=True)
@@ -248,7 +248,7 @@ def _reason(error: Exception) -> str:
     text = str(error)
     # Ignore messages of wrapped KeyErrors: they contain an index of an internal table of Pillow.
     wrapped = error.__cause__ is not None and text == str(error.__cause__)
-    return text if _READABLE.fullmatch(text) and not wrapped else ""
+    return text if _SAFE_MESSAGE.fullmatch(text) and not wrapped else ""
 
 
 def _orientation(image: Image.Image, kind: str) -> int:

@@ -50,7 +50,7 @@ def annotated_image(
     deadline.check(file.pixels * SECONDS_PER_PIXEL)
     raster = file.read(color=True, max_output_pixels=max_output_pixels)
     canvas = raster.bgr  # not copied, because a copy would double the memory
-    _draw(canvas, _scaled(analysis, raster.scale), deadline)
+    _draw(canvas, _scale_boxes(analysis, raster.scale), deadline)
     deadline.check(canvas.shape[0] * canvas.shape[1] * SECONDS_PER_PIXEL)
     try:
         success, encoded = cv2.imencode(EXTENSIONS[media_type], canvas)
@@ -65,7 +65,7 @@ def annotated_image(
     return encoded.tobytes()
 
 
-def _scaled(analysis: Analysis, factor: float) -> Analysis:
+def _scale_boxes(analysis: Analysis, factor: float) -> Analysis:
     """Scale the boxes of the analysis for an image whose sides have `factor` times as many
     pixels."""
     faces = tuple(replace(face, box=face.box.scaled(factor)) for face in analysis.faces)

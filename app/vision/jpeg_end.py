@@ -39,7 +39,7 @@ def completed_jpeg(data: bytes) -> bytes | None:
     """Return the file up to the end of the last scan, with an end marker; None if the scans are
     incomplete. Raises the errors of Pillow."""
     scans, _ = jpeg_scans(_without_samsung_trailer(data))
-    if not scans or not _are_refined(scans):
+    if not scans or not _have_all_bits(scans):
         return None
     body = data[: scans[-1].end].rstrip(b"\xff")
     return body + _END if _is_complete(body, scans[-1]) else None
@@ -107,7 +107,7 @@ def _decoded(data: bytes) -> _Decoded:
         return _Decoded(zlib.crc32(image.tobytes()), ends_in_grey(image))
 
 
-def _are_refined(scans: list[JpegScan]) -> bool:
+def _have_all_bits(scans: list[JpegScan]) -> bool:
     """Return whether the scans contain all bits of every coefficient. A progressive JPEG that was
     cut between two scans lacks some bits."""
     missing: dict[tuple[int, int], int] = {}

@@ -93,7 +93,7 @@ class LocalSession:
         """Run a constant and a noisy item in one batch. A constant item can reveal divisions by
         zero."""
         random = np.random.default_rng(0)
-        self.run({tensor.name: _flat_and_noisy(tensor, random) for tensor in signature.inputs})
+        self.run({tensor.name: _probe_items(tensor, random) for tensor in signature.inputs})
 
     def run(self, inputs: Arrays, deadline: Deadline = NEVER) -> dict[str, NDArray[Any]]:
         """Run the graph on n items (n at least 1). `inputs` and the returned outputs are arrays
@@ -122,7 +122,7 @@ class LocalSession:
         try:
             with _terminated_at(deadline, options):
                 outputs = self._session.run([*self._outputs.values()], feed, options)
-        except Exception as error:  # see __init__
+        except Exception as error:  # the runtime's exceptions have no other common base class
             deadline.check()
             shapes_text = " and ".join(map(str, shapes))
             default = f"cannot take a batch of {count} items of shape {shapes_text}"
@@ -202,7 +202,7 @@ def _as(tensor: Tensor, signature: Signature) -> str:
     return f" as {tensor.name!r}" if signature.named else ""
 
 
-def _flat_and_noisy(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]:
+def _probe_items(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]:
     """Return two items: zeros, and noise (bytes, floats in [0, 1), or the integers 0 and 1)."""
     shape = (1, *tensor.shape)
     if tensor.dtype == "uint8":

@@ -229,19 +229,19 @@ def check_tiff(data: bytes) -> None:
         raise UnsupportedImageType("the image is a big-endian BigTIFF, which is not supported")
     first = data[8:16] if big else data[4:8]
     sizes: dict[int, int] = {_WIDTH: 0, _HEIGHT: 0}
-    left, todo, seen = MAX_TAGS, [int.from_bytes(first, order)], set[int]()
-    while todo:
-        directory = todo.pop()
-        if directory in seen:
+    tags_left, pending, visited = MAX_TAGS, [int.from_bytes(first, order)], set[int]()
+    while pending:
+        directory = pending.pop()
+        if directory in visited:
             continue
-        seen.add(directory)
-        entries = tiff_entries(data, directory, order, big=big, max_entries=left)
-        left -= len(entries)
-        for tag, kind, count, value in entries:
-            if kind not in _BYTE_TYPES and count > MAX_NUMBERS:
+        visited.add(directory)
+        entries = tiff_entries(data, directory, order, big=big, max_entries=tags_left)
+        tags_left -= len(entries)
+        for tag, field_type, count, value in entries:
+            if field_type not in _BYTE_TYPES and count > MAX_NUMBERS:
                 raise ValueError(f"tag {tag} has more than {MAX_NUMBERS:,} numbers")
             if tag in _DIRECTORIES:
-                todo.append(value)
+                pending.append(value)
             if tag == _COMPRESSION and value not in TIFF_COMPRESSIONS:
                 name = _OTHER_COMPRESSIONS.get(value, f"number {value}")
                 raise UnsupportedImageType(

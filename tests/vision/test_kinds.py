@@ -246,7 +246,7 @@ def test_card_that_does_not_match_the_weights_is_rejected(
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"labels": ["Anger", "Anger"]}, "labels.*differ"),
+        ({"labels": ["Anger", "Anger"]}, "labels.*unique"),
         ({"labels": [*CATEGORIES[:-1], "Yearning\n"]}, "labels.*letters, digits, spaces"),
         ({"labels": [*CATEGORIES[:-1], "<b>"]}, "labels.*letters, digits, spaces"),
         ({"labels": [*CATEGORIES, "Awe"]}, "one number for each label"),
@@ -257,11 +257,11 @@ def test_card_that_does_not_match_the_weights_is_rejected(
             {"dimensions": [{"name": "valence", "range": [10, 1]}] * 3},
             "lowest value and then the highest",
         ),
-        ({"dimensions": [{"name": "valence", "range": [1, 10]}] * 3}, "dimensions.*differ"),
+        ({"dimensions": [{"name": "valence", "range": [1, 10]}] * 3}, "dimensions.*unique"),
         ({"dimensions": document()["dimensions"][:2]}, "'dimensions', float32 of shape"),
         ({"outputs": document()["outputs"][1:]}, "'categories', float32 of shape"),
         ({"inputs": []}, "inputs"),
-        ({"inputs": document()["inputs"] * 2}, "inputs.*differ"),
+        ({"inputs": document()["inputs"] * 2}, "inputs.*unique"),
         (changed("inputs", 0, shape=[1, 3, 8, 8]), "the batch"),
         (changed("inputs", 0, shape=["n", 3, "h", 8]), "positive whole numbers"),
         (changed("inputs", 0, shape=["n", True, 8, 8]), "positive whole numbers"),

@@ -137,7 +137,7 @@ def test_network_gets_a_square_of_the_chosen_size():
         ({"score": {"scale": 0, "bias": 0}}, "scale"),
         ({"score": {"scale": 1, "bias": float("nan")}}, "bias"),
         ({"score": None}, "score"),
-        ({"labels": ["a", "a"]}, "differ"),
+        ({"labels": ["a", "a"]}, "unique"),
         ({"temperature": -1}, "temperature"),
     ],
 )
