@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import tomllib
 
 import pytest
 
@@ -183,3 +184,12 @@ def test_architecture_page_names_every_module_of_the_service():
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
     assert {name for name in modules if f"`{name}`" not in text} == set()
+
+
+def test_layers_on_the_architecture_page_are_those_of_the_import_contract():
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["app"])
+    _, _, section = read("docs/architecture.md").partition("\n## Layers\n")
+    rows = re.findall(r"^\| .* \| (`.*`) \|$", section.partition("\n## ")[0], re.MULTILINE)
+    documented = [set(re.findall(r"`app/(\w+)(?:/|\.py)`", row)) for row in rows]
+    assert documented == [set(layer.split(" | ")) for layer in layers]

@@ -134,6 +134,16 @@ def check_commands(page, folder, database):
             ), f"{command}\nprinted:\n{done.stdout}\noutput on the page:\n{written}"
 
 
+def test_python_example_of_the_readme_prints_its_output(tmp_path):
+    (code,) = blocks(README, "python")
+    (written,) = re.findall(r"# (.+)", code)
+    with running_service(tmp_path, EMOTION_DATABASE_URL=f"sqlite:///{tmp_path}/a.db") as url:
+        here = code.replace("http://127.0.0.1:5000", url)
+        command = [sys.executable, "-c", here]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == written
+
+
 def test_pytorch_example_exports_a_model_that_can_be_installed(tmp_path):
     if importlib.util.find_spec("torch") is None:
         need(False, "torch is not installed (make train-env)")
