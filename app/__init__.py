@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from app.settings import Settings
+    from app.store.image_store import ImageStore
 
 
 def create_app(settings: "Settings | None" = None) -> "Flask":
@@ -29,7 +30,6 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.fetch_policy import read_hosts
     from app.settings import DATA, RESOURCES, SettingError, Settings
     from app.store.database import init_database
-    from app.store.image_folder import ImageFolder
     from app.vision.detectors import DETECTORS
     from app.vision.engine import Engine
     from app.vision.pipelines import PIPELINES
@@ -80,6 +80,21 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         )
     except ValueError as error:  # its message leaves out the URL, which may contain a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
+    app.extensions["pictures"] = _image_store(settings)
+    init_api(app, settings)
+    app.register_blueprint(web.blp)
+    init_root_path(app, settings.root_path)
+    init_cli(app)
+    app.extensions["start_worker"] = partial(start_worker, app)
+    app.extensions["stop_worker"] = partial(stop_worker, app)
+    return app
+
+
+def _image_store(settings: "Settings") -> "ImageStore":
+    """Create the store of kept images. Raises SettingError for an invalid encryption key."""
+    from app.settings import SettingError
+    from app.store.image_folder import ImageFolder
+
     cipher = None
     if settings.pictures_key:
         from app.store.cipher import Cipher
@@ -88,16 +103,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
             cipher = Cipher(settings.pictures_key)
         except ValueError as error:  # its message leaves out the key
             raise SettingError(f"EMOTION_PICTURES_KEY: {error}") from error
-    app.extensions["pictures"] = ImageFolder(
-        settings.pictures_dir, keeps=settings.keep_pictures, cipher=cipher
-    )
-    init_api(app, settings)
-    app.register_blueprint(web.blp)
-    init_root_path(app, settings.root_path)
-    init_cli(app)
-    app.extensions["start_worker"] = partial(start_worker, app)
-    app.extensions["stop_worker"] = partial(stop_worker, app)
-    return app
+    return ImageFolder(settings.pictures_dir, keeps=settings.keep_pictures, cipher=cipher)
 
 
 def _must_be_one_of(env: str, names: "Iterable[str]", value: str) -> str:

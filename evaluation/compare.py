@@ -94,9 +94,6 @@ def section(card: ClassifierCard) -> str:
     """The section of one model, from its card."""
     document = card.document
     training, evaluation = document["training"], document["evaluation"]
-    shifted = ""
-    if shift := training.get("prior_shift"):
-        shifted = f"; logit adjustment with tau = {shift}"
     lines = [
         f"## {card.name}",
         "",
@@ -106,8 +103,8 @@ def section(card: ClassifierCard) -> str:
         f"- **Not for:** {document['out_of_scope']}",
         f"- **Limits:** {document['limits']}",
         f"- **Licence:** {document['licence']}",
-        f"- **Trained** on {training['pictures']:,} images of the {training['data']}; targets: "
-        f"{training['targets']}; {training['method']}{shifted}; {training['epochs']} epochs in "
+        f"- **Trained** on {training['pictures']:,} images: {training['data']}; targets: "
+        f"{training['targets']}; {training['method']}; {training['epochs']} epochs in "
         f"{training['minutes']:.0f} minutes on {training['machine']} (`{training['command']}`).",
         f"- **Evaluated** on {evaluation['data']} (`{evaluation['command']}`): "
         f"{evaluation['note']}.",

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from app.vision.types import Box
 from evaluation.expressions import Truth
 from training.data.damage import without_colors
+from training.data.marked_images import MarkedImage
 from training.data.pasting import free_corner, paste, tinted
-from training.data.pictures import Picture
 from training.data.scenes import Sources
 from training.votes import LABELS
 
@@ -62,20 +62,20 @@ class Scene:
 class Cast:
     """The material of scenes: faces by label, and background images without faces."""
 
-    faces: dict[str, list[Picture]]
-    backgrounds: Sequence[Picture]
+    faces: dict[str, list[MarkedImage]]
+    backgrounds: Sequence[MarkedImage]
 
     @classmethod
     def of(cls, sources: Sources) -> "Cast":
         """Collect the faces of labels that have at least MIN_FACES_PER_MOOD faces."""
-        by_label: dict[str, list[Picture]] = {label: [] for label in LABELS}
-        for face in (*sources.crops.pictures, *sources.portraits.pictures):
+        by_label: dict[str, list[MarkedImage]] = {label: [] for label in LABELS}
+        for face in (*sources.crops.images, *sources.portraits.images):
             if face.targets[0].max() > MIN_LABEL_SHARE:
                 by_label[LABELS[int(face.targets[0].argmax())]].append(face)
         common = {
             label: faces for label, faces in by_label.items() if len(faces) >= MIN_FACES_PER_MOOD
         }
-        return cls(common, sources.empty.pictures)
+        return cls(common, sources.empty.images)
 
 
 def scene(cast: Cast, number: int, *, seed: int = 0) -> Scene:
@@ -147,7 +147,7 @@ def _square(image: NDArray[np.uint8], generator: np.random.Generator) -> NDArray
 
 
 def _sized(
-    source: Picture, side: float, generator: np.random.Generator
+    source: MarkedImage, side: float, generator: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Resize a grey image so that the longer side of its face has `side` pixels.
 

@@ -22,6 +22,7 @@ from app.errors import ModelUnavailable
 from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.folders import read_document
 from app.vision.image import ImageFile
+from app.vision.kinds import model_folders
 from app.vision.single_shot import SingleShotNet
 from evaluation import plots
 from evaluation.detection_scores import ready
@@ -98,15 +99,16 @@ def stages(net: SingleShotNet, photographs: Sequence[Photograph], rounds: int) -
 
 def measure(
     data: Path, models_dir: Path, detectors: list[str] | None, split: str
-) -> tuple[Measurements, System]:
-    """Run all systems. Return the results and the system of the network alone.
+) -> tuple[Measurements, dict[str, System]]:
+    """Run all systems. Return the results and, by the name of a network, the system of it alone.
 
     Raises PhotosError, DataError or ModelUnavailable.
     """
     photos = data / "photos"
     engine = served_engine(models_dir)
     usable = ready(models_dir)
-    all_systems = systems(detectors or [name for name in DETECTORS if name in usable])
+    networks = [folder.name for folder in model_folders(models_dir, SINGLE_SHOT)]
+    all_systems = systems(detectors or [name for name in DETECTORS if name in usable], networks)
     defaults = [system for system in all_systems if not system.any_size]
     photographs = [
         each
@@ -141,7 +143,8 @@ def measure(
         large_files=len(files),
         stages=stage_table,
     )
-    return measured, defaults[-1]
+    alone = {each.options.model or SINGLE_SHOT: each for each in defaults if each.options.pipeline}
+    return measured, alone
 
 
 def _arguments() -> argparse.Namespace:
@@ -183,17 +186,21 @@ def main() -> None:
             (SCENES_CONFUSION, measured.expressions_on_scenes),
         ):
             plots.confusion(
-                results[alone].confusion, (*LABELS, NO_FACE), path, f"single_shot: {path.stem}"
+                results[alone[SINGLE_SHOT]].confusion,
+                (*LABELS, NO_FACE),
+                path,
+                f"single_shot: {path.stem}",
             )
-        folder = arguments.models_dir / SINGLE_SHOT
-        section = card_section(
-            measured.on_photographs[alone],
-            measured.photographs,
-            measured.expressions_on_portraits[alone],
-            measured.end_to_end[alone],
-            arguments.split,
-        )
-        write_card(folder, read_document(folder) | {"evaluation": section})
+        for name, system in alone.items():
+            folder = arguments.models_dir / name
+            section = card_section(
+                measured.on_photographs[system],
+                measured.photographs,
+                measured.expressions_on_portraits[system],
+                measured.end_to_end[system],
+                arguments.split,
+            )
+            write_card(folder, read_document(folder) | {"evaluation": section})
 
 
 def card_section(

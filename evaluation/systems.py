@@ -61,14 +61,22 @@ class System:
         return f"{self.name}, any size" if self.any_size else self.name
 
 
-def systems(detectors: Iterable[str]) -> list[System]:
-    """Each detector with the classifier and the single-shot network alone; then the same systems
+def single_shot_systems(networks: Iterable[str] = (SINGLE_SHOT,)) -> list[System]:
+    """Each single-shot network alone."""
+    return [
+        System(f"{name} alone", AnalysisOptions(pipeline=SINGLE_SHOT, model=name))
+        for name in networks
+    ]
+
+
+def systems(detectors: Iterable[str], networks: Iterable[str] = (SINGLE_SHOT,)) -> list[System]:
+    """Each detector with the classifier and each single-shot network alone; then the same systems
     for faces of any size. The first system is the reference."""
     pairs = [
         System(f"{name} + {CLASSIFIER}", AnalysisOptions(detector=name, model=CLASSIFIER))
         for name in detectors
     ]
-    defaults = [*pairs, System("single_shot alone", AnalysisOptions(pipeline=SINGLE_SHOT))]
+    defaults = [*pairs, *single_shot_systems(networks)]
     return [*defaults, *(replace(each, any_size=True) for each in defaults)]
 
 

@@ -64,7 +64,7 @@ def test_single_shot_card_is_valid_and_matches_weights():
     card = SingleShotCard.read(folder)
     weights = read_weights(folder, card)
     document = card.document
-    assert document["weights"]["bytes"] == len(weights) < 2_000_000
+    assert document["weights"]["bytes"] == len(weights) < 4_000_000
     for section in ("licence", "intended_use", "out_of_scope", "limits", "training", "evaluation"):
         assert document[section], f"the card has no {section}"
     assert document["evaluation"]["photographs"] > 200
@@ -160,14 +160,48 @@ def test_only_app_reads_the_environment():
     assert readers == {"app/__init__.py"}  # passes it to Settings.from_environment
 
 
-def test_repository_has_no_research_data():
+def tracked_files():
     need((ROOT / ".git").exists(), "not a git checkout")
-    files = subprocess.run(
+    return subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
+
+
+def test_repository_has_no_research_data():
+    files = tracked_files()
     data_files = re.compile(r"\.(jpe?g|png|gif|bmp|tiff?|webp|zip|csv|npz|pt)$", re.IGNORECASE)
     allowed = re.compile(
         r"docs/|(models|training/teachers)/\w+/(log\.csv|(curve|confusion|reliability)\.png)"
         r"|tests/vision/golden/draw-[\w-]+\.png"  # coloured squares, written by test_draw.py
     )
     assert [name for name in files if data_files.search(name) and not allowed.match(name)] == []
+
+
+MAX_LINES = 300
+# Files that exceed MAX_LINES, with the number of lines that each may have. Split such a file
+# instead of adding lines to it, and do not add files to this table.
+LONGER_FILES = {
+    "app/settings.py": 366,
+    "app/vision/heif.py": 336,
+    "app/vision/structure.py": 308,
+    "client/src/emotions/commands/analyse.py": 309,
+    "client/src/emotions/types.py": 305,
+    "evaluation/wild.py": 403,
+    "training/data/build_scene_pack.py": 392,
+    "training/data/scenes.py": 309,
+    "training/detection/composer.py": 330,
+    "training/detection/timed.py": 321,
+    "training/nets/darknet.py": 304,
+}
+
+
+def test_files_of_code_are_short():
+    code = re.compile(r"(?!tests/).*\.(py|js|css|html)")
+    lines = {
+        name: len((ROOT / name).read_text("utf-8").splitlines())
+        for name in tracked_files()
+        if code.fullmatch(name) and (ROOT / name).exists()
+    }
+    longer = {name: count for name, count in lines.items() if count > MAX_LINES}
+    assert longer.keys() == LONGER_FILES.keys()
+    assert {name for name, count in longer.items() if count > LONGER_FILES[name]} == set()

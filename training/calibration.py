@@ -1,4 +1,4 @@
-"""What a trained net's answers are set by before they are served, fitted on validation."""
+"""Calibration of a trained network, fitted on validation data."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from app.vision.classifier import softmax
 
 LEAST_STEP = 1e-6
-PRIOR_SHIFTS = tuple(round(0.02 * step, 2) for step in range(26))
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -20,23 +19,6 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
     candidates = np.geomspace(0.2, 5, 1200)
     return float(f"{min(candidates, key=cross_entropy):.3g}")
-
-
-def fit_prior_shift(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], log_shares: NDArray[np.float32]
-) -> float:
-    """Of PRIOR_SHIFTS, the τ of logits − τ log π with the best mean of accuracy and macro recall.
-
-    Rare classes gain what common ones lose (Menon et al. 2021, arXiv 2007.07314, section 4.1).
-    `logits` (n, classes), `labels` (n,), `log_shares` (classes,) the logarithm of their shares π.
-    """
-
-    def merit(shift: float) -> float:
-        hits = (logits - shift * log_shares).argmax(axis=1) == labels
-        recalls = [hits[labels == label].mean() for label in np.unique(labels)]
-        return float(hits.mean() + np.mean(recalls)) / 2
-
-    return max(PRIOR_SHIFTS, key=merit)
 
 
 def fit_logistic(logits: NDArray[np.float64], hits: NDArray[np.bool_]) -> tuple[float, float]:

@@ -38,8 +38,9 @@ class Crops:
     """Canvases (n, 1, canvas, canvas) uint8 whose middle `config.input_size` pixels are the crops
     (training.augment), and target distributions (n, classes) float32. `weights` (n,) say how often
     each is drawn; without them every crop comes once an epoch, or as `config.balance` says.
-    `validation` is what settings are fitted on; `wild` is measured too where it is given. `source`
-    says in words what the training crops are."""
+    `validation` is what settings are fitted on; `wild` is measured too where it is given.
+    `count_of_faces` also counts faces without a label, which `crops` leaves out while the answers
+    of teachers are not read. `source` describes the training crops in words."""
 
     crops: Tensor
     targets: Tensor
@@ -49,6 +50,7 @@ class Crops:
     source: str
     weights: Tensor | None = None
     wild: Labelled | None = None
+    count_of_faces: int | None = None
     loss_name: str = field(default="cross-entropy with the targets", init=False)
 
     @property
@@ -70,7 +72,7 @@ class Crops:
 
     @property
     def size(self) -> int:
-        return len(self.crops)
+        return self.count_of_faces or len(self.crops)
 
     @property
     def steps(self) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+EXPORT_TABLES = ("export", "card", "folders")
+
 
 class TrainingError(Exception):
     """A config, data folder or checkpoint that cannot be used; the message says why."""
@@ -20,7 +22,9 @@ class Config:
     folders whose mean answer makes `teacher_share` of the targets. Over the last `fade` of the
     schedule blurring and erasing fade out, so that the net ends on pictures as they are served (He
     et al. 2019, arXiv 1909.09148). `start` names a run in runs/ to begin from, of the same net with
-    as many classes or more. `scenes` are made for an epoch, by tasks that make their images.
+    as many classes or more. `scenes` are made for an epoch, by tasks that make their images. `pack`
+    names a file in runs/ that scenes are composed of; a batch of those also has `sheets`, grids of
+    faces that teach expressions only.
 
     For the task that learns from several sets of faces: `shares` says which share of an epoch's
     `draws` comes from each set, `teacher_runs` names the runs whose answers are targets
@@ -49,6 +53,8 @@ class Config:
     teacher_share: float = 0.0
     start: str = ""
     scenes: int = 0
+    sheets: int = 0
+    pack: str = ""
     shares: dict[str, float] = field(default_factory=dict)
     draws: int = 0
     teacher_runs: tuple[str, ...] = ()
@@ -67,12 +73,10 @@ class Config:
 def read_config(path: Path) -> Config:
     """Raises TrainingError for a file that is missing, no TOML, or names other settings.
 
-    Its tables `export` and `card` are for training.export and no part of how the net is trained.
+    The tables `export`, `card` and `folders` are for training.export and do not affect training.
     """
     try:
         document = tomllib.loads(path.read_text("utf-8"))
-        return Config(
-            **{key: value for key, value in document.items() if key not in ("export", "card")}
-        )
+        return Config(**{key: value for key, value in document.items() if key not in EXPORT_TABLES})
     except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
         raise TrainingError(f"config {path}: {error}") from error

@@ -2,11 +2,12 @@
 
     python -m training.export training/configs/custom_net_8.toml --data ../shared/data
 
-The config's table [export] names the folders with the precision of each; what cards say beyond
-figures is in training/card.toml and the config's table [card]. The net is folded and
-exported with the cast from grey bytes inside, the temperature is fitted on the validation split,
-and nothing is written unless the served path (app.vision) gives PyTorch's answer. The run's log and
-learning curve go along; evaluation.accuracy --write adds the figures.
+The config's table [export] names the folders with the precision of each. The texts of the cards are
+in training/card.toml and in the config's table [card]; a table [folders."models/…"] overrides them
+for one folder, and its `classes` limits a classifier to its first classes. The network is folded
+and exported with the cast from grey bytes inside. The temperature is fitted on the validation
+split. Nothing is written unless the served path (app.vision) gives PyTorch's answer. The folder
+also gets the log and the learning curve; evaluation.accuracy --write adds the figures.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from app.errors import ModelUnavailable
 from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.classifier import Classifier
 from app.vision.folders import WEIGHTS_FILE
-from training.calibration import fit_prior_shift, fit_temperature
+from training.calibration import fit_temperature
 from training.classification import Crops
 from training.config import Config, TrainingError, read_config
 from training.data import DataError
@@ -61,9 +62,9 @@ def logits_of(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
 def assert_parity(
     expected: NDArray[np.float32], served: NDArray[np.float32], precision: str
 ) -> str:
-    """What the served logits (n, classes) differ by from PyTorch's, in words.
+    """Describe the difference of the served logits (n, classes) from those of PyTorch.
 
-    Raises TrainingError when it is more than the precision explains.
+    Raises TrainingError when the difference is larger than the precision explains.
     """
     if precision == "fp32":
         difference = float(np.abs(served - expected).max())
@@ -88,6 +89,7 @@ def write_models(config_path: Path, data_folder: Path) -> list[Path]:
             f"config {config_path}: [export] must name folders, each with one of {PRECISIONS}"
         )
     said = tomllib.loads(COMMON.read_text("utf-8")) | document["card"]
+    variants = document.get("folders", {})
     run = Run(config, load_data(data_folder, config, taught=False), RUNS / config.name)
     if not run.resume():
         raise TrainingError(f"{run.folder} holds no checkpoint: train first")
@@ -97,9 +99,10 @@ def write_models(config_path: Path, data_folder: Path) -> list[Path]:
     ):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as workplace:
+            told = said | variants.get(str(folder), {})
             made = Path(workplace) / folder.name
             made.mkdir()
-            print(f"{folder}: {_write_folder(made, run, precision, said)}", flush=True)
+            print(f"{folder}: {_write_folder(made, run, precision, told)}", flush=True)
             if folder.exists():
                 shutil.rmtree(folder)
             written.append(made.rename(folder))
@@ -110,14 +113,18 @@ def _write_folder(folder: Path, run: Run, precision: str, said: dict[str, Any]) 
     for record in ("curve.png", "log.csv"):
         shutil.copy(run.folder / record, folder / record)
     if TASKS[run.config.task].kind == SINGLE_SHOT:
-        return single_shot.write_folder(folder, run, said | {"training": training_document(run)})
+        document = training_document(run)
+        said = said | {"training": document | {"method": said.get("method", document["method"])}}
+        return single_shot.write_folder(folder, run, precision, said)
     return _write_classifier(folder, run, precision, said)
 
 
 def _write_classifier(folder: Path, run: Run, precision: str, said: dict[str, Any]) -> str:
     data = cast(Crops, run.data)
-    config, trained = run.config, copy.deepcopy(run.average.module)
-    shift = _shift_priors(trained, data) if said.get("fit_prior_shift") else 0.0
+    config, classes = run.config, said.get("classes", run.config.classes)
+    trained = run.average.module
+    if classes < config.classes:
+        trained = _first_classes(trained, classes)
     net = copy.deepcopy(trained).fold()
     if precision == "settled int8":
         net = with_rounded_weights(net, data.crops, side=config.input_size, seed=config.seed)
@@ -132,7 +139,7 @@ def _write_classifier(folder: Path, run: Run, precision: str, said: dict[str, An
         "name": folder.name,
         "version": said["version"],
         "kind": task.kind,
-        "labels": list(task.labels[: config.classes]),
+        "labels": list(task.labels[:classes]),
         "input": {"size": config.input_size, "channels": 1, "dtype": "uint8", "layout": "NCHW"},
         "crop_scale": said["crop_scale"],
         "temperature": 1.0,  # until the served logits are known, below
@@ -143,30 +150,32 @@ def _write_classifier(folder: Path, run: Run, precision: str, said: dict[str, An
             "parameters": sum(p.numel() for p in net.parameters()),
             "precision": precision,
         },
-        "training": training_document(run) | {"prior_shift": shift, "machine": said["machine"]},
+        "training": training_document(run) | {"machine": said["machine"]},
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
     }
     write_card(folder, card)
-    crops = data.validation.crops.numpy()[:, 0]
+    known = data.validation.labels < classes
+    crops = data.validation.crops[known].numpy()[:, 0]
     served = Classifier.load(folder).predict(crops)
     parity = assert_parity(logits_of(trained, crops), served, precision)
-    card["temperature"] = fit_temperature(served, data.validation.labels.numpy())
+    card["temperature"] = fit_temperature(served, data.validation.labels[known].numpy())
     write_card(folder, card)
     return f"{len(weights):,} bytes, {parity} on {len(crops)} crops"
 
 
-def _shift_priors(net: nn.Module, data: Crops) -> float:
-    """Take τ log π off the net's logits, π being the classes' shares in the targets, and say τ."""
-    crops, labels = data.validation.crops.numpy()[:, 0], data.validation.labels.numpy()
-    log_shares = data.targets.mean(dim=0).clamp_min(1e-6).log().numpy()
-    shift = fit_prior_shift(logits_of(net, crops), labels, log_shares)
+def _first_classes(net: nn.Module, classes: int) -> nn.Module:
+    """A copy of `net` that answers with the logits of its first `classes` only."""
+    net = copy.deepcopy(net)
+    head = nn.Linear(net.head.in_features, classes)
     with torch.no_grad():
-        net.head.bias -= torch.from_numpy(shift * log_shares)
-    return shift
+        head.weight.copy_(net.head.weight[:classes])
+        head.bias.copy_(net.head.bias[:classes])
+    net.head = head
+    return net
 
 
 def _calibration_crops(data: Crops) -> NDArray[np.uint8]:
-    """Training pictures, the same at every export."""
+    """Training crops, the same at every export."""
     generator = np.random.default_rng(data.config.seed)
     crops = data.plain_crops.numpy()[:, 0]
     count = min(CALIBRATION_PICTURES, len(crops))
@@ -174,7 +183,7 @@ def _calibration_crops(data: Crops) -> NDArray[np.uint8]:
 
 
 def training_document(run: Run) -> dict[str, Any]:
-    """How the weights came to be, for the card; `settings` are the whole config."""
+    """How the weights were trained, for the card; `settings` are the whole config."""
     config = run.config
     targets = run.data.targets_name
     if config.teachers:
@@ -196,8 +205,15 @@ def training_document(run: Run) -> dict[str, Any]:
         "epochs": run.epoch,
         "minutes": round(run.seconds / 60, 1),
         "settings": asdict(config),
-        "command": f"make train CONFIG=training/configs/{config.name}.toml",
+        "command": _command(config),
     }
+
+
+def _command(config: Config) -> str:
+    path = f"training/configs/{config.name}.toml"
+    if config.pack:
+        return f"python -m training.detection.timed {path} --out runs/gpu"
+    return f"make {'distil' if config.teacher_runs else 'train'} CONFIG={path}"
 
 
 def _method(config: Config) -> str:

@@ -1,6 +1,6 @@
-"""Make a run of results that training.distil wrote, on this machine or another.
+"""Turn results of training.distil, from this machine or another, into a run.
 
-    python -m training.import_run results/students_8.pt student_8 training/configs/custom_net_8.toml
+    python -m training.import_run out/students.pt custom_net_8 training/configs/custom_net_8.toml
 
 Writes runs/<name of the config>/ with the averaged weights, the log and the learning curve, so that
 training.export can turn it into model folders. The config must describe the same network as the run

@@ -55,6 +55,7 @@ def load_mixed_faces(_folder: Path, config: Config, taught: bool) -> Crops:
         targets_name=f"cleaned votes, or two readings of a face, over {config.classes} emotions",
         source=_source(counts),
         weights=torch.cat(weights),
+        count_of_faces=sum(counts.values()),
         wild=_labelled(wild, config, fewest=FEWEST_FACES),
     )
 

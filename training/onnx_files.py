@@ -1,12 +1,14 @@
 """A trained net as ONNX: 32-bit floats, or 8-bit integers for the convolutions and dense layers."""
 
 import logging
+import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
@@ -86,24 +88,53 @@ def write_any_side(net: nn.Module, path: Path) -> None:
         )
 
 
-class _Crops(CalibrationDataReader):
-    def __init__(self, crops: NDArray[np.uint8]) -> None:
-        self._batches: Iterator[NDArray[np.uint8]] = iter(
-            np.array_split(crops[:, np.newaxis], max(1, len(crops) // _CALIBRATION_BATCH))
-        )
+class _Batches(CalibrationDataReader):
+    def __init__(self, name: str, items: NDArray[np.uint8], size: int) -> None:
+        self._name = name
+        parts = np.array_split(items, max(1, len(items) // size))
+        self._batches: Iterator[NDArray[np.uint8]] = iter(parts)
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         batch = next(self._batches, None)
-        return None if batch is None else {"crops": batch}
+        return None if batch is None else {self._name: batch}
 
 
 def write_int8(fp32: Path, crops: NDArray[np.uint8], path: Path) -> None:
-    """Quantise an fp32 file: weights to int8 for each output channel, activations to uint8 by the
-    range they take on `crops` (n, size, size) (Jacob et al. 2017, arXiv 1712.05877, section 2).
+    """Quantise the fp32 file of a classifier by its activations on `crops` (n, size, size).
 
     The standardisation of the crop stays in floats, and so does all that is neither a convolution
-    nor a matrix product. Weights take 7 of their 8 bits: processors without VNNI add pairs of
-    products in 16 bits, which 8 would overflow.
+    nor a matrix product.
+    """
+    batches = _Batches("crops", crops[:, np.newaxis], _CALIBRATION_BATCH)
+    # Relu too, or its input would be quantised by itself instead of by its range.
+    _quantise(fp32, batches, path, ["Conv", "Gemm", "MatMul", "MaxPool", "Relu"])
+
+
+def write_int8_any_side(fp32: Path, squares: NDArray[np.uint8], path: Path, heads: str) -> None:
+    """Quantise the fp32 file of a one-pass network by its activations on `squares` (n, side, side,
+    3). Convolutions whose weights' names match the pattern `heads` stay in floats: boxes and logits
+    need more than 256 steps."""
+    kept = [
+        node.name
+        for node in onnx.load(fp32).graph.node
+        if node.op_type == "Conv" and re.search(heads, node.input[1])
+    ]
+    operators = ["Conv", "MaxPool", "LeakyRelu", "Concat", "Resize"]
+    _quantise(fp32, _Batches("squares", squares, 1), path, operators, kept)
+
+
+def _quantise(
+    fp32: Path,
+    batches: CalibrationDataReader,
+    path: Path,
+    operators: list[str],
+    kept: Sequence[str] = (),
+) -> None:
+    """Weights become int8 for each output channel, activations uint8 by the range they take (Jacob
+    et al. 2017, arXiv 1712.05877, section 2). The nodes `kept` stay in floats.
+
+    Weights take 7 of their 8 bits: processors without VNNI add pairs of products in 16 bits, which
+    8 would overflow.
     """
     with tempfile.TemporaryDirectory() as workplace:
         prepared = Path(workplace) / "prepared.onnx"
@@ -114,10 +145,10 @@ def write_int8(fp32: Path, crops: NDArray[np.uint8], path: Path) -> None:
             quantize_static(
                 prepared,
                 path,
-                _Crops(crops),
+                batches,
                 quant_format=QuantFormat.QDQ,
-                # Relu too, or its input would be quantised by itself instead of by its range.
-                op_types_to_quantize=["Conv", "Gemm", "MatMul", "MaxPool", "Relu"],
+                op_types_to_quantize=operators,
+                nodes_to_exclude=list(kept),
                 per_channel=True,
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,

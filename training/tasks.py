@@ -15,6 +15,7 @@ from training.classification import Crops, Labelled
 from training.config import Config, TrainingError
 from training.data import face_windows, first_of_each, read_split
 from training.detection.data import load_scenes
+from training.detection.packed import load_packed_scenes
 from training.learning import Data
 from training.mixed_faces import load_mixed_faces
 from training.teach import teach
@@ -106,6 +107,7 @@ TASKS = {
     "mixed_faces": Task(votes.LABELS, load_mixed_faces, CLASSIFIER),
     "faces": Task(face_windows.LABELS, load_windows, DETECTOR),
     "scenes": Task(votes.LABELS, load_scenes, SINGLE_SHOT),
+    "packed_scenes": Task(votes.LABELS, load_packed_scenes, SINGLE_SHOT),
 }
 
 

@@ -1,21 +1,15 @@
-"""Reads and writes the folder of kept images, one plain or encrypted file per image.
-
-app.store.kept_images decides which files belong to stored images.
-"""
+"""Stores kept images in a folder, one plain or encrypted file per image."""
 
 import hashlib
 import logging
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-from flask import current_app
+from typing import TYPE_CHECKING
 
 from app.errors import NotFound, StoreUnavailable
 from app.store.files import make_private_folder
@@ -31,16 +25,8 @@ _FOLDER = re.compile(r"[0-9a-f]{2}")
 _NAME = re.compile(r"[0-9a-f]{32}")
 
 
-def random_digits() -> str:
-    """Return 20 hexadecimal digits, which are the first part of the name of a new file.
-
-    The caller appends `StoreRow.mark`, the 12 digits that identify the database.
-    """
-    return secrets.token_hex(10)
-
-
 class ImageFolder:
-    """Files with random names, in folders named after the first two digits of the names.
+    """An ImageStore: files with random names, in folders named after the first two digits.
 
     The folder is created with the first file. With a `cipher`, new files are encrypted. `keeps` is
     False if new images are not stored. Existing files can be read in any case.
@@ -151,11 +137,6 @@ class ImageFolder:
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
-
-
-def image_folder() -> ImageFolder:
-    """Return the folder of the current application."""
-    return cast(ImageFolder, current_app.extensions["pictures"])
 
 
 def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:

@@ -30,7 +30,7 @@ from sqlalchemy import ColumnElement, delete, insert, literal, select, update
 
 from app.errors import EmotionError, StoreUnavailable
 from app.store.connections import time_to_clean_up
-from app.store.image_folder import image_folder, random_digits
+from app.store.image_store import image_store, random_digits
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, UtcDateTime, db
 from app.store.transactions import read_transaction, write_transaction
 
@@ -47,7 +47,7 @@ LOOKUP_BATCH = 500
 class KeptFile:
     """A file whose image is not committed yet. Its removal is scheduled for `due_at`.
 
-    `digest` is the result of ImageFolder.write.
+    `digest` is the result of ImageStore.write.
     """
 
     name: str
@@ -63,14 +63,14 @@ def kept_file(data: bytes | None) -> Iterator[KeptFile | None]:
     raises, the file is removed, unless the commit succeeded before the error. Raises
     StoreUnavailable.
     """
-    if data is None or not image_folder().keeps:
+    if data is None or not image_store().keeps:
         yield None
         return
     due_at = datetime.now(UTC) + LEASE
     with write_transaction():
         name = _schedule_new_name(due_at)
     try:
-        yield KeptFile(name, image_folder().write(name, data), due_at)
+        yield KeptFile(name, image_store().write(name, data), due_at)
     except BaseException:
         _discard(name, due_at)
         raise
@@ -93,7 +93,7 @@ def removed_on_error(file: KeptFile | None) -> Iterator[None]:
         yield
     except BaseException:
         if file:
-            image_folder().remove([file.name])
+            image_store().remove([file.name])
         raise
 
 
@@ -120,7 +120,7 @@ def _discard(name: str, due_at: datetime) -> None:
     try:
         with time_to_clean_up(), write_transaction():
             # If the removal no longer exists, the image was committed, and the file must stay.
-            if _withdraw(name, due_at) and not image_folder().remove([name]):
+            if _withdraw(name, due_at) and not image_store().remove([name]):
                 raise StoreUnavailable("the file of a kept image cannot be removed")
     except EmotionError as error:
         log.warning("the file of an image that was not stored will be removed later: %s", error)
@@ -188,7 +188,7 @@ def _remove(condition: ColumnElement[bool]) -> tuple[int, int]:
             leased = update(FileRemovalRow).values(due_at=datetime.now(UTC) + LEASE)
             leased = leased.where(FileRemovalRow.name.in_(names), condition)
             names = db.session.scalars(leased.returning(FileRemovalRow.name)).all()
-        removed = image_folder().remove(names)
+        removed = image_store().remove(names)
         removed_count += len(removed)
         failed += len(names) - len(removed)
         _forget(removed)
@@ -209,12 +209,12 @@ def remove_orphans() -> int:
     """
     with read_transaction():
         mark = db.session.scalars(select(StoreRow.mark)).one()
-    found = image_folder().marked(mark)
+    found = image_store().marked(mark)
     removed = 0
     while names := list(islice(found, LOOKUP_BATCH)):
         # A row is always older than its file, so a file without a row is an orphan.
         orphans = set(names) - _known(names)
-        removed_names = image_folder().remove(orphans)
+        removed_names = image_store().remove(orphans)
         removed += len(removed_names)
         if removed_names != orphans:
             raise StoreUnavailable("a kept image without a result cannot be removed")

@@ -16,7 +16,7 @@ from app.errors import EmotionError, NotFound
 from app.store.database import wal_cleaner
 from app.store.erasure_log import log_erased
 from app.store.idempotency import IdempotentRequest, delete_expired
-from app.store.image_folder import image_folder
+from app.store.image_store import image_store
 from app.store.insertion import insert_analysis
 from app.store.kept_images import (
     is_being_erased,
@@ -162,7 +162,7 @@ def picture(image_id: int) -> bytes:
     if row.picture_file is None:
         raise NotFound(f"the file of image {image_id} is not kept")
     try:
-        return image_folder().read(row.picture_file, row.picture_sha256)
+        return image_store().read(row.picture_file, row.picture_sha256)
     except EmotionError as error:
         log.error("cannot serve the file of image %d: %s", image_id, error)
         raise

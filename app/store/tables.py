@@ -1,7 +1,7 @@
 """The tables of the database. app.store.rollup_tables has the tables of the rollups.
 
 Each score of a face or person is a row, so that models may have any number of labels and thresholds
-can be applied later. app.store.image_folder stores the files of kept images.
+can be applied later. app.store.image_store stores the files of kept images.
 """
 
 from datetime import UTC, datetime

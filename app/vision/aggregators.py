@@ -17,7 +17,7 @@ from app.vision.types import Face
 Array = NDArray[np.float64]
 
 DISTRESS = ("anger", "disgust", "fear", "sadness")  # the emotions that `most_negative` sums
-TRIMMED = 0.2  # share of the faces that `trimmed` leaves out at each end
+TRIMMED = 0.2  # share of the faces that `trimmed` excludes at each end
 # `logpool` raises smaller probabilities to this, so that no face alone excludes an emotion.
 MIN_PROBABILITY = 0.01
 FALLOFF = 0.5  # `centrality` reduces the relative weight of the outermost face by this
@@ -84,7 +84,7 @@ def certainty(distributions: Array) -> Array:
 def total(group: Group) -> Pooled:
     """Σ p_f, normalised to a sum of 1. Each face has the weight 1/F, so the result equals `mean`.
 
-    It is the default of EmoSense, the system that this project answers to.
+    It is the default aggregator of EmoSense (see docs/mood.md).
     """
     return _linear(group, np.ones(len(group.scores)))
 
@@ -101,8 +101,8 @@ def mean(group: Group) -> Pooled:
 def median(group: Group) -> Pooled:
     """The median over the faces for each emotion, normalised to a sum of 1 (Tukey 1977).
 
-    The weight of a face is its share of the sum of the medians. If every median is 0, the result is
-    the mean.
+    The weight of a face is its contribution to the medians divided by the sum of the medians. If
+    every median is 0, the result is the mean.
     """
     count = len(group.scores)
     rank_weights = np.zeros(count)
@@ -114,9 +114,9 @@ def trimmed(group: Group) -> Pooled:
     """The trimmed mean over the faces for each emotion, normalised to a sum of 1 (Tukey &
     McLaughlin 1963; 20 % as in Wilcox 2012).
 
-    The mean of an emotion leaves out the ⌊F/5⌋ lowest and the ⌊F/5⌋ highest probabilities. The
-    weight of a face is its share of the sum. With fewer than five faces, or if the sum is 0, the
-    result is the mean.
+    The mean of an emotion excludes the ⌊F/5⌋ lowest and the ⌊F/5⌋ highest probabilities. The
+    weight of a face is its contribution to these means divided by the sum of the means. With fewer
+    than five faces, or if the sum is 0, the result is the mean.
     """
     count = len(group.scores)
     cut = int(TRIMMED * count)
@@ -127,7 +127,8 @@ def trimmed(group: Group) -> Pooled:
 
 def maximum(group: Group) -> Pooled:
     """The largest probability of each emotion, normalised to a sum of 1: the max rule of Kittler et
-    al. 1998 (PAMI 20). The weight of a face is its share of the sum."""
+    al. 1998 (PAMI 20). The weight of a face is its contribution to the maxima divided by the sum of
+    the maxima."""
     rank_weights = np.zeros(len(group.scores))
     rank_weights[-1] = 1
     return _ranked(group, rank_weights)
@@ -179,8 +180,8 @@ def quality(group: Group) -> Pooled:
 
 
 def most_negative(group: Group) -> Pooled:
-    """The distribution of the face with the largest sum over DISTRESS. For applications in which a
-    single distressed face matters.
+    """The distribution of the face with the largest sum over DISTRESS. Suits applications in
+    which a single distressed face matters.
 
     Labels of DISTRESS that the model lacks are ignored. If the model has none of them, the result
     is the mean. Faces with equal sums share the weight.
@@ -218,7 +219,7 @@ AGGREGATORS: dict[str, Aggregator] = {
         Aggregator(
             "logpool",
             "Geometric mean",
-            "An emotion counts little if its probability is low for any face.",
+            "An emotion gets a low score if any face has a low probability for it.",
             logpool,
         ),
         Aggregator("size", "By size", "Larger faces count more.", size),

@@ -15,7 +15,7 @@ class StreamSize:
     """The size of a stream: the largest width and height in the headers (0 without headers), and
     the number of coded pictures and slices.
 
-    Decoding may take the time of the whole image for each coded picture and each slice.
+    Each coded picture and each slice can take as long to decode as the whole image.
     """
 
     width: int = 0
@@ -96,11 +96,11 @@ def hevc_item(data: bytes, length_bytes: int) -> StreamSize:
 
 
 def _nal_unit(data: bytes) -> StreamSize:
-    kind = data[0] >> 1 & 63 if data else -1
-    if kind in _SLICES and len(data) > 2:
+    nal_type = data[0] >> 1 & 63 if data else -1
+    if nal_type in _SLICES and len(data) > 2:
         first = data[2] >> 7  # first_slice_segment_in_pic_flag
         return StreamSize(coded_pictures=first, slices=1)
-    if kind == _SPS:
+    if nal_type == _SPS:
         # Remove the emulation prevention bytes.
         return _sps(Bits(data[2:_HEADER_BYTES].replace(b"\0\0\3", b"\0\0")))
     return StreamSize()
@@ -146,18 +146,18 @@ class _Sequence:
 def av1_stream(data: bytes) -> StreamSize:
     """Return the sizes in the OBUs of an item or of a box av1C.
 
-    Raises ValueError, also for a frame with another size than the sequence. Still images have no
-    such frames.
+    Raises ValueError for damaged data, and if the size of a frame differs from the size in its
+    sequence header. Frames of still images never differ.
     """
     size = StreamSize()
     sequence: _Sequence | None = None
-    for kind, body in _obus(data):
-        if kind == _SEQUENCE:
+    for obu_type, body in _obus(data):
+        if obu_type == _SEQUENCE:
             sequence, declared_size = _sequence_header(Bits(body[:_HEADER_BYTES]))
             size += declared_size
-        elif kind in (_FRAME_HEADER, _FRAME):
+        elif obu_type in (_FRAME_HEADER, _FRAME):
             if sequence is None or _overrides_size(sequence, Bits(body[:64])):
-                raise ValueError("a frame has another size than its sequence")
+                raise ValueError("the size of a frame differs from the size of its sequence")
             size += StreamSize(coded_pictures=1, slices=1)
     return size
 
@@ -189,12 +189,12 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
 def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
     bits.read(4)
     reduced = bits.flag()
-    model = equal_interval = False
+    has_decoder_model = equal_interval = False
     presentation_bits = 0
     if reduced:
         bits.read(5)
     else:
-        model, equal_interval, presentation_bits = _operating_points(bits)
+        has_decoder_model, equal_interval, presentation_bits = _operating_points(bits)
     width_bits, height_bits = bits.read(4) + 1, bits.read(4) + 1
     declared_size = StreamSize(bits.read(width_bits) + 1, bits.read(height_bits) + 1)
     frame_id_bits, screen_content, integer_motion = 0, _SELECT, _SELECT
@@ -211,7 +211,7 @@ def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
             integer_motion = bits.read(1)
     sequence = _Sequence(
         reduced, width_bits, height_bits, frame_id_bits, screen_content, integer_motion,
-        model, equal_interval, presentation_bits,
+        has_decoder_model, equal_interval, presentation_bits,
     )  # fmt: skip
     return sequence, declared_size
 
@@ -219,13 +219,13 @@ def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
 def _operating_points(bits: Bits) -> tuple[bool, bool, int]:
     """Read the timing fields of a sequence header. Returns (decoder_model_info_present_flag,
     equal_picture_interval, number of bits of a presentation time)."""
-    model = equal_interval = False
+    has_decoder_model = equal_interval = False
     delay_bits = presentation_bits = 0
     if bits.flag():  # timing_info_present_flag
         bits.read(64)
         if equal_interval := bits.flag():
             bits.exp_golomb()
-        if model := bits.flag():
+        if has_decoder_model := bits.flag():
             delay_bits = bits.read(5) + 1
             bits.read(32 + 5)
             presentation_bits = bits.read(5) + 1
@@ -234,25 +234,25 @@ def _operating_points(bits: Bits) -> tuple[bool, bool, int]:
         bits.read(12)
         if bits.read(5) > 7:
             bits.read(1)
-        if model and bits.flag():
+        if has_decoder_model and bits.flag():
             bits.read(2 * delay_bits + 1)
         if delays and bits.flag():
             bits.read(4)
-    return model, equal_interval, presentation_bits
+    return has_decoder_model, equal_interval, presentation_bits
 
 
 def _overrides_size(sequence: _Sequence, bits: Bits) -> bool:
     """Return whether a frame header overrides the size of the sequence header."""
     if sequence.reduced or bits.flag():  # show_existing_frame
         return False
-    kind, is_shown = bits.read(2), bits.flag()
+    frame_type, is_shown = bits.read(2), bits.flag()
     if is_shown and sequence.decoder_model and not sequence.equal_interval:
         bits.read(sequence.presentation_bits)
     if not is_shown:
         bits.read(1)
-    if kind == 3:  # a switch frame always overrides the size
+    if frame_type == 3:  # a switch frame always overrides the size
         return True
-    if not (kind == 0 and is_shown):
+    if not (frame_type == 0 and is_shown):
         bits.read(1)
     bits.read(1)
     screen_content = sequence.screen_content

@@ -23,7 +23,7 @@ from app.vision.folders import (
 )
 from app.vision.types import ModelRef
 
-MAX_PROBLEM = 500  # characters
+MAX_PROBLEM = 500  # maximum length of the message of InvalidCard, in characters
 CLASSIFIER, DETECTOR, SINGLE_SHOT = "classifier", "detector", "single_shot"
 
 
@@ -42,7 +42,7 @@ class Card:
 
     @classmethod
     def parse(cls, document: Any) -> Self:
-        """Validate a card. Raises InvalidCard with the wrong fields and the reasons."""
+        """Validate a card. Raises InvalidCard, which names the invalid fields and the reasons."""
         if not isinstance(document, dict):
             raise InvalidCard("a card must be a JSON object")
         schema = cls.schema()
@@ -54,8 +54,8 @@ class Card:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the card of a model folder. Raises InvalidCard, also if the name of the folder is
-        not the name in the card."""
+        """Read the card of a model folder. Raises InvalidCard if the card is invalid or the
+        folder has a different name from the card."""
         card = cls.parse(read_document(folder))
         if card.name != folder.name:
             raise InvalidCard(
@@ -120,8 +120,8 @@ def write_card(folder: Path, document: dict[str, Any]) -> None:
 
 
 def read_weights(folder: Path, card: Card) -> bytes:
-    """Read the weights that `card` describes. Raises InvalidCard if they are missing, cannot be
-    read or have another checksum."""
+    """Read the weights that `card` describes. Raises InvalidCard if they are missing or cannot be
+    read, or if their checksum differs from the card."""
     try:
         data = read_file(folder / card.weights_file, MAX_WEIGHTS_BYTES)
     except FileNotFoundError as error:
@@ -131,6 +131,7 @@ def read_weights(folder: Path, card: Card) -> bytes:
         raise InvalidCard(f"model {card.name!r}: the weights cannot be read: {reason}") from error
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise InvalidCard(
-            f"model {card.name!r}: the checksum of the weights is not the checksum in the card"
+            f"model {card.name!r}: the checksum of the weights differs from the card: "
+            "install the model again"
         )
     return data

@@ -22,7 +22,7 @@ from app.vision.tensors import DTYPES, Shape, Tensor
 
 BATCH = "n"  # the first dimension of every tensor
 MAX_ELEMENTS = 2**24  # maximum number of elements in one item of a tensor
-# Labels of faces become keys of a face object in the documented JSON, next to these keys.
+# In API responses, the labels are keys of a face object, next to these keys.
 FACE_KEYS = ("face_id", "bbox")
 FACE_LABEL = validate.Regexp(
     r"^[a-z][a-z0-9_]{0,63}\Z", error="must be lower-case letters, digits and _"
@@ -40,7 +40,7 @@ _NAME = validate.Regexp(
 def distinct(values: list[Any]) -> None:
     """Raise ValidationError if two values are equal."""
     if len(set(values)) != len(values):
-        raise ValidationError("must differ from each other")
+        raise ValidationError("values must be unique")
 
 
 def printable_only(text: str) -> None:
@@ -81,7 +81,10 @@ class CardSchema(PartSchema):
 
 
 class InputSchema(PartSchema):
-    """The short form of `inputs`. `size` is the side of the square input in pixels."""
+    """The short form of `inputs`, for a network with one square input.
+
+    `size` is the side of the square in pixels.
+    """
 
     size = fields.Integer(required=True, strict=True, validate=validate.Range(8, 1024))
 

@@ -39,9 +39,9 @@ def decode(
 
     The centre is the centre of the cell plus t_xy strides. The sides are exp(t_wh) strides.
     """
-    middle = centres + answers[:, :2] * strides
+    box_centres = centres + answers[:, :2] * strides
     half = np.exp(np.minimum(answers[:, 2:], MAX_LOG_SIZE)) * strides / 2
-    return np.concatenate([middle - half, middle + half], axis=1)
+    return np.concatenate([box_centres - half, box_centres + half], axis=1)
 
 
 def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float) -> BoxArrays:
@@ -49,8 +49,8 @@ def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: 
 
     `answers` (cells, 5 + classes) contains t_x, t_y, t_w, t_h, objectness and class logits for each
     cell of `grid`. Non-maximum suppression removes boxes that overlap a better box by more than
-    `nms_iou`. Suppressed boxes raise the logit of the box that remains: see `votes`. Then boxes
-    below `min_logit` are removed.
+    `nms_iou`. The logits of the suppressed boxes raise the logit of the box that remains: see
+    `votes`. Then boxes below `min_logit` are removed.
 
     Returns boxes xyxy (n, 4) in pixels of the square, face logits (n,) and class logits
     (n, classes), in descending order of the face logit.
@@ -79,10 +79,10 @@ def candidates(answers: NDArray[np.float32], min_logit: float) -> NDArray[np.int
 def votes(iou: NDArray[np.float32], logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Combine the logits of boxes around the same face (noisy OR).
 
-    Returns the logits (n,) of the probability that at least one of the boxes is right, if their
-    errors are independent. `iou` (n, m) is the overlap with all m boxes, and `logits` (m,) are
-    their face logits. The probability that all are wrong is exp(-S), where S is the sum of
-    ln(1 + exp(logit)).
+    Assumes that the errors of the boxes are independent. Returns the logits (n,) of the probability
+    that at least one of the boxes is right. `iou` (n, m) is the overlap with all m boxes, and
+    `logits` (m,) are their face logits. The probability that all are wrong is exp(-S), where S is
+    the sum of ln(1 + exp(logit)).
 
     The combination is needed because training selects one cell per face as positive. If several
     cells fit equally well, as for small faces, each of them gets a low logit.

@@ -20,9 +20,9 @@ class Affect(NamedTuple):
 
 # Mean ratings of pleasure and arousal of the terms happy, surprised, sad, angry, disgust, fearful
 # and contempt: J. A. Russell and A. Mehrabian (1977), "Evidence for a three-factor theory of
-# emotions", Journal of Research in Personality 11, 273-294, table 4. The table has no rating of
-# "neutral". It is the origin here, as in the circumplex of Russell (1980), "A circumplex model of
-# affect", Journal of Personality and Social Psychology 39, 1161-1178.
+# emotions", Journal of Research in Personality 11, 273-294, table 4. The table does not rate
+# "neutral". This module puts "neutral" at the origin, as in the circumplex of Russell (1980), "A
+# circumplex model of affect", Journal of Personality and Social Psychology 39, 1161-1178.
 COORDINATES = {
     "neutral": Affect(0.0, 0.0),
     "happiness": Affect(0.81, 0.51),
@@ -45,15 +45,20 @@ def mean_affect(sums: Iterable[Mapping[str, float]]) -> Affect | None:
     """The mean of `affect_of` over many faces.
 
     `sums` holds, for each model, the sums of the probabilities of its faces with exclusive scores
-    by emotion. Models that have an emotion without coordinates are left out. Returns None if no
+    by emotion. Models that have an emotion without coordinates are excluded. Returns None if no
     face is left.
     """
-    known = [model for model in sums if model.keys() <= COORDINATES.keys()]
-    faces = sum(value for model in known for value in model.values())  # each face sums to 1
+    known = [by_emotion for by_emotion in sums if by_emotion.keys() <= COORDINATES.keys()]
+    # The probabilities of each face sum to 1, so the sum over all faces is the number of faces.
+    faces = sum(value for by_emotion in known for value in by_emotion.values())
     if faces < 0.5:  # no faces; rounding errors can make the sums differ from 0
         return None
     valence, arousal = (
-        sum(value * COORDINATES[name][axis] for model in known for name, value in model.items())
+        sum(
+            value * COORDINATES[name][axis]
+            for by_emotion in known
+            for name, value in by_emotion.items()
+        )
         / faces
         for axis in (0, 1)
     )

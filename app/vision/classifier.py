@@ -22,7 +22,8 @@ class _ClassifierSchema(EmotionsSchema):
     """The fields of a classifier's card: either `input`, or `inputs` and `outputs` with the names
     of the tensors."""
 
-    # The network that verifies the candidates of a detector is also a classifier.
+    # The network that verifies the candidates of the Haar detector has a classifier card with the
+    # kind DETECTOR.
     kind = fields.String(validate=validate.OneOf([CLASSIFIER, DETECTOR]))
     crop_scale = fields.Float(required=True, validate=validate.Range(0, 4, min_inclusive=False))
     input = fields.Nested(InputSchema)
@@ -110,7 +111,7 @@ class Classifier:
         deadline: Deadline = NEVER,
     ) -> NDArray[np.uint8]:
         """Return the crops (n, size, size) uint8 of the boxes in a grey image (height, width).
-        `box_scale` is the attribute of the detector. Raises DeadlineExceeded."""
+        `box_scale`: see `Detector.box_scale`. Raises DeadlineExceeded."""
         size, scale = self.card.input_size, self.card.crop_scale * box_scale
         crops = np.empty((len(boxes), size, size), np.uint8)
         for crop, box in zip(crops, boxes, strict=True):

@@ -1,8 +1,9 @@
 """Opens image files with Pillow's readers and reports why a file cannot be read.
 
-Pillow reads the size before it decodes, and it reports truncated files; OpenCV returns grey pixels
-for the missing part. This module calls the reader for the type of the file directly, because
-`Image.open` loads all plugins and hides the reason why a file is rejected.
+Pillow reads the size before it decodes, and it reports truncated files. OpenCV does not report
+truncation: it fills the missing part with grey pixels. This module calls the reader for the type of
+the file directly, because `Image.open` loads all plugins and hides the reason why a file is
+rejected.
 """
 
 import io
@@ -51,7 +52,7 @@ READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
     "HEIF": pillow_heif.HeifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-_CUT = "the scan ends before the image does"
+_CUT = "the image data is incomplete"
 _PNG_BITS = 24  # offset of the number of bits per channel
 _ISO_MEDIA = ("HEIF", "AVIF")
 _CHECKS = {"JPEG": check_jpeg, "TIFF": check_tiff, "WEBP": check_webp}
@@ -94,7 +95,7 @@ _UNSUPPORTED = re.compile(
     r"|not supported|conversion from .* not supported",
     re.IGNORECASE,
 )
-# Messages that may be shown to clients: text without object addresses and Python internals.
+# Messages that clients may see: text without object addresses and Python internals.
 _READABLE = re.compile(r"[\w ,.:;()+/'-]{4,200}")
 
 
@@ -131,8 +132,8 @@ def configure_libraries() -> None:
 
 
 def open_image(data: bytes, kind: str, max_pixels: int) -> OpenedImage:
-    """Open a file without decoding the pixels. Call it within `translated_errors`, which converts
-    the errors."""
+    """Open a file without decoding the pixels. Must be called inside `translated_errors`,
+    which converts the errors."""
     configure_libraries()
     if kind in _ISO_MEDIA:
         primary = read_primary_image(data, kind, max_pixels)
@@ -194,9 +195,8 @@ def load_pixels(
         raise ValueError(_CUT)
     if opened.kind == "PNG":
         _reduce_transparent_color(image, opened.data)
-    return image.crop(opened.crop) if opened.crop else image, (
-        drafted[1][2] / width if drafted else 1.0
-    )
+    scale = drafted[1][2] / width if drafted else 1.0
+    return image.crop(opened.crop) if opened.crop else image, scale
 
 
 def _completed(data: bytes) -> bytes:
@@ -207,7 +207,8 @@ def _completed(data: bytes) -> bytes:
 
 
 def _reduce_transparent_color(image: Image.Image, data: bytes) -> None:
-    """Reduce the transparent colour of a PNG to 8 bits, as Pillow has reduced the pixels."""
+    """Reduce the transparent colour of a PNG to 8 bits, in the same way as Pillow reduces the
+    pixels."""
     key = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(key, tuple):
         shift = 8 if data[_PNG_BITS] == 16 else 0
@@ -237,7 +238,7 @@ def translated_errors(kind: str, max_pixels: int) -> Iterator[None]:
                 f"the {kind} image has a feature that is not supported: {reason or 'unknown'}"
             ) from error
         detail = f": {reason}" if reason else ""
-        raise UndecodableImage(f"the {kind} image is damaged or cut short{detail}") from error
+        raise UndecodableImage(f"the {kind} image is damaged or truncated{detail}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -253,8 +254,8 @@ def _reason(error: Exception) -> str:
 def _orientation(image: Image.Image, kind: str) -> int:
     """Return the orientation of a decoded image; 1 if the file has none.
 
-    Pillow applies the orientation of a TIFF, and libheif that of a HEIF. An AVIF file has the
-    orientation in its boxes, and Pillow returns it as EXIF instead of the EXIF in the file.
+    Pillow applies the orientation of a TIFF, and libheif applies the orientation of a HEIF. For
+    AVIF, Pillow reads the orientation from the boxes and returns it in place of the EXIF block.
     Pillow's EXIF reader is not used, because it parses all tags and writes them again.
     """
     if kind in ("TIFF", "HEIF"):

@@ -19,7 +19,8 @@ COLORS_BGR = ((0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240), (167
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 MIN_FONT_SCALE = 0.35  # letters of about 8 pixels, the smallest that are readable
-# Time to read a file of any type, or to encode a PNG, on a slow or busy machine.
+# Upper bound of the time per pixel to read a file of any type, or to encode a PNG, on a slow or
+# busy machine.
 SECONDS_PER_PIXEL = 1e-7
 # The size was already checked when the image was analysed.
 UNLIMITED = 2**62
@@ -48,7 +49,7 @@ def annotated_image(
     file = ImageFile(data, max_pixels=UNLIMITED)
     deadline.check(file.pixels * SECONDS_PER_PIXEL)
     raster = file.read(color=True, max_output_pixels=max_output_pixels)
-    canvas = raster.bgr  # no copy, which would double the memory
+    canvas = raster.bgr  # not copied, because a copy would double the memory
     _draw(canvas, _scaled(analysis, raster.scale), deadline)
     deadline.check(canvas.shape[0] * canvas.shape[1] * SECONDS_PER_PIXEL)
     try:
@@ -58,7 +59,7 @@ def annotated_image(
     if not success:
         raise CannotDraw(
             f"an image of {analysis.width}x{analysis.height} pixels cannot be encoded as "
-            f"{media_type}: ask for application/json"
+            f"{media_type}: send Accept: application/json"
         )
     del canvas
     return encoded.tobytes()
@@ -204,7 +205,7 @@ def _corners(
     box: Rectangle, label: _Label, size_wh: tuple[int, int], gap: int
 ) -> list[tuple[int, int]]:
     """Return candidate upper left corners for the plate, best first: above, below and beside the
-    box. They keep the plate inside the image."""
+    box. Each corner keeps the plate inside the image."""
     x1, y1, x2, y2 = box
     above, below = y1 - gap - label.height, y2 + gap
     left, right = x1 - gap - label.width, x2 + gap

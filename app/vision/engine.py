@@ -29,7 +29,7 @@ from app.vision.types import Analysis
 
 log = logging.getLogger(__name__)
 
-WARM_WAIT_SECONDS = 0.5  # `warm` waits this long for the checks of the models of each kind
+WARM_WAIT_SECONDS = 0.5  # time that `warm` waits for the model checks of each kind
 
 
 class Engine:
@@ -55,7 +55,7 @@ class Engine:
         self.default_detector = detector
         self.default_pipeline = pipeline
         self._folders = ModelFolders(models_dir)
-        # The default model of other kinds has the name of its kind.
+        # For every other kind, the default model has the same name as the kind.
         self._registries = {
             kind.name: ModelRegistry(
                 self._folders,
@@ -69,7 +69,7 @@ class Engine:
         self._onnx_threads = onnx_threads
         self._max_image_bytes = max_image_bytes
         self._max_pixels = max_pixels
-        self._pixels = Budget(max_pixels)  # of the images that are analysed at the same time
+        self._pixels = Budget(max_pixels)  # total pixels of concurrent analyses
         self._max_faces = max_faces
         self._detectors: LoadOnce[Detector] = LoadOnce()
         self._warm = False
@@ -149,8 +149,9 @@ class Engine:
     def warm(self) -> None:
         """Load the default pipeline and run it once.
 
-        A failure is not raised: `problem` returns it, the process serves other models, and `warm`
-        can be called again after the repair. Slow checks of other models do not delay the start.
+        Does not raise a failure, because the process can serve other models: `problem` returns the
+        failure. `warm` can be called again after the repair. Slow checks of other models do not
+        delay the start.
         """
         self._folders.refresh()
         try:
@@ -160,7 +161,7 @@ class Engine:
             self._problem = str(error)
         else:
             self._warm, self._problem = True, None
-        self.models(wait=WARM_WAIT_SECONDS)
+        self.models(wait=WARM_WAIT_SECONDS)  # starts the checks of all models
 
     @property
     def problem(self) -> str | None:
@@ -171,7 +172,7 @@ class Engine:
 
     @property
     def unusable(self) -> dict[str, str]:
-        """The problem of each model that cannot be used, by name."""
+        """The unusable models: a mapping from the name of the model to the problem."""
         return {
             status.name: status.problem
             for status in self.models(wait=0)
@@ -187,7 +188,8 @@ class Engine:
         return sorted(statuses, key=lambda status: status.name)
 
     def detectors(self) -> dict[str, str | None]:
-        """Return the problem of each detector by name; None for a detector that can be used."""
+        """Check all detectors. Return a mapping from the name of the detector to the problem, which
+        is None for a detector that can be used."""
         problems: dict[str, str | None] = {}
         for name in DETECTORS:
             try:

@@ -1,8 +1,8 @@
 """Finds model folders and reads their files safely.
 
-The content of a model folder is not trusted: it may be a card of a gigabyte, a pipe, or JSON with a
-million levels. Every fault of a folder raises InvalidCard, so a broken folder disables only the
-model in the folder.
+The content of a model folder is not trusted. The card may have a gigabyte, be a pipe, or contain
+JSON with a million levels. Every fault of a folder raises InvalidCard, so a broken folder disables
+only the model in the folder.
 """
 
 import json
@@ -105,7 +105,7 @@ def _may_have_card(folder: Path) -> bool:
             return False
         os.lstat(folder / CARD_FILE)
     except PermissionError:
-        return True
+        return True  # listed, so that the problem is reported
     except OSError:
         return False
     return True
@@ -155,8 +155,8 @@ def read_document(folder: Path) -> Any:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """Read a regular file without ever waiting for a pipe. Raises OSError, and ValueError for a
-    file of another type or with more than `max_bytes`."""
+    """Read a regular file. Never blocks, even if the path is a named pipe. Raises OSError, and
+    ValueError if the file is not regular or has more than `max_bytes`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -173,8 +173,8 @@ def read_file(path: Path, max_bytes: int) -> bytes:
 
 
 def parse_document(data: bytes) -> Any:
-    """Parse JSON in UTF-8. Raises ValueError, also for content that some JSON parsers cannot read:
-    numbers that are not finite, repeated keys and deep nesting."""
+    """Parse JSON in UTF-8. Raises ValueError for invalid JSON. Also rejects content that some
+    JSON parsers cannot read: numbers that are not finite, repeated keys and deep nesting."""
     try:
         document = json.loads(
             data.decode("utf-8"),

@@ -1,7 +1,7 @@
 """Checks the primary image of a HEIC or AVIF file (ISO/IEC 23008-12) without decoding it.
 
-The decoders are C libraries that allocate as much memory as the numbers in the file demand. This
-module follows the boxes to the primary image, rejects structures that no camera and no program
+The decoders are C libraries that allocate as much memory as the headers of the file state.
+This module follows the boxes to the primary image, rejects structures that no camera and no program
 writes, and returns the image size that is compared with the limits. Other images in the file
 (thumbnails, bursts, depth maps, gain maps, sequences) are ignored.
 """
@@ -33,8 +33,8 @@ _ALPHA = (
 
 
 def heif_type(data: bytes) -> str | None:
-    """Return "HEIF" or "AVIF" for a file that starts with a box ftyp with such a brand; None for
-    other content, such as videos."""
+    """Return "HEIF" or "AVIF" for a file that starts with an ftyp box of a HEIF or AVIF brand.
+    Returns None for other content, such as videos."""
     if data[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(data[:4], "big"), 1_024)
@@ -82,7 +82,7 @@ class _Item:
 def read_primary_image(data: bytes, kind: str, max_pixels: int) -> PrimaryImage:
     """Check a HEIF or AVIF file and return the primary image, which is then safe to decode.
 
-    Raises ImageTooLarge for sizes in the boxes or in the streams above the limits,
+    Raises ImageTooLarge if a size in a box or in a stream exceeds a limit,
     UnsupportedImageType for files without a still image and for other codings, and ValueError for
     damaged files.
     """
@@ -135,17 +135,19 @@ class HeifFile:
             raise ValueError(f"more than {MAX_ITEMS:,} items")
         for name, body in boxes(numbers.rest()):
             if name == b"infe" and len(body) >= 12 and body[0] in (2, 3):
-                wide = 2 if body[0] == 2 else 4
-                number, at = int.from_bytes(body[4 : 4 + wide], "big"), 4 + wide + 2
-                if number in self.items or len(self.items) == MAX_ITEMS:
-                    raise ValueError(f"more than {MAX_ITEMS:,} items, or an item twice")
+                id_bytes = 2 if body[0] == 2 else 4
+                number, at = int.from_bytes(body[4 : 4 + id_bytes], "big"), 4 + id_bytes + 2
+                if number in self.items:
+                    raise ValueError("two items have the same id")
+                if len(self.items) == MAX_ITEMS:
+                    raise ValueError(f"more than {MAX_ITEMS:,} items")
                 self.items[number] = _Item(body[at : at + 4])
 
     def _read_locations(self, numbers: Numbers) -> None:
         version, _ = numbers.take(1), numbers.take(3)
         sizes = numbers.take(2)
         offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-        extents_left = MAX_REFERENCES
+        total_extents = 0
         for _ in range(numbers.take(2 if version < 2 else 4)):
             number = numbers.take(2 if version < 2 else 4)
             method = numbers.take(2) & 15 if version else 0
@@ -156,7 +158,8 @@ class HeifFile:
                 if version and index:
                     numbers.take(index)
                 extents.append((method, start + numbers.take(offset), numbers.take(length)))
-                if (extents_left := extents_left - 1) < 0:
+                total_extents += 1
+                if total_extents > MAX_REFERENCES:
                     raise ValueError(f"the items have more than {MAX_REFERENCES:,} extents")
             if number in self.items:
                 if self.items[number].extents:
@@ -211,8 +214,8 @@ class HeifFile:
         budget = max(MIN_PIXEL_BUDGET, MAX_DECODED_RATIO * width * height)
         if cost > budget:
             raise ImageTooLarge(
-                f"decoding the image of {width}x{height} pixels means decoding {cost:,} pixels, "
-                f"more than the {budget:,} allowed"
+                f"decoding the image of {width}x{height} pixels needs {cost:,} decoded pixels, "
+                f"but at most {budget:,} are allowed"
             )
         return PrimaryImage((width, height), _crop(item.body_of(b"clap"), width, height))
 
@@ -252,8 +255,8 @@ class HeifFile:
             name = item.kind.decode("ascii", "replace")
             supported = ", ".join(sorted(coding.decode() for coding in _CODINGS[self._kind]))
             raise UnsupportedImageType(
-                f"the {self._kind} image has the coding {name!r}, which is not supported; "
-                f"supported are {supported} and grids of them"
+                f"the {self._kind} image has the coding {name!r}, which is not supported. "
+                f"Supported codings: {supported}, and grids of them"
             )
         width, height = item.size_wh
         stream = self._stream(item)
@@ -313,7 +316,7 @@ class HeifFile:
             source = self._idat if method == 1 else self._data
             length = declared_length or len(source) - offset  # 0 means up to the end
             if offset + length > len(source):
-                raise ValueError("the file ends before the image does")
+                raise ValueError("the data of the image is incomplete")
             parts.append(source[offset : offset + min(length, limit)])
             if (limit := limit - length) <= 0:
                 break

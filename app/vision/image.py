@@ -25,7 +25,8 @@ __all__ = [
     "shrink",
 ]
 
-MAX_PADDED = 16  # maximum ratio of the areas of a crop with and without padding, at full size
+# If padding would make a crop more than this number of times larger, the crop is reduced first.
+MAX_PADDED = 16
 _PNG_SIZE = slice(16, 24)  # width and height, big-endian, in the first chunk of every PNG
 
 
@@ -82,10 +83,11 @@ class ImageFile:
 
         Reads the first frame of an animation, scales channels to 8 bits, applies the EXIF
         orientation and puts transparent pixels on white. To save time, a JPEG is read at 1/2, 1/4
-        or 1/8 of its size if that is at least `scale`, and without colours unless `color` is set.
+        or 1/8 of its size if the reduced size is still at least `scale`. It is read without colours
+        unless `color` is set.
         An image of any type with more than `max_output_pixels` is reduced to that number.
 
-        Raises UndecodableImage for a file that is damaged or cut short, and UnsupportedImageType
+        Raises UndecodableImage for a file that is damaged or truncated, and UnsupportedImageType
         for a pixel format that is not supported.
         """
         with translated_errors(self._kind, self._max_pixels), self._opened.image as image:
@@ -124,8 +126,9 @@ def shrink(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
 def resized(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """Scale the sides of an image (height, width, …) by `factor`, as single-shot networks expect.
 
-    The interpolation is linear for factors of at least 1/2: it takes an eighth of the time of area
-    interpolation and skips no pixel. For smaller factors it is area interpolation.
+    The interpolation is linear for factors of at least 1/2, because linear interpolation is eight
+    times faster than area interpolation and still uses every pixel at these factors. For smaller
+    factors it is area interpolation.
     """
     return _scaled(image, factor, cv2.INTER_LINEAR if factor >= 0.5 else cv2.INTER_AREA)
 
@@ -173,8 +176,8 @@ def crop_face(
         return _padded_small(inside, margins, size=size, side=side)
     square = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE)
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    resized = cv2.resize(square, (size, size), interpolation=interpolation)
-    return np.asarray(resized, dtype=np.uint8)
+    crop = cv2.resize(square, (size, size), interpolation=interpolation)
+    return np.asarray(crop, dtype=np.uint8)
 
 
 def _padded_small(
@@ -183,7 +186,7 @@ def _padded_small(
     """Reduce the part inside the image and then pad it.
 
     For a strip that is a few pixels wide, a padded square of full size would need too much memory.
-    The crop differs from a crop that is padded first by at most one pixel in position.
+    Padding first would give the same crop, shifted by at most one pixel.
     """
     height, width = (max(1, round(length * size / side)) for length in inside.shape)
     small = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)

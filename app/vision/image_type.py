@@ -32,13 +32,11 @@ def image_type(data: bytes) -> str:
         return "WEBP"
     if (kind := heif_type(data)) is not None:
         return kind
-    raise UnsupportedImageType(
-        f"the content is {_other_type(data)} of a supported type ({', '.join(IMAGE_TYPES)})"
-    )
-
-
-def _other_type(data: bytes) -> str:
+    supported = ", ".join(IMAGE_TYPES)
     if data[4:8] == b"ftyp":
         brand = data[8:12].decode("ascii", "replace").strip()
-        return f"a video or another ISO media file (brand {brand!r}), not an image"
-    return "not an image"
+        raise UnsupportedImageType(
+            f"the content is a video or another ISO media file (brand {brand!r}), not an image of "
+            f"a supported type ({supported})"
+        )
+    raise UnsupportedImageType(f"the content is not an image of a supported type ({supported})")

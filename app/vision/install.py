@@ -22,11 +22,11 @@ def install(weights_path: Path, card_path: Path, models_dir: Path) -> Card:
     """Load and run a model, and then copy weights and card to `models_dir`/<name in the card>.
 
     Writes the file name, the size and the SHA-256 of the weights into the card. If the card already
-    has a checksum, it must be the checksum of the weights.
+    has a checksum, the checksum must match the weights.
 
-    Raises InvalidCard if the card is not valid, has another checksum, or has the name of an
-    installed model. Raises ModelUnavailable if the weights do not load, do not match the card, or
-    return NaN or infinity.
+    Raises InvalidCard if the card is not valid, its checksum does not match the weights, or a model
+    with its name is installed. Raises ModelUnavailable if the weights do not load, do not match the
+    card, or return NaN or infinity.
     """
     try:
         weights = read_file(weights_path, MAX_WEIGHTS_BYTES)

@@ -33,12 +33,13 @@ def boxes(data: Buffer) -> Iterator[tuple[bytes, Buffer]]:
     for _ in range(MAX_BOXES):
         if at + 8 > len(data):
             return
-        size, name, head = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8]), 8
+        size, name = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8])
+        header_size = 8
         if size == 1:
-            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+            size, header_size = int.from_bytes(data[at + 8 : at + 16], "big"), 16
         size = size or len(data) - at
-        if size < head:
+        if size < header_size:
             raise ValueError("a box is too short")
-        yield name, data[at + head : at + size]
+        yield name, data[at + header_size : at + size]
         at += size
     raise ValueError(f"the file has more than {MAX_BOXES:,} boxes")

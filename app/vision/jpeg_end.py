@@ -4,8 +4,8 @@ Some files end without an end marker although the scans are complete: Samsung pa
 trailer instead, and some programs write nothing. Pillow reports such files as truncated. Other
 files have an end marker after a truncated scan, and libjpeg fills the missing pixels with grey.
 
-To tell the cases apart, the file is decoded twice, with different bytes after the last scan. The
-scans are complete if the pixels are the same, because then no pixel depends on these bytes. If the
+The module decodes the file twice, each time with different bytes appended to the last scan. If the
+pixels are equal, no pixel depends on these bytes, so the scans are complete. If the
 last scan has restart markers, their number must also be right, because libjpeg stops reading at a
 missing restart marker.
 """
@@ -46,10 +46,14 @@ def completed_jpeg(data: bytes) -> bytes | None:
 
 
 def is_cut_before_end(data: bytes) -> bool:
-    """Return whether the last scan of a JPEG with an end marker and grey pixels at the end is
-    truncated. Returns False if this cannot be determined. Raises the errors of Pillow."""
+    """Return whether the last scan of a JPEG is truncated.
+
+    Call it only for a file that has an end marker (`has_end`) and grey pixels in the last corner
+    (`ends_in_grey`). Returns False if this cannot be determined. Raises the errors of Pillow.
+    """
     scans, _ = jpeg_scans(_without_samsung_trailer(data))
-    # Arithmetic coding omits zeros at the end, so the pixels may depend on the bytes after it.
+    # Arithmetic coding omits zeros at the end, so the pixels may depend on the bytes
+    # after the scan.
     if not scans or jpeg_frame(data)[0] in _ARITHMETIC:
         return False
     return not _is_complete(data[: scans[-1].end].rstrip(b"\xff"), scans[-1])
@@ -70,7 +74,8 @@ def _is_complete(body: bytes, last: JpegScan) -> bool:
     first, second = (_decoded(body + padding + _END) for padding in _PADDINGS)
     if first != second:
         return False
-    return not (first.ends_in_grey and _lacks_restarts(body, last))
+    has_gap = first.ends_in_grey and _lacks_restarts(body, last)
+    return not has_gap
 
 
 def _lacks_restarts(body: bytes, scan: JpegScan) -> bool:

@@ -30,9 +30,9 @@ class Kind:
     """A kind of model.
 
     `description` is shown to users; it may contain {labels} and {count}, the labels of a model and
-    their number. `loader` is usually the class of the models. `requested` says whether requests can
-    name models of this kind; the cards of such a kind are ModelCards. Models of other kinds belong
-    to other parts of the service, such as detectors.
+    their number. `loader` is usually the class of the models. `requested` is True if requests can
+    choose models of this kind by name. The cards of such a kind are ModelCards. Models of other
+    kinds belong to other parts of the service, such as detectors.
     """
 
     name: str

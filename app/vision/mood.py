@@ -1,9 +1,10 @@
 """The mood of a group, computed from the scores of the faces.
 
 An aggregator combines the distributions of the faces into one: see app.vision.aggregators. Faces
-without exclusive scores have no distribution and are left out. The mood is the most probable
-emotion. If emotions are equally probable (to nine decimals), the mood is the one with the largest
-mean over the faces, and then the first in the model's order.
+without exclusive scores have no distribution and are excluded. The mood is the most probable
+emotion. If several emotions are equally probable (to nine decimals), the mood is the emotion among
+them with the largest mean over the faces. If these means are equal too, the mood is the emotion
+that comes first in the labels of the model.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ import numpy as np
 from app.vision.aggregators import AGGREGATORS, DEFAULT, Array, Group, certainty
 from app.vision.types import Face
 
-# Happiness is the only pleasant one of the eight FER+ expressions. Surprise counts as neutral:
+# Happiness is the only pleasant expression among the eight of FER+. Surprise counts as neutral:
 # whether people judge it as positive or negative depends on the viewer and the context (Kim et al.
 # 2004, J. Cogn. Neurosci. 16; Neta, Davis & Whalen 2011, Emotion 11).
 VALENCE = {
@@ -28,9 +29,8 @@ VALENCE = {
     "fear": "negative",
     "contempt": "negative",
 }
-NOT_EXCLUSIVE = (
-    "not_exclusive"  # a reason to leave out a face, in addition to the names of the filters
-)
+# A reason to exclude a face, in addition to the names of the filters.
+NOT_EXCLUSIVE = "not_exclusive"
 _DIGITS = 9
 
 
@@ -45,7 +45,7 @@ class WeightedFace:
 
 @dataclass(frozen=True, slots=True)
 class ExcludedFace:
-    """A face that is left out. `reason` is the name of the filter that excluded the face, or
+    """A face that is excluded. `reason` is the name of the filter that excluded the face, or
     NOT_EXCLUSIVE."""
 
     number: int
@@ -81,7 +81,7 @@ def mood_of(
 ) -> Mood:
     """Compute the mood of the faces of one image.
 
-    Leaves out faces whose longer side is less than `min_face_px` pixels, faces whose detection
+    Excludes faces whose longer side is less than `min_face_px` pixels, faces whose detection
     score is less than `min_confidence` (faces without a score pass), and faces whose scores are not
     exclusive. Raises KeyError for an unknown aggregator.
     """
@@ -127,8 +127,9 @@ class OverallMood:
     number of faces. Emotions that the model of an image does not have count as 0. `shares` is the
     share of images with each mood.
 
-    If emotions are equally probable, the mood is the one that more images have, and then the first
-    in alphabetical order.
+    If several emotions are equally probable, the mood is the emotion among them that is the mood of
+    the most images. If these numbers are equal too, the first emotion in alphabetical order is the
+    mood.
     """
 
     images: int = 0

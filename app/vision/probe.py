@@ -2,8 +2,8 @@
 
 A graph can crash the process, run forever or use all memory. The trial process has limits on time
 and memory, and its failure does not affect the service. The result is cached by checksum, so each
-process of the service tries the same weights once. The weights of this project are trusted at their
-own input sizes and need no trial.
+process of the service runs a trial of the same weights once. OWN_WEIGHTS lists the checksums of
+this project's weights with their input sizes. At these sizes, the weights need no trial.
 """
 
 import hashlib
@@ -25,14 +25,15 @@ MEMORY_BYTES = 4_000_000_000
 MAX_RESULTS = 1_000  # size of the cache
 # SHA-256 of the weights in models/, and their input sizes in pixels. A test checks both.
 OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
-    "3d29305f50a4d34f057f988d0d6f8b4c3c4a2491667cc48aa021e6689c8224d0": (48,),  # custom_net_5
-    "3cf2302a867a6a71c25d159a233590412f74300b144d8d97d17e37142a98b1ee": (48,),  # custom_net_5_int8
-    "29b29114409a3b9819fe0c4f5b984f876dab581471cdd38e8cb85ac4006ebad1": (48,),  # custom_net_8
-    "4a5d62fe5a51fef1cc1a7ac5e5c4cc0c0142b4fe1f38fc58ab8778d7661602b2": (48,),  # custom_net_8_int8
+    "4eecb8d40cd97776d4fdea2f97a31eab2cc1f72b51a13ea3b823b588fca67123": (48,),  # custom_net_5
+    "c9b865ab24b0b38cdb4f45f0ceac1f589d59c2bb945280cd52a0db8aae37a1c3": (48,),  # custom_net_5_int8
+    "4fc5cd6a55ec819a48fa196d84cbc93f622210f62e5d60d4f2202b8dd73e79c0": (48,),  # custom_net_8
+    "9994200a4fa402acd12c68365966c6f7a70e7fe8c7eca5ca6dca2a56a7d42e8b": (48,),  # custom_net_8_int8
     "2b66c843f9addc1181e36d6b5973d875c145b858a7976d19703bc4cc2b2f0ce2": (32,),  # haar
-    "dd76c939baf3d43b62f6d1128293270f7c2c90e5a8ab2a1b464cc3d3d6e27db7": (320, 640),  # single_shot
+    "5ada2f3d4766bc97fa709bac16efee9f2bba0f8aee51037f2921cb4411e2b883": (320, 640),  # single_shot
     "bfc26f85ed1964fc909218cf8aaac3308cfc6baeeff314c80383b3d2d2a5397a": (64,),  # vgg13_5_int8
     "00169af2dcad2199861c32018f875114dd9e70c60046eeec3a1bf2d94cd66cd7": (64,),  # vgg13_8_int8
+    "41fb53db3393b0f1af30d71475b8728edd60f7b94160f5f9e53ccd842c0fbcf3": (416,),  # yolov3_tiny
 }
 
 # Limits the memory of trials when many folders are checked at the same time.
@@ -43,7 +44,7 @@ _results: dict[tuple[str, str], str | None] = {}
 def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset[int]) -> None:
     """Run `weights` once in another process. Raises ModelUnavailable if they do not run.
 
-    `runtime` and `arguments` say how to run the weights: see probe_process.py. `sizes` are the
+    `runtime` and `arguments` are passed to the trial process: see probe_process.py. `sizes` are the
     sides of the square inputs in pixels.
     """
     digest = hashlib.sha256(weights).hexdigest()

@@ -30,8 +30,8 @@ T = TypeVar("T")
 class ModelStatus:
     """A model folder with its card if the model can be used, otherwise with the problem.
 
-    `default` says whether requests without a model name use this model for its kind. `is_checked`
-    is False while the check of the model runs; the problem is BEING_CHECKED then.
+    `default` is True if requests without a model name use this model for its kind. `is_checked` is
+    False while the check of the model runs. The problem is BEING_CHECKED during the check.
     """
 
     name: str
@@ -72,7 +72,7 @@ class LoadOnce(Generic[T]):
             return self._loaded[name]
 
     def check(self, name: str, state: State, load: Callable[[], T]) -> T:
-        """Return what `load` returns, without keeping it. Raises ModelUnavailable."""
+        """Call `load` and return the object without caching it. Raises ModelUnavailable."""
         with self._locks.setdefault(name, threading.Lock()):
             return self._try(name, state, load)
 
@@ -116,7 +116,7 @@ class ModelRegistry:
         name = self._default if name is None else name
         if (loaded := self._models.loaded(name)) is not None:
             return loaded
-        # Only names of existing folders become part of a path.
+        # Prevents path traversal: the name is only compared with the names of existing folders.
         if (folder := self._find(name)) is None:
             self._folders.refresh()  # the model may have been installed after the last scan
             folder = self._find(name)
@@ -134,8 +134,8 @@ class ModelRegistry:
     def statuses(self, wait: float | None = WAIT_SECONDS) -> list[ModelStatus]:
         """Return the status of every model folder.
 
-        Waits for each check until `wait` seconds after its start; None waits until all checks are
-        done. The model of an unfinished check has the problem BEING_CHECKED.
+        Waits for each check until `wait` seconds after that check started. None waits until all
+        checks are done. The model of an unfinished check has the problem BEING_CHECKED.
         """
         for checker, started in self._checkers():
             checker.join(None if wait is None else max(0.0, started + wait - time.monotonic()))

@@ -21,7 +21,7 @@ class ImageData:
 
 @dataclass(frozen=True, slots=True)
 class ImageLink:
-    """An image that the client names by URL. `fetch` downloads the URL and returns the file.
+    """An image that the client passes as a URL. `fetch` downloads the URL and returns the file.
 
     The image is fetched only after the options are checked, and only if the request is not a
     replay, because the URL may return a different image later.

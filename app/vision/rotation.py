@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class FoundFace(Generic[Item]):
-    """A face that was found in a rotated image.
+    """A face that was found in an image rotated by 0, 90, 180 or 270 degrees.
 
     `detection` is in pixels of the original, `rotated_box` in pixels of the rotated image. `item`
     is other data about the face, such as scores.

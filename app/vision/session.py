@@ -1,4 +1,4 @@
-"""Runs ONNX graphs with ONNX Runtime: threads, memory, batches and deadlines."""
+"""Runs ONNX graphs with ONNX Runtime and limits the threads, memory, batch size and time."""
 
 import math
 import threading
@@ -20,7 +20,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 # Limits the memory for images with many faces. Larger inputs are split into several batches.
 MAX_BATCH = 256
-MAX_CHANNELS = 3  # a larger side of an item is a number of pixels
+# A dimension of at most this size counts channels. A larger dimension counts pixels.
+MAX_CHANNELS = 3
 
 # ONNX Runtime's messages may contain paths. A message that contains the first text is replaced by
 # the second.
@@ -46,9 +47,10 @@ class Session(Protocol):
 class LocalSession:
     """A loaded ONNX graph. Thread-safe: ONNX Runtime allows concurrent `run` calls on one session.
 
-    Create it after a fork, because its threads do not survive one. `signatures` are the runs that
-    the weights must support; they differ only in the shapes. Raises ModelUnavailable if the weights
-    are not an ONNX graph with these tensors, or if the graph returns NaN or infinity.
+    Create it after a fork, because a fork does not copy its threads. `signatures` are the inputs
+    and outputs that the weights must support; they differ only in the shapes. Raises
+    ModelUnavailable if the weights are not an ONNX graph with these tensors, or if the graph
+    returns NaN or infinity.
     """
 
     def __init__(self, weights: bytes, *, signatures: Sequence[Signature], threads: int) -> None:

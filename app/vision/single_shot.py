@@ -1,5 +1,7 @@
-"""Runs single-shot networks, which detect faces and score their emotions in one pass, as a model
-card describes them: preprocess → predict → postprocess."""
+"""Runs single-shot networks, which detect faces and score their emotions in one pass.
+
+The model card describes the network. The steps are preprocess → predict → postprocess.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

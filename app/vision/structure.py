@@ -4,8 +4,8 @@ Small files can be expensive to decode: a progressive JPEG of 50 kB may have fiv
 50 megapixels, and a TIFF of 15 MB may have millions of strips, each of which becomes a Python
 object. The size check does not detect such files. Cameras and image programs do not write them.
 
-The checks raise ValueError with the reason. Docstrings mention other errors. See
-docs/internals/file-structure.md.
+The checks raise ValueError with the reason. A function that raises another error says so in its
+docstring. See docs/internals/file-structure.md.
 """
 
 import io
@@ -17,7 +17,8 @@ from typing import Literal
 from app.errors import ImageTooLarge, UnsupportedImageType
 
 MAX_READS = 15_000  # maximum number of `read` calls per file
-MAX_PIECES = 10_000  # maximum number of segments of a JPEG or chunks of a WebP
+# Maximum number of segments of a JPEG, of bytes between its segments, and of chunks of a WebP.
+MAX_PIECES = 10_000
 MAX_SCANS = 50  # maximum number of scans of a progressive JPEG; usual files have about 10
 MAX_EXIF_BYTES = 131_072  # maximum bytes of EXIF in a JPEG, twice the limit of the standard
 MAX_TAGS = 1_000  # maximum number of tags of a TIFF
@@ -92,22 +93,28 @@ def check_jpeg(data: bytes) -> None:
         if marker == _END and scans:
             return
         (length,) = struct.unpack(">H", data[at : at + 2].ljust(2, b"\0"))
-        if length < 2 or marker in _RESERVED:
-            raise ValueError(f"segment of type {marker:02X} with {length} bytes")
+        if marker in _RESERVED:
+            raise ValueError(f"the segment type {marker:02X} is not allowed")
+        if length < 2:
+            raise ValueError(f"the length of a segment of type {marker:02X} is less than 2")
         if marker in _FRAMES and not scans:
             _check_frame(marker, data[at + 2 : at + 3])
         segments += 1
         scans += marker == _SCAN
         if marker == _EXIF and data.startswith(b"Exif\0\0", at + 2):
             exif += length
-        if scans > MAX_SCANS or exif > MAX_EXIF_BYTES or max(segments, junk) > MAX_PIECES:
-            raise ValueError(
-                f"more than {MAX_SCANS} scans, {MAX_EXIF_BYTES:,} bytes of EXIF, {MAX_PIECES:,} "
-                f"segments or {MAX_PIECES:,} bytes between segments"
-            )
+        _check_at_most(MAX_SCANS, scans, "scans")
+        _check_at_most(MAX_EXIF_BYTES, exif, "bytes of EXIF")
+        _check_at_most(MAX_PIECES, segments, "segments")
+        _check_at_most(MAX_PIECES, junk, "bytes between segments")
         if scans and few_scans:
             return
         at += length
+
+
+def _check_at_most(limit: int, count: int, unit: str) -> None:
+    if count > limit:
+        raise ValueError(f"more than {limit:,} {unit}")
 
 
 def _check_frame(marker: int, precision: bytes) -> None:

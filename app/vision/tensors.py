@@ -22,8 +22,8 @@ class Signature:
 
     If `named` is set, the graph must have exactly these inputs and at least these outputs.
     Otherwise the signature has one input and one output, and their names are internal: the graph
-    must have one input of any name, and the first output is used. Cards in the short form, without
-    tensor names, lead to such a signature.
+    must have one input of any name, and the first output is used. Cards that give only `input` have
+    this kind of signature.
     """
 
     inputs: tuple[Tensor, ...]

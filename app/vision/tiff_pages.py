@@ -1,7 +1,8 @@
 """Selects the page of a TIFF that is read.
 
-Some programs write a thumbnail as the first page. In this case, the service reads the first page in
-full resolution, which is a later page or a sub-image of the thumbnail.
+Some programs write a thumbnail as the first page. In this case, the service reads the
+first later page in full resolution. If there is none, it reads the first sub-image in full
+resolution.
 """
 
 from app.vision.structure import Order, tiff_entries
@@ -18,21 +19,21 @@ def full_resolution_first(data: bytes) -> bytes:
     too many tags."""
     order: Order = "little" if data[:2] == b"II" else "big"
     big = data[2:4] in (b"+\0", b"\0+")
-    header = slice(8, 16) if big else slice(4, 8)
-    at, seen, sub_images = int.from_bytes(data[header], order), set[int](), list[int]()
+    offset_field = slice(8, 16) if big else slice(4, 8)
+    at, seen, sub_images = int.from_bytes(data[offset_field], order), set[int](), list[int]()
     while at and at not in seen and len(seen) < _MAX_PAGES:
         seen.add(at)
         entries = tiff_entries(data, at, order, big=big, max_entries=_MAX_TAGS)
         if not entries:
             break
         if not _is_reduced(entries):
-            return _starting_at(data, at, header, order) if len(seen) > 1 else data
+            return _starting_at(data, at, offset_field, order) if len(seen) > 1 else data
         sub_images += _sub_images(data, entries, order)
         at = _next_page(data, at, order, big=big)
     for at in sub_images[:_MAX_PAGES]:
         entries = tiff_entries(data, at, order, big=big, max_entries=_MAX_TAGS)
         if entries and not _is_reduced(entries):
-            return _starting_at(data, at, header, order)
+            return _starting_at(data, at, offset_field, order)
     return data
 
 
@@ -61,6 +62,6 @@ def _next_page(data: bytes, at: int, order: Order, *, big: bool) -> int:
     return int.from_bytes(data[end : end + offset], order)
 
 
-def _starting_at(data: bytes, at: int, header: slice, order: Order) -> bytes:
-    first = at.to_bytes(header.stop - header.start, order)
-    return data[: header.start] + first + data[header.stop :]
+def _starting_at(data: bytes, at: int, offset_field: slice, order: Order) -> bytes:
+    first = at.to_bytes(offset_field.stop - offset_field.start, order)
+    return data[: offset_field.start] + first + data[offset_field.stop :]

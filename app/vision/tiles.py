@@ -2,8 +2,8 @@
 
 Usually a network gets the whole image, reduced to the square. In an image with an extreme aspect
 ratio, the faces would then be too small to be found, so the image is cut into tiles. Adjacent tiles
-overlap by the shorter side of the image. Each face of up to 96 % of the shorter side is therefore
-completely in at least one tile, away from the cuts.
+overlap by the shorter side of the image. Each face of up to 96 % of the shorter side (100 % minus
+twice EDGE) is therefore completely in at least one tile, away from the cuts.
 """
 
 import math
@@ -75,7 +75,7 @@ def cut(raster: Raster, square: int) -> list[Tile]:
 
 
 def _tile(raster: Raster, start: int, end: int, is_wide: bool) -> Tile:
-    """`start` and `end` are in pixels of `raster`."""
+    """Cut one tile. `start` and `end` are in pixels of `raster`."""
     part = np.s_[:, start:end] if is_wide else np.s_[start:end]
     width, height = raster.size_wh
     total = max(raster.size_wh)
@@ -97,8 +97,8 @@ def search_tiles(
     nms_iou: float,
 ) -> list[tuple[Detection, Item]]:
     """Apply `find` to the tiles of an image and return the faces with boxes in pixels of the
-    original. Of boxes that overlap by more than `nms_iou`, only the box with the highest score is
-    returned."""
+    original. If boxes overlap by more than `nms_iou`, returns only the box with the highest
+    score."""
     tiles = cut(raster, square)
     if len(tiles) == 1:
         return find(raster)

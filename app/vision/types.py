@@ -271,7 +271,7 @@ class Analysis:
     id: int | None = None
     # None for pipelines that look at faces only.
     person_model: PersonModel | None = None
-    # Replaces the thresholds of the person model if the request asked for that.
+    # Replaces the thresholds of the person model if the request sets category_threshold.
     category_threshold: float | None = None
 
     def __post_init__(self) -> None:
@@ -280,7 +280,7 @@ class Analysis:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"image must have a size, got {self.width}x{self.height}")
         if any(each.face is not None and each.face >= len(self.faces) for each in self.persons):
-            raise ValueError("a person names a face that the analysis does not have")
+            raise ValueError("the face of a person must be an index into the faces of the analysis")
         if self.created_at.tzinfo is None:
             raise ValueError("created_at must have a time zone")
         if self.category_threshold is not None and not 0 <= self.category_threshold <= 1:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from app.vision.cells import MAX_LOG_SIZE, BoxArrays, candidates, suppress
 
-Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+# Corners, strides and anchors: see `_anchor_grid`.
+_Grid = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Yolov3Decoder:
     cells of the scale, then by anchor as in `anchors`. training.nets.yolov3_tiny has this layout.
 
     Set `logistic_classes` for a network that was trained with one sigmoid per class, as in Darknet.
-    The distribution over exclusive classes is then the sigmoids divided by their sum.
+    The distribution over exclusive classes is then the vector of sigmoids divided by its sum.
     """
 
     scales: tuple[Scale, ...]
@@ -42,7 +43,7 @@ class Yolov3Decoder:
     def decode(self, answers: NDArray[np.float32], side: int) -> NDArray[np.float32]:
         """Return boxes xyxy (rows, 4) in pixels of the square. The centre is the corner of the cell
         plus sigmoid(t_xy) strides. The sides are exp(t_wh) times the sides of the anchor."""
-        return _boxes(answers, _rows(self.scales, side))
+        return _boxes(answers, _anchor_grid(self.scales, side))
 
     def find(
         self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
@@ -54,7 +55,7 @@ class Yolov3Decoder:
         """
         chosen = candidates(answers, min_logit)
         rows = answers[chosen]
-        corners, strides, anchors = _rows(self.scales, side)
+        corners, strides, anchors = _anchor_grid(self.scales, side)
         boxes = _boxes(rows, (corners[chosen], strides[chosen], anchors[chosen]))
         remaining = suppress(boxes, rows[:, 4], nms_iou)
         return boxes[remaining], rows[remaining, 4], rows[remaining, 5:]
@@ -68,7 +69,7 @@ class Yolov3Decoder:
 
 
 @lru_cache(maxsize=8)
-def _rows(scales: tuple[Scale, ...], side: int) -> Rows:
+def _anchor_grid(scales: tuple[Scale, ...], side: int) -> _Grid:
     """Return the corners (rows, 2) of the cells in units of the stride, the strides (rows, 1), and
     the anchors (rows, 2)."""
     corners, strides, anchors = [], [], []
@@ -83,9 +84,9 @@ def _rows(scales: tuple[Scale, ...], side: int) -> Rows:
     return np.concatenate(corners), np.concatenate(strides), np.concatenate(anchors)
 
 
-def _boxes(answers: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
-    corners, strides, anchors = rows
+def _boxes(answers: NDArray[np.float32], grid: _Grid) -> NDArray[np.float32]:
+    corners, strides, anchors = grid
     sigmoid = 0.5 + np.tanh(answers[:, :2] / 2) / 2  # exp would overflow
-    middle = (corners + sigmoid) * strides
+    centres = (corners + sigmoid) * strides
     half = np.exp(np.minimum(answers[:, 2:4], MAX_LOG_SIZE)) * anchors / 2
-    return np.concatenate([middle - half, middle + half], axis=1)
+    return np.concatenate([centres - half, centres + half], axis=1)

@@ -51,9 +51,9 @@ def test_stored_file_has_its_own_media_type(make_app, tmp_path):
     [
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", 415, "video or another ISO media file"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 415, "no still image"),
-        (encoded("heic")[:-40], 422, "damaged or cut short"),
-        (encoded("avif")[:-40], 422, "ends before the image does"),
-        (picture(64, 64, kind="JPEG")[:-60], 422, "scan ends before the image does"),
+        (encoded("heic")[:-40], 422, "damaged or truncated"),
+        (encoded("avif")[:-40], 422, "data of the image is incomplete"),
+        (picture(64, 64, kind="JPEG")[:-60], 422, "image data is incomplete"),
         (b"%PDF-1.7", 415, "HEIF, AVIF"),
     ],
 )

@@ -20,8 +20,8 @@ from evaluation.expressions import (
 )
 from evaluation.systems import FACES, Cost, System, costs, found_faces, systems
 from tests.conftest import LABELS
+from training.data.marked_images import MarkedImage
 from training.data.photos import MarkedFace, Photograph, Portrait
-from training.data.pictures import Picture
 from training.data.scenes import Collection, Sources
 
 LEFT, RIGHT, FAR = Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(80, 80, 90, 90)
@@ -147,13 +147,13 @@ def test_systems_starts_with_the_default():
 
 def test_synthetic_scenes_have_ground_truth(monkeypatch):
     monkeypatch.setattr(expressions, "SCENES", 12)
-    empty = Picture(
+    empty = MarkedImage(
         np.zeros((100, 100, 3), np.uint8),
         np.zeros((0, 4), np.float32),
         np.zeros(0, bool),
         np.zeros((0, 8), np.float32),
     )
-    crop = Picture(
+    crop = MarkedImage(
         np.full((48, 48), 200, np.uint8),
         np.array([[6, 0, 42, 48]], np.float32),
         np.ones(1, bool),

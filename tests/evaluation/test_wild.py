@@ -9,7 +9,7 @@ import pytest
 
 from app.settings import ROOT
 from app.vision.types import Analysis, Box, Face, ModelRef
-from evaluation import wild
+from evaluation import named_faces, wild
 from evaluation.expressions import Shot
 from tests.conftest import LABELS
 from training.data.split import DataError
@@ -32,7 +32,7 @@ def marked(box, label, sure=True):
 
 
 def test_found_named_right_and_missed_faces_are_counted():
-    outcome = wild.outcome(
+    outcome = named_faces.outcome(
         [shot(face(LEFT, "anger"), face(RIGHT, "fear")), shot(ms=30.0)],
         [
             [marked(LEFT, "anger"), marked(RIGHT, "surprise", sure=False)],
@@ -57,15 +57,15 @@ def test_found_named_right_and_missed_faces_are_counted():
 def test_the_box_that_overlaps_most_answers_and_a_distant_one_does_not():
     near, half = Box(0, 0, 10, 9), Box(0, 5, 10, 15)
     boxes = [face(half, "fear"), face(near, "anger")]
-    assert wild.outcome([shot(*boxes)], [[marked(LEFT, "anger")]]).hits.tolist() == [True]
-    assert not wild.outcome([shot(boxes[0])], [[marked(LEFT, "fear")]]).found
+    assert named_faces.outcome([shot(*boxes)], [[marked(LEFT, "anger")]]).hits.tolist() == [True]
+    assert not named_faces.outcome([shot(boxes[0])], [[marked(LEFT, "fear")]]).found
 
 
 def test_macro_is_the_mean_over_emotions_with_enough_faces(monkeypatch):
-    monkeypatch.setattr(wild, "FEWEST_FACES", 2)
+    monkeypatch.setattr(named_faces, "FEWEST_FACES", 2)
     answers = ["anger", "anger", "fear", "anger", "anger", "neutral"]
     truths = ["anger", "anger", "fear", "fear", "disgust", "neutral"]
-    outcome = wild.outcome(
+    outcome = named_faces.outcome(
         [shot(face(LEFT, each)) for each in answers], [[marked(LEFT, each)] for each in truths]
     )
     assert outcome.macro == pytest.approx((1 + 0.5) / 2)
@@ -74,18 +74,22 @@ def test_macro_is_the_mean_over_emotions_with_enough_faces(monkeypatch):
 def test_a_model_is_asked_about_the_emotions_that_it_knows():
     found = [shot(face(LEFT, "anger", LABELS[:5])), shot()]
     faces = [[marked(LEFT, "anger"), marked(RIGHT, "fear")], [marked(LEFT, "contempt")]]
-    assert len(wild.outcome(found, faces).asked) == 1
+    assert len(named_faces.outcome(found, faces).asked) == 1
     with pytest.raises(DataError, match="no face has a label"):
-        wild.outcome(found, [[marked(LEFT, "fear")], []])
+        named_faces.outcome(found, [[marked(LEFT, "fear")], []])
 
 
 def test_systems_are_each_detector_and_every_classifier():
-    names = [each.name for each in wild.systems(["haar", "single_shot"], ["custom_net_8", "mine"])]
+    networks = ["single_shot", "another"]
+    chosen = wild.systems(["haar", "single_shot"], ["custom_net_8", "mine"], networks)
+    names = [each.name for each in chosen]
+    assert [each.options.model for each in chosen[-2:]] == networks
     assert names == [
         "haar + custom_net_8",
         "single_shot + custom_net_8",
         "single_shot + mine",
         "single_shot alone",
+        "another alone",
     ]
 
 
@@ -101,7 +105,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
         writer.writeheader()
         writer.writerows([row for row in rows if row["split"] == "val" and row["sure1"]][:30])
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text("<!-- wild --><!-- /wild -->")
+    (tmp_path / "docs" / "accuracy.md").write_text("<!-- wild --><!-- /wild -->")
     monkeypatch.chdir(tmp_path)
     arguments = ["--data", str(tmp_path / "data"), "--models-dir", str(models), "--write"]
     monkeypatch.setattr("sys.argv", ["wild", *arguments])
@@ -109,7 +113,7 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     page = (tmp_path / "docs" / "wild.md").read_text()
     assert capsys.readouterr().out.endswith(page + "\n")
     assert page.count("| haar + custom_net_8 | 30 |") == 1
-    assert "| single_shot alone |" in (tmp_path / "README.md").read_text()
+    assert "| single_shot alone |" in (tmp_path / "docs" / "accuracy.md").read_text()
     for picture in ("wild-single-shot-custom-net-8", "wild-single-shot-alone"):
         for kind in ("confusion", "reliability"):
             assert (tmp_path / "docs" / f"{picture}-{kind}.png").stat().st_size > 5_000

@@ -12,7 +12,8 @@ from app.errors import NotFound, StoreUnavailable
 from app.settings import SettingError, Settings
 from app.store import image_folder as module
 from app.store.cipher import Cipher
-from app.store.image_folder import ImageFolder, random_digits
+from app.store.image_folder import ImageFolder
+from app.store.image_store import random_digits
 
 KEY, OTHER_KEY = (b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 IMAGE = b"\xff\xd8\xff" + bytes(range(256)) * 50

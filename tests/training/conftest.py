@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from training.data import pasting
-from training.data.pictures import (
-    Picture,
+from training.data.marked_images import (
+    MarkedImage,
     crops,
 )
 from training.data.scenes import Collection, Sources
@@ -27,7 +27,7 @@ def sources():
             boxes.append((x, y, x + 0.8 * height, y + height))
         count = len(boxes)
         targets = np.eye(8, dtype=np.float32)[generator.integers(0, 8, count)]
-        return Picture(
+        return MarkedImage(
             image,
             np.array(boxes, np.float32).reshape(-1, 4),
             generator.random(count) < 0.8,

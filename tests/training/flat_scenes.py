@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from training.data.pictures import (
+from training.data.marked_images import (
     FEWEST_PIXELS,
-    Picture,
+    MarkedImage,
 )
 from training.data.scenes import FEWEST_SIDE, MOST_FACES, Collection, Sources
 from training.votes import LABELS
@@ -31,7 +31,7 @@ def picture(faces, *, width=300, height=240, unsure=(), gray=False):
     image = np.full((height, width, 3), PALETTE[GROUND], np.uint8)
     for label, (x1, y1, x2, y2) in faces.items():
         image[y1:y2, x1:x2] = PALETTE[label]
-    return Picture(
+    return MarkedImage(
         image[:, :, 0].copy() if gray else image,
         np.array(list(faces.values()), np.float32).reshape(-1, 4),
         np.array([label not in unsure for label in faces], bool),

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import struct
 
 import numpy as np
@@ -18,7 +19,9 @@ if importlib.util.find_spec("torch") is None:
 import onnxruntime
 import torch
 
-from training.darknet import import_model
+from app.settings import ROOT
+from app.vision.install import install
+from training.darknet import import_model, main
 from training.nets.darknet import DarknetError, DarknetNet, parse, read_net
 
 CFG = """
@@ -210,3 +213,42 @@ def test_labels_must_be_one_for_each_class(tmp_path, parts):
     cfg, weights = written(tmp_path, parts)
     with pytest.raises(DarknetError, match="1 labels; the network has 2 classes"):
         import_model(cfg, weights, tmp_path / "labels.names", tmp_path / "mine")
+
+
+FACES_CFG = """
+[net]
+width=64
+height=64
+
+[convolutional]
+filters=4
+size=3
+stride=32
+pad=1
+activation=leaky
+
+[convolutional]
+filters=14
+size=1
+activation=linear
+
+[yolo]
+mask = 0,1
+anchors = 10,14, 23,27
+classes=2
+"""
+
+
+def test_the_documented_command_imports_a_model_that_installs(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "own-model.md").read_text("utf-8")
+    (command,) = re.findall(r"^ +\.venv/bin/python -m training\.darknet (.+)$", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(0).normal(size=4 * 27 + 4 + 14 * 4 + 14).astype("<f4")
+    (tmp_path / "faces.cfg").write_text(FACES_CFG)
+    (tmp_path / "faces.weights").write_bytes(struct.pack("<iiiq", 0, 2, 0, 0) + numbers.tobytes())
+    (tmp_path / "faces.names").write_text("neutral\nhappiness\n")
+    monkeypatch.setattr("sys.argv", ["darknet", *command.split()])
+    main()
+    folder = tmp_path / command.split()[-1]
+    installed = install(folder / "model.onnx", folder / "card.json", tmp_path / "models")
+    assert (installed.name, installed.labels) == (folder.name, ("neutral", "happiness"))

@@ -156,17 +156,22 @@ def test_five_classes_leave_out_the_faces_of_the_others(workplace):
     assert torch.allclose(data.targets.sum(dim=1), torch.ones(9))
 
 
+TINY = {"widths": (4, 4, 4, 4), "depths": (1, 1, 1, 1)}
+
+
 def test_teachers_answer_and_students_learn_side_by_side(workplace):
-    """The whole course in processes of their own, with results as they come."""
-    teacher = config(name="teacher", fold=0, validate_each=4)
+    """All stages in separate processes, with collected results. The networks are too small to
+    learn much."""
+    teacher = config(name="teacher", fold=0, epochs=1, draws=32, net_options=TINY)
     student = config(
         name="student",
         shares={"ferplus": 0.4, "wild": 0.3, "unlabelled": 0.3},
         teacher_runs=("teacher",),
         teacher_share=0.5,
-        epochs=8,
-        validate_each=4,
-        augmentation="strong",
+        epochs=4,
+        validate_each=2,
+        draws=32,
+        net_options=TINY,
     )
     out = workplace / "out"
     distil([student], [teacher], device="cpu", seconds=None, out=out)
@@ -177,19 +182,19 @@ def test_teachers_answer_and_students_learn_side_by_side(workplace):
         "teachers_custom_net.pt",
         "answers_and_logs.tar",
     }
+    with np.load(RUNS / "teacher" / ANSWERS) as answers:
+        assert answers["unlabelled"].shape == (20, 8)
     state = read_checkpoint(RUNS / "student" / CHECKPOINT)
-    assert [row["epoch"] for row in state["history"]] == [4, 8]
-    assert state["history"][-1]["validation_accuracy"] > 0.9
-    assert state["history"][-1]["wild_macro_recall"] > 0.9
+    assert state["config"]["teacher_runs"] == ("teacher",)
+    assert [row["epoch"] for row in state["history"]] == [2, 4]
     (workplace / "mine.toml").write_text(toml(replace(student, name="mine")))
     run = import_run(out / "students.pt", "student", workplace / "mine.toml", workplace)
     assert run.history == state["history"]
     again = Run(run.config, run.data, run.folder)
     assert again.resume()
+    again.average.eval()
     figures = again.data.validate(again)
-    assert figures["wild_accuracy"] == pytest.approx(
-        state["history"][-1]["wild_accuracy"], abs=1e-3
-    )
+    assert figures["wild_loss"] == pytest.approx(state["history"][-1]["wild_loss"], abs=0.01)
     with pytest.raises(TrainingError, match="move it away"):
         import_run(out / "students.pt", "student", workplace / "mine.toml", workplace)
     with pytest.raises(TrainingError, match="no run 'other'"):

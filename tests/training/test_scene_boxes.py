@@ -21,7 +21,7 @@ from tests.training.flat_scenes import (
     same,
 )
 from training.data import scenes
-from training.data.pictures import (
+from training.data.marked_images import (
     crops,
 )
 from training.data.scenes import Collection

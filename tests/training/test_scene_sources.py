@@ -13,8 +13,7 @@ from tests.training.flat_scenes import (
     picture,
     same,
 )
-from training.data.photos import PhotosError
-from training.data.pictures import (
+from training.data.marked_images import (
     DRAWN_SCALE,
     FER_FACE,
     GIVEN_SCALE,
@@ -23,6 +22,7 @@ from training.data.pictures import (
     portraits,
     with_quotas,
 )
+from training.data.photos import PhotosError
 from training.votes import LABELS
 
 

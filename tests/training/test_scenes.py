@@ -16,8 +16,8 @@ from tests.training.flat_scenes import (
     same,
 )
 from training.data import scenes
-from training.data.pictures import (
-    Picture,
+from training.data.marked_images import (
+    MarkedImage,
     crops,
     photographs,
     portraits,
@@ -47,10 +47,10 @@ def test_making_scenes_does_not_change_the_sources(sources):
     everything = [
         each
         for collection in (*(c for _, c in sources.views), sources.crops, sources.portraits)
-        for each in collection.pictures
+        for each in collection.images
     ]
     before = [
-        Picture(*(a.copy() for a in (p.image, p.boxes, p.sure, p.targets))) for p in everything
+        MarkedImage(*(a.copy() for a in (p.image, p.boxes, p.sure, p.targets))) for p in everything
     ]
     for number in range(40):
         scene(sources, number, side=96, seed=5)
@@ -82,7 +82,9 @@ def test_only_the_largest_faces_of_a_crowd_are_sure():
     places = [(x, y) for x in range(0, 300, 30) for y in range(0, 240, 30)]
     boxes = np.array([(x, y, x + 9 + n / 8, y + 9) for n, (x, y) in enumerate(places)], np.float32)
     sure = np.ones(len(boxes), bool)
-    crowd = Picture(np.zeros((300, 300, 3), np.uint8), boxes, sure, np.zeros((80, 8), np.float32))
+    crowd = MarkedImage(
+        np.zeros((300, 300, 3), np.uint8), boxes, sure, np.zeros((80, 8), np.float32)
+    )
     marked = scenes.marked(crowd)
     assert len(marked.boxes) == len(boxes)
     assert marked.sure.sum() == MOST_FACES

@@ -30,7 +30,7 @@ from onnx import numpy_helper
 
 from app.vision.classifier import Classifier, ClassifierCard
 from training.augment import augment
-from training.calibration import fit_prior_shift, fit_temperature
+from training.calibration import fit_temperature
 from training.config import Config, TrainingError, read_config
 from training.data import read_split
 from training.export import assert_parity, logits_of, training_document, write_models
@@ -406,29 +406,18 @@ def test_fit_temperature_finds_the_scale():
     assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
 
 
-def test_fit_prior_shift_corrects_a_rare_class():
-    """Its logits are too low by 0.3. Its share of 0.01 moves them by τ · 4.6."""
-    labels = np.array([0] * 97 + [1] * 3)
-    logits = np.zeros((100, 2), np.float32)
-    logits[:97, 0], logits[97:, 0] = 9.0, 0.3
-    log_shares = np.log(np.array([0.99, 0.01], np.float32))
-    assert fit_prior_shift(logits, labels, log_shares) == 0.08
-    assert fit_prior_shift(logits, np.zeros(100, int), log_shares) == 0.0
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # from the exporter of torch
-def test_export_applies_the_prior_shift(workplace, monkeypatch):
-    text = (workplace / "tiny.toml").read_text() + "fit_prior_shift = true\n"
-    (workplace / "tiny.toml").write_text(text.replace('"models/tiny_int8" = "settled int8"\n', ""))
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter, of torch itself
+def test_an_export_can_leave_out_the_last_classes(workplace):
+    text = (workplace / "tiny.toml").read_text()
+    text = text.replace('"models/tiny_int8" = "settled int8"\n', "")
+    (workplace / "tiny.toml").write_text(text + '[folders."models/tiny"]\nclasses = 2\n')
     run = make_run(workplace)
     run.fit_epoch()
-    monkeypatch.setattr("training.export.fit_prior_shift", lambda *_: 0.5)
     (folder,) = write_models(workplace / "tiny.toml", workplace / "data")
     crops = run.data.validation.crops.numpy()[:, 0]
-    plain = logits_of(run.average.module, crops)
-    moved = Classifier.load(folder).predict(crops) - plain
-    assert np.allclose(moved, -0.5 * run.data.targets.mean(dim=0).clamp_min(1e-6).log(), atol=1e-3)
-    assert ClassifierCard.read(folder).document["training"]["prior_shift"] == 0.5
+    expected = logits_of(run.average.module, crops)[:, :2]
+    assert np.allclose(Classifier.load(folder).predict(crops), expected, atol=1e-3)
+    assert ClassifierCard.read(folder).labels == LABELS[:2]
 
 
 def test_augmentation_is_bounded_seeded_and_different_for_each_crop():
@@ -524,10 +513,7 @@ def test_real_validation_images_match_the_protocol():
 CONFIGS = sorted((ROOT / "training" / "configs").glob("*.toml"))
 STARTS = {read_config(path).start for path in CONFIGS}
 TEACHERS = {name for path in CONFIGS for name in read_config(path).teacher_runs}
-COMPARED = {"yolov3_tiny"}  # trained only for comparison
-# Networks of training.distil. The best are imported under the names of the models.
-STUDENTS = {"student_5", "student_5_wide", "student_8", "student_8_wide"}
-NEEDED = STARTS | TEACHERS | COMPARED | STUDENTS  # configs without an export
+NEEDED = STARTS | TEACHERS  # configs without an export
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -535,12 +521,11 @@ def test_committed_configs_match_the_committed_cards(path):
     config = read_config(path)
     assert config.name == path.stem
     folders = tomllib.loads(path.read_text()).get("export", {})
-    assert (
-        folders or config.name in STARTS | TEACHERS | COMPARED | STUDENTS
-    )  # nobody needs it otherwise
+    assert folders or config.name in NEEDED
     for folder in folders:
         card = json.loads((ROOT / folder / "card.json").read_text())
         # A setting that a card does not name is younger than its model and was not set.
         trained = Config(**card["training"]["settings"])
         assert json.dumps(asdict(trained)) == json.dumps(asdict(config))
-        assert len(card["labels"]) == config.classes
+        variant = tomllib.loads(path.read_text()).get("folders", {}).get(folder, {})
+        assert len(card["labels"]) == variant.get("classes", config.classes)

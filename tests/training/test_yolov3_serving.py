@@ -41,13 +41,7 @@ def nets(tmp_path_factory):
     write_any_side(net, folder / "tiny.onnx")
     card = single_shot_document("tiny") | {
         "input": {"sizes": [*SIDES]},
-        "decoder": {
-            "name": "yolov3",
-            "scales": [
-                {"stride": stride, "anchors": [*map(list, anchors)]}
-                for stride, anchors in zip(yolo.STRIDES, yolo.ANCHORS, strict=True)
-            ],
-        },
+        "decoder": yolo.decoder(),
     }
     del card["weights"]
     (folder / "card.json").write_text(json.dumps(card))

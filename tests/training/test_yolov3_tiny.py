@@ -406,5 +406,5 @@ def test_net_overfits_two_images():
 
 def test_config_can_be_read():
     config = read_config(ROOT / "training" / "configs" / "yolov3_tiny.toml")
-    assert (config.name, config.net, config.task) == ("yolov3_tiny", "yolov3_tiny", "scenes")
+    assert (config.name, config.net, config.task) == ("yolov3_tiny", "yolov3_tiny", "packed_scenes")
     assert config.input_size == 416

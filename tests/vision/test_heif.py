@@ -289,7 +289,7 @@ def test_grid_that_repeats_a_large_tile_is_rejected(kind):
     tile = coded(Image.new("RGB", (512, 512)), kind)
     size = size_property(64, 64)
     whole = Item(b"grid", grid(64, 64, 64, 64), (size,), {b"dimg": [2] * 64 * 64})
-    with pytest.raises(ImageTooLarge, match="means decoding"):
+    with pytest.raises(ImageTooLarge, match="decoded pixels"):
         ImageFile(written(kind, [whole, tile]), max_pixels=1_000_000)
 
 
@@ -371,7 +371,7 @@ def test_frame_with_another_size_than_its_sequence_is_rejected():
         body = bits([*frame, (override, 1), (65_535, 16), (65_535, 16)])
         stream = obu(1, sequence) + obu(6, body)
         if refused:
-            with pytest.raises(ValueError, match="another size than its sequence"):
+            with pytest.raises(ValueError, match="differs from the size of its sequence"):
                 av1_stream(stream)
         else:
             assert av1_stream(stream).width == 8

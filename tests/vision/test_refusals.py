@@ -92,7 +92,7 @@ def test_unsupported_feature_is_named_in_the_error(case):
 
 GOOD = {kind: encoded(COLORS, kind) for kind in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")}
 DAMAGED = {
-    "JPEG cut": (GOOD["JPEG"][:-50], "scan ends before"),
+    "JPEG cut": (GOOD["JPEG"][:-50], "image data is incomplete"),
     "JPEG 51 scans": (
         encoded(COLORS, "JPEG", progressive=True)[:-2] + b"\xff\xda\0\x08\1\1\0\1\1\0" * 60,
         "scans",
@@ -114,7 +114,7 @@ def test_damage_is_named_in_the_error_without_internals(case):
     with pytest.raises(UndecodableImage, match=message_part) as raised:
         ImageFile(data, max_pixels=100_000).read(color=True)
     message = str(raised.value)
-    assert "damaged or cut short" in message
+    assert "damaged or truncated" in message
     assert not any(sign in message for sign in ("<", "0x", "object at", "\n", "Traceback"))
 
 

@@ -25,19 +25,19 @@ from app.vision.classifier import Classifier, softmax
 from app.vision.detectors.yunet import MAX_CANDIDATES, MIN_SCORE, NMS_IOU
 from app.vision.image import ImageFile, Raster
 from app.vision.types import Box
+from testbed.boxes import iou
 from training import votes
 from training.data import DataError, first_of_each, read_split
+from training.data.marked_images import DRAWN_SCALE, FER_FACE, FEWEST_PIXELS, GIVEN_SCALE, SAME_FACE
 from training.data.photos import (
     PORTRAITS,
     MarkedFace,
     ReadFace,
-    iou,
     portraits_with_readings,
     read_expw,
     read_photographs,
     read_portraits,
 )
-from training.data.pictures import DRAWN_SCALE, FER_FACE, FEWEST_PIXELS, GIVEN_SCALE, SAME_FACE
 from training.data.scene_pack import COLLECTIONS, TILE, ScenePack, joined, sheets
 from training.data.sources import FERPLUS, PHOTOS, YUNET
 
@@ -200,10 +200,10 @@ def wild(folder: Path, teacher: Teacher, yunet: Finder, chunk: Chunk) -> Iterato
         taught = teacher(raster, boxes, GIVEN_SCALE)
         targets = _taught(taught)
         for row, said in enumerate(readings):
-            clear = [LABELS.index(each) for each in said if each in LABELS]
-            if clear:
-                read = np.eye(len(LABELS), dtype=np.float32)[clear].mean(axis=0)
-                share = READERS_SHARE * len(clear) / 2
+            labels = [LABELS.index(each) for each in said if each in LABELS]
+            if labels:
+                read = np.eye(len(LABELS), dtype=np.float32)[labels].mean(axis=0)
+                share = READERS_SHARE * len(labels) / 2
                 targets[row] = READ_WEIGHT * (share * read + (1 - share) * taught[row])
             elif said or not sure[row] or not _is_large(boxes[row]):
                 targets[row] = 0

@@ -1,6 +1,6 @@
-"""Plain folders of pictures, one folder for each class: train/happiness/a.jpg …
+"""Plain folders of images, one folder for each class: train/happiness/a.jpg …
 
-Each picture is one face, centred, and counts as ten votes for its folder's class.
+Each image is one face, centred, and counts as ten votes for its folder's class.
 """
 
 from pathlib import Path
@@ -24,8 +24,8 @@ _VOTES = 10
 
 
 def read(folder: Path, *, size: int) -> Split:
-    """Every picture of every class. Raises DataError for a folder that is no class and for a
-    file that is no picture."""
+    """Every image of every class. Raises DataError for a folder that is no class and for a
+    file that is no image."""
     rows = []
     for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
         name = ALIASES.get(class_folder.name.lower(), class_folder.name.lower())

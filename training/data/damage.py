@@ -1,4 +1,4 @@
-"""What light, cameras and files do to a picture."""
+"""What light, cameras and files do to a image."""
 
 import cv2
 import numpy as np

@@ -1,6 +1,6 @@
 """What the cascade takes for faces in photographs, and whether it is right: for a net that checks.
 
-Windows come from pictures read as the detector reads them, for several smallest faces, so that
+Windows come from images read as the detector reads them, for several smallest faces, so that
 small and large, sharp and enlarged ones are there.
 """
 

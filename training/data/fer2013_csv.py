@@ -1,6 +1,6 @@
 """The two files as they were published: fer2013.csv (pixels) and fer2013new.csv (FER+'s votes).
 
-Line by line they belong together. A row whose picture FER+ dropped has no name in the second.
+Line by line they belong together. A row whose image FER+ dropped has no name in the second.
 """
 
 import csv

@@ -24,7 +24,7 @@ def split_path(data: Path, split: str) -> Path | None:
 
 def read(path: Path, *, size: int) -> Split:
     """Read a folder or zip of FER+. Raises DataError when it is none, or when its label.csv or
-    a picture named there is missing or broken."""
+    a image named there is missing or broken."""
     rows = []
     for name, box, votes, data in _rows(path):
         try:

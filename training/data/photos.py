@@ -1,4 +1,4 @@
-"""Photographs with boxes: `photos/images.csv` (one row a picture), `photos/faces.csv` (one row a
+"""Photographs with boxes: `photos/images.csv` (one row a image), `photos/faces.csv` (one row a
 face), and the small set `photos/groups/` with a boxes.csv of its own."""
 
 import csv
@@ -43,7 +43,7 @@ class Photograph:
 
 
 def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
-    """The pictures of lfw-expressions, of one split or of both. Raises PhotosError."""
+    """The images of lfw-expressions, of one split or of both. Raises PhotosError."""
     splits = _splits(photos)
     return [
         Portrait(photos / row["image"], _box(row), row["expression"])
@@ -81,7 +81,7 @@ def portraits_with_readings(photos: Path) -> set[Path]:
 
 
 def read_photographs(photos: Path, collection: str, *, split: str | None) -> list[Photograph]:
-    """The pictures of a collection (crowds, natural, lfw-expressions, groups) with their faces, of
+    """The images of a collection (crowds, natural, lfw-expressions, groups) with their faces, of
     one split or of both; `groups` has no splits. Raises PhotosError."""
     if collection == GROUPS:
         return list(_groups(photos / GROUPS))
@@ -96,7 +96,7 @@ def read_photographs(photos: Path, collection: str, *, split: str | None) -> lis
 
 
 def _groups(folder: Path) -> Iterator[Photograph]:
-    """The pictures with boxes, and dogs.jpg, which has no face; two portraits have no boxes."""
+    """The images with boxes, and dogs.jpg, which has no face; two portraits have no boxes."""
     faces: dict[str, list[MarkedFace]] = defaultdict(list)
     for row in _rows(folder / "boxes.csv"):
         faces[row["image"]].append(MarkedFace(_box(row)))

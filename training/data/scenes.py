@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from app.vision.image import resized
 from training.data.damage import spoil, without_colors
+from training.data.marked_images import FEWEST_PIXELS, MarkedImage
 from training.data.pasting import free_corner, paste, tinted
-from training.data.pictures import FEWEST_PIXELS, Picture
 
 FACE_SIDES = (12.0, 300.0)  # pixels in the scene
 SCALES = (0.25, 4.0)  # of a photograph's pixels: large faces are rare in them
-WHOLE_SHARE = 0.35  # of the views, as a picture is served
+WHOLE_SHARE = 0.35  # of the views, as a image is served
 MIRROR_SHARE = 0.5
 TINT_SHARE = 0.6  # of the portraits, which are grey
 TURN_SHARE, TURN_DEGREES = 0.25, 20.0
@@ -38,19 +38,19 @@ PORTRAIT_PASTE_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Collection:
-    """Pictures to draw from, each as likely as its weight; `cumulated` (n,) are the sums of the
+    """Images to draw from, each as likely as its weight; `cumulated` (n,) are the sums of the
     weights up to each."""
 
-    pictures: Sequence[Picture]
+    images: Sequence[MarkedImage]
     cumulated: NDArray[np.float64]
 
     @classmethod
-    def of(cls, pictures: Sequence[Picture], weights: NDArray[np.float64] | None = None) -> Self:
-        return cls(pictures, np.cumsum(np.ones(len(pictures)) if weights is None else weights))
+    def of(cls, images: Sequence[MarkedImage], weights: NDArray[np.float64] | None = None) -> Self:
+        return cls(images, np.cumsum(np.ones(len(images)) if weights is None else weights))
 
-    def draw(self, generator: np.random.Generator) -> Picture:
+    def draw(self, generator: np.random.Generator) -> MarkedImage:
         place = np.searchsorted(self.cumulated, generator.random() * self.cumulated[-1], "right")
-        return self.pictures[int(place)]
+        return self.images[int(place)]
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,15 @@ class Sources:
     crops: Collection
     portraits: Collection
 
-    def draw(self, generator: np.random.Generator) -> Picture:
+    def draw(self, generator: np.random.Generator) -> MarkedImage:
         shares = np.cumsum([share for share, _ in self.views])
         index = int(np.searchsorted(shares, generator.random() * shares[-1]))
         return self.views[index][1].draw(generator)
 
 
-def scene(sources: Sources, number: int, *, side: int, seed: int, mosaics: bool = True) -> Picture:
+def scene(
+    sources: Sources, number: int, *, side: int, seed: int, mosaics: bool = True
+) -> MarkedImage:
     """The scene of that number: `image` (side, side, 3) uint8 BGR, at most MOST_FACES of its faces
     sure."""
     generator = np.random.default_rng((seed, number))
@@ -90,14 +92,14 @@ def _log_uniform(generator: np.random.Generator, low: float, high: float) -> flo
 
 
 def view(
-    picture: Picture,
+    picture: MarkedImage,
     width: int,
     height: int,
     generator: np.random.Generator,
     *,
     cover: bool = False,
-) -> Picture:
-    """A part of the picture, or all of it, at a random scale, (height, width, 3); with `cover` it
+) -> MarkedImage:
+    """A part of the image, or all of it, at a random scale, (height, width, 3); with `cover` it
     leaves nothing black."""
     scale, middle = _scale(picture, width, height, generator)
     if cover:
@@ -107,9 +109,9 @@ def view(
 
 
 def _scale(
-    picture: Picture, width: int, height: int, generator: np.random.Generator
+    picture: MarkedImage, width: int, height: int, generator: np.random.Generator
 ) -> tuple[float, tuple[float, float] | None]:
-    """Of a view of that size pixels for one of the picture's, and what it must show, if anything:
+    """Of a view of that size pixels for one of the image's, and what it must show, if anything:
     the middle of a face."""
     rows, columns = picture.image.shape[:2]
     if generator.random() < WHOLE_SHARE:
@@ -127,12 +129,12 @@ def _scale(
 
 
 def _view_at(
-    picture: Picture,
+    picture: MarkedImage,
     size_wh: tuple[int, int],
     scale: float,
     middle: tuple[float, float] | None,
     generator: np.random.Generator,
-) -> Picture:
+) -> MarkedImage:
     width, height = size_wh
     rows, columns = picture.image.shape[:2]
     region = width / scale, height / scale
@@ -145,8 +147,8 @@ def _view_at(
 
 
 def _start(region: float, size: int, middle: float | None, generator: np.random.Generator) -> float:
-    """Where a region begins: so that `middle` lies anywhere in it, without leaving the picture
-    where the picture is larger."""
+    """Where a region begins: so that `middle` lies anywhere in it, without leaving the image
+    where the image is larger."""
     if region >= size:
         return 0.0 if generator.random() < 0.5 else -generator.uniform(0, region - size)
     if middle is None:
@@ -155,9 +157,9 @@ def _start(region: float, size: int, middle: float | None, generator: np.random.
 
 
 def cut(
-    picture: Picture, corner: tuple[float, float], scale: float, width: int, height: int
-) -> Picture:
-    """What lies in a region of the picture, at that scale; black where the picture ends."""
+    picture: MarkedImage, corner: tuple[float, float], scale: float, width: int, height: int
+) -> MarkedImage:
+    """What lies in a region of the image, at that scale; black where the image ends."""
     left, top = corner
     rows, columns = picture.image.shape[:2]
     x1, y1 = max(0, round(left)), max(0, round(top))
@@ -172,10 +174,10 @@ def cut(
     place = image[row : row + part.shape[0], column : column + part.shape[1]]
     place[:] = part[: place.shape[0], : place.shape[1]]
     boxes = (picture.boxes - (x1, y1, x1, y1)) * scale + (column, row, column, row)
-    return Picture(image, *_clipped(boxes, picture.sure, width, height), picture.targets)
+    return MarkedImage(image, *_clipped(boxes, picture.sure, width, height), picture.targets)
 
 
-def mirrored(picture: Picture) -> Picture:
+def mirrored(picture: MarkedImage) -> MarkedImage:
     x1, y1, x2, y2 = picture.boxes.T
     width = picture.image.shape[1]
     boxes = np.stack([width - x2, y1, width - x1, y2], axis=1)
@@ -185,14 +187,16 @@ def mirrored(picture: Picture) -> Picture:
 def _clipped(
     boxes: NDArray[np.float32], sure: NDArray[np.bool_], width: int, height: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Boxes within the picture; faces that are cut too far are no longer sure. A box without
+    """Boxes within the image; faces that are cut too far are no longer sure. A box without
     anything inside stays, empty."""
     inside = np.clip(boxes, 0, (width, height, width, height)).astype(np.float32)
     areas, seen = (np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (boxes, inside))
     return inside, sure & (seen >= VISIBLE * areas)
 
 
-def mosaic(sources: Sources, width: int, height: int, generator: np.random.Generator) -> Picture:
+def mosaic(
+    sources: Sources, width: int, height: int, generator: np.random.Generator
+) -> MarkedImage:
     """Views side by side (Bochkovskiy et al. 2020, arXiv 2004.10934), each at a scale of its own in
     the corner of the room that is left, and others beside and below it: black teaches nothing."""
     picture = sources.draw(generator)
@@ -207,7 +211,7 @@ def mosaic(sources: Sources, width: int, height: int, generator: np.random.Gener
     image = np.empty((height, width, 3), np.uint8)
     for (x, y), part in parts:
         image[y : y + part.image.shape[0], x : x + part.image.shape[1]] = part.image
-    return Picture(
+    return MarkedImage(
         image,
         np.concatenate([part.boxes + np.tile(xy, 2).astype(np.float32) for xy, part in parts]),
         np.concatenate([part.sure for _, part in parts]),
@@ -221,7 +225,7 @@ def _used(size: float, room: int) -> int:
     return used if room - used >= LEAST_ROOM else room
 
 
-def pasted(sources: Sources, side: int, generator: np.random.Generator) -> Picture:
+def pasted(sources: Sources, side: int, generator: np.random.Generator) -> MarkedImage:
     """A view with pieces on it that hold no face, and over them faces."""
     base = sources.empty if generator.random() < 0.6 else sources
     ground = view(base.draw(generator), side, side, generator, cover=True)
@@ -260,7 +264,7 @@ def pasted(sources: Sources, side: int, generator: np.random.Generator) -> Pictu
         boxes = np.concatenate([boxes, (box + np.tile(corner, 2))[None].astype(np.float32)])
         sure = np.append(sure, True)
         targets = np.concatenate([targets, picture.targets[:1]])
-    return Picture(image, *_clipped(boxes, sure, side, side), targets)
+    return MarkedImage(image, *_clipped(boxes, sure, side, side), targets)
 
 
 def _in_three(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -280,7 +284,7 @@ def _cut_square(
     return np.asarray(cv2.resize(square, (size, size), interpolation=resample), np.uint8)
 
 
-def turned(picture: Picture, degrees: float) -> Picture:
+def turned(picture: MarkedImage, degrees: float) -> MarkedImage:
     """The scene turned around its centre. Boxes keep their sides: a head that is tilted is as wide
     as one that is not."""
     height, width = picture.image.shape[:2]
@@ -291,17 +295,17 @@ def turned(picture: Picture, degrees: float) -> Picture:
     middle = middle @ matrix[:, :2].T + matrix[:, 2]
     boxes = np.concatenate([middle - half, middle + half], axis=1)
     inside, sure = _clipped(boxes, picture.sure, width, height)
-    return Picture(np.asarray(image, np.uint8), inside, sure, picture.targets)
+    return MarkedImage(np.asarray(image, np.uint8), inside, sure, picture.targets)
 
 
-def marked(picture: Picture) -> Picture:
+def marked(picture: MarkedImage) -> MarkedImage:
     """Without empty boxes, the largest first; what is too small, or beyond MOST_FACES, is no longer
     sure, and the expression of what is small not known."""
     sides = picture.boxes[:, 2:] - picture.boxes[:, :2]
     longer = sides.max(axis=1, initial=0)
     order = np.argsort(-longer, kind="stable")
     order = order[sides[order].min(axis=1, initial=np.inf) > 0]
-    return Picture(
+    return MarkedImage(
         np.ascontiguousarray(picture.image),
         picture.boxes[order],
         (picture.sure & (longer >= FEWEST_SIDE))[order] & (np.arange(len(order)) < MOST_FACES),

@@ -16,7 +16,7 @@ class DataError(Exception):
 @dataclass(frozen=True)
 class Split:
     """`crops` (n, size, size) uint8; `votes` (n, 10) counts as training.votes has them;
-    `digests` (n,) of the pictures' own pixels, equal where two pictures are the same."""
+    `digests` (n,) of the images' own pixels, equal where two images are the same."""
 
     crops: NDArray[np.uint8]
     votes: NDArray[np.int64]
@@ -39,7 +39,7 @@ def digest(image_gray: NDArray[np.uint8]) -> str:
 
 
 def first_of_each(digests: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """True at the first row of every distinct picture."""
+    """True at the first row of every distinct image."""
     keep = np.zeros(len(digests), dtype=bool)
     keep[np.unique(digests, return_index=True)[1]] = True
     return keep

@@ -3,8 +3,7 @@
     python -m training.detection.adopt training/configs/single_shot.toml runs/gpu
     python -m training.export training/configs/single_shot.toml
 
-Measures the weights on the validation split and writes `checkpoint.pt`, `log.csv` and `curve.png`
-to runs/<name>/.
+Writes `checkpoint.pt`, `log.csv` and `curve.png` (the losses) to runs/<name>/.
 """
 
 import argparse
@@ -16,35 +15,39 @@ from training.config import TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
 from training.detection.timed import AVERAGE, SNAPSHOT_PART, read_log, read_weights
-from training.runs import CHECKPOINT, RUNS, Run
+from training.runs import CHECKPOINT, RUNS
 from training.tasks import load_data
+from training.train import Run
 
 
 def adopt(config_path: Path, folder: Path, data_folder: Path, part: str) -> None:
-    """Raises TrainingError where `folder` holds no weights of the config's net."""
+    """Write the run. Raises TrainingError where `folder` holds no weights or log of the config's
+    net."""
     config = read_config(config_path)
     target = RUNS / config.name
     if (target / CHECKPOINT).exists():
         raise TrainingError(f"{target / CHECKPOINT} is there; move it away first")
-    weights = read_weights(folder, config.net, part=part)
-    run = Run(replace(config, start=""), load_data(data_folder, config, taught=False), target)
+    weights = read_weights(folder, config.name, part=part)
+    run = Run(replace(config, pretrained=""), load_data(data_folder, config, taught=False), target)
     run.config = config
     try:
         for net in (run.net, run.average.module):
             net.load_state_dict(weights)
     except RuntimeError as error:
         raise TrainingError(f"the weights are of another net: {error}") from error
-    log = read_log(folder, config.net)
-    run.epoch, run.seconds = config.epochs, log[-1].seconds if log else 0.0
-    run.average.eval()
-    figures = run.data.validate(run)
-    rows = log or []
+    log = read_log(folder, config.name)
+    if not log:
+        raise TrainingError(f"{folder} holds no log of {config.name}")
+    run.epoch, run.seconds = config.epochs, log[-1].seconds
     run.history = [
-        {"epoch": row.step, "minutes": row.seconds / 60, "loss": row.loss} | figures
-        for row in rows[-1:]
-    ] or [{"epoch": config.epochs, "minutes": 0.0, "loss": 0.0} | figures]
+        {
+            "epoch": round(config.epochs * row.step / log[-1].step, 4),
+            "minutes": round(row.seconds / 60, 2),
+            "loss": round(row.loss, 4),
+        }
+        for row in log
+    ]
     run.save()
-    print("  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ NOBODY = -1
 
 
 def assign(iou: Tensor, objectness: Tensor, faces: Tensor, real: Tensor, cells: Cells) -> Tensor:
-    """The face of each cell (pictures, cells), NOBODY where it has none.
+    """The face of each cell (images, cells), NOBODY where it has none.
 
-    `iou` (pictures, most, cells) is that of the true boxes `faces` (pictures, most, 4), of which
-    `real` (pictures, most) are no padding, with the boxes that the net answers, `objectness`
-    (pictures, cells) the logits that it gives them.
+    `iou` (images, most, cells) is that of the true boxes `faces` (images, most, 4), of which
+    `real` (images, most) are no padding, with the boxes that the net answers, `objectness`
+    (images, cells) the logits that it gives them.
 
     A cell may learn a face that holds its centre or whose centre is near. It costs the loss of its
     score and -3 ln IoU, and much more unless both hold. A face takes its k cheapest cells, k being
@@ -39,7 +39,7 @@ def assign(iou: Tensor, objectness: Tensor, faces: Tensor, real: Tensor, cells: 
 
 
 def around(faces: Tensor, real: Tensor, cells: Cells) -> Tensor:
-    """Whether each cell (pictures, cells) is one that might learn any of these faces."""
+    """Whether each cell (images, cells) is one that might learn any of these faces."""
     possible = _inside(faces, cells) | _near(faces, cells)
     return (possible & real[..., None]).any(dim=1)
 

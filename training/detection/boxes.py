@@ -11,7 +11,7 @@ from app.vision.cells import MAX_LOG_SIZE, grid
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of a square picture: `centres` (n, 2) in pixels and `strides` (n, 1)."""
+    """The cells of a square image: `centres` (n, 2) in pixels and `strides` (n, 1)."""
 
     centres: Tensor
     strides: Tensor

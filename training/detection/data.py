@@ -1,9 +1,7 @@
-"""What a one-pass network learns from and is measured by while it learns."""
-
-from __future__ import annotations
+"""Scenes that a one-pass network learns from, composed on the CPU while it trains."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,66 +11,38 @@ from typing import Self
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from app.vision.image import letterbox
-from app.vision.types import Box, Detection
-from testbed.boxes import Tally, average_precision, iou, tally
 from training.config import Config
-from training.data.photos import MarkedFace
-from training.data.pictures import Picture
+from training.data.marked_images import MarkedImage
 from training.data.scenes import Sources, scene
-from training.data.sources import (
-    Teaching,
-    training_sources,
-    validation_photographs,
-    validation_portraits,
-    validation_sources,
-)
-from training.detection.heads import HEADS, Batch, Find, Head
+from training.data.sources import Teaching, ValidationImages, training_sources
+from training.detection.heads import Batch
 from training.detection.losses import Marks
+from training.detection.validation import Validation
 from training.learning import Training
 
 EXPRESSION_WEIGHT = 1.0
 CALM = 0.15  # of the schedule, its end: without mosaics
 WORKERS = 2
 AHEAD = 4  # batches
-SMALLEST = 20.0  # pixels of faces that count on photographs
-MIN_IOU = 0.4
-NMS_IOU = 0.45
-FEWEST_LOGIT = -3.0
-VALIDATION_SCENES = 400
-LARGE_SIDE = 640
 
 
-@dataclass
-class Scenes:
-    """Scenes to learn from, and the photographs, portraits and scenes of the validation split.
+@dataclass(frozen=True, kw_only=True)
+class Scenes(Validation):
+    """Scenes to learn from, and the validation split.
 
-    `seed` and the number of a scene make it. `source` says in words what scenes are made of."""
+    `seed` and the number of a scene make it. `source` describes the images that scenes are made of.
+    """
 
     sources: Sources
-    validation: Sources
-    photographs: list[Picture]
-    portraits: list[Picture]
-    config: Config
     source: str
 
-    curves = {
-        "validation_ap": "AP of faces, validation photographs",
-        "validation_portraits": "validation portraits found and named right",
-        "validation_named": "faces of made scenes named right",
-    }
     targets_name = (
         "boxes of people and of YuNet; the expressions that people said, of faces pasted from FER+ "
         "cleaned votes, of photographs the teachers' mean where it is decided"
     )
     loss_name = "objectness, boxes and expressions"
-
-    @property
-    def head(self) -> Head:
-        return HEADS[self.config.net]
 
     @property
     def count(self) -> str:
@@ -123,34 +93,8 @@ class Scenes:
             losses = self.head.losses(run.net, made, weights, run.generator)
         return losses.total(EXPRESSION_WEIGHT)
 
-    def validate(self, run: Training) -> dict[str, float]:
-        """On photographs: AP of sure faces of at least SMALLEST pixels; share of portraits whose
-        main face is found and named right; share of the faces of made scenes that are."""
-        predict = predictor(run.average)
-        found = detections(predict, self.photographs, LARGE_SIDE, self.head.find)
-        return {
-            "validation_ap": average_precision(tallies(found, self.photographs)),
-            "validation_portraits": _share_right(self.named(predict, self.portraits)),
-            "validation_named": _share_right(self.named(predict, self.validation_scenes)),
-        }
 
-    def named(
-        self, predict: Predict, made: Sequence[Picture]
-    ) -> list[tuple[NDArray[np.float32] | None, int]]:
-        """See `named`, at the side that scenes have."""
-        return named(detections(predict, made, self.config.input_size, self.head.find), made)
-
-    @property
-    def validation_scenes(self) -> list[Picture]:
-        """The same each time."""
-        side = self.config.input_size
-        return [
-            scene(self.validation, number, side=side, seed=0, mosaics=False)
-            for number in range(VALIDATION_SCENES)
-        ]
-
-
-def collate(made: Sequence[Picture]) -> tuple[Tensor, Marks]:
+def collate(made: Sequence[MarkedImage]) -> tuple[Tensor, Marks]:
     """Images (n, 3, side, side) uint8 and what is true of them, padded to as many faces."""
     most = max(1, *(len(each.boxes) for each in made))
     classes = made[0].targets.shape[1]
@@ -166,87 +110,6 @@ def collate(made: Sequence[Picture]) -> tuple[Tensor, Marks]:
     return images, Marks(faces, real, sure, targets)
 
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-Found = tuple[Detection, NDArray[np.float32]]
-
-
-def predictor(net: nn.Module) -> Predict:
-    """PyTorch's answers for squares (n, side, side, 3) uint8."""
-    net.eval()
-    device = next(net.parameters()).device
-
-    @torch.no_grad()
-    def predict(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        images = torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float()
-        return np.asarray(net(images).cpu().numpy())
-
-    return predict
-
-
-def detections(
-    predict: Predict, made: Iterable[Picture], side: int, find: Find
-) -> list[list[Found]]:
-    """What is found in each picture, letterboxed to `side`, with an uncalibrated score and the
-    logits of the classes; the surest first."""
-    everything = []
-    for picture in made:
-        image = picture.image
-        colored = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-        square, factor = letterbox(np.asarray(colored, np.uint8), side)
-        answers = predict(square[np.newaxis])[0]
-        boxes, logits, names = find(answers, side, min_logit=FEWEST_LOGIT, nms_iou=NMS_IOU)
-        scores = 1 / (1 + np.exp(-logits.astype(float)))
-        everything.append(
-            [
-                (Detection(Box(*box), score), row)
-                for box, score, row in zip(
-                    (boxes / factor).tolist(), scores.tolist(), names, strict=True
-                )
-            ]
-        )
-    return everything
-
-
-def tallies(found: Sequence[list[Found]], photographs: Sequence[Picture]) -> list[Tally]:
-    """Which finds are sure faces of at least SMALLEST pixels."""
-    return [
-        tally(
-            [each for each, _ in its],
-            _faces(picture),
-            min_iou=MIN_IOU,
-            counts=lambda face: face.sure and face.box.longer_side >= SMALLEST,
-        )
-        for its, picture in zip(found, photographs, strict=True)
-    ]
-
-
-def named(
-    found: Sequence[list[Found]], made: Sequence[Picture]
-) -> list[tuple[NDArray[np.float32] | None, int]]:
-    """For each face whose expression is known the logits of the find that overlaps it most, None
-    where there is none, and its class."""
-    pairs = []
-    for picture, finds in zip(made, found, strict=True):
-        for box, target in zip(picture.boxes, picture.targets, strict=True):
-            if target.any():
-                truth = Box(*box.tolist())
-                best = max(finds, key=lambda each: iou(each[0].box, truth), default=None)
-                hit = best is not None and iou(best[0].box, truth) >= MIN_IOU
-                pairs.append((best[1] if best and hit else None, int(target.argmax())))
-    return pairs
-
-
-def _share_right(pairs: Sequence[tuple[NDArray[np.float32] | None, int]]) -> float:
-    return float(np.mean([each is not None and each.argmax() == label for each, label in pairs]))
-
-
-def _faces(picture: Picture) -> list[MarkedFace]:
-    return [
-        MarkedFace(Box(*box), bool(sure))
-        for box, sure in zip(picture.boxes.tolist(), picture.sure, strict=True)
-    ]
-
-
 def load_scenes(folder: Path, config: Config, taught: bool) -> Scenes:
     """Everything in memory. Without `taught` the teachers are not asked. Raises what
     `training_sources` raises."""
@@ -256,13 +119,11 @@ def load_scenes(folder: Path, config: Config, taught: bool) -> Scenes:
         teachers = [Path(each) for each in config.teachers]
         teaching = Teaching(teachers, config.teacher_share, torch.get_num_threads())
     sources = training_sources(folder, teaching, seed=config.seed)
-    counts = {name: len(each.pictures) for name, each in vars(sources).items() if name != "views"}
-    views = sum(len(each.pictures) for _, each in sources.views)
+    counts = {name: len(each.images) for name, each in vars(sources).items() if name != "views"}
+    views = sum(len(each.images) for _, each in sources.views)
     return Scenes(
         sources=sources,
-        validation=validation_sources(folder),
-        photographs=validation_photographs(folder),
-        portraits=validation_portraits(folder),
+        validation=ValidationImages(folder),
         config=config,
         source=f"scenes made of {views:,} pictures of natural, crowds and lfw-expressions "
         f"({counts['empty']:,} without faces, {counts['portraits']:,} portraits; training splits) "

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,38 +14,53 @@ from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.folders import WEIGHTS_FILE
 from app.vision.image import letterbox
 from app.vision.single_shot import SingleShotNet
+from testbed.boxes import average_precision
 from training.calibration import fit_logistic, fit_temperature
 from training.config import TrainingError
-from training.detection import graph
-from training.detection.data import Predict, Scenes, detections, predictor, tallies
+from training.detection import graph, yolo
+from training.detection.packed import PackedScenes
+from training.detection.validation import (
+    Predict,
+    Validation,
+    detections,
+    predictor,
+    tallies,
+)
 from training.nets.single_shot import SingleShot
-from training.onnx_files import write_any_side
+from training.nets.yolov3_tiny import HEADS as YOLO_HEADS
+from training.nets.yolov3_tiny import YoloV3Tiny
+from training.onnx_files import write_any_side, write_int8_any_side
 from training.votes import LABELS
 
 if TYPE_CHECKING:
     from training.train import Run
 
-SIDES = (320, 640)
 PARITY = 2e-3  # of answers, most of which are between -10 and 10
-PARITY_PICTURES = 20
+PARITY_IMAGES = 20
+INT8_LOSS = 0.02  # of average precision that 8 bits may cost
+CALIBRATION_SCENES = 96
 SUREST = 1 - 1e-9
 
 
-def write_folder(folder: Path, run: "Run", said: dict[str, Any]) -> str:
-    """Weights and card. Scores are calibrated on the validation photographs at both sizes, the
-    temperature on validation portraits and scenes. Raises TrainingError when the served path
-    answers otherwise than PyTorch; says what they differ by."""
-    data = cast(Scenes, run.data)
+def write_folder(folder: Path, run: "Run", precision: str, said: dict[str, Any]) -> str:
+    """Write weights and card; describe how close the served answers are to PyTorch's.
+
+    Scores are calibrated on the validation photographs at the sizes that `said` names, the
+    temperature on validation portraits and scenes. Raises TrainingError when the served answers
+    differ from PyTorch's.
+    """
+    data = cast(Validation, run.data)
     net = copy.deepcopy(run.average.module)
-    write = graph.write if isinstance(net, SingleShot) else write_any_side
-    write(net, folder / WEIGHTS_FILE)
+    write_weights(net, data, folder / WEIGHTS_FILE, precision)
     weights = (folder / WEIGHTS_FILE).read_bytes()
+    sizes = said["sizes"]
     card = {
         "name": folder.name,
         "version": said["version"],
         "kind": SINGLE_SHOT,
         "labels": list(LABELS[: run.config.classes]),
-        "input": {"sizes": list(SIDES), "channels": 3, "dtype": "uint8", "layout": "NHWC, BGR"},
+        "input": {"sizes": sizes, "channels": 3, "dtype": "uint8", "layout": "NHWC, BGR"},
+        **({"decoder": yolo.decoder()} if isinstance(net, YoloV3Tiny) else {}),
         "temperature": 1.0,  # this and the score until the served answers are known, below
         "score": {"scale": 1.0, "bias": 0.0},
         "weights": {
@@ -52,17 +68,15 @@ def write_folder(folder: Path, run: "Run", said: dict[str, Any]) -> str:
             "sha256": hashlib.sha256(weights).hexdigest(),
             "bytes": len(weights),
             "parameters": sum(p.numel() for p in net.parameters()),
-            "precision": "fp32",
+            "precision": precision,
         },
         "training": said["training"] | {"machine": said["machine"]},
         **{key: said[key] for key in ("licence", "intended_use", "out_of_scope", "limits")},
     }
     write_card(folder, card)
     served = SingleShotNet.load(folder).predict
-    difference = _difference(net, served, data)
-    if not difference <= PARITY:
-        raise TrainingError(f"the exported net differs from PyTorch by {difference:.2g}")
-    scale, bias = fit_score(served, data)
+    parity = _parity(net, served, data, sizes, precision)
+    scale, bias = fit_score(served, data, sizes)
     card["score"] = {"scale": scale, "bias": bias}
     pairs = [
         (logits, label)
@@ -77,24 +91,61 @@ def write_folder(folder: Path, run: "Run", said: dict[str, Any]) -> str:
     )
     write_card(folder, card)
     SingleShotNet.load(folder)
-    return f"{len(weights):,} bytes, answers within {difference:.1e} of PyTorch's"
+    return f"{len(weights):,} bytes, {parity}"
 
 
-def _difference(net: nn.Module, served: Predict, data: Scenes) -> float:
+def write_weights(net: nn.Module, data: Validation, path: Path, precision: str) -> None:
+    """Raises TrainingError for int8 weights of a net that is not quantised."""
+    if isinstance(net, SingleShot):
+        if precision != "fp32":
+            raise TrainingError("single_shot is exported as fp32")
+        graph.write(net, path)
+        return
+    write_any_side(net, path)
+    if precision == "int8":
+        if not isinstance(data, PackedScenes):
+            raise TrainingError("int8 needs a pack of scenes, on which ranges are measured")
+        write_int8_any_side(path, data.calibration_squares(CALIBRATION_SCENES), path, YOLO_HEADS)
+
+
+def _parity(
+    net: nn.Module, served: Predict, data: Validation, sizes: Sequence[int], precision: str
+) -> str:
+    """How close the served answers are to PyTorch's. Raises TrainingError where the precision does
+    not explain the difference."""
     expected = predictor(net)
+    if precision == "fp32":
+        difference = _difference(expected, served, data, sizes)
+        if not difference <= PARITY:
+            raise TrainingError(f"the exported net differs from PyTorch by {difference:.2g}")
+        return f"answers within {difference:.1e} of PyTorch's"
+    whole, rounded = (_average_precision(each, data, sizes[-1]) for each in (expected, served))
+    if not rounded >= whole - INT8_LOSS:
+        raise TrainingError(f"8 bits lower the average precision from {whole:.3f} to {rounded:.3f}")
+    return f"average precision of faces {rounded:.3f}, {whole:.3f} before rounding"
+
+
+def _difference(
+    expected: Predict, served: Predict, data: Validation, sizes: Sequence[int]
+) -> float:
     differences = []
-    for picture in data.photographs[:PARITY_PICTURES]:
-        for side in SIDES:
+    for picture in data.photographs[:PARITY_IMAGES]:
+        for side in sizes:
             square = letterbox(picture.image, side)[0][np.newaxis]
             differences.append(np.abs(served(square) - expected(square)).max())
     return float(max(differences))
 
 
-def fit_score(served: Predict, data: Scenes) -> tuple[float, float]:
+def _average_precision(predict: Predict, data: Validation, side: int) -> float:
+    found = detections(predict, data.photographs, side, data.head.find)
+    return average_precision(tallies(found, data.photographs))
+
+
+def fit_score(served: Predict, data: Validation, sizes: Sequence[int]) -> tuple[float, float]:
     """Scale and bias that make the scores of finds in photographs the probability of a face."""
     logits: list[NDArray[np.float64]] = []
     hits: list[NDArray[np.bool_]] = []
-    for side in SIDES:
+    for side in sizes:
         found = detections(served, data.photographs, side, data.head.find)
         for each in tallies(found, data.photographs):
             scores = each.scores.clip(max=SUREST)  # many votes make it 1 to the last bit

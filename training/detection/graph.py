@@ -8,10 +8,12 @@ of faces.
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -110,7 +112,7 @@ def _joined(finder: onnx.ModelProto, namer: onnx.ModelProto, classes: int) -> on
     finder, namer = (
         onnx.compose.add_prefix(each, prefix) for each, prefix in ((finder, FINDER), (namer, NAMER))
     )
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "most": np.array([MAX_CANDIDATES], np.int64),
         "nms_iou": np.array([NMS_IOU], np.float32),
         "least_logit": np.array([MIN_LOGIT], np.float32),

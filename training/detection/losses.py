@@ -15,9 +15,9 @@ FITS = 0.6  # IoU from which on a box is that of the face: those that vote toget
 
 @dataclass(frozen=True)
 class Marks:
-    """What is true of a batch of pictures: `faces` (pictures, most, 4) xyxy in pixels, of which
-    `real` (pictures, most) are no padding and `sure` (pictures, most) must be found (the others
-    count neither for nor against); `targets` (pictures, most, classes) distributions over
+    """What is true of a batch of images: `faces` (images, most, 4) xyxy in pixels, of which
+    `real` (images, most) are no padding and `sure` (images, most) must be found (the others
+    count neither for nor against); `targets` (images, most, classes) distributions over
     expressions, all 0 where nobody can tell."""
 
     faces: Tensor
@@ -40,7 +40,7 @@ class Losses:
 
 
 def losses(answers: Tensor, marks: Marks, side: int) -> Losses:
-    """Of answers (pictures, cells, 5 + classes) for square pictures; SimOTA chooses the cells that
+    """Of answers (images, cells, 5 + classes) for square images; SimOTA chooses the cells that
     learn a face. Of the others nothing is said where a doubtful face is or where the box fits a
     sure one: a cell that sees a face as well as those that were chosen would be told not to."""
     cells = Cells.of(side, answers.device)
@@ -56,10 +56,10 @@ def losses(answers: Tensor, marks: Marks, side: int) -> Losses:
 
 
 def sum_up(answers: Tensor, boxes: Tensor, marks: Marks, face: Tensor, ignored: Tensor) -> Losses:
-    """Binary cross-entropy of objectness over all rows but the `ignored` (pictures, rows), per row
-    with a `face` (pictures, rows); mean EIoU loss of the rows with a face; mean cross-entropy with
-    the soft targets, of those whose expression is known. `boxes` (pictures, rows, 4) are those of
-    the `answers` (pictures, rows, 5 + classes)."""
+    """Binary cross-entropy of objectness over all rows but the `ignored` (images, rows), per row
+    with a `face` (images, rows); mean EIoU loss of the rows with a face; mean cross-entropy with
+    the soft targets, of those whose expression is known. `boxes` (images, rows, 4) are those of
+    the `answers` (images, rows, 5 + classes)."""
     learns = face != NOBODY
     picture = torch.arange(len(face), device=face.device)[:, None].expand_as(face)[learns]
     true_boxes = marks.faces[picture, face[learns]]

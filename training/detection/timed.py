@@ -1,8 +1,10 @@
 """Train a one-pass network on a GPU until a fixed time is over.
 
-    python -m training.detection.timed single_shot --pack scenes.npz --out runs/gpu --seconds 480
+    python -m training.detection.timed training/configs/single_shot.toml --out runs/gpu
 
-Scenes are composed on the GPU (training.detection.composer). The learning rate follows the clock.
+The config's `pack` and `pretrained` weights (training.detection.warm_start) are in runs/. Scenes
+are composed on the GPU (training.detection.composer). A batch has `batch_size` scenes and `sheets`
+sheets. The learning rate follows the clock: the run ends after the config's `minutes`.
 Writes `<net>.pt` every SAVE_SECONDS and at the end: averaged weights, matrices in 16-bit floats, in
 parts `<net>.1.pt`, `<net>.2.pt` of PART bytes where they are large. `read_weights` reads them.
 The log is `timed.log`.
@@ -20,17 +22,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.config import TrainingError
+from training.config import Config, TrainingError, read_config
 from training.data.scene_pack import ScenePack
 from training.detection.composer import Composer
 from training.detection.heads import HEADS, Batch
 from training.detection.losses import BOX_WEIGHT, Losses
 from training.detection.pixels import upload
-from training.nets import NETS
+from training.learning import AUTO, choose_device
+from training.runs import RUNS, build_net
 
-CLASSES = 8
-WARM_UP = 0.02  # of the schedule
 CALM = 0.08  # of the schedule, its end: without mosaics
+EXPRESSION_WEIGHT = 1.0
 SNAPSHOT = 0.85  # of the schedule, where a second copy of the weights is kept
 CLIP = 10.0  # the largest norm of the gradient
 SAVE_SECONDS, LOG_SECONDS = 45.0, 5.0
@@ -39,58 +41,38 @@ AVERAGE, SNAPSHOT_PART = "average", "snapshot"  # of a file
 LOG = "timed.log"
 
 
-@dataclass(frozen=True)
-class Settings:
-    side: int
-    scenes: int
-    sheets: int
-    learning_rate: float
-    weight_decay: float = 0.05
-    ema_decay: float = 0.999
-    expression_weight: float = 1.0
-
-
-SETTINGS = {
-    "single_shot": Settings(side=320, scenes=144, sheets=20, learning_rate=2.5e-3),
-    "yolov3_tiny": Settings(side=416, scenes=56, sheets=8, learning_rate=1.5e-3),
-}
-
-
 class TimedRun:
     """Training by the clock: `deadline` is a time of time.time()."""
 
     def __init__(
         self,
-        name: str,
+        config: Config,
         composer: Composer,
         out: Path,
         *,
         scratch: Path,
-        settings: Settings,
         device: torch.device,
         deadline: float,
-        start: Path | None,
-        seed: int,
     ) -> None:
-        torch.manual_seed(seed)
-        self.name, self.composer, self.out, self.settings = name, composer, out, settings
+        torch.manual_seed(config.seed)
+        self.config, self.name, self.composer, self.out = config, config.name, composer, out
         self.scratch = scratch
         self.device, self.deadline, self.began = device, deadline, time.time()
-        self.net = NETS[name](classes=CLASSES)
-        if start is not None:
-            state = torch.load(start, weights_only=True)
+        self.net = build_net(config)
+        if config.pretrained:
+            state = torch.load(RUNS / config.pretrained, weights_only=True)
             own = self.net.state_dict()
             fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
             self.net.load_state_dict(own | fitting)
-            self.log(f"{len(fitting)} of {len(own)} tensors from {start.name}")
+            self.log(f"{len(fitting)} of {len(own)} tensors from {config.pretrained}")
         self.net.to(device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(config.seed)
         self.autocast: torch.dtype | None = torch.bfloat16
         self.memory_format = torch.channels_last
         self.net.to(memory_format=self.memory_format)
         self.average.to(memory_format=self.memory_format)
-        self.scenes, self.sheets = settings.scenes, settings.sheets
+        self.scenes, self.sheets = config.batch_size, config.sheets
         self.steps = 0
         self.snapshot: dict[str, Tensor] | None = None
 
@@ -133,9 +115,8 @@ class TimedRun:
     def _batch(self) -> Batch:
         mosaics = self.progress < 1 - CALM
         with torch.no_grad():
-            made = self.composer.batch(
-                self.scenes, self.sheets, self.settings.side, mosaics=mosaics
-            )
+            side = self.config.input_size
+            made = self.composer.batch(self.scenes, self.sheets, side, mosaics=mosaics)
             images = made.images.round().contiguous(memory_format=self.memory_format)
         return replace(made, images=images)
 
@@ -143,16 +124,16 @@ class TimedRun:
         enabled = self.autocast is not None
         with torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled):
             weights = self.composer.class_weights
-            return HEADS[self.name].losses(self.net, batch, weights, self.generator)
+            return HEADS[self.config.net].losses(self.net, batch, weights, self.generator)
 
     def fit(self) -> None:
         self.net.train()
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         plain = [p for p in self.net.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": self.settings.weight_decay}, {"params": plain}],
-            lr=self.settings.learning_rate,
-            betas=(0.9, 0.99),
+            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain}],
+            lr=self.config.learning_rate,
+            betas=self.config.betas,
             weight_decay=0.0,
             fused=True,
         )
@@ -160,15 +141,16 @@ class TimedRun:
         logged = saved = time.time()
         since = 0
         begun = self.progress
+        warm_up = self.config.warmup_epochs / self.config.epochs
         while (progress := self.progress) < 1:
             done = (progress - begun) / (1 - begun)
-            rate = min(1.0, (done + 1e-3) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
+            rate = min(1.0, (done + 1e-3) / warm_up) * 0.5 * (1 + math.cos(math.pi * done))
             for group in optimizer.param_groups:
-                group["lr"] = self.settings.learning_rate * rate
+                group["lr"] = self.config.learning_rate * rate
             try:
                 losses = self._loss(self._batch())
                 optimizer.zero_grad(set_to_none=True)
-                losses.total(self.settings.expression_weight).backward()
+                losses.total(EXPRESSION_WEIGHT).backward()
             except torch.OutOfMemoryError:
                 self._shrink()
                 continue
@@ -202,7 +184,7 @@ class TimedRun:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = min(self.settings.ema_decay, (1 + self.steps) / (10 + self.steps))
+        decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(
             [p.data for p in self.average.parameters()],
             [p.data for p in self.net.parameters()],
@@ -220,8 +202,12 @@ class TimedRun:
 
     def save(self) -> None:
         """Write the averaged weights; a state that is too large for one file goes into parts."""
-        state: dict[str, Any] = {"net": self.name, "steps": self.steps, "average": self._weights()}
-        if self.snapshot is not None and self.name == "single_shot":
+        state: dict[str, Any] = {
+            "net": self.config.net,
+            "steps": self.steps,
+            "average": self._weights(),
+        }
+        if self.snapshot is not None and self.config.net == "single_shot":
             state["snapshot"] = self.snapshot
         parts, size = [dict[str, Tensor]()], 0
         for key, value in state["average"].items():
@@ -275,42 +261,32 @@ def read_log(folder: Path, name: str) -> list[LogRow]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("net", choices=SETTINGS)
-    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("config", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scratch", type=Path, help="for unfinished files; else --out")
-    parser.add_argument("--seconds", type=float, help="from now, loading included")
-    parser.add_argument("--deadline", type=float, help="seconds since 1970, instead of --seconds")
-    parser.add_argument("--start", type=Path, help="weights to begin from where shapes agree")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--deadline", type=float, help="seconds since 1970; else by the config")
+    parser.add_argument("--device", default=AUTO)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--scenes", type=int)
-    parser.add_argument("--sheets", type=int)
-    parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    settings = SETTINGS[arguments.net]
-    for key in ("scenes", "sheets"):
-        if getattr(arguments, key) is not None:
-            settings = Settings(**(vars(settings) | {key: getattr(arguments, key)}))
-    deadline = arguments.deadline or time.time() + arguments.seconds
+    try:
+        config, device = read_config(arguments.config), choose_device(arguments.device)
+        pack = ScenePack.load(RUNS / config.pack)
+    except (TrainingError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+    deadline = arguments.deadline or time.time() + 60 * config.minutes
     for folder in (arguments.out, arguments.scratch or arguments.out):
         folder.mkdir(parents=True, exist_ok=True)
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    device = torch.device(arguments.device)
-    pack = ScenePack.load(arguments.pack)
     pixels = upload(pack.images(threads=arguments.threads), device, threads=arguments.threads)
-    composer = Composer(pack, pixels, device, arguments.seed)
+    composer = Composer(pack, pixels, device, config.seed)
     run = TimedRun(
-        arguments.net,
+        config,
         composer,
         arguments.out,
         scratch=arguments.scratch or arguments.out,
-        settings=settings,
         device=device,
         deadline=deadline,
-        start=arguments.start,
-        seed=arguments.seed,
     )
     run.log(f"{len(pack.collection)} images, {len(pixels.buffer):,} pixels on {device}")
     run.tune()

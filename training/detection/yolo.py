@@ -1,6 +1,7 @@
 """Boxes, marks and losses of YOLOv3-tiny (Redmon & Farhadi 2018, arXiv 1804.02767, section 2.1)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from training.detection.boxes import pairwise_iou
 from training.detection.losses import Losses, Marks, sum_up
 
 STRIDES = (32, 16)
-# Width and height in pixels of the picture that the net sees, for each of STRIDES; not in cells, as
+# Width and height in pixels of the image that the net sees, for each of STRIDES; not in cells, as
 # YOLOv2's were. Centres of k-means with 1 - IoU as distance (Redmon & Farhadi 2017, arXiv
 # 1612.08242, section 2.1; ten starts, nine ended here) over the 7,784 sure faces of the training
 # photographs, their longer sides drawn anew, log-uniform from 12 to 300 pixels: scenes show faces
@@ -37,7 +38,7 @@ class Priors:
 
 
 def anchors_of(side: int, device: torch.device | str = "cpu") -> Priors:
-    """Of a square picture: those of each stride row by row, and of each cell anchor by anchor."""
+    """Of a square image: those of each stride row by row, and of each cell anchor by anchor."""
     corners, strides, sizes = [], [], []
     for stride, anchors in zip(STRIDES, ANCHORS, strict=True):
         steps = torch.arange(side // stride, dtype=torch.float32)
@@ -59,9 +60,9 @@ def decode(answers: Tensor, side: int) -> Tensor:
 
 
 def assign(faces: Tensor, real: Tensor, side: int) -> Tensor:
-    """The face of each row (pictures, n), NOBODY where it has none.
+    """The face of each row (images, n), NOBODY where it has none.
 
-    `faces` (pictures, most, 4) are true boxes, of which `real` (pictures, most) are no padding. A
+    `faces` (images, most, 4) are true boxes, of which `real` (images, most) are no padding. A
     face takes one row: of the cells, one for each stride, that hold its centre the anchor that
     overlaps it most where both have the same centre. Of faces that take the same row it learns the
     one that it overlaps most; the others are learned by nobody.
@@ -79,13 +80,24 @@ def assign(faces: Tensor, real: Tensor, side: int) -> Tensor:
     return torch.where(most >= 0, face, NOBODY)
 
 
+def decoder() -> dict[str, Any]:
+    """The field `decoder` of a card: how the service decodes these rows."""
+    return {
+        "name": "yolov3",
+        "scales": [
+            {"stride": stride, "anchors": [list(anchor) for anchor in anchors]}
+            for stride, anchors in zip(STRIDES, ANCHORS, strict=True)
+        ],
+    }
+
+
 def _at_origin(sizes: Tensor) -> Tensor:
     """Boxes (…, 4) with these widths and heights (…, 2)."""
     return torch.cat([-sizes / 2, sizes / 2], dim=-1)
 
 
 def losses(answers: Tensor, marks: Marks, side: int) -> Losses:
-    """Of answers (pictures, n, 5 + classes). Ignored are rows without a face whose box overlaps
+    """Of answers (images, n, 5 + classes). Ignored are rows without a face whose box overlaps
     one by more than IGNORE_IOU, be it sure or doubtful, and those that doubtful faces would take.
     """
     boxes = decode(answers, side)

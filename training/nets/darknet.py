@@ -4,6 +4,7 @@ Layers as in Darknet's source (github.com/pjreddie/darknet, src/parser.c): `conv
 `maxpool`, `route`, `shortcut`, `upsample` and `yolo`. That covers YOLOv3-tiny and YOLOv3.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,7 +172,7 @@ class DarknetNet(nn.Module):
         x = images.flip(1) / 255  # Darknet reads red first
         sources = {index: others for index, *others in self._kept}
         outputs: list[Tensor] = []
-        answers = []
+        answers: list[Tensor] = []
         for index, (section, layer) in enumerate(zip(self._sections, self.layers, strict=True)):
             if section.name == "route":
                 x = torch.cat([outputs[each] for each in sources[index]], dim=1)
@@ -262,7 +263,7 @@ def _convolution(section: Section, channels: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _load_convolution(layer: nn.Sequential, take) -> None:
+def _load_convolution(layer: nn.Sequential, take: Callable[[Tensor], None]) -> None:
     """Darknet's order: bias, scale, mean and variance of the normalisation, then the weights."""
     conv = layer[0]
     norm = layer[1] if len(layer) > 1 and isinstance(layer[1], nn.BatchNorm2d) else None

@@ -35,8 +35,8 @@ class Seen(NamedTuple):
 
 
 class SingleShot(nn.Module):
-    """Answers (n, cells, 5 + classes) of pictures (n, 3, height, width) with raw values 0–255, BGR,
-    float; both sides are multiples of 32.
+    """Answers (n, cells, 5 + classes) of images (n, 3, side, side) with raw values 0–255, BGR,
+    float; the side is a multiple of 32.
 
     Cells are those of stride 8, 16 and 32, each row by row. A cell's answer is t_x, t_y, t_w, t_h
     (app.vision.cells decodes them), the logit of objectness and the logits of the classes. The

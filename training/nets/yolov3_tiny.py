@@ -14,10 +14,11 @@ from training.detection.yolo import ANCHORS
 from training.nets.single_shot import BOX, OBJECTNESS, PRIOR_OBJECTNESS
 
 WIDTHS = (16, 32, 64, 128, 256)  # at strides 1, 2, 4, 8 and 16
+HEADS = r"head_\d+\.1\.weight"  # names of the weights of the last layers
 
 
 class YoloV3Tiny(nn.Module):
-    """Answers (n, rows, 5 + classes) of pictures (n, 3, height, width) with raw values 0–255, BGR,
+    """Answers (n, rows, 5 + classes) of images (n, 3, height, width) with raw values 0–255, BGR,
     float; both sides are multiples of 32.
 
     Rows are those of stride 32 first, then those of stride 16: cells row by row, and of a cell its

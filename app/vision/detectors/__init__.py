@@ -21,12 +21,12 @@ class Detector(Protocol):
     """Finds faces in an image.
 
     `title` and `description` are shown to users.
-    `needs_color` says whether `detect` needs the colours of the image.
+    `needs_color` is True if `detect` needs the colours of the image.
     `min_face_share` determines the default of `min_face_px`: see `default_min_face_px`.
     `max_pixels` is the maximum number of pixels of an image; larger images take too long.
-    `box_scale` corrects for the size of the boxes, because detectors put them around different
-    parts of the head: a classifier's `crop_scale` refers to the longer side of the box times
-    `box_scale`.
+    `box_scale` corrects for the size of the boxes, because detectors draw boxes of different size
+    around the same head. A classifier crops a square with the side
+    `crop_scale` × `box_scale` × the longer side of the box.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Detector(Protocol):
         """
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:
-        """Return the scale at which to read the image, so that the detector finds faces of
-        `min_face_px` pixels of the original. `longer_side` is the longer side of the original in
+        """Return the scale at which to read the image, so that the detector finds faces with a side
+        of `min_face_px` pixels in the original. `longer_side` is the longer side of the original in
         pixels. A value above 1 means that the faces are too small even at full resolution."""
 
     def detect(

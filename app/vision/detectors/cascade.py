@@ -2,8 +2,9 @@
 
 One call of `detectMultiScale` searches the whole image at every size and cannot be stopped. Here
 each call searches one strip at one size, which takes a fraction of a second for any image. The
-deadline and the number of windows are checked between the calls. The resulting windows are the same
-as those of one call (see `_strips`), except for a few in images wider than MAX_STRIP_WIDTH.
+deadline and the number of windows are checked between the calls. The result equals one
+call for the whole image (see `_strips`), except for a few windows in images wider than
+MAX_STRIP_WIDTH.
 """
 
 import threading
@@ -59,12 +60,12 @@ class Cascade:
                     raise TooMuchWork(
                         f"the detector found more than {max_windows:,} candidate windows, more "
                         "than it can process in time: send a smaller image, raise min_face_px or "
-                        "name another detector"
+                        "choose another detector"
                     )
-                places = np.rint(
+                corners_px = np.rint(
                     (corners + np.array((left, top))).astype(np.float32) * single
                 ).astype(int)
-                found += [(x, y, side, side) for x, y in places.tolist()]
+                found += [(x, y, side, side) for x, y in corners_px.tolist()]
             factor *= scale_factor
         return found
 
@@ -83,9 +84,10 @@ def _strips(
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     """Yield (left, top, strip) so that each window of `image` is in exactly one strip.
 
-    OpenCV searches the rows of windows from top to bottom, so strips with an even number of rows of
-    windows give the same result. Only rows wider than MAX_STRIP_WIDTH are cut: when the first
-    stage rejects a window, OpenCV skips the next one, so a cut may change the skipped windows.
+    Without `fine`, OpenCV searches every second row of windows. Strips with an even number of rows
+    do not change which rows it searches. Only rows wider than MAX_STRIP_WIDTH are cut: when the
+    first stage rejects a window, OpenCV skips the next one, so a cut may change the skipped
+    windows.
     """
     height, width = image.shape
     rows, columns = height - WINDOW + 1, width - WINDOW + 1  # numbers of window positions
@@ -100,9 +102,9 @@ def _strips(
 def _tops(rows: int, columns: int, step: int, *, fine: bool) -> list[int]:
     """Return the first row of windows of each strip, and the row after the last strip.
 
-    With a step of 2 and an odd number of rows, OpenCV skips the last row if its parallel blocks end
-    before this row. To get the same result, this function leaves out the row in this case, and
-    otherwise puts it into a strip of three rows.
+    Without `fine`, OpenCV searches every second row. If the number of rows is odd, it skips the
+    last row when its parallel blocks end before this row. The strips give the same result. If
+    OpenCV skips the last row, no strip contains it. Otherwise the last strip has three rows.
     """
     if fine or rows % 2 == 0 or rows == 1:
         return [*range(0, rows, step), rows]
@@ -118,14 +120,15 @@ def passing_windows(
     """Return the left and top positions (n, 2) of the windows of WINDOW pixels in `strip` that pass
     the cascade.
 
-    With `fine`, OpenCV must search every row. For this purpose the strip is enlarged to twice the
-    size and searched for windows of twice the side. OpenCV then reduces it to the original pixels.
+    With `fine`, OpenCV must search every row. It does so from a scale factor of FINE_FACTOR on, so
+    this function doubles the strip and the side of the windows. OpenCV then reduces the doubled
+    strip by this factor and searches the original pixels.
     """
     if fine:
         strip = strip.repeat(2, axis=0).repeat(2, axis=1)
     zoom = 2 if fine else 1
-    only = (zoom * WINDOW, zoom * WINDOW)
+    window_wh = (zoom * WINDOW, zoom * WINDOW)
     windows = cascade.detectMultiScale(
-        strip, scaleFactor=2.0, minNeighbors=0, minSize=only, maxSize=only
+        strip, scaleFactor=2.0, minNeighbors=0, minSize=window_wh, maxSize=window_wh
     )
     return np.asarray(windows, dtype=np.int64).reshape(-1, 4)[:, :2] // zoom

@@ -30,7 +30,10 @@ DEFAULT_MAX_PIXELS = 20_000_000  # 10 to 20 s of CPU time
 
 
 def _grouped(windows: list[Window], *, more_than: int) -> list[Window]:
-    """Average the windows of each group of more than `more_than` overlapping windows."""
+    """Group overlapping windows and return the mean window of each group.
+
+    Groups of at most `more_than` windows are excluded.
+    """
     return [
         tuple(each)
         for each in np.asarray(cv2.groupRectangles(windows, more_than, GROUP_EPS)[0]).tolist()
@@ -94,7 +97,7 @@ class HaarDetector:
         """Load the detector. Raises ModelUnavailable if the network is missing or cannot be
         used."""
         advice = (
-            f"copy the folder {cls.name} of this project's models, or set "
+            f"copy models/{cls.name} from the repository to EMOTION_MODELS_DIR, or set "
             "EMOTION_DETECTOR=haar_default"
         )
         verifier = Classifier.load(detector_folder(models_dir, cls.name, advice), threads=threads)

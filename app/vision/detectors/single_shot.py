@@ -31,8 +31,10 @@ class SingleShotDetector:
 
     @classmethod
     def load(cls, models_dir: Path, *, threads: int = 1) -> Self:
-        """Load the detector with a separate network. The engine does not use this method, so that
-        the detector and the single-shot pipeline share one network.
+        """Load the detector with a separate network.
+
+        The engine does not call this method: it creates the detector with the network of the
+        single-shot pipeline, so that both share one network.
 
         Raises ModelUnavailable if the network is missing or cannot be used.
         """

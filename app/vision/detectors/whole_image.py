@@ -12,8 +12,8 @@ from app.vision.types import Box, Detection
 class WholeImageDetector:
     """Returns the whole image as one face, without a score.
 
-    With this `box_scale`, the crop of the classifier is about as large as the image, because the
-    models of this project have a `crop_scale` of 1.05 to 1.1. An image that is not square is padded
+    With this `box_scale`, the crop of the classifier is about as large as the image: the models of
+    this project have a `crop_scale` of 1.05 to 1.1. An image that is not square is padded
     to a square by repeating the edges.
     """
 

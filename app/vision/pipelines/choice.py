@@ -1,4 +1,4 @@
-"""Applies the detection options to found faces. Every pipeline uses this function."""
+"""Filters the faces that a pipeline found by the detection options."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable

@@ -23,7 +23,10 @@ MIN_FACE_SHARE = 0.05  # see app.vision.detectors.default_min_face_px
 class SingleShot:
     name = SINGLE_SHOT
     title = "Single-shot network"
-    description = "One small network detects the faces and classifies their emotions in one pass."
+    description = (
+        "One small network detects the faces and classifies their emotions in one pass. It "
+        "recognises surprise less often than a classifier does."
+    )
     model_kind = SINGLE_SHOT
     takes_detector = False
     detector_name = SINGLE_SHOT
@@ -34,11 +37,11 @@ class SingleShot:
 
     @classmethod
     def of(cls, parts: "Parts", options: AnalysisOptions) -> Self:
-        """Create the pipeline. Raises UnfitDetector if the options name another detector than the
-        network itself, and the errors of `parts`."""
+        """Create the pipeline. Raises UnfitDetector if the options choose a detector other than
+        the network itself, and the errors of `parts`."""
         if options.detector not in (None, cls.detector_name):
             raise UnfitDetector(
-                f"the pipeline {cls.name!r} has its own detector: leave out detector or name "
+                f"the pipeline {cls.name!r} has its own detector: leave out detector or choose "
                 "another pipeline"
             )
         return cls(parts.model(cls.model_kind, options.model), options.detection)

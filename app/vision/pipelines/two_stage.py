@@ -55,7 +55,7 @@ class TwoStage:
             raise TooMuchWork(
                 f"the detector {self.detector.name!r} takes images of up to "
                 f"{self.detector.max_pixels:,} pixels, and the image has {file.pixels:,}: send a "
-                "smaller image or name another detector"
+                "smaller image or choose another detector"
             )
         min_face_px = smallest_face(file, self._detection, self.detector.min_face_share)
         side = searched_side(file.width, file.height)
@@ -105,5 +105,5 @@ class TwoStage:
 
 
 def _without_items(detections: list[Detection]) -> list[tuple[Detection, None]]:
-    """Convert detections to the pairs that `search` takes, without other data about the faces."""
+    """Pair each detection with None, because `search` requires pairs of a detection and an item."""
     return [(each, None) for each in detections]

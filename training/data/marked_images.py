@@ -26,8 +26,8 @@ from training.data.photos import (
 )
 from training.votes import LABELS
 
-# Where a face lies in a picture of FER+, as shares of its side: the median of what YuNet found in
-# 1,408 pictures of the validation split.
+# Where a face lies in a image of FER+, as shares of its side: the median of what YuNet found in
+# 1,408 images of the validation split.
 FER_FACE = (0.12, 0.0, 0.89, 1.0)
 # Of the longer side of YuNet's boxes, and of those that people drew around faces in crowds.
 GIVEN_SCALE, DRAWN_SCALE = 0.86, 0.95
@@ -38,7 +38,7 @@ _MAX_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True)
-class Picture:
+class MarkedImage:
     """`image` (height, width) or (height, width, 3) uint8 BGR; `boxes` (n, 4) xyxy in its pixels,
     of which `sure` (n,) must be found; `targets` (n, classes) distributions over expressions, all 0
     where nobody can tell."""
@@ -55,8 +55,8 @@ def photographs(
     split: str,
     teachers: Sequence[Classifier],
     finder: YuNetDetector | None = None,
-) -> list[Picture]:
-    """A collection's pictures of one split. What `finder` sees beside the marked faces counts
+) -> list[MarkedImage]:
+    """A collection's images of one split. What `finder` sees beside the marked faces counts
     neither for nor against: in crowds people did not mark everybody. Raises PhotosError."""
     made = []
     for each in tqdm(read_photographs(photos, collection, split=split), desc=collection):
@@ -68,7 +68,7 @@ def photographs(
 
 def portraits(
     photos: Path, split: str, teachers: Sequence[Classifier], *, teacher_share: float
-) -> list[Picture]:
+) -> list[MarkedImage]:
     """Portraits whose expression one person named, which is one vote beside the teachers'; grey.
     Raises PhotosError."""
     named = {each.path: each for each in read_portraits(photos, split=split)}
@@ -88,11 +88,11 @@ def portraits(
     return made
 
 
-def crops(faces: NDArray[np.uint8], targets: NDArray[np.float32]) -> list[Picture]:
-    """Pictures of FER+ (n, size, size) with their targets (n, classes)."""
+def crops(faces: NDArray[np.uint8], targets: NDArray[np.float32]) -> list[MarkedImage]:
+    """Images of FER+ (n, size, size) with their targets (n, classes)."""
     box = np.array([FER_FACE], dtype=np.float32) * faces.shape[1]
     sure = np.ones(1, dtype=bool)
-    return [Picture(f, box, sure, t[None]) for f, t in zip(faces, targets, strict=True)]
+    return [MarkedImage(f, box, sure, t[None]) for f, t in zip(faces, targets, strict=True)]
 
 
 def _read(path: Path) -> Raster:
@@ -110,7 +110,9 @@ def _unmarked(
     )
 
 
-def _photograph(raster: Raster, photograph: Photograph, teachers: Sequence[Classifier]) -> Picture:
+def _photograph(
+    raster: Raster, photograph: Photograph, teachers: Sequence[Classifier]
+) -> MarkedImage:
     faces = photograph.faces
     targets = np.zeros((len(faces), len(LABELS)), dtype=np.float32)
     for target, face in zip(targets, faces, strict=True):
@@ -120,7 +122,9 @@ def _photograph(raster: Raster, photograph: Photograph, teachers: Sequence[Class
             taught = _taught(raster, face.box, scale, teachers)
             target[:] = taught if taught.max() >= UNDECIDED else 0
     boxes = np.array([face.box.xyxy for face in faces], dtype=np.float32).reshape(-1, 4)
-    return Picture(raster.bgr, boxes, np.array([face.sure for face in faces], dtype=bool), targets)
+    return MarkedImage(
+        raster.bgr, boxes, np.array([face.sure for face in faces], dtype=bool), targets
+    )
 
 
 def _taught(
@@ -134,9 +138,9 @@ def _taught(
 
 
 def with_quotas(
-    pictures: Sequence[Picture], most: int, generator: np.random.Generator
-) -> list[Picture]:
-    """The same pictures with at most so many known expressions of each class: a teacher finds
+    pictures: Sequence[MarkedImage], most: int, generator: np.random.Generator
+) -> list[MarkedImage]:
+    """The same images with at most so many known expressions of each class: a teacher finds
     photographs full of neutral and happy faces."""
     rows = [(p, f) for p, each in enumerate(pictures) for f in range(len(each.boxes))]
     named = [(p, f) for p, f in rows if pictures[p].targets[f].any()]

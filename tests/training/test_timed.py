@@ -1,0 +1,94 @@
+"""Training by the clock, and the run that is made of its results."""
+
+import importlib.util
+import itertools
+import os
+from types import SimpleNamespace
+
+import pytest
+
+pytestmark = pytest.mark.torch
+
+if importlib.util.find_spec("torch") is None:
+    if os.environ.get("CI") == "true":
+        raise RuntimeError("CI must have torch: make train-env")
+    pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
+
+import torch
+
+from tests.training.test_composer import made_pack
+from training.config import TrainingError
+from training.detection import adopt, timed
+from training.runs import averaged_weights, read_checkpoint
+
+CONFIG = """
+name = "tiny"
+task = "packed_scenes"
+net = "single_shot"
+classes = 8
+input_size = 64
+pack = "scenes.npz"
+minutes = 0.1
+epochs = 1
+scenes = 1000
+batch_size = 2
+sheets = 1
+learning_rate = 1e-3
+betas = [0.9, 0.99]
+weight_decay = 0.05
+warmup_epochs = 0.02
+ema_decay = 0.9
+seed = 1
+[net_options]
+widths = [4, 4, 8, 8, 8]
+depths = [1, 1, 1, 1, 1]
+extra = [0, 0, 0, 0, 0]
+neck = 8
+names = [4, 4, 8, 8]
+"""
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """The folder that a timed run on the CPU wrote to."""
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    made_pack()[0].save(tmp_path / "runs" / "scenes.npz")
+    (tmp_path / "tiny.toml").write_text(CONFIG)
+    # Every look at the clock takes a quarter of a second, so the machine's speed does not matter.
+    clock = SimpleNamespace(time=itertools.count(0, 0.25).__next__)
+    monkeypatch.setattr(timed, "time", clock)
+    monkeypatch.setattr("sys.argv", ["timed", "tiny.toml", "--out", "gpu", "--device", "cpu"])
+    timed.main()
+    return tmp_path / "gpu"
+
+
+def adopted(results, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["adopt", "tiny.toml", str(results)])
+    adopt.main()
+    return results.parent / "runs" / "tiny"
+
+
+def test_a_run_is_made_of_the_weights_and_the_log(results, monkeypatch):
+    folder = adopted(results, monkeypatch)
+    weights = averaged_weights(read_checkpoint(folder / "checkpoint.pt"))
+    expected = timed.read_weights(results, "tiny")
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    rows = (folder / "log.csv").read_text().splitlines()
+    assert rows[0] == "epoch,minutes,loss"
+    assert len(rows) == 1 + len(timed.read_log(results, "tiny")) > 1
+    assert (folder / "curve.png").exists()
+
+
+def test_an_earlier_run_is_kept(results, monkeypatch):
+    adopted(results, monkeypatch)
+    with pytest.raises(SystemExit, match="move it away first"):
+        adopted(results, monkeypatch)
+
+
+def test_weights_that_are_not_all_there_are_refused(results):
+    (results / "tiny.pt").unlink()
+    with pytest.raises(TrainingError, match="does not hold all weights of tiny"):
+        timed.read_weights(results, "tiny")

@@ -1,0 +1,90 @@
+"""Beginning a run from the weights of an exported model."""
+
+import importlib.util
+import os
+
+import pytest
+
+pytestmark = pytest.mark.torch
+
+if importlib.util.find_spec("torch") is None:
+    if os.environ.get("CI") == "true":
+        raise RuntimeError("CI must have torch: make train-env")
+    pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
+
+import torch
+
+from app.vision.folders import WEIGHTS_FILE
+from training.detection import graph
+from training.detection.warm_start import begin_from, exported, normed
+from training.nets.single_shot import SingleShot
+
+SMALL = {
+    "widths": (4, 4, 8, 8, 8),
+    "depths": (1, 1, 1, 1, 1),
+    "extra": (0, 0, 0, 0, 1),
+    "neck": 8,
+    "names": (4, 4, 8, 8),
+}
+
+
+def small_net(seed, **changes):
+    """A network with normalisations as after training: none is the identity."""
+    torch.manual_seed(seed)
+    net = SingleShot(8, **(SMALL | changes))
+    for _, conv, norm in normed(net):
+        conv.weight.data *= 3
+        for values in (norm.weight.data, norm.running_var):
+            values.uniform_(0.5, 4)
+        for values in (norm.bias.data, norm.running_mean):
+            values.normal_()
+    for head in net.heads:
+        torch.nn.init.constant_(head[-1].bias[4:], -2.0)
+    return net.eval()
+
+
+def images():
+    return 255 * torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def weights(tmp_path):
+    graph.write(small_net(0), tmp_path / WEIGHTS_FILE)
+    return exported(tmp_path / WEIGHTS_FILE)
+
+
+@torch.no_grad()
+def test_the_same_network_answers_as_it_was_exported(weights):
+    net = SingleShot(8, **SMALL)
+    copied = begin_from(net, weights, [images()[:4], images()[4:]])
+    layers = [
+        name
+        for name, layer in net.named_modules()
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)
+    ]
+    assert copied == layers
+    expected = small_net(0)(images())
+    assert (expected[..., 5:] != 0).any()
+    assert torch.allclose(net.eval()(images()), expected, atol=1e-2)
+
+
+@torch.no_grad()
+def test_normalisations_have_the_statistics_of_the_images(weights):
+    """In training a batch is normalised by its own statistics, which makes no difference on the
+    images that the statistics come from."""
+    net = SingleShot(8, **SMALL)
+    begin_from(net, weights, [images()])
+    expected = net.eval().look(images()).answers
+    assert torch.allclose(net.train().look(images()).answers, expected, atol=1e-2)
+
+
+@torch.no_grad()
+def test_layers_of_another_shape_keep_their_random_start(weights):
+    torch.manual_seed(5)
+    untouched = SingleShot(8, **(SMALL | {"neck": 16}))
+    torch.manual_seed(5)
+    net = SingleShot(8, **(SMALL | {"neck": 16}))
+    copied = begin_from(net, weights, [images()])
+    assert "stages.4.0.mix" in copied
+    assert "laterals.0.mix" not in copied
+    assert torch.equal(net.laterals[0].mix.weight, untouched.laterals[0].mix.weight)
