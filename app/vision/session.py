@@ -92,8 +92,8 @@ class LocalSession:
     def _probe(self, signature: Signature) -> None:
         """Run a constant and a noisy item in one batch. A constant item can reveal divisions by
         zero."""
-        random = np.random.default_rng(0)
-        self.run({tensor.name: _probe_items(tensor, random) for tensor in signature.inputs})
+        generator = np.random.default_rng(0)
+        self.run({tensor.name: _probe_items(tensor, generator) for tensor in signature.inputs})
 
     def run(self, inputs: Arrays, deadline: Deadline = NEVER) -> dict[str, NDArray[Any]]:
         """Run the graph on n items (n at least 1). `inputs` and the returned outputs are arrays
@@ -202,15 +202,15 @@ def _as(tensor: Tensor, signature: Signature) -> str:
     return f" as {tensor.name!r}" if signature.named else ""
 
 
-def _probe_items(tensor: Tensor, random: np.random.Generator) -> NDArray[Any]:
+def _probe_items(tensor: Tensor, generator: np.random.Generator) -> NDArray[Any]:
     """Return two items: zeros, and noise (bytes, floats in [0, 1), or the integers 0 and 1)."""
     shape = (1, *tensor.shape)
     if tensor.dtype == "uint8":
-        noise: NDArray[Any] = random.integers(0, 256, shape, np.uint8)
+        noise: NDArray[Any] = generator.integers(0, 256, shape, np.uint8)
     elif tensor.dtype == "float32":
-        noise = random.random(shape, np.float32)
+        noise = generator.uniform(size=shape).astype(np.float32)
     else:
-        noise = random.integers(0, 2, shape, np.int64)
+        noise = generator.integers(0, 2, shape, np.int64)
     return np.concatenate([np.zeros_like(noise), noise])
 
 
