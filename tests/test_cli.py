@@ -228,8 +228,8 @@ def test_db_commands_upgrade_downgrade_and_upgrade_again(make_app, tmp_path):
         (
             "postgresql://127.0.0.1:1/none",
             "head",
-            "Error: the database server cannot be reached: check that it runs, and host and port "
-            "in EMOTION_DATABASE_URL (the driver says: connection failed: ",
+            "Error: the database server cannot be reached: check that it runs, and that host and "
+            "port in EMOTION_DATABASE_URL are correct (the driver says: connection failed: ",
         ),
     ],
 )

@@ -230,7 +230,7 @@ def test_pages_work_below_a_path_and_send_no_requests_outside_it(browser, below_
     page.locator("#faces .card").wait_for()
     page.locator("nav a[href='#history']").click()
     page.locator("#rows tr", has_text="astronaut.jpg").first.wait_for()
-    page.locator("#summary-moods .happiness").first.wait_for()
+    page.locator("#summary-moods [data-label=happiness]").first.wait_for()
     page.get_by_role("link", name="API").click()
     page.wait_for_selector(".opblock-summary")
     assert page.url == f"{site.url}/emotion/docs"
