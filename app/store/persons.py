@@ -3,14 +3,12 @@ reads page by page."""
 
 from collections.abc import Iterator
 
-from sqlalchemy import func, select
-
 from app.store.matching import image_conditions, image_has_face
 from app.store.paging import every_item, part_keys, read_page
 from app.store.person_matching import person_conditions
-from app.store.reading import images_by_id, read_persons
+from app.store.reading import distinct_names, images_by_id, read_persons
 from app.store.records import Filters, FoundPerson, Page
-from app.store.tables import CategoryRow, PersonRow, db
+from app.store.tables import CategoryRow, PersonRow
 from app.store.transactions import read_transaction
 
 
@@ -38,15 +36,6 @@ def all_persons(filters: Filters, *, batch: int = 200) -> Iterator[FoundPerson]:
 
 
 def category_names() -> list[str]:
-    """Return the names of all stored categories, sorted.
-
-    The query seeks from name to name in an index, so its cost depends on the names only.
-    """
-    names: list[str] = []
-    query = select(func.min(CategoryRow.category))
+    """Return the names of all stored categories, sorted."""
     with read_transaction():
-        while name := db.session.scalar(
-            query.where(CategoryRow.category > names[-1]) if names else query
-        ):
-            names.append(name)
-    return names
+        return distinct_names(CategoryRow.category)

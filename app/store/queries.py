@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flask import current_app
-from sqlalchemy import ColumnElement, column, delete, func, inspect, select, table
+from sqlalchemy import ColumnElement, column, delete, inspect, select, table
 
 from app.errors import EmotionError, NotFound
 from app.store.database import wal_cleaner
@@ -29,7 +29,7 @@ from app.store.kept_images import (
 from app.store.matching import face_conditions, image_conditions, matching_images
 from app.store.paging import every_item, image_keys, part_keys, read_page
 from app.store.person_matching import image_has_person
-from app.store.reading import faces_by_image, images_by_id, read_faces
+from app.store.reading import distinct_names, faces_by_image, images_by_id, read_faces
 from app.store.records import Filters, FoundFace, Page
 from app.store.rollups import add_saved, lock_watermark, subtract
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
@@ -210,18 +210,9 @@ def all_faces(filters: Filters, *, batch: int = 200) -> Iterator[FoundFace]:
 
 
 def emotion_names() -> list[str]:
-    """Return the names of all stored emotions, sorted.
-
-    Each query finds the next name in an index, so the cost depends on the number of names only.
-    """
-    names: list[str] = []
-    query = select(func.min(EmotionRow.emotion))
+    """Return the names of all stored emotions, sorted."""
     with read_transaction():
-        while name := db.session.scalar(
-            query.where(EmotionRow.emotion > names[-1]) if names else query
-        ):
-            names.append(name)
-    return names
+        return distinct_names(EmotionRow.emotion)
 
 
 def revision_problem() -> str | None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 
 from app.store.mapping import (
     FACE_COLUMNS,
@@ -115,3 +115,15 @@ def _scores(query: Any) -> defaultdict[int, dict[str, float]]:
 
 def _rows(query: Any) -> Sequence[Any]:
     return db.session.connection().execute(query).all()
+
+
+def distinct_names(column: SQLColumnExpression[str]) -> list[str]:
+    """Return the distinct values of an indexed column, sorted.
+
+    Each query finds the next value in the index, so the cost depends on the number of values only.
+    """
+    names: list[str] = []
+    query = select(func.min(column))
+    while name := db.session.scalar(query.where(column > names[-1]) if names else query):
+        names.append(name)
+    return names
