@@ -42,19 +42,10 @@ class Scenes(Validation):
         "boxes of people and of YuNet; the expressions that people said, of faces pasted from FER+ "
         "cleaned votes, of photographs the teachers' mean where it is decided"
     )
-    loss_name = "objectness, boxes and expressions"
 
     @property
     def count(self) -> str:
         return f"{self.config.scenes:,} scenes an epoch"
-
-    @property
-    def size(self) -> int:
-        return self.config.scenes
-
-    @property
-    def steps(self) -> int:
-        return self.config.scenes // self.config.batch_size
 
     def to(self, device: torch.device) -> Self:
         """This data: scenes are made on the CPU, and `loss` moves them."""

@@ -38,21 +38,12 @@ class PackedScenes(Validation):
         "is known: half the votes of FER+, a quarter one person's label of a portrait, up to three "
         "quarters two readings of a face of ExpW by a vision-language model"
     )
-    loss_name = "objectness, boxes and expressions"
     # The network is measured after its training only, as it is served.
     curves: ClassVar[dict[str, str]] = {}
 
     @property
     def count(self) -> str:
         return f"{self.config.scenes:,} scenes"
-
-    @property
-    def size(self) -> int:
-        return self.config.scenes
-
-    @property
-    def steps(self) -> int:
-        return self.config.scenes // self.config.batch_size
 
     def to(self, device: torch.device) -> Self:
         return self

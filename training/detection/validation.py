@@ -33,16 +33,28 @@ LARGE_SIDE = 640
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """The images of the validation split, and how a network is measured on them."""
+    """The images of the validation split, and how a network is measured on them.
+
+    Also what all kinds of scenes that a network learns from have in common.
+    """
 
     config: Config
     validation: ValidationImages
 
+    loss_name = "objectness, boxes and expressions"
     curves: ClassVar[dict[str, str]] = {
         "validation_ap": "AP of faces, validation photographs",
         "validation_portraits": "validation portraits found and named right",
         "validation_named": "faces of made scenes named right",
     }
+
+    @property
+    def size(self) -> int:
+        return self.config.scenes
+
+    @property
+    def steps(self) -> int:
+        return self.config.scenes // self.config.batch_size
 
     @property
     def head(self) -> Head:
