@@ -11,7 +11,7 @@ from app.store import queries
 from app.store.rollups import add_saved
 from app.vision.circumplex import affect_of
 from app.vision.types import Face, Scores
-from tests.conftest import LABELS, picture, upload, write_model
+from tests.conftest import LABELS, image_file, upload, write_model
 from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, analysis
 
 CSV = {"Accept": "text/csv"}
@@ -33,7 +33,7 @@ def mean(values):
 
 
 def test_only_full_form_has_valence_and_arousal(client):
-    data = {"image": upload(picture(50, gray=250)), "view": "full"}
+    data = {"image": upload(image_file(50, gray=250)), "view": "full"}
     response = client.post("/v1/images", data=data)
     (face,) = response.json["faces"]
     expected = affect_of(Scores(face["emotions"]))
@@ -50,7 +50,7 @@ def test_only_full_form_has_valence_and_arousal(client):
 
 def test_valence_is_null_for_unknown_emotions(client, models_dir):
     write_model(models_dir, "other", ("happiness", "boredom"))
-    data = {"image": upload(picture()), "view": "full", "model": "other"}
+    data = {"image": upload(image_file()), "view": "full", "model": "other"}
     (face,) = client.post("/v1/images", data=data).json["faces"]
     assert (face["valence"], face["arousal"]) == (None, None)
 
