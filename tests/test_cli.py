@@ -138,7 +138,7 @@ def folder_with_strays(make_app, tmp_path):
     folder = tmp_path / "pictures"
     changes = {"keep_pictures": True, "pictures_dir": folder}
     with make_app(**changes).app_context():
-        queries.save(analysis(HAPPY), picture=b"kept")
+        queries.save(analysis(HAPPY), image_file=b"kept")
     (file,) = folder.glob("*/*")
     (folder / "IM").mkdir()
     first = "0" if file.name[0] != "0" else "1"

@@ -115,7 +115,7 @@ def test_replay_of_batch_stores_nothing(app, client):
 
 def test_failed_request_can_be_repeated(app, client, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(insertion, "remember", lambda *_: 1 / 0)
+        patch.setattr(insertion, "insert_record", lambda *_: 1 / 0)
         assert post(client).status_code == 500
     assert (count(app), count(app, IdempotencyRow)) == (0, 0)
     assert post(client).status_code == 201

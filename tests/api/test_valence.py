@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.store import queries
-from app.store.rollups import add_saved
+from app.store.rollups import add_new_images
 from app.vision.circumplex import affect_of
 from app.vision.types import Face, Scores
 from tests.conftest import LABELS, image_file, upload, write_model
@@ -79,7 +79,7 @@ def test_summary_has_mean_valence_over_faces(client, app, in_rollups):
         queries.save(analysis(HAPPY, minutes=61, model=replace(MODEL, name="other")))
         queries.save(analysis_of_other_model(boredom=1.0))
         if in_rollups:
-            assert add_saved() == 3
+            assert add_new_images() == 3
     (day,) = client.get("/v1/summary").json["spans"]
     # The face of the model with unknown emotions is counted, but it does not affect the means.
     assert day["faces"] == 5
@@ -99,7 +99,7 @@ def test_mean_valence_changes_with_erasure(client, app):
     with app.app_context():
         first = queries.save(analysis(HAPPY))
         queries.save(analysis(ANGRY, CALM))
-        add_saved()
+        add_new_images()
     client.delete(f"/v1/images/{first.id}")
     (day,) = client.get("/v1/summary").json["spans"]
     assert day["valence"] == pytest.approx(mean(valences([ANGRY, CALM])), abs=1e-4)

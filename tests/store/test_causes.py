@@ -245,7 +245,7 @@ class TestFaultLog:
             log.record_failure(causes.LOCKED, "locked", write=False)
             log.record_success(write=False)
         assert self.lines().count("locked") == 1
-        self.now += causes.RETURN_SECONDS
+        self.now += causes.REPEAT_SECONDS_AFTER_RECOVERY
         log.record_failure(causes.LOCKED, "locked", write=False)
         assert [line[:6] for line in self.lines()].count("locked") == 2
 
@@ -268,7 +268,7 @@ def test_each_cause_has_advice():
 
 def test_error_in_a_statement_is_not_logged_as_a_database_failure(app, caplog):
     with app.app_context():
-        keys.any_made()
+        keys.any_exists()
         with pytest.raises(Exception) as raised, write_transaction():
             db.session.execute(text("INSERT INTO mark VALUES (0)"))
             db.session.execute(text("INSERT INTO mark VALUES (0)"))

@@ -200,7 +200,7 @@ def test_nested_transactions_are_rejected(app):
 def test_no_connection_is_held_between_transactions(app):
     with app.app_context():
         queries.get(1)
-        keys.any_made()
+        keys.any_exists()
         next(queries.all_faces(Filters(), batch=1))
         with pytest.raises(NotFound):
             queries.erase(99)
@@ -232,7 +232,7 @@ def test_key_can_be_revoked_during_parallel_writes(app):
             stop.set()
             for thread in threads:
                 thread.join(30)
-        assert all(key.revoked_at for key in keys.every())
+        assert all(key.revoked_at for key in keys.find_all())
     assert failures == []
 
 
