@@ -23,7 +23,7 @@ def engine(app):
 
 def draw(engine, request, **options):
     return analyse_and_draw(
-        engine, request, media_type="image/png", drawing=Budget(1_000_000), **options
+        engine, request, media_type="image/png", drawing_budget=Budget(1_000_000), **options
     )
 
 

@@ -11,7 +11,7 @@ import trustme
 
 from app import create_app, fetch
 from app.errors import FetchFailed, FetchTimedOut, ImageTooLarge, UnusableUrl
-from app.fetch_policy import Host, is_public, read_hosts
+from app.fetch_policy import Host, is_public, parse_hosts
 from app.settings import SettingError, Settings
 from tests.upstream import ADDRESS, OTHER_ADDRESS, http_response, redirect
 
@@ -112,7 +112,7 @@ def test_default_connect_uses_the_resolved_address(monkeypatch):
 
     monkeypatch.setattr("app.fetch.socket.create_connection", create_connection)
     fetcher = fetch.Fetcher(
-        read_hosts("images.example.com"), False, 5, 100, resolve=lambda _: [ADDRESS]
+        parse_hosts("images.example.com"), False, 5, 100, resolve=lambda _: [ADDRESS]
     )
     with pytest.raises(FetchFailed):
         fetcher.fetch(URL)
@@ -205,7 +205,7 @@ def test_fetch_rejects_a_url_that_is_not_allowed_before_the_lookup(internet, fet
 )  # fmt: skip
 def test_an_ip_address_in_any_notation_is_not_a_host_name(internet, literal):
     with pytest.raises(ValueError, match="not a valid host"):
-        read_hosts(literal)
+        parse_hosts(literal)
     fetcher = replace(internet.fetcher(), hosts=(Host(literal), Host(".1")))
     with pytest.raises(UnusableUrl, match="not an IP address"):
         fetcher.fetch(f"https://{literal}/a.png")
@@ -241,8 +241,8 @@ def test_fetch_accepts_other_notations_of_an_allowed_host(internet, secure, fetc
         ("localhost", (Host("localhost"),)),
     ],
 )  # fmt: skip
-def test_read_hosts_parses_a_comma_separated_list(text, hosts):
-    assert read_hosts(text) == hosts
+def test_parse_hosts_accepts_a_comma_separated_list(text, hosts):
+    assert parse_hosts(text) == hosts
 
 
 @pytest.mark.parametrize(

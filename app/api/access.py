@@ -30,8 +30,8 @@ KEY_REQUIRED = "an API key is required: send the header Authorization: Bearer <k
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def needs(right: Right | str) -> Callable[[View], View]:
-    """Declare the right that a view needs, or PUBLIC. API views use `ApiBlueprint.needs`."""
+def requires(right: Right | str) -> Callable[[View], View]:
+    """Declare the right that a view requires, or PUBLIC. API views use `ApiBlueprint.requires`."""
 
     def decorate(view: View) -> View:
         view.right = right  # type: ignore[attr-defined]

@@ -83,7 +83,7 @@ class _Info(Collector):
 
 @blp.route("/metrics")
 class Metrics(MethodView):
-    @blp.needs(Right.METRICS)
+    @blp.requires(Right.METRICS)
     @blp.doc(
         responses={
             "200": {

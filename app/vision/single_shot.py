@@ -19,7 +19,7 @@ from app.vision.classifier import scores as class_scores
 from app.vision.decoders import CellsDecoder, Decoder, DecoderField
 from app.vision.image import Raster, letterbox
 from app.vision.session import OnnxSession, Session, with_model_name
-from app.vision.tensors import Signature, single
+from app.vision.tensors import Signature, single_tensor_signature
 from app.vision.tiles import search_tiles
 from app.vision.types import Box, Detection, Scores
 
@@ -89,7 +89,9 @@ class SingleShotCard(ModelCard):
         """The signature for each input size: from squares (n, side, side, 3) uint8 BGR to answers
         (n, rows, 5 + classes) float32."""
         return [
-            single((side, side, 3), (self.decoder.rows(side), BOX_VALUES + len(self.labels)))
+            single_tensor_signature(
+                (side, side, 3), (self.decoder.rows(side), BOX_VALUES + len(self.labels))
+            )
             for side in self.input_sizes
         ]
 
@@ -156,7 +158,7 @@ class SingleShotNet:
         emotions = class_scores(classes, temperature=card.temperature, exclusive=card.exclusive)
         return boxes, 1 / (1 + np.exp(-log_odds)), emotions
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Run the network once at each input size."""
         for size in self.card.input_sizes:
             self.postprocess(self.predict(np.zeros((1, size, size, 3), np.uint8))[0], size)

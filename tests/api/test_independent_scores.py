@@ -19,14 +19,14 @@ class IndependentPipeline:
     model = ModelRef("categories", "1", "0" * 64)
 
     @classmethod
-    def of(cls, parts, options):
+    def create(cls, source, options):
         return cls()
 
     def run(self, file, stopwatch, deadline):
         face = Face(Box(5, 10, 45, 50), Scores(SCORES, exclusive=False), 0.8)
         return PipelineResult((file.width, file.height), (face,), {})
 
-    def warm(self):
+    def warm_up(self):
         pass
 
 

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from app.api.documents import image_document
-from app.api.view import View
+from app.api.presentation import PresentationOptions
 from app.store import queries
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.types import Box, Face, Scores
@@ -65,9 +65,9 @@ def test_pipelines_list_takes_detector(client):
 def test_only_independent_scores_have_exclusive_false(client, app):
     face = Face(Box(0, 0, 9, 9), Scores({"joy": 0.9, "awe": 0.8}, exclusive=False))
     independent = analysis(face)
-    (full,) = image_document(independent, View(full=True))["faces"]
+    (full,) = image_document(independent, PresentationOptions(full=True))["faces"]
     assert full["exclusive"] is False
-    (documented,) = image_document(independent, View())["faces"]
+    (documented,) = image_document(independent, PresentationOptions())["faces"]
     assert documented == {"face_id": 1, "joy": 0.9, "awe": 0.8, "bbox": ["0", "0", "9", "9"]}
     with app.app_context():
         stored = queries.save(analysis(Face(face.box, Scores({"joy": 0.9, "awe": 0.1}))))

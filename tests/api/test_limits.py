@@ -9,7 +9,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from app.api import rates
-from app.api.access import PUBLIC, needs
+from app.api.access import PUBLIC, requires
 from app.api.streams import MAX_STREAMS
 from app.keys import issue
 from app.settings import SettingError
@@ -245,7 +245,7 @@ def test_public_routes_are_limited_by_default(make_app, client):
 
 def test_new_public_route_is_limited(make_app):
     app = make_app(public_rate_limit="1/hour")
-    app.add_url_rule("/new", view_func=needs(PUBLIC)(lambda: "done"))
+    app.add_url_rule("/new", view_func=requires(PUBLIC)(lambda: "done"))
     assert status_codes(app.test_client(), "/new", 2) == [200, 429]
 
 

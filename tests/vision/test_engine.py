@@ -239,22 +239,22 @@ def test_missing_default_model_raises_model_unavailable(make_engine):
         analyse(make_engine(model="gone"), image_file())
 
 
-def test_engine_is_ready_after_warm(make_engine):
+def test_engine_is_ready_after_warm_up(make_engine):
     engine = make_engine()
-    engine.warm()
+    engine.warm_up()
     assert engine.problem is None
 
 
 def test_broken_default_model_is_reported_and_other_models_work(make_engine, models_dir):
     (models_dir / "stub_8" / "model.onnx").write_bytes(b"others")
     engine = make_engine()
-    engine.warm()
+    engine.warm_up()
     assert "checksum" in engine.problem
     assert analyse(engine, image_file(), model="stub_5").faces
     with pytest.raises(InvalidCard):
         analyse(engine, image_file())
     (models_dir / "stub_8" / "model.onnx").write_bytes(b"stub")
-    engine.warm()
+    engine.warm_up()
     assert engine.problem is None
 
 
@@ -277,7 +277,7 @@ def test_model_with_invalid_weights_is_reported_and_other_models_work(
     (folder / "card.json").write_text(json.dumps(document))
     monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
     engine = make_engine()
-    engine.warm()
+    engine.warm_up()
     assert engine.problem is None
     assert engine.unusable == {"broken": "the weights are truncated"}
     assert analyse(engine, image_file()).faces
@@ -295,7 +295,7 @@ def test_models_are_checked_once(make_engine, monkeypatch):
         classifier.Classifier, "load", lambda *a, **k: loads.append(a[0].name) or real(*a, **k)
     )
     engine = make_engine()
-    engine.warm()
+    engine.warm_up()
     engine.models()
     assert sorted(loads) == ["stub_5", "stub_8"]
 
@@ -374,15 +374,15 @@ class Persons:
         self.options = options
 
     @classmethod
-    def of(cls, parts, options):
-        return cls(parts.model(cls.model_kind, options.model), options)
+    def create(cls, source, options):
+        return cls(source.model(cls.model_kind, options.model), options)
 
     def run(self, file, stopwatch, deadline):
         assert self.options.detection.max_faces == 5  # the engine's limit
         dropped = {"max_faces": 1}
         return PipelineResult((100, 60), (TRACKED,), dropped, rotation=90, persons=(PERSON,))
 
-    def warm(self):
+    def warm_up(self):
         pass
 
 

@@ -81,8 +81,8 @@ class Context:
         self._net = net
 
     @classmethod
-    def of(cls, parts, options):
-        return cls(parts.model(cls.model_kind, options.model))
+    def create(cls, source, options):
+        return cls(source.model(cls.model_kind, options.model))
 
     @property
     def model(self):
@@ -97,7 +97,7 @@ class Context:
         )
         return PipelineResult(raster.size_wh, (), Counter(), 0, persons=persons)
 
-    def warm(self):
+    def warm_up(self):
         pass
 
 

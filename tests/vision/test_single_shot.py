@@ -276,7 +276,7 @@ def test_number_of_candidates_is_limited(models_dir):
 
 def test_single_shot_can_be_the_default_pipeline(models_dir, engine):
     engine.default_pipeline = "single_shot"
-    engine.warm()
+    engine.warm_up()
     assert engine.problem is None
     assert engine.analyse(analysis_request(image_file(64, 64))).detector == "single_shot"
 
@@ -291,5 +291,5 @@ def test_missing_network_of_the_default_pipeline_is_reported_as_the_problem(mode
         max_pixels=1_000_000,
         max_faces=5,
     )
-    engine.warm()
+    engine.warm_up()
     assert "'single_shot' is not installed" in engine.problem
