@@ -266,7 +266,7 @@ def tiff_entries(
     data: bytes, at: int, order: Order, *, big: bool, max_entries: int
 ) -> list[tuple[int, int, int, int]]:
     """Return (tag, type, count, first number or offset of the values) for each entry of the
-    directory at the offset `at`. Leaves out truncated entries. Raises ValueError for more than
+    directory at the offset `at`. Skips truncated entries. Raises ValueError for more than
     `max_entries` entries."""
     wide, each = (8, 20) if big else (2, 12)
     count = int.from_bytes(data[at : at + wide], order)

@@ -1,4 +1,4 @@
-"""Serving of the single-shot network, with networks whose answers are known."""
+"""Serving of the single-shot network, with networks whose outputs are known."""
 
 import json
 
@@ -21,34 +21,34 @@ SIDE = 64
 
 
 def no_faces(side=SIDE, classes=8):
-    """Answers of a network that finds no face."""
-    answers = np.zeros((len(grid(side)[0]), 5 + classes), np.float32)
-    answers[:, 4] = -20
-    return answers
+    """Outputs of a network that finds no face."""
+    outputs = np.zeros((len(grid(side)[0]), 5 + classes), np.float32)
+    outputs[:, 4] = -20
+    return outputs
 
 
 def one_face(side=SIDE):
-    """Answers with one happy face of 16 pixels around (24, 8). The face logit is 2."""
-    answers = no_faces(side)
-    answers[65, 4:7] = 2, 0, 3
-    return answers
+    """Outputs with one happy face of 16 pixels around (24, 8). The face logit is 2."""
+    outputs = no_faces(side)
+    outputs[65, 4:7] = 2, 0, 3
+    return outputs
 
 
 class FixedSession:
-    """Replaces ONNX Runtime: returns the same answers for every square and records the squares."""
+    """Replaces ONNX Runtime: returns the same outputs for every square and records the squares."""
 
-    def __init__(self, answers):
-        self.answers, self.squares = answers, []
+    def __init__(self, outputs):
+        self.outputs, self.squares = outputs, []
 
     def run(self, inputs, deadline):
         (squares,) = inputs.values()
         self.squares.append(squares)
-        return {"output": np.stack([self.answers] * len(squares))}
+        return {"output": np.stack([self.outputs] * len(squares))}
 
 
-def net(answers, **changes):
+def net(outputs, **changes):
     document = single_shot_document("net") | changes
-    return SingleShotNet(SingleShotCard.parse(document), FixedSession(answers))
+    return SingleShotNet(SingleShotCard.parse(document), FixedSession(outputs))
 
 
 def raster(width, height, *, scale=1.0, original=None):
@@ -147,11 +147,11 @@ def test_invalid_single_shot_card_is_rejected(change, complaint):
 
 
 def broken(*, at=None, cells=None):
-    """A graph whose answers have the values `at` {(row, column): value}, or only `cells` rows."""
-    answers = one_face()
+    """A graph whose outputs have the values `at` {(row, column): value}, or only `cells` rows."""
+    outputs = one_face()
     for (row, column), value in (at or {}).items():
-        answers[row, column] = value
-    return single_shot_graph(answers[:cells])
+        outputs[row, column] = value
+    return single_shot_graph(outputs[:cells])
 
 
 @pytest.mark.parametrize(
