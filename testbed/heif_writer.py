@@ -60,7 +60,7 @@ def grid(rows: int, columns: int, width: int, height: int) -> bytes:
     return bytes([0, 1, rows - 1, columns - 1]) + struct.pack(">II", width, height)
 
 
-def written(
+def heif_file(
     kind: str, items: list[Item], *, primary: int = 1, brands: tuple[bytes, ...] = ()
 ) -> bytes:
     """A file with these items, numbered from 1."""
@@ -106,7 +106,7 @@ def written(
     return head + meta(start) + box(b"mdat", body)
 
 
-def coded(image: Image.Image, kind: str, **options: Any) -> Item:
+def coded_item(image: Image.Image, kind: str, **options: Any) -> Item:
     """An item with the coded stream and the properties of an image, as a library writes them."""
     buffer = io.BytesIO()
     if kind == "HEIF":
