@@ -30,10 +30,10 @@ def database(database_app):
 
 
 def save_random_images(count, seed=0):
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     for _ in range(count):
-        faces = chance.choices([HAPPY, ANGRY, CALM], k=chance.randrange(3))
-        minutes, model = chance.uniform(0, MINUTES), chance.choice([MODEL, OTHER])
+        faces = rng.choices([HAPPY, ANGRY, CALM], k=rng.randrange(3))
+        minutes, model = rng.uniform(0, MINUTES), rng.choice([MODEL, OTHER])
         queries.save(analysis(*faces, minutes=minutes, model=model))
 
 
@@ -82,7 +82,7 @@ def test_rollups_equal_direct_aggregation(added, times):
 
 @pytest.mark.parametrize("added", [0, 2, 4])
 def test_mean_affect_leaves_out_independent_scores(added):
-    """Independent scores may have the labels of FER+ and sum to 1 by chance."""
+    """Independent scores may have the labels of FER+ and sum to 1 by rng."""
     independent = replace(ANGRY, emotions=Scores(dict(ANGRY.emotions), exclusive=False))
     for position, (face, model) in enumerate(
         [(HAPPY, MODEL), (independent, OTHER), (independent, MODEL), (CALM, MODEL)]

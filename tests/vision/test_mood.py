@@ -259,10 +259,10 @@ def test_weights_and_distribution_sum_to_1(aggregator, faces):
 
 @each_aggregator
 @few_examples
-@given(faces=groups(), chance=st.randoms(use_true_random=False))
-def test_mood_does_not_depend_on_the_order_of_the_faces(aggregator, faces, chance):
+@given(faces=groups(), rng=st.randoms(use_true_random=False))
+def test_mood_does_not_depend_on_the_order_of_the_faces(aggregator, faces, rng):
     order = list(range(len(faces)))
-    chance.shuffle(order)
+    rng.shuffle(order)
     one, other = mood_of(faces, aggregator), mood_of([faces[i] for i in order], aggregator)
     assert one.mood == other.mood
     assert one.distribution == pytest.approx(other.distribution, abs=1e-9)
