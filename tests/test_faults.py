@@ -17,7 +17,7 @@ from benchmarks.faults import run
 from benchmarks.faults.consistency import check_consistency
 from benchmarks.faults.injection import FAULTS, Pauses
 from benchmarks.faults.load import CLOSED, Outcome
-from tests.conftest import LABELS, need
+from tests.conftest import LABELS, require
 from tests.store.test_queries import analysis
 
 POSTS = 48
@@ -36,9 +36,9 @@ ATTEMPTS = 4
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_accepted_image_is_lost(fault):
     if fault in NEEDS_ROOT:
-        need(os.geteuid() == 0 and shutil.which("runuser"), "needs root and runuser")
+        require(os.geteuid() == 0 and shutil.which("runuser"), "needs root and runuser")
     if fault == "stopped":
-        need(Path("/usr/lib/postgresql").is_dir(), "needs the Debian package postgresql")
+        require(Path("/usr/lib/postgresql").is_dir(), "needs the Debian package postgresql")
     visible = 0
     for _ in range(ATTEMPTS):
         outcome, report, _ = run(fault, POSTS, PAUSES)

@@ -15,7 +15,7 @@ from app.vision.classifier import ClassifierCard
 from app.vision.kinds import model_folders
 from app.vision.single_shot import SingleShotCard
 from evaluation.compare import FIGURES
-from tests.conftest import need
+from tests.conftest import require
 
 MODELS = model_folders(ROOT / "models")
 NOT_IN_OPENAPI = {
@@ -161,7 +161,7 @@ def test_only_app_reads_the_environment():
 
 
 def tracked_files():
-    need((ROOT / ".git").exists(), "not a git checkout")
+    require((ROOT / ".git").exists(), "not a git checkout")
     return subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
