@@ -157,7 +157,7 @@ def list_keys() -> None:
     """List the API keys: id, rights, validity and name."""
     now = datetime.now(UTC)
     try:
-        all_keys = stored_keys.every()
+        all_keys = stored_keys.find_all()
     except EmotionError as error:
         raise _failure(error) from error
     for key in all_keys:

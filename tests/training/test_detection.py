@@ -30,7 +30,7 @@ from training.detection.assignment import NOBODY, around, assign
 from training.detection.boxes import Cells, decode, pairwise_iou
 from training.detection.data import collate, load_scenes
 from training.detection.losses import Marks, eiou_loss, losses
-from training.detection.validation import detections, named, predictor, tallies
+from training.detection.validation import detections, matches_by_image, named, predictor
 from training.export import write_models
 from training.nets import NETS
 from training.nets.single_shot import SingleShot
@@ -322,7 +322,7 @@ def test_detections_are_matched_with_faces_and_expressions():
     ((detection, _),) = found[0]
     assert detection.box.xyxy == pytest.approx(FACE, abs=1e-3)
     assert detection.score == pytest.approx(1 / (1 + math.exp(-2)))
-    (counted,) = tallies(found, [image])
+    (counted,) = matches_by_image(found, [image])
     assert counted.hits.tolist() == [True]
     assert counted.found.tolist() == [True]  # the other face is too small to count
     (first, label), missed = named(found, [image])
