@@ -20,7 +20,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Run(Protocol):
+class Runner(Protocol):
     def __call__(self, work: Callable[[], T]) -> T:
         """Call `work`, possibly in another thread. Return its result or raise its error."""
 
@@ -35,7 +35,7 @@ def analyse(
     request: AnalysisRequest[AnyImage],
     *,
     idempotent: IdempotentRequest | None = None,
-    run: Run = run_here,
+    run: Runner = run_here,
     deadline: Deadline = NEVER,
 ) -> tuple[Analysis, bool]:
     """Analyse an image and, if `request.options.store` is set, commit the analysis.
@@ -60,7 +60,7 @@ def analyse_and_draw(
     media_type: str,
     drawing_budget: Budget,
     idempotent: IdempotentRequest | None = None,
-    run: Run = run_here,
+    run: Runner = run_here,
     deadline: Deadline = NEVER,
 ) -> tuple[Analysis, bool, bytes]:
     """Analyse an image like `analyse`, and draw the annotated image.

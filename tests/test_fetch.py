@@ -127,7 +127,7 @@ def test_default_resolver_looks_up_absolute_names(monkeypatch):
         return [(2, 1, 6, "", (ADDRESS, 0)), (10, 1, 6, "", (OTHER_ADDRESS, 0, 0, 0))]
 
     monkeypatch.setattr("app.fetch.socket.getaddrinfo", getaddrinfo)
-    assert fetch.look_up("images.example.com") == [ADDRESS, OTHER_ADDRESS]
+    assert fetch.resolve_host("images.example.com") == [ADDRESS, OTHER_ADDRESS]
 
 
 def test_fetch_tries_the_next_address_if_one_does_not_respond(internet, secure):
@@ -263,7 +263,7 @@ def test_create_app_configures_the_fetcher_from_the_settings():
     ).extensions["fetcher"]
     assert fetcher.hosts == (Host(".example.com"),)
     assert (fetcher.allow_http, fetcher.seconds, fetcher.max_bytes) == (True, 3, 9)
-    assert (fetcher.resolve, fetcher.connect) == (fetch.look_up, fetch.connect)
+    assert (fetcher.resolve, fetcher.connect) == (fetch.resolve_host, fetch.connect)
     assert fetcher.tls.verify_mode == ssl.CERT_REQUIRED
     assert fetcher.tls.check_hostname
 

@@ -32,7 +32,7 @@ from app.api.documents import (
     image_document,
 )
 from app.api.formats import JSON, Format, Formats
-from app.api.metrics import observe
+from app.api.metrics import count_analysis
 from app.api.mood_documents import MoodSchema
 from app.api.presentation import PresentationOptions, ShownPage
 from app.api.problems import as_problem, problem, problem_response
@@ -81,7 +81,7 @@ def _as_json(
     return analysis, created, jsonify(image_document(analysis, presentation))
 
 
-def _as_drawing(
+def _as_annotated_image(
     media_type: str,
     analysis_request: AnalysisRequest[AnyImage],
     idempotent: IdempotentRequest | None,
@@ -99,13 +99,13 @@ def _as_drawing(
     return analysis, created, Response(drawn, content_type=media_type)
 
 
-def _drawing_format(media_type: str) -> Format[Respond]:
-    return Format(media_type, binary(media_type), partial(_as_drawing, media_type))
+def _annotated_format(media_type: str) -> Format[Respond]:
+    return Format(media_type, binary(media_type), partial(_as_annotated_image, media_type))
 
 
 FORMATS: Formats[Respond] = Formats(
     Format(JSON, {"schema": {"oneOf": [ImageSchema, BatchSchema]}}, _as_json),
-    *map(_drawing_format, ("image/png", "image/jpeg")),
+    *map(_annotated_format, ("image/png", "image/jpeg")),
 )
 
 
@@ -248,7 +248,7 @@ def _respond_to_one(
     analysis, created, response = preferred.respond(
         analysis_request, idempotent, posted_options.presentation
     )
-    observe(analysis, created=created)
+    count_analysis(analysis, created=created)
     if posted_options.options.store:
         response.status_code = 201
         response.location = url_for("images.Image", image_id=analysis.id)
@@ -275,7 +275,7 @@ def _respond_to_batch(analyses: Analyses, posted_options: PostedOptions) -> Resp
         except Exception as error:  # the response must still list the stored images
             errors.append((index, analysis_request.image.file_name, as_problem(error)))
         else:
-            observe(analysis, created=created)
+            count_analysis(analysis, created=created)
             images.append(ShownImage(analysis, posted_options.presentation))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]

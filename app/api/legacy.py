@@ -12,7 +12,7 @@ from app.api.bodies import LegacyBody
 from app.api.current import deadline, engine, run_queued, with_slot
 from app.api.documents import LegacySchema, ShownImage
 from app.api.idempotency import PARAMETER, idempotent_requests
-from app.api.metrics import observe
+from app.api.metrics import count_analysis
 from app.api.presentation import PresentationOptions
 from app.api.request_images import image_from_json
 from app.store.keys import Right
@@ -44,5 +44,5 @@ class Index(MethodView):
         analysis, created = analyse(
             engine(), analysis_request, idempotent=idempotent, run=run_queued, deadline=deadline()
         )
-        observe(analysis, created=created)
+        count_analysis(analysis, created=created)
         return ShownImage(analysis, PresentationOptions())

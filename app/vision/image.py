@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.errors import ImageTooLarge
 from app.vision.decoding import apply_orientation, load_pixels, open_image, translated_errors
 from app.vision.image_type import IMAGE_TYPES, image_type
-from app.vision.pixels import as_uint8, gray_and_bgr, reduced
+from app.vision.pixels import as_uint8, gray_and_bgr, limit_pixels
 from app.vision.types import Box
 
 __all__ = [
@@ -103,7 +103,7 @@ class ImageFile:
             if swapped:
                 width, height = height, width
             if max_output_pixels is not None:
-                small = reduced(upright, self._kind, max_output_pixels)
+                small = limit_pixels(upright, self._kind, max_output_pixels)
                 actual_scale *= small.width / upright.width
                 upright = small
             gray, colors = gray_and_bgr(upright, self._kind, color=color)
