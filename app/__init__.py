@@ -80,7 +80,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         )
     except ValueError as error:  # its message leaves out the URL, which may contain a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
-    app.extensions["pictures"] = _image_store(settings)
+    app.extensions["image_store"] = _image_store(settings)
     init_api(app, settings)
     app.register_blueprint(web.blp)
     init_root_path(app, settings.root_path)

@@ -163,7 +163,7 @@ def list_keys() -> None:
     for key in all_keys:
         until = f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "for ever"
         rights = " ".join(right for right in Right if right in key.rights)
-        click.echo(f"{key.id}\t{rights}\t{key.end(now) or until}\t{key.name}")
+        click.echo(f"{key.id}\t{rights}\t{key.invalid_reason(now) or until}\t{key.name}")
 
 
 @keys.command("revoke")

@@ -181,7 +181,7 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def picture(
+def image_file(
     width: int = 50, height: int = 50, *, gray: int = 200, kind: str = "PNG", **options: object
 ) -> bytes:
     """The file of a uniform grey image. The width sets the number of faces of StubDetector."""

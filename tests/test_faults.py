@@ -69,7 +69,7 @@ def stored(tmp_path):
         upgrade()
         for number in range(3):
             name = f"{number}.jpg"
-            saved = queries.save(analysis(FACE, file_name=name), picture=b"an image")
+            saved = queries.save(analysis(FACE, file_name=name), image_file=b"an image")
             outcome.accepted[name] = (saved.id, 1)
 
         def execute(sql):

@@ -110,7 +110,7 @@ def _check_access_policy() -> None:
     g.key = key = _request_key()
     if key is None:
         _check_anonymous()
-    elif not key.may(right):
+    elif not key.has_right(right):
         raise MissingRight(f"the API key lacks the right {right.value!r}")
 
 
@@ -142,7 +142,7 @@ def _check_anonymous() -> None:
                 "the scheme of the client's request (EMOTION_PROXIES)"
             )
         return
-    if not config.is_local or keys.any_made():
+    if not config.is_local or keys.any_exists():
         raise MissingKey(KEY_REQUIRED)
     if config.proxies:
         objection = "EMOTION_PROXIES is set, so the service expects a proxy"

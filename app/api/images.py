@@ -205,7 +205,7 @@ class KeptPicture(MethodView):  # the operationId `getKeptPicture` contains the 
     @blp.alt_response(404, "NOT_FOUND")
     def get(self, image_id: int) -> Response:
         """The original file of a stored image, if the service stores files"""
-        data = queries.picture(image_id)
+        data = queries.image_file(image_id)
         return Response(data, content_type=f"image/{image_type(data).lower()}")
 
 

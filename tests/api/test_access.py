@@ -11,7 +11,7 @@ from app.keys import issue
 from app.settings import SettingError
 from app.store import keys
 from app.store.keys import Right
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 ROUTES = {
     "POST /v1/images": Right.ANALYSE,
@@ -182,7 +182,7 @@ def test_expired_key_returns_401(app, client):
 def test_unauthorized_post_stores_nothing(app, client):
     reader, admin = make_key(app, Right.READ), make_key(app, Right.ADMIN)
     for key in (None, reader):
-        response = ask(client, "POST /v1/images", key, data={"image": upload(picture())})
+        response = ask(client, "POST /v1/images", key, data={"image": upload(image_file())})
         assert response.status_code in (401, 403)
     assert ask(client, "GET /v1/images", admin).json["images"] == []
 
@@ -350,7 +350,7 @@ def test_anonymous_access_allows_remote_clients(anonymous, case):
 @pytest.mark.parametrize("case", CROSS_SITE)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_anonymous_access_rejects_pages_of_other_sites(anonymous, case, method):
-    form = {"data": {"image": upload(picture())}} if method == "POST" else {}
+    form = {"data": {"image": upload(image_file())}} if method == "POST" else {}
     path = "/v1/images?min_faces=0" if method == "DELETE" else "/v1/images"
     response = anonymous.open(path, method=method, **BASE_URL | CROSS_SITE[case] | form)
     assert response.status_code == 403
@@ -376,7 +376,7 @@ def test_anonymous_access_rejects_dns_rebinding(anonymous, case):
 )
 def test_anonymous_access_allows_addresses_and_listed_hosts(anonymous, host):
     own_page = {"Host": host, "Origin": f"http://{host.lower()}", "Sec-Fetch-Site": "same-origin"}
-    response = anonymous.post("/v1/images", data={"image": upload(picture())}, headers=own_page)
+    response = anonymous.post("/v1/images", data={"image": upload(image_file())}, headers=own_page)
     assert response.status_code == 201
 
 

@@ -10,7 +10,7 @@ import pytest
 from app import create_app
 from app.vision import folders, probe, registry
 from app.vision.detectors import DETECTORS
-from tests.conftest import StubDetector, card_document, picture, upload, write_model
+from tests.conftest import StubDetector, card_document, image_file, upload, write_model
 from tests.graphs import (
     endless_graph,
     graph,
@@ -35,7 +35,7 @@ def real_app(settings, models_dir, monkeypatch):
 
 
 def post(app, *, gray=200, width=50, **query):
-    form = {"image": upload(picture(width, gray=gray))}
+    form = {"image": upload(image_file(width, gray=gray))}
     return app.test_client().post("/v1/images", data=form, query_string=query)
 
 

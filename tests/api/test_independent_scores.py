@@ -5,7 +5,7 @@ import pytest
 from app.vision.pipelines import PIPELINES
 from app.vision.pipelines.result import PipelineResult
 from app.vision.types import Box, Face, ModelRef, Scores
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 SCORES = {"Doubt/Confusion": 0.9, "Peace": 0.7, "Anger": 0.1}
 
@@ -35,7 +35,7 @@ def post(client, monkeypatch):
     monkeypatch.setitem(PIPELINES, "independent", IndependentPipeline)
 
     def post(headers=None, **options):
-        form = {"image": upload(picture(100, 100)), "pipeline": "independent", "store": "false"}
+        form = {"image": upload(image_file(100, 100)), "pipeline": "independent", "store": "false"}
         return client.post("/v1/images", data=form | options, headers=headers)
 
     return post

@@ -10,7 +10,7 @@ from app.api.view import View
 from app.store import queries
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.types import Box, Face, Scores
-from tests.conftest import picture, upload, write_model
+from tests.conftest import image_file, upload, write_model
 from tests.store.test_queries import analysis
 
 FEELINGS = ("joy", "calm", "boredom", "pride", "doubt", "envy", "awe")
@@ -21,7 +21,7 @@ CSV = {"Accept": "text/csv"}
 def posted(client, models_dir):
     """The image object of an image that a model with other labels classified."""
     write_model(models_dir, "feelings", FEELINGS)
-    data = {"image": upload(picture(50, gray=250)), "model": "feelings", "view": "full"}
+    data = {"image": upload(image_file(50, gray=250)), "model": "feelings", "view": "full"}
     response = client.post("/v1/images", data=data)
     assert response.status_code == 201
     return response.json
@@ -78,7 +78,7 @@ def test_only_independent_scores_have_exclusive_false(client, app):
 
 def test_batch_is_returned_as_json_only(client):
     def post(accept):
-        data = {"image": [upload(picture()), upload(picture())]}
+        data = {"image": [upload(image_file()), upload(image_file())]}
         return client.post("/v1/images", data=data, headers={"Accept": accept})
 
     detail = "the response to several images is available as application/json"

@@ -16,9 +16,9 @@ from emotions import EmotionClient, transport
 from PIL import Image
 
 from tests.client.conftest import ANALYSIS, FACE, NO_RESPONSE, Response, problem
-from tests.conftest import picture
+from tests.conftest import image_file
 
-IMAGE = picture()
+IMAGE = image_file()
 
 
 def test_analyse_returns_typed_result_and_ignores_unknown_members(client):

@@ -19,7 +19,7 @@ from app.vision.detectors import DETECTORS
 from app.vision.pipelines import PIPELINES
 from tests.client.conftest import ANALYSIS, FACE, Response, problem
 from tests.client.test_with_service import PHOTO
-from tests.conftest import picture
+from tests.conftest import image_file
 
 pytestmark = pytest.mark.weights
 
@@ -70,7 +70,7 @@ def test_threshold_is_compared_with_rounded_probability(scripted, threshold, emo
 
 def test_csv_escapes_formula_in_file_name(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "=1+1.png").write_bytes(picture())
+    (tmp_path / "=1+1.png").write_bytes(image_file())
     done = run("analyse", "=1+1.png", "--no-store", "--format", "csv")
     assert done.stdout.splitlines()[1].startswith("'=1+1.png,")
 
@@ -142,7 +142,7 @@ def test_server_without_scheme_is_rejected():
 def test_analyse_stops_if_service_is_unreachable(tmp_path, monkeypatch):
     monkeypatch.setattr(transport, "FIRST_PAUSE", 0.001)
     for number in range(40):
-        (tmp_path / f"{number}.png").write_bytes(picture())
+        (tmp_path / f"{number}.png").write_bytes(image_file())
     done = CliRunner().invoke(main, ["--server", "http://127.0.0.1:1", "analyse", str(tmp_path)])
     assert done.exit_code == 1
     assert done.stderr.endswith("1 of 40 images failed, 39 were skipped\n")
@@ -253,7 +253,7 @@ NEW_KINDS = ["a.heic", "b.HEIF", "c.avif", "d.hif"]
 def test_folder_images_are_sent_and_other_files_are_counted(scripted, tmp_path):
     others = ["notes.txt", "more.TXT", "film.mp4", "Makefile", STATE_NAME, f"{STATE_NAME}-wal"]
     for name in (*NEW_KINDS, *others):
-        (tmp_path / name).write_bytes(picture())
+        (tmp_path / name).write_bytes(image_file())
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     arguments = ["analyse", str(tmp_path), "--format", "json"]
     done = CliRunner().invoke(main, ["--server", scripted.url, *arguments])
@@ -269,7 +269,7 @@ def test_folder_images_are_sent_and_other_files_are_counted(scripted, tmp_path):
 
 
 def test_named_file_is_sent_with_any_suffix(scripted, tmp_path):
-    (tmp_path / "photo.raw").write_bytes(picture())
+    (tmp_path / "photo.raw").write_bytes(image_file())
     arguments = ["analyse", str(tmp_path / "photo.raw"), "--format", "json"]
     done = CliRunner().invoke(main, ["--server", scripted.url, *arguments])
     assert (done.exit_code, done.stderr, len(scripted.requests)) == (0, "", 1)
@@ -288,7 +288,7 @@ def test_folder_without_images_is_an_error(scripted, tmp_path, command):
 
 
 def test_unreadable_folder_is_reported(scripted, tmp_path, monkeypatch):
-    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "a.png").write_bytes(image_file())
     walk = os.walk
 
     def refuse(folder, onerror):
@@ -388,7 +388,7 @@ def run_stub(scripted):
 def test_hidden_files_and_folders_are_skipped_and_counted(run_stub, scripted, tmp_path):
     (tmp_path / ".git").mkdir()
     for name in ("a.png", ".b.png", ".notes", ".git/c.png", f"{STATE_NAME}-wal"):
-        (tmp_path / name).write_bytes(picture())
+        (tmp_path / name).write_bytes(image_file())
     done = run_stub("analyse", tmp_path, "--format", "json")
     assert (done.exit_code, len(scripted.requests)) == (0, 1)
     assert done.stderr == "skipped 3 hidden files or folders\n"
@@ -405,7 +405,7 @@ def wrong(field, name="unknown-model"):
 @pytest.mark.parametrize("field", ["model", "detector", "pipeline", "threshold", "mood"])
 def test_invalid_option_is_reported_once(run_stub, scripted, tmp_path, field):
     for number in range(30):
-        (tmp_path / f"{number}.png").write_bytes(picture())
+        (tmp_path / f"{number}.png").write_bytes(image_file())
     scripted.responses = [wrong(field)]
     done = run_stub("analyse", tmp_path)
     assert done.exit_code == 1
@@ -416,14 +416,14 @@ def test_invalid_option_is_reported_once(run_stub, scripted, tmp_path, field):
 @pytest.mark.parametrize(("field", "name"), [("image", "about"), ("detector", "too-much-work")])
 def test_image_specific_error_does_not_stop_other_images(run_stub, scripted, tmp_path, field, name):
     for number in range(5):
-        (tmp_path / f"{number}.png").write_bytes(picture())
+        (tmp_path / f"{number}.png").write_bytes(image_file())
     scripted.responses = [wrong(field, name)]
     assert run_stub("analyse", tmp_path).stderr.endswith("5 of 5 images failed\n")
 
 
 def test_watch_exits_on_invalid_option_without_giving_up_images(run_stub, scripted, tmp_path):
     for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(picture())
+        (tmp_path / f"{number}.png").write_bytes(image_file())
     watched = ["watch", tmp_path, "--once", "--interval", "0.05", "--workers", "1"]
     scripted.responses = [wrong("model")]
     done = run_stub(*watched)

@@ -16,7 +16,7 @@ from emotions.commands.output import safe
 
 from tests.client.conftest import ANALYSIS, FACE, Response, problem
 from tests.client.terminal import COMMAND, SECONDS, Terminal
-from tests.conftest import picture
+from tests.conftest import image_file
 
 LONG = "a rather long name of an image of the last summer holidays in the year 2026.jpg"
 FORMS = ["table", "json", "csv"]
@@ -29,7 +29,7 @@ PAGE = {"images": [{**ANALYSIS, "file_name": LONG}], "next_cursor": None}
 @pytest.fixture
 def folder(tmp_path):
     for name in ("a.png", LONG):
-        (tmp_path / name).write_bytes(picture())
+        (tmp_path / name).write_bytes(image_file())
     return tmp_path
 
 
@@ -154,7 +154,7 @@ def test_rows_are_printed_before_last_response(scripted, folder, form, command):
 @pytest.mark.parametrize("form", FORMS)
 def test_closed_pipe_ends_command_without_message(scripted, tmp_path, form):
     for number in range(30):
-        (tmp_path / f"{number}.png").write_bytes(picture())
+        (tmp_path / f"{number}.png").write_bytes(image_file())
     command = f'"$@" --format {form} | head -1'
     done = subprocess.run(
         ["bash", "-c", command, "bash", *COMMAND, "--server", scripted.url, "analyse", tmp_path],
@@ -320,7 +320,7 @@ ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "
 @pytest.mark.parametrize("form", FORMS)
 def test_names_outside_terminal_encoding_are_escaped(scripted, tmp_path, environment, form):
     for name in STRANGE:
-        (tmp_path / name).write_bytes(picture())
+        (tmp_path / name).write_bytes(image_file())
     arguments = ["--server", scripted.url, "analyse", tmp_path, tmp_path / "\N{SNOWMAN}.png"]
     done = piped(*arguments, "--format", form, **environment)
     assert done.returncode == 1  # the file with the snowman is missing and reported
@@ -347,7 +347,7 @@ HOSTILE = "a\nb\r\x1b[31mred\x1b]0;title\x07\x9b2J\u202egnp.png"
     ],
 )
 def test_control_characters_of_names_are_escaped_on_terminal(scripted, tmp_path, form, command):
-    (tmp_path / HOSTILE).write_bytes(picture())
+    (tmp_path / HOSTILE).write_bytes(image_file())
     refusal = problem(422, "undecodable-image", f"damaged: {HOSTILE}")
     hostile_page = {"images": [{**ANALYSIS, "file_name": HOSTILE}], "next_cursor": None}
     scripted.responses = [{
@@ -373,7 +373,7 @@ def test_control_characters_of_names_are_escaped_on_terminal(scripted, tmp_path,
 
 
 def test_piped_csv_and_json_have_unchanged_names(scripted, tmp_path):
-    (tmp_path / HOSTILE).write_bytes(picture())
+    (tmp_path / HOSTILE).write_bytes(image_file())
     done = piped("--server", scripted.url, "analyse", tmp_path, "--format", "csv")
     _, row = csv.reader(io.StringIO(done.stdout.decode(), newline=""))
     assert Path(row[0]).name == HOSTILE

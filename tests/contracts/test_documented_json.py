@@ -14,7 +14,7 @@ from app.api.documents import ImagePageSchema, image_document
 from app.api.view import ShownPage, View
 from app.store.records import Page
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 # tests/web/ tests the web page with the same table.
 THRESHOLDS = json.loads((Path(__file__).parent / "thresholds.json").read_text())["rows"]
@@ -53,7 +53,7 @@ def test_documented_example_is_reproduced_byte_for_byte():
 
 
 def test_full_form_has_same_key_order_everywhere(client):
-    data = {"image": upload(picture(100, gray=250)), "view": "full", "mood": "mean"}
+    data = {"image": upload(image_file(100, gray=250)), "view": "full", "mood": "mean"}
     posted = client.post("/v1/images", data=data)
     read = client.get(f"{posted.location}?view=full&mood=mean")
     (listed,) = client.get("/v1/images?view=full&mood=mean").json["images"]
@@ -125,9 +125,9 @@ def validate(document, response, path, method="get", status="200"):
 
 
 def test_responses_match_openapi_document(client, document):
-    post = {"image": upload(picture(100, gray=250)), "threshold": "0.2"}
+    post = {"image": upload(image_file(100, gray=250)), "threshold": "0.2"}
     validate(document, client.post("/v1/images", data=post), "/v1/images", "post", "201")
-    several = {"image": [upload(picture()), upload(b"")]}
+    several = {"image": [upload(image_file()), upload(b"")]}
     validate(document, client.post("/v1/images", data=several), "/v1/images", "post", "201")
     for query in ("", "?view=full"):
         validate(document, client.get(f"/v1/images{query}"), "/v1/images")

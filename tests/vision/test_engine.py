@@ -31,7 +31,7 @@ from tests.conftest import (
     StubDetector,
     StubSession,
     analysis_request,
-    picture,
+    image_file,
     write_model,
 )
 
@@ -59,7 +59,7 @@ def analyse(engine, data, **options):
 
 
 def test_analysis_contains_faces_model_detector_and_timings(make_engine):
-    found = analyse(make_engine(), picture(100, 60, gray=250))
+    found = analyse(make_engine(), image_file(100, 60, gray=250))
     assert (found.width, found.height, len(found.faces)) == (100, 60, 2)
     assert found.model.name == "stub_8"
     assert found.detector == "stub"
@@ -77,7 +77,7 @@ def test_faces_are_ordered_by_size_and_limited_to_max_faces(make_engine, monkeyp
             return [Detection(Box(x, 0, x + side, side)) for x, side in sides]
 
     monkeypatch.setitem(DETECTORS, "stub", Sizes)
-    found = analyse(make_engine(max_faces=3), picture(100, 60))
+    found = analyse(make_engine(max_faces=3), image_file(100, 60))
     assert [face.box.xyxy for face in found.faces] == [
         (20, 0, 50, 30),
         (60, 0, 80, 20),
@@ -111,7 +111,7 @@ class Scored(StubDetector):
 )
 def test_detection_options_select_the_faces(make_engine, monkeypatch, options, sides, dropped):
     monkeypatch.setitem(DETECTORS, "stub", Scored)
-    found = analyse(make_engine(), picture(100, 60), detection=DetectionOptions(**options))
+    found = analyse(make_engine(), image_file(100, 60), detection=DetectionOptions(**options))
     assert [face.box.width for face in found.faces] == sides
     assert found.dropped == {"min_face_px": 0, "min_confidence": 0, "max_faces": 0} | dropped
 
@@ -121,9 +121,9 @@ def test_min_face_share_of_the_detector_is_the_default_of_min_face_px(make_engin
         min_face_share = 0.15
 
     monkeypatch.setitem(DETECTORS, "stub", Large)
-    found = analyse(make_engine(), picture(100, 60))
+    found = analyse(make_engine(), image_file(100, 60))
     assert found.dropped["min_face_px"] == 1
-    found = analyse(make_engine(), picture(100, 60), detection=DetectionOptions(min_face_px=1))
+    found = analyse(make_engine(), image_file(100, 60), detection=DetectionOptions(min_face_px=1))
     assert len(found.faces) == 4
 
 
@@ -166,7 +166,7 @@ def test_model_is_loaded_once_for_many_threads(make_engine, monkeypatch):
         classifier.Classifier, "load", lambda *a, **k: loads.append(1) or real(*a, **k)
     )
     engine = make_engine()
-    threads = [threading.Thread(target=analyse, args=(engine, picture())) for _ in range(8)]
+    threads = [threading.Thread(target=analyse, args=(engine, image_file())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -188,14 +188,14 @@ def test_other_models_can_be_used_while_a_model_is_being_loaded(make_engine, mon
 
     monkeypatch.setattr(classifier.Classifier, "load", load)
     write_model(engine._folders.models_dir, "slow")
-    analyse(engine, picture())
-    slow = threading.Thread(target=analyse, args=(engine, picture()), kwargs={"model": "slow"})
+    analyse(engine, image_file())
+    slow = threading.Thread(target=analyse, args=(engine, image_file()), kwargs={"model": "slow"})
     slow.start()
     assert started.wait(10)
     analyses = []
     for model in ("stub_5", "stub_8"):
         thread = threading.Thread(
-            target=lambda model=model: analyses.append(analyse(engine, picture(), model=model))
+            target=lambda model=model: analyses.append(analyse(engine, image_file(), model=model))
         )
         thread.start()
         thread.join(timeout=10)
@@ -205,7 +205,7 @@ def test_other_models_can_be_used_while_a_model_is_being_loaded(make_engine, mon
 
 
 def test_request_uses_the_named_model(make_engine):
-    found = analyse(make_engine(), picture(), model="stub_5")
+    found = analyse(make_engine(), image_file(), model="stub_5")
     assert list(found.faces[0].emotions) == [
         "neutral", "happiness", "surprise", "sadness", "anger",
     ]  # fmt: skip
@@ -236,7 +236,7 @@ def test_constructor_does_not_change_the_threads_of_opencv(make_engine, monkeypa
 
 def test_missing_default_model_raises_model_unavailable(make_engine):
     with pytest.raises(ModelUnavailable, match="default model 'gone' is not installed"):
-        analyse(make_engine(model="gone"), picture())
+        analyse(make_engine(model="gone"), image_file())
 
 
 def test_engine_is_ready_after_warm(make_engine):
@@ -250,9 +250,9 @@ def test_broken_default_model_is_reported_and_other_models_work(make_engine, mod
     engine = make_engine()
     engine.warm()
     assert "checksum" in engine.problem
-    assert analyse(engine, picture(), model="stub_5").faces
+    assert analyse(engine, image_file(), model="stub_5").faces
     with pytest.raises(InvalidCard):
-        analyse(engine, picture())
+        analyse(engine, image_file())
     (models_dir / "stub_8" / "model.onnx").write_bytes(b"stub")
     engine.warm()
     assert engine.problem is None
@@ -280,9 +280,9 @@ def test_model_with_invalid_weights_is_reported_and_other_models_work(
     engine.warm()
     assert engine.problem is None
     assert engine.unusable == {"broken": "the weights are truncated"}
-    assert analyse(engine, picture()).faces
+    assert analyse(engine, image_file()).faces
     with pytest.raises(ModelUnavailable, match="truncated"):
-        analyse(engine, picture(), model="broken")
+        analyse(engine, image_file(), model="broken")
     shutil.rmtree(folder)
     assert [status.problem for status in engine.models()] == [None, None]
     assert engine.unusable == {}
@@ -336,7 +336,8 @@ def test_concurrent_images_above_the_pixel_limit_are_analysed_one_after_the_othe
         peak = 0
         engine = make_engine(max_pixels=10_000)
         threads = [
-            threading.Thread(target=analyse, args=(engine, picture(side, side))) for _ in range(3)
+            threading.Thread(target=analyse, args=(engine, image_file(side, side)))
+            for _ in range(3)
         ]
         for thread in threads:
             thread.start()
@@ -388,7 +389,9 @@ class Persons:
 def test_analysis_contains_persons_tracks_and_the_frame(make_engine, monkeypatch):
     """A pipeline is one class and one entry in PIPELINES."""
     monkeypatch.setitem(PIPELINES, "persons", Persons)
-    request = analysis_request(picture(100, 60), pipeline="persons", model="stub_5", threshold=0.3)
+    request = analysis_request(
+        image_file(100, 60), pipeline="persons", model="stub_5", threshold=0.3
+    )
     found = make_engine(max_faces=5).analyse(replace(request, frame=FRAME))
     assert (found.faces, found.persons, found.frame) == ((TRACKED,), (PERSON,), FRAME)
     assert (found.dropped, found.rotation, found.threshold) == ({"max_faces": 1}, 90, 0.3)
@@ -396,7 +399,7 @@ def test_analysis_contains_persons_tracks_and_the_frame(make_engine, monkeypatch
 
 
 def test_still_image_has_no_frame_persons_or_tracks(make_engine):
-    found = analyse(make_engine(), picture(100, 60))
+    found = analyse(make_engine(), image_file(100, 60))
     assert (found.persons, found.frame) == ((), None)
     assert [face.track_id for face in found.faces] == [None, None]
 

@@ -14,7 +14,7 @@ from app.vision.pipelines import PIPELINES
 from app.vision.request import AnalysisOptions
 from app.vision.single_shot import SingleShotCard, SingleShotNet
 from app.vision.types import DetectionOptions
-from tests.conftest import LABELS, analysis_request, picture
+from tests.conftest import LABELS, analysis_request, image_file
 from tests.graphs import single_shot_document, single_shot_graph, write_single_shot
 
 SIDE = 64
@@ -210,7 +210,7 @@ def analyse(engine, data, **options):
 
 
 def test_pipeline_returns_an_analysis(engine):
-    found = analyse(engine, picture(64, 64))
+    found = analyse(engine, image_file(64, 64))
     (face,) = found.faces
     assert face.dominant == "happiness"
     assert face.box.xyxy == (16, 0, 32, 16)
@@ -227,21 +227,21 @@ def test_pipeline_returns_an_analysis(engine):
     ],
 )
 def test_detection_options_apply_to_the_single_shot_pipeline(engine, options, dropped):
-    found = analyse(engine, picture(64, 64), detection=DetectionOptions(**options))
+    found = analyse(engine, image_file(64, 64), detection=DetectionOptions(**options))
     assert found.faces == ()
     assert found.dropped[dropped] == 1
 
 
 def test_request_can_name_another_network(engine):
-    assert analyse(engine, picture(64, 64), model="other").faces == ()
+    assert analyse(engine, image_file(64, 64), model="other").faces == ()
     with pytest.raises(UnknownModel, match="known: other, single_shot"):
-        analyse(engine, picture(64, 64), model="stub_8")
+        analyse(engine, image_file(64, 64), model="stub_8")
 
 
 def test_request_with_another_detector_raises_unfit_detector(engine):
-    assert analyse(engine, picture(64, 64), detector="single_shot").faces
+    assert analyse(engine, image_file(64, 64), detector="single_shot").faces
     with pytest.raises(UnfitDetector, match="has its own detector"):
-        analyse(engine, picture(64, 64), detector="haar_default")
+        analyse(engine, image_file(64, 64), detector="haar_default")
 
 
 def test_unknown_pipeline_error_lists_the_known_pipelines(engine):
@@ -251,7 +251,7 @@ def test_unknown_pipeline_error_lists_the_known_pipelines(engine):
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (2, 900), (900, 2), (19, 19), (999, 1000)])
 def test_image_of_any_shape_is_analysed(engine, size_wh):
-    found = analyse(engine, picture(*size_wh))
+    found = analyse(engine, image_file(*size_wh))
     assert (found.width, found.height) == size_wh
     assert all(0 <= face.box.x1 < face.box.x2 <= size_wh[0] for face in found.faces)
     assert all(0 <= face.box.y1 < face.box.y2 <= size_wh[1] for face in found.faces)
@@ -269,7 +269,7 @@ def test_number_of_candidates_is_limited(models_dir):
         max_pixels=10**6,
         max_faces=200,
     )
-    found = analyse(engine, picture(640, 640), detection=DetectionOptions(min_face_px=1))
+    found = analyse(engine, image_file(640, 640), detection=DetectionOptions(min_face_px=1))
     assert len(found.faces) == 200
     assert found.dropped["max_faces"] == 800
 
@@ -278,7 +278,7 @@ def test_single_shot_can_be_the_default_pipeline(models_dir, engine):
     engine.default_pipeline = "single_shot"
     engine.warm()
     assert engine.problem is None
-    assert engine.analyse(analysis_request(picture(64, 64))).detector == "single_shot"
+    assert engine.analyse(analysis_request(image_file(64, 64))).detector == "single_shot"
 
 
 def test_missing_network_of_the_default_pipeline_is_reported_as_the_problem(models_dir):
