@@ -8,7 +8,7 @@ from typing import Any
 import pillow_heif
 from PIL import Image
 
-from app.vision.heif import HeifFile
+from app.vision.heif_items import HeifFile
 
 Property = tuple[bytes, bytes]  # box type, content
 
@@ -114,7 +114,7 @@ def coded_item(image: Image.Image, kind: str, **options: Any) -> Item:
     else:
         image.copy().save(buffer, "AVIF", quality=90, **options)
     data = buffer.getvalue()
-    file = HeifFile(data, kind, image.width * image.height)
+    file = HeifFile(data, kind)
     item = file.items[file.primary]
     properties = tuple(each for each in item.properties if each[0] not in (b"irot", b"imir"))
     return Item(item.kind, file.bytes_of(item, len(data)), properties)

@@ -8,8 +8,7 @@ from emotions import plain_numbers as clients
 from emotions.cli import main
 
 from app import plain_numbers
-from tests.client.conftest import Response
-from tests.client.test_with_service import PHOTO
+from tests.client.conftest import PHOTO, Response
 from tests.conftest import image_file
 
 WHOLE = ["1_0", "\N{ARABIC-INDIC DIGIT THREE}", "+6", " 4", "4 ", "4\n", "0x4", "4.0", "", "1e1"]

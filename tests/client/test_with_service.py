@@ -1,7 +1,6 @@
 """The client with the real service."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import emotions
 import pytest
@@ -9,10 +8,10 @@ import requests
 from emotions import EmotionClient
 from PIL import ExifTags, Image
 
+from tests.client.conftest import PHOTO
 from tests.conftest import image_file
 
 pytestmark = pytest.mark.weights
-PHOTO = Path(__file__).parent.parent.parent / "docs" / "astronaut.jpg"
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Rows and files of kept images are consistent after each failure."""
 
-import hashlib
 import os
 import threading
 import time
@@ -14,7 +13,7 @@ from app.store import image_folder as folder_module
 from app.store import insertion, kept_images, queries
 from app.store.cipher import Cipher
 from app.store.idempotency import AlreadyStored, IdempotentRequest
-from app.store.image_folder import ENCRYPTED, ImageFolder
+from app.store.image_folder import ImageFolder
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, db
@@ -376,39 +375,3 @@ def test_new_database_gets_another_database_file(folder):
     downgrade("0007")
     upgrade()
     assert db.session.scalars(select(StoreRow.database_id)).one() != first
-
-
-# ---------------------------------------------------------------- upgrade
-
-
-def test_upgrade_adds_the_digests_of_plain_files(empty_database_app, tmp_path):
-    app = empty_database_app
-    settings = app.extensions["settings"]
-    object.__setattr__(settings, "pictures_dir", tmp_path)
-    upgrade(revision="0007")
-    contents = {"a" * 32: IMAGE, "b" * 32: ENCRYPTED + b"anything", "c" * 32: None}
-    with db.engine.begin() as connection:
-        for name, data in contents.items():
-            connection.execute(
-                text(
-                    "INSERT INTO images (created_at, file_name, threshold, width, height, "
-                    "face_count, model_name, model_version, model_sha256, detector, timings_ms, "
-                    "picture_file) VALUES ('2026-01-01 00:00:00', 'a', 0.5, 1, 1, 0, 'm', '1', "
-                    "'0', 'd', '{}', :name)"
-                ),
-                {"name": name},
-            )
-            if data is not None:
-                (tmp_path / name[:2]).mkdir()
-                (tmp_path / name[:2] / name).write_bytes(data)
-    upgrade()
-    found = dict(
-        map(tuple, db.session.execute(select(ImageRow.picture_file, ImageRow.picture_sha256)))
-    )
-    assert found == {
-        "a" * 32: hashlib.sha256(IMAGE).hexdigest(),
-        "b" * 32: None,
-        "c" * 32: None,
-    }
-    app.extensions["image_store"] = ImageFolder(tmp_path, keeps=False)
-    assert queries.image_file(1) == IMAGE

@@ -2,6 +2,9 @@
 
 import time
 
+import pillow_heif
+from PIL import Image
+
 from app.settings import ROOT
 
 SCREENSHOTS = ROOT / "artifacts"
@@ -59,3 +62,24 @@ def check_both_schemes(page, name):
         shot(page, f"{name}-{scheme}", full_page=True)
         assert accessibility_violations(page) == []
     page.emulate_media(color_scheme="light")
+
+
+def crowd(folder, columns=3, rows=2):
+    """Write an image with several faces: one face in different sizes, some of them mirrored."""
+    photo = Image.open(PHOTO).convert("RGB").crop((100, 0, 400, 300))
+    group = Image.new("RGB", (300 * columns, 300 * rows), "#888")
+    for index in range(columns * rows):
+        side = 300 - 25 * (index % 3)
+        face = photo.resize((side, side))
+        if index % 2:
+            face = face.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        group.paste(face, (300 * (index % columns), 300 * (index // columns)))
+    path = folder / "several.jpg"
+    group.save(path, quality=92)
+    return path
+
+
+def heic(path, crop=None):
+    photo = Image.open(PHOTO).convert("RGB")
+    pillow_heif.from_pillow(photo.crop(crop) if crop else photo).save(path, quality=90)
+    return path
