@@ -1,7 +1,7 @@
 """Faces of web photographs that no system was trained on: how many are found and named right.
 
     python -m evaluation.wild --data ../shared/data
-    python -m evaluation.wild --write      # docs/wild.md, its figures, docs/accuracy.md, cards
+    python -m evaluation.wild --write      # docs/wild.md, its pictures, docs/accuracy.md, cards
 
 Every photograph goes through app.vision.engine as it is served, the systems by turns: each detector
 with the default classifier behind it, single_shot's boxes with every other classifier, and
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--detectors", nargs="+", help=f"of {DETECTORS} all that are ready")
     parser.add_argument("--models", nargs="+", help="classifiers, all unless given")
-    parser.add_argument("--write", action="store_true", help=f"{PAGE}, its figures and the cards")
+    parser.add_argument("--write", action="store_true", help=f"{PAGE}, its pictures and the cards")
     arguments = parser.parse_args()
     usable = ready(arguments.models_dir)
     detectors = arguments.detectors or [name for name in DETECTORS if name in usable]

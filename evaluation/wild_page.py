@@ -156,7 +156,7 @@ _SECTION = """\
 """
 
 
-def figure_paths(system: System) -> tuple[Path, Path]:
+def pictures(system: System) -> tuple[Path, Path]:
     """The files of the confusion matrix and of the reliability diagram of a system."""
     stem = "wild-" + system.name.replace(" + ", "-").replace(" ", "-").replace("_", "-")
     return PAGE.with_name(f"{stem}-confusion.png"), PAGE.with_name(f"{stem}-reliability.png")
@@ -175,8 +175,8 @@ def page(outcomes: dict[System, Outcome]) -> str:
         _SECTION.format(
             name=system,
             emotions=emotion_table(outcomes[system]),
-            confusion=figure_paths(system)[0].name,
-            reliability=figure_paths(system)[1].name,
+            confusion=pictures(system)[0].name,
+            reliability=pictures(system)[1].name,
         )
         for system in shown(outcomes)
     ]
@@ -192,11 +192,11 @@ def page(outcomes: dict[System, Outcome]) -> str:
 
 
 def write(outcomes: dict[System, Outcome], models: Path) -> None:
-    """Write the page, its figures, the table of docs/accuracy.md and the cards."""
+    """Write the page, its pictures, the table of docs/accuracy.md and the cards."""
     PAGE.write_text(page(outcomes), "utf-8")
     SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), {"wild": short_table(outcomes)}), "utf-8")
     for system in shown(outcomes):
-        confusion, reliability = figure_paths(system)
+        confusion, reliability = pictures(system)
         each = outcomes[system]
         plots.confusion(
             each.confusion, LABELS, confusion, str(system), predicted=(*LABELS, NOT_FOUND)

@@ -114,9 +114,9 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     assert capsys.readouterr().out.endswith(page + "\n")
     assert page.count("| haar + custom_net_8 | 30 |") == 1
     assert "| single_shot alone |" in (tmp_path / "docs" / "accuracy.md").read_text()
-    for figure in ("wild-single-shot-custom-net-8", "wild-single-shot-alone"):
+    for picture in ("wild-single-shot-custom-net-8", "wild-single-shot-alone"):
         for kind in ("confusion", "reliability"):
-            assert (tmp_path / "docs" / f"{figure}-{kind}.png").stat().st_size > 5_000
+            assert (tmp_path / "docs" / f"{picture}-{kind}.png").stat().st_size > 5_000
     card = json.loads((models / "custom_net_8" / "card.json").read_text())["wild"]
     assert card["faces"] == 30
     assert card["found"] > 0.8
