@@ -22,18 +22,18 @@ LABELS_WITHIN = """id => {
 }"""
 
 
-def shot(page, name, **options):
+def save_screenshot(page, name, **options):
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", **options)
 
 
-def choose(page, path):
+def select_file(page, path):
     page.locator("#file").set_input_files(path)
     page.locator("#result, #problem").locator("visible=true").first.wait_for()
     page.locator("#progress").wait_for(state="hidden")
 
 
-def until(page, expression):
+def wait_until(page, expression):
     """Wait until a JavaScript expression is true. The Content-Security-Policy of the page blocks
     page.wait_for_function of Playwright."""
     deadline = time.monotonic() + 20
@@ -50,7 +50,7 @@ def accessibility_violations(page):
     return [(each["id"], each["nodes"][0]["html"]) for each in violations]
 
 
-def fits(page):
+def fits_width(page):
     """Return True if the page has no horizontal overflow."""
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -59,7 +59,7 @@ def check_both_schemes(page, name):
     """Check accessibility and take a screenshot in the light and in the dark color scheme."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        shot(page, f"{name}-{scheme}", full_page=True)
+        save_screenshot(page, f"{name}-{scheme}", full_page=True)
         assert accessibility_violations(page) == []
     page.emulate_media(color_scheme="light")
 

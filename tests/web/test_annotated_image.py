@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.web.pages import PHOTO, check_both_schemes, choose, heic, until
+from tests.web.pages import PHOTO, check_both_schemes, heic, select_file, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 
@@ -21,9 +21,9 @@ def test_annotated_image_replaces_file_that_browser_cannot_show(open_page, tmp_p
     path = tmp_path / kind
     Image.open(PHOTO).save(path) if kind.endswith("tiff") else heic(path)
     with page.expect_response(is_annotated) as annotated:
-        choose(page, path)
+        select_file(page, path)
     assert annotated.value.status == 200  # not 201: the image is stored once
-    until(page, "document.querySelector('#image img').naturalWidth === 512")
+    wait_until(page, "document.querySelector('#image img').naturalWidth === 512")
     assert page.locator("#faces .card").count() == 1
     assert "annotated image of the service" in page.locator("#image-note").inner_text()
     # The page draws nothing on the boxes and labels of the service, even on a highlighted face.
@@ -43,14 +43,14 @@ def test_annotated_image_replaces_file_that_browser_cannot_show(open_page, tmp_p
     with page.expect_response(is_annotated) as again:
         page.locator("#threshold").press("End")
     assert again.value.ok
-    choose(page, PHOTO)
+    select_file(page, PHOTO)
     assert page.locator("#image-note").is_hidden()
     assert page.locator("#image .box span").is_visible()
 
 
 def test_older_annotated_image_does_not_replace_newer_one(open_page, tmp_path):
     page = open_page()
-    choose(page, heic(tmp_path / "photo.heic"))
+    select_file(page, heic(tmp_path / "photo.heic"))
     held = []
 
     def hold(route):
@@ -68,7 +68,7 @@ def test_older_annotated_image_does_not_replace_newer_one(open_page, tmp_path):
             page.wait_for_timeout(50)
     older, newer = held
     newer.fulfill(body=blank(32), content_type="image/jpeg")
-    until(page, "document.querySelector('#image img').naturalWidth === 32")
+    wait_until(page, "document.querySelector('#image img').naturalWidth === 32")
     shown = page.locator("#image img").get_attribute("src")
     older.fulfill(body=blank(16), content_type="image/jpeg")
     page.wait_for_timeout(500)
@@ -92,7 +92,7 @@ def test_browser_shows_avif_file(open_page, tmp_path):
             accepts.append(request.headers.get("accept"))
 
     page.on("request", record_accept)
-    choose(page, tmp_path / "photo.avif")
+    select_file(page, tmp_path / "photo.avif")
     assert page.locator("#image img").evaluate("element => element.naturalWidth") == 512
     assert page.locator("#image-note").is_hidden()
     assert accepts == [None]  # the default is JSON
@@ -109,7 +109,7 @@ def test_sketch_shows_faces_if_annotated_image_fails(open_page, tmp_path):
             route.fallback()
 
     page.route("**/v1/images*", reject_annotated)
-    choose(page, heic(tmp_path / "photo.heic"))
+    select_file(page, heic(tmp_path / "photo.heic"))
     assert page.locator("#faces .card").count() == 1
     assert page.locator("#image .sketch").bounding_box()["width"] > 100
     assert page.locator("#image .box").is_visible()
@@ -127,13 +127,13 @@ def test_annotated_image_replaces_file_of_different_size(open_page, tmp_path):
             Object.defineProperty(HTMLImageElement.prototype, "naturalWidth", natural);
         }"""
     )
-    choose(page, PHOTO)
+    select_file(page, PHOTO)
     assert page.locator("#image-note").is_visible()
 
 
 def test_annotated_image_can_be_downloaded(open_page):
     page = open_page()
-    choose(page, PHOTO)
+    select_file(page, PHOTO)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Download with boxes").click()
     assert saved.value.suggested_filename == "astronaut-faces.png"

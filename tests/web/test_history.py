@@ -9,7 +9,15 @@ import requests
 from PIL import Image
 
 from testbed.service import running_service
-from tests.web.pages import PHOTO, check_both_schemes, choose, fits, heic, shot, until
+from tests.web.pages import (
+    PHOTO,
+    check_both_schemes,
+    fits_width,
+    heic,
+    save_screenshot,
+    select_file,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
@@ -18,7 +26,7 @@ HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 def test_results_can_be_filtered_viewed_downloaded_and_deleted(open_page, tmp_path):
     (tmp_path / HOSTILE.replace("/", "_")).write_bytes(PHOTO.read_bytes())
     page = open_page()
-    choose(page, tmp_path / HOSTILE)
+    select_file(page, tmp_path / HOSTILE)
     assert HOSTILE in page.locator("#caption").inner_text()
     page.get_by_role("link", name="History").click()
     row = page.locator("#rows tr", has_text=HOSTILE).first
@@ -30,14 +38,14 @@ def test_results_can_be_filtered_viewed_downloaded_and_deleted(open_page, tmp_pa
     page.locator("#summary").wait_for()
     check_both_schemes(page, "page-history")
     page.set_viewport_size({"width": 360, "height": 800})
-    assert fits(page)
-    shot(page, "page-history-phone", full_page=True)
+    assert fits_width(page)
+    save_screenshot(page, "page-history-phone", full_page=True)
     page.set_viewport_size({"width": 1200, "height": 900})
 
     page.get_by_label("File name").fill(HOSTILE)
     page.locator("[name=emotion]").select_option("happiness")
     page.get_by_role("button", name="Search").click()
-    until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 1")
+    wait_until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 1")
     with page.expect_download() as saved:
         page.get_by_role("button", name="Download as CSV").click()
     lines = Path(saved.value.path()).read_text().splitlines()
@@ -136,16 +144,16 @@ def test_chart_of_month_has_daily_bars(open_page):
     page.mouse.move(plot["x"] + 20.4 / 30 * plot["width"], plot["y"] + 5)
     page.locator("#summary-text", has_text="42 images, 37 faces").wait_for()
     assert page.locator("#summary-rows [data-label=happiness] .number").inner_text() == "4"
-    shot(page, "page-chart-pointed")
+    save_screenshot(page, "page-chart-pointed")
     page.mouse.move(0, 0)
     page.get_by_text("Table", exact=True).click()
-    until(page, "document.querySelectorAll('#summary-body tr').length === 27")
+    wait_until(page, "document.querySelectorAll('#summary-body tr').length === 27")
     check_both_schemes(page, "page-chart")
     page.set_viewport_size({"width": 360, "height": 800})
-    assert fits(page)
-    shot(page, "page-chart-phone", full_page=True)
+    assert fits_width(page)
+    save_screenshot(page, "page-chart-phone", full_page=True)
     page.locator("#summary-by").select_option("hour")
-    until(
+    wait_until(
         page,
         "performance.getEntriesByType('resource').some((entry) => /by=hour/.test(entry.name))",
     )
@@ -163,16 +171,16 @@ def test_history_has_pages(open_page, service):
     page = open_page("/#history")
     page.get_by_label("File name").fill("many.png")
     page.get_by_role("button", name="Search").click()
-    until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 20")
+    wait_until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 20")
     page.get_by_role("button", name="Older").click()
-    until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 1")
+    wait_until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 1")
     page.get_by_role("button", name="Newest").click()
-    until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 20")
+    wait_until(page, "document.querySelectorAll('#rows tr:not(.details)').length === 20")
 
 
 def test_moods_are_shown_above_chart(open_page, tmp_path):
     page = open_page()
-    choose(page, PHOTO)
+    select_file(page, PHOTO)
     page.get_by_role("link", name="History").click()
     page.locator("#summary-moods [data-label=happiness]").first.wait_for()
     page.get_by_text("Table", exact=True).click()
@@ -186,12 +194,12 @@ def test_stored_images_are_announced_and_shown(open_page, tmp_path):
     ) as url:
         page = open_page(url=url)
         page.get_by_text("which stores it with the result").wait_for()
-        choose(page, PHOTO)
+        select_file(page, PHOTO)
         page.get_by_role("link", name="History").click()
         page.get_by_role("button", name="Show astronaut.jpg").click()
         page.locator(".sketch img").wait_for()
-        until(page, "document.querySelector('.sketch img').naturalWidth === 512")
-        shot(page, "page-history-kept", full_page=True)
+        wait_until(page, "document.querySelector('.sketch img').naturalWidth === 512")
+        save_screenshot(page, "page-history-kept", full_page=True)
 
 
 def test_stored_image_that_browser_cannot_show_is_omitted(open_page, tmp_path):
@@ -200,7 +208,7 @@ def test_stored_image_that_browser_cannot_show_is_omitted(open_page, tmp_path):
         tmp_path, EMOTION_KEEP_PICTURES="true", EMOTION_PICTURES_DIR=folder
     ) as url:
         page = open_page(url=url)
-        choose(page, heic(tmp_path / "photo.heic"))
+        select_file(page, heic(tmp_path / "photo.heic"))
         page.get_by_role("link", name="History").click()
         with page.expect_response("**/picture") as response:
             page.get_by_role("button", name="Show photo.heic").click()

@@ -14,12 +14,12 @@ from tests.web.pages import (
     PHOTO,
     accessibility_violations,
     check_both_schemes,
-    choose,
     crowd,
-    fits,
+    fits_width,
     heic,
-    shot,
-    until,
+    save_screenshot,
+    select_file,
+    wait_until,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
@@ -29,7 +29,7 @@ def test_chosen_image_shows_its_face(open_page):
     page = open_page()
     assert page.locator("#result").is_hidden()
     check_both_schemes(page, "page-empty")
-    choose(page, PHOTO)
+    select_file(page, PHOTO)
     assert page.locator("#faces .card").count() == 1
     assert "happiness 100 %" in page.locator("#faces .card small").inner_text()
     assert "512 × 512" in page.locator("#caption").inner_text()
@@ -40,7 +40,7 @@ def test_chosen_image_shows_its_face(open_page):
     left, right = ((x - image["x"]) / image["width"] for x in (box["x"], box["x"] + box["width"]))
     assert pytest.approx(left, abs=0.01) == 178 / 512
     assert pytest.approx(right, abs=0.01) == 273 / 512
-    shot(page, "page-one-face", full_page=True)
+    save_screenshot(page, "page-one-face", full_page=True)
     assert accessibility_violations(page) == []
 
 
@@ -57,10 +57,10 @@ def test_group_image_fits_all_themes_and_sizes(open_page, tmp_path):
         page.locator("#pipeline").select_option("single_shot")
         assert page.locator("#detector").is_disabled()
         assert page.locator("#model").input_value() == "single_shot"
-        choose(page, group)
+        select_file(page, group)
         assert page.locator("#image button.box").count() == 6
         assert page.locator("#faces .card").count() == 6
-        assert fits(page)
+        assert fits_width(page)
         assert page.evaluate(LABELS_WITHIN, "image")
         page.locator("#image button.box").nth(1).hover()
         assert page.locator(".card.marked").count() == 1
@@ -69,23 +69,23 @@ def test_group_image_fits_all_themes_and_sizes(open_page, tmp_path):
         page.locator(".card").first.focus()
         assert page.locator(".card").first.locator(".bars > li:visible").count() == 8
         assert accessibility_violations(page) == []
-        shot(page, name, full_page=True)
+        save_screenshot(page, name, full_page=True)
 
 
 def test_many_faces_show_only_top_emotion(open_page, tmp_path):
     page = open_page()
     page.locator("#pipeline").select_option("single_shot")
-    choose(page, crowd(tmp_path, columns=4, rows=3))
+    select_file(page, crowd(tmp_path, columns=4, rows=3))
     faces = page.locator("#faces .card").count()
     assert faces > 8
     assert page.locator(".card .bars > li:visible").count() == faces
-    shot(page, "page-many", full_page=True)
+    save_screenshot(page, "page-many", full_page=True)
     assert accessibility_violations(page) == []
 
 
 def test_controls_are_reachable_by_keyboard(open_page):
     page = open_page()
-    until(page, "document.getElementById('pipeline').options.length === 2")
+    wait_until(page, "document.getElementById('pipeline').options.length === 2")
     reached = []
     for _ in range(11):
         page.keyboard.press("Tab")
@@ -94,7 +94,7 @@ def test_controls_are_reachable_by_keyboard(open_page):
             # The field is hidden, so the button around it shows the focus.
             outline = "getComputedStyle(document.getElementById('file').parentElement).outlineStyle"
             assert page.evaluate(outline) == "solid"
-            shot(page, "page-focus")
+            save_screenshot(page, "page-focus")
     assert reached[:4] == ["Analyse", "Live", "History", "API"]
     assert reached[4:10] == ["file", "camera", "store", "pipeline", "detector", "model"]
     page.locator("nav a", has_text="Live").focus()
@@ -105,7 +105,7 @@ def test_controls_are_reachable_by_keyboard(open_page):
 
 def test_threshold_is_applied_without_request(open_page):
     page = open_page()
-    choose(page, PHOTO)
+    select_file(page, PHOTO)
     requested = []
     page.on("request", lambda request: requested.append(request.url))
     slider = page.locator("#threshold")
@@ -164,7 +164,7 @@ def test_image_can_be_dropped_or_pasted(open_page, tmp_path, suffix, kind):
 def test_camera_photo_is_analysed(open_page):
     page = open_page()
     page.locator("#camera").click()
-    until(page, "document.getElementById('video').videoWidth > 0")
+    wait_until(page, "document.getElementById('video').videoWidth > 0")
     page.get_by_role("button", name="Take photo").click()
     page.locator("#caption", has_text="camera.jpg").wait_for()
     # Chromium's test image has no face. This is not an error.
@@ -175,18 +175,18 @@ def test_camera_photo_is_analysed(open_page):
 def test_invalid_and_large_files_show_message_of_service(open_page, tmp_path):
     page = open_page(forgive=r"status of 4(15|13)")
     (tmp_path / "text.jpg").write_text("not an image")
-    choose(page, tmp_path / "text.jpg")
+    select_file(page, tmp_path / "text.jpg")
     assert "JPEG" in page.locator("#problem").inner_text()
     assert page.locator("#result").is_hidden()
-    shot(page, "page-error")
+    save_screenshot(page, "page-error")
     assert accessibility_violations(page) == []
     (tmp_path / "big.jpg").write_bytes(PHOTO.read_bytes() + bytes(3_000_000))
-    choose(page, tmp_path / "big.jpg")
+    select_file(page, tmp_path / "big.jpg")
     assert "3,000,000" in page.locator("#problem").inner_text()
     (tmp_path / "bigger.jpg").write_bytes(PHOTO.read_bytes() + bytes(20_000_000))
-    choose(page, tmp_path / "bigger.jpg")
+    select_file(page, tmp_path / "bigger.jpg")
     assert "3,000,000" in page.locator("#problem").inner_text()
-    choose(page, PHOTO)  # the page recovers
+    select_file(page, PHOTO)  # the page recovers
     assert page.locator("#problem").is_hidden()
 
 
@@ -204,18 +204,18 @@ def test_page_recovers_after_service_is_unreachable(browser, tmp_path):
     try:
         page = browser.new_page()
         page.goto(service.url)
-        until(page, "document.getElementById('pipeline').options.length === 2")
+        wait_until(page, "document.getElementById('pipeline').options.length === 2")
         page.context.set_offline(True)
-        choose(page, PHOTO)
+        select_file(page, PHOTO)
         assert "cannot be reached" in page.locator("#problem").inner_text()
         page.context.set_offline(False)
-        choose(page, PHOTO)
+        select_file(page, PHOTO)
         assert page.locator("#problem").is_hidden()
         service.stop()
-        choose(page, PHOTO)
+        select_file(page, PHOTO)
         assert "cannot be reached" in page.locator("#problem").inner_text()
         service.start()
-        choose(page, PHOTO)
+        select_file(page, PHOTO)
         assert page.locator("#problem").is_hidden()
         assert page.locator("#faces .card").count() == 1
         page.close()
@@ -239,7 +239,7 @@ def test_page_asks_for_key_and_stores_it_in_tab(browser, tmp_path):
         page.locator("#file").set_input_files(PHOTO)
         dialog = page.get_by_role("dialog", name="API key required")
         dialog.wait_for()
-        shot(page, "page-key")
+        save_screenshot(page, "page-key")
         assert accessibility_violations(page) == []
         assert "Ask the operator" in page.locator("#key-reason").inner_text()
         dialog.get_by_label("Key").fill("emo_wrong")
