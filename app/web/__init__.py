@@ -34,10 +34,9 @@ blp = Blueprint("web", __name__, template_folder="templates")
 
 
 @blp.get("/")
-@requires(
-    PUBLIC
-)  # the page contains no data, and its API requests need a key like any other request
+@requires(PUBLIC)
 def page() -> Response:
+    # The page contains no data. Its API requests need a key like any other request.
     response = make_response(render_template("index.html", base=link_base()))
     response.add_etag()
     response.make_conditional(request)

@@ -38,7 +38,7 @@ def test_annotated_image_replaces_file_that_browser_cannot_show(open_page, tmp_p
                 getComputedStyle(element, "::after").display,
             ]"""
         ) == ["rgba(0, 0, 0, 0)", "none", "none"]
-    assert page.locator("#image .box.marked").count() == 1
+    assert page.locator("#image .box.highlighted").count() == 1
     check_both_schemes(page, f"page-{path.suffix[1:].lower()}")
     with page.expect_response(is_annotated) as again:
         page.locator("#threshold").press("End")

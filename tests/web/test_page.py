@@ -63,7 +63,7 @@ def test_group_image_fits_all_themes_and_sizes(open_page, tmp_path):
         assert fits_width(page)
         assert page.evaluate(LABELS_WITHIN, "image")
         page.locator("#image button.box").nth(1).hover()
-        assert page.locator(".card.marked").count() == 1
+        assert page.locator(".card.highlighted").count() == 1
         # Cards show the top 3 emotions. The focused card shows all of them.
         assert page.locator(".card .bars > li:visible").count() == 6 * 3
         page.locator(".card").first.focus()
