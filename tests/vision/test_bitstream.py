@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from app.vision.bitstream import av1_stream, hevc_configuration
-from testbed.heif_writer import CONFIGURATIONS, coded_item  # fmt: skip
+from testbed.heif_writer import CONFIGURATIONS, coded_item
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
