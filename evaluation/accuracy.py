@@ -4,8 +4,8 @@
     python -m evaluation.accuracy --write     # all models; writes their cards
     python -m evaluation.accuracy models/custom_net_8 --data /images --split test
 
-The ONNX file runs with the code of the service (app.vision), in both protocols of FER+. `--data` is
-any layout that training.data reads. Images of a class that the model does not know are left out.
+The ONNX file runs with the code of the service (app.vision), under both protocols of FER+. `--data`
+is any layout that training.data reads. Images of a class that the model does not know are left out.
 "Unseen" leaves out images that are also in the training split of the data.
 """
 
@@ -176,11 +176,11 @@ def card_sections(
             }
             for name, found in report.scores.items()
         },
-        "note": "single view. Hyperparameters were chosen and the temperature was fitted on this "
-        "split; accuracy on held-out data is usually 1 to 2 points lower",
+        "note": "one view per image. Hyperparameters were chosen and the temperature was fitted on "
+        "this split; accuracy on held-out data is usually 1 to 2 points lower",
     }
     calibration = {
-        "method": "temperature scaling, fitted on the validation split's majority labels",
+        "method": "temperature scaling, fitted on the majority labels of the validation split",
         "folds": FOLDS,
         "expected_calibration_error_held_out": round(report.held_out_calibration_error, 4),
         "by_chance_alone": round(noise_floor(report.held_out), 4),

@@ -1,4 +1,4 @@
-"""Detectors on photographs with marked faces, and in front of a classifier on portraits."""
+"""Detectors on photographs with labelled faces, and in front of a classifier on portraits."""
 
 import time
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from app.vision.types import Detection
 from evaluation.boxes import BoxScores, score_boxes
 from evaluation.field import (
     MAX_PIXELS,
+    accuracy_by_expression,
     classified_correctly,
     main_boxes,
     read_rasters,
-    recall_by_expression,
     served_scale,
 )
 from testbed.boxes import tally
@@ -144,13 +144,14 @@ def scores(
 class EndToEnd:
     """A detector and a classifier on portraits.
 
-    `found` is the share of portraits whose main face is found, `correct` the share whose main face
-    is found and classified correctly, `by_expression` the latter by expression.
+    `detection_recall` is the share of portraits whose main face is detected, `accuracy` the share
+    whose main face is detected and classified correctly. `by_expression` has the accuracies by
+    expression.
     """
 
     portraits: int
-    found: float
-    correct: float
+    detection_recall: float
+    accuracy: float
     by_expression: dict[str, float]
 
 
@@ -166,8 +167,8 @@ def end_to_end(
         hits = classified_correctly(classifier, portraits, rasters, boxes, scale)
         results[name] = EndToEnd(
             portraits=len(portraits),
-            found=float(np.mean([box is not None for box in boxes])),
-            correct=float(hits.mean()),
-            by_expression=recall_by_expression(hits, portraits, classifier.card.labels),
+            detection_recall=float(np.mean([box is not None for box in boxes])),
+            accuracy=float(hits.mean()),
+            by_expression=accuracy_by_expression(hits, portraits, classifier.card.labels),
         )
     return results

@@ -84,7 +84,7 @@ def expressions(
     precisions = {
         label: average_precision(
             [
-                tally(shot.detections_of(label), _marked(truth, label), min_iou=min_iou)
+                tally(shot.detections_of(label), _required(truth, label), min_iou=min_iou)
                 for shot, truth in zip(found, truths, strict=True)
             ]
         )
@@ -92,7 +92,7 @@ def expressions(
     }
     faces = average_precision(
         [
-            tally(_scored(shot), _marked(truth, None), min_iou=min_iou)
+            tally(_scored(shot), _required(truth, None), min_iou=min_iou)
             for shot, truth in zip(found, truths, strict=True)
         ]
     )
@@ -105,11 +105,11 @@ def _scored(shot: Shot) -> list[Detection]:
     ]
 
 
-def _marked(truth: Truth, label: str | None) -> list[MarkedFace]:
-    """The faces with `label` (all faces if None), which must be found.
+def _required(truth: Truth, label: str | None) -> list[MarkedFace]:
+    """The faces with `label` (all faces if None), which must be detected.
 
-    Faces whose expression is unknown are marked as unsure, so they are ignored. A detection of any
-    other face is an error.
+    Faces with an unknown expression get sure=False, so they are ignored. A detection of any other
+    face is an error.
     """
     return [
         MarkedFace(box, sure=own_label is not None)
@@ -142,13 +142,15 @@ def confusion(found: Sequence[Shot], truths: Sequence[Truth]) -> NDArray[np.int6
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """Shares of portraits whose main face is found, and found and classified correctly.
+    """One system on portraits.
 
-    `by_expression` has the latter by expression.
+    `detection_recall` is the share of portraits whose main face is detected, `accuracy` the share
+    whose main face is detected and classified correctly. `by_expression` has the accuracies by
+    expression.
     """
 
-    found: float
-    correct: float
+    detection_recall: float
+    accuracy: float
     by_expression: dict[str, float]
 
 
@@ -162,8 +164,8 @@ def end_to_end(found: Sequence[Shot], portraits: Sequence[Portrait]) -> EndToEnd
         correct.append(best is not None and hit and best.dominant == portrait.expression)
     expected = np.array([portrait.expression for portrait in portraits])
     return EndToEnd(
-        found=float(np.mean(hits)),
-        correct=float(np.mean(correct)),
+        detection_recall=float(np.mean(hits)),
+        accuracy=float(np.mean(correct)),
         by_expression={
             label: float(np.array(correct)[expected == label].mean())
             for label in LABELS

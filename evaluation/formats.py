@@ -25,6 +25,9 @@ from testbed.markdown import renew, table
 
 PAGE = Path(__file__).parents[1] / "docs" / "image-formats.md"
 CORRECT, UNSUPPORTED, REFUSED = "correct", "not supported", "refused"
+SUMMARY_HEAD = ["format", "variants", "correct", "not supported"]
+SUMMARY_HEAD += ["OpenCV correct", "ImageMagick correct"]
+DIFFERENCES_HEAD = ["variant", "this service", "OpenCV", "ImageMagick"]
 _MAGICK_SECONDS = 20
 
 Reader = Callable[[Variant], Pixels | None]
@@ -44,7 +47,7 @@ class Comparison:
 
 
 def judge(variant: Variant, pixels: Pixels | None) -> str:
-    """Compare decoded pixels with the expected ones. None is a refused file."""
+    """Compare decoded pixels with the expected ones. None is a file that the decoder rejects."""
     if pixels is None:
         return REFUSED
     height, width = variant.expected.shape[:2]
@@ -126,14 +129,6 @@ def compare(all_variants: list[Variant]) -> list[Comparison]:
 
 def summary_table(found: list[Comparison]) -> str:
     """The number of variants that each decoder decodes correctly, by format (rows)."""
-    head = [
-        "format",
-        "variants",
-        "correct",
-        "not supported",
-        "OpenCV correct",
-        "ImageMagick correct",
-    ]
     rows = []
     for name in dict.fromkeys(each.variant.format for each in found):
         group = [each for each in found if each.variant.format == name]
@@ -146,18 +141,17 @@ def summary_table(found: list[Comparison]) -> str:
             str(sum(each.opencv == CORRECT for each in group)),
             "–" if group[0].magick is None else str(magick),
         ])  # fmt: skip
-    return table(head, rows)
+    return table(SUMMARY_HEAD, rows)
 
 
 def differences_table(found: list[Comparison]) -> str:
     """The variants that at least one decoder does not decode correctly."""
-    head = ["variant", "this service", "OpenCV", "ImageMagick"]
     rows = [
         [f"{each.variant.format}: {each.variant.name}", each.ours, each.opencv, each.magick or "–"]
         for each in found
         if {each.ours, each.opencv, each.magick or CORRECT} != {CORRECT}
     ]
-    return table(head, rows)
+    return table(DIFFERENCES_HEAD, rows)
 
 
 def main() -> None:

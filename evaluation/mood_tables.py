@@ -27,18 +27,14 @@ from testbed.markdown import percent, table
 from training.votes import LABELS
 
 ALL_SYSTEMS = "all systems"  # a column
+OVERVIEW_HEAD = ["aggregator", ALL_SYSTEMS, "difference to `mean`", "distance"]
+SHORT_HEAD = ["aggregator", "accuracy", *(f"tiny faces: {name}" for name in TINY_SHARES)]
+FACES_HEAD = ["system", "IoU", "AP of faces", "mAP"]
 
 
 def overview(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
     """Accuracy by aggregator (rows), over all systems and of each system."""
-    head = [
-        "aggregator",
-        ALL_SYSTEMS,
-        "difference to `mean`",
-        "distance",
-        *map(str, by_system),
-        "on ground truth",
-    ]
+    head = [*OVERVIEW_HEAD, *map(str, by_system), "on ground truth"]
     rows = []
     for aggregator in AGGREGATORS:
         correct = mean_over_systems(by_system, aggregator)
@@ -101,7 +97,7 @@ def faces_table(
 ) -> str:
     """Average precision of single faces by system and IoU (rows), and seconds per image."""
     counts = next(iter(next(iter(results.values())).values())).counts
-    head = ["system", "IoU", "faces, AP", "mAP", *(f"{name} ({counts[name]})" for name in counts)]
+    head = [*FACES_HEAD, *(f"{name} ({counts[name]})" for name in counts)]
     head += ["seconds per image"]
     rows = []
     for system, by_iou in results.items():
@@ -129,7 +125,6 @@ def confusion_table(result: Expressions) -> str:
 def short_table(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
     """The table of docs/accuracy.md: accuracy over all systems, the best aggregator first."""
     masks = by_tiny_share(scenes)
-    head = ["aggregator", "accuracy", *(f"tiny faces: {name}" for name in masks)]
     by_aggregator = {each: mean_over_systems(by_system, each) for each in AGGREGATORS}
     rows = [
         [
@@ -139,7 +134,7 @@ def short_table(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
         ]
         for name, correct in sorted(by_aggregator.items(), key=lambda item: -item[1].mean())
     ]
-    return table(head, rows)
+    return table(SHORT_HEAD, rows)
 
 
 def plot(by_system: AnswersBySystem, scenes: Sequence[Scene], path: Path) -> None:

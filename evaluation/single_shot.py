@@ -1,13 +1,13 @@
-"""Compare the single-shot network with pipelines of a detector and a classifier.
+"""Compare the single-shot networks with pipelines of a detector and a classifier.
 
     python -m evaluation.single_shot --data ../shared/data
     python -m evaluation.single_shot --write  # docs/single-shot.md, charts, docs/accuracy.md, card
 
 Every system analyses every image with app.vision.engine, the code of the service; the systems take
-turns. The photographs are those of `crowds` (faces marked by people) and `natural`, the portraits
-those of lfw-expressions, all of the validation split; the network was trained on the train split.
-Synthetic scenes have faces of FER+'s validation split, pasted on photographs without faces; their
-figures are reported separately.
+turns. All images are of the validation split; the networks were trained on the train split. The
+photographs are `crowds` (people drew the boxes of the faces) and `natural`, and the portraits are
+lfw-expressions. Synthetic scenes have faces of FER+'s validation split, pasted on photographs
+without faces; their figures are reported separately.
 """
 
 import argparse
@@ -42,6 +42,7 @@ from evaluation.single_shot_page import (
     CHART,
     PORTRAITS_CONFUSION,
     SCENES_CONFUSION,
+    STAGES_HEAD,
     Measurements,
     plot,
     report,
@@ -88,19 +89,18 @@ def stages(net: SingleShotNet, photographs: Sequence[Photograph], rounds: int) -
                 net.postprocess(outputs[0], size)
                 end = time.perf_counter()
                 of_size.append((squared - start, predicted - squared, end - predicted))
-    head = ["square", "letterbox", "network", "decode and NMS, NumPy", "total"]
     rows = []
     for size, of_size in times.items():
         medians = 1000 * np.median(of_size, axis=0)
         total = 1000 * np.median(np.sum(of_size, axis=1))
         rows.append([f"{size} px", *(f"{each:.2f}" for each in (*medians, total))])
-    return table(head, rows)
+    return table(STAGES_HEAD, rows)
 
 
 def measure(
     data: Path, models_dir: Path, detectors: list[str] | None, split: str
 ) -> tuple[Measurements, dict[str, System]]:
-    """Run all systems. Return the results and, by the name of a network, the system of it alone.
+    """Run all systems. Return the results, and the system of each network alone by its name.
 
     Raises PhotosError, DataError or ModelUnavailable.
     """
@@ -228,8 +228,8 @@ def card_section(
         "photographs": len(photographs),
         "faces": faces,
         "portraits": sum(results.counts.values()),
-        "main_face_found": round(portraits.found, 4),
-        "found_and_named_right": round(portraits.correct, 4),
+        "main_face_found": round(portraits.detection_recall, 4),
+        "found_and_named_right": round(portraits.accuracy, 4),
         "mean_average_precision": round(results.mean, 4),
         "average_precision": {name: round(value, 4) for name, value in results.precisions.items()},
         "note": "the weights were chosen and calibrated on this split",
