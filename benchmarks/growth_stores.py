@@ -123,7 +123,7 @@ def fill(images: int, *, of: int) -> None:
                 ends = {"low": (first - 1) * each + 1, "high": last * each}
                 connection.execute(text(statement), values | ends)
             connection.commit()
-    db.engine.dispose()  # so that the next connection has the cache size of the service
+    db.engine.dispose()  # The next connection has the cache size of the service.
     while add_saved():
         pass
     if dialect == "postgresql":  # PostgreSQL analyses tables by itself later, SQLite never

@@ -43,7 +43,7 @@ from training.data.photos import PhotosError
 
 CONCURRENCIES = (1, 2, 8, 32)
 BASELINE_CONCURRENCY = 8
-MIN_RESPONSES = 6  # a measurement lasts until it has so many
+MIN_RESPONSES = 6  # A measurement continues until it has this number.
 ORIGINAL = "benchmarks.original:create_app()"
 
 

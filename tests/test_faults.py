@@ -14,7 +14,7 @@ from app.store.migrate import upgrade
 from app.store.tables import db
 from app.vision.types import Box, Face, Scores
 from benchmarks.faults import run
-from benchmarks.faults.breaking import FAULTS, Pauses
+from benchmarks.faults.injection import FAULTS, Pauses
 from benchmarks.faults.load import CLOSED, Outcome
 from benchmarks.faults.verdict import judge
 from tests.conftest import LABELS, need

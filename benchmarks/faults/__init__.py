@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.faults.breaking import DEFAULT_PAUSES, FAULTS, Pauses, every
+from benchmarks.faults.injection import DEFAULT_PAUSES, FAULTS, Pauses, every
 from benchmarks.faults.load import Outcome, load, watch
 from benchmarks.faults.verdict import Verdict, judge_and_clean
 

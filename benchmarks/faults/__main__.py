@@ -21,7 +21,7 @@ import argparse
 import sys
 
 from benchmarks.faults import run
-from benchmarks.faults.breaking import FAULTS
+from benchmarks.faults.injection import FAULTS
 from benchmarks.faults.load import CLOSED
 from testbed.markdown import table
 
