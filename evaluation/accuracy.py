@@ -29,7 +29,7 @@ from evaluation.calibration import (
     THRESHOLDS,
     held_out_probabilities,
     noise_floor,
-    shown_at,
+    precision_at,
 )
 from evaluation.metrics import Scores, expected_calibration_error, score
 from training.data import SPLITS, DataError, Split, read_split
@@ -141,7 +141,7 @@ def table(classifier: Classifier, report: Report) -> str:
         "precision by class and threshold (number of faces that reach it):",
         f"{'':<12}" + "".join(f"{threshold:>16}" for threshold in THRESHOLDS),
     ]
-    columns = [shown_at(report.held_out, report.labels, each) for each in THRESHOLDS]
+    columns = [precision_at(report.held_out, report.labels, each) for each in THRESHOLDS]
     for label, row in zip(labels, zip(*columns, strict=True), strict=True):
         cells = [f"{100 * at.precision:.1f}% ({at.faces})" if at else "– (0)" for at in row]
         lines.append(f"{label:<12}" + "".join(f"{cell:>16}" for cell in cells))
@@ -188,7 +188,7 @@ def card_sections(
             str(threshold): {
                 label: {"faces": at.faces, "share": round(at.precision, 4)} if at else None
                 for label, at in zip(
-                    labels, shown_at(report.held_out, report.labels, threshold), strict=True
+                    labels, precision_at(report.held_out, report.labels, threshold), strict=True
                 )
             }
             for threshold in THRESHOLDS

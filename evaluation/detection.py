@@ -30,7 +30,7 @@ from evaluation.detection_scores import (
     Search,
     Setting,
     end_to_end,
-    ready,
+    installed_detectors,
     scores,
     search,
 )
@@ -58,7 +58,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    detectors = arguments.detectors or ready(arguments.models_dir)
+    detectors = arguments.detectors or installed_detectors(arguments.models_dir)
     settings = [
         Setting(name, share)
         for name in detectors

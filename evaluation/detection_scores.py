@@ -22,7 +22,7 @@ from evaluation.field import (
     classified_correctly,
     main_boxes,
     read_rasters,
-    served_scale,
+    service_scale,
 )
 from testbed.boxes import tally
 from training.data.photos import MarkedFace, Photograph, Portrait
@@ -73,7 +73,7 @@ class Search:
         return shares is None or shares[0] <= side / self.longer_side < shares[1]
 
 
-def ready(models_dir: Path) -> list[str]:
+def installed_detectors(models_dir: Path) -> list[str]:
     """The names of the detectors that search for faces and whose weights exist.
 
     Prints the reason for each detector that is left out.
@@ -163,7 +163,7 @@ def end_to_end(
     results = {}
     for name in detectors:
         boxes = main_boxes(portraits, rasters, name, models_dir)
-        scale = served_scale(classifier.card, name)
+        scale = service_scale(classifier.card, name)
         hits = classified_correctly(classifier, portraits, rasters, boxes, scale)
         results[name] = EndToEnd(
             portraits=len(portraits),

@@ -24,7 +24,7 @@ SCENES, SCENE_SIDE = 600, 320
 
 
 @dataclass(frozen=True)
-class Shot:
+class SystemResult:
     """The analysis of one image by one system. The time includes reading the file."""
 
     analysis: Analysis
@@ -76,7 +76,7 @@ class Expressions:
 
 
 def expressions(
-    found: Sequence[Shot], truths: Sequence[Truth], *, min_iou: float = MAP_IOU
+    found: Sequence[SystemResult], truths: Sequence[Truth], *, min_iou: float = MAP_IOU
 ) -> Expressions:
     """Figures of one system on images with ground truth. `min_iou` is the IoU of the AP."""
     labels = [label for truth in truths for _, label in truth.faces if label]
@@ -84,24 +84,24 @@ def expressions(
     precisions = {
         label: average_precision(
             [
-                tally(shot.detections_of(label), _required(truth, label), min_iou=min_iou)
-                for shot, truth in zip(found, truths, strict=True)
+                tally(result.detections_of(label), _required(truth, label), min_iou=min_iou)
+                for result, truth in zip(found, truths, strict=True)
             ]
         )
         for label in counts
     }
     faces = average_precision(
         [
-            tally(_scored(shot), _required(truth, None), min_iou=min_iou)
-            for shot, truth in zip(found, truths, strict=True)
+            tally(_scored(result), _required(truth, None), min_iou=min_iou)
+            for result, truth in zip(found, truths, strict=True)
         ]
     )
     return Expressions(precisions, counts, faces, confusion(found, truths))
 
 
-def _scored(shot: Shot) -> list[Detection]:
+def _scored(result: SystemResult) -> list[Detection]:
     return [
-        Detection(each.box, 1.0 if each.score is None else each.score) for each in shot.detections
+        Detection(each.box, 1.0 if each.score is None else each.score) for each in result.detections
     ]
 
 
@@ -118,15 +118,15 @@ def _required(truth: Truth, label: str | None) -> list[MarkedFace]:
     ]
 
 
-def confusion(found: Sequence[Shot], truths: Sequence[Truth]) -> NDArray[np.int64]:
+def confusion(found: Sequence[SystemResult], truths: Sequence[Truth]) -> NDArray[np.int64]:
     """Counts (labels + 1, labels + 1) by ground truth and prediction, "no face" last.
 
     Each face of the ground truth is matched with the remaining box that overlaps it most. Boxes
     without a match count in the row "no face".
     """
     matrix = np.zeros((len(LABELS) + 1, len(LABELS) + 1), dtype=np.int64)
-    for shot, truth in zip(found, truths, strict=True):
-        remaining = list(shot.analysis.faces)
+    for result, truth in zip(found, truths, strict=True):
+        remaining = list(result.analysis.faces)
         for box, label in truth.faces:
             best = max(remaining, key=lambda face: iou(face.box, box), default=None)
             hit = best is not None and iou(best.box, box) >= MATCH_IOU
@@ -154,11 +154,13 @@ class EndToEnd:
     by_expression: dict[str, float]
 
 
-def end_to_end(found: Sequence[Shot], portraits: Sequence[Portrait]) -> EndToEnd:
+def end_to_end(found: Sequence[SystemResult], portraits: Sequence[Portrait]) -> EndToEnd:
     """Figures of one system on portraits."""
     hits, correct = [], []
-    for shot, portrait in zip(found, portraits, strict=True):
-        best = max(shot.analysis.faces, key=lambda face: iou(face.box, portrait.box), default=None)
+    for result, portrait in zip(found, portraits, strict=True):
+        best = max(
+            result.analysis.faces, key=lambda face: iou(face.box, portrait.box), default=None
+        )
         hit = best is not None and iou(best.box, portrait.box) >= MATCH_IOU
         hits.append(hit)
         correct.append(best is not None and hit and best.dominant == portrait.expression)

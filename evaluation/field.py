@@ -41,7 +41,7 @@ DATA = (
 )
 
 
-def served_scale(card: ClassifierCard, source: str) -> float:
+def service_scale(card: ClassifierCard, source: str) -> float:
     """The side of a crop divided by the longer side of a box from `source`, to three decimals."""
     # YuNet made the boxes of faces.csv.
     detector = "yunet" if source == GIVEN else source
@@ -147,7 +147,7 @@ def main() -> None:
             f"{len(portraits)} portraits, boxes of {source}: detection recall {100 * share:.1f} %"
         )
         for folder, classifier in classifiers.items():
-            served = served_scale(classifier.card, source)
+            served = service_scale(classifier.card, source)
             by_scale = {
                 scale: accuracy_by_expression(
                     classified_correctly(classifier, portraits, rasters, boxes, scale),

@@ -41,7 +41,7 @@ class Comparison:
     """
 
     variant: Variant
-    ours: str
+    service: str
     opencv: str
     magick: str | None
 
@@ -136,8 +136,8 @@ def summary_table(found: list[Comparison]) -> str:
         rows.append([
             name,
             str(len(group)),
-            str(sum(each.ours == CORRECT for each in group)),
-            str(sum(each.ours == UNSUPPORTED for each in group)),
+            str(sum(each.service == CORRECT for each in group)),
+            str(sum(each.service == UNSUPPORTED for each in group)),
             str(sum(each.opencv == CORRECT for each in group)),
             "–" if group[0].magick is None else str(magick),
         ])  # fmt: skip
@@ -147,9 +147,14 @@ def summary_table(found: list[Comparison]) -> str:
 def differences_table(found: list[Comparison]) -> str:
     """The variants that at least one decoder does not decode correctly."""
     rows = [
-        [f"{each.variant.format}: {each.variant.name}", each.ours, each.opencv, each.magick or "–"]
+        [
+            f"{each.variant.format}: {each.variant.name}",
+            each.service,
+            each.opencv,
+            each.magick or "–",
+        ]
         for each in found
-        if {each.ours, each.opencv, each.magick or CORRECT} != {CORRECT}
+        if {each.service, each.opencv, each.magick or CORRECT} != {CORRECT}
     ]
     return table(DIFFERENCES_HEAD, rows)
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.expressions import Expressions, Shot
+from evaluation.expressions import Expressions, SystemResult
 from evaluation.field import MATCH_IOU
-from evaluation.mood_answers import AnswersBySystem, best_aggregator
+from evaluation.mood_results import MoodResultsBySystem, best_aggregator
 from evaluation.mood_scenes import (
     DEGRADED_SHARE,
     GROUPS,
@@ -26,8 +26,8 @@ from evaluation.mood_tables import (
     table_by_mood,
 )
 from evaluation.speed import machine
-from evaluation.systems import CLASSIFIER, EVERYTHING_PX, System
-from evaluation.transforms import SMALL, Gains, helpful, transforms_table
+from evaluation.systems import ANY_SIZE_PX, CLASSIFIER, System
+from evaluation.transforms import SMALL, TransformResults, significant_transforms, transforms_table
 
 CHART = Path("docs/mood.png")
 IOUS = (0.5, 0.4)
@@ -100,7 +100,7 @@ because data and hardware differ.
 
 {faces_table}
 
-Aggregating the faces of a scene takes {pooling:.2f} ms (median over scenes and aggregators).
+Aggregating the faces of a scene takes {aggregation:.2f} ms (median over scenes and aggregators).
 
 {confusions}
 
@@ -120,25 +120,25 @@ would offer a transform that improves both sets significantly at all sizes up to
 
 @dataclass(frozen=True)
 class Measurements:
-    """All results of the evaluation. `pooling_ms` is the median time of one aggregation."""
+    """All results of the evaluation. `aggregation_ms` is the median time of one aggregation."""
 
     scenes: Sequence[Scene]
-    found: dict[System, list[Shot]]
-    answers: AnswersBySystem
+    found: dict[System, list[SystemResult]]
+    moods: MoodResultsBySystem
     expressions: dict[System, dict[float, Expressions]]
-    small_faces: Gains
-    pooling_ms: float
+    small_faces: TransformResults
+    aggregation_ms: float
 
 
 def report(measured: Measurements) -> str:
     """The text of docs/mood.md."""
-    scenes, by_system = measured.scenes, measured.answers
+    scenes, by_system = measured.scenes, measured.moods
     confusions = [
         f"Confusion matrix of `{system}`, detections matched at IoU {MATCH_IOU}:\n\n"
         f"{confusion_table(measured.expressions[system][IOUS[0]])}\n"
         for system in by_system
     ]
-    helpful_names = ", ".join(f"`{each}`" for each in helpful(measured.small_faces))
+    names = ", ".join(f"`{each}`" for each in significant_transforms(measured.small_faces))
     return TEXT.format(
         scenes=len(scenes),
         side=SIDE,
@@ -150,7 +150,7 @@ def report(measured: Measurements) -> str:
         degraded=DEGRADED_SHARE,
         min_faces=MIN_FACES_PER_MOOD,
         tiny=TINY,
-        any_px=EVERYTHING_PX,
+        any_px=ANY_SIZE_PX,
         all_systems=ALL_SYSTEMS,
         best=best_aggregator(by_system),
         overview=overview(by_system, scenes),
@@ -160,10 +160,10 @@ def report(measured: Measurements) -> str:
         by_filter=table_by_filter(by_system),
         machine=machine(),
         faces_table=faces_table(measured.expressions, measured.found),
-        pooling=measured.pooling_ms,
+        aggregation=measured.aggregation_ms,
         confusions="\n".join(confusions).rstrip(),
         classifier=CLASSIFIER,
         small=SMALL,
-        conclusion=f"These do: {helpful_names}." if helpful_names else "None of them does.",
+        conclusion=f"These do: {names}." if names else "None of them does.",
         transforms=transforms_table(measured.small_faces),
     )

@@ -30,9 +30,9 @@ from app.vision.types import Box, Detection, DetectionOptions
 from evaluation.boxes import score_boxes
 from evaluation.detection import PAGE
 from evaluation.detection_page import COLLECTIONS
-from evaluation.detection_scores import BARE, ready
+from evaluation.detection_scores import BARE, installed_detectors
 from evaluation.field import MAX_PIXELS
-from evaluation.systems import served_engine
+from evaluation.systems import service_engine
 from testbed.boxes import Tally, tally
 from testbed.markdown import block, percent, renew, table
 from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
@@ -216,7 +216,7 @@ def wide_and_tall(detectors: dict[str, Detector], photographs: Sequence[Photogra
 
 def rotations(names: Sequence[str], photographs: Sequence[Photograph], models_dir: Path) -> str:
     """A table of the rotations that `rotate=auto` chooses, by detector (rows)."""
-    engine = served_engine(models_dir)
+    engine = service_engine(models_dir)
     rows = []
     for name in names:
         options = AnalysisOptions(detector=name)
@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write the block of {PAGE}")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    names = [name for name in ready(arguments.models_dir) if name in MEASURED]
+    names = [name for name in installed_detectors(arguments.models_dir) if name in MEASURED]
     try:
         by_collection = {
             name: read_photographs(arguments.data / "photos", name, split=arguments.split)

@@ -25,13 +25,13 @@ from app.vision.image import ImageFile
 from app.vision.kinds import model_folders
 from app.vision.single_shot import SingleShotNet
 from evaluation import plots
-from evaluation.detection_scores import ready
+from evaluation.detection_scores import installed_detectors
 from evaluation.expressions import (
     MAP_IOU,
     NO_FACE,
     EndToEnd,
     Expressions,
-    Shot,
+    SystemResult,
     end_to_end,
     expressions,
     portrait_truths,
@@ -50,12 +50,12 @@ from evaluation.single_shot_page import (
 )
 from evaluation.systems import (
     DETECTORS,
-    FACES,
+    FACE_KINDS,
     System,
     costs,
-    found_faces,
-    served_engine,
-    shots,
+    run_systems,
+    score_kind,
+    service_engine,
     systems,
 )
 from testbed.camera_images import camera_images
@@ -105,8 +105,8 @@ def measure(
     Raises PhotosError, DataError or ModelUnavailable.
     """
     photos = data / "photos"
-    engine = served_engine(models_dir)
-    usable = ready(models_dir)
+    engine = service_engine(models_dir)
+    usable = installed_detectors(models_dir)
     networks = [folder.name for folder in model_folders(models_dir, SINGLE_SHOT)]
     all_systems = systems(detectors or [name for name in DETECTORS if name in usable], networks)
     defaults = [system for system in all_systems if not system.any_size]
@@ -121,11 +121,13 @@ def measure(
     natural = read_photographs(photos, "natural", split=None)
     faces = (each.path for each in natural if any(face.sure for face in each.faces))
     files = camera_images(faces, MEGAPIXELS)
-    on_photographs = shots(engine, all_systems, (each.path.read_bytes() for each in photographs))
-    on_portraits = shots(engine, defaults, (each.path.read_bytes() for each in portraits))
-    on_scenes = shots(engine, defaults, (file for file, _ in scenes))
+    on_photographs = run_systems(
+        engine, all_systems, (each.path.read_bytes() for each in photographs)
+    )
+    on_portraits = run_systems(engine, defaults, (each.path.read_bytes() for each in portraits))
+    on_scenes = run_systems(engine, defaults, (file for file, _ in scenes))
     stage_table = stages(engine.model(SINGLE_SHOT), photographs, ROUNDS)
-    on_large = shots(engine, defaults, (file for _ in range(ROUNDS) for file in files))
+    on_large = run_systems(engine, defaults, (file for _ in range(ROUNDS) for file in files))
     measured = Measurements(
         photographs=photographs,
         on_photographs=on_photographs,
@@ -204,7 +206,7 @@ def main() -> None:
 
 
 def card_section(
-    found: Sequence[Shot],
+    found: Sequence[SystemResult],
     photographs: Sequence[Photograph],
     results: Expressions,
     portraits: EndToEnd,
@@ -212,8 +214,8 @@ def card_section(
 ) -> dict[str, Any]:
     """The section `evaluation` of the card: figures of the network alone with its defaults."""
     faces = {}
-    for kind in FACES:
-        each = found_faces(found, photographs, kind, MATCH_IOU)
+    for kind in FACE_KINDS:
+        each = score_kind(found, photographs, kind, MATCH_IOU)
         faces[kind] = {
             "faces": each.true_positives + each.false_negatives,
             "recall": round(each.recall, 4),

@@ -8,16 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evaluation import plots
-from evaluation.expressions import MAP_IOU, EndToEnd, Expressions, Shot
+from evaluation.expressions import MAP_IOU, EndToEnd, Expressions, SystemResult
 from evaluation.field import MATCH_IOU, MIN_PORTRAITS, macro
 from evaluation.speed import machine
 from evaluation.systems import (
+    ANY_SIZE_PX,
     CLASSIFIER,
-    EVERYTHING_PX,
-    FACES,
+    FACE_KINDS,
     Cost,
     System,
-    found_faces,
+    score_kind,
 )
 from testbed.markdown import percent, table
 from training.data.photos import Photograph, Portrait
@@ -105,7 +105,7 @@ class Measurements:
     """
 
     photographs: Sequence[Photograph]
-    on_photographs: dict[System, list[Shot]]
+    on_photographs: dict[System, list[SystemResult]]
     portraits: Sequence[Portrait]
     expressions_on_portraits: dict[System, Expressions]
     scenes: int
@@ -128,7 +128,7 @@ def report(
         photographs=len(photographs),
         iou=MATCH_IOU,
         min_portraits=MIN_PORTRAITS,
-        any_size=EVERYTHING_PX,
+        any_size=ANY_SIZE_PX,
         detection=detection_table(measured.on_photographs, photographs),
         chart=CHART.name,
         empty=sum(not each.faces for each in photographs),
@@ -151,13 +151,15 @@ def report(
     )
 
 
-def detection_table(found: dict[System, list[Shot]], photographs: Sequence[Photograph]) -> str:
+def detection_table(
+    found: dict[System, list[SystemResult]], photographs: Sequence[Photograph]
+) -> str:
     """Recall, precision and time by system and kind of faces (rows)."""
     rows = []
-    for system, shots in found.items():
-        milliseconds = np.median([each.milliseconds for each in shots])
-        for kind in FACES:
-            each = found_faces(shots, photographs, kind, MATCH_IOU)
+    for system, results in found.items():
+        milliseconds = np.median([each.milliseconds for each in results])
+        for kind in FACE_KINDS:
+            each = score_kind(results, photographs, kind, MATCH_IOU)
             number = each.true_positives + each.false_negatives
             figures = (each.recall, each.precision, each.f1, each.average_precision)
             rows.append(
@@ -172,12 +174,14 @@ def detection_table(found: dict[System, list[Shot]], photographs: Sequence[Photo
     return table(DETECTION_HEAD, [[cell.replace("nan", "–") for cell in row] for row in rows])
 
 
-def false_boxes_table(found: dict[System, list[Shot]], photographs: Sequence[Photograph]) -> str:
+def false_boxes_table(
+    found: dict[System, list[SystemResult]], photographs: Sequence[Photograph]
+) -> str:
     """Boxes in photographs without faces, by system (rows)."""
     empty = [index for index, each in enumerate(photographs) if not each.faces]
     rows = []
-    for system, shots in found.items():
-        boxes = [each for index in empty for each in shots[index].detections]
+    for system, results in found.items():
+        boxes = [each for index in empty for each in results[index].detections]
         high = [each for each in boxes if each.score is None or each.score >= HIGH_SCORE]
         rows.append([str(system), str(len(boxes)), str(len(high))])
     return table(FALSE_BOXES_HEAD, rows)
@@ -226,11 +230,11 @@ def short_table(measured: Measurements) -> str:
     """The table of docs/accuracy.md: each system with its defaults."""
     rows = []
     for system, cost in measured.costs.items():
-        shots = measured.on_photographs[system]
-        each = found_faces(shots, measured.photographs, next(iter(FACES)), MATCH_IOU)
+        results = measured.on_photographs[system]
+        each = score_kind(results, measured.photographs, next(iter(FACE_KINDS)), MATCH_IOU)
         false = sum(
-            len(shot.detections)
-            for shot, photograph in zip(shots, measured.photographs, strict=True)
+            len(result.detections)
+            for result, photograph in zip(results, measured.photographs, strict=True)
             if not photograph.faces
         )
         shares = (percent(each.recall), percent(each.precision), str(false))
@@ -257,16 +261,18 @@ def cost_table(found: dict[System, Cost]) -> str:
     )
 
 
-def plot(found: dict[System, list[Shot]], photographs: Sequence[Photograph], path: Path) -> None:
+def plot(
+    found: dict[System, list[SystemResult]], photographs: Sequence[Photograph], path: Path
+) -> None:
     """Recall of all faces of at least 20 pixels over the run time, one point per system."""
-    kind = next(iter(FACES))
+    kind = next(iter(FACE_KINDS))
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.subplots()
-    for system, shots in found.items():
-        each = found_faces(shots, photographs, kind, MATCH_IOU)
+    for system, results in found.items():
+        each = score_kind(results, photographs, kind, MATCH_IOU)
         low, high = each.recall_interval
         errors = [[each.recall - low], [high - each.recall]]
-        milliseconds = float(np.median([shot.milliseconds for shot in shots]))
+        milliseconds = float(np.median([result.milliseconds for result in results]))
         label = f"{system}: precision {each.precision:.2f}"
         axes.errorbar([milliseconds], [each.recall], yerr=errors, fmt="o", capsize=3, label=label)
     axes.set(xscale="log", ylim=(0, 1.02), xlabel="milliseconds per photograph, median (log)")

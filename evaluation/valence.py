@@ -23,7 +23,7 @@ from app.vision.circumplex import COORDINATES, affect_of
 from app.vision.engine import Engine
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Box, Face, Scores
-from evaluation.systems import CLASSIFIER, served_engine
+from evaluation.systems import CLASSIFIER, service_engine
 from testbed.boxes import iou
 from testbed.markdown import percent, table
 
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--write", action="store_true", help=f"write {PAGE}")
     arguments = parser.parse_args()
-    engine = served_engine(arguments.models_dir)
+    engine = service_engine(arguments.models_dir)
     try:
         rated, images = read_rated(arguments.data / "oasis", engine)
         labelled, faces = read_labelled(arguments.data / "expw", engine)

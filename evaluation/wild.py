@@ -20,13 +20,13 @@ from app.vision.card import SINGLE_SHOT
 from app.vision.engine import Engine
 from app.vision.kinds import model_folders
 from app.vision.request import AnalysisOptions
-from evaluation.detection_scores import ready
+from evaluation.detection_scores import installed_detectors
 from evaluation.systems import (
     CLASSIFIER,
     DETECTORS,
     System,
-    served_engine,
-    shots,
+    run_systems,
+    service_engine,
     single_shot_systems,
 )
 from evaluation.wild_page import BOXES, PAGE, page, write
@@ -60,7 +60,7 @@ def measure(engine: Engine, chosen: Sequence[System], data: Path) -> dict[System
             by_path.setdefault(face.path, []).append(face)
     if not by_path:
         raise DataError(f"{data} has no labelled validation face")
-    found = shots(engine, chosen, (path.read_bytes() for path in by_path))
+    found = run_systems(engine, chosen, (path.read_bytes() for path in by_path))
     faces = list(by_path.values())
     return {system: score_faces(of_system, faces) for system, of_system in found.items()}
 
@@ -77,11 +77,11 @@ def main() -> None:
         "--write", action="store_true", help=f"write {PAGE}, its charts and the cards"
     )
     arguments = parser.parse_args()
-    usable = ready(arguments.models_dir)
+    usable = installed_detectors(arguments.models_dir)
     detectors = arguments.detectors or [name for name in DETECTORS if name in usable]
     names = arguments.models or [each.name for each in model_folders(arguments.models_dir)]
     networks = [each.name for each in model_folders(arguments.models_dir, SINGLE_SHOT)]
-    engine = served_engine(arguments.models_dir)
+    engine = service_engine(arguments.models_dir)
     try:
         scores = measure(engine, systems(detectors, names, networks), arguments.data)
     except (DataError, ModelUnavailable) as error:

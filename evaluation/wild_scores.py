@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.vision.types import Box, Face
-from evaluation.expressions import Shot
+from evaluation.expressions import SystemResult
 from evaluation.field import MATCH_IOU
 from evaluation.metrics import expected_calibration_error
 from testbed.boxes import iou
@@ -116,7 +116,7 @@ class WildScores:
         return matrix
 
 
-def score_faces(found: Sequence[Shot], faces: Sequence[Sequence[WildFace]]) -> WildScores:
+def score_faces(found: Sequence[SystemResult], faces: Sequence[Sequence[WildFace]]) -> WildScores:
     """Compare the results of a system with the labelled faces of the same photographs.
 
     Faces with a label that the model does not know are left out. Raises DataError if no face
@@ -125,15 +125,15 @@ def score_faces(found: Sequence[Shot], faces: Sequence[Sequence[WildFace]]) -> W
     known = _known_labels(found)
     scored = [
         ScoredFace(
-            LABELS.index(face.agreed), face.sure, _probabilities(shot.analysis.faces, face.box)
+            LABELS.index(face.agreed), face.sure, _probabilities(result.analysis.faces, face.box)
         )
-        for shot, of_photograph in zip(found, faces, strict=True)
+        for result, of_photograph in zip(found, faces, strict=True)
         for face in of_photograph
         if face.agreed in known
     ]
     if not scored:
         raise DataError("no face has a label that the model knows")
-    return WildScores(tuple(scored), float(np.median([shot.milliseconds for shot in found])))
+    return WildScores(tuple(scored), float(np.median([result.milliseconds for result in found])))
 
 
 def _probabilities(boxes: Sequence[Face], box: Box) -> NDArray[np.float64] | None:
@@ -145,8 +145,8 @@ def _probabilities(boxes: Sequence[Face], box: Box) -> NDArray[np.float64] | Non
     return np.array([best.emotions.get(label, 0.0) for label in LABELS])
 
 
-def _known_labels(found: Sequence[Shot]) -> set[str]:
+def _known_labels(found: Sequence[SystemResult]) -> set[str]:
     """The labels of the model, read from its first face; all LABELS if it returned no face."""
-    faces = (face for shot in found for face in shot.analysis.faces)
+    faces = (face for result in found for face in result.analysis.faces)
     first = next(faces, None)
     return set(first.emotions) if first else set(LABELS)

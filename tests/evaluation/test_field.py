@@ -17,7 +17,7 @@ from evaluation.field import (
     classified_correctly,
     macro,
     main_boxes,
-    served_scale,
+    service_scale,
 )
 from tests.conftest import StubSession, card_document
 from training.data.photos import Portrait
@@ -86,5 +86,5 @@ def test_cards_have_the_figures_of_the_served_crop(folder):
     """Boxes of haar use the scale of the card, given boxes use their own scale."""
     card = ClassifierCard.read(folder)
     for source, figures in card.document["field"]["boxes"].items():
-        assert figures["macro"] == figures["macro_by_crop_scale"][str(served_scale(card, source))]
-    assert served_scale(card, GIVEN) < served_scale(card, "haar") == card.crop_scale
+        assert figures["macro"] == figures["macro_by_crop_scale"][str(service_scale(card, source))]
+    assert service_scale(card, GIVEN) < service_scale(card, "haar") == card.crop_scale

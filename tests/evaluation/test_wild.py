@@ -10,7 +10,7 @@ import pytest
 from app.settings import ROOT
 from app.vision.types import Analysis, Box, Face, ModelRef
 from evaluation import wild, wild_scores
-from evaluation.expressions import Shot
+from evaluation.expressions import SystemResult
 from evaluation.wild_scores import score_faces
 from tests.conftest import LABELS
 from training.data.split import DataError
@@ -24,8 +24,8 @@ def face(box, label, labels=LABELS):
     return Face(box, {each: 0.6 if each == label else rest for each in labels}, 0.9)
 
 
-def shot(*faces, ms=10.0):
-    return Shot(Analysis("a", 0.0, 100, 100, faces, ModelRef("m", "1", "0"), "d"), ms)
+def system_result(*faces, ms=10.0):
+    return SystemResult(Analysis("a", 0.0, 100, 100, faces, ModelRef("m", "1", "0"), "d"), ms)
 
 
 def labelled(box, label, sure=True):
@@ -34,7 +34,7 @@ def labelled(box, label, sure=True):
 
 def test_detected_correct_and_missed_faces_are_counted():
     scores = score_faces(
-        [shot(face(LEFT, "anger"), face(RIGHT, "fear")), shot(ms=30.0)],
+        [system_result(face(LEFT, "anger"), face(RIGHT, "fear")), system_result(ms=30.0)],
         [
             [labelled(LEFT, "anger"), labelled(RIGHT, "surprise", sure=False)],
             [labelled(FAR, "fear")],
@@ -58,8 +58,8 @@ def test_detected_correct_and_missed_faces_are_counted():
 def test_box_with_the_highest_iou_counts_and_a_distant_one_does_not():
     near, half = Box(0, 0, 10, 9), Box(0, 5, 10, 15)
     boxes = [face(half, "fear"), face(near, "anger")]
-    assert score_faces([shot(*boxes)], [[labelled(LEFT, "anger")]]).hits.tolist() == [True]
-    assert not score_faces([shot(boxes[0])], [[labelled(LEFT, "fear")]]).detected
+    assert score_faces([system_result(*boxes)], [[labelled(LEFT, "anger")]]).hits.tolist() == [True]
+    assert not score_faces([system_result(boxes[0])], [[labelled(LEFT, "fear")]]).detected
 
 
 def test_macro_recall_is_the_mean_over_emotions_with_enough_faces(monkeypatch):
@@ -67,13 +67,14 @@ def test_macro_recall_is_the_mean_over_emotions_with_enough_faces(monkeypatch):
     predicted = ["anger", "anger", "fear", "anger", "anger", "neutral"]
     truths = ["anger", "anger", "fear", "fear", "disgust", "neutral"]
     scores = score_faces(
-        [shot(face(LEFT, each)) for each in predicted], [[labelled(LEFT, each)] for each in truths]
+        [system_result(face(LEFT, each)) for each in predicted],
+        [[labelled(LEFT, each)] for each in truths],
     )
     assert scores.macro_recall == pytest.approx((1 + 0.5) / 2)
 
 
 def test_faces_with_a_label_that_the_model_does_not_know_are_left_out():
-    found = [shot(face(LEFT, "anger", LABELS[:5])), shot()]
+    found = [system_result(face(LEFT, "anger", LABELS[:5])), system_result()]
     faces = [[labelled(LEFT, "anger"), labelled(RIGHT, "fear")], [labelled(LEFT, "contempt")]]
     assert len(score_faces(found, faces).faces) == 1
     with pytest.raises(DataError, match="no face has a label"):
