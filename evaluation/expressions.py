@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.vision.types import Analysis, Box, Detection
 from evaluation.field import MATCH_IOU
-from testbed.boxes import average_precision, iou, tally
+from testbed.boxes import average_precision, iou, match_faces
 from training.data.photos import PORTRAITS, MarkedFace, Portrait, read_photographs
 from training.data.scenes import Sources, scene
 from training.votes import LABELS
@@ -84,7 +84,7 @@ def expressions(
     precisions = {
         label: average_precision(
             [
-                tally(result.detections_of(label), _required(truth, label), min_iou=min_iou)
+                match_faces(result.detections_of(label), _required(truth, label), min_iou=min_iou)
                 for result, truth in zip(found, truths, strict=True)
             ]
         )
@@ -92,7 +92,7 @@ def expressions(
     }
     faces = average_precision(
         [
-            tally(_scored(result), _required(truth, None), min_iou=min_iou)
+            match_faces(_scored(result), _required(truth, None), min_iou=min_iou)
             for result, truth in zip(found, truths, strict=True)
         ]
     )

@@ -16,7 +16,7 @@ from app.vision.types import Analysis, DetectionOptions
 from evaluation.boxes import BoxScores, score_boxes
 from evaluation.expressions import SystemResult
 from evaluation.field import MAX_PIXELS
-from testbed.boxes import tally
+from testbed.boxes import match_faces
 from training.data.photos import MarkedFace, Photograph
 
 CLASSIFIER = "custom_net_8"
@@ -129,19 +129,19 @@ def score_kind(
 ) -> BoxScores:
     """The scores for one kind of faces, a key of FACE_KINDS. Other faces are ignored."""
     collections, counts = FACE_KINDS[kind]
-    tallies = []
+    matches = []
     for result, photograph in zip(found, photographs, strict=True):
         if photograph.path.parts[-2] in collections:
             longer_side = float(max(result.analysis.width, result.analysis.height))
-            tallies.append(
-                tally(
+            matches.append(
+                match_faces(
                     result.detections,
                     photograph.faces,
                     min_iou=min_iou,
                     counts=partial(_counted, counts=counts, longer_side=longer_side),
                 )
             )
-    return score_boxes(tallies)
+    return score_boxes(matches)
 
 
 def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:

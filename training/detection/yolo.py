@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.vision.cells import MAX_LOG_SIZE, candidates, suppress
+from app.vision.cells import MAX_LOG_SIZE, candidates, non_max_suppression
 from training.detection.assignment import NOBODY
 from training.detection.boxes import pairwise_iou
 from training.detection.losses import Losses, Marks, sum_up
@@ -117,5 +117,5 @@ def find(
     chosen = candidates(answers, min_logit)
     rows = answers[chosen]
     boxes = np.asarray(decode(torch.tensor(answers), side).numpy())[chosen]
-    kept = suppress(boxes, rows[:, 4], nms_iou)
+    kept = non_max_suppression(boxes, rows[:, 4], nms_iou)
     return boxes[kept], rows[kept, 4], rows[kept, 5:]
