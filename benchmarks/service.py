@@ -253,7 +253,7 @@ def main() -> None:
     print(f"{workers} workers, {store}, medians of {arguments.rounds} rounds")
     print(table(HEAD, [case.row(workers) for case in cases]))
     memory = ", ".join(f"{a:.0f} → {b:.0f}" for a, b in zip(before, after, strict=True))
-    print(f"resident MB of each worker, before → after: {memory}")
+    print(f"Resident memory of each worker in MB, before → after: {memory}.")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_service_benchmark_prints_all_figures(monkeypatch, capsys, shared):
     ]
     assert all(CELL.match(cell) for row in measured for cell in row[1:-1])
     assert [bool(row[-1]) for row in measured] == [False, True, False, True]
-    assert "resident MB of each worker" in text
+    assert "Resident memory of each worker in MB" in text
 
 
 def test_send_raises_for_a_response_other_than_201(monkeypatch, tmp_path):
