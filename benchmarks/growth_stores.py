@@ -126,7 +126,7 @@ def fill(images: int, *, of: int) -> None:
     db.engine.dispose()  # The next connection has the cache size of the service.
     while add_new_images():
         pass
-    if dialect == "postgresql":  # PostgreSQL analyses tables by itself later, SQLite never
+    if dialect == "postgresql":  # PostgreSQL would analyse the tables later, SQLite never
         engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text("VACUUM ANALYZE"))

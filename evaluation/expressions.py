@@ -112,9 +112,9 @@ def _required(truth: Truth, label: str | None) -> list[MarkedFace]:
     face is an error.
     """
     return [
-        MarkedFace(box, sure=own_label is not None)
-        for box, own_label in truth.faces
-        if own_label is None or label in (None, own_label)
+        MarkedFace(box, sure=label_of_face is not None)
+        for box, label_of_face in truth.faces
+        if label_of_face is None or label in (None, label_of_face)
     ]
 
 

@@ -63,13 +63,13 @@ ROTATIONS_TEXT = """\
 
 The {photographs} photographs of `natural` and `groups` with a face are rotated by 90, 180 and 270
 degrees and analysed with `rotate=auto`. A photograph is left out if the detector finds no face in
-the upright image. "Correct rotation": the service rotates the image upright. "Wrong rotation":
+the upright image. "Correct rotation": the service rotates the image upright. "Incorrect rotation":
 another rotation has a larger sum of detection scores. "No rotation": the detector finds faces in
 the image as it is, or no face in any rotation.
 """
 SHAPES_HEAD = ["shape", "images", "detector", "faces detected", "recall", "false boxes"]
 SHAPES_HEAD += ["ms, median"]
-ROTATIONS_HEAD = ["detector", "images", "correct rotation", "wrong rotation", "no rotation"]
+ROTATIONS_HEAD = ["detector", "images", "correct rotation", "incorrect rotation", "no rotation"]
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def rotations(names: Sequence[str], photographs: Sequence[Photograph], models_di
     for name in names:
         options = AnalysisOptions(detector=name)
         auto = replace(options, detection=DetectionOptions(rotate="auto"))
-        correct = wrong = unrotated = total = 0
+        correct = incorrect = unrotated = total = 0
         for photograph in photographs:
             image = _read(photograph.path)
             upright = engine.analyse(AnalysisRequest(ImageData(_jpeg(image), ""), options))
@@ -233,8 +233,8 @@ def rotations(names: Sequence[str], photographs: Sequence[Photograph], models_di
                 total += 1
                 correct += found == rotation
                 unrotated += found == 0
-                wrong += found not in (0, rotation)
-        shares = [percent(count / max(1, total)) for count in (correct, wrong, unrotated)]
+                incorrect += found not in (0, rotation)
+        shares = [percent(count / max(1, total)) for count in (correct, incorrect, unrotated)]
         rows.append([name, str(total), *shares])
     return table(ROTATIONS_HEAD, rows)
 
