@@ -56,7 +56,7 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def read_fields(cls: type, environment: Mapping[str, str]) -> dict[str, Any]:
+def read_fields(cls: type[Any], environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the values of the fields of `cls` whose variables are set, by field name.
 
     Raises ValueError, with a message for the operator, for an invalid value, and for an unknown
