@@ -110,9 +110,8 @@ class WildScores:
         """Counts (8, 9) by ground truth and prediction; the last column counts missed faces."""
         matrix = np.zeros((len(LABELS), len(LABELS) + 1), dtype=np.int64)
         for each in self.faces:
-            missed = each.probabilities is None
-            predicted = len(LABELS) if missed else int(np.argmax(each.probabilities))
-            matrix[each.label, predicted] += 1
+            column = len(LABELS) if each.probabilities is None else int(each.probabilities.argmax())
+            matrix[each.label, column] += 1
         return matrix
 
 
