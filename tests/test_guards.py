@@ -177,6 +177,16 @@ def test_repository_has_no_research_data():
     assert [name for name in files if data_files.search(name) and not allowed.match(name)] == []
 
 
+def test_onnx_files_contain_no_paths_and_no_stack_traces():
+    """The exporter of PyTorch writes them; training.onnx_files removes them."""
+    trace = re.compile(
+        rb'stack_trace|site-packages|File "|(/[\w.-]+){2,}\.py|/(home|root|tmp|usr|opt)/'
+    )
+    paths = [ROOT / name for name in tracked_files() if name.endswith(".onnx")]
+    assert len(paths) > len(MODELS)
+    assert [path for path in paths if trace.search(path.read_bytes())] == []
+
+
 MAX_LINES = 300
 # Files that exceed MAX_LINES, with the number of lines that each may have. Split such a file
 # instead of adding lines to it, and do not add files to this table.

@@ -1,11 +1,20 @@
-"""A trained net as ONNX: 32-bit floats, or 8-bit integers for the convolutions and dense layers."""
+"""Export of trained networks to ONNX, with 32-bit floats or 8-bit integers.
 
+    python -m training.onnx_files models/*/model.onnx     # removes exporter metadata from files
+
+The exporter of PyTorch writes stack traces with file paths into the metadata of a file. They are
+removed from all files that this module writes.
+"""
+
+import argparse
+import hashlib
 import logging
 import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +32,25 @@ from torch import Tensor, nn
 from app.vision.cells import MAX_STRIDE
 
 OPSET = 18
+METADATA = ("doc_string", "metadata_props")  # fields of the messages of ONNX
 _CALIBRATION_BATCH = 32
+
+
+def strip_metadata(message: Any) -> None:
+    """Remove METADATA from an ONNX message (protobuf) and from all messages in it, such as graphs,
+    nodes and tensors. These fields do not affect the computation."""
+    for field, value in message.ListFields():
+        if field.name in METADATA:
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in value if isinstance(value, Sequence) else [value]:
+                strip_metadata(part)
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model without METADATA."""
+    strip_metadata(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 class Served(nn.Module):
@@ -52,6 +79,7 @@ def write_fp32(net: nn.Module, size: int, path: Path) -> None:
         external_data=False,
         verbose=False,
     )
+    save(onnx.load(path), path)
 
 
 class ServedSquares(nn.Module):
@@ -86,6 +114,7 @@ def write_any_side(net: nn.Module, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    save(onnx.load(path), path)
 
 
 class _Batches(CalibrationDataReader):
@@ -156,3 +185,18 @@ def _quantise(
             )
         finally:
             logging.root.setLevel(level)
+    save(onnx.load(path), path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Remove exporter metadata from ONNX files.")
+    parser.add_argument("paths", type=Path, nargs="+")
+    for path in parser.parse_args().paths:
+        before = path.stat().st_size
+        save(onnx.load(path), path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        print(f"{path}: {before:,} -> {path.stat().st_size:,} bytes, sha256 {digest}")
+
+
+if __name__ == "__main__":
+    main()

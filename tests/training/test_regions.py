@@ -100,6 +100,11 @@ def test_the_graph_answers_as_the_net(exported, side, count):
     assert np.abs(served - expected).max() < 1e-3
 
 
+def test_the_file_has_no_stack_traces(exported):
+    _, _, path = exported
+    assert b"stack_trace" not in path.read_bytes()
+
+
 def test_the_graph_answers_where_there_is_no_face(exported):
     _, _, path = exported
     model = onnx.load(path)

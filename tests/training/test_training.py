@@ -240,6 +240,9 @@ def test_exported_models_match_pytorch(workplace):
         assert card.document["training"]["pictures"] == 64
         served[precision] = Classifier.load(folder).predict(crops)
         assert_parity(expected, served[precision], precision)
+        weights = (folder / "model.onnx").read_bytes()
+        assert b"stack_trace" not in weights
+        assert b"training/nets" not in weights
     assert not np.allclose(served["fp32"], served["int8"], atol=1e-6)
     sizes = [(folder / "model.onnx").stat().st_size for folder in folders]
     assert sizes[1] != sizes[0]

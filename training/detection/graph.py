@@ -21,7 +21,7 @@ from app.vision.cells import MAX_CANDIDATES, MAX_STRIDE, MIN_LOGIT, STRIDES
 from training.detection.boxes import Cells, decode
 from training.detection.regions import SAMPLES, squares
 from training.nets.single_shot import NMS_IOU, REGION_SCALE, REGION_SIZES, SingleShot
-from training.onnx_files import OPSET
+from training.onnx_files import OPSET, save
 
 FINDER, NAMER = "finder/", "namer/"
 FEATURES = tuple(f"features_{stride}" for stride in REGION_SIZES)
@@ -65,7 +65,7 @@ def write(net: SingleShot, path: Path) -> None:
         namer = _namer(net, Path(folder) / "namer.onnx")
     model = _joined(finder, namer, net.classes)
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
+    save(model, path)
 
 
 def _finder(net: SingleShot, path: Path) -> onnx.ModelProto:
