@@ -31,7 +31,7 @@ from evaluation.systems import (
 )
 from evaluation.wild_page import BOXES, PAGE, page, write
 from training.data.split import DataError
-from training.data.wild import WildFace, read_wild
+from training.data.wild import by_image, read_wild
 
 
 def systems(
@@ -53,14 +53,11 @@ def systems(
 
 def measure(engine: Engine, asked: Sequence[System], data: Path) -> dict[System, Outcome]:
     """Every system on every photograph with a labelled validation face. Raises DataError."""
-    by_path: dict[Path, list[WildFace]] = {}
-    for face in read_wild(data, "val"):
-        if face.agreed:
-            by_path.setdefault(face.path, []).append(face)
-    if not by_path:
+    groups = by_image(face for face in read_wild(data, "val") if face.agreed)
+    if not groups:
         raise DataError(f"{data} holds no labelled validation face")
-    made = shots(engine, asked, (path.read_bytes() for path in by_path))
-    return {system: outcome(its, list(by_path.values())) for system, its in made.items()}
+    made = shots(engine, asked, (path.read_bytes() for path in groups))
+    return {system: outcome(its, list(groups.values())) for system, its in made.items()}
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ are measured only. Photographs of validation splits, and portraits, give no trai
 """
 
 import argparse
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from training.data import first_of_each, read_split
 from training.data.face_sets import FACES, MARGIN, FaceSet, write_set
 from training.data.photos import PhotosError, read_photographs
 from training.data.split import DataError
-from training.data.wild import WildFace, read_wild, target
+from training.data.wild import WildFace, by_image, read_wild, target
 
 FERPLUS, PHOTOS = "ferplus", "photos"
 FERPLUS_SIDE, SIDE = 48, 128
@@ -107,10 +106,8 @@ def wild(data: Path, finder: Finder) -> tuple[FaceSet, FaceSet, list[NDArray[np.
     faces: dict[str, list[WildFace]] = {"train": [], "val": []}
     others: list[NDArray[np.uint8]] = []
     for split, made in images.items():
-        by_path: dict[Path, list[WildFace]] = defaultdict(list)
-        for face in read_wild(data, split):
-            by_path[face.path].append(face)
-        for path, marked in tqdm(by_path.items(), desc=f"web photographs, {split}", leave=False):
+        groups = by_image(read_wild(data, split))
+        for path, marked in tqdm(groups.items(), desc=f"web photographs, {split}", leave=False):
             raster = _read(path)
             found = finder.boxes(raster)
             for face in marked:

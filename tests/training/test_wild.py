@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.data.split import DataError
-from training.data.wild import Reading, read_wild, target
+from training.data.wild import Reading, by_image, read_wild, target
 from training.votes import LABELS
 
 HEAD = "image,x1,y1,x2,y2,detector_confidence,expw_label,split,reader1,sure1,reader2,sure2\n"
@@ -30,6 +30,25 @@ def test_faces_of_a_split_are_read_with_both_readings(tmp_path):
     agreed, nobody = read_wild(tmp_path, "val")
     assert (agreed.agreed, agreed.sure) == ("anger", True)
     assert (nobody.agreed, nobody.sure, nobody.readings) == (None, False, ())
+
+
+def test_faces_of_an_image_with_a_validation_face_are_not_training_data(tmp_path):
+    write(
+        tmp_path,
+        "images/a.webp,1,2,11,12,50,fear,train,surprise,1,surprise,0",
+        "images/a.webp,20,2,31,12,50,fear,val,anger,1,anger,1",
+        "images/b.webp,1,2,11,12,50,fear,train,,,,",
+    )
+    assert [face.path.name for face in read_wild(tmp_path, "train")] == ["b.webp"]
+    assert [face.box.x1 for face in read_wild(tmp_path, "val")] == [20]
+
+
+def test_faces_are_grouped_by_image_in_their_order(tmp_path):
+    rows = [f"images/{name}.webp,{x},2,90,12,50,fear,train,,,," for x, name in enumerate("bab")]
+    write(tmp_path, *rows)
+    groups = by_image(read_wild(tmp_path, "train"))
+    assert [path.stem for path in groups] == ["b", "a"]
+    assert [[face.box.x1 for face in faces] for faces in groups.values()] == [[0, 2], [1]]
 
 
 def test_two_unclear_readings_agree_on_nothing(tmp_path):

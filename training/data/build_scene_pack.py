@@ -32,14 +32,13 @@ from training.data.marked_images import DRAWN_SCALE, FER_FACE, FEWEST_PIXELS, GI
 from training.data.photos import (
     PORTRAITS,
     MarkedFace,
-    ReadFace,
     portraits_with_readings,
-    read_expw,
     read_photographs,
     read_portraits,
 )
 from training.data.scene_pack import COLLECTIONS, TILE, ScenePack, joined, sheets
 from training.data.sources import FERPLUS, PHOTOS, YUNET
+from training.data.wild import WildFace, by_image, read_wild
 
 LABELS = votes.LABELS
 # WebP quality and longest side by collection, so that everything fits into 54 MB.
@@ -178,10 +177,10 @@ def photographs(
         yield _marked(raster, name, [f.box for f in faces], [f.sure for f in faces], targets)
 
 
-def wild(folder: Path, teacher: Teacher, yunet: Finder, chunk: Chunk) -> Iterator[Marked]:
+def wild(data: Path, teacher: Teacher, yunet: Finder, chunk: Chunk) -> Iterator[Marked]:
     """ExpW's training images. Where YuNet finds a marked face its box is taken, because the marked
     boxes are loose; a marked face that it does not find must be found if a reader could read it."""
-    for path, marked in chunk(read_expw(folder).items()):
+    for path, marked in chunk(by_image(read_wild(data, "train")).items()):
         raster = _read(path)
         found = yunet(raster.bgr)
         boxes = [box for box, _ in found]
@@ -189,28 +188,29 @@ def wild(folder: Path, teacher: Teacher, yunet: Finder, chunk: Chunk) -> Iterato
         readings: list[tuple[str, ...]] = [()] * len(boxes)
         for face in marked:
             match = max(range(len(found)), key=lambda row: iou(boxes[row], face.box), default=None)
-            clear = [each for each in face.readings if each in LABELS]
+            labels = tuple(reading.label for reading in face.readings)
+            clear = [each for each in labels if each in LABELS]
             if match is not None and iou(boxes[match], face.box) >= SAME_FACE:
                 sure[match] = sure[match] or bool(clear)
-                readings[match] = face.readings
+                readings[match] = labels
             else:
                 boxes.append(_tight(face))
                 sure.append(bool(clear))
-                readings.append(face.readings)
+                readings.append(labels)
         taught = teacher(raster, boxes, GIVEN_SCALE)
         targets = _taught(taught)
         for row, said in enumerate(readings):
-            labels = [LABELS.index(each) for each in said if each in LABELS]
-            if labels:
-                read = np.eye(len(LABELS), dtype=np.float32)[labels].mean(axis=0)
-                share = READERS_SHARE * len(labels) / 2
+            named = [LABELS.index(each) for each in said if each in LABELS]
+            if named:
+                read = np.eye(len(LABELS), dtype=np.float32)[named].mean(axis=0)
+                share = READERS_SHARE * len(named) / 2
                 targets[row] = READ_WEIGHT * (share * read + (1 - share) * taught[row])
             elif said or not sure[row] or not _is_large(boxes[row]):
                 targets[row] = 0
         yield _marked(raster, "expw", boxes, sure, targets)
 
 
-def _tight(face: ReadFace) -> Box:
+def _tight(face: WildFace) -> Box:
     """YuNet's kind of box for a square that a loose detector marked."""
     box, (left, top, right, bottom) = face.box, TIGHT
     x, y = (box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2
@@ -356,7 +356,7 @@ def build_part(
     elif name == "portraits":
         made = pack(list(portraits(photos, teacher, chunk)))
     elif name == "expw":
-        made = pack(list(wild(data / "expw", teacher, Finder(data / YUNET), chunk)))
+        made = pack(list(wild(data, teacher, Finder(data / YUNET), chunk)))
     else:
         images = photographs(photos, name, teacher, Finder(data / YUNET), chunk)
         made = pack(list(images))

@@ -54,27 +54,6 @@ def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFace:
-    """A face of ExpW with the labels that two readers gave it; empty where nobody labelled it."""
-
-    box: Box
-    readings: tuple[str, ...]
-
-
-def read_expw(folder: Path) -> dict[Path, list[ReadFace]]:
-    """The marked faces of ExpW's training images by image. An image that also holds a validation
-    face is left out. Raises PhotosError."""
-    rows = _rows(folder / "faces.csv")
-    validation = {row["image"] for row in rows if row["split"] == "val"}
-    images: dict[Path, list[ReadFace]] = defaultdict(list)
-    for row in rows:
-        if row["image"] not in validation:
-            readings = tuple(row[reader] for reader in ("reader1", "reader2") if row[reader])
-            images[folder / row["image"]].append(ReadFace(_box(row), readings))
-    return dict(images)
-
-
 def portraits_with_readings(photos: Path) -> set[Path]:
     """Portraits that readers labelled. They are for validation only. Raises PhotosError."""
     return {photos / row["image"] for row in _rows(photos / "portrait_readings.csv")}
