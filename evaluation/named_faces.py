@@ -13,7 +13,7 @@ from evaluation.metrics import expected_calibration_error
 from testbed.boxes import iou
 from training.data.split import DataError
 from training.data.wild import WildFace
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 FEWEST_FACES = 12  # of an emotion that counts in the macro share
 

@@ -15,7 +15,7 @@ from evaluation.named_faces import FEWEST_FACES, Outcome
 from evaluation.speed import machine
 from evaluation.systems import CLASSIFIER, System
 from testbed.markdown import percent, renew, table
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 PAGE, SUMMARY = Path("docs/wild.md"), Path("docs/accuracy.md")
 NOT_FOUND = "not found"

@@ -196,10 +196,6 @@ LONGER_FILES = {
     "app/vision/structure.py": 315,
     "client/src/emotions/commands/analyse.py": 309,
     "client/src/emotions/types.py": 305,
-    "training/data/build_scene_pack.py": 392,
-    "training/data/scenes.py": 313,
-    "training/detection/composer.py": 330,
-    "training/nets/darknet.py": 305,
 }
 
 

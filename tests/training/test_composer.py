@@ -18,7 +18,7 @@ import torch
 
 from training.data.scene_pack import COLLECTIONS, TILE, ScenePack, sheets
 from training.detection.composer import Composer
-from training.detection.damage import damage
+from training.detection.corruption import corrupt
 from training.detection.pixels import Views, render, upload
 
 CPU = torch.device("cpu")
@@ -151,10 +151,10 @@ def composer(seed=0):
 
 def test_sure_faces_of_scenes_are_where_the_boxes_say():
     batch = composer()._scenes(64, 128, 0.5)
-    images, marks = batch
+    images, truth = batch
     checked = 0
     for scene, boxes, sure, targets in zip(
-        images.numpy(), marks.faces.numpy(), marks.sure.numpy(), marks.targets.numpy(), strict=True
+        images.numpy(), truth.boxes.numpy(), truth.sure.numpy(), truth.targets.numpy(), strict=True
     ):
         for box, is_sure, target in zip(boxes, sure, targets, strict=True):
             if is_sure and target.any() and min(box[2:] - box[:2]) > 24:
@@ -163,15 +163,15 @@ def test_sure_faces_of_scenes_are_where_the_boxes_say():
                 assert scene[y - 2 : y + 3, x - 2 : x + 3].mean() > max(120, 1.5 * ground)
                 checked += 1
     assert checked > 20
-    assert not (marks.sure & ~marks.real).any()
-    assert (marks.targets.sum(dim=2)[~marks.sure] == 0).all()
+    assert not (truth.sure & ~truth.valid).any()
+    assert (truth.targets.sum(dim=2)[~truth.sure] == 0).all()
 
 
 def test_a_sheet_shows_several_faces_whose_expressions_are_known():
     batch = composer().batch(2, 6, 192)
     assert batch.images.shape == (8, 3, 192, 192)
     assert batch.sheets == 6
-    named = (batch.marks.targets[2:].sum(dim=2) > 0).sum(dim=1)
+    named = (batch.truth.targets[2:].sum(dim=2) > 0).sum(dim=1)
     assert (named >= 4).all()
 
 
@@ -181,7 +181,7 @@ def test_rare_expressions_are_drawn_more_often_than_they_are():
     targets[3:7], targets[7] = np.eye(8)[4], np.eye(8)[6]  # four crops of class 4, one of class 6
     pack = ScenePack(**(vars(pack) | {"targets": targets}))
     made = Composer(pack, upload(pack.images(), CPU, threads=1), CPU, 0)
-    drawn = made._drawn(made._of_sheets, 4000)
+    drawn = made._sample(made._tables.sheet_weights, 4000)
     share = (drawn == 7).sum() / (drawn >= 3).sum()
     assert 0.28 < share < 0.4  # 1 / (1 + 4 · 4^-.5)
 
@@ -196,7 +196,7 @@ def test_damage_keeps_images_recognisable():
     image = torch.from_numpy(noise()).permute(2, 0, 1)[None].float()
     image = torch.nn.functional.interpolate(image, size=(128, 128), mode="bilinear")
     images = image.repeat(32, 1, 1, 1)
-    changed = damage(images.clone(), torch.Generator().manual_seed(0))
+    changed = corrupt(images.clone(), torch.Generator().manual_seed(0))
     difference = (changed - images).abs().mean(dim=(1, 2, 3))
     assert changed.min() >= 0 and changed.max() <= 255
     assert (difference < 30).all()

@@ -16,17 +16,17 @@ if importlib.util.find_spec("torch") is None:
 import torch
 
 from tests.training.test_face_sets import faces
-from training.answers import ANSWERS, answer, read_answers, write_answers
 from training.augment import STRENGTHS, augment
-from training.classification import FEWEST_FACES
+from training.classification import MIN_CLASS_FACES
 from training.config import Config, TrainingError
 from training.data.face_sets import FACES, MARGIN, write_set
+from training.devices import choose_device
 from training.distil import distil
 from training.import_run import import_run
-from training.learning import choose_device
 from training.mixed_faces import load_mixed_faces
 from training.nets.mobilenet_v2 import MobileNetV2
-from training.runs import CHECKPOINT, RUNS, begin_from_file, read_checkpoint
+from training.runs import CHECKPOINT, RUNS, load_pretrained, read_checkpoint
+from training.soft_labels import SOFT_LABELS, predict, read_soft_labels, write_soft_labels
 from training.train import Run
 
 HAPPINESS, SADNESS = 1, 3
@@ -77,7 +77,7 @@ def workplace(tmp_path, monkeypatch):
             ("wild", 40, 64, MARGIN),
             ("unlabelled", 20, 64, MARGIN),
             ("ferplus_validation", 20, 48, 1.0),
-            ("wild_validation", 2 * FEWEST_FACES + 1, 64, MARGIN),
+            ("wild_validation", 2 * MIN_CLASS_FACES + 1, 64, MARGIN),
         )
     ):
         images, targets = made(count, side, seed)
@@ -112,7 +112,7 @@ def write_teacher(name, fold, label):
         each: np.eye(8)[np.full(count, label)]
         for each, count in (("ferplus", 60), ("wild", 40), ("unlabelled", 20))
     }
-    np.savez(RUNS / name / ANSWERS, fold=fold, **rows)
+    np.savez(RUNS / name / SOFT_LABELS, fold=fold, **rows)
 
 
 def test_targets_mix_labels_with_answers_of_those_that_did_not_learn_the_face(workplace):
@@ -133,17 +133,17 @@ def test_targets_mix_labels_with_answers_of_those_that_did_not_learn_the_face(wo
 
 
 def test_missing_answers_and_answers_about_other_faces_are_refused(workplace):
-    with pytest.raises(TrainingError, match="nobody has no answers about wild"):
-        read_answers(["nobody"], "wild", np.zeros(40, np.int8))
+    with pytest.raises(TrainingError, match="nobody has no soft labels for wild"):
+        read_soft_labels(["nobody"], "wild", np.zeros(40, np.int8))
     write_teacher("first", 0, HAPPINESS)
     with pytest.raises(TrainingError, match="other faces"):
-        read_answers(["first"], "wild", np.zeros(41, np.int8))
+        read_soft_labels(["first"], "wild", np.zeros(41, np.int8))
 
 
 def test_faces_that_every_teacher_has_learned_get_the_answer_of_all(workplace):
     write_teacher("first", 0, HAPPINESS)
     folds = np.array([0, 1] * 20, np.int8)
-    assert np.allclose(read_answers(["first"], "wild", folds), np.eye(8)[HAPPINESS])
+    assert np.allclose(read_soft_labels(["first"], "wild", folds), np.eye(8)[HAPPINESS])
 
 
 def test_five_classes_leave_out_the_faces_of_the_others(workplace):
@@ -180,9 +180,9 @@ def test_teachers_answer_and_students_learn_side_by_side(workplace):
     assert {path.name for path in out.iterdir()} == {
         "students.pt",
         "teachers_custom_net.pt",
-        "answers_and_logs.tar",
+        "soft_labels_and_logs.tar",
     }
-    with np.load(RUNS / "teacher" / ANSWERS) as answers:
+    with np.load(RUNS / "teacher" / SOFT_LABELS) as answers:
         assert answers["unlabelled"].shape == (20, 8)
     state = read_checkpoint(RUNS / "student" / CHECKPOINT)
     assert state["config"]["teacher_runs"] == ("teacher",)
@@ -195,7 +195,7 @@ def test_teachers_answer_and_students_learn_side_by_side(workplace):
     again.average.eval()
     figures = again.data.validate(again)
     assert figures["wild_loss"] == pytest.approx(state["history"][-1]["wild_loss"], abs=0.01)
-    with pytest.raises(TrainingError, match="move it away"):
+    with pytest.raises(TrainingError, match="move it first"):
         import_run(out / "students.pt", "student", workplace / "mine.toml", workplace)
     with pytest.raises(TrainingError, match="no run 'other'"):
         (workplace / "more.toml").write_text(toml(replace(student, name="more")))
@@ -221,14 +221,14 @@ def toml(settings):
 def test_answer_is_the_mean_over_views_and_mirror_images(workplace):
     run = Run(config(), load_mixed_faces(Path(), config(), True), RUNS / "tiny")
     run.fit()
-    write_answers("tiny", FACES, CPU)
-    with np.load(RUNS / "tiny" / ANSWERS) as file:
+    write_soft_labels("tiny", FACES, CPU)
+    with np.load(RUNS / "tiny" / SOFT_LABELS) as file:
         sadness = file["unlabelled"][:, SADNESS]
     assert (sadness[1::2] > 0.5).all()
     assert (sadness[::2] < 0.5).all()
     canvases = np.random.default_rng(0).integers(0, 256, (3, 68, 68), dtype=np.uint8)
-    first = answer(run.average.module.eval(), canvases, 48)
-    mirrored = answer(run.average.module, np.ascontiguousarray(canvases[:, :, ::-1]), 48)
+    first = predict(run.average.module.eval(), canvases, 48)
+    mirrored = predict(run.average.module, np.ascontiguousarray(canvases[:, :, ::-1]), 48)
     assert np.allclose(first, mirrored, atol=5e-3)
 
 
@@ -240,14 +240,14 @@ def test_mobilenet_starts_from_weights_for_colour_images(workplace):
     RUNS.mkdir(exist_ok=True)
     torch.save({key: value.half() for key, value in weights.items()}, RUNS / "weights.pt")
     other = MobileNetV2(classes=8).eval()
-    begin_from_file(other, RUNS / "weights.pt")
+    load_pretrained(other, RUNS / "weights.pt")
     crops = 255 * torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         assert torch.allclose(other.features(crops), net.features(crops), rtol=0.05, atol=0.5)
     first = [each.features[0][0].weight for each in (net, other)]
     assert torch.allclose(*first, rtol=0.01, atol=1e-3)
     with pytest.raises(TrainingError, match="no weights for this network"):
-        begin_from_file(other, RUNS / "nothing.pt")
+        load_pretrained(other, RUNS / "nothing.pt")
 
 
 def test_strong_augmentation_is_bounded_and_seeded_and_includes_the_margin():

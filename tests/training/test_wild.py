@@ -5,7 +5,7 @@ import pytest
 
 from training.data.split import DataError
 from training.data.wild import Reading, by_image, read_wild, target
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 HEAD = "image,x1,y1,x2,y2,detector_confidence,expw_label,split,reader1,sure1,reader2,sure2\n"
 
@@ -61,7 +61,7 @@ def test_two_unclear_readings_agree_on_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ("images/a.webp,1,2,11,12,50,fear,train,joy,1,fear,0", "'joy' is no emotion"),
+        ("images/a.webp,1,2,11,12,50,fear,train,joy,1,fear,0", "'joy' is not an emotion"),
         ("images/a.webp,1,2,1,12,50,fear,train,fear,1,fear,0", "x1 < x2"),
         ("images/a.webp,1,b,1,12,50,fear,train,fear,1,fear,0", "could not convert"),
     ],

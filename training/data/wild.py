@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.vision.types import Box
 from training.data.split import DataError
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 FOLDER = "expw"
 TRAIN, VALIDATION = SPLITS = ("train", "val")
@@ -92,7 +92,7 @@ def _face(folder: Path, row: dict[str, str]) -> WildFace:
     for number in ("1", "2"):
         label = row["reader" + number]
         if label and label not in (*LABELS, UNCLEAR):
-            raise ValueError(f"{row['image']}: {label!r} is no emotion")
+            raise ValueError(f"{row['image']}: {label!r} is not an emotion")
         if label:
             readings.append(Reading(label, row["sure" + number] == "1"))
     box = Box(*(float(row[name]) for name in ("x1", "y1", "x2", "y2")))
