@@ -21,7 +21,7 @@ def image_number(seed: int, index: int) -> bytes:
 def read(data: bytes, *, scale: float, color: bool) -> str:
     """Decode an image. Return "read", or the name of a documented error.
 
-    Raises Finding for a result with wrong dimensions or types.
+    Raises Finding for a result with incorrect dimensions or types.
     """
     try:
         raster = ImageFile(data, max_pixels=MAX_PIXELS).read(scale=scale, color=color)
@@ -48,10 +48,10 @@ def run(count: int, *, seed: int, first: int = 0) -> Report:
     report = Report("decoder", count)
     for index in range(first, first + count):
         data = image_number(seed, index)
-        chance = random.Random(index)
+        rng = random.Random(index)
         start = time.process_time()
         try:
-            result = read(data, scale=chance.choice((1.0, 0.5, 0.1)), color=chance.random() < 0.5)
+            result = read(data, scale=rng.choice((1.0, 0.5, 0.1)), color=rng.random() < 0.5)
         except Exception as error:
             raise Finding(f"input {index} of seed {seed}: {error!r}") from error
         seconds = time.process_time() - start

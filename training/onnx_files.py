@@ -85,7 +85,7 @@ def write_fp32(net: nn.Module, size: int, path: Path) -> None:
 
 class Uint8SingleShot(nn.Module):
     """A single-shot network with the exported signature: squares (n, side, side, 3) uint8 BGR to
-    answers (n, cells, 5 + classes)."""
+    outputs (n, cells, 5 + classes)."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

@@ -12,8 +12,8 @@ from app.vision.kinds import model_folders
 from evaluation import accuracy
 from evaluation.accuracy import MAIN, card_sections, evaluate, table
 from evaluation.calibration import FOLDS
-from evaluation.compare import PAGE, SUMMARIES, lacking, page, summary
-from tests.conftest import picture
+from evaluation.compare import PAGE, SUMMARIES, missing_sections, page, summary
+from tests.conftest import image_file
 from tests.graphs import write_graph_model
 from training import data as data_readers
 from training.data import DataError
@@ -54,7 +54,7 @@ def write_images(data, split, **grays):
         folder = data / split / name
         folder.mkdir(parents=True)
         for index, gray in enumerate(values):
-            (folder / f"{index}.png").write_bytes(picture(48, 48, gray=gray))
+            (folder / f"{index}.png").write_bytes(image_file(48, 48, gray=gray))
 
 
 def test_evaluate_reads_any_model_and_folders(brightness, tmp_path):
@@ -167,7 +167,7 @@ def test_predictions_are_as_frequent_as_labels(measurement):
 
 def test_docs_and_readme_match_the_cards():
     cards = [ClassifierCard.read(folder) for folder in MODELS]
-    assert not any(lacking(card) for card in cards)
+    assert not any(missing_sections(card) for card in cards)
     assert (ROOT / PAGE).read_text("utf-8") == page(cards)
     readme, accuracy = ((ROOT / path).read_text("utf-8") for path in SUMMARIES)
     for text in (readme, accuracy):

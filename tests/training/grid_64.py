@@ -24,11 +24,11 @@ def exact(face):
     return torch.cat([t_xy, (sides / CELLS.strides).log()], dim=1)
 
 
-def assigned(answers, faces, real=None, objectness=None):
+def assigned(outputs, faces, real=None, objectness=None):
     """Return the number of the assigned face of each cell of an image."""
     real = torch.ones(len(faces), dtype=torch.bool) if real is None else torch.tensor(real)
-    objectness = torch.zeros(len(answers)) if objectness is None else objectness
-    iou = pairwise_iou(faces, decode(answers, CELLS))
+    objectness = torch.zeros(len(outputs)) if objectness is None else objectness
+    iou = pairwise_iou(faces, decode(outputs, CELLS))
     return assign(iou[None], objectness[None], faces[None], real[None], CELLS)[0]
 
 
@@ -42,7 +42,7 @@ def ground_truth(faces, sure=None, targets=None):
     )
 
 
-def answering(face, logit=-20.0, names=None):
+def outputs_for(face, logit=-20.0, names=None):
     """Return outputs of shape (1, cells, 13) that decode to `face` in all cells."""
     made = torch.zeros(1, 84, 13)
     made[0, :, :4], made[0, :, 4] = exact(face), logit

@@ -29,9 +29,9 @@ from training.detection.boxes import decode, pairwise_iou
 
 
 def test_decode_equals_the_decoder_of_the_service():
-    answers = np.random.default_rng(0).normal(size=(84, 4)).astype(np.float32)
-    served = cells.decode(answers, *cells.grid(SIDE))
-    assert np.allclose(decode(torch.from_numpy(answers), CELLS).numpy(), served, atol=1e-4)
+    outputs = np.random.default_rng(0).normal(size=(84, 4)).astype(np.float32)
+    served = cells.decode(outputs, *cells.grid(SIDE))
+    assert np.allclose(decode(torch.from_numpy(outputs), CELLS).numpy(), served, atol=1e-4)
 
 
 def test_pairwise_iou_of_known_boxes():
@@ -72,11 +72,11 @@ def test_cells_lie_in_the_face_and_near_its_centre():
 
 def test_cells_with_the_lowest_cost_are_assigned():
     face = (0.0, 0.0, 64.0, 64.0)
-    answers = exact(face)
-    answers[:, 2:] -= 3  # an IoU of about 0, for all
-    answers[70] = exact(face)[70]
-    sure = torch.zeros(len(answers))
-    chosen = assigned(answers, boxes(face), objectness=sure)
+    outputs = exact(face)
+    outputs[:, 2:] -= 3  # an IoU of about 0, for all
+    outputs[70] = exact(face)[70]
+    sure = torch.zeros(len(outputs))
+    chosen = assigned(outputs, boxes(face), objectness=sure)
     assert (chosen == 0).nonzero().tolist() == [[70]]  # its box matches best
     same = exact(face)
     same[:, 2:] -= 3

@@ -130,21 +130,21 @@ def reference(image, parts):
     x = np.max(np.lib.stride_tricks.sliding_window_view(padded, (2, 2), axis=(1, 2)), axis=(3, 4))
     rows = []
     for head, maps in zip(heads, (x, x.repeat(2, axis=1).repeat(2, axis=2)), strict=True):
-        answers = np.einsum("chw,kc->khw", maps, head["weights"][:, :, 0, 0])
-        answers = answers + head["bias"][column]
+        outputs = np.einsum("chw,kc->khw", maps, head["weights"][:, :, 0, 0])
+        outputs = outputs + head["bias"][column]
         size = maps.shape[1]
-        rows.append(answers.reshape(2, 7, size, size).transpose(2, 3, 0, 1).reshape(-1, 7))
+        rows.append(outputs.reshape(2, 7, size, size).transpose(2, 3, 0, 1).reshape(-1, 7))
     return np.concatenate(rows)
 
 
 @pytest.mark.parametrize("version", [(0, 1, 0), (0, 2, 0)])
-def test_the_network_answers_as_a_reference_computation(tmp_path, parts, version):
+def test_network_has_the_outputs_of_a_reference_computation(tmp_path, parts, version):
     net = read_net(*written(tmp_path, parts, version=version))
     image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    answers = net(torch.from_numpy(image).permute(2, 0, 1)[None].float())[0].detach().numpy()
+    outputs = net(torch.from_numpy(image).permute(2, 0, 1)[None].float())[0].detach().numpy()
     expected = reference(image, parts)
-    assert answers.shape == expected.shape == (2 * 32 * 32 + 2 * 64 * 64, 7)
-    assert np.abs(answers - expected).max() < 1e-3
+    assert outputs.shape == expected.shape == (2 * 32 * 32 + 2 * 64 * 64, 7)
+    assert np.abs(outputs - expected).max() < 1e-3
 
 
 def test_heads_have_strides_and_anchors_of_their_mask():
@@ -171,8 +171,8 @@ def test_import_writes_weights_and_a_card_with_the_decoder(tmp_path, parts):
     }
     session = onnxruntime.InferenceSession(tmp_path / "mine" / "model.onnx")
     image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    (answers,) = session.run(None, {"squares": image[None]})
-    assert np.abs(answers[0] - reference(image, parts)).max() < 1e-3
+    (outputs,) = session.run(None, {"squares": image[None]})
+    assert np.abs(outputs[0] - reference(image, parts)).max() < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ from tests.training.grid_64 import (
     CELLS,
     FACE,
     SIDE,
-    answering,
     assigned,
     boxes,
     exact,
     ground_truth,
+    outputs_for,
 )
 from training.detection.assignment import candidates_of
 from training.detection.losses import GroundTruth, eiou_loss, losses
@@ -46,17 +46,17 @@ def test_eiou_loss_has_a_gradient_without_overlap():
 
 
 def test_loss_of_a_correct_net_is_nearly_zero():
-    answers = answering(FACE)
+    outputs = outputs_for(FACE)
     truth = ground_truth(boxes(FACE), targets=torch.eye(8)[:1])
     learns = assigned(exact(FACE), boxes(FACE), objectness=torch.full((84,), -20.0)) == 0
-    answers[0, learns, 4] = 20
-    answers[0, :, 5] = 20
-    found = losses(answers, truth, SIDE)
+    outputs[0, learns, 4] = 20
+    outputs[0, :, 5] = 20
+    found = losses(outputs, truth, SIDE)
     assert found.total(1.0).item() == pytest.approx(0, abs=1e-4)
 
 
 def test_objectness_loss_is_divided_by_the_number_of_assigned_cells():
-    half = answering(FACE, logit=0.0)
+    half = outputs_for(FACE, logit=0.0)
     # With an IoU of 1/4, two cells are assigned, and the others match no face.
     half[..., 2:4] -= math.log(2)
     found = losses(half, ground_truth(boxes(FACE)), SIDE)
@@ -64,13 +64,13 @@ def test_objectness_loss_is_divided_by_the_number_of_assigned_cells():
 
 
 def test_matching_cells_that_are_not_assigned_have_no_objectness_loss():
-    found = losses(answering(FACE, logit=0.0), ground_truth(boxes(FACE)), SIDE)
+    found = losses(outputs_for(FACE, logit=0.0), ground_truth(boxes(FACE)), SIDE)
     assert found.objectness.item() == pytest.approx(10 * math.log(2) / 10)
     # A face that is padding does not exclude matching cells from the loss.
     far = boxes((0, 0, 16, 16), FACE)
     truth = ground_truth(far)
     found = losses(
-        answering(FACE, logit=0.0), replace(truth, valid=truth.valid & boxes([1, 0]).bool()), SIDE
+        outputs_for(FACE, logit=0.0), replace(truth, valid=truth.valid & boxes([1, 0]).bool()), SIDE
     )
     assert found.objectness.item() == pytest.approx(84 * math.log(2))
 
@@ -78,8 +78,8 @@ def test_matching_cells_that_are_not_assigned_have_no_objectness_loss():
 def test_cells_around_an_unsure_face_have_no_objectness_loss():
     doubtful = ground_truth(boxes(FACE), sure=[False])
     near = candidates_of(doubtful.boxes, doubtful.valid, CELLS)[0]
-    answers = answering(FACE, logit=0.0)
-    found = losses(answers, doubtful, SIDE)
+    outputs = outputs_for(FACE, logit=0.0)
+    found = losses(outputs, doubtful, SIDE)
     assert found.objectness.item() == pytest.approx(int((~near).sum()) * math.log(2), rel=1e-5)
     assert found.box.item() == 0
 
@@ -87,7 +87,7 @@ def test_cells_around_an_unsure_face_have_no_objectness_loss():
 def test_expression_loss_is_the_cross_entropy_with_soft_targets():
     target = torch.tensor([[0.75, 0.25, 0, 0, 0, 0, 0, 0]])
     names = torch.tensor([2.0, 0, 0, 0, 0, 0, 0, 0])
-    found = losses(answering(FACE, names=names), ground_truth(boxes(FACE), targets=target), SIDE)
+    found = losses(outputs_for(FACE, names=names), ground_truth(boxes(FACE), targets=target), SIDE)
     whole = math.log(math.exp(2) + 7)
     assert found.expression.item() == pytest.approx(0.75 * (whole - 2) + 0.25 * whole)
 
@@ -96,20 +96,20 @@ def test_unknown_expression_has_no_loss():
     two = boxes(FACE, (0.0, 0.0, 10.0, 10.0))
     targets = torch.stack([torch.eye(8)[1], torch.zeros(8)])
     names = torch.arange(8.0)
-    one = losses(answering(FACE, names=names), ground_truth(two[:1], targets=targets[:1]), SIDE)
-    both = losses(answering(FACE, names=names), ground_truth(two, targets=targets), SIDE)
+    one = losses(outputs_for(FACE, names=names), ground_truth(two[:1], targets=targets[:1]), SIDE)
+    both = losses(outputs_for(FACE, names=names), ground_truth(two, targets=targets), SIDE)
     assert both.expression.item() == pytest.approx(one.expression.item(), rel=1e-5)
 
 
 def test_scene_without_faces_has_gradients():
-    answers = torch.zeros(2, 84, 13).requires_grad_()
+    outputs = torch.zeros(2, 84, 13).requires_grad_()
     nobody = GroundTruth(
         torch.zeros(2, 1, 4),
         torch.zeros(2, 1, dtype=torch.bool),
         torch.zeros(2, 1, dtype=torch.bool),
         torch.zeros(2, 1, 8),
     )
-    losses(answers, nobody, SIDE).total(1.0).backward()
-    assert torch.isfinite(answers.grad).all()
-    assert (answers.grad[..., 4] > 0).all()
-    assert (answers.grad[..., :4] == 0).all()
+    losses(outputs, nobody, SIDE).total(1.0).backward()
+    assert torch.isfinite(outputs.grad).all()
+    assert (outputs.grad[..., 4] > 0).all()
+    assert (outputs.grad[..., :4] == 0).all()

@@ -115,7 +115,9 @@ def write_teacher(name, fold, label):
     np.savez(RUNS / name / SOFT_LABELS, fold=fold, **rows)
 
 
-def test_targets_mix_labels_with_answers_of_those_that_did_not_learn_the_face(workplace):
+def test_targets_mix_labels_with_soft_labels_of_teachers_of_other_folds(
+    workplace,
+):
     write_teacher("first", 0, HAPPINESS)
     write_teacher("second", 1, SADNESS)
     shares = {"ferplus": 0.4, "wild": 0.3, "unlabelled": 0.3}
@@ -127,12 +129,12 @@ def test_targets_mix_labels_with_answers_of_those_that_did_not_learn_the_face(wo
     # Wild: the first did not learn the even rows, the second not the odd ones, as it happens the
     # happy and the sad ones.
     assert torch.allclose(targets[60:62, HAPPINESS], torch.tensor([1.0, 0.0]), atol=1e-3)
-    # Without a label: the answers alone.
+    # Without a label: the outputs alone.
     assert targets[100, HAPPINESS] == pytest.approx(0.5, abs=1e-3)
     assert len(load_mixed_faces(Path(), told, False).targets) == 100
 
 
-def test_missing_answers_and_answers_about_other_faces_are_refused(workplace):
+def test_missing_soft_labels_and_soft_labels_of_other_faces_are_rejected(workplace):
     with pytest.raises(TrainingError, match="nobody has no soft labels for wild"):
         read_soft_labels(["nobody"], "wild", np.zeros(40, np.int8))
     write_teacher("first", 0, HAPPINESS)
@@ -140,7 +142,7 @@ def test_missing_answers_and_answers_about_other_faces_are_refused(workplace):
         read_soft_labels(["first"], "wild", np.zeros(41, np.int8))
 
 
-def test_faces_that_every_teacher_has_learned_get_the_answer_of_all(workplace):
+def test_faces_that_all_teachers_were_trained_on_get_the_mean_soft_label(workplace):
     write_teacher("first", 0, HAPPINESS)
     folds = np.array([0, 1] * 20, np.int8)
     assert np.allclose(read_soft_labels(["first"], "wild", folds), np.eye(8)[HAPPINESS])
@@ -159,7 +161,7 @@ def test_five_classes_leave_out_the_faces_of_the_others(workplace):
 TINY = {"widths": (4, 4, 4, 4), "depths": (1, 1, 1, 1)}
 
 
-def test_teachers_answer_and_students_learn_side_by_side(workplace):
+def test_distil_trains_teachers_and_students_in_parallel(workplace):
     """All stages in separate processes, with collected results. The networks are too small to
     learn much."""
     teacher = config(name="teacher", fold=0, epochs=1, draws=32, net_options=TINY)
@@ -182,8 +184,8 @@ def test_teachers_answer_and_students_learn_side_by_side(workplace):
         "teachers_custom_net.pt",
         "soft_labels_and_logs.tar",
     }
-    with np.load(RUNS / "teacher" / SOFT_LABELS) as answers:
-        assert answers["unlabelled"].shape == (20, 8)
+    with np.load(RUNS / "teacher" / SOFT_LABELS) as outputs:
+        assert outputs["unlabelled"].shape == (20, 8)
     state = read_checkpoint(RUNS / "student" / CHECKPOINT)
     assert state["config"]["teacher_runs"] == ("teacher",)
     assert [row["epoch"] for row in state["history"]] == [2, 4]
@@ -218,7 +220,7 @@ def toml(settings):
     return "\n".join(lines)
 
 
-def test_answer_is_the_mean_over_views_and_mirror_images(workplace):
+def test_prediction_is_the_mean_over_views_and_mirror_images(workplace):
     run = Run(config(), load_mixed_faces(Path(), config(), True), RUNS / "tiny")
     run.fit()
     write_soft_labels("tiny", FACES, CPU)

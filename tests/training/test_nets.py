@@ -47,7 +47,7 @@ def test_vgg13_has_the_layers_of_the_paper():
 def test_mirrored_face_gets_the_same_output(net, options, side):
     net, crops = net_and_crops(net, options, side)
     with torch.no_grad():
-        answer = net(crops)
-        assert torch.allclose(answer, net(crops.flip(3)), atol=1e-4)
+        output = net(crops)
+        assert torch.allclose(output, net(crops.flip(3)), atol=1e-4)
         upside_down = net(crops.flip(2))
-        assert (answer - upside_down).abs().max() > 0.01
+        assert (output - upside_down).abs().max() > 0.01

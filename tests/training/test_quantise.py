@@ -36,8 +36,8 @@ def test_trained_rounding_is_closer_to_the_net_than_plain_rounding(monkeypatch):
         assert torch.allclose(FakeQuantised()(mine.weight), mine.weight, atol=1e-6)
         other.weight.data = FakeQuantised()(other.weight)
     with torch.no_grad():
-        answer, expected, worse = (each(crops.float()) for each in (trained, net, merely))
-    assert (answer - expected).abs().mean() < (worse - expected).abs().mean()
+        output, expected, worse = (each(crops.float()) for each in (trained, net, merely))
+    assert (output - expected).abs().mean() < (worse - expected).abs().mean()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # from the exporter of torch

@@ -89,7 +89,7 @@ def exported(tmp_path_factory):
 
 @pytest.mark.parametrize("side", [128, 192])
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_graph_answers_as_the_net(exported, side, count):
+def test_graph_has_the_outputs_of_the_network(exported, side, count):
     net, session, _ = exported
     image = np.random.default_rng(side).integers(0, 256, (count, side, side, 3), np.uint8)
     (served,) = session.run(None, {"squares": image})
@@ -105,12 +105,12 @@ def test_the_file_has_no_stack_traces(exported):
     assert b"stack_trace" not in path.read_bytes()
 
 
-def test_the_graph_answers_where_there_is_no_face(exported):
+def test_graph_has_outputs_without_faces(exported):
     _, _, path = exported
     model = onnx.load(path)
     for each in model.graph.initializer:
         if each.name == "least_logit":
             each.CopyFrom(onnx.numpy_helper.from_array(np.array([1e6], np.float32), each.name))
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    (answers,) = session.run(None, {"squares": np.zeros((1, 128, 128, 3), np.uint8)})
-    assert (answers[..., 5:] == 0).all()
+    (outputs,) = session.run(None, {"squares": np.zeros((1, 128, 128, 3), np.uint8)})
+    assert (outputs[..., 5:] == 0).all()

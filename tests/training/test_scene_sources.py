@@ -10,7 +10,7 @@ from app.deadline import NEVER
 from app.vision.types import Box, Detection
 from tests.training.flat_scenes import (
     WHITE,
-    picture,
+    flat_image,
     same,
 )
 from training.data.annotated_images import (
@@ -27,17 +27,17 @@ from training.ferplus_labels import LABELS
 
 
 class Teacher:
-    """A teacher with the same answer for each face. `requests` holds the boxes and scales."""
+    """A teacher with the same prediction for each face. `requests` holds the boxes and scales."""
 
     def __init__(self, **shares):
         rest = (1 - sum(shares.values())) / (len(LABELS) - len(shares))
-        self.answer = {label: shares.get(label, rest) for label in reversed(LABELS)}
+        self.prediction = {label: shares.get(label, rest) for label in reversed(LABELS)}
         self.requests = []
 
     def classify(self, gray, boxes, *, box_scale=1.0):
         assert gray.ndim == 2
         self.requests += [(box.xyxy, box_scale) for box in boxes]
-        return [self.answer for _ in boxes]
+        return [self.prediction for _ in boxes]
 
 
 class Detector:
@@ -64,7 +64,7 @@ def write_photos(folder, images, faces):
 
 
 def distribution(teacher):
-    return pytest.approx([teacher.answer[label] for label in LABELS], abs=1e-6)
+    return pytest.approx([teacher.prediction[label] for label in LABELS], abs=1e-6)
 
 
 def test_only_bare_sure_and_large_faces_get_expressions(tmp_path):
@@ -173,7 +173,7 @@ def test_target_of_a_portrait_mixes_the_label_and_the_teachers(tmp_path):
     assert first.boxes[1:].tolist() == [[70, 10, 95, 40], [64, 50, 100, 90]]
     assert first.sure.tolist() == [True, False, True]
     assert not first.targets[1:].any()
-    mean = np.mean([[each.answer[label] for label in LABELS] for each in teachers], axis=0)
+    mean = np.mean([[each.prediction[label] for label in LABELS] for each in teachers], axis=0)
     expected = 0.25 * mean
     expected[LABELS.index("sadness")] += 0.75
     assert first.targets[0].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
@@ -211,11 +211,11 @@ def test_box_of_a_crop_is_the_box_of_yunet():
 
 
 def test_quotas_limit_the_labels_of_each_class_and_keep_all_boxes():
-    rare = picture({0: (0, 0, 9, 9), 1: (10, 0, 19, 9), 5: (20, 0, 29, 9)}, unsure={1})
-    usual = picture({1: (10, 0, 19, 9), 5: (20, 0, 29, 9)})
+    rare = flat_image({0: (0, 0, 9, 9), 1: (10, 0, 19, 9), 5: (20, 0, 29, 9)}, unsure={1})
+    usual = flat_image({1: (10, 0, 19, 9), 5: (20, 0, 29, 9)})
     crowd = [replace(each) for each in [rare] * 3 + [usual] * 17]
-    crowd += [picture({}), picture({1: (0, 0, 9, 9)}), picture({WHITE: (0, 0, 9, 9)})]
-    unknown = picture({0: (0, 0, 9, 9)})
+    crowd += [flat_image({}), flat_image({1: (0, 0, 9, 9)}), flat_image({WHITE: (0, 0, 9, 9)})]
+    unknown = flat_image({0: (0, 0, 9, 9)})
     crowd.append(replace(unknown, targets=np.zeros_like(unknown.targets)))
     results = with_quotas(crowd, 7, np.random.default_rng(0))
     counts = sum(each.targets.sum(axis=0) for each in results)

@@ -23,11 +23,16 @@ import torch
 from app.vision import cells
 from app.vision.single_shot import SingleShotNet
 from tests.conftest import LABELS
-from tests.training.grid_64 import FACE, SIDE, answering
+from tests.training.grid_64 import FACE, SIDE, outputs_for
 from training.config import TrainingError, read_config
 from training.data.annotated_images import MarkedImage
 from training.detection.data import collate, load_scenes
-from training.detection.validation import detections, matched_expressions, predictor, tallies
+from training.detection.validation import (
+    detections,
+    matched_expressions,
+    matches_by_image,
+    predictor,
+)
 from training.export import write_models
 from training.train import Run
 
@@ -54,22 +59,22 @@ def test_collate_pads_to_the_largest_number_of_faces():
 
 
 def test_detections_are_matched_with_faces_and_expressions():
-    picture = MarkedImage(
+    image = MarkedImage(
         np.zeros((64, 64, 3), np.uint8),
         np.array([[16, 16, 48, 48], [0, 0, 10, 10]], np.float32),
         np.array([True, True]),
         np.eye(8, dtype=np.float32)[[3, 4]],
     )
-    answers = answering(FACE, names=torch.eye(8)[3]).numpy()[0]
-    answers[70, 4] = 2
-    found = detections(lambda squares: answers[None], [picture], SIDE, cells.find)
+    outputs = outputs_for(FACE, names=torch.eye(8)[3]).numpy()[0]
+    outputs[70, 4] = 2
+    found = detections(lambda squares: outputs[None], [image], SIDE, cells.find)
     ((detection, _),) = found[0]
     assert detection.box.xyxy == pytest.approx(FACE, abs=1e-3)
     assert detection.score == pytest.approx(1 / (1 + math.exp(-2)))
-    (counted,) = tallies(found, [picture])
+    (counted,) = matches_by_image(found, [image])
     assert counted.hits.tolist() == [True]
     assert counted.found.tolist() == [True]  # the other face is too small to count
-    (first, label), missed = matched_expressions(found, [picture])
+    (first, label), missed = matched_expressions(found, [image])
     assert (first.argmax(), label) == (3, 3)
     assert missed == (None, 4)
 

@@ -19,7 +19,7 @@ if importlib.util.find_spec("torch") is None:
 import torch
 
 from app.settings import ROOT
-from tests.conftest import SHARED, need
+from tests.conftest import SHARED, require
 from tests.graphs import write_graph_model
 from tests.training.tiny_run import CONFIG, EPOCHS, make_run, write_workplace
 from training.config import TrainingError, read_config
@@ -244,7 +244,7 @@ def test_crop_size_follows_the_schedule(workplace):
 
 
 def test_real_validation_images_match_the_protocol():
-    need(SHARED.is_dir(), "no research data at ../shared")
+    require(SHARED.is_dir(), "no research data at ../shared")
     split = read_split(SHARED / "data" / "ferplus", "valid", size=48)
     assert len(split) == 3579
     assert (majority(split.votes) >= 0).sum() == 3191

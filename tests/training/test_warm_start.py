@@ -54,7 +54,7 @@ def weights(tmp_path):
 
 
 @torch.no_grad()
-def test_the_same_network_answers_as_it_was_exported(weights):
+def test_equal_network_has_the_outputs_of_the_exported_one(weights):
     net = SingleShot(8, **SMALL)
     copied = copy_weights(net, weights, [images()[:4], images()[4:]])
     layers = [
@@ -74,8 +74,8 @@ def test_normalisations_have_the_statistics_of_the_images(weights):
     images that the statistics come from."""
     net = SingleShot(8, **SMALL)
     copy_weights(net, weights, [images()])
-    expected = net.eval().detect(images()).answers
-    assert torch.allclose(net.train().detect(images()).answers, expected, atol=1e-2)
+    expected = net.eval().detect(images()).cells
+    assert torch.allclose(net.train().detect(images()).cells, expected, atol=1e-2)
 
 
 @torch.no_grad()

@@ -61,17 +61,17 @@ def test_anchors_are_in_pixels_and_match_faces():
 
 
 def test_decode_computes_boxes_from_cell_and_anchor():
-    answers = torch.zeros(ROWS, 13)
-    answers[:, 4:] = 7  # objectness and classes do not affect the box
-    boxes = decode(answers, SIDE)
+    outputs = torch.zeros(ROWS, 13)
+    outputs[:, 4:] = 7  # objectness and classes do not affect the box
+    boxes = decode(outputs, SIDE)
     assert boxes[ROW].tolist() == list(BOX)
     assert boxes[5].tolist() == [48 - 106, 16 - 124.5, 48 + 106, 16 + 124.5]
-    answers[ROW, :4] = torch.tensor([LN3, -LN3, LN2, -LN2])  # sigmoids .75 and .25
-    assert decode(answers, SIDE)[ROW].tolist() == pytest.approx(face_at(60, 36, 60, 18))
-    answers[ROW, :4] = torch.tensor([-100.0, 100.0, 1000.0, -1000.0])
+    outputs[ROW, :4] = torch.tensor([LN3, -LN3, LN2, -LN2])  # sigmoids .75 and .25
+    assert decode(outputs, SIDE)[ROW].tolist() == pytest.approx(face_at(60, 36, 60, 18))
+    outputs[ROW, :4] = torch.tensor([-100.0, 100.0, 1000.0, -1000.0])
     width = 30 * math.exp(MAX_LOG_SIZE)
     expected = face_at(48, 48, width, 0)
-    assert decode(answers, SIDE)[ROW].tolist() == pytest.approx(expected, rel=1e-5)
+    assert decode(outputs, SIDE)[ROW].tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def learned(*faces, real=None):
@@ -133,15 +133,15 @@ def test_correct_box_has_no_loss_and_overlapping_rows_are_ignored():
 
 
 def test_objectness_gradient_raises_faces_and_lowers_other_rows():
-    answers = shifted()
-    answers[0, :, 4] = -3
-    answers[0, ROW, 4] = 2
-    answers.requires_grad_()
-    made = losses(answers, truth_of(BOX), SIDE)
+    outputs = shifted()
+    outputs[0, :, 4] = -3
+    outputs[0, ROW, 4] = 2
+    outputs.requires_grad_()
+    made = losses(outputs, truth_of(BOX), SIDE)
     expected = 58 * math.log(1 + math.exp(-3)) + math.log(1 + math.exp(-2))
     assert made.objectness.item() == pytest.approx(expected)
     made.objectness.backward()
-    gradient = answers.grad[0, :, 4]
+    gradient = outputs.grad[0, :, 4]
     assert gradient[ROW] < 0
     assert gradient[LEFT_ROW] == 0
     assert (gradient > 0).sum() == 58
@@ -158,40 +158,40 @@ def test_box_loss_is_the_mean_eiou_of_assigned_rows():
 
     Box and face share 26×36 pixels, and the box around both has 34×36.
     """
-    answers = torch.zeros(1, ROWS, 7)
-    answers[0, ROW, 0] = LN3
+    outputs = torch.zeros(1, ROWS, 7)
+    outputs[0, ROW, 0] = LN3
     eiou = 1 - 936 / (2 * 1080 - 936) + 16 / (34**2 + 36**2)
-    made = losses(answers, truth_of(BOX, face_at(8, 8, 15, 18)), SIDE)
+    made = losses(outputs, truth_of(BOX, face_at(8, 8, 15, 18)), SIDE)
     assert made.box.item() == pytest.approx(eiou / 2, rel=1e-4)
-    assert losses(answers, truth_of(BOX), SIDE).box.item() == pytest.approx(eiou, rel=1e-4)
+    assert losses(outputs, truth_of(BOX), SIDE).box.item() == pytest.approx(eiou, rel=1e-4)
 
 
 def test_expression_loss_is_the_cross_entropy_of_known_expressions():
-    answers = torch.zeros(1, ROWS, 7)
-    answers[0, :, 5] = 50  # rows without a face have no expression loss
-    answers[0, ROW, 5:] = torch.tensor([LN3, 0])  # .75 and .25
+    outputs = torch.zeros(1, ROWS, 7)
+    outputs[0, :, 5] = 50  # rows without a face have no expression loss
+    outputs[0, ROW, 5:] = torch.tensor([LN3, 0])  # .75 and .25
     targets = torch.tensor([[[0.4, 0.6], [0.0, 0.0], [1.0, 0.0]]])  # the last row is padding
-    made = losses(answers, truth_of(BOX, face_at(8, 8, 15, 18), targets=targets), SIDE)
+    made = losses(outputs, truth_of(BOX, face_at(8, 8, 15, 18), targets=targets), SIDE)
     assert made.expression.item() == pytest.approx(-0.4 * math.log(0.75) - 0.6 * math.log(0.25))
 
 
 def test_unsure_face_has_no_loss():
     """Neither its own row nor a row with an overlapping box has a loss."""
-    answers = shifted()
-    answers[0, [ROW, LEFT_ROW], 4] = 8
-    answers.requires_grad_()
+    outputs = shifted()
+    outputs[0, [ROW, LEFT_ROW], 4] = 8
+    outputs.requires_grad_()
     targets = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
-    made = losses(answers, truth_of(BOX, sure=False, targets=targets), SIDE)
+    made = losses(outputs, truth_of(BOX, sure=False, targets=targets), SIDE)
     assert made.objectness.item() == pytest.approx(58 * LN2)
     assert made.box.item() == made.expression.item() == 0
     made.total(1.0).backward()
-    assert not answers.grad[0, [ROW, LEFT_ROW]].any()
+    assert not outputs.grad[0, [ROW, LEFT_ROW]].any()
 
 
 def test_unsure_face_without_overlapping_box_has_no_loss_in_its_row():
-    answers = torch.zeros(1, ROWS, 7)
-    answers[0, COARSE_ROWS, 4] = 8
-    made = losses(answers, truth_of(face_at(8, 8, 8, 8), sure=False), SIDE)
+    outputs = torch.zeros(1, ROWS, 7)
+    outputs[0, COARSE_ROWS, 4] = 8
+    made = losses(outputs, truth_of(face_at(8, 8, 8, 8), sure=False), SIDE)
     assert made.objectness.item() == pytest.approx(59 * LN2)
 
 
@@ -200,44 +200,44 @@ def test_assigned_row_is_not_ignored_because_of_an_unsure_face():
     assert made.objectness.item() == pytest.approx(60 * LN2)
 
 
-def answers_with(**logits):
+def outputs_with(**logits):
     """Return outputs with `right` (BOX), `left` (8 pixels beside it) and `corner` (15×18)."""
-    answers = np.zeros((ROWS, 5 + 2), np.float32)
-    answers[:, 4] = -9
-    answers[LEFT_ROW, 0] = 100
+    outputs = np.zeros((ROWS, 5 + 2), np.float32)
+    outputs[:, 4] = -9
+    outputs[LEFT_ROW, 0] = 100
     for row, name in ((ROW, "right"), (LEFT_ROW, "left"), (COARSE_ROWS, "corner")):
-        answers[row, 4] = logits.get(name, -9)
-        answers[row, 5:] = row, -row
-    return answers
+        outputs[row, 4] = logits.get(name, -9)
+        outputs[row, 5:] = row, -row
+    return outputs
 
 
 def test_find_returns_boxes_logits_and_classes_in_descending_order():
-    answers = answers_with(right=2.0, left=1.0, corner=3.0)
-    boxes, logits, names = find(answers, SIDE, min_logit=-3.0, nms_iou=0.45)
+    outputs = outputs_with(right=2.0, left=1.0, corner=3.0)
+    boxes, logits, names = find(outputs, SIDE, min_logit=-3.0, nms_iou=0.45)
     assert np.allclose(boxes, [face_at(8, 8, 15, 18), BOX])
     assert logits.tolist() == [3, 2]
     assert names.tolist() == [[COARSE_ROWS, -COARSE_ROWS], [ROW, -ROW]]
-    boxes, logits, names = find(answers, SIDE, min_logit=-3.0, nms_iou=0.6)
+    boxes, logits, names = find(outputs, SIDE, min_logit=-3.0, nms_iou=0.6)
     assert logits.tolist() == [3, 2, 1]
     assert np.allclose(boxes[2], face_at(48, 40, 30, 36))
     assert boxes.dtype == logits.dtype == names.dtype == np.float32
 
 
 def test_find_returns_only_rows_with_at_least_min_logit():
-    answers = answers_with(right=-3.0, corner=-3.1)
-    boxes, logits, _ = find(answers, SIDE, min_logit=-3.0, nms_iou=0.45)
+    outputs = outputs_with(right=-3.0, corner=-3.1)
+    boxes, logits, _ = find(outputs, SIDE, min_logit=-3.0, nms_iou=0.45)
     assert np.allclose(boxes, [BOX])
     assert logits.tolist() == [-3]
 
 
 def test_find_returns_empty_arrays_without_detections():
-    boxes, logits, names = find(answers_with(), SIDE, min_logit=-3.0, nms_iou=0.45)
+    boxes, logits, names = find(outputs_with(), SIDE, min_logit=-3.0, nms_iou=0.45)
     assert (boxes.shape, logits.shape, names.shape) == ((0, 4), (0,), (0, 2))
 
 
 def test_find_keeps_the_candidates_with_the_highest_scores():
-    answers = np.zeros((2535, 7), np.float32)
-    answers[:, 4] = np.arange(2535) / 1000
-    _, logits, _ = find(answers, 416, min_logit=0.0, nms_iou=1.0)
+    outputs = np.zeros((2535, 7), np.float32)
+    outputs[:, 4] = np.arange(2535) / 1000
+    _, logits, _ = find(outputs, 416, min_logit=0.0, nms_iou=1.0)
     assert len(logits) == MAX_CANDIDATES
-    assert np.allclose(logits, answers[::-1, 4][:MAX_CANDIDATES])
+    assert np.allclose(logits, outputs[::-1, 4][:MAX_CANDIDATES])

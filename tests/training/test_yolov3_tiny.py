@@ -43,8 +43,8 @@ def test_layers_are_those_of_the_paper():
                 lambda module, _, output: shapes[type(module)].append(tuple(output.shape[1:]))
             )
     with torch.no_grad():
-        answers = net(torch.zeros(1, 3, 416, 416))
-    assert answers.shape == (1, 3 * (13 * 13 + 26 * 26), 5 + 7) == (1, 2535, 12)
+        outputs = net(torch.zeros(1, 3, 416, 416))
+    assert outputs.shape == (1, 3 * (13 * 13 + 26 * 26), 5 + 7) == (1, 2535, 12)
     convolutions = [
         *[(16, 416), (32, 208), (64, 104), (128, 52), (256, 26), (512, 13), (1024, 13)],
         *[(256, 13), (512, 13), (36, 13)],
@@ -111,9 +111,9 @@ class Coded(torch.nn.Module):
 def test_rows_are_in_the_order_of_the_anchors():
     net = YoloV3Tiny(classes=8)
     net.head_32, net.head_16 = Coded(), Coded()
-    answers = net(torch.zeros(2, 3, SIDE, SIDE))[1]
+    outputs = net(torch.zeros(2, 3, SIDE, SIDE))[1]
     priors = anchors_of(SIDE)
-    assert answers.shape == (ROWS, 13)
+    assert outputs.shape == (ROWS, 13)
     for row, (stride, line, column, anchor) in {
         0: (32, 0, 0, 0),
         5: (32, 0, 1, 2),
@@ -123,7 +123,7 @@ def test_rows_are_in_the_order_of_the_anchors():
         ROWS - 1: (16, 3, 3, 2),
     }.items():
         code = line * 10 + column + (0.5 if stride == 16 else 0)
-        assert answers[row].tolist() == [1000 * (13 * anchor + k) + code for k in range(13)]
+        assert outputs[row].tolist() == [1000 * (13 * anchor + k) + code for k in range(13)]
         assert priors.corners[row].tolist() == [column, line]
         assert priors.strides[row].tolist() == [stride]
         assert priors.sizes[row].tolist() == list(ANCHORS[stride == 16][anchor])
@@ -131,14 +131,14 @@ def test_rows_are_in_the_order_of_the_anchors():
 
 def test_gradients_are_finite_without_faces():
     net = YoloV3Tiny(classes=2)
-    answers = net(torch.rand(2, 3, SIDE, SIDE) * 255)
+    outputs = net(torch.rand(2, 3, SIDE, SIDE) * 255)
     nobody = torch.zeros(2, 1, dtype=torch.bool)
     made = losses(
-        answers, GroundTruth(torch.zeros(2, 1, 4), nobody, nobody, torch.zeros(2, 1, 2)), SIDE
+        outputs, GroundTruth(torch.zeros(2, 1, 4), nobody, nobody, torch.zeros(2, 1, 2)), SIDE
     )
     assert made.box.item() == made.expression.item() == 0
     assert made.objectness.item() == pytest.approx(
-        torch.nn.functional.softplus(answers[..., 4]).sum().item(), rel=1e-5
+        torch.nn.functional.softplus(outputs[..., 4]).sum().item(), rel=1e-5
     )
     made.total(1.0).backward()
     assert all(torch.isfinite(each.grad).all() for each in net.parameters())
@@ -148,9 +148,9 @@ def test_gradients_are_finite_without_faces():
 def test_net_overfits_two_images():
     """The first image has a bright block of class 0, the second a dark one of class 1."""
     torch.manual_seed(0)
-    pictures = torch.full((2, 3, SIDE, SIDE), 128.0)
-    pictures[0, :, 10:34, 20:40] = 250
-    pictures[1, :, 28:64, 24:54] = 5
+    images = torch.full((2, 3, SIDE, SIDE), 128.0)
+    images[0, :, 10:34, 20:40] = 250
+    images[1, :, 28:64, 24:54] = 5
     boxes = torch.tensor([[[20.0, 10, 40, 34]], [[24.0, 28, 54, 64]]])
     real = torch.ones(2, 1, dtype=torch.bool)
     truth = GroundTruth(boxes, real, real, torch.eye(2)[:, None])
@@ -161,14 +161,14 @@ def test_net_overfits_two_images():
         # Without a warm-up, boxes grow immediately to sizes at which their loss is flat.
         warmup, cosine = min(1, (step + 1) / 10), 0.5 + 0.5 * math.cos(math.pi * step / 40)
         optimizer.param_groups[0]["lr"] = 2e-4 * warmup * cosine
-        answers = net(pictures)
-        loss = losses(answers, truth, SIDE).total(1.0)
+        outputs = net(images)
+        loss = losses(outputs, truth, SIDE).total(1.0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         history.append(loss.item())
     assert history[-1] < 0.2 * history[0]
-    for number, its in enumerate(answers.detach().numpy()):
+    for number, its in enumerate(outputs.detach().numpy()):
         found, _, names = find(its, SIDE, min_logit=0.0, nms_iou=0.45)
         assert len(found) == 1
         assert np.abs(found[0] - boxes[number, 0].numpy()).max() < 4

@@ -37,6 +37,6 @@ def shifted():
 
     It overlaps BOX by 22·36 / (2·30·36 - 22·36) = .58. Other boxes overlap BOX by at most .39.
     """
-    answers = torch.zeros(1, ROWS, 5 + 2)
-    answers[0, LEFT_ROW, 0] = 100
-    return answers
+    outputs = torch.zeros(1, ROWS, 5 + 2)
+    outputs[0, LEFT_ROW, 0] = 100
+    return outputs

@@ -21,10 +21,10 @@ class Cells:
         return cls(*(torch.from_numpy(each).to(device) for each in grid(side)))
 
 
-def decode(answers: Tensor, cells: Cells) -> Tensor:
-    """Decode answers (…, n, 4) to boxes, like app.vision.cells.decode."""
-    centres = cells.centres + answers[..., :2] * cells.strides
-    half = answers[..., 2:].clamp(max=MAX_LOG_SIZE).exp() * cells.strides / 2
+def decode(outputs: Tensor, cells: Cells) -> Tensor:
+    """Decode outputs (…, n, 4) to boxes, like app.vision.cells.decode."""
+    centres = cells.centres + outputs[..., :2] * cells.strides
+    half = outputs[..., 2:].clamp(max=MAX_LOG_SIZE).exp() * cells.strides / 2
     return torch.cat([centres - half, centres + half], dim=-1)
 
 

@@ -23,8 +23,8 @@ from training.detection.validation import (
     Predict,
     Validation,
     detections,
+    matches_by_image,
     predictor,
-    tallies,
 )
 from training.ferplus_labels import LABELS
 from training.nets.single_shot import SingleShot
@@ -35,7 +35,7 @@ from training.onnx_files import write_any_side, write_int8_any_side
 if TYPE_CHECKING:
     from training.train import Run
 
-PARITY = 2e-3  # maximum difference; most answers are between -10 and 10
+PARITY = 2e-3  # maximum difference; most outputs are between -10 and 10
 PARITY_IMAGES = 20
 MAX_INT8_LOSS = 0.02  # maximum decrease of the average precision by quantisation
 CALIBRATION_SCENES = 96
@@ -138,7 +138,7 @@ def _difference(
 
 def _average_precision(predict: Predict, data: Validation, side: int) -> float:
     found = detections(predict, data.photographs, side, data.head.find)
-    return average_precision(tallies(found, data.photographs))
+    return average_precision(matches_by_image(found, data.photographs))
 
 
 def fit_score(served: Predict, data: Validation, sizes: Sequence[int]) -> tuple[float, float]:
@@ -147,7 +147,7 @@ def fit_score(served: Predict, data: Validation, sizes: Sequence[int]) -> tuple[
     hits: list[NDArray[np.bool_]] = []
     for side in sizes:
         found = detections(served, data.photographs, side, data.head.find)
-        for each in tallies(found, data.photographs):
+        for each in matches_by_image(found, data.photographs):
             scores = each.scores.clip(max=MAX_SCORE)  # combined scores can be rounded to 1
             logits.append(np.log(scores / (1 - scores)))
             hits.append(each.hits)

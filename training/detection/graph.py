@@ -28,7 +28,7 @@ FEATURES = tuple(f"features_{stride}" for stride in REGION_SIZES)
 
 
 class _Detector(nn.Module):
-    """From squares (n, side, side, 3) uint8 to answers (n, cells, 5), boxes (n, cells, 4), regions
+    """From squares (n, side, side, 3) uint8 to outputs (n, cells, 5), boxes (n, cells, 4), regions
     for the classification (n, cells, 4), scores (n, 1, cells) and features."""
 
     def __init__(self, net: SingleShot) -> None:
@@ -37,10 +37,10 @@ class _Detector(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         output = self.net.detect(images.permute(0, 3, 1, 2).float())
-        boxes = decode(output.answers[..., :4], _cells(images.shape[1]))
+        boxes = decode(output.cells[..., :4], _cells(images.shape[1]))
         regions = squares(boxes.flatten(0, 1), REGION_SCALE).view(boxes.shape)
-        scores = output.answers[..., 4][:, None]
-        return output.answers, boxes, regions, scores, *output.features
+        scores = output.cells[..., 4][:, None]
+        return output.cells, boxes, regions, scores, *output.features
 
 
 def _cells(side: int) -> Cells:
@@ -57,7 +57,7 @@ def _cells(side: int) -> Cells:
 
 def write(net: SingleShot, path: Path) -> None:
     """Write `net` with a dynamic batch size and dynamic sides, which are multiples of MAX_STRIDE.
-    The input is `squares`, and the output is `answers` (n, cells, 5 + classes)."""
+    The input is `squares`, and the output is `outputs` (n, cells, 5 + classes)."""
     net = net.eval()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own code

@@ -30,15 +30,15 @@ class Batch:
 
 class Find(Protocol):
     def __call__(
-        self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
+        self, outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Decode answers: see app.vision.cells.find."""
+        """Decode outputs: see app.vision.cells.find."""
 
 
 @dataclass(frozen=True)
 class Head:
     """`losses` computes the losses of a network for a batch, with class weights (classes,). `find`
-    decodes its answers."""
+    decodes its outputs."""
 
     losses: Callable[[nn.Module, Batch, Tensor, torch.Generator], Losses]
     find: Find
@@ -53,7 +53,7 @@ def single_shot_losses(
     output = net.detect(batch.images)
     photographs = len(batch.images) - batch.sheets
     truth = GroundTruth(*(each[:photographs] for each in vars(batch.truth).values()))
-    detection = losses.losses(output.answers[:photographs].float(), truth, batch.images.shape[-1])
+    detection = losses.losses(output.cells[:photographs].float(), truth, batch.images.shape[-1])
     scene, boxes, targets = sampled_faces(
         batch.truth, FACES_PER_SCENE * len(batch.images), class_weights, generator
     )
@@ -65,12 +65,12 @@ def yolo_losses(
     net: nn.Module, batch: Batch, class_weights: Tensor, generator: torch.Generator
 ) -> Losses:
     """Return the losses. Rare expressions have a higher weight."""
-    answers = net(batch.images).float()
+    outputs = net(batch.images).float()
     truth = batch.truth
     weight = (truth.targets @ class_weights) / truth.targets.sum(dim=2).clamp(min=1e-6)
     targets = truth.targets * weight[..., None]
     weighted = GroundTruth(truth.boxes, truth.valid, truth.sure, targets)
-    return yolo.losses(answers, weighted, batch.images.shape[-1])
+    return yolo.losses(outputs, weighted, batch.images.shape[-1])
 
 
 def sampled_faces(

@@ -42,30 +42,30 @@ class Losses:
         return self.objectness + BOX_WEIGHT * self.box + expression_weight * self.expression
 
 
-def losses(answers: Tensor, truth: GroundTruth, side: int) -> Losses:
-    """Return the losses of answers (images, cells, 5 + classes) for square images.
+def losses(outputs: Tensor, truth: GroundTruth, side: int) -> Losses:
+    """Return the losses of outputs (images, cells, 5 + classes) for square images.
 
     SimOTA assigns cells to faces. Of the other cells, candidates for unsure faces and cells whose
     box matches a sure face have no objectness loss, because they also see a face.
     """
-    cells = Cells.of(side, answers.device)
-    boxes = decode(answers[..., :4], cells)
+    cells = Cells.of(side, outputs.device)
+    boxes = decode(outputs[..., :4], cells)
     with torch.no_grad():
         sure = truth.valid & truth.sure
         iou = pairwise_iou(truth.boxes, boxes)
-        face = assign(iou, answers[..., 4], truth.boxes, sure, cells)
+        face = assign(iou, outputs[..., 4], truth.boxes, sure, cells)
         matches = (iou * sure[..., None]).amax(dim=1) >= MATCH_IOU
         unsure = candidates_of(truth.boxes, truth.valid & ~truth.sure, cells)
         ignored = (matches | unsure) & (face == UNASSIGNED)
-    return combined(answers, boxes, truth, face, ignored)
+    return combined(outputs, boxes, truth, face, ignored)
 
 
 def combined(
-    answers: Tensor, boxes: Tensor, truth: GroundTruth, face: Tensor, ignored: Tensor
+    outputs: Tensor, boxes: Tensor, truth: GroundTruth, face: Tensor, ignored: Tensor
 ) -> Losses:
     """Return the losses for an assignment of rows to faces.
 
-    `boxes` (images, rows, 4) are the decoded boxes of `answers` (images, rows, 5 + classes).
+    `boxes` (images, rows, 4) are the decoded boxes of `outputs` (images, rows, 5 + classes).
     `face` (images, rows) is the index of the assigned face or UNASSIGNED.
 
     - Objectness: binary cross-entropy, summed over all rows that are not `ignored` (images, rows),
@@ -79,12 +79,12 @@ def combined(
     targets = truth.targets[image, face[assigned]]
     count = assigned.sum().clamp(min=1)
     entropy = F.binary_cross_entropy_with_logits(
-        answers[..., 4], assigned.float(), reduction="none"
+        outputs[..., 4], assigned.float(), reduction="none"
     )
     return Losses(
         objectness=(entropy * ~ignored).sum() / count,
         box=eiou_loss(boxes[assigned], true_boxes).sum() / count,
-        expression=expression_loss(answers[..., 5:][assigned], targets),
+        expression=expression_loss(outputs[..., 5:][assigned], targets),
     )
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from app.vision.image import letterbox
 from app.vision.types import Box, Detection
-from testbed.boxes import Tally, average_precision, iou, tally
+from testbed.boxes import Matches, average_precision, iou, match_faces
 from training.config import Config
 from training.data.annotated_images import MarkedImage
 from training.data.photos import MarkedFace
@@ -72,7 +72,7 @@ class Validation:
         predict = predictor(run.average)
         found = detections(predict, self.photographs, LARGE_SIDE, self.head.find)
         return {
-            "validation_ap": average_precision(tallies(found, self.photographs)),
+            "validation_ap": average_precision(matches_by_image(found, self.photographs)),
             "validation_portraits": _share_correct(
                 self.matched_expressions(predict, self.portraits)
             ),
@@ -103,7 +103,7 @@ Found = tuple[Detection, NDArray[np.float32]]
 
 
 def predictor(net: nn.Module) -> Predict:
-    """Return a function that computes the answers for squares (n, side, side, 3) uint8."""
+    """Return a function that computes the outputs for squares (n, side, side, 3) uint8."""
     net.eval()
     device = next(net.parameters()).device
 
@@ -125,8 +125,8 @@ def detections(
         image = annotated.image
         colored = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         square, factor = letterbox(np.asarray(colored, np.uint8), side)
-        answers = predict(square[np.newaxis])[0]
-        boxes, logits, class_logits = find(answers, side, min_logit=MIN_LOGIT, nms_iou=NMS_IOU)
+        outputs = predict(square[np.newaxis])[0]
+        boxes, logits, class_logits = find(outputs, side, min_logit=MIN_LOGIT, nms_iou=NMS_IOU)
         scores = 1 / (1 + np.exp(-logits.astype(float)))
         results.append(
             [
@@ -139,10 +139,12 @@ def detections(
     return results
 
 
-def tallies(found: Sequence[list[Found]], photographs: Sequence[MarkedImage]) -> list[Tally]:
+def matches_by_image(
+    found: Sequence[list[Found]], photographs: Sequence[MarkedImage]
+) -> list[Matches]:
     """Compare the detections with the sure faces of at least MIN_FACE_SIDE pixels."""
     return [
-        tally(
+        match_faces(
             [each for each, _ in image_found],
             _faces(photograph),
             min_iou=MIN_IOU,

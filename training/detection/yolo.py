@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.vision.cells import MAX_LOG_SIZE, candidates, suppress
+from app.vision.cells import MAX_LOG_SIZE, candidates, non_max_suppression
 from training.detection.assignment import UNASSIGNED
 from training.detection.boxes import pairwise_iou
 from training.detection.losses import GroundTruth, Losses, combined
@@ -30,7 +30,7 @@ IGNORE_IOU = 0.5  # a row whose box has a higher IoU with a face is not a negati
 
 @dataclass(frozen=True)
 class Priors:
-    """The cell and the anchor of each row of the answers: the left upper `corners` (n, 2) of the
+    """The cell and the anchor of each row of the outputs: the left upper `corners` (n, 2) of the
     cell in cells, its `strides` (n, 1), and the `sizes` (n, 2) of the anchor in pixels."""
 
     corners: Tensor
@@ -52,13 +52,13 @@ def anchors_of(side: int, device: torch.device | str = "cpu") -> Priors:
     return Priors(*(torch.cat(each).to(device) for each in (corners, strides, sizes)))
 
 
-def decode(answers: Tensor, side: int) -> Tensor:
-    """Decode answers (…, n, 4 or more) to boxes xyxy (…, n, 4) in pixels. The centre is the corner
+def decode(outputs: Tensor, side: int) -> Tensor:
+    """Decode outputs (…, n, 4 or more) to boxes xyxy (…, n, 4) in pixels. The centre is the corner
     of the cell plus sigmoid(t_xy) strides, and the sides are exp(t_wh) times those of the
     anchor."""
-    priors = anchors_of(side, answers.device)
-    centres = (priors.corners + answers[..., :2].sigmoid()) * priors.strides
-    half = answers[..., 2:4].clamp(max=MAX_LOG_SIZE).exp() * priors.sizes / 2
+    priors = anchors_of(side, outputs.device)
+    centres = (priors.corners + outputs[..., :2].sigmoid()) * priors.strides
+    half = outputs[..., 2:4].clamp(max=MAX_LOG_SIZE).exp() * priors.sizes / 2
     return torch.cat([centres - half, centres + half], dim=-1)
 
 
@@ -98,27 +98,27 @@ def _at_origin(sizes: Tensor) -> Tensor:
     return torch.cat([-sizes / 2, sizes / 2], dim=-1)
 
 
-def losses(answers: Tensor, truth: GroundTruth, side: int) -> Losses:
-    """Return the losses of answers (images, n, 5 + classes).
+def losses(outputs: Tensor, truth: GroundTruth, side: int) -> Losses:
+    """Return the losses of outputs (images, n, 5 + classes).
 
     An unassigned row has no objectness loss if the IoU of its box with a face is above IGNORE_IOU,
     or if it would be assigned to an unsure face.
     """
-    boxes = decode(answers, side)
+    boxes = decode(outputs, side)
     with torch.no_grad():
         face = assign(truth.boxes, truth.valid & truth.sure, side)
         overlaps = (pairwise_iou(truth.boxes, boxes) > IGNORE_IOU) & truth.valid[..., None]
         unsure = assign(truth.boxes, truth.valid & ~truth.sure, side) != UNASSIGNED
         ignored = (overlaps.any(dim=1) | unsure) & (face == UNASSIGNED)
-    return combined(answers, boxes, truth, face, ignored)
+    return combined(outputs, boxes, truth, face, ignored)
 
 
 def find(
-    answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
+    outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Decode answers (n, 5 + classes) in the order of `anchors_of`, like app.vision.cells.find."""
-    chosen = candidates(answers, min_logit)
-    rows = answers[chosen]
-    boxes = np.asarray(decode(torch.tensor(answers), side).numpy())[chosen]
-    kept = suppress(boxes, rows[:, 4], nms_iou)
+    """Decode outputs (n, 5 + classes) in the order of `anchors_of`, like app.vision.cells.find."""
+    chosen = candidates(outputs, min_logit)
+    rows = outputs[chosen]
+    boxes = np.asarray(decode(torch.tensor(outputs), side).numpy())[chosen]
+    kept = non_max_suppression(boxes, rows[:, 4], nms_iou)
     return boxes[kept], rows[kept, 4], rows[kept, 5:]

@@ -119,21 +119,21 @@ class DarknetNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.flip(1) / 255  # Darknet expects RGB
+        layer_outputs: list[Tensor] = []
         outputs: list[Tensor] = []
-        answers: list[Tensor] = []
         for index, (section, layer) in enumerate(zip(self._sections, self.layers, strict=True)):
             if section.name == "route":
-                x = torch.cat([outputs[each] for each in self._sources[index]], dim=1)
+                x = torch.cat([layer_outputs[each] for each in self._sources[index]], dim=1)
             elif section.name == "shortcut":
-                first, second = (outputs[each] for each in self._sources[index])
+                first, second = (layer_outputs[each] for each in self._sources[index])
                 x = first + second
             else:
                 x = layer(x)
             if section.name == "yolo":
-                anchors = len(self.heads[len(answers)].anchors)
-                answers.append(x.unflatten(1, (anchors, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3))
-            outputs.append(x)
-        return torch.cat(answers, dim=1)
+                anchors = len(self.heads[len(outputs)].anchors)
+                outputs.append(x.unflatten(1, (anchors, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3))
+            layer_outputs.append(x)
+        return torch.cat(outputs, dim=1)
 
     def load_weights(self, data: bytes) -> None:
         """Load a .weights file. Raises DarknetError if it belongs to another network."""

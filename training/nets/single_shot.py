@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.vision.cells import MIN_LOGIT, STRIDES, candidates, suppress
+from app.vision.cells import MIN_LOGIT, STRIDES, candidates, non_max_suppression
 from training.detection.boxes import Cells, decode
 from training.detection.regions import align, squares
 from training.nets.depthwise import DepthwiseBlock, ResidualBlock
@@ -27,10 +27,10 @@ NMS_IOU = 0.45
 
 
 class DetectorOutput(NamedTuple):
-    """`answers` (n, cells, 5): t_x, t_y, t_w, t_h and the objectness logit of each cell.
+    """`cells` (n, cells, 5): t_x, t_y, t_w, t_h and the objectness logit of each cell.
     `features`: maps (n, channels, height, width) at the strides of REGION_SIZES."""
 
-    answers: Tensor
+    cells: Tensor
     features: tuple[Tensor, ...]
 
 
@@ -38,7 +38,7 @@ class SingleShot(nn.Module):
     """Answers (n, cells, 5 + classes) of images (n, 3, side, side) with values 0–255, BGR, float.
     The side is a multiple of 32.
 
-    The cells are ordered by stride (8, 16, 32), then by row. An answer consists of t_x, t_y, t_w,
+    The cells are ordered by stride (8, 16, 32), then by row. An output consists of t_x, t_y, t_w,
     t_h (decoded by app.vision.cells), the objectness logit and the class logits. The class logits
     are 0 for cells whose box is suppressed.
 
@@ -89,7 +89,7 @@ class SingleShot(nn.Module):
             nn.init.constant_(head[-1].bias[BOX:], -_logit_of_not(PRIOR_OBJECTNESS))
 
     def detect(self, images: Tensor) -> DetectorOutput:
-        """Run the detector. Return its answers and the features for the expression head."""
+        """Run the detector. Return its outputs and the features for the expression head."""
         x = self.stem((images - 127.5) / 64)
         features = []
         for index, (stage, deeper) in enumerate(zip(self.stages, self.deeper, strict=True)):
@@ -99,9 +99,9 @@ class SingleShot(nn.Module):
         p16 = p16 + F.interpolate(p32, scale_factor=2.0, mode="nearest")
         p8 = p8 + F.interpolate(p16, scale_factor=2.0, mode="nearest")
         levels = [deeper(p) for deeper, p in zip(self.neck, (p8, p16, p32), strict=True)]
-        answers = [head(p).flatten(2) for head, p in zip(self.heads, levels, strict=True)]
+        outputs = [head(p).flatten(2) for head, p in zip(self.heads, levels, strict=True)]
         return DetectorOutput(
-            torch.cat(answers, dim=2).transpose(1, 2), tuple(features[: len(REGION_SIZES)])
+            torch.cat(outputs, dim=2).transpose(1, 2), tuple(features[: len(REGION_SIZES)])
         )
 
     def classify(self, features: Sequence[Tensor], scene: Tensor, boxes: Tensor) -> Tensor:
@@ -116,14 +116,14 @@ class SingleShot(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        answers, features = self.detect(images)
-        logits = answers.new_zeros(*answers.shape[:2], self.classes)
-        boxes = decode(answers[..., :4], Cells.of(images.shape[-1], images.device))
-        scene, cell = _kept(answers, boxes)
+        outputs, features = self.detect(images)
+        logits = outputs.new_zeros(*outputs.shape[:2], self.classes)
+        boxes = decode(outputs[..., :4], Cells.of(images.shape[-1], images.device))
+        scene, cell = _kept(outputs, boxes)
         if len(scene):
             kept_logits = self.classify(features, scene, boxes[scene, cell])
             logits[scene, cell] = kept_logits.to(logits.dtype)
-        return torch.cat([answers, logits], dim=2)
+        return torch.cat([outputs, logits], dim=2)
 
 
 class ExpressionHead(nn.Module):
@@ -150,20 +150,20 @@ class ExpressionHead(nn.Module):
 
 
 @torch.no_grad()
-def _kept(answers: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _kept(outputs: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Return scene and cell (faces,) of the boxes that remain after suppression, as in
     app.vision.cells.find."""
     scenes, cells = [], []
     for index, (rows, row_boxes) in enumerate(
-        zip(answers.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
+        zip(outputs.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
     ):
         chosen = candidates(rows, MIN_LOGIT)
-        kept = chosen[suppress(row_boxes[chosen], rows[chosen, 4], NMS_IOU)]
+        kept = chosen[non_max_suppression(row_boxes[chosen], rows[chosen, 4], NMS_IOU)]
         scenes.append(np.full(len(kept), index))
         cells.append(kept)
     return (
-        torch.from_numpy(np.concatenate(scenes)).to(answers.device),
-        torch.from_numpy(np.concatenate(cells)).to(answers.device),
+        torch.from_numpy(np.concatenate(scenes)).to(outputs.device),
+        torch.from_numpy(np.concatenate(cells)).to(outputs.device),
     )
 
 

@@ -44,9 +44,9 @@ class YoloV3Tiny(nn.Module):
             _conv(512, 1024),
             _conv(1024, 256, size=1),
         )
-        self.head_32 = nn.Sequential(_conv(256, 512), _answers(512, classes))
+        self.head_32 = nn.Sequential(_conv(256, 512), _output_layer(512, classes))
         self.lateral = _conv(256, 128, size=1)
-        self.head_16 = nn.Sequential(_conv(128 + 256, 256), _answers(256, classes))
+        self.head_16 = nn.Sequential(_conv(128 + 256, 256), _output_layer(256, classes))
 
     def forward(self, images: Tensor) -> Tensor:
         fine = self.fine(images / 255)
@@ -65,7 +65,7 @@ def _conv(channels_in: int, channels_out: int, size: int = 3) -> nn.Sequential:
     )
 
 
-def _answers(channels_in: int, classes: int) -> nn.Conv2d:
+def _output_layer(channels_in: int, classes: int) -> nn.Conv2d:
     """Return the last layer of a head. Unlike in Darknet, the initial objectness is low for all
     rows, because most rows have no face."""
     anchors = len(ANCHORS[0])
@@ -75,7 +75,7 @@ def _answers(channels_in: int, classes: int) -> nn.Conv2d:
     return layer
 
 
-def _rows(answers: Tensor) -> Tensor:
+def _rows(outputs: Tensor) -> Tensor:
     """Convert the map of a head (n, anchors * (5 + classes), height, width) to rows (n, rows,
     5 + classes)."""
-    return answers.unflatten(1, (len(ANCHORS[0]), -1)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+    return outputs.unflatten(1, (len(ANCHORS[0]), -1)).permute(0, 3, 4, 1, 2).flatten(1, 3)
