@@ -44,8 +44,8 @@ def ground_truth(faces, sure=None, targets=None):
 
 def outputs_for(face, logit=-20.0, names=None):
     """Return outputs of shape (1, cells, 13) that decode to `face` in all cells."""
-    made = torch.zeros(1, 84, 13)
-    made[0, :, :4], made[0, :, 4] = exact(face), logit
+    outputs = torch.zeros(1, 84, 13)
+    outputs[0, :, :4], outputs[0, :, 4] = exact(face), logit
     if names is not None:
-        made[0, :, 5:] = names
-    return made
+        outputs[0, :, 5:] = names
+    return outputs

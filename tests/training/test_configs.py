@@ -33,7 +33,7 @@ def test_committed_configs_match_the_committed_cards(path):
     assert folders or config.name in NEEDED
     for folder in folders:
         card = json.loads((ROOT / folder / "card.json").read_text())
-        # A setting that a card does not name is younger than its model and was not set.
+        # Settings that are missing in a card were added after the training and had the default.
         trained = Config(**card["training"]["settings"])
         assert json.dumps(asdict(trained)) == json.dumps(asdict(config))
         variant = tomllib.loads(path.read_text()).get("folders", {}).get(folder, {})

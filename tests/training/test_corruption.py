@@ -1,4 +1,4 @@
-"""Simulated damage by cameras and compression."""
+"""Random corruption of images on the CPU."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from training.data import corruption
 from training.data.corruption import corrupt, without_colors
 
 
-def test_damage_returns_a_copy_that_depends_on_the_seed():
+def test_corrupt_returns_a_copy_that_depends_on_the_seed():
     image = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
     before = image.copy()
     results = [corrupt(image, np.random.default_rng(seed)) for seed in range(60)]
@@ -21,7 +21,7 @@ def test_damage_returns_a_copy_that_depends_on_the_seed():
     assert np.array_equal(image, before)
 
 
-def test_damage_removes_the_colours_of_some_images():
+def test_corrupt_removes_the_colours_of_some_images():
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     gray = [np.ptp(corrupt(image, np.random.default_rng(n)), axis=2).max() == 0 for n in range(300)]
     assert abs(np.mean(gray) - corruption.GRAY_SHARE) < 0.1
@@ -33,7 +33,7 @@ def test_damage_removes_the_colours_of_some_images():
     assert np.array_equal(without[:, :, 0], cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
 
-def test_damage_does_not_move_the_content():
+def test_corrupt_does_not_move_the_content():
     image = np.full((120, 160, 3), 60, np.uint8)
     image[30:70, 40:100] = 190
     for seed in range(100):

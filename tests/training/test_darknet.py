@@ -1,4 +1,4 @@
-"""Import of Darknet's .cfg and .weights: parsed, and compared with a reference computation."""
+"""Import of .cfg and .weights files of Darknet, compared with a reference computation."""
 
 import importlib.util
 import json
@@ -86,7 +86,7 @@ def one_thread():
 
 @pytest.fixture
 def parts():
-    """The numbers of each layer, in the order of a .weights file."""
+    """Return the numbers of each layer, in the order of a .weights file."""
     random = np.random.default_rng(3)
     first = {
         "bias": random.normal(size=4),
@@ -116,7 +116,7 @@ def written(folder, parts, cfg=CFG, **options):
 
 
 def reference(image, parts):
-    """The rows of both yolo layers, computed with NumPy as Darknet's C source does."""
+    """Compute the rows of both yolo layers with NumPy, like the C source of Darknet."""
     first, heads = parts
     x = image[..., ::-1].transpose(2, 0, 1).astype(float) / 255
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
@@ -189,12 +189,12 @@ def test_import_writes_weights_and_a_card_with_the_decoder(tmp_path, parts):
         ("stride=2\npad", "stride=two\npad", "whole number, got two"),
     ],
 )
-def test_a_cfg_that_cannot_be_used_is_refused(old, new, message):
+def test_unusable_cfg_is_rejected(old, new, message):
     with pytest.raises(DarknetError, match=message):
         DarknetNet(parse(CFG.replace(old, new, 1)))
 
 
-def test_weights_of_another_network_are_refused(tmp_path, parts):
+def test_weights_of_another_network_are_rejected(tmp_path, parts):
     cfg, weights = written(tmp_path, parts)
     data = weights.read_bytes()
     for other, message in (
@@ -209,7 +209,7 @@ def test_weights_of_another_network_are_refused(tmp_path, parts):
             read_net(cfg, weights)
 
 
-def test_labels_must_be_one_for_each_class(tmp_path, parts):
+def test_number_of_labels_must_equal_the_number_of_classes(tmp_path, parts):
     (tmp_path / "labels.names").write_text("neutral\n")
     cfg, weights = written(tmp_path, parts)
     with pytest.raises(DarknetError, match="1 labels; the network has 2 classes"):
@@ -240,7 +240,7 @@ classes=2
 """
 
 
-def test_the_documented_command_imports_a_model_that_installs(tmp_path, monkeypatch):
+def test_model_imported_with_the_documented_command_can_be_installed(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "own-model.md").read_text("utf-8")
     (command,) = re.findall(
         r"^ +\.venv/bin/python -m training\.import_darknet (.+)$", page, re.MULTILINE

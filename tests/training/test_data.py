@@ -160,7 +160,7 @@ def test_broken_image_is_rejected(tmp_path):
         ("fer2013new.csv", "Training,c.png,0,0,0,0,0,0,0,0,4,6", "", "differ in length"),
     ],
 )
-def test_a_wrong_table_is_named_with_its_line(tmp_path, file, old, new, complaint):
+def test_invalid_table_is_rejected_with_file_and_line(tmp_path, file, old, new, complaint):
     write_csvs(tmp_path)
     text = (tmp_path / file).read_text()
     assert old in text

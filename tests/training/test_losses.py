@@ -88,8 +88,8 @@ def test_expression_loss_is_the_cross_entropy_with_soft_targets():
     target = torch.tensor([[0.75, 0.25, 0, 0, 0, 0, 0, 0]])
     names = torch.tensor([2.0, 0, 0, 0, 0, 0, 0, 0])
     found = losses(outputs_for(FACE, names=names), ground_truth(boxes(FACE), targets=target), SIDE)
-    whole = math.log(math.exp(2) + 7)
-    assert found.expression.item() == pytest.approx(0.75 * (whole - 2) + 0.25 * whole)
+    log_sum = math.log(math.exp(2) + 7)
+    assert found.expression.item() == pytest.approx(0.75 * (log_sum - 2) + 0.25 * log_sum)
 
 
 def test_unknown_expression_has_no_loss():
@@ -103,13 +103,13 @@ def test_unknown_expression_has_no_loss():
 
 def test_scene_without_faces_has_gradients():
     outputs = torch.zeros(2, 84, 13).requires_grad_()
-    nobody = GroundTruth(
+    no_faces = GroundTruth(
         torch.zeros(2, 1, 4),
         torch.zeros(2, 1, dtype=torch.bool),
         torch.zeros(2, 1, dtype=torch.bool),
         torch.zeros(2, 1, 8),
     )
-    losses(outputs, nobody, SIDE).total(1.0).backward()
+    losses(outputs, no_faces, SIDE).total(1.0).backward()
     assert torch.isfinite(outputs.grad).all()
     assert (outputs.grad[..., 4] > 0).all()
     assert (outputs.grad[..., :4] == 0).all()

@@ -1,4 +1,4 @@
-"""Training on several sets of faces with teachers: targets, shares and whole runs."""
+"""Training on several sets of faces with teachers: targets, shares and complete runs."""
 
 import importlib.util
 import os
@@ -56,8 +56,8 @@ def config(**changes):
     return replace(plain, **changes)
 
 
-def made(count, side, seed):
-    """Bright above dark is happiness, dark above bright is sadness: images and labels."""
+def labelled_faces(count, side, seed):
+    """Return images and targets: bright above dark is happiness, dark above bright is sadness."""
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 60, (count, side, side), dtype=np.uint8)
     labels = np.where(np.arange(count) % 2 == 0, HAPPINESS, SADNESS)
@@ -80,7 +80,7 @@ def workplace(tmp_path, monkeypatch):
             ("wild_validation", 2 * MIN_CLASS_FACES + 1, 64, MARGIN),
         )
     ):
-        images, targets = made(count, side, seed)
+        images, targets = labelled_faces(count, side, seed)
         folds = (np.arange(count) % 2 if name == "wild" else np.full(count, -1)).astype(np.int8)
         known = targets * (name != "unlabelled")
         write_set(FACES, name, faces(images, margin, targets=known, folds=folds), quality=95)
@@ -106,7 +106,7 @@ def test_shares_with_unknown_sets_are_rejected(workplace, shares):
 
 
 def write_teacher(name, fold, label):
-    """Answers that every face shows `label`."""
+    """Write soft labels with `label` for all faces."""
     (RUNS / name).mkdir(parents=True)
     rows = {
         each: np.eye(8)[np.full(count, label)]
@@ -121,22 +121,22 @@ def test_targets_mix_labels_with_soft_labels_of_teachers_of_other_folds(
     write_teacher("first", 0, HAPPINESS)
     write_teacher("second", 1, SADNESS)
     shares = {"ferplus": 0.4, "wild": 0.3, "unlabelled": 0.3}
-    told = config(shares=shares, teacher_runs=("first", "second"), teacher_share=0.4)
-    targets = load_mixed_faces(Path(), told, True).targets
+    settings = config(shares=shares, teacher_runs=("first", "second"), teacher_share=0.4)
+    targets = load_mixed_faces(Path(), settings, True).targets
     # FER+: both teachers, .2 each, and the label .6.
     assert targets[0, HAPPINESS] == pytest.approx(0.8, abs=1e-3)
     assert targets[1, HAPPINESS] == pytest.approx(0.2, abs=1e-3)
-    # Wild: the first did not learn the even rows, the second not the odd ones, as it happens the
-    # happy and the sad ones.
+    # Wild: the first teacher was not trained on the even rows (happiness), the second not on the
+    # odd rows (sadness).
     assert torch.allclose(targets[60:62, HAPPINESS], torch.tensor([1.0, 0.0]), atol=1e-3)
-    # Without a label: the outputs alone.
+    # Without a label: the soft labels alone.
     assert targets[100, HAPPINESS] == pytest.approx(0.5, abs=1e-3)
-    assert len(load_mixed_faces(Path(), told, False).targets) == 100
+    assert len(load_mixed_faces(Path(), settings, False).targets) == 100
 
 
 def test_missing_soft_labels_and_soft_labels_of_other_faces_are_rejected(workplace):
-    with pytest.raises(TrainingError, match="nobody has no soft labels for wild"):
-        read_soft_labels(["nobody"], "wild", np.zeros(40, np.int8))
+    with pytest.raises(TrainingError, match="missing has no soft labels for wild"):
+        read_soft_labels(["missing"], "wild", np.zeros(40, np.int8))
     write_teacher("first", 0, HAPPINESS)
     with pytest.raises(TrainingError, match="other faces"):
         read_soft_labels(["first"], "wild", np.zeros(41, np.int8))
@@ -149,7 +149,7 @@ def test_faces_that_all_teachers_were_trained_on_get_the_mean_soft_label(workpla
 
 
 def test_five_classes_leave_out_the_faces_of_the_others(workplace):
-    images, targets = made(10, 48, 9)
+    images, targets = labelled_faces(10, 48, 9)
     targets[0] = np.eye(8)[6]
     targets[1] = 0.7 * np.eye(8)[HAPPINESS] + 0.3 * np.eye(8)[6]
     write_set(FACES, "ferplus", faces(images, targets=targets), quality=None)
@@ -162,8 +162,8 @@ TINY = {"widths": (4, 4, 4, 4), "depths": (1, 1, 1, 1)}
 
 
 def test_distil_trains_teachers_and_students_in_parallel(workplace):
-    """All stages in separate processes, with collected results. The networks are too small to
-    learn much."""
+    """All stages run in separate processes, and the results are collected. The networks are too
+    small to be accurate."""
     teacher = config(name="teacher", fold=0, epochs=1, draws=32, net_options=TINY)
     student = config(
         name="student",
@@ -278,10 +278,12 @@ NOTHING = replace(
 
 def test_augmentation_without_changes_returns_the_middle_or_its_mirror_image():
     canvases = 255 * torch.rand(8, 1, 68, 68, generator=torch.Generator().manual_seed(0))
-    made = augment(canvases, torch.Generator().manual_seed(0), side=48, strength=NOTHING)
+    augmented = augment(canvases, torch.Generator().manual_seed(0), side=48, strength=NOTHING)
     middle = canvases[:, :, 10:58, 10:58]
-    same = [torch.allclose(*pair, atol=0.1) for pair in zip(made, middle, strict=True)]
-    mirrored = [torch.allclose(*pair, atol=0.1) for pair in zip(made, middle.flip(3), strict=True)]
+    same = [torch.allclose(*pair, atol=0.1) for pair in zip(augmented, middle, strict=True)]
+    mirrored = [
+        torch.allclose(*pair, atol=0.1) for pair in zip(augmented, middle.flip(3), strict=True)
+    ]
     assert all(one != other for one, other in zip(same, mirrored, strict=True))
     assert 0 < sum(same) < 8
 

@@ -27,22 +27,22 @@ def layers(net):
     return [each for each in net.modules() if isinstance(each, torch.nn.Conv2d | torch.nn.Linear)]
 
 
-def test_trained_rounding_is_closer_to_the_net_than_plain_rounding(monkeypatch):
+def test_fine_tuned_weights_are_closer_to_the_network_than_rounded_weights(monkeypatch):
     monkeypatch.setattr("training.quantise.STEPS", 60)
     net, crops = net_and_crops(*SMALL_NETS[0])
     net, crops = net.fold(), crops.byte()
-    trained, merely = fine_tune_quantised(net, crops, side=48, seed=1), copy.deepcopy(net)
-    for mine, other in zip(layers(trained), layers(merely), strict=True):
-        assert torch.allclose(FakeQuantised()(mine.weight), mine.weight, atol=1e-6)
+    trained, rounded = fine_tune_quantised(net, crops, side=48, seed=1), copy.deepcopy(net)
+    for each, other in zip(layers(trained), layers(rounded), strict=True):
+        assert torch.allclose(FakeQuantised()(each.weight), each.weight, atol=1e-6)
         other.weight.data = FakeQuantised()(other.weight)
     with torch.no_grad():
-        output, expected, worse = (each(crops.float()) for each in (trained, net, merely))
+        output, expected, worse = (each(crops.float()) for each in (trained, net, rounded))
     assert (output - expected).abs().mean() < (worse - expected).abs().mean()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # from the exporter of torch
 def test_int8_file_contains_the_rounded_weights(tmp_path, monkeypatch):
-    """Training of the rounding and export must use the same scales."""
+    """Fine-tuning and export must use the same scales."""
     monkeypatch.setattr("training.quantise.STEPS", 2)
     net, crops = net_and_crops(*SMALL_NETS[0])
     rounded = fine_tune_quantised(net.fold(), crops.byte(), side=48, seed=1)

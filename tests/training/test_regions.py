@@ -1,4 +1,4 @@
-"""Regions of features, and the one graph that finds and names: as ONNX Runtime computes them."""
+"""RoiAlign and the graph of single_shot, compared with ONNX Runtime."""
 
 import importlib.util
 import os
@@ -29,7 +29,7 @@ def one_thread():
 
 
 def roi_align(features, boxes, scenes, size, stride):
-    """ONNX Runtime's RoiAlign."""
+    """Compute RoiAlign with ONNX Runtime."""
     node = helper.make_node(
         "RoiAlign",
         ["features", "boxes", "scenes"],
@@ -41,7 +41,7 @@ def roi_align(features, boxes, scenes, size, stride):
         spatial_scale=1 / stride,
         coordinate_transformation_mode="half_pixel",
     )
-    made = helper.make_graph(
+    graph_of_node = helper.make_graph(
         [node],
         "regions",
         [
@@ -51,13 +51,15 @@ def roi_align(features, boxes, scenes, size, stride):
         ],
         [helper.make_tensor_value_info("regions", TensorProto.FLOAT, [None] * 4)],
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    model = helper.make_model(
+        graph_of_node, opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    )
     session = onnxruntime.InferenceSession(model.SerializeToString())
     inputs = {"features": features, "boxes": boxes, "scenes": scenes}
     return session.run(None, {key: value.numpy() for key, value in inputs.items()})[0]
 
 
-def test_regions_are_those_of_onnx_runtime():
+def test_align_equals_roi_align_of_onnx_runtime():
     torch.manual_seed(0)
     features = torch.randn(2, 3, 20, 24)
     boxes = torch.tensor(

@@ -220,7 +220,7 @@ def test_pasted_faces_have_their_expressions(plain_pasting):
         crops=Collection.of(crops(faces, targets[:6])),
         portraits=Collection.of([people]),
     )
-    seen, counts, right, large = np.zeros(8), [], [], 0
+    seen, counts, correct, large = np.zeros(8), [], [], 0
     for seed in range(60):
         result = scenes.pasted(sources, 320, np.random.default_rng(seed))
         light = cv2.cvtColor(result.image, cv2.COLOR_BGR2GRAY)
@@ -230,8 +230,8 @@ def test_pasted_faces_have_their_expressions(plain_pasting):
         large += counts[-1] == 1 and (result.boxes[0, 2:] - result.boxes[0, :2]).max() > 150
         for (x1, y1, x2, y2), target in zip(result.boxes, result.targets, strict=True):
             there = light[int((y1 + y2) / 2), int((x1 + x2) / 2)]
-            right.append(abs(there - 60.0 - 30 * target.argmax()) < 12)
-    assert np.mean(right) > 0.97  # some middles lie under the rim of another face
+            correct.append(abs(there - 60.0 - 30 * target.argmax()) < 12)
+    assert np.mean(correct) > 0.97  # some middles lie under the rim of another face
     assert (seen[:6] > 10).all()
     assert 0.15 < seen[6] / seen.sum() < 0.45
     assert min(counts) == 1

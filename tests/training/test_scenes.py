@@ -149,10 +149,12 @@ def few_photos(photos, folder):
     chosen = []
     for collection in ("natural", "crowds", "lfw-expressions"):
         (folder / collection).symlink_to(photos / collection)
-        own = [row for row in rows_of("images.csv") if row["image"].startswith(f"{collection}/")]
-        own = [row for row in own if row["split"] == "val"]
-        chosen += [row for row in own if row["image"] in with_faces][:4]
-        chosen += [row for row in own if row["image"] not in with_faces][:3]
+        of_collection = [
+            row for row in rows_of("images.csv") if row["image"].startswith(f"{collection}/")
+        ]
+        of_collection = [row for row in of_collection if row["split"] == "val"]
+        chosen += [row for row in of_collection if row["image"] in with_faces][:4]
+        chosen += [row for row in of_collection if row["image"] not in with_faces][:3]
     write("images.csv", chosen)
     names = {row["image"] for row in chosen}
     write("faces.csv", [row for row in faces if row["image"] in names])

@@ -41,9 +41,9 @@ def test_rows_of_the_net_depend_on_the_pixels_near_their_cells():
         moved = (net(plain) - net(changed))[0].abs()
     centres, strides = cells.grid(320)
     for stride in cells.STRIDES:
-        own = strides[:, 0] == stride
-        part = moved[own][:, :5].sum(dim=1)
-        x, y = (centres[own] * (part / part.sum()).numpy()[:, None]).sum(axis=0)
+        of_stride = strides[:, 0] == stride
+        part = moved[of_stride][:, :5].sum(dim=1)
+        x, y = (centres[of_stride] * (part / part.sum()).numpy()[:, None]).sum(axis=0)
         assert x < 160 < y, stride  # the coarsest cells see nearly the whole image
 
 

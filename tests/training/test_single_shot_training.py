@@ -49,13 +49,13 @@ def test_collate_pads_to_the_largest_number_of_faces():
     none = MarkedImage(
         image, np.zeros((0, 4), np.float32), np.zeros(0, bool), np.zeros((0, 8), "f4")
     )
-    images, made = collate([none, one])
+    images, truth = collate([none, one])
     assert images.shape == (2, 3, 32, 32)
     assert images[0, :, 0, 1].tolist() == [1, 2, 3]
-    assert made.valid.tolist() == [[False], [True]]
-    assert made.sure.tolist() == [[False], [False]]
-    assert made.boxes[1, 0].tolist() == [1, 2, 3, 4]
-    assert made.targets[1, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+    assert truth.valid.tolist() == [[False], [True]]
+    assert truth.sure.tolist() == [[False], [False]]
+    assert truth.boxes[1, 0].tolist() == [1, 2, 3, 4]
+    assert truth.targets[1, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
 
 
 def test_detections_are_matched_with_faces_and_expressions():
@@ -111,7 +111,7 @@ machine = "a test"
 licence = "none"
 intended_use = "tests"
 out_of_scope = "all else"
-limits = "made faces"
+limits = "generated faces"
 """
 
 
@@ -138,8 +138,8 @@ def write_photos(folder):
                 if index or collection != "natural":
                     x, y, side = map(int, generator.integers((0, 0, 24), (60, 40, 40)))
                     image[y : y + side, x : x + side] = face(generator, side, label)[..., None]
-                    said = label if collection == "lfw-expressions" else ""
-                    box = f"{name},{x},{y},{x + side},{y + side},sure,human,{said},"
+                    emotion = label if collection == "lfw-expressions" else ""
+                    box = f"{name},{x},{y},{x + side},{y + side},sure,human,{emotion},"
                 (folder / collection).mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(folder / name), image)
                 images.append(f"{name},100,80,{int(bool(box))},{split}")
@@ -198,16 +198,16 @@ def test_scene_size_follows_the_schedule(workplace):
 
 
 def test_resumed_run_equals_an_uninterrupted_run(workplace):
-    whole = make_run(workplace)
-    whole.fit()
-    shutil.rmtree(whole.folder)
+    uninterrupted = make_run(workplace)
+    uninterrupted.fit()
+    shutil.rmtree(uninterrupted.folder)
     make_run(workplace).fit_epoch()
     resumed = make_run(workplace)
     assert resumed.resume()
     resumed.fit()
-    for row, expected in zip(resumed.history, whole.history, strict=True):
+    for row, expected in zip(resumed.history, uninterrupted.history, strict=True):
         assert row | {"minutes": 0} == expected | {"minutes": 0}
-    state = whole.average.state_dict()
+    state = uninterrupted.average.state_dict()
     for name, tensor in resumed.average.state_dict().items():
         assert torch.equal(tensor, state[name]), name
 

@@ -53,8 +53,8 @@ def test_fit_learns_and_writes_log_curve_and_checkpoint(workplace):
 
 
 def test_resumed_run_equals_an_uninterrupted_run(workplace):
-    whole = make_run(workplace, name="whole")
-    whole.fit()
+    uninterrupted = make_run(workplace, name="uninterrupted")
+    uninterrupted.fit()
     first = make_run(workplace)
     for _ in range(2):
         first.fit_epoch()
@@ -62,7 +62,7 @@ def test_resumed_run_equals_an_uninterrupted_run(workplace):
     assert second.resume()
     assert second.epoch == 2
     second.fit()
-    expected, got = whole.average.state_dict(), second.average.state_dict()
+    expected, got = uninterrupted.average.state_dict(), second.average.state_dict()
     assert all(
         torch.allclose(got[key].float(), expected[key].float(), atol=1e-6) for key in expected
     )
@@ -108,9 +108,9 @@ def test_interrupted_save_keeps_the_last_checkpoint(workplace, monkeypatch):
     ],
 )
 def test_invalid_config_is_rejected_with_the_reason(workplace, text, complaint):
-    (workplace / "wrong.toml").write_text(text)
+    (workplace / "invalid.toml").write_text(text)
     with pytest.raises(TrainingError, match=complaint):
-        read_config(workplace / "wrong.toml")
+        read_config(workplace / "invalid.toml")
 
 
 def test_unknown_net_is_rejected_with_the_known_names(workplace):
@@ -208,10 +208,10 @@ def test_teachers_contribute_their_share_of_the_targets(workplace):
     """The teacher predicts neutral for every crop with certainty."""
     folder = write_graph_model(workplace / "sure", weight=0.0, bias_of_neutral=30.0)
     plain = make_run(workplace).data.targets
-    taught = make_run(workplace, teachers=[str(folder)], teacher_share=0.25).data.targets
+    mixed = make_run(workplace, teachers=[str(folder)], teacher_share=0.25).data.targets
     neutral = torch.zeros_like(plain)
     neutral[:, 0] = 1
-    assert torch.allclose(taught, 0.75 * plain + 0.25 * neutral, atol=1e-5)
+    assert torch.allclose(mixed, 0.75 * plain + 0.25 * neutral, atol=1e-5)
 
 
 def test_balance_draws_rare_classes_more_often(workplace):

@@ -1,4 +1,4 @@
-"""Beginning a run from the weights of an exported model."""
+"""Initial weights from an exported model."""
 
 import importlib.util
 import os
@@ -29,7 +29,7 @@ SMALL = {
 
 
 def small_net(seed, **changes):
-    """A network with normalisations as after training: none is the identity."""
+    """Return a network whose normalisations are not the identity, as after training."""
     torch.manual_seed(seed)
     net = SingleShot(8, **(SMALL | changes))
     for _, conv, norm in normalised_convolutions(net):
@@ -70,8 +70,7 @@ def test_equal_network_has_the_outputs_of_the_exported_one(weights):
 
 @torch.no_grad()
 def test_normalisations_have_the_statistics_of_the_images(weights):
-    """In training a batch is normalised by its own statistics, which makes no difference on the
-    images that the statistics come from."""
+    """Training mode uses the statistics of the batch, which are equal for the same images."""
     net = SingleShot(8, **SMALL)
     copy_weights(net, weights, [images()])
     expected = net.eval().detect(images()).cells

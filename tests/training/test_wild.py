@@ -1,4 +1,4 @@
-"""The table of web photographs: labels, splits and what is wrong with a broken one."""
+"""The table of annotated faces on web photographs: annotations, splits and errors."""
 
 import numpy as np
 import pytest
@@ -27,9 +27,9 @@ def test_faces_of_a_split_are_read_with_both_readings(tmp_path):
     assert trained.readings == (Reading("surprise", True), Reading("fear", False))
     assert trained.agreed is None
     assert not trained.sure
-    agreed, nobody = read_wild(tmp_path, "val")
+    agreed, unlabelled = read_wild(tmp_path, "val")
     assert (agreed.agreed, agreed.sure) == ("anger", True)
-    assert (nobody.agreed, nobody.sure, nobody.readings) == (None, False, ())
+    assert (unlabelled.agreed, unlabelled.sure, unlabelled.readings) == (None, False, ())
 
 
 def test_faces_of_an_image_with_a_validation_face_are_not_training_data(tmp_path):
@@ -51,7 +51,7 @@ def test_faces_are_grouped_by_image_in_their_order(tmp_path):
     assert [[face.box.x1 for face in faces] for faces in groups.values()] == [[0, 2], [1]]
 
 
-def test_two_unclear_readings_agree_on_nothing(tmp_path):
+def test_two_unclear_readings_give_no_label(tmp_path):
     write(tmp_path, "images/a.webp,1,2,11,12,50,fear,train,unclear,1,unclear,1")
     (face,) = read_wild(tmp_path, "train")
     assert face.agreed is None
@@ -66,18 +66,18 @@ def test_two_unclear_readings_agree_on_nothing(tmp_path):
         ("images/a.webp,1,b,1,12,50,fear,train,fear,1,fear,0", "could not convert"),
     ],
 )
-def test_a_broken_row_is_refused(tmp_path, row, complaint):
+def test_invalid_row_is_rejected(tmp_path, row, complaint):
     write(tmp_path, row)
     with pytest.raises(DataError, match=complaint):
         read_wild(tmp_path, "train")
 
 
-def test_a_missing_table_is_named(tmp_path):
+def test_missing_table_is_rejected(tmp_path):
     with pytest.raises(DataError, match=r"faces\.csv"):
         read_wild(tmp_path, "train")
 
 
-def test_targets_follow_both_readings_and_how_sure_they_are():
+def test_targets_depend_on_both_readings_and_their_certainty():
     surprise, fear = LABELS.index("surprise"), LABELS.index("fear")
     both = target((Reading("surprise", True), Reading("fear", False)))
     assert both.sum() == pytest.approx(1)

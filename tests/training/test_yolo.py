@@ -124,10 +124,10 @@ def test_images_of_a_batch_are_assigned_separately():
 
 
 def test_correct_box_has_no_loss_and_overlapping_rows_are_ignored():
-    made = losses(shifted(), truth_of(BOX), SIDE)
-    assert made.box.item() == pytest.approx(0, abs=1e-6)
-    assert made.objectness.item() == pytest.approx(59 * LN2)  # all but LEFT_ROW
-    assert made.expression.item() == 0
+    result = losses(shifted(), truth_of(BOX), SIDE)
+    assert result.box.item() == pytest.approx(0, abs=1e-6)
+    assert result.objectness.item() == pytest.approx(59 * LN2)  # all but LEFT_ROW
+    assert result.expression.item() == 0
     plain = losses(torch.zeros(1, ROWS, 7), truth_of(BOX), SIDE)
     assert plain.objectness.item() == pytest.approx(60 * LN2)
 
@@ -137,10 +137,10 @@ def test_objectness_gradient_raises_faces_and_lowers_other_rows():
     outputs[0, :, 4] = -3
     outputs[0, ROW, 4] = 2
     outputs.requires_grad_()
-    made = losses(outputs, truth_of(BOX), SIDE)
+    result = losses(outputs, truth_of(BOX), SIDE)
     expected = 58 * math.log(1 + math.exp(-3)) + math.log(1 + math.exp(-2))
-    assert made.objectness.item() == pytest.approx(expected)
-    made.objectness.backward()
+    assert result.objectness.item() == pytest.approx(expected)
+    result.objectness.backward()
     gradient = outputs.grad[0, :, 4]
     assert gradient[ROW] < 0
     assert gradient[LEFT_ROW] == 0
@@ -149,8 +149,8 @@ def test_objectness_gradient_raises_faces_and_lowers_other_rows():
 
 def test_assigned_row_is_not_ignored_because_of_another_face():
     """The second face also overlaps the box of ROW by 22·36 / (2·30·36 - 22·36)."""
-    made = losses(torch.zeros(1, ROWS, 7), truth_of(BOX, face_at(47.9, 40, 30, 36)), SIDE)
-    assert made.objectness.item() == pytest.approx(60 * LN2 / 2)
+    result = losses(torch.zeros(1, ROWS, 7), truth_of(BOX, face_at(47.9, 40, 30, 36)), SIDE)
+    assert result.objectness.item() == pytest.approx(60 * LN2 / 2)
 
 
 def test_box_loss_is_the_mean_eiou_of_assigned_rows():
@@ -161,8 +161,8 @@ def test_box_loss_is_the_mean_eiou_of_assigned_rows():
     outputs = torch.zeros(1, ROWS, 7)
     outputs[0, ROW, 0] = LN3
     eiou = 1 - 936 / (2 * 1080 - 936) + 16 / (34**2 + 36**2)
-    made = losses(outputs, truth_of(BOX, face_at(8, 8, 15, 18)), SIDE)
-    assert made.box.item() == pytest.approx(eiou / 2, rel=1e-4)
+    result = losses(outputs, truth_of(BOX, face_at(8, 8, 15, 18)), SIDE)
+    assert result.box.item() == pytest.approx(eiou / 2, rel=1e-4)
     assert losses(outputs, truth_of(BOX), SIDE).box.item() == pytest.approx(eiou, rel=1e-4)
 
 
@@ -171,33 +171,33 @@ def test_expression_loss_is_the_cross_entropy_of_known_expressions():
     outputs[0, :, 5] = 50  # rows without a face have no expression loss
     outputs[0, ROW, 5:] = torch.tensor([LN3, 0])  # .75 and .25
     targets = torch.tensor([[[0.4, 0.6], [0.0, 0.0], [1.0, 0.0]]])  # the last row is padding
-    made = losses(outputs, truth_of(BOX, face_at(8, 8, 15, 18), targets=targets), SIDE)
-    assert made.expression.item() == pytest.approx(-0.4 * math.log(0.75) - 0.6 * math.log(0.25))
+    result = losses(outputs, truth_of(BOX, face_at(8, 8, 15, 18), targets=targets), SIDE)
+    assert result.expression.item() == pytest.approx(-0.4 * math.log(0.75) - 0.6 * math.log(0.25))
 
 
 def test_unsure_face_has_no_loss():
-    """Neither its own row nor a row with an overlapping box has a loss."""
+    """Neither the row of the face nor a row with an overlapping box has a loss."""
     outputs = shifted()
     outputs[0, [ROW, LEFT_ROW], 4] = 8
     outputs.requires_grad_()
     targets = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
-    made = losses(outputs, truth_of(BOX, sure=False, targets=targets), SIDE)
-    assert made.objectness.item() == pytest.approx(58 * LN2)
-    assert made.box.item() == made.expression.item() == 0
-    made.total(1.0).backward()
+    result = losses(outputs, truth_of(BOX, sure=False, targets=targets), SIDE)
+    assert result.objectness.item() == pytest.approx(58 * LN2)
+    assert result.box.item() == result.expression.item() == 0
+    result.total(1.0).backward()
     assert not outputs.grad[0, [ROW, LEFT_ROW]].any()
 
 
 def test_unsure_face_without_overlapping_box_has_no_loss_in_its_row():
     outputs = torch.zeros(1, ROWS, 7)
     outputs[0, COARSE_ROWS, 4] = 8
-    made = losses(outputs, truth_of(face_at(8, 8, 8, 8), sure=False), SIDE)
-    assert made.objectness.item() == pytest.approx(59 * LN2)
+    result = losses(outputs, truth_of(face_at(8, 8, 8, 8), sure=False), SIDE)
+    assert result.objectness.item() == pytest.approx(59 * LN2)
 
 
 def test_assigned_row_is_not_ignored_because_of_an_unsure_face():
-    made = losses(torch.zeros(1, ROWS, 7), truth_of(BOX, BOX, sure=[True, False, False]), SIDE)
-    assert made.objectness.item() == pytest.approx(60 * LN2)
+    result = losses(torch.zeros(1, ROWS, 7), truth_of(BOX, BOX, sure=[True, False, False]), SIDE)
+    assert result.objectness.item() == pytest.approx(60 * LN2)
 
 
 def outputs_with(**logits):

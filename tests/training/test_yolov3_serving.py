@@ -82,6 +82,6 @@ def test_the_same_faces_are_found(nets, both):
         expected_faces = yolo.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
         found = decoder.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
         assert len(expected_faces[0]) > 3
-        for theirs, ours in zip(expected_faces, found, strict=True):
-            assert np.allclose(theirs, ours, rtol=1e-4, atol=1e-2)
+        for from_pytorch, from_service in zip(expected_faces, found, strict=True):
+            assert np.allclose(from_pytorch, from_service, rtol=1e-4, atol=1e-2)
         assert served_row.shape == row.shape

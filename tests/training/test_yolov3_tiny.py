@@ -96,7 +96,7 @@ def test_initial_objectness_is_low():
 
 
 class Coded(torch.nn.Module):
-    """A head whose output encodes its position.
+    """A head whose output encodes rows position.
 
     Thousands are the channel, tens the line, ones the column. At stride 16, 0.5 is added.
     """
@@ -132,15 +132,15 @@ def test_rows_are_in_the_order_of_the_anchors():
 def test_gradients_are_finite_without_faces():
     net = YoloV3Tiny(classes=2)
     outputs = net(torch.rand(2, 3, SIDE, SIDE) * 255)
-    nobody = torch.zeros(2, 1, dtype=torch.bool)
-    made = losses(
-        outputs, GroundTruth(torch.zeros(2, 1, 4), nobody, nobody, torch.zeros(2, 1, 2)), SIDE
+    no_faces = torch.zeros(2, 1, dtype=torch.bool)
+    result = losses(
+        outputs, GroundTruth(torch.zeros(2, 1, 4), no_faces, no_faces, torch.zeros(2, 1, 2)), SIDE
     )
-    assert made.box.item() == made.expression.item() == 0
-    assert made.objectness.item() == pytest.approx(
+    assert result.box.item() == result.expression.item() == 0
+    assert result.objectness.item() == pytest.approx(
         torch.nn.functional.softplus(outputs[..., 4]).sum().item(), rel=1e-5
     )
-    made.total(1.0).backward()
+    result.total(1.0).backward()
     assert all(torch.isfinite(each.grad).all() for each in net.parameters())
     assert any(each.grad.any() for each in net.parameters())
 
@@ -168,8 +168,8 @@ def test_net_overfits_two_images():
         optimizer.step()
         history.append(loss.item())
     assert history[-1] < 0.2 * history[0]
-    for number, its in enumerate(outputs.detach().numpy()):
-        found, _, names = find(its, SIDE, min_logit=0.0, nms_iou=0.45)
+    for number, rows in enumerate(outputs.detach().numpy()):
+        found, _, names = find(rows, SIDE, min_logit=0.0, nms_iou=0.45)
         assert len(found) == 1
         assert np.abs(found[0] - boxes[number, 0].numpy()).max() < 4
         assert names[0].argmax() == number

@@ -39,7 +39,7 @@ machine = "a test"
 licence = "none"
 intended_use = "tests"
 out_of_scope = "all else"
-limits = "made faces"
+limits = "generated faces"
 """
 
 

@@ -14,7 +14,7 @@ from app.errors import ModelUnavailable
 from training.config import TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
-from training.detection.train import AVERAGE, SNAPSHOT, read_log, read_weights
+from training.detection.results import AVERAGE, SNAPSHOT, read_log, read_weights
 from training.runs import CHECKPOINT, RUNS
 from training.tasks import load_data
 from training.train import Run

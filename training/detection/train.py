@@ -8,15 +8,14 @@ and `sheets` sheets. The learning rate depends on the time, and the run ends aft
 
 Writes the averaged weights to `<name>.pt` every SAVE_SECONDS and at the end, with matrices in
 16-bit floats. Files above PART_BYTES are divided into `<name>.1.pt`, `<name>.2.pt` and so on.
-`read_weights` reads them. The log is `train.log`.
+training.detection.results reads them. The log is `train.log`.
 """
 
 import argparse
 import copy
 import math
-import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from training.config import Config, TrainingError, read_config
 from training.data.scene_pack import ScenePack
 from training.detection.composer import Composer
 from training.detection.heads import HEADS, Batch
-from training.detection.losses import BOX_WEIGHT, Losses
+from training.detection.losses import Losses
 from training.detection.pixels import upload
+from training.detection.results import AVERAGE, LOG, SNAPSHOT
 from training.devices import AUTO, choose_device
 from training.runs import RUNS, build_net
 
@@ -38,8 +38,6 @@ SNAPSHOT_AT = 0.85  # share of the schedule after which a second copy of the wei
 MAX_GRADIENT_NORM = 10.0
 SAVE_SECONDS, LOG_SECONDS = 45.0, 5.0
 PART_BYTES = 15_000_000
-AVERAGE, SNAPSHOT = "average", "snapshot"  # keys of the files
-LOG = "train.log"
 
 
 class GpuRun:
@@ -231,41 +229,6 @@ class GpuRun:
             temporary = self.scratch / f"{name}.tmp"
             torch.save(state | {AVERAGE: part, "parts": len(parts)}, temporary)
             temporary.replace(self.out / f"{name}.pt")
-
-
-def read_weights(folder: Path, name: str, *, part: str = AVERAGE) -> dict[str, Tensor]:
-    """Read the weights that the run `name` wrote to `folder`, as 32-bit floats. For single_shot,
-    `part` can be SNAPSHOT: the weights at SNAPSHOT_AT of the schedule. Raises TrainingError."""
-    weights: dict[str, Tensor] = {}
-    paths = sorted(folder.glob(f"{name}.*pt"))
-    states = [torch.load(path, weights_only=True, map_location="cpu") for path in paths]
-    if not states or len(states) != states[0]["parts"]:
-        raise TrainingError(f"{folder} does not have all weights of {name}")
-    for state in states:
-        weights |= state[part]
-    return {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
-
-
-@dataclass(frozen=True)
-class LogRow:
-    seconds: float
-    step: int
-    loss: float
-
-
-_LOG_ROW = re.compile(r"(\w+): +([\d.]+) \d+ % step (\d+) losses ([\d.]+) ([\d.]+) ([\d.]+) ")
-
-
-def read_log(folder: Path, name: str) -> list[LogRow]:
-    """Read the losses that the run `name` logged to `folder`."""
-    rows = []
-    for line in (folder / LOG).read_text("utf-8").splitlines():
-        match = _LOG_ROW.match(line)
-        if match and match[1] == name:
-            objectness, box, expression = map(float, match.groups()[3:])
-            total = objectness + BOX_WEIGHT * box + expression
-            rows.append(LogRow(float(match[2]), int(match[3]), total))
-    return rows
 
 
 def main() -> None:
