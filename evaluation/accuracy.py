@@ -33,7 +33,7 @@ from evaluation.calibration import (
 )
 from evaluation.metrics import Scores, expected_calibration_error, score
 from training.data import SPLITS, DataError, Split, read_split
-from training.votes import LABELS, PROTOCOLS
+from training.ferplus_labels import LABELS, PROTOCOLS
 
 MAIN = "majority"
 CONFUSION_CHART, RELIABILITY_CHART = "confusion.png", "reliability.png"

@@ -16,7 +16,7 @@ from evaluation.field import MATCH_IOU
 from testbed.boxes import average_precision, iou, match_faces
 from training.data.photos import PORTRAITS, MarkedFace, Portrait, read_photographs
 from training.data.scenes import Sources, scene
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 MAP_IOU = 0.5
 NO_FACE = "no face"  # a label of confusion matrices

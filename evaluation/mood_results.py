@@ -13,7 +13,7 @@ from app.vision.types import Face, Scores
 from evaluation.expressions import SystemResult
 from evaluation.mood_scenes import GROUPS, TINY_SHARES, Scene
 from evaluation.systems import System
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 
 @dataclass(frozen=True, slots=True)

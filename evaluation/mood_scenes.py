@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from app.vision.types import Box
 from evaluation.expressions import Truth
-from training.data.damage import without_colors
-from training.data.marked_images import MarkedImage
+from training.data.annotated_images import MarkedImage
+from training.data.corruption import without_colors
 from training.data.pasting import free_corner, paste, tinted
 from training.data.scenes import Sources
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 SIDE = 640  # pixels: scenes are square
 MIN_FACES_PER_MOOD = 50  # A label with fewer held-out faces is not used as a mood.

@@ -24,7 +24,7 @@ from evaluation.mood_results import (
 from evaluation.mood_scenes import GROUPS, TINY_SHARES, Scene
 from evaluation.systems import System
 from testbed.markdown import percent, table
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 ALL_SYSTEMS = "all systems"  # a column
 OVERVIEW_HEAD = ["aggregator", ALL_SYSTEMS, "difference to `mean`", "distance"]

@@ -63,7 +63,7 @@ from testbed.markdown import renew, table
 from training.data import DataError
 from training.data.photos import Photograph, PhotosError, read_photographs, read_portraits
 from training.data.sources import validation_sources
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 ROUNDS = 15
 MEGAPIXELS = 1.0

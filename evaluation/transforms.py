@@ -20,7 +20,7 @@ from evaluation.metrics import bootstrap_interval
 from testbed.markdown import percent, table
 from training.data import Split
 from training.data.photos import Portrait
-from training.votes import majority
+from training.ferplus_labels import majority
 
 SIDES = (16, 20, 24, 32, 40)  # pixels of the box's longer side
 SMALL = 24

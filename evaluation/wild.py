@@ -32,7 +32,7 @@ from evaluation.systems import (
 from evaluation.wild_page import BOXES, PAGE, page, write
 from evaluation.wild_scores import WildScores, score_faces
 from training.data.split import DataError
-from training.data.wild import WildFace, read_wild
+from training.data.wild import by_image, read_wild
 
 
 def systems(
@@ -54,14 +54,11 @@ def systems(
 
 def measure(engine: Engine, chosen: Sequence[System], data: Path) -> dict[System, WildScores]:
     """Run every system on every photograph with a labelled validation face. Raises DataError."""
-    by_path: dict[Path, list[WildFace]] = {}
-    for face in read_wild(data, "val"):
-        if face.agreed:
-            by_path.setdefault(face.path, []).append(face)
-    if not by_path:
+    groups = by_image(face for face in read_wild(data, "val") if face.agreed)
+    if not groups:
         raise DataError(f"{data} has no labelled validation face")
-    found = run_systems(engine, chosen, (path.read_bytes() for path in by_path))
-    faces = list(by_path.values())
+    found = run_systems(engine, chosen, (path.read_bytes() for path in groups))
+    faces = list(groups.values())
     return {system: score_faces(of_system, faces) for system, of_system in found.items()}
 
 

@@ -15,7 +15,7 @@ from evaluation.speed import machine
 from evaluation.systems import CLASSIFIER, System
 from evaluation.wild_scores import MIN_FACES, WildScores
 from testbed.markdown import percent, renew, table
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 PAGE, SUMMARY = Path("docs/wild.md"), Path("docs/accuracy.md")
 NOT_FOUND = "not found"  # a column of confusion matrices: missed faces

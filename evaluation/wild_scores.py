@@ -13,7 +13,7 @@ from evaluation.metrics import expected_calibration_error
 from testbed.boxes import iou
 from training.data.split import DataError
 from training.data.wild import WildFace
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 MIN_FACES = 12  # An emotion with fewer faces does not count in the macro recall.
 
@@ -110,8 +110,11 @@ class WildScores:
         """Counts (8, 9) by ground truth and prediction; the last column counts missed faces."""
         matrix = np.zeros((len(LABELS), len(LABELS) + 1), dtype=np.int64)
         for each in self.faces:
-            column = len(LABELS) if each.probabilities is None else int(each.probabilities.argmax())
-            matrix[each.label, column] += 1
+            if each.probabilities is None:
+                predicted = len(LABELS)
+            else:
+                predicted = int(np.argmax(each.probabilities))
+            matrix[each.label, predicted] += 1
         return matrix
 
 

@@ -25,7 +25,7 @@ from evaluation.mood_scenes import GROUPS, SIDE, Scene, SceneMaterial, scene
 from evaluation.systems import System
 from evaluation.transforms import TransformResult
 from tests.conftest import LABELS
-from training.data.marked_images import MarkedImage
+from training.data.annotated_images import MarkedImage
 from training.data.scenes import Collection, Sources
 
 LEFT, RIGHT = Box(0, 0, 30, 30), Box(100, 0, 130, 30)

@@ -20,7 +20,7 @@ from evaluation.expressions import (
 )
 from evaluation.systems import FACE_KINDS, Cost, System, costs, score_kind, systems
 from tests.conftest import LABELS
-from training.data.marked_images import MarkedImage
+from training.data.annotated_images import MarkedImage
 from training.data.photos import MarkedFace, Photograph, Portrait
 from training.data.scenes import Collection, Sources
 
