@@ -20,7 +20,7 @@ from attacks.connections import slow_clients, unread_answers
 from attacks.locks import locked_postgresql, locked_sqlite
 from attacks.memory import large_forms, large_json, unread_images
 from attacks.result import Attack, Result, Skip, markdown
-from attacks.storage import erased_bytes, full_disk
+from attacks.storage import deleted_bytes, full_disk
 from attacks.work import costly_images
 from testbed.markdown import renew
 
@@ -35,7 +35,7 @@ ATTACKS: dict[str, Attack] = {
     "locked-postgresql": locked_postgresql,
     "proxy-without-key": without_key,
     "full-disk": full_disk,
-    "erased-bytes": erased_bytes,
+    "deleted-bytes": deleted_bytes,
 }
 PAGE = ROOT / "docs" / "hostile-input.md"
 MAX_SECONDS = 570  # for all attacks together

@@ -31,7 +31,7 @@ server {{
 
 
 def without_key(quick: bool) -> Iterator[Result]:
-    """Read, post and erase through nginx."""
+    """Read, post and delete through nginx."""
     binary = find_nginx()
     if not binary:
         raise Skip("nginx is not installed")
@@ -41,13 +41,13 @@ def without_key(quick: bool) -> Iterator[Result]:
         for name, extra in _SITES.items():
             with _nginx(binary, service.folder, service.url, extra) as address:
                 statuses = [
-                    service.ask("GET", "/v1/images", address=address).status,
-                    service.ask("GET", "/v1/images/1", address=address).status,
-                    service.ask("GET", "/v1/faces", address=address).status,
-                    service.ask("POST", "/v1/images", PHOTO, JPEG, address=address).status,
-                    service.ask("POST", "/index", b"{}", JSON, address=address).status,
-                    service.ask("DELETE", "/v1/images/1", address=address).status,
-                    service.ask("DELETE", "/v1/images?min_faces=0", address=address).status,
+                    service.request("GET", "/v1/images", address=address).status,
+                    service.request("GET", "/v1/images/1", address=address).status,
+                    service.request("GET", "/v1/faces", address=address).status,
+                    service.request("POST", "/v1/images", PHOTO, JPEG, address=address).status,
+                    service.request("POST", "/index", b"{}", JSON, address=address).status,
+                    service.request("DELETE", "/v1/images/1", address=address).status,
+                    service.request("DELETE", "/v1/images?min_faces=0", address=address).status,
                 ]
             yield Result(
                 f"{name}, no API key exists",

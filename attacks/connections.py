@@ -55,12 +55,12 @@ def slow_clients(quick: bool) -> Iterator[Result]:
         health: list[Response] = []
         posts: list[Response] = []
         end = time.monotonic() + seconds
-        asking = threading.Thread(target=_post_until, args=(service, posts, end))
-        asking.start()
+        posting = threading.Thread(target=_post_until, args=(service, posts, end))
+        posting.start()
         while time.monotonic() < end:
             health.append(service.health())
             time.sleep(0.02)
-        asking.join()
+        posting.join()
     times = sorted(response.seconds for response in health)
     p99 = times[int(0.99 * len(times))]
     statuses = [response.status for response in health + posts]

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from app.settings import ROOT
 
 SIDE = 7000  # 49 megapixels, slightly below the default limit
-FACE = 28  # pixels, slightly more than the smallest face of the cascade
-WALLPAPER = 4984
-# With this quality the noise has 5.5 MB. As a PNG file it has 135 MB.
+FACE = 28  # pixels, slightly more than the smallest face that the cascade detects
+TILED_SIDE = 4984
+# With this JPEG quality, the file of the noise has 5.5 MB. As a PNG file it would have 135 MB.
 NOISE_QUALITY = 10
 
 
 @cache
-def wallpaper(side: int = WALLPAPER) -> bytes:
-    """A PNG file of `side` pixels per side, tiled with a small face: 195 kB at 4984 pixels."""
+def tiled_faces(side: int = TILED_SIDE) -> bytes:
+    """A PNG file of `side` pixels per side, tiled with one small face: 195 kB at 4984 pixels."""
     photo = np.asarray(cv2.imread(str(ROOT / "docs" / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE))
     face = cv2.resize(photo[67:162, 177:272], (FACE, FACE), interpolation=cv2.INTER_AREA)
     count = side // FACE
@@ -25,7 +25,7 @@ def wallpaper(side: int = WALLPAPER) -> bytes:
 
 
 @cache
-def flat(side: int = SIDE) -> bytes:
+def uniform_grey(side: int = SIDE) -> bytes:
     """A PNG file with a uniform grey."""
     return _encoded(".png", np.full((side, side), 128, np.uint8), cv2.IMWRITE_PNG_COMPRESSION, 9)
 

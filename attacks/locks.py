@@ -66,23 +66,23 @@ def _result(name: str, service: Target, lock: Lock, seconds: float) -> Result:
     with ThreadPoolExecutor(POSTS + 1) as pool:
         with _held(lock, seconds):
             posts = [pool.submit(service.post) for _ in range(POSTS)]
-            erasure = pool.submit(service.ask, "DELETE", "/v1/images/1")
+            deletion = pool.submit(service.request, "DELETE", "/v1/images/1")
         responses: list[Response] = [post.result() for post in posts]
-        erased = erasure.result()
+        deleted = deletion.result()
     time.sleep(2)  # late writes would be visible after this time
     remaining = len(service.images())
     following = service.post().status
     statuses = [response.status for response in responses]
-    slowest = max(response.seconds for response in (*responses, erased))
+    slowest = max(response.seconds for response in (*responses, deleted))
     return Result(
         name,
         POSTS + 1,
-        f"posts {counted(statuses)}, an erasure {counted([erased.status])}, after at most "
+        f"posts {counted(statuses)}, a deletion {counted([deleted.status])}, after at most "
         f"{slowest:.1f} s; {remaining - 1} of the posts stored; a post afterwards {following}",
         f"503 within {ANSWER_SECONDS:g} s (deadline {DEADLINE_SECONDS:g} s), nothing changed, "
         "a post afterwards 201",
         stored.status == following == CREATED
-        and {*statuses, erased.status} == {UNAVAILABLE}
+        and {*statuses, deleted.status} == {UNAVAILABLE}
         and slowest <= ANSWER_SECONDS
         and remaining == 1,
     )

@@ -12,9 +12,10 @@ from attacks.target import JSON, NO_RESPONSE, PHOTO, Target, poll, target
 
 PEAK_MB = 600
 OK, CREATED, UNAVAILABLE = 200, 201, 503
-# Pixels per side: a camera image of 24 megapixels, and the largest image that is not scaled down.
+# Pixels per side: a camera image of 24 megapixels, and the largest image that is annotated without
+# downscaling.
 PHONE_SIDE, LARGEST_DRAWN_SIDE = 4_900, 3_160
-REFUSED = {400, 413, 422, 503}
+REJECTED = {400, 413, 422, 503}
 _CRITERION = f"peak of each worker below {PEAK_MB} MB"
 _BOUNDARY = b"attack"
 _END = b"--" + _BOUNDARY + b"--\r\n"
@@ -67,7 +68,7 @@ def large_json(quick: bool) -> Iterator[Result]:
     with target() as service, ThreadPoolExecutor(_CONCURRENCY) as pool:
         for body in bodies:
             posts = [
-                pool.submit(service.ask, "POST", "/v1/images", body, JSON)
+                pool.submit(service.request, "POST", "/v1/images", body, JSON)
                 for _ in range(_CONCURRENCY)
             ]
             statuses += [post.result().status for post in posts]
@@ -77,8 +78,8 @@ def large_json(quick: bool) -> Iterator[Result]:
             len(statuses),
             service,
             counted(statuses),
-            good=set(statuses) <= REFUSED,
-            criterion=f"refused; {_CRITERION}",
+            good=set(statuses) <= REJECTED,
+            criterion=f"rejected; {_CRITERION}",
         )
 
 

@@ -1,4 +1,4 @@
-"""A full disk, and bytes of erased images in the files of the database."""
+"""A full disk, and bytes of deleted images in the files of the database."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ from attacks.result import Result, Skip, counted
 from attacks.target import PHOTO, Target, poll, target
 
 POSTS = 60
-ERASURES = 8
-ERASED_SECONDS = 30.0
+DELETIONS = 8
+DELETED_SECONDS = 30.0
 CREATED, NO_CONTENT, OK, NOT_FOUND, UNAVAILABLE = 201, 204, 200, 404, 503
 _DISK_MEGABYTES = 24
 _CONCURRENCY = 4
@@ -35,7 +35,7 @@ _CSV_BYTES = 5_500_000
 
 
 def full_disk(quick: bool) -> Iterator[Result]:
-    """The database on a full disk, and retained images on another disk."""
+    """The database on a full disk, and the stored image files on another disk."""
     if os.geteuid() != 0:
         raise Skip("needs root to mount a small disk")
     with _small_disk() as disk, tempfile.TemporaryDirectory(prefix="emotion-attack-") as name:
@@ -45,40 +45,42 @@ def full_disk(quick: bool) -> Iterator[Result]:
             EMOTION_KEEP_PICTURES="true",
             EMOTION_PICTURES_DIR=str(images_dir),
         ) as service:
-            for _ in range(ERASURES):
+            for _ in range(DELETIONS):
                 service.post()
             with _filled(disk):
                 posts = _rejected_posts(service)
                 with ThreadPoolExecutor(_CONCURRENCY) as pool:
-                    erased = list(
+                    deleted = list(
                         pool.map(
-                            lambda number: service.ask("DELETE", f"/v1/images/{number}").status,
-                            range(1, ERASURES + 1),
+                            lambda number: service.request("DELETE", f"/v1/images/{number}").status,
+                            range(1, DELETIONS + 1),
                         )
                     )
             without_row, without_file = count_orphans(service, images_dir)
     rejected = posts.count(UNAVAILABLE)
     yield Result(
-        "database on a full disk, images retained on another",
-        len(posts) + ERASURES,
-        f"posts {counted(posts)}; erasures {counted(erased)}; {without_row} files without a row, "
+        "database on a full disk, image files on another",
+        len(posts) + DELETIONS,
+        f"posts {counted(posts)}; deletions {counted(deleted)}; {without_row} files without a row, "
         f"{without_file} rows without a file",
         f"{POSTS} posts answered 503, no file without a row and no row without a file",
         rejected >= POSTS
         and set(posts) <= {CREATED, UNAVAILABLE}
-        and set(erased) <= {NO_CONTENT, UNAVAILABLE}
+        and set(deleted) <= {NO_CONTENT, UNAVAILABLE}
         and without_row == without_file == 0,
     )
 
 
-def erased_bytes(quick: bool) -> Iterator[Result]:
-    """Erasures during an open read transaction, and during a slow CSV export."""
-    yield _erased("erased during an open read transaction", _transaction)
+def deleted_bytes(quick: bool) -> Iterator[Result]:
+    """Deletions during an open read transaction, and during a slow CSV export."""
+    yield _deleted("deleted during an open read transaction", _transaction)
     if not quick:
-        yield _erased("erased while a client reads CSV slowly", _slow_csv, EMOTION_MAX_FACES="256")
+        yield _deleted(
+            "deleted while a client reads CSV slowly", _slow_csv, EMOTION_MAX_FACES="256"
+        )
 
 
-def _erased(
+def _deleted(
     name: str, reader: Callable[[Target], AbstractContextManager[None]], **environment: str
 ) -> Result:
     with target(**environment) as service:
@@ -88,10 +90,10 @@ def _erased(
             if status != CREATED:
                 raise RuntimeError(f"a post was answered {status}, expected {CREATED}")
         with reader(service):
-            answer = service.ask("DELETE", f"/v1/images/{number}")
+            answer = service.request("DELETE", f"/v1/images/{number}")
             visible = _is_visible(service, number)
         end = time.monotonic()
-        gone = any(not _is_visible(service, number) for _ in poll(ERASED_SECONDS))
+        gone = any(not _is_visible(service, number) for _ in poll(DELETED_SECONDS))
         seconds = time.monotonic() - end
     during = "present" if visible else "gone"
     afterwards = f"gone {seconds:.1f} s" if gone else f"present {seconds:.0f} s"
@@ -99,8 +101,8 @@ def _erased(
         name,
         1,
         f"{answer.status}; the bytes were {during} during the read, {afterwards} afterwards",
-        f"204, and the bytes are gone from the database, -wal and -shm within {ERASED_SECONDS:g} s "
-        "after the read, without another request",
+        "204, and the bytes are gone from the database, -wal and -shm within "
+        f"{DELETED_SECONDS:g} s after the read, without another request",
         answer.status == NO_CONTENT and gone,
     )
 
@@ -124,11 +126,11 @@ def _transaction(service: Target) -> Iterator[None]:
 @contextlib.contextmanager
 def _slow_csv(service: Target) -> Iterator[None]:
     """Hold a connection that reads only the start of a response larger than all buffers."""
-    crowd = images.wallpaper(_CROWD_SIDE * images.FACE)
+    crowd = images.tiled_faces(_CROWD_SIDE * images.FACE)
     query = f"file_name={quote(_LONG_NAME)}"
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
         list(pool.map(lambda _: service.post(crowd, query), range(_CROWDS)))
-    size = len(service.ask("GET", "/v1/faces", headers={"Accept": "text/csv"}).body)
+    size = len(service.request("GET", "/v1/faces", headers={"Accept": "text/csv"}).body)
     if size < _CSV_BYTES:
         raise RuntimeError(f"the CSV has {size} bytes, expected at least {_CSV_BYTES}")
     with socket.socket() as connection:
@@ -167,7 +169,7 @@ def count_orphans(service: Target, images_dir: Path) -> tuple[int, int]:
     for _ in poll(_PATIENCE_SECONDS, every=1.0):
         files = sum(path.is_file() for path in images_dir.rglob("*"))
         file_statuses = [
-            service.ask("GET", f"/v1/images/{image['id']}/picture").status
+            service.request("GET", f"/v1/images/{image['id']}/picture").status
             for image in service.images()
         ]
         with_file = file_statuses.count(OK)

@@ -54,7 +54,7 @@ class Target:
         self._service = service
         self._first_workers = service.workers()
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -91,11 +91,11 @@ class Target:
 
     def health(self, timeout: float = 10.0) -> Response:
         """Request /healthz."""
-        return self.ask("GET", "/healthz", timeout=timeout)
+        return self.request("GET", "/healthz", timeout=timeout)
 
     def post(self, data: bytes = PHOTO, query: str = "", *, timeout: float = 60.0) -> Response:
         """Post an image."""
-        return self.ask("POST", f"/v1/images?{query}", data, JPEG, timeout=timeout)
+        return self.request("POST", f"/v1/images?{query}", data, JPEG, timeout=timeout)
 
     def baseline_post(self, count: int = 9) -> Baseline:
         """Measure posts of docs/astronaut.jpg without other load.
@@ -116,7 +116,7 @@ class Target:
         images: list[dict[str, Any]] = []
         cursor = ""
         while True:
-            response = self.ask("GET", f"/v1/images?page_size=200{cursor}")
+            response = self.request("GET", f"/v1/images?page_size=200{cursor}")
             if response.status != http.client.OK:
                 raise RuntimeError(f"GET /v1/images was answered {response.status}, expected 200")
             page = json.loads(response.body)

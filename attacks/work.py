@@ -20,18 +20,18 @@ _STOP_SECONDS = 8.0
 
 # The image and the query, by name.
 _CASES: dict[str, tuple[Callable[[], bytes], str]] = {
-    "4984² full of small faces, haar_default": (images.wallpaper, "detector=haar_default"),
+    "4984² full of small faces, haar_default": (images.tiled_faces, "detector=haar_default"),
     # A service that rejects the large image may accept this one.
     "2016² full of small faces, haar_default": (
-        partial(images.wallpaper, 72 * images.FACE),
+        partial(images.tiled_faces, 72 * images.FACE),
         "detector=haar_default",
     ),
     "49 megapixels of noise, haar_default": (images.noise, "detector=haar_default"),
-    "49 megapixels of uniform grey, haar_default": (images.flat, "detector=haar_default"),
-    "4984² full of small faces, haar from 1 pixel": (images.wallpaper, "min_face_px=1"),
+    "49 megapixels of uniform grey, haar_default": (images.uniform_grey, "detector=haar_default"),
+    "4984² full of small faces, haar from 1 pixel": (images.tiled_faces, "min_face_px=1"),
     "49 megapixels of noise, haar from 1 pixel": (images.noise, "min_face_px=1"),
     "4984² full of small faces, single_shot from 1 pixel": (
-        images.wallpaper,
+        images.tiled_faces,
         "pipeline=single_shot&min_face_px=1",
     ),
 }

@@ -78,9 +78,10 @@ def queries(images: int, *, of: int) -> dict[str, Query]:
     }
     for what, cursor in cursors.items():
         for name, query in filters.items():
-            result[f"{what} {name}, first page"] = f"/v1/{what}?{query}"
+            title = f"{what} {name}".strip()
+            result[f"{title}, first page"] = f"/v1/{what}?{query}"
             if name != "a day":  # one day has no deep page
-                result[f"{what} {name}, deep page"] = f"/v1/{what}?{query}&cursor={cursor}"
+                result[f"{title}, deep page"] = f"/v1/{what}?{query}&cursor={cursor}"
     for by in ("hour", "day", "model"):
         result[f"summary by {by}, a day"] = f"/v1/summary?by={by}&{day}"
         result[f"summary by {by}, all"] = f"/v1/summary?by={by}"
@@ -109,12 +110,13 @@ def _queries_of_persons(middle: datetime, deep_id: int) -> dict[str, Query]:
     for what, (page, cursor) in pages.items():
         for name, chosen in filters.items():
             if what == "images" and chosen.persons == PersonFilters():
-                continue  # asked through the API
+                continue  # runs through the API
             first = partial(page, chosen, size=PAGE, cursor=None)
-            result[f"{what} {name}, first page"] = first
+            title = f"{what} {name}".strip()
+            result[f"{title}, first page"] = first
             if name != "a day":
                 deep = partial(page, chosen, size=PAGE, cursor=cursor)
-                result[f"{what} {name}, deep page"] = deep
+                result[f"{title}, deep page"] = deep
     result["persons by day, a day"] = partial(persons_by_span, day, by="day")
     result["persons by model, all"] = partial(persons_by_span, Filters(), by="model")
     return result
@@ -231,8 +233,8 @@ def compare(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--times", type=int, default=REPETITIONS)
+    parser.add_argument("--images", type=int, nargs="+", default=SIZES, help="sizes of the stores")
+    parser.add_argument("--times", type=int, default=REPETITIONS, help="runs of each query")
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--postgres", metavar="URL", help="URL of a database to use instead of SQLite"

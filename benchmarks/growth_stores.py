@@ -123,10 +123,10 @@ def fill(images: int, *, of: int) -> None:
                 ends = {"low": (first - 1) * each + 1, "high": last * each}
                 connection.execute(text(statement), values | ends)
             connection.commit()
-    db.engine.dispose()  # so that the next connection has the cache size of the service
+    db.engine.dispose()  # The next connection has the cache size of the service.
     while add_new_images():
         pass
-    if dialect == "postgresql":  # PostgreSQL analyses tables by itself later, SQLite never
+    if dialect == "postgresql":  # PostgreSQL would analyse the tables later, SQLite never
         engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text("VACUUM ANALYZE"))

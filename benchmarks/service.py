@@ -43,7 +43,7 @@ from training.data.photos import PhotosError
 
 CONCURRENCIES = (1, 2, 8, 32)
 BASELINE_CONCURRENCY = 8
-MIN_RESPONSES = 6  # a measurement lasts until it has so many
+MIN_RESPONSES = 6  # A measurement continues until it has this number.
 ORIGINAL = "benchmarks.original:create_app()"
 
 
@@ -253,7 +253,7 @@ def main() -> None:
     print(f"{workers} workers, {store}, medians of {arguments.rounds} rounds")
     print(table(HEAD, [case.row(workers) for case in cases]))
     memory = ", ".join(f"{a:.0f} → {b:.0f}" for a, b in zip(before, after, strict=True))
-    print(f"resident MB of each worker, before → after: {memory}")
+    print(f"Resident memory of each worker in MB, before → after: {memory}.")
 
 
 if __name__ == "__main__":

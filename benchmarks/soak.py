@@ -4,9 +4,9 @@
     python -m benchmarks.soak --images 10000
 
 Eight clients post images of many sizes, formats and contents, valid and invalid ones, to different
-pipelines, detectors and models, with and without storing. They also read and erase results. The
-output has the memory of each worker at rest, its maximum during each tenth of the images, and its
-memory afterwards, when the allocator has returned free memory.
+pipelines, detectors and models, with and without storing. They also read and delete results. The
+output has the memory of each idle worker at the start, its peak during each tenth of the images,
+and its idle memory afterwards, when the allocator has returned free memory.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from testbed.processes import resident_mb
 from testbed.service import Service
 
 CONCURRENCY = 8
+COLUMN = "worker {}: idle (peak), MB"
 PARTS = 10
 PHOTO = ROOT / "docs" / "astronaut.jpg"
 SIDES = (64, 200, 512, 800, 1280, 2000, 4000)
@@ -69,7 +70,7 @@ def image_files() -> list[bytes]:
 def send(url: str, files: Sequence[bytes], number: int) -> int:
     """Post an image with the options of this `number`, and return the status.
 
-    Every 50th call also reads, and every 500th erases instead of posting.
+    Every 50th call also reads, and every 500th deletes instead of posting.
     """
     if number % 50 == 0:
         requests.get(f"{url}/v1/images?page_size=100", timeout=60)
@@ -105,8 +106,8 @@ class MemoryMonitor(threading.Thread):
             if self.stopped.wait(0.5):
                 break
 
-    def maxima(self) -> list[float]:
-        """Stop, and return the maximum of each worker."""
+    def peaks(self) -> list[float]:
+        """Stop, and return the peak of each worker."""
         self.stopped.set()
         self.join()
         return [max(sizes) for sizes in self.sizes.values()]
@@ -125,8 +126,8 @@ def main() -> None:
             service.start()
             workers = service.workers()
             time.sleep(2 * TRIM_SECONDS)
-            rows = [["at rest", *(f"{resident_mb(worker):.0f}" for worker in workers)]]
-            at_rest: list[list[float]] = []
+            rows = [["start", *(f"{resident_mb(worker):.0f}" for worker in workers)]]
+            idle: list[list[float]] = []
             with ThreadPoolExecutor(CONCURRENCY) as pool:
                 for first in range(0, part * PARTS, part):
                     numbers = range(first, first + part)
@@ -135,12 +136,12 @@ def main() -> None:
                     statuses.update(
                         pool.map(lambda number: send(service.url, files, number), numbers)
                     )
-                    maxima = monitor.maxima()
+                    peaks = monitor.peaks()
                     time.sleep(2 * TRIM_SECONDS)
-                    at_rest.append([resident_mb(worker) for worker in workers])
+                    idle.append([resident_mb(worker) for worker in workers])
                     cells = [
-                        f"{resting:.0f} ({maximum:.0f})"
-                        for resting, maximum in zip(at_rest[-1], maxima, strict=True)
+                        f"{after:.0f} ({peak:.0f})"
+                        for after, peak in zip(idle[-1], peaks, strict=True)
                     ]
                     rows.append([f"{first + part:,}", *cells])
                     print(rows[-1], flush=True)
@@ -148,12 +149,12 @@ def main() -> None:
                 raise SystemExit("error: a worker process ended during the run")
         finally:
             service.stop()
-    numbered = [f"worker {n}: at rest (maximum), MB" for n, _ in enumerate(workers, 1)]
-    print(table(["images", *numbered], rows))
+    columns = [COLUMN.format(number) for number, _ in enumerate(workers, 1)]
+    print(table(["images", *columns], rows))
     print(
         "statuses:", ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
     )
-    for n, (early, late) in enumerate(zip(at_rest[0], at_rest[-1], strict=True), 1):
+    for n, (early, late) in enumerate(zip(idle[0], idle[-1], strict=True), 1):
         print(f"worker {n}: {100 * (late / early - 1):+.1f} % since the first {part:,} images")
 
 

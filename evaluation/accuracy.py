@@ -4,8 +4,8 @@
     python -m evaluation.accuracy --write     # all models; writes their cards
     python -m evaluation.accuracy models/custom_net_8 --data /images --split test
 
-The ONNX file runs with the code of the service (app.vision), in both protocols of FER+. `--data` is
-any layout that training.data reads. Images of a class that the model does not know are left out.
+The ONNX file runs with the code of the service (app.vision), under both protocols of FER+. `--data`
+is any layout that training.data reads. Images of a class that the model does not know are left out.
 "Unseen" leaves out images that are also in the training split of the data.
 """
 
@@ -29,11 +29,11 @@ from evaluation.calibration import (
     THRESHOLDS,
     held_out_probabilities,
     noise_floor,
-    shown_at,
+    precision_at,
 )
 from evaluation.metrics import Scores, expected_calibration_error, score
 from training.data import SPLITS, DataError, Split, read_split
-from training.votes import LABELS, PROTOCOLS
+from training.ferplus_labels import LABELS, PROTOCOLS
 
 MAIN = "majority"
 CONFUSION_CHART, RELIABILITY_CHART = "confusion.png", "reliability.png"
@@ -141,7 +141,7 @@ def table(classifier: Classifier, report: Report) -> str:
         "precision by class and threshold (number of faces that reach it):",
         f"{'':<12}" + "".join(f"{threshold:>16}" for threshold in THRESHOLDS),
     ]
-    columns = [shown_at(report.held_out, report.labels, each) for each in THRESHOLDS]
+    columns = [precision_at(report.held_out, report.labels, each) for each in THRESHOLDS]
     for label, row in zip(labels, zip(*columns, strict=True), strict=True):
         cells = [f"{100 * at.precision:.1f}% ({at.faces})" if at else "– (0)" for at in row]
         lines.append(f"{label:<12}" + "".join(f"{cell:>16}" for cell in cells))
@@ -176,11 +176,11 @@ def card_sections(
             }
             for name, found in report.scores.items()
         },
-        "note": "single view. Hyperparameters were chosen and the temperature was fitted on this "
-        "split; accuracy on held-out data is usually 1 to 2 points lower",
+        "note": "one view per image. Hyperparameters were chosen and the temperature was fitted on "
+        "this split; accuracy on held-out data is usually 1 to 2 points lower",
     }
     calibration = {
-        "method": "temperature scaling, fitted on the validation split's majority labels",
+        "method": "temperature scaling, fitted on the majority labels of the validation split",
         "folds": FOLDS,
         "expected_calibration_error_held_out": round(report.held_out_calibration_error, 4),
         "by_chance_alone": round(noise_floor(report.held_out), 4),
@@ -188,7 +188,7 @@ def card_sections(
             str(threshold): {
                 label: {"faces": at.faces, "share": round(at.precision, 4)} if at else None
                 for label, at in zip(
-                    labels, shown_at(report.held_out, report.labels, threshold), strict=True
+                    labels, precision_at(report.held_out, report.labels, threshold), strict=True
                 )
             }
             for threshold in THRESHOLDS

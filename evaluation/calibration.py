@@ -23,7 +23,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PrecisionAtThreshold:
     """The faces whose probability of a class reaches a threshold.
 
     `precision` is the share of them that has this class.
@@ -80,13 +80,14 @@ def reliability(
     ]
 
 
-def shown_at(
+def precision_at(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], threshold: float
-) -> list[Shown | None]:
+) -> list[PrecisionAtThreshold | None]:
     """The precision of each class at a threshold; None for a class that no face reaches."""
-    shown = []
+    result: list[PrecisionAtThreshold | None] = []
     for label in range(probabilities.shape[1]):
         chosen = probabilities[:, label] >= threshold
-        share = float((labels[chosen] == label).mean()) if chosen.any() else 0.0
-        shown.append(Shown(int(chosen.sum()), share) if chosen.any() else None)
-    return shown
+        precision = float((labels[chosen] == label).mean()) if chosen.any() else 0.0
+        found = PrecisionAtThreshold(int(chosen.sum()), precision)
+        result.append(found if chosen.any() else None)
+    return result

@@ -4,9 +4,10 @@
     python -m evaluation.detection --write   # docs/detectors.md with its chart, docs/accuracy.md
 
 The measured code is the code of the service: the file is decoded at the smallest scale that the
-detector allows. The collections are `crowds` (faces marked by people, bare and masked), `natural`
-(streets, work, animals, things; half of them without faces) and `groups`. Faces of at least 20
-pixels and 5 % of the longer side count; smaller and unsure ones are ignored. The detectors take
+detector allows. The collections are `crowds` (people drew the boxes of bare and masked faces),
+`natural` (streets, work, animals, things; half of them without faces) and `groups`. The evaluation
+counts faces of at least 20 pixels and 5 % of the longer side. Smaller faces, and faces that are
+labelled as unsure, are ignored. The detectors take
 turns on every photograph, so other load on the machine slows all of them equally.
 """
 
@@ -30,7 +31,7 @@ from evaluation.detection_scores import (
     Search,
     Setting,
     end_to_end,
-    ready,
+    installed_detectors,
     scores,
     search,
 )
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--split", choices=["train", "val"], default="val")
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
-    parser.add_argument("--model", default="custom_net_8", help="classifier of the found faces")
+    parser.add_argument("--model", default="custom_net_8", help="classifier of the detected faces")
     parser.add_argument(
         "--detectors", choices=sorted(DETECTORS), nargs="+", help="default: all with weights"
     )
@@ -58,7 +59,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    detectors = arguments.detectors or ready(arguments.models_dir)
+    detectors = arguments.detectors or installed_detectors(arguments.models_dir)
     settings = [
         Setting(name, share)
         for name in detectors

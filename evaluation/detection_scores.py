@@ -1,4 +1,4 @@
-"""Detectors on photographs with marked faces, and in front of a classifier on portraits."""
+"""Detectors on photographs with labelled faces, and in front of a classifier on portraits."""
 
 import time
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from app.vision.types import Detection
 from evaluation.boxes import BoxScores, score_boxes
 from evaluation.field import (
     MAX_PIXELS,
+    accuracy_by_expression,
     classified_correctly,
     main_boxes,
     read_rasters,
-    recall_by_expression,
-    served_scale,
+    service_scale,
 )
 from testbed.boxes import match_faces
 from training.data.photos import MarkedFace, Photograph, Portrait
@@ -73,7 +73,7 @@ class Search:
         return shares is None or shares[0] <= side / self.longer_side < shares[1]
 
 
-def ready(models_dir: Path) -> list[str]:
+def installed_detectors(models_dir: Path) -> list[str]:
     """The names of the detectors that search for faces and whose weights exist.
 
     Prints the reason for each detector that is left out.
@@ -144,13 +144,14 @@ def scores(
 class EndToEnd:
     """A detector and a classifier on portraits.
 
-    `found` is the share of portraits whose main face is found, `correct` the share whose main face
-    is found and classified correctly, `by_expression` the latter by expression.
+    `detection_recall` is the share of portraits whose main face is detected, `accuracy` the share
+    whose main face is detected and classified correctly. `by_expression` has the accuracies by
+    expression.
     """
 
     portraits: int
-    found: float
-    correct: float
+    detection_recall: float
+    accuracy: float
     by_expression: dict[str, float]
 
 
@@ -162,12 +163,12 @@ def end_to_end(
     results = {}
     for name in detectors:
         boxes = main_boxes(portraits, rasters, name, models_dir)
-        scale = served_scale(classifier.card, name)
+        scale = service_scale(classifier.card, name)
         hits = classified_correctly(classifier, portraits, rasters, boxes, scale)
         results[name] = EndToEnd(
             portraits=len(portraits),
-            found=float(np.mean([box is not None for box in boxes])),
-            correct=float(hits.mean()),
-            by_expression=recall_by_expression(hits, portraits, classifier.card.labels),
+            detection_recall=float(np.mean([box is not None for box in boxes])),
+            accuracy=float(hits.mean()),
+            by_expression=accuracy_by_expression(hits, portraits, classifier.card.labels),
         )
     return results

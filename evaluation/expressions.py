@@ -16,7 +16,7 @@ from evaluation.field import MATCH_IOU
 from testbed.boxes import average_precision, iou, match_faces
 from training.data.photos import PORTRAITS, MarkedFace, Portrait, read_photographs
 from training.data.scenes import Sources, scene
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 MAP_IOU = 0.5
 NO_FACE = "no face"  # a label of confusion matrices
@@ -24,7 +24,7 @@ SCENES, SCENE_SIDE = 600, 320
 
 
 @dataclass(frozen=True)
-class Shot:
+class SystemResult:
     """The analysis of one image by one system. The time includes reading the file."""
 
     analysis: Analysis
@@ -76,7 +76,7 @@ class Expressions:
 
 
 def expressions(
-    found: Sequence[Shot], truths: Sequence[Truth], *, min_iou: float = MAP_IOU
+    found: Sequence[SystemResult], truths: Sequence[Truth], *, min_iou: float = MAP_IOU
 ) -> Expressions:
     """Figures of one system on images with ground truth. `min_iou` is the IoU of the AP."""
     labels = [label for truth in truths for _, label in truth.faces if label]
@@ -84,49 +84,49 @@ def expressions(
     precisions = {
         label: average_precision(
             [
-                match_faces(shot.detections_of(label), _marked(truth, label), min_iou=min_iou)
-                for shot, truth in zip(found, truths, strict=True)
+                match_faces(result.detections_of(label), _required(truth, label), min_iou=min_iou)
+                for result, truth in zip(found, truths, strict=True)
             ]
         )
         for label in counts
     }
     faces = average_precision(
         [
-            match_faces(_scored(shot), _marked(truth, None), min_iou=min_iou)
-            for shot, truth in zip(found, truths, strict=True)
+            match_faces(_scored(result), _required(truth, None), min_iou=min_iou)
+            for result, truth in zip(found, truths, strict=True)
         ]
     )
     return Expressions(precisions, counts, faces, confusion(found, truths))
 
 
-def _scored(shot: Shot) -> list[Detection]:
+def _scored(result: SystemResult) -> list[Detection]:
     return [
-        Detection(each.box, 1.0 if each.score is None else each.score) for each in shot.detections
+        Detection(each.box, 1.0 if each.score is None else each.score) for each in result.detections
     ]
 
 
-def _marked(truth: Truth, label: str | None) -> list[MarkedFace]:
-    """The faces with `label` (all faces if None), which must be found.
+def _required(truth: Truth, label: str | None) -> list[MarkedFace]:
+    """The faces with `label` (all faces if None), which must be detected.
 
-    Faces whose expression is unknown are marked as unsure, so they are ignored. A detection of any
-    other face is an error.
+    Faces with an unknown expression get sure=False, so they are ignored. A detection of any other
+    face is an error.
     """
     return [
-        MarkedFace(box, sure=own_label is not None)
-        for box, own_label in truth.faces
-        if own_label is None or label in (None, own_label)
+        MarkedFace(box, sure=label_of_face is not None)
+        for box, label_of_face in truth.faces
+        if label_of_face is None or label in (None, label_of_face)
     ]
 
 
-def confusion(found: Sequence[Shot], truths: Sequence[Truth]) -> NDArray[np.int64]:
+def confusion(found: Sequence[SystemResult], truths: Sequence[Truth]) -> NDArray[np.int64]:
     """Counts (labels + 1, labels + 1) by ground truth and prediction, "no face" last.
 
     Each face of the ground truth is matched with the remaining box that overlaps it most. Boxes
     without a match count in the row "no face".
     """
     matrix = np.zeros((len(LABELS) + 1, len(LABELS) + 1), dtype=np.int64)
-    for shot, truth in zip(found, truths, strict=True):
-        remaining = list(shot.analysis.faces)
+    for result, truth in zip(found, truths, strict=True):
+        remaining = list(result.analysis.faces)
         for box, label in truth.faces:
             best = max(remaining, key=lambda face: iou(face.box, box), default=None)
             hit = best is not None and iou(best.box, box) >= MATCH_IOU
@@ -142,28 +142,32 @@ def confusion(found: Sequence[Shot], truths: Sequence[Truth]) -> NDArray[np.int6
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """Shares of portraits whose main face is found, and found and classified correctly.
+    """One system on portraits.
 
-    `by_expression` has the latter by expression.
+    `detection_recall` is the share of portraits whose main face is detected, `accuracy` the share
+    whose main face is detected and classified correctly. `by_expression` has the accuracies by
+    expression.
     """
 
-    found: float
-    correct: float
+    detection_recall: float
+    accuracy: float
     by_expression: dict[str, float]
 
 
-def end_to_end(found: Sequence[Shot], portraits: Sequence[Portrait]) -> EndToEnd:
+def end_to_end(found: Sequence[SystemResult], portraits: Sequence[Portrait]) -> EndToEnd:
     """Figures of one system on portraits."""
     hits, correct = [], []
-    for shot, portrait in zip(found, portraits, strict=True):
-        best = max(shot.analysis.faces, key=lambda face: iou(face.box, portrait.box), default=None)
+    for result, portrait in zip(found, portraits, strict=True):
+        best = max(
+            result.analysis.faces, key=lambda face: iou(face.box, portrait.box), default=None
+        )
         hit = best is not None and iou(best.box, portrait.box) >= MATCH_IOU
         hits.append(hit)
         correct.append(best is not None and hit and best.dominant == portrait.expression)
     expected = np.array([portrait.expression for portrait in portraits])
     return EndToEnd(
-        found=float(np.mean(hits)),
-        correct=float(np.mean(correct)),
+        detection_recall=float(np.mean(hits)),
+        accuracy=float(np.mean(correct)),
         by_expression={
             label: float(np.array(correct)[expected == label].mean())
             for label in LABELS

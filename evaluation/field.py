@@ -3,10 +3,11 @@
     python -m evaluation.field models/custom_net_8 --data ../shared/data
     python -m evaluation.field --write                   # all models; writes their cards
 
-The figure is the share of the portraits of lfw-expressions whose main face is found (IoU at least
-0.4) and classified correctly, as the mean over expressions that the model knows and that at least
-40 portraits have. A missed face counts as an error. Boxes come from a detector; with the boxes of
-faces.csv the figure is that of the classifier alone. `crop_scale` was chosen on these portraits.
+The portraits are those of lfw-expressions. The figure is the macro end-to-end accuracy: the share
+of portraits whose main face is detected (IoU at least 0.4) and classified correctly, as the mean
+over the expressions that the model knows and that have at least 40 portraits. A missed face counts
+as an error. Boxes come from a detector, or from faces.csv to measure the classifier alone.
+`crop_scale` was chosen on these portraits.
 """
 
 import argparse
@@ -29,13 +30,18 @@ from testbed.boxes import iou
 from training.data.photos import PhotosError, Portrait, read_portraits
 
 SCALES = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
-GIVEN = "faces.csv"
+GIVEN = "faces.csv"  # the boxes of the data set
 MATCH_IOU = 0.4
 MIN_PORTRAITS = 40
 MAX_PIXELS = 50_000_000
+DATA = (
+    "lfw-expressions: portraits of Labeled Faces in the Wild, each with an expression labelled by "
+    "one person; not used for training, but to choose crop_scale and augmentation, so slightly "
+    "optimistic"
+)
 
 
-def served_scale(card: ClassifierCard, source: str) -> float:
+def service_scale(card: ClassifierCard, source: str) -> float:
     """The side of a crop divided by the longer side of a box from `source`, to three decimals."""
     # YuNet made the boxes of faces.csv.
     detector = "yunet" if source == GIVEN else source
@@ -92,7 +98,7 @@ def classified_correctly(
     return hits
 
 
-def recall_by_expression(
+def accuracy_by_expression(
     hits: NDArray[np.bool_], portraits: list[Portrait], labels: Sequence[str]
 ) -> dict[str, float]:
     """The share of portraits that are classified correctly, by expression.
@@ -119,7 +125,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--boxes", choices=[*sorted(DETECTORS), GIVEN], nargs="+")
     parser.add_argument(
-        "--scales", type=float, nargs="+", default=SCALES, help="besides that of the card"
+        "--scales", type=float, nargs="+", default=SCALES, help="besides the one of the card"
     )
     parser.add_argument("--split", choices=["train", "val"], help="default: both")
     parser.add_argument(
@@ -137,11 +143,13 @@ def main() -> None:
     for source in arguments.boxes or ("haar", GIVEN):
         boxes = main_boxes(portraits, rasters, source, arguments.models_dir)
         share = float(np.mean([box is not None for box in boxes]))
-        print(f"{len(portraits)} portraits, boxes of {source}: main face in {100 * share:.1f} %")
+        print(
+            f"{len(portraits)} portraits, boxes of {source}: detection recall {100 * share:.1f} %"
+        )
         for folder, classifier in classifiers.items():
-            served = served_scale(classifier.card, source)
+            served = service_scale(classifier.card, source)
             by_scale = {
-                scale: recall_by_expression(
+                scale: accuracy_by_expression(
                     classified_correctly(classifier, portraits, rasters, boxes, scale),
                     portraits,
                     classifier.card.labels,
@@ -149,24 +157,22 @@ def main() -> None:
                 for scale in sorted({*arguments.scales, served})
             }
             print(f"{folder.name}, single view", flush=True)
-            for scale, right in by_scale.items():
+            for scale, accuracies in by_scale.items():
                 chosen = " (the card's)" if scale == served else ""
-                parts = "  ".join(f"{name} {100 * value:.1f}" for name, value in right.items())
-                print(f"  scale {scale:<5} macro {100 * macro(right):.1f}   {parts}{chosen}")
+                parts = "  ".join(f"{name} {100 * value:.1f}" for name, value in accuracies.items())
+                print(f"  scale {scale:<5} macro {100 * macro(accuracies):.1f}   {parts}{chosen}")
             sections[folder][source] = {
                 "main_face_found": round(share, 4),
                 "macro": round(macro(by_scale[served]), 4),
                 "right_by_expression": _rounded(by_scale[served]),
                 "macro_by_crop_scale": _rounded(
-                    {str(scale): macro(right) for scale, right in by_scale.items()}
+                    {str(scale): macro(each) for scale, each in by_scale.items()}
                 ),
             }
     if arguments.write:
         for folder, classifier in classifiers.items():
             section = {
-                "data": "lfw-expressions: portraits from Labeled Faces in the Wild with one hand-"
-                "given expression each, never trained on; used to choose crop_scale and "
-                "augmentation, so slightly optimistic",
+                "data": DATA,
                 "pictures": len(portraits),
                 "boxes": sections[folder],
                 "command": f"make evaluate-field MODELS={relpath(folder)}",

@@ -10,7 +10,6 @@ ImageMagick is optional: `apt-get install imagemagick`.
 import argparse
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,34 +23,35 @@ from evaluation.variants.common import Pixels
 from testbed.markdown import renew, table
 
 PAGE = Path(__file__).parents[1] / "docs" / "image-formats.md"
-CORRECT, UNSUPPORTED, REFUSED = "correct", "not supported", "refused"
+CORRECT, UNSUPPORTED, REJECTED = "correct", "not supported", "rejected"
+SUMMARY_HEAD = ["format", "variants", "correct", "not supported"]
+SUMMARY_HEAD += ["OpenCV correct", "ImageMagick correct"]
+DIFFERENCES_HEAD = ["variant", "this service", "OpenCV", "ImageMagick"]
 _MAGICK_SECONDS = 20
-
-Reader = Callable[[Variant], Pixels | None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of each decoder for a variant: "correct", "refused" or the error.
+    """The result of each decoder for a variant: "correct", "rejected" or the difference.
 
     `magick` is None without ImageMagick.
     """
 
     variant: Variant
-    ours: str
+    service: str
     opencv: str
     magick: str | None
 
 
 def judge(variant: Variant, pixels: Pixels | None) -> str:
-    """Compare decoded pixels with the expected ones. None is a refused file."""
+    """Compare decoded pixels with the expected ones. None is a file that the decoder rejects."""
     if pixels is None:
-        return REFUSED
+        return REJECTED
     height, width = variant.expected.shape[:2]
     if pixels.shape != variant.expected.shape:
-        return f"{pixels.shape[1]}x{pixels.shape[0]} for {width}x{height}"
+        return f"{pixels.shape[1]}x{pixels.shape[0]} instead of {width}x{height}"
     error = float(np.abs(pixels.astype(int) - variant.expected).mean())
-    return CORRECT if error <= variant.tolerance else f"wrong by {error:.0f}"
+    return CORRECT if error <= variant.tolerance else f"differs by {error:.0f}"
 
 
 def judge_service(variant: Variant) -> str:
@@ -61,12 +61,12 @@ def judge_service(variant: Variant) -> str:
     except UnsupportedImageType:
         return UNSUPPORTED
     except EmotionError:
-        return REFUSED
+        return REJECTED
     return judge(variant, raster.bgr[:, :, ::-1])
 
 
 def read_by_opencv(variant: Variant) -> Pixels | None:
-    """The RGB pixels by OpenCV, composited on white; None if OpenCV refuses the file."""
+    """The RGB pixels by OpenCV, composited on white; None if OpenCV rejects the file."""
     data = np.frombuffer(variant.data, np.uint8)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -95,7 +95,7 @@ def magick_command() -> str | None:
 
 
 def read_by_magick(variant: Variant, command: str) -> Pixels | None:
-    """The RGB pixels by ImageMagick; None if it refuses the file or takes too long."""
+    """The RGB pixels by ImageMagick; None if it rejects the file or takes too long."""
     kind = {"WebP": "webp", "HEIC": "heic"}.get(variant.format, variant.format.lower())
     arguments = [f"{kind}:-[0]", "-auto-orient", "-background", "white", "-alpha", "remove"]
     arguments += ["-colorspace", "sRGB", "-depth", "8", "ppm:-"]
@@ -126,14 +126,6 @@ def compare(all_variants: list[Variant]) -> list[Comparison]:
 
 def summary_table(found: list[Comparison]) -> str:
     """The number of variants that each decoder decodes correctly, by format (rows)."""
-    head = [
-        "format",
-        "variants",
-        "correct",
-        "not supported",
-        "OpenCV correct",
-        "ImageMagick correct",
-    ]
     rows = []
     for name in dict.fromkeys(each.variant.format for each in found):
         group = [each for each in found if each.variant.format == name]
@@ -141,23 +133,27 @@ def summary_table(found: list[Comparison]) -> str:
         rows.append([
             name,
             str(len(group)),
-            str(sum(each.ours == CORRECT for each in group)),
-            str(sum(each.ours == UNSUPPORTED for each in group)),
+            str(sum(each.service == CORRECT for each in group)),
+            str(sum(each.service == UNSUPPORTED for each in group)),
             str(sum(each.opencv == CORRECT for each in group)),
             "–" if group[0].magick is None else str(magick),
         ])  # fmt: skip
-    return table(head, rows)
+    return table(SUMMARY_HEAD, rows)
 
 
 def differences_table(found: list[Comparison]) -> str:
     """The variants that at least one decoder does not decode correctly."""
-    head = ["variant", "this service", "OpenCV", "ImageMagick"]
     rows = [
-        [f"{each.variant.format}: {each.variant.name}", each.ours, each.opencv, each.magick or "–"]
+        [
+            f"{each.variant.format}: {each.variant.name}",
+            each.service,
+            each.opencv,
+            each.magick or "–",
+        ]
         for each in found
-        if {each.ours, each.opencv, each.magick or CORRECT} != {CORRECT}
+        if {each.service, each.opencv, each.magick or CORRECT} != {CORRECT}
     ]
-    return table(head, rows)
+    return table(DIFFERENCES_HEAD, rows)
 
 
 def main() -> None:

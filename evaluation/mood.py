@@ -5,7 +5,7 @@
 
 Synthetic scenes have 2 to 20 held-out faces with known labels (evaluation.mood_scenes). Every
 system analyses every scene with app.vision.engine, the code of the service; the systems take
-turns. The aggregators and filters then work on the faces that were found, as they do on stored
+turns. The aggregators and filters are then applied to the detected faces, as they are to stored
 faces.
 """
 
@@ -19,14 +19,14 @@ from app.errors import ModelUnavailable
 from app.vision import card
 from app.vision.aggregators import AGGREGATORS
 from app.vision.mood import mood_of
-from evaluation.detection_scores import ready
-from evaluation.expressions import Shot, expressions
-from evaluation.mood_answers import answers_by_system
+from evaluation.detection_scores import installed_detectors
+from evaluation.expressions import SystemResult, expressions
 from evaluation.mood_page import CHART, IOUS, Measurements, report
-from evaluation.mood_scenes import Cast, scene
+from evaluation.mood_results import mood_results_by_system
+from evaluation.mood_scenes import SceneMaterial, scene
 from evaluation.mood_tables import plot, short_table
-from evaluation.systems import CLASSIFIER, DETECTORS, System, served_engine, shots, systems
-from evaluation.transforms import gains
+from evaluation.systems import CLASSIFIER, DETECTORS, System, run_systems, service_engine, systems
+from evaluation.transforms import measure_transforms
 from testbed.markdown import renew
 from training.data import DataError, read_split
 from training.data.photos import PhotosError, read_portraits
@@ -36,13 +36,13 @@ SCENES = 540
 PAGE, SUMMARY = Path("docs/mood.md"), Path("docs/accuracy.md")
 
 
-def pooling_milliseconds(found: dict[System, list[Shot]]) -> float:
+def aggregation_milliseconds(found: dict[System, list[SystemResult]]) -> float:
     """The median time of aggregating the faces of a scene, over scenes and aggregators."""
     times = []
-    for shot in next(iter(found.values())):
+    for result in next(iter(found.values())):
         for aggregator in AGGREGATORS:
             start = time.perf_counter()
-            mood_of(shot.analysis.faces, aggregator)
+            mood_of(result.analysis.faces, aggregator)
             times.append(1000 * (time.perf_counter() - start))
     return float(np.median(times))
 
@@ -52,28 +52,28 @@ def measure(data: Path, models_dir: Path, detectors: list[str] | None, count: in
 
     Raises PhotosError, DataError or ModelUnavailable.
     """
-    engine = served_engine(models_dir)
-    usable = ready(models_dir)
+    engine = service_engine(models_dir)
+    usable = installed_detectors(models_dir)
     default, *others = systems(detectors or [name for name in DETECTORS if name in usable])
     chosen = [default, *(each for each in others if each.any_size)]
-    cast = Cast.of(validation_sources(data))
-    scenes = [scene(cast, number) for number in range(count)]
-    found = shots(engine, chosen, (each.file for each in scenes))
+    material = SceneMaterial.of(validation_sources(data))
+    scenes = [scene(material, number) for number in range(count)]
+    found = run_systems(engine, chosen, (each.file for each in scenes))
     truths = [each.truth for each in scenes]
     return Measurements(
         scenes=scenes,
         found=found,
-        answers=answers_by_system(found, scenes),
+        moods=mood_results_by_system(found, scenes),
         expressions={
             system: {min_iou: expressions(of_system, truths, min_iou=min_iou) for min_iou in IOUS}
             for system, of_system in found.items()
         },
-        small_faces=gains(
+        small_faces=measure_transforms(
             engine.model(card.CLASSIFIER, CLASSIFIER),
             read_split(data / FERPLUS, "valid", size=CROP_SIDE),
             read_portraits(data / PHOTOS, split="val"),
         ),
-        pooling_ms=pooling_milliseconds(found),
+        aggregation_ms=aggregation_milliseconds(found),
     )
 
 
@@ -99,9 +99,9 @@ def main() -> None:
     print(text)
     if arguments.write:
         PAGE.write_text(text, "utf-8")
-        blocks = {"mood": short_table(measured.answers, measured.scenes)}
+        blocks = {"mood": short_table(measured.moods, measured.scenes)}
         SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), blocks), "utf-8")
-        plot(measured.answers, measured.scenes, CHART)
+        plot(measured.moods, measured.scenes, CHART)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from app.vision.types import Box
 from evaluation.expressions import Truth
-from training.data.damage import without_colors
-from training.data.marked_images import MarkedImage
+from training.data.annotated_images import MarkedImage
+from training.data.corruption import without_colors
 from training.data.pasting import free_corner, paste, tinted
 from training.data.scenes import Sources
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 SIDE = 640  # pixels: scenes are square
 MIN_FACES_PER_MOOD = 50  # A label with fewer held-out faces is not used as a mood.
@@ -59,14 +59,14 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Cast:
-    """The material of scenes: faces by label, and background images without faces."""
+class SceneMaterial:
+    """Faces by label, and background images without faces."""
 
     faces: dict[str, list[MarkedImage]]
     backgrounds: Sequence[MarkedImage]
 
     @classmethod
-    def of(cls, sources: Sources) -> "Cast":
+    def of(cls, sources: Sources) -> "SceneMaterial":
         """Collect the faces of labels that have at least MIN_FACES_PER_MOOD faces."""
         by_label: dict[str, list[MarkedImage]] = {label: [] for label in LABELS}
         for face in (*sources.crops.images, *sources.portraits.images):
@@ -78,15 +78,15 @@ class Cast:
         return cls(common, sources.empty.images)
 
 
-def scene(cast: Cast, number: int, *, seed: int = 0) -> Scene:
+def scene(material: SceneMaterial, number: int, *, seed: int = 0) -> Scene:
     """Compose the scene with this number. Moods and sizes of groups alternate."""
-    moods = list(cast.faces)
+    moods = list(material.faces)
     mood = moods[number % len(moods)]
     low, high = list(GROUPS.values())[number // len(moods) % len(GROUPS)]
     for attempt in count():
         generator = np.random.default_rng((seed, number, attempt))
         labels = _labels(moods, mood, int(generator.integers(low, high + 1)), generator)
-        if (composed := _composed(cast, labels, mood, generator)) is not None:
+        if (composed := _composed(material, labels, mood, generator)) is not None:
             return composed
     raise AssertionError("unreachable")
 
@@ -104,10 +104,10 @@ def _labels(
 
 
 def _composed(
-    cast: Cast, labels: Sequence[str], mood: str, generator: np.random.Generator
+    material: SceneMaterial, labels: Sequence[str], mood: str, generator: np.random.Generator
 ) -> Scene | None:
     """The scene, or None if the faces do not fit into it."""
-    background = cast.backgrounds[int(generator.integers(len(cast.backgrounds)))].image
+    background = material.backgrounds[int(generator.integers(len(material.backgrounds)))].image
     image = _square(background, generator)
     gray = generator.random() < GRAY_SHARE
     if gray:
@@ -118,7 +118,7 @@ def _composed(
     targets = []
     # Place the largest faces first because they need most room. Labels are assigned at random.
     for label, side in zip(generator.permutation(labels), -np.sort(-sides), strict=True):
-        source = cast.faces[str(label)][generator.integers(len(cast.faces[str(label)]))]
+        source = material.faces[str(label)][generator.integers(len(material.faces[str(label)]))]
         face, box = _sized(source, float(side), generator)
         corner = free_corner(box, boxes, SIDE, generator)
         if corner is None:

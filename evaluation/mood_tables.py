@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from evaluation import plots
-from evaluation.expressions import NO_FACE, Expressions, Shot
+from evaluation.expressions import NO_FACE, Expressions, SystemResult
 from evaluation.metrics import bootstrap_interval
-from evaluation.mood_answers import (
+from evaluation.mood_results import (
     ALL_FACES,
     FILTERS,
-    AnswersBySystem,
+    MoodResultsBySystem,
     by_group,
     by_tiny_share,
     correct_on_ground_truth,
@@ -24,21 +24,17 @@ from evaluation.mood_answers import (
 from evaluation.mood_scenes import GROUPS, TINY_SHARES, Scene
 from evaluation.systems import System
 from testbed.markdown import percent, table
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 ALL_SYSTEMS = "all systems"  # a column
+OVERVIEW_HEAD = ["aggregator", ALL_SYSTEMS, "difference to `mean`", "distance"]
+SHORT_HEAD = ["aggregator", "accuracy", *(f"tiny faces: {name}" for name in TINY_SHARES)]
+FACES_HEAD = ["system", "IoU", "AP of faces", "mAP"]
 
 
-def overview(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
+def overview(by_system: MoodResultsBySystem, scenes: Sequence[Scene]) -> str:
     """Accuracy by aggregator (rows), over all systems and of each system."""
-    head = [
-        "aggregator",
-        ALL_SYSTEMS,
-        "difference to `mean`",
-        "distance",
-        *map(str, by_system),
-        "on ground truth",
-    ]
+    head = [*OVERVIEW_HEAD, *map(str, by_system), "on ground truth"]
     rows = []
     for aggregator in AGGREGATORS:
         correct = mean_over_systems(by_system, aggregator)
@@ -57,7 +53,7 @@ def overview(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
     return table(head, rows)
 
 
-def table_by_kind(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
+def table_by_kind(by_system: MoodResultsBySystem, scenes: Sequence[Scene]) -> str:
     """Accuracy by aggregator (rows), size of the group and share of tiny faces."""
     kinds = [*by_group(scenes).items(), *by_tiny_share(scenes).items()]
     names = [f"{name} faces" for name in GROUPS] + [f"tiny: {name}" for name in TINY_SHARES]
@@ -72,7 +68,7 @@ def table_by_kind(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
     return table(head, rows)
 
 
-def table_by_mood(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
+def table_by_mood(by_system: MoodResultsBySystem, scenes: Sequence[Scene]) -> str:
     """Accuracy by aggregator (rows) and mood."""
     counts = count_moods(scenes)
     head = ["aggregator", *(f"{mood} ({number})" for mood, number in counts.items())]
@@ -84,7 +80,7 @@ def table_by_mood(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
     return table(head, rows)
 
 
-def table_by_filter(by_system: AnswersBySystem) -> str:
+def table_by_filter(by_system: MoodResultsBySystem) -> str:
     """Accuracy by aggregator (rows) and filter."""
     rows = [
         [
@@ -97,11 +93,11 @@ def table_by_filter(by_system: AnswersBySystem) -> str:
 
 
 def faces_table(
-    results: dict[System, dict[float, Expressions]], found: dict[System, list[Shot]]
+    results: dict[System, dict[float, Expressions]], found: dict[System, list[SystemResult]]
 ) -> str:
     """Average precision of single faces by system and IoU (rows), and seconds per image."""
     counts = next(iter(next(iter(results.values())).values())).counts
-    head = ["system", "IoU", "faces, AP", "mAP", *(f"{name} ({counts[name]})" for name in counts)]
+    head = [*FACES_HEAD, *(f"{name} ({counts[name]})" for name in counts)]
     head += ["seconds per image"]
     rows = []
     for system, by_iou in results.items():
@@ -126,10 +122,9 @@ def confusion_table(result: Expressions) -> str:
     )
 
 
-def short_table(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
+def short_table(by_system: MoodResultsBySystem, scenes: Sequence[Scene]) -> str:
     """The table of docs/accuracy.md: accuracy over all systems, the best aggregator first."""
     masks = by_tiny_share(scenes)
-    head = ["aggregator", "accuracy", *(f"tiny faces: {name}" for name in masks)]
     by_aggregator = {each: mean_over_systems(by_system, each) for each in AGGREGATORS}
     rows = [
         [
@@ -139,10 +134,10 @@ def short_table(by_system: AnswersBySystem, scenes: Sequence[Scene]) -> str:
         ]
         for name, correct in sorted(by_aggregator.items(), key=lambda item: -item[1].mean())
     ]
-    return table(head, rows)
+    return table(SHORT_HEAD, rows)
 
 
-def plot(by_system: AnswersBySystem, scenes: Sequence[Scene], path: Path) -> None:
+def plot(by_system: MoodResultsBySystem, scenes: Sequence[Scene], path: Path) -> None:
     """Accuracy of each aggregator over all systems, by the share of tiny faces."""
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     axes = figure.subplots()

@@ -1,13 +1,13 @@
-"""Compare the single-shot network with pipelines of a detector and a classifier.
+"""Compare the single-shot networks with pipelines of a detector and a classifier.
 
     python -m evaluation.single_shot --data ../shared/data
     python -m evaluation.single_shot --write  # docs/single-shot.md, charts, docs/accuracy.md, card
 
 Every system analyses every image with app.vision.engine, the code of the service; the systems take
-turns. The photographs are those of `crowds` (faces marked by people) and `natural`, the portraits
-those of lfw-expressions, all of the validation split; the network was trained on the train split.
-Synthetic scenes have faces of FER+'s validation split, pasted on photographs without faces; their
-figures are reported separately.
+turns. All images are of the validation split; the networks were trained on the train split. The
+photographs are `crowds` (people drew the boxes of the faces) and `natural`, and the portraits are
+lfw-expressions. Synthetic scenes have faces of FER+'s validation split, pasted on photographs
+without faces; their figures are reported separately.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from app.vision.image import ImageFile
 from app.vision.kinds import model_folders
 from app.vision.single_shot import SingleShotNet
 from evaluation import plots
-from evaluation.detection_scores import ready
+from evaluation.detection_scores import installed_detectors
 from evaluation.expressions import (
     MAP_IOU,
     NO_FACE,
     EndToEnd,
     Expressions,
-    Shot,
+    SystemResult,
     end_to_end,
     expressions,
     portrait_truths,
@@ -42,6 +42,7 @@ from evaluation.single_shot_page import (
     CHART,
     PORTRAITS_CONFUSION,
     SCENES_CONFUSION,
+    STAGES_HEAD,
     Measurements,
     plot,
     report,
@@ -49,12 +50,12 @@ from evaluation.single_shot_page import (
 )
 from evaluation.systems import (
     DETECTORS,
-    FACES,
+    FACE_KINDS,
     System,
     costs,
-    found_faces,
-    served_engine,
-    shots,
+    run_systems,
+    score_kind,
+    service_engine,
     systems,
 )
 from testbed.camera_images import camera_images
@@ -62,7 +63,7 @@ from testbed.markdown import renew, table
 from training.data import DataError
 from training.data.photos import Photograph, PhotosError, read_photographs, read_portraits
 from training.data.sources import validation_sources
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 ROUNDS = 15
 MEGAPIXELS = 1.0
@@ -88,25 +89,24 @@ def stages(net: SingleShotNet, photographs: Sequence[Photograph], rounds: int) -
                 net.postprocess(outputs[0], size)
                 end = time.perf_counter()
                 of_size.append((squared - start, predicted - squared, end - predicted))
-    head = ["square", "letterbox", "network", "decode and NMS, NumPy", "total"]
     rows = []
     for size, of_size in times.items():
         medians = 1000 * np.median(of_size, axis=0)
         total = 1000 * np.median(np.sum(of_size, axis=1))
         rows.append([f"{size} px", *(f"{each:.2f}" for each in (*medians, total))])
-    return table(head, rows)
+    return table(STAGES_HEAD, rows)
 
 
 def measure(
     data: Path, models_dir: Path, detectors: list[str] | None, split: str
 ) -> tuple[Measurements, dict[str, System]]:
-    """Run all systems. Return the results and, by the name of a network, the system of it alone.
+    """Run all systems. Return the results, and the system of each network alone by its name.
 
     Raises PhotosError, DataError or ModelUnavailable.
     """
     photos = data / "photos"
-    engine = served_engine(models_dir)
-    usable = ready(models_dir)
+    engine = service_engine(models_dir)
+    usable = installed_detectors(models_dir)
     networks = [folder.name for folder in model_folders(models_dir, SINGLE_SHOT)]
     all_systems = systems(detectors or [name for name in DETECTORS if name in usable], networks)
     defaults = [system for system in all_systems if not system.any_size]
@@ -121,11 +121,13 @@ def measure(
     natural = read_photographs(photos, "natural", split=None)
     faces = (each.path for each in natural if any(face.sure for face in each.faces))
     files = camera_images(faces, MEGAPIXELS)
-    on_photographs = shots(engine, all_systems, (each.path.read_bytes() for each in photographs))
-    on_portraits = shots(engine, defaults, (each.path.read_bytes() for each in portraits))
-    on_scenes = shots(engine, defaults, (file for file, _ in scenes))
+    on_photographs = run_systems(
+        engine, all_systems, (each.path.read_bytes() for each in photographs)
+    )
+    on_portraits = run_systems(engine, defaults, (each.path.read_bytes() for each in portraits))
+    on_scenes = run_systems(engine, defaults, (file for file, _ in scenes))
     stage_table = stages(engine.model(SINGLE_SHOT), photographs, ROUNDS)
-    on_large = shots(engine, defaults, (file for _ in range(ROUNDS) for file in files))
+    on_large = run_systems(engine, defaults, (file for _ in range(ROUNDS) for file in files))
     measured = Measurements(
         photographs=photographs,
         on_photographs=on_photographs,
@@ -204,7 +206,7 @@ def main() -> None:
 
 
 def card_section(
-    found: Sequence[Shot],
+    found: Sequence[SystemResult],
     photographs: Sequence[Photograph],
     results: Expressions,
     portraits: EndToEnd,
@@ -212,8 +214,8 @@ def card_section(
 ) -> dict[str, Any]:
     """The section `evaluation` of the card: figures of the network alone with its defaults."""
     faces = {}
-    for kind in FACES:
-        each = found_faces(found, photographs, kind, MATCH_IOU)
+    for kind in FACE_KINDS:
+        each = score_kind(found, photographs, kind, MATCH_IOU)
         faces[kind] = {
             "faces": each.true_positives + each.false_negatives,
             "recall": round(each.recall, 4),
@@ -228,8 +230,8 @@ def card_section(
         "photographs": len(photographs),
         "faces": faces,
         "portraits": sum(results.counts.values()),
-        "main_face_found": round(portraits.found, 4),
-        "found_and_named_right": round(portraits.correct, 4),
+        "main_face_found": round(portraits.detection_recall, 4),
+        "found_and_named_right": round(portraits.accuracy, 4),
         "mean_average_precision": round(results.mean, 4),
         "average_precision": {name: round(value, 4) for name, value in results.precisions.items()},
         "note": "the weights were chosen and calibrated on this split",

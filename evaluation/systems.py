@@ -14,17 +14,17 @@ from app.vision.engine import Engine
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Analysis, DetectionOptions
 from evaluation.boxes import BoxScores, score_boxes
-from evaluation.expressions import Shot
+from evaluation.expressions import SystemResult
 from evaluation.field import MAX_PIXELS
 from testbed.boxes import match_faces
 from training.data.photos import MarkedFace, Photograph
 
 CLASSIFIER = "custom_net_8"
 DETECTORS = ("haar", "yunet", "single_shot")
-EVERYTHING_PX = 10.0  # the smallest face of systems for any size
+ANY_SIZE_PX = 10.0  # pixels: the smallest face of systems with `any_size`
 
 
-def served_engine(models_dir: Path) -> Engine:
+def service_engine(models_dir: Path) -> Engine:
     """The engine of the service with limits that no image of a data set exceeds.
 
     OpenCV gets one thread, as in a worker.
@@ -44,7 +44,7 @@ def served_engine(models_dir: Path) -> Engine:
 class System:
     """The options of a request, with a name for the tables.
 
-    With `any_size`, the smallest face has EVERYTHING_PX pixels instead of 5 % of the longer side.
+    With `any_size`, the smallest face has ANY_SIZE_PX pixels instead of 5 % of the longer side.
     """
 
     name: str
@@ -54,7 +54,7 @@ class System:
     def analyse(self, engine: Engine, data: bytes) -> Analysis:
         options = self.options
         if self.any_size:
-            options = replace(options, detection=DetectionOptions(min_face_px=EVERYTHING_PX))
+            options = replace(options, detection=DetectionOptions(min_face_px=ANY_SIZE_PX))
         return engine.analyse(AnalysisRequest(ImageData(data, "image"), options))
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class System:
 
 
 def single_shot_systems(networks: Iterable[str] = (SINGLE_SHOT,)) -> list[System]:
-    """Each single-shot network alone."""
+    """The systems of each single-shot network alone."""
     return [
         System(f"{name} alone", AnalysisOptions(pipeline=SINGLE_SHOT, model=name))
         for name in networks
@@ -80,20 +80,21 @@ def systems(detectors: Iterable[str], networks: Iterable[str] = (SINGLE_SHOT,)) 
     return [*defaults, *(replace(each, any_size=True) for each in defaults)]
 
 
-def shoot(engine: Engine, system: System, data: bytes) -> Shot:
+def run_system(engine: Engine, system: System, data: bytes) -> SystemResult:
+    """Analyse one image and measure the time."""
     start = time.perf_counter()
     analysis = system.analyse(engine, data)
-    return Shot(analysis, 1000 * (time.perf_counter() - start))
+    return SystemResult(analysis, 1000 * (time.perf_counter() - start))
 
 
-def shots(
+def run_systems(
     engine: Engine, chosen: Sequence[System], images: Iterable[bytes]
-) -> dict[System, list[Shot]]:
+) -> dict[System, list[SystemResult]]:
     """Run every system on every image. The systems take turns."""
-    by_system: dict[System, list[Shot]] = {system: [] for system in chosen}
+    by_system: dict[System, list[SystemResult]] = {system: [] for system in chosen}
     for data in images:
         for system in chosen:
-            by_system[system].append(shoot(engine, system, data))
+            by_system[system].append(run_system(engine, system, data))
     return by_system
 
 
@@ -114,7 +115,7 @@ def _at_least(pixels: float, share: float, condition: str | None) -> Counts:
     return counts
 
 
-FACES: dict[str, tuple[tuple[str, ...], Counts]] = {
+FACE_KINDS: dict[str, tuple[tuple[str, ...], Counts]] = {
     "natural + crowds, from 20 px": (("natural", "crowds"), _at_least(20, 0, None)),
     "crowds, bare, from 5 %": (("crowds",), _at_least(0, 0.05, "bare")),
     "crowds, bare, from 24 px": (("crowds",), _at_least(24, 0, "bare")),
@@ -123,18 +124,18 @@ FACES: dict[str, tuple[tuple[str, ...], Counts]] = {
 }
 
 
-def found_faces(
-    found: Sequence[Shot], photographs: Sequence[Photograph], kind: str, min_iou: float
+def score_kind(
+    found: Sequence[SystemResult], photographs: Sequence[Photograph], kind: str, min_iou: float
 ) -> BoxScores:
-    """The scores for one kind of FACES. Other faces are ignored."""
-    collections, counts = FACES[kind]
+    """The scores for one kind of faces, a key of FACE_KINDS. Other faces are ignored."""
+    collections, counts = FACE_KINDS[kind]
     matches = []
-    for shot, photograph in zip(found, photographs, strict=True):
+    for result, photograph in zip(found, photographs, strict=True):
         if photograph.path.parts[-2] in collections:
-            longer_side = float(max(shot.analysis.width, shot.analysis.height))
+            longer_side = float(max(result.analysis.width, result.analysis.height))
             matches.append(
                 match_faces(
-                    shot.detections,
+                    result.detections,
                     photograph.faces,
                     min_iou=min_iou,
                     counts=partial(_counted, counts=counts, longer_side=longer_side),
@@ -155,7 +156,7 @@ class Cost:
     without_reading: float
 
 
-def costs(found: dict[System, list[Shot]]) -> dict[System, Cost]:
+def costs(found: dict[System, list[SystemResult]]) -> dict[System, Cost]:
     """The cost of each system."""
     return {
         system: Cost(

@@ -1,8 +1,8 @@
 """Transforms of the crops of small faces, compared with the crop of the service.
 
-EmoSense tried super-resolution between crop and classifier. A transform makes the classifier's crop
-of one face. Images are shrunk by area interpolation, as if the camera were farther away, and the
-boxes of the faces are given.
+EmoSense used super-resolution between crop and classifier. A transform returns the crop of one face
+for the classifier. Images are downscaled by area interpolation, as if the camera were farther away,
+and the boxes of the faces are given.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from app.vision.classifier import Classifier
 from app.vision.image import crop_face
 from app.vision.types import Box
-from evaluation.field import GIVEN, read_rasters, served_scale
+from evaluation.field import GIVEN, read_rasters, service_scale
 from evaluation.metrics import bootstrap_interval
 from testbed.markdown import percent, table
 from training.data import Split
 from training.data.photos import Portrait
-from training.votes import majority
+from training.ferplus_labels import majority
 
 SIDES = (16, 20, 24, 32, 40)  # pixels of the box's longer side
 SMALL = 24
@@ -70,7 +70,7 @@ class Sample:
     box: Box
     label: str
 
-    def shrunk(self, side: float) -> "Sample":
+    def downscaled(self, side: float) -> "Sample":
         """The sample, resized so that the longer side of the face has `side` pixels."""
         factor = side / self.box.longer_side
         width, height = (max(1, round(length * factor)) for length in self.gray.shape[::-1])
@@ -102,9 +102,9 @@ def from_portraits(portraits: list[Portrait], labels: Sequence[str]) -> list[Sam
 def classify_small(
     classifier: Classifier, samples: Sequence[Sample], side: float, transform: str, scale: float
 ) -> NDArray[np.float64]:
-    """Whether each face (n,), shrunk to `side` pixels, is classified correctly: 1 or 0."""
+    """Whether each face (n,), downscaled to `side` pixels, is classified correctly: 1 or 0."""
     size, transformed = classifier.card.input_size, TRANSFORMS[transform]
-    small = [sample.shrunk(side) for sample in samples]
+    small = [sample.downscaled(side) for sample in samples]
     crops = np.stack([transformed(each.gray, each.box, size, scale) for each in small])
     predicted = classifier.predict(crops).argmax(axis=1)
     labels = classifier.card.labels
@@ -113,7 +113,7 @@ def classify_small(
 
 
 @dataclass(frozen=True)
-class Gain:
+class TransformResult:
     """The accuracy with a transform.
 
     `low` and `high` are the 95 % interval of the difference to the accuracy without a transform.
@@ -129,50 +129,52 @@ class Gain:
         return f"{percent(self.accuracy)} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
 
 
-Gains = dict[tuple[str, str], dict[int, Gain]]
-"""Gains by (set of faces, transform), then by size."""
+TransformResults = dict[tuple[str, str], dict[int, TransformResult]]
+"""Results by (set of faces, transform), then by size."""
 
 
-def gains(classifier: Classifier, faces: Split, portraits: list[Portrait]) -> Gains:
+def measure_transforms(
+    classifier: Classifier, faces: Split, portraits: list[Portrait]
+) -> TransformResults:
     """Measure every transform on both sets of faces."""
     labels = classifier.card.labels
     sets = (
         ("FER+", from_ferplus(faces, labels), 1.0),
-        ("portraits", from_portraits(portraits, labels), served_scale(classifier.card, GIVEN)),
+        ("portraits", from_portraits(portraits, labels), service_scale(classifier.card, GIVEN)),
     )
-    result: Gains = {}
+    results: TransformResults = {}
     for name, samples, scale in sets:
         plain_hits = {
             side: classify_small(classifier, samples, side, PLAIN, scale) for side in SIDES
         }
         for transform in TRANSFORMS:
-            by_side = result.setdefault((f"{name} ({len(samples)})", transform), {})
+            by_side = results.setdefault((f"{name} ({len(samples)})", transform), {})
             for side in SIDES:
                 hits = classify_small(classifier, samples, side, transform, scale)
-                by_side[side] = Gain(
+                by_side[side] = TransformResult(
                     float(hits.mean()), *bootstrap_interval(hits - plain_hits[side])
                 )
-    return result
+    return results
 
 
-def helpful(all_gains: Gains) -> list[str]:
+def significant_transforms(all_results: TransformResults) -> list[str]:
     """The transforms that significantly improve both sets of faces at all sizes up to SMALL."""
     return [
         transform
         for transform in TRANSFORMS
         if all(
-            gain.low > 0
-            for (_, name), by_side in all_gains.items()
+            result.low > 0
+            for (_, name), by_side in all_results.items()
             if name == transform
-            for side, gain in by_side.items()
+            for side, result in by_side.items()
             if side <= SMALL
         )
     ]
 
 
-def transforms_table(all_gains: Gains) -> str:
+def transforms_table(all_results: TransformResults) -> str:
     """Accuracy by set of faces and transform (rows) and size."""
     return table(
         ["faces", "transform", *(f"{side} px" for side in SIDES)],
-        [[*key, *map(str, by_side.values())] for key, by_side in all_gains.items()],
+        [[*key, *map(str, by_side.values())] for key, by_side in all_results.items()],
     )

@@ -1,13 +1,14 @@
-"""Faces of web photographs that no system was trained on: how many are found and named right.
+"""Measure detection and classification of faces on web photographs.
 
     python -m evaluation.wild --data ../shared/data
-    python -m evaluation.wild --write      # docs/wild.md, its pictures, docs/accuracy.md, cards
+    python -m evaluation.wild --write      # docs/wild.md, its charts, docs/accuracy.md, cards
 
-Every photograph goes through app.vision.engine as it is served, the systems by turns: each detector
-with the default classifier behind it, single_shot's boxes with every other classifier, and
-single_shot alone. A face is found when a box overlaps it with an IoU of at least MATCH_IOU; of
-several boxes the one that overlaps it most counts. Faces are those of the validation split whose
-two readings agree. A system is asked about the faces whose label its model knows.
+No model was trained on these photographs. Every system analyses every photograph with
+app.vision.engine, the code of the service; the systems take turns. The systems are each detector
+with the default classifier, the boxes of single_shot with the other classifiers, and each
+single-shot network alone. A box detects a face if their IoU is at least MATCH_IOU; of several boxes
+the one with the highest IoU counts. The faces are those of the validation split with two equal
+labels. A system is scored on the faces with a label that its model knows.
 """
 
 import argparse
@@ -19,19 +20,19 @@ from app.vision.card import SINGLE_SHOT
 from app.vision.engine import Engine
 from app.vision.kinds import model_folders
 from app.vision.request import AnalysisOptions
-from evaluation.detection_scores import ready
-from evaluation.named_faces import Outcome, outcome
+from evaluation.detection_scores import installed_detectors
 from evaluation.systems import (
     CLASSIFIER,
     DETECTORS,
     System,
-    served_engine,
-    shots,
+    run_systems,
+    service_engine,
     single_shot_systems,
 )
 from evaluation.wild_page import BOXES, PAGE, page, write
+from evaluation.wild_scores import WildScores, score_faces
 from training.data.split import DataError
-from training.data.wild import WildFace, read_wild
+from training.data.wild import by_image, read_wild
 
 
 def systems(
@@ -51,38 +52,40 @@ def systems(
     ]
 
 
-def measure(engine: Engine, asked: Sequence[System], data: Path) -> dict[System, Outcome]:
-    """Every system on every photograph with a labelled validation face. Raises DataError."""
-    by_path: dict[Path, list[WildFace]] = {}
-    for face in read_wild(data, "val"):
-        if face.agreed:
-            by_path.setdefault(face.path, []).append(face)
-    if not by_path:
-        raise DataError(f"{data} holds no labelled validation face")
-    made = shots(engine, asked, (path.read_bytes() for path in by_path))
-    return {system: outcome(its, list(by_path.values())) for system, its in made.items()}
+def measure(engine: Engine, chosen: Sequence[System], data: Path) -> dict[System, WildScores]:
+    """Run every system on every photograph with a labelled validation face. Raises DataError."""
+    groups = by_image(face for face in read_wild(data, "val") if face.agreed)
+    if not groups:
+        raise DataError(f"{data} has no labelled validation face")
+    found = run_systems(engine, chosen, (path.read_bytes() for path in groups))
+    faces = list(groups.values())
+    return {system: score_faces(of_system, faces) for system, of_system in found.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
-    parser.add_argument("--detectors", nargs="+", help=f"of {DETECTORS} all that are ready")
-    parser.add_argument("--models", nargs="+", help="classifiers, all unless given")
-    parser.add_argument("--write", action="store_true", help=f"{PAGE}, its pictures and the cards")
+    parser.add_argument(
+        "--detectors", nargs="+", help=f"default: those of {DETECTORS} with weights"
+    )
+    parser.add_argument("--models", nargs="+", help="classifiers; default: all")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write {PAGE}, its charts and the cards"
+    )
     arguments = parser.parse_args()
-    usable = ready(arguments.models_dir)
+    usable = installed_detectors(arguments.models_dir)
     detectors = arguments.detectors or [name for name in DETECTORS if name in usable]
     names = arguments.models or [each.name for each in model_folders(arguments.models_dir)]
     networks = [each.name for each in model_folders(arguments.models_dir, SINGLE_SHOT)]
-    engine = served_engine(arguments.models_dir)
+    engine = service_engine(arguments.models_dir)
     try:
-        outcomes = measure(engine, systems(detectors, names, networks), arguments.data)
+        scores = measure(engine, systems(detectors, names, networks), arguments.data)
     except (DataError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
-    print(page(outcomes))
+    print(page(scores))
     if arguments.write:
-        write(outcomes, arguments.models_dir)
+        write(scores, arguments.models_dir)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables, the page and the card sections of evaluation.wild."""
+"""The text, charts and card sections of the evaluation on web photographs."""
 
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,23 @@ from app.vision.folders import read_document
 from evaluation import plots
 from evaluation.field import MATCH_IOU
 from evaluation.metrics import bootstrap_interval
-from evaluation.named_faces import FEWEST_FACES, Outcome
 from evaluation.speed import machine
 from evaluation.systems import CLASSIFIER, System
+from evaluation.wild_scores import MIN_FACES, WildScores
 from testbed.markdown import percent, renew, table
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 PAGE, SUMMARY = Path("docs/wild.md"), Path("docs/accuracy.md")
-NOT_FOUND = "not found"
-BOXES = "single_shot"  # whose boxes the other classifiers are measured with
+NOT_FOUND = "not found"  # a column of confusion matrices: missed faces
+BOXES = "single_shot"  # the detector in front of the classifiers
+SYSTEM_HEAD = [
+    "system", "faces", "detection recall", "accuracy of detected faces (95 % interval)",
+    "both readings certain", "macro recall", "end-to-end accuracy", "ECE", "ms",
+]  # fmt: skip
+EMOTION_HEAD = ["emotion", "faces", "detected", "recall (95 % interval)", "precision"]
+SHORT_HEAD = [
+    "system", "detection recall", "accuracy of detected faces", "end-to-end accuracy", "ms"
+]  # fmt: skip
 
 
 def _interval(hits: NDArray[np.bool_]) -> str:
@@ -29,83 +37,83 @@ def _interval(hits: NDArray[np.bool_]) -> str:
     return f"{percent(float(hits.mean()))} ({percent(low)}–{percent(high)})"
 
 
-def system_table(outcomes: dict[System, Outcome]) -> str:
-    head = ["system", "faces", "found", "named right of those found (95 % interval)"]
-    head += ["both readers sure", "macro", "found and named right", "ECE", "ms"]
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else percent(value)
+
+
+def system_table(scores: dict[System, WildScores]) -> str:
+    """All figures by system (rows)."""
     return table(
-        head,
+        SYSTEM_HEAD,
         [
             [
                 str(system),
-                str(len(each.asked)),
-                percent(len(each.found) / len(each.asked)),
+                str(len(each.faces)),
+                percent(each.detection_recall),
                 _interval(each.hits),
-                f"{percent(float(each.sure_hits.mean()))} of {len(each.sure_hits)}"
-                if len(each.sure_hits)
+                f"{percent(float(each.certain_hits.mean()))} of {len(each.certain_hits)}"
+                if len(each.certain_hits)
                 else "–",
-                percent(each.macro).replace("nan %", "–"),
-                percent(each.end_to_end),
+                _percent(each.macro_recall),
+                percent(each.end_to_end_accuracy),
                 f"{each.calibration_error:.3f}",
                 f"{each.milliseconds:.1f}",
             ]
-            for system, each in outcomes.items()
+            for system, each in scores.items()
         ],
     )
 
 
-def emotion_table(each: Outcome) -> str:
-    """A row for each emotion that any face shows."""
-    head = ["emotion", "faces", "found", "named right of those found (95 % interval)", "precision"]
+def emotion_table(each: WildScores) -> str:
+    """Recall and precision of one system by emotion (rows)."""
     rows = []
     for label, name in enumerate(LABELS):
-        if count := each.faces(label):
+        if count := each.count(label):
             rows.append(
                 [
                     name,
                     str(count),
                     str(len(each.hits_of(label))),
                     _interval(each.hits_of(label)),
-                    percent(each.precision(label)).replace("nan %", "–"),
+                    _percent(each.precision(label)),
                 ]
             )
-    return table(head, rows)
+    return table(EMOTION_HEAD, rows)
 
 
-def short_table(outcomes: dict[System, Outcome]) -> str:
-    """The rows of docs/accuracy.md."""
-    head = ["", "faces found", "named right of those found", "found and named right", "ms"]
+def short_table(scores: dict[System, WildScores]) -> str:
+    """The table of docs/accuracy.md."""
     return table(
-        head,
+        SHORT_HEAD,
         [
             [
                 str(system),
-                percent(len(each.found) / len(each.asked)),
+                percent(each.detection_recall),
                 percent(float(each.hits.mean())),
-                percent(each.end_to_end),
+                percent(each.end_to_end_accuracy),
                 f"{each.milliseconds:.0f}",
             ]
-            for system, each in outcomes.items()
+            for system, each in scores.items()
         ],
     )
 
 
-def card_section(each: Outcome, boxes: str) -> dict[str, Any]:
-    """What goes on a card: figures of the faces that `boxes` finds."""
-    present = [label for label in range(len(LABELS)) if each.faces(label)]
+def card_section(each: WildScores, boxes: str) -> dict[str, Any]:
+    """The section `wild` of a card. `boxes` is the detector."""
+    present = [label for label in range(len(LABELS)) if each.count(label)]
     low, high = bootstrap_interval(each.hits)
     return {
-        "data": "Expression in-the-Wild, validation faces: web photographs, each face labelled by "
-        "two independent readings of a vision-language model that agree; not labelled by people",
+        "data": CARD_DATA,
         "command": "make evaluate-wild",
         "boxes": boxes,
         "min_iou": MATCH_IOU,
-        "faces": len(each.asked),
-        "found": round(len(each.found) / len(each.asked), 4),
+        "faces": len(each.faces),
+        "found": round(each.detection_recall, 4),
         "right_of_found": round(float(each.hits.mean()), 4),
         "right_of_found_interval_95": [round(low, 4), round(high, 4)],
-        "right_where_both_readers_are_sure": round(float(each.sure_hits.mean()), 4),
-        "macro": round(each.macro, 4),
-        "found_and_named_right": round(each.end_to_end, 4),
+        "right_where_both_readers_are_sure": round(float(each.certain_hits.mean()), 4),
+        "macro": round(each.macro_recall, 4),
+        "found_and_named_right": round(each.end_to_end_accuracy, 4),
         "expected_calibration_error": round(each.calibration_error, 4),
         "recall_of_found": {
             LABELS[label]: round(float(each.hits_of(label).mean()), 4)
@@ -117,95 +125,103 @@ def card_section(each: Outcome, boxes: str) -> dict[str, Any]:
             for label in present
             if not np.isnan(each.precision(label))
         },
-        "faces_by_emotion": {LABELS[label]: each.faces(label) for label in present},
+        "faces_by_emotion": {LABELS[label]: each.count(label) for label in present},
     }
 
 
-_PAGE = """\
-# Faces of web photographs
+CARD_DATA = (
+    "Expression in-the-Wild, validation split: faces on web photographs, annotated twice, "
+    "independently, by a vision-language model, not by people; only faces with two equal labels"
+)
+TEXT = """\
+# Faces on web photographs: evaluation
 
-Made by `make evaluate-wild`; do not edit. {count} faces of web photographs (the collection
-Expression in-the-Wild, validation split) that no model here was trained on: in colour, in every
-pose, often with strong expressions. **Their labels are not by people**: a vision-language model
-looked at each face twice, independently, and only faces count whose two readings agree. The
-readings agree on about four faces of five, so no system can be expected to agree with them on every
-face.
+Generated by `make evaluate-wild`; do not edit. The evaluation uses {count} faces on web photographs
+(Expression in-the-Wild, validation split) that no model of this project was trained on. The
+photographs are in colour. The faces have all poses and often strong expressions.
 
-Everything is measured as it is served, one thread ({machine}), the systems by turns on every
-photograph. A face is found when a box overlaps it with an IoU of at least {iou}. "Macro" is the
-mean share named right of those found over the emotions with at least {fewest} faces. ECE is the
-expected calibration error of the faces found, 15 bins. A system is asked about the faces whose
-label its model knows.
+**People did not label these faces.** A vision-language model annotated each face twice,
+independently. Only faces with two equal labels are used. The labels are equal for about four of
+five faces, so no system can be expected to agree with them on every face.
+
+[Terms](accuracy.md#terms) defines the measures. A box detects a face if their IoU is at least
+{iou}. Recall, precision and ECE (15 bins) are those of detected faces. Macro recall is the mean
+over the emotions with at least {min_faces} faces. "Both readings certain" is the accuracy of the
+detected faces that the vision-language model labelled with certainty both times, with their number.
+A system is scored on the faces with a label that its model knows. Times are medians per photograph
+on one thread ({machine}); the systems take turns on every photograph.
 
 {systems}
 
 {sections}
-## How a model is chosen
+## Model selection
 
-By the mean of two figures: accuracy on FER+ validation (majority protocol, unseen), and the mean of
-"named right of those found" and "macro" above with the boxes of {boxes}. The faces here are never
-learned from; choosing by them makes their figures a little flattering.
+The score of a model is the mean of two figures: the accuracy on the FER+ validation split (majority
+protocol, unseen), and the mean of accuracy of detected faces and macro recall above with the boxes
+of {boxes}. No model is trained on these faces. Models are selected with them, so the figures of
+this page are slightly optimistic.
 """
-_SECTION = """\
+SECTION = """\
 ## {name}
 
 {emotions}
 
-[![confusion of {name}]({confusion})]({confusion}) [![reliability of {name}]({reliability})]\
-({reliability})
+[![confusion matrix of {name}]({confusion})]({confusion}) [![reliability diagram of {name}]\
+({reliability})]({reliability})
 """
 
 
-def pictures(system: System) -> tuple[Path, Path]:
+def charts(system: System) -> tuple[Path, Path]:
     """The files of the confusion matrix and of the reliability diagram of a system."""
     stem = "wild-" + system.name.replace(" + ", "-").replace(" ", "-").replace("_", "-")
     return PAGE.with_name(f"{stem}-confusion.png"), PAGE.with_name(f"{stem}-reliability.png")
 
 
-def shown(outcomes: dict[System, Outcome]) -> list[System]:
-    """The systems with a section of their own: those that find most and the default one."""
+def systems_with_section(scores: dict[System, WildScores]) -> list[System]:
+    """The systems with a section by emotion: the default and the main ones of single_shot."""
     names = (f"haar + {CLASSIFIER}", f"{BOXES} + {CLASSIFIER}", f"{BOXES} + custom_net_5")
     return [
-        system for system in outcomes if system.name in names or system.name == "single_shot alone"
+        system for system in scores if system.name in names or system.name == "single_shot alone"
     ]
 
 
-def page(outcomes: dict[System, Outcome]) -> str:
+def page(scores: dict[System, WildScores]) -> str:
+    """The text of docs/wild.md."""
     sections = [
-        _SECTION.format(
+        SECTION.format(
             name=system,
-            emotions=emotion_table(outcomes[system]),
-            confusion=pictures(system)[0].name,
-            reliability=pictures(system)[1].name,
+            emotions=emotion_table(scores[system]),
+            confusion=charts(system)[0].name,
+            reliability=charts(system)[1].name,
         )
-        for system in shown(outcomes)
+        for system in systems_with_section(scores)
     ]
-    return _PAGE.format(
-        count=max(len(each.asked) for each in outcomes.values()),
+    return TEXT.format(
+        count=max(len(each.faces) for each in scores.values()),
         machine=machine(),
         iou=MATCH_IOU,
-        fewest=FEWEST_FACES,
-        systems=system_table(outcomes),
+        min_faces=MIN_FACES,
+        systems=system_table(scores),
         sections="\n".join(sections),
-        boxes=BOXES,
+        boxes=f"`{BOXES}`",
     )
 
 
-def write(outcomes: dict[System, Outcome], models: Path) -> None:
-    """Write the page, its pictures, the table of docs/accuracy.md and the cards."""
-    PAGE.write_text(page(outcomes), "utf-8")
-    SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), {"wild": short_table(outcomes)}), "utf-8")
-    for system in shown(outcomes):
-        confusion, reliability = pictures(system)
-        each = outcomes[system]
+def write(scores: dict[System, WildScores], models_dir: Path) -> None:
+    """Write the page, its charts, the table of docs/accuracy.md and the cards."""
+    PAGE.write_text(page(scores), "utf-8")
+    SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), {"wild": short_table(scores)}), "utf-8")
+    for system in systems_with_section(scores):
+        confusion, reliability = charts(system)
+        each = scores[system]
         plots.confusion(
             each.confusion, LABELS, confusion, str(system), predicted=(*LABELS, NOT_FOUND)
         )
         plots.reliability(each.probabilities, each.labels, reliability, str(system))
-    for system, each in outcomes.items():
+    for system, each in scores.items():
         options = system.options
         if options.detector == BOXES or options.pipeline:
-            folder = models / (options.model or SINGLE_SHOT)
+            folder = models_dir / (options.model or SINGLE_SHOT)
             boxes = options.model if options.pipeline else BOXES
             section = card_section(each, boxes or BOXES)
             write_card(folder, read_document(folder) | {"wild": section})

@@ -99,7 +99,7 @@ def _served(count: int, *, seed: int, first: int, folder: Path) -> Report:
             name="served by gunicorn",
             memory=memory,
             first=first,
-            servers=http.GUNICORN_STATUSES,
+            server_statuses=http.GUNICORN_STATUSES,
         )
         if http.workers(folder) != before:
             raise Finding(f"the workers changed from {before} to {http.workers(folder)}")

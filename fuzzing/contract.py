@@ -27,7 +27,7 @@ from app.store.keys import Right
 from fuzzing.valid_images import PHOTOGRAPH, valid_images
 
 # All checks of schemathesis run. Some rules cannot be expressed in OpenAPI, so valid requests may
-# also be answered 422 (unknown model or cursor, an erasure without a filter), 413 (too many images)
+# also be answered 422 (unknown model or cursor, a deletion without a filter), 413 (too many images)
 # or 409 (a known idempotency key). An invalid request may also be too large (413).
 CHECKS = {
     "negative_data_rejection": {"expected-statuses": ["4XX"]},
@@ -72,7 +72,7 @@ def run(app: Flask, *, examples: int, seed: int) -> None:
 
 
 def _store_one(app: Flask, key: str) -> int:
-    """Store an image with a face for reading and erasing. Return the id."""
+    """Store an image with a face for reading and deleting. Return the id."""
     response = app.test_client().post(
         "/v1/images",
         data=PHOTOGRAPH.read_bytes(),

@@ -21,7 +21,7 @@ def image_number(seed: int, index: int) -> bytes:
 def read(data: bytes, *, scale: float, color: bool) -> str:
     """Decode an image. Return "read", or the name of a documented error.
 
-    Raises Finding for a result with wrong dimensions or types.
+    Raises Finding for a result with incorrect dimensions or types.
     """
     try:
         raster = ImageFile(data, max_pixels=MAX_PIXELS).read(scale=scale, color=color)

@@ -38,11 +38,11 @@ def run(
     name: str,
     memory: Callable[[], float],
     first: int = 0,
-    servers: frozenset[int] = frozenset(),
+    server_statuses: frozenset[int] = frozenset(),
 ) -> Report:
     """Send `count` requests.
 
-    `servers` are statuses with which the server may answer by itself, with a short body. Raises
+    The server may answer `server_statuses` without the application, with a short body. Raises
     Finding with the number of the request; `call_number(seed, index)` creates it again.
     """
     report = Report(name, count, memory)
@@ -52,7 +52,7 @@ def run(
         try:
             status, headers, body = send(call)
             seconds = time.perf_counter() - start
-            is_of_server = status in servers and "X-Request-ID" not in headers
+            is_of_server = status in server_statuses and "X-Request-ID" not in headers
             if not is_of_server or len(body) > GUNICORN_MAX_BYTES:
                 check_response(call, status, headers, body)
         except Exception as error:

@@ -7,7 +7,7 @@ import pytest
 
 from app.settings import ROOT
 from app.store import planning
-from benchmarks import growth, growth_stores, service
+from benchmarks import growth, growth_stores, service, soak
 
 pytestmark = pytest.mark.serial
 
@@ -39,7 +39,7 @@ def test_service_benchmark_prints_all_figures(monkeypatch, capsys, shared):
     ]
     assert all(CELL.match(cell) for row in measured for cell in row[1:-1])
     assert [bool(row[-1]) for row in measured] == [False, True, False, True]
-    assert "resident MB of each worker" in text
+    assert "Resident memory of each worker in MB" in text
 
 
 def test_send_raises_for_a_response_other_than_201(monkeypatch, tmp_path):
@@ -85,3 +85,13 @@ def test_queries_do_not_scan_tables(tmp_path, monkeypatch, few):
 @pytest.mark.postgres
 def test_growth_prints_times_and_plans_on_postgresql(monkeypatch, capsys, postgres_url):
     check_growth(monkeypatch, capsys, "postgresql", "--postgres", postgres_url)
+
+
+def test_performance_page_has_the_columns_and_queries_of_the_benchmarks():
+    page = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    assert f"| {' | '.join(service.HEAD)} |" in page
+    assert f"| images | {soak.COLUMN.format(1)} | {soak.COLUMN.format(2)} |" in page
+    part = page[page.index("## Reading as the store grows") :]
+    named = [row[0] for row in rows(part) if row[0] not in ("query", "---")]
+    assert len(named) > 80
+    assert set(named) <= set(growth.queries(80, of=80))

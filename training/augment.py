@@ -1,8 +1,8 @@
-"""Batched augmentation of grey crops: one affine warp for a whole batch, then light and damage.
+"""Batched augmentation of grey crops: an affine warp, corruption, and changes of the lighting.
 
-Everything runs on the device of the crops and reads no value back, so that a GPU never waits.
-Where a change is for a share of the batch, it is for its first or last rows: batches are in random
-order.
+All operations run on the device of the crops and read no values back, so a GPU never waits for the
+CPU. An operation for a share of the batch changes its first or last rows, because batches are in
+random order.
 """
 
 import math
@@ -15,13 +15,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Strength:
-    """How far crops are changed. Angles in degrees, shifts and sides in shares of the side, noise
-    in grey levels. `rotation` and `log_scale` are limits of even distributions, or the standard
-    deviations of normal ones where `normal` is set. `lighting` is the largest relative change of
-    brightness from the middle to the edge."""
+    """The strength of each augmentation.
+
+    Rotation is in degrees, shifts and `erase_sides` are relative to the side of the crop, noise is
+    in grey levels. `rotation` and `log_scale` are the limits of uniform distributions; with
+    `normal`, they are the standard deviations of normal distributions. `lighting` is the largest
+    relative change of brightness between centre and edge.
+    """
 
     rotation: float = 14.0
-    log_scale: float = 0.16  # wide enough for the spread of the detectors' boxes around a face
+    log_scale: float = 0.16  # covers the variation of the boxes of the detectors
     normal: bool = False
     log_aspect: float = 0.08
     shear: float = 0.08
@@ -53,9 +56,9 @@ STRENGTHS = {
     ),
 }
 MILD = STRENGTHS["mild"]
-LARGEST_DEVIATION = 2.7  # of a normal distribution, in standard deviations
-BLUR_SIDES = (0.4, 0.55, 0.8)  # faces of this share of the side, enlarged, look like this
-JPEG_STEPS = (12.0, 28.0)  # grey levels of the coarsest quantisation, each for half of the share
+MAX_DEVIATION = 2.7  # normal values are clipped at this number of standard deviations
+BLUR_SIDES = (0.4, 0.55, 0.8)  # scale to which a crop is reduced before it is enlarged again
+JPEG_STEPS = (12.0, 28.0)  # largest quantisation steps in grey levels, for half of the rows each
 
 
 def augment(
@@ -64,18 +67,18 @@ def augment(
     *,
     side: int | None = None,
     strength: Strength = MILD,
-    damage: float = 1.0,
+    corruption: float = 1.0,
 ) -> Tensor:
-    """Randomly changed copies (n, 1, side, side) of `crops` (n, 1, canvas, canvas), float 0–255.
+    """Return augmented copies (n, 1, side, side) of `crops` (n, 1, canvas, canvas), float 0–255.
 
-    The middle `side` pixels of a canvas are the crop; what is around them comes into view where
-    crops shift, turn or grow. `damage` from 0 to 1 scales the shares that are blurred, compressed
-    or erased in part.
+    The crop is the centre of `side` pixels of a canvas. Shifts, rotations and larger scales show
+    parts of the margin. `corruption` from 0 to 1 scales the shares of crops that are blurred,
+    compressed or partly erased.
     """
     side = side or crops.shape[-1]
     changed = _warp(crops, generator, side, strength)
-    changed = _blur(changed, strength.blur_share * damage)
-    changed = _compress(changed, strength.jpeg_share * damage)
+    changed = _blur(changed, strength.blur_share * corruption)
+    changed = _compress(changed, strength.jpeg_share * corruption)
     gamma = torch.exp(_uniform(len(crops), strength.log_gamma, generator))
     changed = 255 * (changed.clamp(0, 255) / 255) ** gamma[:, None, None, None]
     if strength.lighting:
@@ -83,7 +86,7 @@ def augment(
     sigma = strength.noise_sigma * _random(len(crops), generator)[:, None, None, None]
     noise = torch.randn(changed.shape, generator=generator, device=crops.device)
     changed = changed + sigma * noise
-    return _erase(changed, generator, strength.erase_share * damage, strength).clamp(0, 255)
+    return _erase(changed, generator, strength.erase_share * corruption, strength).clamp(0, 255)
 
 
 def _random(count: int, generator: torch.Generator) -> Tensor:
@@ -94,17 +97,17 @@ def _uniform(count: int, limit: float, generator: torch.Generator) -> Tensor:
     return (2 * _random(count, generator) - 1) * limit
 
 
-def _spread(count: int, limit: float, generator: torch.Generator, *, normal: bool) -> Tensor:
+def _sample(count: int, limit: float, generator: torch.Generator, *, normal: bool) -> Tensor:
     if not normal:
         return _uniform(count, limit, generator)
     values = torch.randn(count, generator=generator, device=generator.device)
-    return limit * values.clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION)
+    return limit * values.clamp(-MAX_DEVIATION, MAX_DEVIATION)
 
 
 def _warp(crops: Tensor, generator: torch.Generator, side: int, strength: Strength) -> Tensor:
     count, share = len(crops), side / crops.shape[-1]
-    angle = _spread(count, math.radians(strength.rotation), generator, normal=strength.normal)
-    scale = torch.exp(_spread(count, strength.log_scale, generator, normal=strength.normal))
+    angle = _sample(count, math.radians(strength.rotation), generator, normal=strength.normal)
+    scale = torch.exp(_sample(count, strength.log_scale, generator, normal=strength.normal))
     aspect = torch.exp(_uniform(count, strength.log_aspect, generator))
     shear = _uniform(count, strength.shear, generator)
     mirror = torch.where(_random(count, generator) < 0.5, -1.0, 1.0)
@@ -115,7 +118,7 @@ def _warp(crops: Tensor, generator: torch.Generator, side: int, strength: Streng
     matrix[:, 0, 1] = down * (shear * cos - sin)
     matrix[:, 1, 0] = mirror * across * sin
     matrix[:, 1, 1] = down * (shear * sin + cos)
-    # affine_grid measures the side as 2, from -1 to 1.
+    # The coordinates of affine_grid range from -1 to 1.
     matrix[:, 0, 2] = _uniform(count, 2 * share * strength.shift, generator)
     matrix[:, 1, 2] = _uniform(count, 2 * share * strength.shift, generator)
     grid = F.affine_grid(matrix, [count, 1, side, side], align_corners=False)
@@ -123,7 +126,7 @@ def _warp(crops: Tensor, generator: torch.Generator, side: int, strength: Streng
 
 
 def _blur(crops: Tensor, share: float) -> Tensor:
-    """Shrink and enlarge the first rows, a third of them to each of BLUR_SIDES."""
+    """Reduce and enlarge the first rows, with each of BLUR_SIDES for a third of them."""
     side, each = crops.shape[-1], round(len(crops) * share / len(BLUR_SIDES))
     parts = []
     for index, factor in enumerate(BLUR_SIDES):
@@ -135,8 +138,8 @@ def _blur(crops: Tensor, share: float) -> Tensor:
 
 
 def _compress(crops: Tensor, share: float) -> Tensor:
-    """Quantise the frequencies of 8×8 blocks of the last rows, the higher the coarser, as JPEG
-    does. Sides that are no multiple of 8 are left as they are."""
+    """Quantise the frequencies of 8×8 blocks of the last rows as JPEG does: the higher the
+    frequency, the larger the step. Crops whose side is not a multiple of 8 are not changed."""
     side, each = crops.shape[-1], round(len(crops) * share / len(JPEG_STEPS))
     if side % 8 or not each:
         return crops
@@ -155,7 +158,7 @@ def _compress(crops: Tensor, share: float) -> Tensor:
 
 
 def _cosines(device: torch.device) -> Tensor:
-    """The orthonormal 8-point discrete cosine transform (8, 8)."""
+    """Return the matrix (8, 8) of the orthonormal discrete cosine transform."""
     steps = torch.arange(8, device=device, dtype=torch.float32)
     basis = torch.cos(math.pi * steps[:, None] * (2 * steps[None, :] + 1) / 16) / 2
     basis[0] /= math.sqrt(2)
@@ -163,14 +166,14 @@ def _cosines(device: torch.device) -> Tensor:
 
 
 def _lighting(count: int, side: int, limit: float, generator: torch.Generator) -> Tensor:
-    """Factors (n, 1, side, side) that rise evenly in a random direction."""
+    """Return factors (n, 1, side, side) that increase linearly in a random direction."""
     across, down = (_uniform(count, limit, generator)[:, None, None] for _ in range(2))
     steps = torch.linspace(-1, 1, side, device=generator.device)
     return (1 + across * steps[None, None, :] + down * steps[None, :, None])[:, None]
 
 
 def _erase(crops: Tensor, generator: torch.Generator, share: float, strength: Strength) -> Tensor:
-    """One rectangle of uniform grey on a random share (Zhong et al. 2017, arXiv 1708.04896)."""
+    """Erase a rectangle on a random share of the crops (Zhong et al. 2017, arXiv 1708.04896)."""
     count, side = len(crops), crops.shape[-1]
     low, high = strength.erase_sides
     height = side * (low + (high - low) * _random(count, generator))

@@ -1,30 +1,33 @@
-"""Calibration of a trained network, fitted on validation data."""
+"""Calibration of trained networks on validation data."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.vision.classifier import softmax
 
-LEAST_STEP = 1e-6
+MIN_STEP = 1e-6
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The T that minimises the cross-entropy of softmax(logits / T) with the labels
-    (Guo et al. 2017, arXiv 1706.04599, section 4.2), to three digits."""
+    """Return the temperature T that minimises the cross-entropy of softmax(logits / T) with the
+    labels, to three digits (Guo et al. 2017, arXiv 1706.04599, section 4.2)."""
     rows = np.arange(len(labels))
 
     def cross_entropy(temperature: float) -> float:
-        chosen = softmax(logits, temperature=temperature)[rows, labels]
-        return float(-np.log(np.maximum(chosen, 1e-300)).mean())
+        likelihoods = softmax(logits, temperature=temperature)[rows, labels]
+        return float(-np.log(np.maximum(likelihoods, 1e-300)).mean())
 
     candidates = np.geomspace(0.2, 5, 1200)
     return float(f"{min(candidates, key=cross_entropy):.3g}")
 
 
 def fit_logistic(logits: NDArray[np.float64], hits: NDArray[np.bool_]) -> tuple[float, float]:
-    """Scale a > 0 and bias b, to three digits, that minimise the cross-entropy of
-    sigmoid(a · logit + b) with `hits` (n,) (Platt 1999), by Newton's method with steps that are
-    halved until they are worth it (Lin et al. 2007, Machine Learning 68, 267)."""
+    """Return the scale a > 0 and the bias b that minimise the cross-entropy of
+    sigmoid(a · logit + b) with `hits` (n,), to three digits (Platt 1999).
+
+    The method is Newton's with a line search: a step is halved until it reduces the cross-entropy
+    (Lin et al. 2007, Machine Learning 68, 267).
+    """
     columns = np.stack([logits, np.ones_like(logits)], axis=1)
     signs = np.where(hits, -1.0, 1.0)
 
@@ -33,12 +36,12 @@ def fit_logistic(logits: NDArray[np.float64], hits: NDArray[np.bool_]) -> tuple[
 
     weights = np.array([1.0, 0.0])
     for _ in range(50):
-        chances = np.exp(-np.logaddexp(0, -columns @ weights))
-        gradient = columns.T @ (chances - hits)
-        curvature = (columns * (chances * (1 - chances))[:, None]).T @ columns
-        # A little of the identity keeps steps finite where every find is right.
-        step = np.linalg.solve(curvature + 1e-3 * np.eye(2), gradient)
-        while cost(weights - step) > cost(weights) and np.abs(step).max() > LEAST_STEP:
+        probabilities = np.exp(-np.logaddexp(0, -columns @ weights))
+        gradient = columns.T @ (probabilities - hits)
+        hessian = (columns * (probabilities * (1 - probabilities))[:, None]).T @ columns
+        # The regularisation keeps steps finite if all detections are correct.
+        step = np.linalg.solve(hessian + 1e-3 * np.eye(2), gradient)
+        while cost(weights - step) > cost(weights) and np.abs(step).max() > MIN_STEP:
             step = step / 2
         weights = weights - step
     scale, bias = (float(f"{value:.3g}") for value in weights)

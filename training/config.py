@@ -1,4 +1,4 @@
-"""What a training run is told: a TOML file in training/configs."""
+"""The configuration of a training run: a TOML file in training/configs."""
 
 import tomllib
 from dataclasses import dataclass, field
@@ -9,29 +9,51 @@ EXPORT_TABLES = ("export", "card", "folders")
 
 
 class TrainingError(Exception):
-    """A config, data folder or checkpoint that cannot be used; the message says why."""
+    """A configuration, data folder or checkpoint cannot be used. The message has the reason."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """`task` is one of training.tasks.TASKS; `classes` are the first so many of its labels.
-    `balance` b draws a picture with weight p^-b, p being the share of its class in all votes: 0
-    takes every picture once an epoch. `sizes` are (share of the schedule, side) steps: until that
-    share is over pictures have that side, which is cheaper; a step up late in the
-    schedule, where the learning rate is too small to adapt to it, does harm. `teachers` are model
-    folders whose mean answer makes `teacher_share` of the targets. Over the last `fade` of the
-    schedule blurring and erasing fade out, so that the net ends on pictures as they are served (He
-    et al. 2019, arXiv 1909.09148). `start` names a run in runs/ to begin from, of the same net with
-    as many classes or more. `scenes` are made for an epoch, by tasks that make their images. `pack`
-    names a file in runs/ that scenes are composed of; a batch of those also has `sheets`, grids of
-    faces that teach expressions only.
+    """The settings of a run.
 
-    For the task that learns from several sets of faces: `shares` says which share of an epoch's
-    `draws` comes from each set, `teacher_runs` names the runs whose answers are targets
-    (training.answers), and `fold` is the number of a run that teaches, whose fold of the labelled
-    wild faces it does not learn from. `pretrained` names a file of weights in runs/ that `net` can
-    start from, `augmentation` one of training.augment.STRENGTHS. Figures are measured every
-    `validate_each` epochs."""
+    Task and network:
+
+    - `task` is one of training.tasks.TASKS. The network has the first `classes` labels of the task.
+    - `net` is one of training.nets.NETS. `net_options` are its keyword arguments.
+    - `start` is the name of an earlier run in runs/ with the same network and at least as many
+      classes. The run starts from its averaged weights.
+    - `pretrained` is a file in runs/ with weights that the network can start from.
+
+    Schedule and optimiser:
+
+    - The schedule ends after `epochs` or `minutes`, whichever is first. The learning rate increases
+      linearly for `warmup_epochs` and then decreases to 0 with half a cosine.
+    - `validate_each` is the number of epochs between validations.
+    - `sizes` are pairs (share of the schedule, side): until this share, images have this smaller
+      side, which is faster. The last increase must not be late in the schedule, because then the
+      learning rate is too low for the network to adapt to it.
+
+    Sampling and augmentation:
+
+    - `balance` b samples images with the weight p^-b, where p is the share of their class in all
+      targets. With 0, an epoch contains each image once.
+    - `augmentation` is one of training.augment.STRENGTHS.
+    - `fade` is the last share of the schedule, in which blurring, compression and erasing decrease
+      to zero, so that the last steps use images like the served ones (He et al. 2019,
+      arXiv 1909.09148).
+
+    Distillation:
+
+    - `teachers` are model folders (training.teacher_models), `teacher_runs` are names of runs
+      (training.soft_labels). `teacher_share` is the share of their mean prediction in the targets.
+
+    Task `mixed_faces`: an epoch has `draws` samples, and `shares` is the share of each set of faces
+    in them. `fold` is the fold of the labelled wild faces that a teacher is not trained on.
+
+    Tasks with scenes: `scenes` is the number of scenes per epoch. `pack` is the file in runs/ that
+    scenes are composed from. A batch then also has `sheets` grids of faces, which have only an
+    expression loss.
+    """
 
     name: str
     net: str
@@ -66,14 +88,15 @@ class Config:
     net_options: dict[str, Any] = field(default_factory=dict)
 
     def side_at(self, progress: float) -> int:
-        """The side of pictures when that share of the schedule is over."""
+        """Return the side of images at this share of the schedule."""
         return next((side for until, side in self.sizes if progress < until), self.input_size)
 
 
 def read_config(path: Path) -> Config:
-    """Raises TrainingError for a file that is missing, no TOML, or names other settings.
+    """Read a configuration. Raises TrainingError if the file is missing, is not TOML, or has
+    unknown or missing settings.
 
-    The tables `export`, `card` and `folders` are for training.export and do not affect training.
+    The tables `export`, `card` and `folders` are settings of training.export.
     """
     try:
         document = tomllib.loads(path.read_text("utf-8"))

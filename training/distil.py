@@ -1,13 +1,13 @@
-"""Train networks that teach, side by side, then the networks that learn from their answers.
+"""Distillation: train teachers in parallel, then train students on their soft labels.
 
     python -m training.distil training/configs/custom_net_8.toml training/configs/custom_net_5.toml
     python -m training.distil CONFIG … --seconds 520 --out results
 
-The teachers are the runs that the configs name as `teacher_runs`; their configs lie beside. Each
-network has a process of its own, because several small networks share a GPU better than one fills
-it. With `--seconds`, teachers and students share that time, whatever `minutes` their configs say.
-The averaged weights, figures and logs are written to the folder `--out` as they come, so a run that
-is cut off leaves what it has.
+The configurations of the students name the teachers as `teacher_runs`; the configurations of the
+teachers are in the same folder. Each network has a separate process, because one small network does
+not use a GPU fully. `--seconds` sets the total time and replaces the `minutes` of all
+configurations. Averaged weights, figures and logs are written to the folder `--out` during the
+training, so an interrupted run leaves results.
 """
 
 import argparse
@@ -22,25 +22,28 @@ from pathlib import Path
 
 import torch
 
-from training.answers import ANSWERS, write_answers
 from training.config import Config, TrainingError, read_config
 from training.data.face_sets import FACES
-from training.learning import AUTO, choose_device
+from training.devices import AUTO, choose_device
 from training.runs import CHECKPOINT, RUNS, averaged_weights, read_checkpoint
+from training.soft_labels import SOFT_LABELS, write_soft_labels
 from training.tasks import load_data
 from training.train import Run
 
 LOG = "train.log"
-COLLECT_EACH = 20.0  # seconds
-TEACHERS_SHARE = 0.42  # of the time; the students have the rest
-ANSWERING, LAST_FIGURES = 25.0, 8.0  # seconds kept for what follows the schedule
-GRACE = 20.0  # seconds after its time that a process is given before it is ended
+COLLECT_SECONDS = 20.0  # time between two collections of results
+TEACHERS_SHARE = 0.42  # share of the teachers in the total time
+# Time after the schedule: for the soft labels of a teacher, and for the validation of a student.
+LABELLING_SECONDS, FINAL_SECONDS = 25.0, 8.0
+GRACE_SECONDS = 20.0  # a process that runs this long after its end time is terminated
 
 
-def fit(config: Config, device: str, *, teaches: bool, end: float | None) -> None:
-    """Train one network until `end` of the monotonic clock, else as long as the config says. Its
-    log lies beside its checkpoint. A network that teaches is then asked about the faces. Meant as
-    the target of a process."""
+def fit(config: Config, device: str, *, is_teacher: bool, end: float | None) -> None:
+    """Train one network, and write the soft labels of a teacher. Runs in a process of its own.
+
+    Training ends at the time `end` of the monotonic clock, or with the schedule if it is None. The
+    log is in the folder of the run.
+    """
     folder = RUNS / config.name
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -54,14 +57,16 @@ def fit(config: Config, device: str, *, teaches: bool, end: float | None) -> Non
             chosen = choose_device(device)
             data = load_data(Path(), config)
             if end is not None:
-                left = end - time.monotonic() - (ANSWERING if teaches else LAST_FIGURES)
-                config = replace(config, minutes=max(1.0, left) / 60)
+                remaining = (
+                    end - time.monotonic() - (LABELLING_SECONDS if is_teacher else FINAL_SECONDS)
+                )
+                config = replace(config, minutes=max(1.0, remaining) / 60)
             run = Run(config, data, folder, chosen)
             run.resume()
             print(f"{config.name} on {chosen}: {run.data.count}, {run.data.source}", flush=True)
             run.fit()
-            if teaches:
-                write_answers(config.name, FACES, chosen)
+            if is_teacher:
+                write_soft_labels(config.name, FACES, chosen)
             print("finished", flush=True)
         except Exception:
             traceback.print_exc()
@@ -69,48 +74,50 @@ def fit(config: Config, device: str, *, teaches: bool, end: float | None) -> Non
 
 
 class Stage:
-    """Networks that train side by side until a time of the monotonic clock."""
+    """Networks that are trained in parallel, each in a process, until `end` of the monotonic
+    clock."""
 
     def __init__(
-        self, configs: Sequence[Config], device: str, *, teaches: bool, end: float | None
+        self, configs: Sequence[Config], device: str, *, is_teacher: bool, end: float | None
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self.end = end
-        options = {"teaches": teaches, "end": end}
+        options = {"is_teacher": is_teacher, "end": end}
         self.processes = [
             context.Process(target=fit, args=(config, device), kwargs=options) for config in configs
         ]
         for process in self.processes:
             process.start()
 
-    def wait(self, collect: "Collector") -> None:
-        """Wait for all, collecting results meanwhile; end those that take GRACE longer."""
+    def wait(self, collector: "Collector") -> None:
+        """Wait for all processes and collect results. Terminate processes that are still running
+        GRACE_SECONDS after the end."""
         while any(process.is_alive() for process in self.processes):
-            if self.end is not None and time.monotonic() > self.end + GRACE:
+            if self.end is not None and time.monotonic() > self.end + GRACE_SECONDS:
                 break
             for process in self.processes:
                 process.join(0.25)
-            collect.now_and_then()
+            collector.collect_if_due()
         for process in self.processes:
             if process.is_alive():
                 process.terminate()
             process.join()
-        collect.now()
+        collector.collect()
 
 
 class Collector:
-    """Writes what runs have so far to a folder: `<group>.pt` with the averaged weights, the config
-    and the figures of each run of a group, and `answers_and_logs.tar`."""
+    """Writes the present results of runs to a folder: `<group>.pt` with the averaged weights, the
+    configuration and the figures of each run of a group, and `soft_labels_and_logs.tar`."""
 
     def __init__(self, folder: Path | None, groups: dict[str, list[str]]) -> None:
         self.folder, self.groups = folder, groups
         self.last = time.monotonic()
 
-    def now_and_then(self) -> None:
-        if time.monotonic() - self.last > COLLECT_EACH:
-            self.now()
+    def collect_if_due(self) -> None:
+        if time.monotonic() - self.last > COLLECT_SECONDS:
+            self.collect()
 
-    def now(self) -> None:
+    def collect(self) -> None:
         self.last = time.monotonic()
         if self.folder is None:
             return
@@ -119,24 +126,24 @@ class Collector:
             states = {}
             for name in names:
                 with contextlib.suppress(TrainingError):  # no checkpoint yet
-                    states[name] = _small(read_checkpoint(RUNS / name / CHECKPOINT))
+                    states[name] = _compact(read_checkpoint(RUNS / name / CHECKPOINT))
             if states:
                 temporary = self.folder / f".{group}.tmp"
                 torch.save(states, temporary)
                 temporary.replace(self.folder / f"{group}.pt")
-        temporary = self.folder / ".answers_and_logs.tmp"
+        temporary = self.folder / ".soft_labels_and_logs.tmp"
         with tarfile.open(temporary, "w") as archive:
             for log in RUNS.glob("*.log"):
                 archive.add(log, log.name)
             for name in (name for names in self.groups.values() for name in names):
-                for each in (ANSWERS, LOG, "log.csv", "curve.png"):
+                for each in (SOFT_LABELS, LOG, "log.csv", "curve.png"):
                     if (RUNS / name / each).exists():
                         archive.add(RUNS / name / each, f"{name}/{each}")
-        temporary.replace(self.folder / "answers_and_logs.tar")
+        temporary.replace(self.folder / "soft_labels_and_logs.tar")
 
 
-def _small(state: dict[str, object]) -> dict[str, object]:
-    """What is needed to measure, export or go on from a run, filters in 16 bits."""
+def _compact(state: dict[str, object]) -> dict[str, object]:
+    """Return the parts of a checkpoint that validation and export need, with 16-bit filters."""
     weights = averaged_weights(state)
     return {
         "weights": {
@@ -154,38 +161,41 @@ def distil(
     seconds: float | None,
     out: Path | None,
 ) -> None:
-    """Train the teachers, then the students. Raises TrainingError where no teacher answered."""
+    """Train the teachers, then the students. Raises TrainingError if no teacher wrote soft
+    labels."""
     start = time.monotonic()
     end = None if seconds is None else start + seconds
     teachers_end = None if seconds is None else start + TEACHERS_SHARE * seconds
     groups = {"students": [each.name for each in students]}
     for each in teachers:
         groups.setdefault(f"teachers_{each.net}", []).append(each.name)
-    collect = Collector(out, groups)
-    waiting = [each for each in teachers if not (RUNS / each.name / ANSWERS).exists()]
-    if waiting:
-        Stage(waiting, device, teaches=True, end=teachers_end).wait(collect)
-    for each in waiting:
-        # A process may have been ended between its last checkpoint and its answers.
-        if not (RUNS / each.name / ANSWERS).exists():
+    collector = Collector(out, groups)
+    untrained = [each for each in teachers if not (RUNS / each.name / SOFT_LABELS).exists()]
+    if untrained:
+        Stage(untrained, device, is_teacher=True, end=teachers_end).wait(collector)
+    for each in untrained:
+        # A process may have been terminated between its last checkpoint and its soft labels.
+        if not (RUNS / each.name / SOFT_LABELS).exists():
             with contextlib.suppress(TrainingError):  # without a checkpoint
-                write_answers(each.name, FACES, choose_device(device))
-    ready = {each.name for each in teachers if (RUNS / each.name / ANSWERS).exists()}
+                write_soft_labels(each.name, FACES, choose_device(device))
+    ready = {each.name for each in teachers if (RUNS / each.name / SOFT_LABELS).exists()}
     if not ready and teachers:
-        raise TrainingError(f"no teacher has answered: see the {LOG} of each run")
-    learners = [
+        raise TrainingError(f"no teacher wrote soft labels: see the {LOG} of each run")
+    usable_students = [
         replace(each, teacher_runs=tuple(name for name in each.teacher_runs if name in ready))
         for each in students
     ]
-    Stage(learners, device, teaches=False, end=end).wait(collect)
+    Stage(usable_students, device, is_teacher=False, end=end).wait(collector)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("configs", type=Path, nargs="+", help="of the students")
+    parser.add_argument("configs", type=Path, nargs="+", help="configurations of the students")
     parser.add_argument("--device", default=AUTO)
-    parser.add_argument("--seconds", type=float, help="for everything; else as the configs say")
-    parser.add_argument("--out", type=Path, help="folder for results as they come")
+    parser.add_argument(
+        "--seconds", type=float, help="total time; default: the minutes of each configuration"
+    )
+    parser.add_argument("--out", type=Path, help="folder for the results")
     arguments = parser.parse_args()
     try:
         students = [read_config(path) for path in arguments.configs]

@@ -1,10 +1,10 @@
-"""Turn results of training.distil, from this machine or another, into a run.
+"""Import a run from the results of training.distil, for example from another machine.
 
     python -m training.import_run out/students.pt custom_net_8 training/configs/custom_net_8.toml
 
-Writes runs/<name of the config>/ with the averaged weights, the log and the learning curve, so that
-training.export can turn it into model folders. The config must describe the same network as the run
-in the results; its other settings should be those of that run, which its card will state.
+Writes the averaged weights, the log and the learning curve to runs/<name of the configuration>/.
+training.export can then export the run. The configuration must have the same network as the run in
+the results. It should also have the same settings, because they are written to the model card.
 """
 
 import argparse
@@ -21,20 +21,20 @@ from training.train import Run
 
 
 def import_run(results: Path, name: str, config_path: Path, data: Path) -> Run:
-    """The run, saved. Raises TrainingError where the results hold no such run, where its network is
-    another one, or where a checkpoint is in the way."""
+    """Import and save the run. Raises TrainingError if the results do not contain the run, if the
+    networks differ, or if the run already has a checkpoint."""
     config = read_config(config_path)
     folder = RUNS / config.name
     if (folder / CHECKPOINT).exists():
-        raise TrainingError(f"{folder / CHECKPOINT} exists; move it away first")
+        raise TrainingError(f"{folder / CHECKPOINT} exists; move it first")
     try:
         states: dict[str, dict[str, Any]] = torch.load(results, weights_only=True)
-    except Exception as error:  # torch raises half a dozen unrelated types here
-        raise TrainingError(f"{results} holds no results: {error}") from error
+    except Exception as error:  # torch raises several unrelated types
+        raise TrainingError(f"{results} cannot be read: {error}") from error
     if name not in states:
-        raise TrainingError(f"{results} holds no run {name!r}, only {', '.join(states)}")
+        raise TrainingError(f"{results} has no run {name!r}, only {', '.join(states)}")
     state = states[name]
-    run = Run(config, load_data(data, config, taught=False), folder)
+    run = Run(config, load_data(data, config, with_teachers=False), folder)
     try:
         for net in (run.average.module, run.net):
             net.load_state_dict({key: value.float() for key, value in state["weights"].items()})
@@ -48,8 +48,8 @@ def import_run(results: Path, name: str, config_path: Path, data: Path) -> Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, help="a .pt file that training.distil wrote")
-    parser.add_argument("name", help="of the run in it")
-    parser.add_argument("config", type=Path, help="that the run goes on with")
+    parser.add_argument("name", help="name of the run in the file")
+    parser.add_argument("config", type=Path, help="configuration of the imported run")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     arguments = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""The folders of runs: where checkpoints are, and how a network starts from one."""
+"""The folders of training runs, their checkpoints, and the initial weights of networks."""
 
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,15 @@ def build_net(config: Config) -> nn.Module:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Raises TrainingError when the file is missing or no whole checkpoint."""
+    """Read a checkpoint. Raises TrainingError if the file is missing or incomplete."""
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises half a dozen unrelated types here
-        raise TrainingError(f"{path} is not a whole checkpoint: {error}") from error
+    except Exception as error:  # torch raises several unrelated types
+        raise TrainingError(f"{path} is not a complete checkpoint: {error}") from error
 
 
 def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:
-    """The running average of a checkpoint's weights, by their names in the network."""
+    """Return the running average of the weights in a checkpoint, by name in the network."""
     return {
         key.removeprefix("module."): value
         for key, value in state["average"].items()
@@ -36,36 +36,40 @@ def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def begin_from(net: nn.Module, state: dict[str, Any]) -> None:
-    """Give `net` the averaged weights of another run; of more classes, those of the first.
+def load_averaged(net: nn.Module, state: dict[str, Any]) -> None:
+    """Load the averaged weights of another run into `net`. If the run has more classes, the weights
+    of the first classes are loaded.
 
-    Raises TrainingError when that run trained another net.
+    Raises TrainingError if the run trained another network.
     """
-    own = net.state_dict()
-    theirs = averaged_weights(state)
+    initial = net.state_dict()
+    weights = averaged_weights(state)
     try:
         net.load_state_dict(
-            {key: value[: len(own[key])] if value.ndim else value for key, value in theirs.items()}
+            {
+                key: value[: len(initial[key])] if value.ndim else value
+                for key, value in weights.items()
+            }
         )
     except (KeyError, RuntimeError) as error:
-        raise TrainingError(f"the run {state['config']['name']} is of another net") from error
+        raise TrainingError(f"the run {state['config']['name']} trained another network") from error
 
 
-def begin_from_file(net: nn.Module, path: Path) -> None:
-    """Give `net` the weights of a file, but for its `head`; grey nets take the sum over the colours
-    of the first convolution.
+def load_pretrained(net: nn.Module, path: Path) -> None:
+    """Load the weights of a file into `net`, except those of its `head`. For a network with grey
+    input, the weights of the first convolution are summed over the colour channels.
 
-    Raises TrainingError when the file is missing or holds the weights of another network.
+    Raises TrainingError if the file is missing or has the weights of another network.
     """
-    own = net.state_dict()
+    weights = net.state_dict()
     try:
-        theirs = torch.load(path, weights_only=True, map_location="cpu")
-        for key in own:
+        pretrained = torch.load(path, weights_only=True, map_location="cpu")
+        for key in weights:
             if not key.startswith("head."):
-                value = theirs[key].to(own[key].dtype)
-                if value.ndim == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:
+                value = pretrained[key].to(weights[key].dtype)
+                if value.ndim == 4 and value.shape[1] == 3 and weights[key].shape[1] == 1:
                     value = value.sum(dim=1, keepdim=True)
-                own[key] = value
-        net.load_state_dict(own)
-    except Exception as error:  # torch raises half a dozen unrelated types here
-        raise TrainingError(f"{path} holds no weights for this network: {error}") from error
+                weights[key] = value
+        net.load_state_dict(weights)
+    except Exception as error:  # torch raises several unrelated types
+        raise TrainingError(f"{path} has no weights for this network: {error}") from error

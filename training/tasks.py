@@ -1,4 +1,4 @@
-"""The tasks that a config can name: how the data of each is read."""
+"""The tasks of configurations, with the functions that load their data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,42 +10,44 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from app.vision.card import CLASSIFIER, DETECTOR, SINGLE_SHOT
-from training import votes
-from training.classification import Crops, Labelled
+from training import ferplus_labels
+from training.classification import Crops, LabelledCrops
 from training.config import Config, TrainingError
 from training.data import face_windows, first_of_each, read_split
 from training.detection.data import load_scenes
 from training.detection.packed import load_packed_scenes
-from training.learning import Data
 from training.mixed_faces import load_mixed_faces
-from training.teach import teach
+from training.protocols import TrainingData
+from training.teacher_models import soft_labels
 
-FERPLUS, PHOTOS = "ferplus", "photos"  # in the folder of all data
+FERPLUS, PHOTOS = "ferplus", "photos"  # in the folder with all data sets
 
 
-def load_expressions(folder: Path, config: Config, taught: bool) -> Crops:
-    """Training pictures of FER+: usable, each once, and none that is also in validation, which is
-    under the majority protocol. Raises DataError; for a teacher that cannot be used InvalidCard or
-    ModelUnavailable."""
+def load_expressions(folder: Path, config: Config, with_teachers: bool) -> Crops:
+    """Load the usable training images of FER+, without duplicates and without images of the
+    validation split. The validation labels follow the majority protocol.
+
+    Raises DataError, or InvalidCard or ModelUnavailable for a teacher that cannot be used.
+    """
     folder = folder / FERPLUS
     train = read_split(folder, "train", size=config.input_size)
     validation = read_split(folder, "valid", size=config.input_size)
     keep = (
-        votes.usable_for_training(train.votes, classes=config.classes)
+        ferplus_labels.usable_for_training(train.votes, classes=config.classes)
         & first_of_each(train.digests)
         & ~np.isin(train.digests, validation.digests)
     )
-    targets = votes.distribution(train.votes[keep], classes=config.classes)
-    if config.teachers and taught:
-        answers = teach(
+    targets = ferplus_labels.distribution(train.votes[keep], classes=config.classes)
+    if config.teachers and with_teachers:
+        predictions = soft_labels(
             [Path(teacher) for teacher in config.teachers],
             folder,
             keep,
             classes=config.classes,
             threads=torch.get_num_threads(),
         )
-        targets = config.teacher_share * answers + (1 - config.teacher_share) * targets
-    labels = votes.majority(validation.votes)
+        targets = config.teacher_share * predictions + (1 - config.teacher_share) * targets
+    labels = ferplus_labels.majority(validation.votes)
     chosen = (labels >= 0) & (labels < config.classes)
     return Crops(
         config=config,
@@ -53,24 +55,28 @@ def load_expressions(folder: Path, config: Config, taught: bool) -> Crops:
         targets=torch.from_numpy(targets),
         validation=_labelled(validation.crops[chosen], labels[chosen]),
         targets_name=f"cleaned votes over {config.classes} emotions",
-        source="FER+ training split (FER2013 pictures, ten crowd votes each), without pictures "
-        "that are twice in it or also in the validation split",
+        source="FER+ training split (FER2013 images, ten crowd votes each), without duplicates and "
+        "without images of the validation split",
     )
 
 
-def load_windows(folder: Path, config: Config, taught: bool) -> Crops:
-    """Windows of the cascade in photographs, label 1 where they hold a face, and as many faces of
-    FER+ as there are windows on faces: few photographs show all that a face can express. Windows on
-    nothing are there twice, so that faces are as likely as the cascade proposes them. Validation is
-    windows alone. Raises PhotosError or DataError."""
+def load_windows(folder: Path, config: Config, with_teachers: bool) -> Crops:
+    """Load windows of the cascade in photographs, with label 1 for windows that contain a face.
+
+    An equal number of FER+ faces is added to the windows with a face, because the photographs have
+    few different expressions. Windows without a face are used twice, which keeps the ratio of both
+    labels. The validation data has only windows. Raises PhotosError or DataError.
+    """
     train = face_windows.read(folder / PHOTOS, "train", size=config.input_size)
     validation = face_windows.read(folder / PHOTOS, "val", size=config.input_size)
-    more = read_split(folder / FERPLUS, "train", size=config.input_size)
-    faces = np.flatnonzero(votes.usable_for_training(more.votes, classes=len(votes.LABELS)))
+    ferplus = read_split(folder / FERPLUS, "train", size=config.input_size)
+    faces = np.flatnonzero(
+        ferplus_labels.usable_for_training(ferplus.votes, classes=len(ferplus_labels.LABELS))
+    )
     count = min(int(train.is_face.sum()), len(faces))
     chosen = np.random.default_rng(config.seed).choice(faces, count, replace=False)
-    nothing = train.crops[~train.is_face]
-    crops = np.concatenate([train.crops, nothing, more.crops[chosen]])
+    negatives = train.crops[~train.is_face]
+    crops = np.concatenate([train.crops, negatives, ferplus.crops[chosen]])
     labels = np.zeros(len(crops), dtype=np.int64)
     labels[: len(train.is_face)] = train.is_face
     labels[len(crops) - count :] = 1
@@ -79,44 +85,44 @@ def load_windows(folder: Path, config: Config, taught: bool) -> Crops:
         crops=torch.from_numpy(crops)[:, None],
         targets=F.one_hot(torch.from_numpy(labels), 2).float(),
         validation=_labelled(validation.crops, validation.is_face.astype(np.int64)),
-        targets_name="the window's own label",
+        targets_name="whether the window contains a face",
         source=f"{len(train.crops):,} windows of the cascade in photographs "
-        f"({', '.join(face_windows.COLLECTIONS)}, training split), {count:,} of them on faces, the "
-        f"others twice, and as many faces of FER+'s training split",
+        f"({', '.join(face_windows.COLLECTIONS)}, training split), {count:,} of them with a face "
+        f"and the others used twice, and {count:,} faces of FER+'s training split",
     )
 
 
-def _labelled(crops: NDArray[np.uint8], labels: NDArray[np.int64]) -> Labelled:
-    """Labels that nobody doubts."""
+def _labelled(crops: NDArray[np.uint8], labels: NDArray[np.int64]) -> LabelledCrops:
+    """Return crops whose labels are all certain."""
     sure = torch.ones(len(labels), dtype=torch.bool)
-    return Labelled(torch.from_numpy(crops)[:, None], torch.from_numpy(labels), sure)
+    return LabelledCrops(torch.from_numpy(crops)[:, None], torch.from_numpy(labels), sure)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What can be learned: in which order the classes come, how its pictures are read from the
-    folder of all data, and of what kind the cards of its models are."""
+    """A task: its labels in the order of the classes, the function that loads its data from the
+    folder with all data sets, and the kind of its model cards."""
 
     labels: tuple[str, ...]
-    load: Callable[[Path, Config, bool], Data]
+    load: Callable[[Path, Config, bool], TrainingData]
     kind: str
 
 
 TASKS = {
-    "expressions": Task(votes.LABELS, load_expressions, CLASSIFIER),
-    "mixed_faces": Task(votes.LABELS, load_mixed_faces, CLASSIFIER),
+    "expressions": Task(ferplus_labels.LABELS, load_expressions, CLASSIFIER),
+    "mixed_faces": Task(ferplus_labels.LABELS, load_mixed_faces, CLASSIFIER),
     "faces": Task(face_windows.LABELS, load_windows, DETECTOR),
-    "scenes": Task(votes.LABELS, load_scenes, SINGLE_SHOT),
-    "packed_scenes": Task(votes.LABELS, load_packed_scenes, SINGLE_SHOT),
+    "scenes": Task(ferplus_labels.LABELS, load_scenes, SINGLE_SHOT),
+    "packed_scenes": Task(ferplus_labels.LABELS, load_packed_scenes, SINGLE_SHOT),
 }
 
 
-def load_data(folder: Path, config: Config, *, taught: bool = True) -> Data:
-    """The data of the config's task, from the folder of all data. Without `taught` the
-    teachers, which take minutes, are not asked and the targets are those of people alone.
+def load_data(folder: Path, config: Config, *, with_teachers: bool = True) -> TrainingData:
+    """Load the data of the task of `config` from the folder with all data sets. Without
+    `with_teachers`, the targets are the annotations only: predictions of teachers take minutes.
 
-    Raises TrainingError for an unknown task, and what its loader raises.
+    Raises TrainingError for an unknown task, and the errors of the function that loads the data.
     """
     if config.task not in TASKS:
         raise TrainingError(f"unknown task {config.task!r}; known: {', '.join(TASKS)}")
-    return TASKS[config.task].load(folder, config, taught)
+    return TASKS[config.task].load(folder, config, with_teachers)

@@ -1,11 +1,11 @@
-"""Train a network, resumable, on as few as two CPU cores.
+"""Train a network on the CPU or a GPU. An interrupted run can be resumed.
 
     python -m training.train training/configs/custom_net_8.toml --data ../shared/data
-    python -m training.train …                 # again after an interruption: goes on where it was
-    python -m training.train … --device cuda   # the default where there is a GPU
+    python -m training.train …                 # the same command resumes an interrupted run
+    python -m training.train … --device cuda   # the default if there is a GPU
 
-Writes to runs/<name>/: checkpoint.pt (weights, their running average, optimiser, random state,
-history), log.csv (a line an epoch) and curve.png. Export it with training.export.
+Writes checkpoint.pt (weights, their running average, optimiser, random state and history), log.csv
+and curve.png to runs/<name>/. training.export exports the run.
 """
 
 import argparse
@@ -28,13 +28,14 @@ from app.errors import ModelUnavailable
 from training.config import Config, TrainingError, read_config
 from training.data import DataError
 from training.data.photos import PhotosError
-from training.learning import AUTO, Data, choose_device
+from training.devices import AUTO, choose_device
+from training.protocols import TrainingData
 from training.runs import (
     CHECKPOINT,
     RUNS,
-    begin_from,
-    begin_from_file,
     build_net,
+    load_averaged,
+    load_pretrained,
     read_checkpoint,
 )
 from training.tasks import load_data
@@ -43,13 +44,14 @@ CPU = torch.device("cpu")
 
 
 class Run:
-    """A training run and all of its state: what a checkpoint holds is what `state` returns.
+    """A training run. A checkpoint contains the result of `state`.
 
-    It begins as the config says; `resume` then goes on from the checkpoint in `folder`, if any.
+    The initial weights follow the configuration. `resume` continues from the checkpoint in
+    `folder`, if there is one.
     """
 
     def __init__(
-        self, config: Config, data: Data, folder: Path, device: torch.device = CPU
+        self, config: Config, data: TrainingData, folder: Path, device: torch.device = CPU
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.folder, self.device = config, folder, device
@@ -57,22 +59,25 @@ class Run:
         self.net = build_net(config).to(device, memory_format=torch.channels_last)
         self.checkpoint = folder / CHECKPOINT
         if config.start and not self.checkpoint.exists():
-            begin_from(self.net, read_checkpoint(RUNS / config.start / CHECKPOINT))
+            load_averaged(self.net, read_checkpoint(RUNS / config.start / CHECKPOINT))
         if config.pretrained and not self.checkpoint.exists():
-            begin_from_file(self.net, RUNS / config.pretrained)
+            load_pretrained(self.net, RUNS / config.pretrained)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.net,
             multi_avg_fn=self._running_average,
             use_buffers=True,
         )
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        plain = [p for p in self.net.parameters() if p.ndim <= 1]
+        with_decay = [p for p in self.net.parameters() if p.ndim > 1]
+        without_decay = [p for p in self.net.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain}],
+            [
+                {"params": with_decay, "weight_decay": config.weight_decay},
+                {"params": without_decay},
+            ],
             lr=config.learning_rate,
             betas=config.betas,
             weight_decay=0.0,
-            fused=True,  # a step of vgg13 takes 8 ms with it and 124 without
+            fused=True,  # a step of vgg13 takes 8 ms; 124 ms if not fused
         )
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.epoch = 0
@@ -80,7 +85,7 @@ class Run:
         self.history: list[dict[str, float]] = []
 
     def progress(self, epoch: float) -> float:
-        """The share of the schedule that is over, by epochs or by time, whichever is further."""
+        """Return the completed share of the schedule: of epochs or time, whichever is larger."""
         return max(epoch / self.config.epochs, self.seconds / (60 * self.config.minutes))
 
     def state(self) -> dict[str, Any]:
@@ -98,7 +103,8 @@ class Run:
         }
 
     def save(self) -> None:
-        """Write beside and rename: an interruption leaves the previous checkpoint whole."""
+        """Write checkpoint, log and curve. If it is interrupted, the last checkpoint stays
+        valid."""
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.save(self.state(), self.checkpoint.with_suffix(".tmp"))
         self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
@@ -109,20 +115,19 @@ class Run:
         plot_curve(self.history, self.data, self.folder / "curve.png", self.config.name)
 
     def resume(self) -> bool:
-        """Go on from the checkpoint, if there is one. Raises TrainingError if it is another's."""
+        """Continue from the checkpoint. Return False if there is none. Raises TrainingError if the
+        checkpoint has other settings."""
         if not self.checkpoint.exists():
             return False
         state = read_checkpoint(self.checkpoint)
         if Config(**state["config"]) != self.config:
-            raise TrainingError(
-                f"{self.checkpoint} was made with other settings; move it away to start anew"
-            )
+            raise TrainingError(f"{self.checkpoint} has other settings; move it to start a new run")
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state.get("device", "cpu") == self.device.type:
             self.generator.set_state(state["generator"])
-        else:  # generators of different devices have different states
+        else:  # the states of generators differ between devices
             self.generator.manual_seed(self.config.seed + state["epoch"])
         torch.set_rng_state(state["torch_random"])
         self.epoch, self.seconds = state["epoch"], state["seconds"]
@@ -130,8 +135,10 @@ class Run:
         return True
 
     def train_epoch(self, started: float) -> float:
-        """One pass over the training images, shorter where the schedule ends; the mean loss.
-        `started` is the reading of the clock at which `seconds` was 0."""
+        """Train one epoch, or until the schedule ends. Return the mean loss.
+
+        `started` is the time at which `seconds` was 0.
+        """
         self.net.train()
         steps = self.data.steps
         batches = tqdm(
@@ -145,17 +152,17 @@ class Run:
         for step, batch in enumerate(batches):
             epoch = self.epoch + step / steps
             self._set_learning_rate(epoch)
-            left = 1 - self.progress(epoch)
-            if left <= 0:  # of time: the learning rate is 0 from here on
+            remaining = 1 - self.progress(epoch)
+            if remaining <= 0:  # the time is over, and the learning rate is 0
                 break
-            loss = self.data.loss(self, batch, left)
+            loss = self.data.loss(self, batch, remaining)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
             self.average.update_parameters(self.net)
             losses.append(loss.detach())
             self.seconds = time.monotonic() - started
-        # Read once an epoch: reading a value makes a GPU wait for the CPU.
+        # The losses are read once per epoch, because reading a value stops the GPU.
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise TrainingError("the loss is not finite: lower the learning rate")
@@ -166,9 +173,9 @@ class Run:
     def _running_average(
         self, averages: list[Tensor], currents: list[Tensor], _count: Tensor
     ) -> None:
-        """One step of an exponential average that forgets the random start sooner: over the first
-        steps the decay grows as (1 + n) / (10 + n) up to its final value."""
-        count = int(self.average.n_averaged)  # on the CPU, unlike `_count`
+        """Update the exponential moving average of the weights. In step n, the decay is at most
+        (1 + n) / (10 + n), which reduces the influence of the initial weights."""
+        count = int(self.average.n_averaged)  # is on the CPU, unlike `_count`
         decay = min(self.config.ema_decay, (1 + count) / (10 + count))
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, currents, 1 - decay)
@@ -176,7 +183,7 @@ class Run:
             torch._foreach_copy_(averages, currents)
 
     def _set_learning_rate(self, epoch: float) -> None:
-        """Linear warm-up, then half a cosine to 0 at the end of the schedule."""
+        """Set the rate: linear warm-up, then half a cosine to 0 at the end of the schedule."""
         warmup = min(1.0, (epoch + 0.01) / self.config.warmup_epochs)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress(epoch))))
         for group in self.optimizer.param_groups:
@@ -188,8 +195,11 @@ class Run:
             self.fit_epoch()
 
     def fit_epoch(self) -> None:
-        """Train an epoch; every `validate_each` epochs and at the end validate, log and save. The
-        time of all this counts."""
+        """Train one epoch. Validate, log and save after every `validate_each` epochs and at the
+        end.
+
+        Validation is part of the time of the schedule.
+        """
         started = time.monotonic() - self.seconds
         loss = self.train_epoch(started)
         self.seconds = time.monotonic() - started
@@ -204,8 +214,8 @@ class Run:
         self.seconds = time.monotonic() - started
 
 
-def plot_curve(history: list[dict[str, float]], data: Data, path: Path, title: str) -> None:
-    """The learning curve: loss on the left axis, shares of the validation split on the right."""
+def plot_curve(history: list[dict[str, float]], data: TrainingData, path: Path, title: str) -> None:
+    """Plot the learning curve: the loss on the left axis, validation figures on the right axis."""
     epochs = [row["epoch"] for row in history]
     figure, left = plt.subplots(figsize=(7, 4), layout="constrained")
     left.plot(epochs, [row["loss"] for row in history], color="0.5", label="training loss")
@@ -224,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--device", default=AUTO, help="cpu, cuda, or the best there is (auto)")
+    parser.add_argument("--device", default=AUTO, help="cpu, cuda, or auto: cuda if there is a GPU")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

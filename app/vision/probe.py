@@ -25,15 +25,15 @@ MEMORY_BYTES = 4_000_000_000
 MAX_RESULTS = 1_000  # size of the cache
 # SHA-256 of the weights in models/, and their input sizes in pixels. A test checks both.
 KNOWN_WEIGHTS: dict[str, tuple[int, ...]] = {
-    "4eecb8d40cd97776d4fdea2f97a31eab2cc1f72b51a13ea3b823b588fca67123": (48,),  # custom_net_5
-    "c9b865ab24b0b38cdb4f45f0ceac1f589d59c2bb945280cd52a0db8aae37a1c3": (48,),  # custom_net_5_int8
-    "4fc5cd6a55ec819a48fa196d84cbc93f622210f62e5d60d4f2202b8dd73e79c0": (48,),  # custom_net_8
-    "9994200a4fa402acd12c68365966c6f7a70e7fe8c7eca5ca6dca2a56a7d42e8b": (48,),  # custom_net_8_int8
-    "2b66c843f9addc1181e36d6b5973d875c145b858a7976d19703bc4cc2b2f0ce2": (32,),  # haar
-    "5ada2f3d4766bc97fa709bac16efee9f2bba0f8aee51037f2921cb4411e2b883": (320, 640),  # single_shot
-    "bfc26f85ed1964fc909218cf8aaac3308cfc6baeeff314c80383b3d2d2a5397a": (64,),  # vgg13_5_int8
-    "00169af2dcad2199861c32018f875114dd9e70c60046eeec3a1bf2d94cd66cd7": (64,),  # vgg13_8_int8
-    "41fb53db3393b0f1af30d71475b8728edd60f7b94160f5f9e53ccd842c0fbcf3": (416,),  # yolov3_tiny
+    "0df7a604c64cc384b20a686477b2d735bcfff10afea2e22087e7180d55f4c18f": (48,),  # custom_net_5
+    "8be6af0ae8f0e2ddfb1a76809d64658289e1f899ace7b84810fda034189211f7": (48,),  # custom_net_5_int8
+    "2508f00de268bd45422b235d3524859e8a36ab256ce30fce36395c8747369b55": (48,),  # custom_net_8
+    "761e2c82466864edc29b57c240bd5ed6e125c15bfabcdd0f970c82b180324070": (48,),  # custom_net_8_int8
+    "98452f3a28f556a287c21e89e57f4f27df362e49b80b2996651036c749ffa065": (32,),  # haar
+    "15a083c2e6c4c42b874d2db12810dc6b2e9dbba20a9aeab51431717908e18c17": (320, 640),  # single_shot
+    "1aba179b2569a34b4c6fb57558ddedf0f92a097e0d13ce83977ee2aa8cc4dc42": (64,),  # vgg13_5_int8
+    "beace0c582aefbb9648703e47c07943b9e623b9a2101a0f7443ef656ccee2d22": (64,),  # vgg13_8_int8
+    "c80f7d28d121e31b27cc6658d361afbe51415865950163c6f2a389f25ac43280": (416,),  # yolov3_tiny
 }
 
 # Limits the memory of probe processes when many folders are checked at the same time.

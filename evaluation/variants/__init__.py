@@ -1,8 +1,9 @@
 """Small files in every variant of every image format that this service reads.
 
-Every variant has the same image, two colour gradients, in the bit depth and colours of the variant.
-Each comes with its expected pixels. This package writes variants itself that libraries do not write
-(bit depths, byte orders, headers, layouts), so the expected pixels do not depend on a decoder.
+Every variant has the same image, two colour gradients, in the bit depth and colours of the variant,
+and the expected pixels. Libraries cannot write some variants (bit depths, byte orders, headers,
+layouts); this package writes them without a library. The expected pixels do not depend on a
+decoder.
 """
 
 from evaluation.variants.common import Variant

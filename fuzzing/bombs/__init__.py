@@ -15,6 +15,7 @@ from testbed.image_writers import run_length_bmp
 
 MAX_MILLISECONDS = 50  # of CPU time, on the machine of the recorded measurements
 MAX_MEGABYTES = 50
+HEAD = ["image", "bytes", "result", "ms of CPU", "MB"]  # of the tables
 
 BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG 30000x30000": sizes.png_30000,
@@ -67,10 +68,10 @@ LARGEST: dict[str, Callable[[], bytes]] = {
     "JPEG, grey, 50 scans": lambda: long_work.jpeg_scans(40),
     "PNG, colours": lambda: _plain("RGB", "PNG"),
     "PNG, colours and transparency": lambda: _plain("RGBA", "PNG"),
-    "PNG, grey, 16 bit": lambda: _plain("I;16", "PNG"),
+    "PNG, grey, 16 bits": lambda: _plain("I;16", "PNG"),
     "WebP, colours": lambda: _plain("RGB", "WEBP", method=0),
     "GIF": lambda: _plain("P", "GIF"),
-    "BMP, run lengths": lambda: run_length_bmp(b"\0\2\xff\xff" * 28, SIDE, SIDE),
+    "BMP, run-length encoded": lambda: run_length_bmp(b"\0\2\xff\xff" * 28, SIDE, SIDE),
     "HEIC, tiles": partial(heifs.heif_tiles, "HEIF", count=14, tile=500, side=SIDE),
     "AVIF, tiles": partial(heifs.heif_tiles, "AVIF", count=14, tile=500, side=SIDE, items=196),
     "TIFF, colours, deflate": lambda: _plain("RGB", "TIFF", compression="tiff_adobe_deflate"),

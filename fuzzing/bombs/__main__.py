@@ -8,7 +8,7 @@ in megabytes. CPU time does not depend on other busy processes.
 
 from collections.abc import Callable, Iterator
 
-from fuzzing.bombs import BOMBS, LARGEST
+from fuzzing.bombs import BOMBS, HEAD, LARGEST
 from fuzzing.reading_cost import Meter
 from testbed.markdown import table
 
@@ -23,10 +23,9 @@ def rows(meter: Meter, images: dict[str, Callable[[], bytes]]) -> Iterator[list[
 
 
 def main() -> None:
-    head = ["image", "bytes", "result", "ms of CPU", "MB"]
     with Meter() as meter:
-        print(table(head, list(rows(meter, BOMBS))), end="\n\n")
-        print(table(head, list(rows(meter, LARGEST))))
+        print(table(HEAD, list(rows(meter, BOMBS))), end="\n\n")
+        print(table(HEAD, list(rows(meter, LARGEST))))
 
 
 if __name__ == "__main__":

@@ -91,13 +91,14 @@ def test_command_prints_and_writes_the_table(monkeypatch, tmp_path, capsys, resu
 def test_page_has_the_block_and_the_command():
     page = (ROOT / "docs" / "hostile-input.md").read_text("utf-8")
     assert page.count("<!-- attacks -->") == page.count("<!-- /attacks -->") == 1
+    assert f"| {' | '.join(HEAD)} |" in page
     assert "make attack" in page
     assert "python -m attacks --quick" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
 def test_images_are_small_allowed_files_with_many_pixels():
-    assert len(images.wallpaper()) < 200_000
-    pixels = cv2.imdecode(np.frombuffer(images.wallpaper(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert len(images.tiled_faces()) < 200_000
+    pixels = cv2.imdecode(np.frombuffer(images.tiled_faces(), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert pixels.shape == (4984, 4984)
     assert Settings().max_pixels >= images.SIDE**2
     sample = images.noise(700)
@@ -106,9 +107,9 @@ def test_images_are_small_allowed_files_with_many_pixels():
     assert 100 * len(as_png) > 130_000_000
 
 
-def test_cascade_finds_the_faces_of_the_wallpaper():
+def test_cascade_finds_the_tiled_faces():
     pixels = cv2.imdecode(
-        np.frombuffer(images.wallpaper(5 * images.FACE), np.uint8), cv2.IMREAD_GRAYSCALE
+        np.frombuffer(images.tiled_faces(5 * images.FACE), np.uint8), cv2.IMREAD_GRAYSCALE
     )
     data = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
     assert len(cv2.CascadeClassifier(str(data)).detectMultiScale(pixels, 1.1, 3)) >= 9
@@ -318,7 +319,7 @@ def test_without_key_detects_an_open_proxy(stubbed, monkeypatch, tmp_path, statu
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_erased_bytes_detects_remaining_bytes(stubbed, monkeypatch, tmp_path, gone):
-    monkeypatch.setattr(storage, "ERASED_SECONDS", 0.5)
+    monkeypatch.setattr(storage, "DELETED_SECONDS", 0.5)
     stubbed()
     log = tmp_path / "service.db-wal"
     log.write_bytes(b"x" if gone else b"..attack-marker-7f3a91-3.jpg..")
@@ -328,5 +329,5 @@ def test_erased_bytes_detects_remaining_bytes(stubbed, monkeypatch, tmp_path, go
         yield
 
     monkeypatch.setattr(storage, "_transaction", reader)
-    (result,) = storage.erased_bytes(True)
+    (result,) = storage.deleted_bytes(True)
     assert result.passed is gone, result

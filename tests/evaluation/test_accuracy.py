@@ -12,7 +12,7 @@ from app.vision.kinds import model_folders
 from evaluation import accuracy
 from evaluation.accuracy import MAIN, card_sections, evaluate, table
 from evaluation.calibration import FOLDS
-from evaluation.compare import PAGE, SUMMARIES, lacking, page, summary
+from evaluation.compare import PAGE, SUMMARIES, missing_sections, page, summary
 from tests.conftest import image_file
 from tests.graphs import write_graph_model
 from training import data as data_readers
@@ -167,7 +167,7 @@ def test_predictions_are_as_frequent_as_labels(measurement):
 
 def test_docs_and_readme_match_the_cards():
     cards = [ClassifierCard.read(folder) for folder in MODELS]
-    assert not any(lacking(card) for card in cards)
+    assert not any(missing_sections(card) for card in cards)
     assert (ROOT / PAGE).read_text("utf-8") == page(cards)
     readme, accuracy = ((ROOT / path).read_text("utf-8") for path in SUMMARIES)
     for text in (readme, accuracy):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from app.vision.classifier import softmax
-from evaluation.calibration import FOLDS, held_out_probabilities, noise_floor, reliability, shown_at
+from evaluation.calibration import (
+    FOLDS,
+    held_out_probabilities,
+    noise_floor,
+    precision_at,
+    reliability,
+)
 from evaluation.metrics import expected_calibration_error
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.3, 0.7]])
@@ -20,11 +26,11 @@ def test_reliability_bins_have_counts_and_means():
 
 
 def test_shown_at_has_faces_and_precision():
-    first, second = shown_at(PROBABILITIES, LABELS, 0.5)
+    first, second = precision_at(PROBABILITIES, LABELS, 0.5)
     assert (first.faces, first.precision) == (2, 0.5)
     assert (second.faces, second.precision) == (2, 1.0)
-    assert shown_at(PROBABILITIES, LABELS, 0.95) == [None, None]
-    assert [each.faces for each in shown_at(PROBABILITIES, LABELS, 0)] == [4, 4]
+    assert precision_at(PROBABILITIES, LABELS, 0.95) == [None, None]
+    assert [each.faces for each in precision_at(PROBABILITIES, LABELS, 0)] == [4, 4]
 
 
 def random_labels(count, temperature):

@@ -12,7 +12,15 @@ from app.settings import ROOT
 from app.vision.detectors import DETECTORS
 from app.vision.types import Box, Detection
 from evaluation import detection, field
-from evaluation.detection_scores import BARE, MASKED, Search, Setting, ready, scores, search
+from evaluation.detection_scores import (
+    BARE,
+    MASKED,
+    Search,
+    Setting,
+    installed_detectors,
+    scores,
+    search,
+)
 from tests.conftest import StubDetector, image_file
 from training.data.photos import MarkedFace, Photograph
 
@@ -124,8 +132,8 @@ def test_command_writes_page_chart_card_and_summary(project, monkeypatch):
     assert summary.endswith("<!-- /detectors --> ours")
 
 
-def test_ready_prints_detectors_without_weights(tmp_path, capsys):
-    assert "haar_default" in ready(tmp_path)
+def test_installed_detectors_prints_detectors_without_weights(tmp_path, capsys):
+    assert "haar_default" in installed_detectors(tmp_path)
     assert "the detector 'yunet' are not installed" in capsys.readouterr().out
 
 

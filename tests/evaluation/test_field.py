@@ -13,11 +13,11 @@ from app.vision.types import Box, Detection
 from evaluation import field
 from evaluation.field import (
     GIVEN,
+    accuracy_by_expression,
     classified_correctly,
     macro,
     main_boxes,
-    recall_by_expression,
-    served_scale,
+    service_scale,
 )
 from tests.conftest import StubSession, card_document
 from training.data.photos import Portrait
@@ -46,9 +46,9 @@ def test_recall_counts_missed_faces_and_ignores_rare_expressions(monkeypatch):
     boxes = [FACE, None, FACE, FACE, FACE, FACE]
     hits = classified_correctly(classifier, people, grays, boxes, 1.0)
     assert hits.tolist() == [True, False, True, False, False, False]
-    recall = recall_by_expression(hits, people, classifier.card.labels)
-    assert recall == {"happiness": pytest.approx(1 / 3), "neutral": 0.5}
-    assert macro(recall) == pytest.approx((1 / 3 + 1 / 2) / 2)
+    accuracies = accuracy_by_expression(hits, people, classifier.card.labels)
+    assert accuracies == {"happiness": pytest.approx(1 / 3), "neutral": 0.5}
+    assert macro(accuracies) == pytest.approx((1 / 3 + 1 / 2) / 2)
 
 
 def test_recall_ignores_expressions_unknown_to_the_model(monkeypatch):
@@ -57,7 +57,7 @@ def test_recall_ignores_expressions_unknown_to_the_model(monkeypatch):
     grays, people = rasters(250, 250), portraits("happiness", "anger")
     hits = classified_correctly(classifier, people, grays, [FACE, FACE], 1.0)
     assert hits.tolist() == [True, False]
-    assert recall_by_expression(hits, people, classifier.card.labels) == {"happiness": 1.0}
+    assert accuracy_by_expression(hits, people, classifier.card.labels) == {"happiness": 1.0}
 
 
 def test_main_boxes_takes_the_best_matching_box(monkeypatch):
@@ -86,5 +86,5 @@ def test_cards_have_the_figures_of_the_served_crop(folder):
     """Boxes of haar use the scale of the card, given boxes use their own scale."""
     card = ClassifierCard.read(folder)
     for source, figures in card.document["field"]["boxes"].items():
-        assert figures["macro"] == figures["macro_by_crop_scale"][str(served_scale(card, source))]
-    assert served_scale(card, GIVEN) < served_scale(card, "haar") == card.crop_scale
+        assert figures["macro"] == figures["macro_by_crop_scale"][str(service_scale(card, source))]
+    assert service_scale(card, GIVEN) < service_scale(card, "haar") == card.crop_scale

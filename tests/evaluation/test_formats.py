@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation import formats
-from evaluation.formats import CORRECT, REFUSED, UNSUPPORTED, Comparison, judge
+from evaluation.formats import CORRECT, REJECTED, UNSUPPORTED, Comparison, judge
 from evaluation.variants import Variant, variants
 
 FORMATS = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "HEIC", "AVIF")
@@ -59,9 +59,9 @@ PIXELS = np.zeros((4, 6, 3), np.uint8)
     [
         (PIXELS, CORRECT),
         (PIXELS + 1, CORRECT),
-        (PIXELS + 9, "wrong by 9"),
-        (PIXELS.swapaxes(0, 1), "4x6 for 6x4"),
-        (None, REFUSED),
+        (PIXELS + 9, "differs by 9"),
+        (PIXELS.swapaxes(0, 1), "4x6 instead of 6x4"),
+        (None, REJECTED),
     ],
 )
 def test_judge_compares_pixels(pixels, verdict):
@@ -85,7 +85,7 @@ def test_imagemagick_decodes_most_variants():
 def test_write_page_replaces_the_blocks(tmp_path):
     black = Variant("PNG", "black", b"", PIXELS)
     found = [
-        Comparison(black, CORRECT, "wrong by 5", None),
+        Comparison(black, CORRECT, "differs by 5", None),
         Comparison(Variant("PNG", "white", b"", PIXELS), CORRECT, CORRECT, None),
     ]
     page = tmp_path / "page.md"
@@ -99,5 +99,5 @@ def test_write_page_replaces_the_blocks(tmp_path):
     formats.write_page(page, blocks)
     text = page.read_text()
     assert "| PNG | 2 | 2 | 0 | 1 | – |" in text
-    assert "| PNG: black | correct | wrong by 5 | – |" in text
+    assert "| PNG: black | correct | differs by 5 | – |" in text
     assert "white" not in text

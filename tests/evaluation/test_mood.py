@@ -10,22 +10,22 @@ from app.settings import ROOT
 from app.vision.aggregators import AGGREGATORS
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from evaluation import mood
-from evaluation.expressions import Shot, Truth, expressions
-from evaluation.mood_answers import (
+from evaluation.expressions import SystemResult, Truth, expressions
+from evaluation.mood_results import (
     Filter,
-    answers,
-    answers_by_system,
     best_aggregator,
     by_group,
     by_tiny_share,
     correct_on_ground_truth,
     mean_over_systems,
+    mood_results,
+    mood_results_by_system,
 )
-from evaluation.mood_scenes import GROUPS, SIDE, Cast, Scene, scene
+from evaluation.mood_scenes import GROUPS, SIDE, Scene, SceneMaterial, scene
 from evaluation.systems import System
-from evaluation.transforms import Gain
+from evaluation.transforms import TransformResult
 from tests.conftest import LABELS
-from training.data.marked_images import MarkedImage
+from training.data.annotated_images import MarkedImage
 from training.data.scenes import Collection, Sources
 
 LEFT, RIGHT = Box(0, 0, 30, 30), Box(100, 0, 130, 30)
@@ -37,8 +37,8 @@ def face(box, score=0.9, **shares):
     return Face(box, Scores({label: shares.get(label, rest) for label in LABELS}), score)
 
 
-def shot(*faces):
-    return Shot(Analysis("a", 0.0, 200, 200, faces, ModelRef("m", "1", "0"), "d"), 10.0)
+def system_result(*faces):
+    return SystemResult(Analysis("a", 0.0, 200, 200, faces, ModelRef("m", "1", "0"), "d"), 10.0)
 
 
 def make_scene(mood, *faces, mean_label=None):
@@ -56,7 +56,7 @@ def crop(label):
 
 
 @pytest.fixture
-def cast():
+def material():
     """Fifty faces of three labels, one face of a fourth label, and one black background."""
     faces = [crop(label) for label in (0, 1, 4) for _ in range(50)] + [crop(6)]
     black = MarkedImage(
@@ -66,23 +66,23 @@ def cast():
         np.zeros((0, 8), np.float32),
     )
     empty, crops = Collection.of([black]), Collection.of(faces)
-    return Cast.of(Sources(((1.0, empty),), empty, crops, Collection.of([crop(1)])))
+    return SceneMaterial.of(Sources(((1.0, empty),), empty, crops, Collection.of([crop(1)])))
 
 
-def test_cast_leaves_out_labels_with_few_faces(cast):
-    assert {label: len(faces) for label, faces in cast.faces.items()} == {
+def test_material_leaves_out_labels_with_few_faces(material):
+    assert {label: len(faces) for label, faces in material.faces.items()} == {
         "neutral": 50,
         "happiness": 51,
         "anger": 50,
     }
 
 
-def test_scene_mood_is_the_most_common_label(cast):
+def test_scene_mood_is_the_most_common_label(material):
     sizes = list(GROUPS.values())
     for number in range(27):
-        each = scene(cast, number)
+        each = scene(material, number)
         (first, maximum), *others = Counter(label for _, label in each.truth.faces).most_common()
-        assert each.mood == first == list(cast.faces)[number % 3]
+        assert each.mood == first == list(material.faces)[number % 3]
         assert all(count < maximum for _, count in others)
         low, high = sizes[number // 3 % 3]
         assert low <= each.faces <= high
@@ -90,8 +90,8 @@ def test_scene_mood_is_the_most_common_label(cast):
         assert each.mean_label.sum() == pytest.approx(1)
 
 
-def test_scenes_contain_faces_of_all_sizes_inside_the_image(cast):
-    scenes = [scene(cast, number) for number in range(18)]
+def test_scenes_contain_faces_of_all_sizes_inside_the_image(material):
+    scenes = [scene(material, number) for number in range(18)]
     boxes = np.array([box.xyxy for each in scenes for box, _ in each.truth.faces])
     assert boxes.min() >= 0
     assert boxes.max() <= SIDE
@@ -102,23 +102,23 @@ def test_scenes_contain_faces_of_all_sizes_inside_the_image(cast):
     assert image.shape == (SIDE, SIDE, 3)
 
 
-def test_scene_depends_only_on_number_and_seed(cast):
-    assert scene(cast, 4).file == scene(cast, 4).file
-    assert scene(cast, 4).file != scene(cast, 4, seed=1).file
+def test_scene_depends_only_on_number_and_seed(material):
+    assert scene(material, 4).file == scene(material, 4).file
+    assert scene(material, 4).file != scene(material, 4, seed=1).file
 
 
-def test_answers_have_correctness_and_distance():
+def test_mood_results_have_correctness_and_distance():
     scenes = [
         make_scene("happiness", mean_label=[0.2, 0.8, 0, 0, 0, 0, 0, 0]),
         make_scene("anger"),
         make_scene("anger"),
     ]
     found = [
-        shot(face(LEFT, happiness=0.6, neutral=0.4)),
-        shot(face(LEFT, happiness=1.0)),
-        shot(),
+        system_result(face(LEFT, happiness=0.6, neutral=0.4)),
+        system_result(face(LEFT, happiness=1.0)),
+        system_result(),
     ]
-    result = answers(found, scenes, "mean", ALL)
+    result = mood_results(found, scenes, "mean", ALL)
     assert result.correct.tolist() == [1, 0, 0]
     assert result.distance == pytest.approx([0.2, 1, 1])
 
@@ -126,9 +126,12 @@ def test_answers_have_correctness_and_distance():
 def test_filter_removes_small_faces():
     scenes = [make_scene("anger")] * 2
     small = face(Box(0, 0, 10, 10), happiness=1.0)
-    found = [shot(small, face(LEFT, anger=0.9)), shot(small)]
-    assert answers(found, scenes, "mean", ALL).correct.tolist() == [0, 0]
-    assert answers(found, scenes, "mean", Filter("", min_face_px=20)).correct.tolist() == [1, 0]
+    found = [system_result(small, face(LEFT, anger=0.9)), system_result(small)]
+    assert mood_results(found, scenes, "mean", ALL).correct.tolist() == [0, 0]
+    assert mood_results(found, scenes, "mean", Filter("", min_face_px=20)).correct.tolist() == [
+        1,
+        0,
+    ]
 
 
 def test_aggregators_are_scored_on_ground_truth():
@@ -161,7 +164,7 @@ def test_scenes_are_grouped_by_number_and_share_of_tiny_faces():
 
 
 def test_expressions_depends_on_the_iou_threshold():
-    found = [shot(face(Box(0, 0, 30, 66), anger=0.9))]  # IoU 30/66
+    found = [system_result(face(Box(0, 0, 30, 66), anger=0.9))]  # IoU 30/66
     truths = [Truth(((LEFT, "anger"),))]
     assert expressions(found, truths, min_iou=0.5).mean == 0
     assert expressions(found, truths, min_iou=0.4).mean == 1
@@ -172,10 +175,10 @@ def test_mean_over_systems_and_best_aggregator():
     angry, happy = face(LEFT, anger=0.9), face(RIGHT, happiness=0.9)
     large_happy = face(Box(0, 0, 90, 90), happiness=0.6)
     found = {
-        System("a"): [shot(angry), shot(happy)],
-        System("b"): [shot(large_happy, angry), shot()],
+        System("a"): [system_result(angry), system_result(happy)],
+        System("b"): [system_result(large_happy, angry), system_result()],
     }
-    by_system = answers_by_system(found, scenes)
+    by_system = mood_results_by_system(found, scenes)
     assert mean_over_systems(by_system, "mean").tolist() == [1, 0.5]
     assert mean_over_systems(by_system, "size").tolist() == [0.5, 0.5]
     assert best_aggregator(by_system) == "sum"
@@ -188,7 +191,11 @@ def test_command_writes_page_chart_and_summary(tmp_path, shared, monkeypatch, ca
     arguments = ["--data", str(shared), "--models-dir", str(ROOT / "models")]
     arguments += ["--detectors", "single_shot", "--scenes", "9", "--write"]
     monkeypatch.setattr("sys.argv", ["mood", *arguments])
-    monkeypatch.setattr(mood, "gains", lambda *_: {("FER+", "clahe"): {16: Gain(0.5, -0.1, 0.1)}})
+    monkeypatch.setattr(
+        mood,
+        "measure_transforms",
+        lambda *_: {("FER+", "clahe"): {16: TransformResult(0.5, -0.1, 0.1)}},
+    )
     mood.main()
     text = (tmp_path / "docs" / "mood.md").read_text()
     assert capsys.readouterr().out.endswith(text + "\n")

@@ -12,15 +12,15 @@ from app.vision.types import Analysis, Box, Face, ModelRef, Scores
 from evaluation import expressions, single_shot
 from evaluation.expressions import (
     EndToEnd,
-    Shot,
+    SystemResult,
     Truth,
     confusion,
     end_to_end,
     synthetic_scenes,
 )
-from evaluation.systems import FACES, Cost, System, costs, found_faces, systems
+from evaluation.systems import FACE_KINDS, Cost, System, costs, score_kind, systems
 from tests.conftest import LABELS
-from training.data.marked_images import MarkedImage
+from training.data.annotated_images import MarkedImage
 from training.data.photos import MarkedFace, Photograph, Portrait
 from training.data.scenes import Collection, Sources
 
@@ -32,11 +32,11 @@ def face(box, score=0.9, **shares):
     return Face(box, Scores({label: shares.get(label, rest) for label in LABELS}), score)
 
 
-def shot(*faces, size=(100, 100), ms=10.0, decode=4.0):
+def system_result(*faces, size=(100, 100), ms=10.0, decode=4.0):
     analysis = Analysis(
         "a", 0.0, *size, faces, ModelRef("m", "1", "0"), "d", timings_ms={"decode": decode}
     )
-    return Shot(analysis, ms)
+    return SystemResult(analysis, ms)
 
 
 def photograph(*faces, collection="crowds"):
@@ -45,7 +45,7 @@ def photograph(*faces, collection="crowds"):
 
 def test_average_precision_is_one_without_errors():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "anger"), (FAR, None)))]
-    found = [shot(face(LEFT, happiness=0.9), face(RIGHT, anger=0.8), face(FAR, fear=0.9))]
+    found = [system_result(face(LEFT, happiness=0.9), face(RIGHT, anger=0.8), face(FAR, fear=0.9))]
     result = expressions.expressions(found, truth)
     assert result.precisions == {"happiness": 1.0, "anger": 1.0}
     assert result.counts == {"happiness": 1, "anger": 1}
@@ -54,7 +54,7 @@ def test_average_precision_is_one_without_errors():
 
 def test_wrong_expression_lowers_both_precisions():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "anger")))]
-    found = [shot(face(LEFT, anger=0.9), face(RIGHT, anger=0.8))]
+    found = [system_result(face(LEFT, anger=0.9), face(RIGHT, anger=0.8))]
     result = expressions.expressions(found, truth)
     # The first "anger" by score is a happy face, the second is correct: precision 1/2.
     assert result.precisions["anger"] == pytest.approx(1 / 2)
@@ -65,7 +65,7 @@ def test_wrong_expression_lowers_both_precisions():
 
 def test_missed_face_and_false_box_lower_precision():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "happiness")))]
-    found = [shot(face(LEFT, happiness=0.5), face(FAR, happiness=0.9))]
+    found = [system_result(face(LEFT, happiness=0.5), face(FAR, happiness=0.9))]
     result = expressions.expressions(found, truth)
     assert result.precisions["happiness"] == pytest.approx(1 / 4)  # half at a precision of 1/2
     assert result.faces == pytest.approx(1 / 2 / 2 if result.faces < 0.3 else 1 / 2)
@@ -73,13 +73,13 @@ def test_missed_face_and_false_box_lower_precision():
 
 def test_detections_are_ranked_by_score_times_probability():
     truth = [Truth(((LEFT, "happiness"),))]
-    unsure = [shot(face(LEFT, happiness=0.6), face(FAR, score=0.5, happiness=0.9))]
+    unsure = [system_result(face(LEFT, happiness=0.6), face(FAR, score=0.5, happiness=0.9))]
     assert expressions.expressions(unsure, truth).precisions["happiness"] == 1.0  # .54 and .45
 
 
 def test_confusion_has_row_and_column_for_no_face():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "fear")))]
-    found = [shot(face(LEFT, sadness=0.9), face(FAR, anger=0.9))]
+    found = [system_result(face(LEFT, sadness=0.9), face(FAR, anger=0.9))]
     matrix = confusion(found, truth)
     happiness, fear, sadness, anger = (
         LABELS.index(each) for each in ("happiness", "fear", "sadness", "anger")
@@ -91,17 +91,19 @@ def test_confusion_has_row_and_column_for_no_face():
 
 
 def test_confusion_ignores_faces_of_unknown_expression():
-    matrix = confusion([shot(face(LEFT, anger=0.9))], [Truth(((LEFT, None), (RIGHT, None)))])
+    matrix = confusion(
+        [system_result(face(LEFT, anger=0.9))], [Truth(((LEFT, None), (RIGHT, None)))]
+    )
     assert matrix.sum() == 0
 
 
 def test_end_to_end_scores_the_main_face():
     portraits = [Portrait(ROOT / "a.jpg", LEFT, "happiness")] * 4
     found = [
-        shot(face(LEFT, happiness=0.9), face(FAR, anger=0.9)),
-        shot(face(LEFT, anger=0.9)),
-        shot(face(FAR, happiness=0.9)),
-        shot(),
+        system_result(face(LEFT, happiness=0.9), face(FAR, anger=0.9)),
+        system_result(face(LEFT, anger=0.9)),
+        system_result(face(FAR, happiness=0.9)),
+        system_result(),
     ]
     assert end_to_end(found, portraits) == EndToEnd(0.5, 0.25, {"happiness": 0.25})
 
@@ -113,10 +115,10 @@ def test_found_faces_counts_by_size_and_mask():
         MarkedFace(Box(0, 40, 6, 46), condition="bare"),
         MarkedFace(Box(80, 80, 99, 99), sure=False),
     )
-    found = [shot(face(marked[0].box), face(marked[3].box), size=(1000, 100))]
+    found = [system_result(face(marked[0].box), face(marked[3].box), size=(1000, 100))]
     numbers = {}
-    for kind in FACES:
-        each = found_faces(found, [photograph(*marked)], kind, 0.4)
+    for kind in FACE_KINDS:
+        each = score_kind(found, [photograph(*marked)], kind, 0.4)
         numbers[kind] = (each.true_positives, each.false_positives, each.false_negatives)
     assert numbers == {
         "natural + crowds, from 20 px": (1, 0, 1),
@@ -129,7 +131,13 @@ def test_found_faces_counts_by_size_and_mask():
 
 def test_costs_are_medians_with_and_without_decoding():
     system = System("a")
-    found = {system: [shot(ms=10, decode=4), shot(ms=30, decode=5), shot(ms=20, decode=3)]}
+    found = {
+        system: [
+            system_result(ms=10, decode=4),
+            system_result(ms=30, decode=5),
+            system_result(ms=20, decode=3),
+        ]
+    }
     assert costs(found) == {system: Cost(20, 17)}
 
 

@@ -8,12 +8,12 @@ from app.vision.types import Box
 from evaluation import transforms
 from evaluation.transforms import (
     TRANSFORMS,
-    Gain,
     Sample,
+    TransformResult,
     classify_small,
     from_ferplus,
-    gains,
-    helpful,
+    measure_transforms,
+    significant_transforms,
     transforms_table,
 )
 from tests.conftest import LABELS
@@ -73,8 +73,8 @@ def test_bicubic_does_not_enlarge_large_faces():
     assert (TRANSFORMS["bicubic"](large, box, 48, 1.0) == served).all()
 
 
-def test_shrunk_resizes_face_and_box():
-    small = Sample(np.zeros((100, 60), np.uint8), Box(10, 20, 50, 70), "anger").shrunk(25)
+def test_downscaled_resizes_face_and_box():
+    small = Sample(np.zeros((100, 60), np.uint8), Box(10, 20, 50, 70), "anger").downscaled(25)
     assert small.gray.shape == (50, 30)
     assert small.box.xyxy == (5, 10, 25, 35)
 
@@ -98,7 +98,7 @@ def test_table_has_a_row_per_set_and_transform(monkeypatch):
         "from_portraits",
         lambda *_: [Sample(crops[0], Box(0, 0, 48, 48), "anger")],
     )
-    measured = gains(BrightIsHappy(), faces, [])
+    measured = measure_transforms(BrightIsHappy(), faces, [])
     lines = transforms_table(measured).splitlines()
     assert lines[0] == "| faces | transform | 16 px | 24 px |"
     assert lines[2] == "| FER+ (2) | none | 100.0 % | 100.0 % |"
@@ -106,10 +106,10 @@ def test_table_has_a_row_per_set_and_transform(monkeypatch):
     assert len(lines) == 2 + 2 * len(TRANSFORMS)
 
 
-def test_helpful_requires_both_sets_and_all_small_sizes():
-    better, doubtful = Gain(0.8, 0.01, 0.03), Gain(0.8, -0.01, 0.03)
+def test_significant_transforms_requires_both_sets_and_all_small_sizes():
+    better, doubtful = TransformResult(0.8, 0.01, 0.03), TransformResult(0.8, -0.01, 0.03)
     measured = {(faces, name): {16: better, 40: doubtful} for faces in "ab" for name in TRANSFORMS}
     measured["b", "clahe"] = {16: doubtful, 40: better}
-    assert helpful(measured) == ["none", "bicubic", "bicubic and sharpened"]
+    assert significant_transforms(measured) == ["none", "bicubic", "bicubic and sharpened"]
     assert str(better) == "80.0 % (+1.0 to +3.0)"
-    assert str(Gain(0.8, 0, 0)) == "80.0 %"
+    assert str(TransformResult(0.8, 0, 0)) == "80.0 %"

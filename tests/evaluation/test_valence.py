@@ -95,7 +95,7 @@ def test_command_writes_page(tmp_path, monkeypatch):
     valence.main()
     text = (tmp_path / "valence.md").read_text()
     assert "finds a face in 3 of 3 images of OASIS" in text
-    assert "finds 1 of 2 faces of ExpW's validation split" in text
+    assert "finds 1 of 2 faces of the validation split" in text
     assert "| happiness | 1 | +0.81 | +0.51 | +0.81 | +0.51 |" in text
 
 

@@ -1,4 +1,4 @@
-"""Figures of labelled faces by hand, and the command on a few real photographs."""
+"""Scores of a few constructed faces, and the command on a few real photographs."""
 
 import csv
 import json
@@ -9,8 +9,9 @@ import pytest
 
 from app.settings import ROOT
 from app.vision.types import Analysis, Box, Face, ModelRef
-from evaluation import named_faces, wild
-from evaluation.expressions import Shot
+from evaluation import wild, wild_scores
+from evaluation.expressions import SystemResult
+from evaluation.wild_scores import score_faces
 from tests.conftest import LABELS
 from training.data.split import DataError
 from training.data.wild import Reading, WildFace
@@ -23,60 +24,61 @@ def face(box, label, labels=LABELS):
     return Face(box, {each: 0.6 if each == label else rest for each in labels}, 0.9)
 
 
-def shot(*faces, ms=10.0):
-    return Shot(Analysis("a", 0.0, 100, 100, faces, ModelRef("m", "1", "0"), "d"), ms)
+def system_result(*faces, ms=10.0):
+    return SystemResult(Analysis("a", 0.0, 100, 100, faces, ModelRef("m", "1", "0"), "d"), ms)
 
 
-def marked(box, label, sure=True):
+def labelled(box, label, sure=True):
     return WildFace(ROOT / "a.webp", box, (Reading(label, sure), Reading(label, sure)))
 
 
-def test_found_named_right_and_missed_faces_are_counted():
-    outcome = named_faces.outcome(
-        [shot(face(LEFT, "anger"), face(RIGHT, "fear")), shot(ms=30.0)],
+def test_detected_correct_and_missed_faces_are_counted():
+    scores = score_faces(
+        [system_result(face(LEFT, "anger"), face(RIGHT, "fear")), system_result(ms=30.0)],
         [
-            [marked(LEFT, "anger"), marked(RIGHT, "surprise", sure=False)],
-            [marked(FAR, "fear")],
+            [labelled(LEFT, "anger"), labelled(RIGHT, "surprise", sure=False)],
+            [labelled(FAR, "fear")],
         ],
     )
-    assert [len(outcome.asked), len(outcome.found)] == [3, 2]
-    assert outcome.hits.tolist() == [True, False]
-    assert outcome.sure_hits.tolist() == [True]
-    assert outcome.end_to_end == pytest.approx(1 / 3)
-    assert outcome.milliseconds == 20.0
-    assert outcome.faces(LABELS.index("fear")) == 1
-    assert outcome.precision(LABELS.index("fear")) == 0.0
-    assert np.isnan(outcome.precision(LABELS.index("disgust")))
-    matrix = outcome.confusion
+    assert [len(scores.faces), len(scores.detected)] == [3, 2]
+    assert scores.hits.tolist() == [True, False]
+    assert scores.certain_hits.tolist() == [True]
+    assert scores.end_to_end_accuracy == pytest.approx(1 / 3)
+    assert scores.milliseconds == 20.0
+    assert scores.count(LABELS.index("fear")) == 1
+    assert scores.precision(LABELS.index("fear")) == 0.0
+    assert np.isnan(scores.precision(LABELS.index("disgust")))
+    matrix = scores.confusion
     assert matrix.shape == (8, 9)
     assert matrix.sum() == 3
     assert matrix[LABELS.index("fear"), 8] == 1
     assert matrix[LABELS.index("surprise"), LABELS.index("fear")] == 1
 
 
-def test_the_box_that_overlaps_most_answers_and_a_distant_one_does_not():
+def test_box_with_the_highest_iou_counts_and_a_distant_one_does_not():
     near, half = Box(0, 0, 10, 9), Box(0, 5, 10, 15)
     boxes = [face(half, "fear"), face(near, "anger")]
-    assert named_faces.outcome([shot(*boxes)], [[marked(LEFT, "anger")]]).hits.tolist() == [True]
-    assert not named_faces.outcome([shot(boxes[0])], [[marked(LEFT, "fear")]]).found
+    assert score_faces([system_result(*boxes)], [[labelled(LEFT, "anger")]]).hits.tolist() == [True]
+    assert not score_faces([system_result(boxes[0])], [[labelled(LEFT, "fear")]]).detected
 
 
-def test_macro_is_the_mean_over_emotions_with_enough_faces(monkeypatch):
-    monkeypatch.setattr(named_faces, "FEWEST_FACES", 2)
-    answers = ["anger", "anger", "fear", "anger", "anger", "neutral"]
+def test_macro_recall_is_the_mean_over_emotions_with_enough_faces(monkeypatch):
+    monkeypatch.setattr(wild_scores, "MIN_FACES", 2)
+    predicted = ["anger", "anger", "fear", "anger", "anger", "neutral"]
     truths = ["anger", "anger", "fear", "fear", "disgust", "neutral"]
-    outcome = named_faces.outcome(
-        [shot(face(LEFT, each)) for each in answers], [[marked(LEFT, each)] for each in truths]
+    scores = score_faces(
+        [system_result(face(LEFT, each)) for each in predicted],
+        [[labelled(LEFT, each)] for each in truths],
     )
-    assert outcome.macro == pytest.approx((1 + 0.5) / 2)
+    assert scores.macro_recall == pytest.approx((1 + 0.5) / 2)
 
 
-def test_a_model_is_asked_about_the_emotions_that_it_knows():
-    found = [shot(face(LEFT, "anger", LABELS[:5])), shot()]
-    faces = [[marked(LEFT, "anger"), marked(RIGHT, "fear")], [marked(LEFT, "contempt")]]
-    assert len(named_faces.outcome(found, faces).asked) == 1
+def test_faces_with_a_label_that_the_model_does_not_know_are_left_out():
+    found = [system_result(face(LEFT, "anger", LABELS[:5])), system_result()]
+    faces = [[labelled(LEFT, "anger"), labelled(RIGHT, "fear")], [labelled(LEFT, "contempt")]]
+    assert len(score_faces(found, faces).faces) == 1
     with pytest.raises(DataError, match="no face has a label"):
-        named_faces.outcome(found, [[marked(LEFT, "fear")], []])
+        score_faces(found, [[labelled(LEFT, "fear")], []])
 
 
 def test_systems_are_each_detector_and_every_classifier():
@@ -93,7 +95,7 @@ def test_systems_are_each_detector_and_every_classifier():
     ]
 
 
-def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, capsys):
+def test_command_writes_page_charts_summary_and_cards(tmp_path, shared, monkeypatch, capsys):
     models, data = tmp_path / "models", tmp_path / "data" / "expw"
     for name in ("custom_net_8", "single_shot", "haar"):
         shutil.copytree(ROOT / "models" / name, models / name)
@@ -114,9 +116,9 @@ def test_the_command_measures_what_is_served(tmp_path, shared, monkeypatch, caps
     assert capsys.readouterr().out.endswith(page + "\n")
     assert page.count("| haar + custom_net_8 | 30 |") == 1
     assert "| single_shot alone |" in (tmp_path / "docs" / "accuracy.md").read_text()
-    for picture in ("wild-single-shot-custom-net-8", "wild-single-shot-alone"):
+    for chart in ("wild-single-shot-custom-net-8", "wild-single-shot-alone"):
         for kind in ("confusion", "reliability"):
-            assert (tmp_path / "docs" / f"{picture}-{kind}.png").stat().st_size > 5_000
+            assert (tmp_path / "docs" / f"{chart}-{kind}.png").stat().st_size > 5_000
     card = json.loads((models / "custom_net_8" / "card.json").read_text())["wild"]
     assert card["faces"] == 30
     assert card["found"] > 0.8

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from fuzzing.bombs import BOMBS, MAX_MEGABYTES, MAX_MILLISECONDS
+from app.settings import ROOT
+from fuzzing.bombs import BOMBS, HEAD, LARGEST, MAX_MEGABYTES, MAX_MILLISECONDS
 from fuzzing.bombs.long_work import jpeg_scans
 from fuzzing.reading_cost import Meter
 
@@ -45,3 +46,15 @@ def test_meter_raises_if_the_process_ends():
         meter.process.kill()
         with pytest.raises(RuntimeError, match="ended the process"):
             meter.cost(b"")
+
+
+def test_page_has_the_tables_of_the_bombs():
+    page = (ROOT / "docs" / "hostile-input.md").read_text("utf-8")
+    head = f"| {' | '.join(HEAD)} |\n"
+    assert page.count(head) == 2
+    names = [
+        line.split(" | ")[0].removeprefix("| ")
+        for part in page.split(head)[1:]
+        for line in part.split("\n\n")[0].splitlines()[1:]
+    ]
+    assert names == [*BOMBS, *LARGEST]

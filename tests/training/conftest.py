@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.data import pasting
-from training.data.marked_images import (
+from training.data.annotated_images import (
     MarkedImage,
     crops,
 )

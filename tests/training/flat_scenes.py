@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from training.data.marked_images import (
-    FEWEST_PIXELS,
+from training.data.annotated_images import (
+    MIN_EXPRESSION_SIDE,
     MarkedImage,
 )
-from training.data.scenes import FEWEST_SIDE, MOST_FACES, Collection, Sources
-from training.votes import LABELS
+from training.data.scene_geometry import MAX_SURE_FACES, MIN_SURE_SIDE
+from training.data.scenes import Collection, Sources
+from training.ferplus_labels import LABELS
 
 # The expression of a face determines its colour, so tests can compare boxes, targets and pixels.
 # The colours are corners of the colour cube, and the ground is its middle, so a blend of a face and
@@ -92,15 +93,15 @@ def assert_sound(result, side):
     assert result.targets.shape == (count, len(LABELS))
     assert (result.boxes.dtype, result.targets.dtype) == (np.float32, np.float32)
     assert result.sure.dtype == bool
-    assert result.sure.sum() <= MOST_FACES
+    assert result.sure.sum() <= MAX_SURE_FACES
     assert (result.boxes >= 0).all()
     assert (result.boxes <= side).all()
     sides = result.boxes[:, 2:] - result.boxes[:, :2]
     assert (sides > 0).all()
     longer = sides.max(axis=1, initial=0)
     assert (np.diff(longer) <= 0).all()  # the largest first
-    assert (longer[result.sure] >= FEWEST_SIDE).all()
-    assert not result.targets[longer < FEWEST_PIXELS].any()
+    assert (longer[result.sure] >= MIN_SURE_SIDE).all()
+    assert not result.targets[longer < MIN_EXPRESSION_SIDE].any()
     sums = result.targets.sum(axis=1)
     assert np.isclose(sums, 0, atol=1e-4).sum() + np.isclose(sums, 1, atol=1e-4).sum() == count
 

@@ -1,4 +1,4 @@
-"""Scenes composed on the GPU, here on the CPU: where pixels and boxes end up, and what is drawn."""
+"""Composition of scenes, here on the CPU: pixels, boxes and sampling."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ import torch
 
 from training.data.scene_pack import COLLECTIONS, TILE, ScenePack, sheets
 from training.detection.composer import Composer
-from training.detection.damage import damage
+from training.detection.corruption import corrupt
 from training.detection.pixels import Views, render, upload
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def one_thread():
 
 
 def view(**changes):
-    """One view of image 0 in one scene: no change of size, direction or colours."""
+    """Return a view of image 0 in a scene without any change, except for `changes`."""
     plain = {
         "image": torch.zeros(1, 1, dtype=torch.int64),
         "source": torch.tensor([[[32.0, 32.0]]]),
@@ -47,68 +47,68 @@ def view(**changes):
     return Views(**(plain | changes))
 
 
-def shown(image, its):
+def rendered(image, views):
     tile = torch.zeros(1, SIDE, SIDE, dtype=torch.int64)
-    return render(upload([image], CPU, threads=1), its, tile, SIDE)[0].numpy()
+    return render(upload([image], CPU, threads=1), views, tile, SIDE)[0].numpy()
 
 
 def noise(height=64, width=64):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_a_plain_view_shows_the_image():
-    assert np.abs(shown(noise(), view()) - noise()).max() < 0.05
+def test_plain_view_shows_the_image():
+    assert np.abs(rendered(noise(), view()) - noise()).max() < 0.05
 
 
-def test_a_flipped_view_shows_the_mirror_image():
-    assert np.abs(shown(noise(), view(flip=-torch.ones(1, 1))) - noise()[:, ::-1]).max() < 0.05
+def test_flipped_view_shows_the_mirror_image():
+    assert np.abs(rendered(noise(), view(flip=-torch.ones(1, 1))) - noise()[:, ::-1]).max() < 0.05
 
 
-def test_a_view_is_black_where_the_image_ends():
-    scene = shown(noise(), view(target=torch.tensor([[[42.0, 32.0]]])))
+def test_view_is_black_where_the_image_ends():
+    scene = rendered(noise(), view(target=torch.tensor([[[42.0, 32.0]]])))
     assert (scene[:, :10] == 0).all()
     assert np.abs(scene[:, 10:] - noise()[:, :54]).max() < 0.05
 
 
-def test_a_view_at_a_quarter_has_no_aliasing():
+def test_view_at_a_quarter_has_no_aliasing():
     image = np.zeros((256, 256, 3), np.uint8)
     image[::2] = 255  # lines that are one pixel wide
-    its = view(source=torch.tensor([[[128.0, 128.0]]]), scale=torch.full((1, 1), 0.25))
-    assert np.abs(shown(image, its)[2:-2, 2:-2] - 127.5).max() < 2
+    views = view(source=torch.tensor([[[128.0, 128.0]]]), scale=torch.full((1, 1), 0.25))
+    assert np.abs(rendered(image, views)[2:-2, 2:-2] - 127.5).max() < 2
 
 
 @pytest.mark.parametrize("flip", [1.0, -1.0])
 @pytest.mark.parametrize("degrees", [0, 30, 90])
-def test_boxes_follow_the_pixels(flip, degrees):
+def test_boxes_move_with_the_pixels(flip, degrees):
     image = np.zeros((64, 64, 3), np.uint8)
     image[20:26, 38:44] = 255
-    its = view(
+    views = view(
         flip=torch.full((1, 1), flip),
         angle=torch.full((1, 1), np.radians(degrees)),
         scale=torch.full((1, 1), 1.5),
         target=torch.tensor([[[30.0, 34.0]]]),
     )
-    box = its.boxes(torch.tensor([[[[38.0, 20.0, 44.0, 26.0]]]]))[0, 0, 0]
-    rows, columns = np.nonzero(shown(image, its)[..., 0] > 127)
+    box = views.boxes(torch.tensor([[[[38.0, 20.0, 44.0, 26.0]]]]))[0, 0, 0]
+    rows, columns = np.nonzero(rendered(image, views)[..., 0] > 127)
     middle = (columns.mean() + 0.5, rows.mean() + 0.5)
     assert np.allclose([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], middle, atol=0.6)
     assert box[2] - box[0] == pytest.approx(9)
 
 
-def test_colours_change_as_the_view_says():
-    its = view(
+def test_view_changes_the_colours():
+    views = view(
         gain=torch.tensor([[[0.5, 1.0, 1.2]]]),
         light=torch.full((1, 1), 10.0),
         gray=torch.ones(1, 1),
     )
-    pixel = shown(np.full((64, 64, 3), (100, 50, 200), np.uint8), its)[30, 30]
+    pixel = rendered(np.full((64, 64, 3), (100, 50, 200), np.uint8), views)[30, 30]
     gray = 0.114 * 100 + 0.587 * 50 + 0.299 * 200
     assert np.allclose(pixel, [gray * 0.5 + 10, gray + 10, gray * 1.2 + 10], atol=0.1)
 
 
 def made_pack():
-    """Four photographs and five crops. The face of photograph k is a white square; its expression
-    is k. Photograph 3 has no face."""
+    """Return a pack of four photographs and five crops, and the crops. The face of photograph k is
+    a white square with the expression k. Photograph 3 has no face."""
     random = np.random.default_rng(1)
     files, box, image = [], [], []
     for number in range(4):
@@ -136,7 +136,7 @@ def made_pack():
     return pack, crops
 
 
-def test_a_pack_is_read_as_it_was_written(tmp_path):
+def test_pack_is_read_as_written(tmp_path):
     pack, crops = made_pack()
     pack.save(tmp_path / "scenes.npz")
     images = ScenePack.load(tmp_path / "scenes.npz").images(threads=2)
@@ -149,12 +149,12 @@ def composer(seed=0):
     return Composer(pack, upload(pack.images(), CPU, threads=1), CPU, seed)
 
 
-def test_sure_faces_of_scenes_are_where_the_boxes_say():
+def test_boxes_of_sure_faces_contain_the_faces():
     batch = composer()._scenes(64, 128, 0.5)
-    images, marks = batch
+    images, truth = batch
     checked = 0
     for scene, boxes, sure, targets in zip(
-        images.numpy(), marks.faces.numpy(), marks.sure.numpy(), marks.targets.numpy(), strict=True
+        images.numpy(), truth.boxes.numpy(), truth.sure.numpy(), truth.targets.numpy(), strict=True
     ):
         for box, is_sure, target in zip(boxes, sure, targets, strict=True):
             if is_sure and target.any() and min(box[2:] - box[:2]) > 24:
@@ -163,40 +163,40 @@ def test_sure_faces_of_scenes_are_where_the_boxes_say():
                 assert scene[y - 2 : y + 3, x - 2 : x + 3].mean() > max(120, 1.5 * ground)
                 checked += 1
     assert checked > 20
-    assert not (marks.sure & ~marks.real).any()
-    assert (marks.targets.sum(dim=2)[~marks.sure] == 0).all()
+    assert not (truth.sure & ~truth.valid).any()
+    assert (truth.targets.sum(dim=2)[~truth.sure] == 0).all()
 
 
-def test_a_sheet_shows_several_faces_whose_expressions_are_known():
+def test_sheet_has_several_faces_with_known_expressions():
     batch = composer().batch(2, 6, 192)
     assert batch.images.shape == (8, 3, 192, 192)
     assert batch.sheets == 6
-    named = (batch.marks.targets[2:].sum(dim=2) > 0).sum(dim=1)
+    named = (batch.truth.targets[2:].sum(dim=2) > 0).sum(dim=1)
     assert (named >= 4).all()
 
 
-def test_rare_expressions_are_drawn_more_often_than_they_are():
+def test_rare_expressions_are_sampled_more_often():
     pack, _ = made_pack()
     targets = pack.targets.copy()
     targets[3:7], targets[7] = np.eye(8)[4], np.eye(8)[6]  # four crops of class 4, one of class 6
     pack = ScenePack(**(vars(pack) | {"targets": targets}))
-    made = Composer(pack, upload(pack.images(), CPU, threads=1), CPU, 0)
-    drawn = made._drawn(made._of_sheets, 4000)
+    composer_of_rare = Composer(pack, upload(pack.images(), CPU, threads=1), CPU, 0)
+    drawn = composer_of_rare._sample(composer_of_rare._tables.sheet_weights, 4000)
     share = (drawn == 7).sum() / (drawn >= 3).sum()
     assert 0.28 < share < 0.4  # 1 / (1 + 4 · 4^-.5)
 
 
-def test_two_composers_of_one_seed_draw_the_same_scenes():
+def test_composers_with_equal_seeds_compose_equal_scenes():
     first, second, other = (composer(seed).batch(4, 1, 64).images for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
-def test_damage_keeps_images_recognisable():
+def test_corruption_keeps_images_recognisable():
     image = torch.from_numpy(noise()).permute(2, 0, 1)[None].float()
     image = torch.nn.functional.interpolate(image, size=(128, 128), mode="bilinear")
     images = image.repeat(32, 1, 1, 1)
-    changed = damage(images.clone(), torch.Generator().manual_seed(0))
+    changed = corrupt(images.clone(), torch.Generator().manual_seed(0))
     difference = (changed - images).abs().mean(dim=(1, 2, 3))
     assert changed.min() >= 0 and changed.max() <= 255
     assert (difference < 30).all()

@@ -1,4 +1,4 @@
-"""Import of Darknet's .cfg and .weights: parsed, and compared with a reference computation."""
+"""Import of .cfg and .weights files of Darknet, compared with a reference computation."""
 
 import importlib.util
 import json
@@ -21,8 +21,9 @@ import torch
 
 from app.settings import ROOT
 from app.vision.install import install
-from training.darknet import import_model, main
-from training.nets.darknet import DarknetError, DarknetNet, parse, read_net
+from training.import_darknet import import_model, main
+from training.nets.darknet import DarknetNet, read_net
+from training.nets.darknet_cfg import DarknetError, parse
 
 CFG = """
 [net]
@@ -85,7 +86,7 @@ def one_thread():
 
 @pytest.fixture
 def parts():
-    """The numbers of each layer, in the order of a .weights file."""
+    """Return the numbers of each layer, in the order of a .weights file."""
     random = np.random.default_rng(3)
     first = {
         "bias": random.normal(size=4),
@@ -115,7 +116,7 @@ def written(folder, parts, cfg=CFG, **options):
 
 
 def reference(image, parts):
-    """The rows of both yolo layers, computed with NumPy as Darknet's C source does."""
+    """Compute the rows of both yolo layers with NumPy, like the C source of Darknet."""
     first, heads = parts
     x = image[..., ::-1].transpose(2, 0, 1).astype(float) / 255
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
@@ -129,21 +130,21 @@ def reference(image, parts):
     x = np.max(np.lib.stride_tricks.sliding_window_view(padded, (2, 2), axis=(1, 2)), axis=(3, 4))
     rows = []
     for head, maps in zip(heads, (x, x.repeat(2, axis=1).repeat(2, axis=2)), strict=True):
-        answers = np.einsum("chw,kc->khw", maps, head["weights"][:, :, 0, 0])
-        answers = answers + head["bias"][column]
+        outputs = np.einsum("chw,kc->khw", maps, head["weights"][:, :, 0, 0])
+        outputs = outputs + head["bias"][column]
         size = maps.shape[1]
-        rows.append(answers.reshape(2, 7, size, size).transpose(2, 3, 0, 1).reshape(-1, 7))
+        rows.append(outputs.reshape(2, 7, size, size).transpose(2, 3, 0, 1).reshape(-1, 7))
     return np.concatenate(rows)
 
 
 @pytest.mark.parametrize("version", [(0, 1, 0), (0, 2, 0)])
-def test_the_network_answers_as_a_reference_computation(tmp_path, parts, version):
+def test_network_has_the_outputs_of_a_reference_computation(tmp_path, parts, version):
     net = read_net(*written(tmp_path, parts, version=version))
     image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    answers = net(torch.from_numpy(image).permute(2, 0, 1)[None].float())[0].detach().numpy()
+    outputs = net(torch.from_numpy(image).permute(2, 0, 1)[None].float())[0].detach().numpy()
     expected = reference(image, parts)
-    assert answers.shape == expected.shape == (2 * 32 * 32 + 2 * 64 * 64, 7)
-    assert np.abs(answers - expected).max() < 1e-3
+    assert outputs.shape == expected.shape == (2 * 32 * 32 + 2 * 64 * 64, 7)
+    assert np.abs(outputs - expected).max() < 1e-3
 
 
 def test_heads_have_strides_and_anchors_of_their_mask():
@@ -170,8 +171,8 @@ def test_import_writes_weights_and_a_card_with_the_decoder(tmp_path, parts):
     }
     session = onnxruntime.InferenceSession(tmp_path / "mine" / "model.onnx")
     image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    (answers,) = session.run(None, {"squares": image[None]})
-    assert np.abs(answers[0] - reference(image, parts)).max() < 1e-3
+    (outputs,) = session.run(None, {"squares": image[None]})
+    assert np.abs(outputs[0] - reference(image, parts)).max() < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -188,18 +189,18 @@ def test_import_writes_weights_and_a_card_with_the_decoder(tmp_path, parts):
         ("stride=2\npad", "stride=two\npad", "whole number, got two"),
     ],
 )
-def test_a_cfg_that_cannot_be_used_is_refused(old, new, message):
+def test_unusable_cfg_is_rejected(old, new, message):
     with pytest.raises(DarknetError, match=message):
         DarknetNet(parse(CFG.replace(old, new, 1)))
 
 
-def test_weights_of_another_network_are_refused(tmp_path, parts):
+def test_weights_of_another_network_are_rejected(tmp_path, parts):
     cfg, weights = written(tmp_path, parts)
     data = weights.read_bytes()
     for other, message in (
         (data[:-4], "network has more"),
-        (data + bytes(4), "network takes"),
-        (data + bytes(2), "whole 32-bit floats"),
+        (data + bytes(4), r"weights file has [\d,]+ numbers; the network has"),
+        (data + bytes(2), "multiple of 32-bit floats"),
         (data[:10], "too short"),
         (data[:-4] + struct.pack("<f", float("nan")), "NaN"),
     ):
@@ -208,7 +209,7 @@ def test_weights_of_another_network_are_refused(tmp_path, parts):
             read_net(cfg, weights)
 
 
-def test_labels_must_be_one_for_each_class(tmp_path, parts):
+def test_number_of_labels_must_equal_the_number_of_classes(tmp_path, parts):
     (tmp_path / "labels.names").write_text("neutral\n")
     cfg, weights = written(tmp_path, parts)
     with pytest.raises(DarknetError, match="1 labels; the network has 2 classes"):
@@ -239,9 +240,11 @@ classes=2
 """
 
 
-def test_the_documented_command_imports_a_model_that_installs(tmp_path, monkeypatch):
+def test_model_imported_with_the_documented_command_can_be_installed(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "own-model.md").read_text("utf-8")
-    (command,) = re.findall(r"^ +\.venv/bin/python -m training\.darknet (.+)$", page, re.MULTILINE)
+    (command,) = re.findall(
+        r"^ +\.venv/bin/python -m training\.import_darknet (.+)$", page, re.MULTILINE
+    )
     monkeypatch.chdir(tmp_path)
     numbers = np.random.default_rng(0).normal(size=4 * 27 + 4 + 14 * 4 + 14).astype("<f4")
     (tmp_path / "faces.cfg").write_text(FACES_CFG)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import image_file
 from training.data import SPLITS, DataError, first_of_each, read_split
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 ROWS = [
     # name, votes: neutral happiness surprise sadness anger disgust fear contempt unknown nf
@@ -133,7 +133,7 @@ def test_invalid_zip_and_folder_without_labels_are_rejected(tmp_path):
         ('a.png,"(0, 0, 48)",' + ",".join("0" * 10), "line 1"),
         ('z.png,"(0, 0, 48, 48)",' + ",".join("0" * 10), "z.png is missing"),
         ('a.png,"(0, 0, 48, 48)",' + ",".join("x" * 10), "line 1"),
-        ('a.png,"(90, 90, 99, 99)",' + ",".join("0" * 10), "a.png is no picture"),
+        ('a.png,"(90, 90, 99, 99)",' + ",".join("0" * 10), "a.png is not an image"),
     ],
 )
 def test_invalid_line_of_labels_is_rejected(tmp_path, line, complaint):
@@ -144,7 +144,7 @@ def test_invalid_line_of_labels_is_rejected(tmp_path, line, complaint):
 
 def test_broken_image_is_rejected(tmp_path):
     (write_ferplus(tmp_path) / "b.png").write_bytes(b"text")
-    with pytest.raises(DataError, match=r"b\.png is no picture"):
+    with pytest.raises(DataError, match=r"b\.png is not an image"):
         read_split(tmp_path, "train", size=48)
 
 
@@ -160,7 +160,7 @@ def test_broken_image_is_rejected(tmp_path):
         ("fer2013new.csv", "Training,c.png,0,0,0,0,0,0,0,0,4,6", "", "differ in length"),
     ],
 )
-def test_a_wrong_table_is_named_with_its_line(tmp_path, file, old, new, complaint):
+def test_invalid_table_is_rejected_with_file_and_line(tmp_path, file, old, new, complaint):
     write_csvs(tmp_path)
     text = (tmp_path / file).read_text()
     assert old in text
@@ -178,11 +178,11 @@ def test_missing_table_is_rejected(tmp_path):
 
 def test_unknown_class_folder_and_broken_image_are_rejected(tmp_path):
     (tmp_path / "train" / "joy").mkdir(parents=True)
-    with pytest.raises(DataError, match="joy is no class"):
+    with pytest.raises(DataError, match="joy is not a class"):
         read_split(tmp_path, "train", size=48)
     (tmp_path / "train" / "joy").rename(tmp_path / "train" / "happy")
-    with pytest.raises(DataError, match="no class folders with pictures"):
+    with pytest.raises(DataError, match="no class folders with images"):
         read_split(tmp_path, "train", size=48)
     (tmp_path / "train" / "happy" / "a.png").write_bytes(b"text")
-    with pytest.raises(DataError, match=r"a\.png is no picture"):
+    with pytest.raises(DataError, match=r"a\.png is not an image"):
         read_split(tmp_path, "train", size=48)

@@ -49,7 +49,7 @@ def test_missing_and_broken_sets_are_rejected(tmp_path):
         read_set(tmp_path, "none")
     write_set(tmp_path, "some", faces(smooth(3, 48)), quality=None)
     (tmp_path / "some.image").write_bytes(b"no image")
-    with pytest.raises(DataError, match="the mosaic is no image"):
+    with pytest.raises(DataError, match="the mosaic is not an image"):
         read_set(tmp_path, "some")
 
 

@@ -1,4 +1,4 @@
-"""Training on several sets of faces with teachers: targets, shares and whole runs."""
+"""Training on several sets of faces with teachers: targets, shares and complete runs."""
 
 import importlib.util
 import os
@@ -16,17 +16,17 @@ if importlib.util.find_spec("torch") is None:
 import torch
 
 from tests.training.test_face_sets import faces
-from training.answers import ANSWERS, answer, read_answers, write_answers
 from training.augment import STRENGTHS, augment
-from training.classification import FEWEST_FACES
+from training.classification import MIN_CLASS_FACES
 from training.config import Config, TrainingError
 from training.data.face_sets import FACES, MARGIN, write_set
+from training.devices import choose_device
 from training.distil import distil
 from training.import_run import import_run
-from training.learning import choose_device
 from training.mixed_faces import load_mixed_faces
 from training.nets.mobilenet_v2 import MobileNetV2
-from training.runs import CHECKPOINT, RUNS, begin_from_file, read_checkpoint
+from training.runs import CHECKPOINT, RUNS, load_pretrained, read_checkpoint
+from training.soft_labels import SOFT_LABELS, predict, read_soft_labels, write_soft_labels
 from training.train import Run
 
 HAPPINESS, SADNESS = 1, 3
@@ -56,8 +56,8 @@ def config(**changes):
     return replace(plain, **changes)
 
 
-def made(count, side, seed):
-    """Bright above dark is happiness, dark above bright is sadness: images and labels."""
+def labelled_faces(count, side, seed):
+    """Return images and targets: bright above dark is happiness, dark above bright is sadness."""
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 60, (count, side, side), dtype=np.uint8)
     labels = np.where(np.arange(count) % 2 == 0, HAPPINESS, SADNESS)
@@ -77,10 +77,10 @@ def workplace(tmp_path, monkeypatch):
             ("wild", 40, 64, MARGIN),
             ("unlabelled", 20, 64, MARGIN),
             ("ferplus_validation", 20, 48, 1.0),
-            ("wild_validation", 2 * FEWEST_FACES + 1, 64, MARGIN),
+            ("wild_validation", 2 * MIN_CLASS_FACES + 1, 64, MARGIN),
         )
     ):
-        images, targets = made(count, side, seed)
+        images, targets = labelled_faces(count, side, seed)
         folds = (np.arange(count) % 2 if name == "wild" else np.full(count, -1)).astype(np.int8)
         known = targets * (name != "unlabelled")
         write_set(FACES, name, faces(images, margin, targets=known, folds=folds), quality=95)
@@ -106,48 +106,50 @@ def test_shares_with_unknown_sets_are_rejected(workplace, shares):
 
 
 def write_teacher(name, fold, label):
-    """Answers that every face shows `label`."""
+    """Write soft labels with `label` for all faces."""
     (RUNS / name).mkdir(parents=True)
     rows = {
         each: np.eye(8)[np.full(count, label)]
         for each, count in (("ferplus", 60), ("wild", 40), ("unlabelled", 20))
     }
-    np.savez(RUNS / name / ANSWERS, fold=fold, **rows)
+    np.savez(RUNS / name / SOFT_LABELS, fold=fold, **rows)
 
 
-def test_targets_mix_labels_with_answers_of_those_that_did_not_learn_the_face(workplace):
+def test_targets_mix_labels_with_soft_labels_of_teachers_of_other_folds(
+    workplace,
+):
     write_teacher("first", 0, HAPPINESS)
     write_teacher("second", 1, SADNESS)
     shares = {"ferplus": 0.4, "wild": 0.3, "unlabelled": 0.3}
-    told = config(shares=shares, teacher_runs=("first", "second"), teacher_share=0.4)
-    targets = load_mixed_faces(Path(), told, True).targets
+    settings = config(shares=shares, teacher_runs=("first", "second"), teacher_share=0.4)
+    targets = load_mixed_faces(Path(), settings, True).targets
     # FER+: both teachers, .2 each, and the label .6.
     assert targets[0, HAPPINESS] == pytest.approx(0.8, abs=1e-3)
     assert targets[1, HAPPINESS] == pytest.approx(0.2, abs=1e-3)
-    # Wild: the first did not learn the even rows, the second not the odd ones, as it happens the
-    # happy and the sad ones.
+    # Wild: the first teacher was not trained on the even rows (happiness), the second not on the
+    # odd rows (sadness).
     assert torch.allclose(targets[60:62, HAPPINESS], torch.tensor([1.0, 0.0]), atol=1e-3)
-    # Without a label: the answers alone.
+    # Without a label: the soft labels alone.
     assert targets[100, HAPPINESS] == pytest.approx(0.5, abs=1e-3)
-    assert len(load_mixed_faces(Path(), told, False).targets) == 100
+    assert len(load_mixed_faces(Path(), settings, False).targets) == 100
 
 
-def test_missing_answers_and_answers_about_other_faces_are_refused(workplace):
-    with pytest.raises(TrainingError, match="nobody has no answers about wild"):
-        read_answers(["nobody"], "wild", np.zeros(40, np.int8))
+def test_missing_soft_labels_and_soft_labels_of_other_faces_are_rejected(workplace):
+    with pytest.raises(TrainingError, match="missing has no soft labels for wild"):
+        read_soft_labels(["missing"], "wild", np.zeros(40, np.int8))
     write_teacher("first", 0, HAPPINESS)
     with pytest.raises(TrainingError, match="other faces"):
-        read_answers(["first"], "wild", np.zeros(41, np.int8))
+        read_soft_labels(["first"], "wild", np.zeros(41, np.int8))
 
 
-def test_faces_that_every_teacher_has_learned_get_the_answer_of_all(workplace):
+def test_faces_that_all_teachers_were_trained_on_get_the_mean_soft_label(workplace):
     write_teacher("first", 0, HAPPINESS)
     folds = np.array([0, 1] * 20, np.int8)
-    assert np.allclose(read_answers(["first"], "wild", folds), np.eye(8)[HAPPINESS])
+    assert np.allclose(read_soft_labels(["first"], "wild", folds), np.eye(8)[HAPPINESS])
 
 
 def test_five_classes_leave_out_the_faces_of_the_others(workplace):
-    images, targets = made(10, 48, 9)
+    images, targets = labelled_faces(10, 48, 9)
     targets[0] = np.eye(8)[6]
     targets[1] = 0.7 * np.eye(8)[HAPPINESS] + 0.3 * np.eye(8)[6]
     write_set(FACES, "ferplus", faces(images, targets=targets), quality=None)
@@ -159,9 +161,9 @@ def test_five_classes_leave_out_the_faces_of_the_others(workplace):
 TINY = {"widths": (4, 4, 4, 4), "depths": (1, 1, 1, 1)}
 
 
-def test_teachers_answer_and_students_learn_side_by_side(workplace):
-    """All stages in separate processes, with collected results. The networks are too small to
-    learn much."""
+def test_distil_trains_teachers_and_students_in_parallel(workplace):
+    """All stages run in separate processes, and the results are collected. The networks are too
+    small to be accurate."""
     teacher = config(name="teacher", fold=0, epochs=1, draws=32, net_options=TINY)
     student = config(
         name="student",
@@ -180,10 +182,10 @@ def test_teachers_answer_and_students_learn_side_by_side(workplace):
     assert {path.name for path in out.iterdir()} == {
         "students.pt",
         "teachers_custom_net.pt",
-        "answers_and_logs.tar",
+        "soft_labels_and_logs.tar",
     }
-    with np.load(RUNS / "teacher" / ANSWERS) as answers:
-        assert answers["unlabelled"].shape == (20, 8)
+    with np.load(RUNS / "teacher" / SOFT_LABELS) as outputs:
+        assert outputs["unlabelled"].shape == (20, 8)
     state = read_checkpoint(RUNS / "student" / CHECKPOINT)
     assert state["config"]["teacher_runs"] == ("teacher",)
     assert [row["epoch"] for row in state["history"]] == [2, 4]
@@ -195,7 +197,7 @@ def test_teachers_answer_and_students_learn_side_by_side(workplace):
     again.average.eval()
     figures = again.data.validate(again)
     assert figures["wild_loss"] == pytest.approx(state["history"][-1]["wild_loss"], abs=0.01)
-    with pytest.raises(TrainingError, match="move it away"):
+    with pytest.raises(TrainingError, match="move it first"):
         import_run(out / "students.pt", "student", workplace / "mine.toml", workplace)
     with pytest.raises(TrainingError, match="no run 'other'"):
         (workplace / "more.toml").write_text(toml(replace(student, name="more")))
@@ -218,17 +220,17 @@ def toml(settings):
     return "\n".join(lines)
 
 
-def test_answer_is_the_mean_over_views_and_mirror_images(workplace):
+def test_prediction_is_the_mean_over_views_and_mirror_images(workplace):
     run = Run(config(), load_mixed_faces(Path(), config(), True), RUNS / "tiny")
     run.fit()
-    write_answers("tiny", FACES, CPU)
-    with np.load(RUNS / "tiny" / ANSWERS) as file:
+    write_soft_labels("tiny", FACES, CPU)
+    with np.load(RUNS / "tiny" / SOFT_LABELS) as file:
         sadness = file["unlabelled"][:, SADNESS]
     assert (sadness[1::2] > 0.5).all()
     assert (sadness[::2] < 0.5).all()
     canvases = np.random.default_rng(0).integers(0, 256, (3, 68, 68), dtype=np.uint8)
-    first = answer(run.average.module.eval(), canvases, 48)
-    mirrored = answer(run.average.module, np.ascontiguousarray(canvases[:, :, ::-1]), 48)
+    first = predict(run.average.module.eval(), canvases, 48)
+    mirrored = predict(run.average.module, np.ascontiguousarray(canvases[:, :, ::-1]), 48)
     assert np.allclose(first, mirrored, atol=5e-3)
 
 
@@ -240,14 +242,14 @@ def test_mobilenet_starts_from_weights_for_colour_images(workplace):
     RUNS.mkdir(exist_ok=True)
     torch.save({key: value.half() for key, value in weights.items()}, RUNS / "weights.pt")
     other = MobileNetV2(classes=8).eval()
-    begin_from_file(other, RUNS / "weights.pt")
+    load_pretrained(other, RUNS / "weights.pt")
     crops = 255 * torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         assert torch.allclose(other.features(crops), net.features(crops), rtol=0.05, atol=0.5)
     first = [each.features[0][0].weight for each in (net, other)]
     assert torch.allclose(*first, rtol=0.01, atol=1e-3)
     with pytest.raises(TrainingError, match="no weights for this network"):
-        begin_from_file(other, RUNS / "nothing.pt")
+        load_pretrained(other, RUNS / "nothing.pt")
 
 
 def test_strong_augmentation_is_bounded_and_seeded_and_includes_the_margin():
@@ -276,10 +278,12 @@ NOTHING = replace(
 
 def test_augmentation_without_changes_returns_the_middle_or_its_mirror_image():
     canvases = 255 * torch.rand(8, 1, 68, 68, generator=torch.Generator().manual_seed(0))
-    made = augment(canvases, torch.Generator().manual_seed(0), side=48, strength=NOTHING)
+    augmented = augment(canvases, torch.Generator().manual_seed(0), side=48, strength=NOTHING)
     middle = canvases[:, :, 10:58, 10:58]
-    same = [torch.allclose(*pair, atol=0.1) for pair in zip(made, middle, strict=True)]
-    mirrored = [torch.allclose(*pair, atol=0.1) for pair in zip(made, middle.flip(3), strict=True)]
+    same = [torch.allclose(*pair, atol=0.1) for pair in zip(augmented, middle, strict=True)]
+    mirrored = [
+        torch.allclose(*pair, atol=0.1) for pair in zip(augmented, middle.flip(3), strict=True)
+    ]
     assert all(one != other for one, other in zip(same, mirrored, strict=True))
     assert 0 < sum(same) < 8
 

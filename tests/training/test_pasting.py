@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.data import pasting
-from training.data.pasting import OVERLAP, free_corner, paste, tinted
+from training.data.pasting import MAX_OVERLAP, free_corner, paste, tinted
 
 
 def shared_area(first, second):
@@ -31,7 +31,7 @@ def test_free_corner_keeps_the_face_inside_and_apart_from_others():
         for other in taken:
             smaller = min(width * height, np.prod(other[2:] - other[:2]))
             rounding = width + height  # half a pixel along each side
-            assert shared_area(placed, other) <= OVERLAP * smaller + rounding
+            assert shared_area(placed, other) <= MAX_OVERLAP * smaller + rounding
     assert 300 < found < 400
 
 

@@ -1,4 +1,4 @@
-"""Regions of features, and the one graph that finds and names: as ONNX Runtime computes them."""
+"""RoiAlign and the graph of single_shot, compared with ONNX Runtime."""
 
 import importlib.util
 import os
@@ -29,7 +29,7 @@ def one_thread():
 
 
 def roi_align(features, boxes, scenes, size, stride):
-    """ONNX Runtime's RoiAlign."""
+    """Compute RoiAlign with ONNX Runtime."""
     node = helper.make_node(
         "RoiAlign",
         ["features", "boxes", "scenes"],
@@ -41,7 +41,7 @@ def roi_align(features, boxes, scenes, size, stride):
         spatial_scale=1 / stride,
         coordinate_transformation_mode="half_pixel",
     )
-    made = helper.make_graph(
+    graph_of_node = helper.make_graph(
         [node],
         "regions",
         [
@@ -51,13 +51,15 @@ def roi_align(features, boxes, scenes, size, stride):
         ],
         [helper.make_tensor_value_info("regions", TensorProto.FLOAT, [None] * 4)],
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    model = helper.make_model(
+        graph_of_node, opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    )
     session = onnxruntime.InferenceSession(model.SerializeToString())
     inputs = {"features": features, "boxes": boxes, "scenes": scenes}
     return session.run(None, {key: value.numpy() for key, value in inputs.items()})[0]
 
 
-def test_regions_are_those_of_onnx_runtime():
+def test_align_equals_roi_align_of_onnx_runtime():
     torch.manual_seed(0)
     features = torch.randn(2, 3, 20, 24)
     boxes = torch.tensor(
@@ -89,7 +91,7 @@ def exported(tmp_path_factory):
 
 @pytest.mark.parametrize("side", [128, 192])
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_graph_answers_as_the_net(exported, side, count):
+def test_graph_has_the_outputs_of_the_network(exported, side, count):
     net, session, _ = exported
     image = np.random.default_rng(side).integers(0, 256, (count, side, side, 3), np.uint8)
     (served,) = session.run(None, {"squares": image})
@@ -100,12 +102,17 @@ def test_the_graph_answers_as_the_net(exported, side, count):
     assert np.abs(served - expected).max() < 1e-3
 
 
-def test_the_graph_answers_where_there_is_no_face(exported):
+def test_the_file_has_no_stack_traces(exported):
+    _, _, path = exported
+    assert b"stack_trace" not in path.read_bytes()
+
+
+def test_graph_has_outputs_without_faces(exported):
     _, _, path = exported
     model = onnx.load(path)
     for each in model.graph.initializer:
         if each.name == "least_logit":
             each.CopyFrom(onnx.numpy_helper.from_array(np.array([1e6], np.float32), each.name))
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    (answers,) = session.run(None, {"squares": np.zeros((1, 128, 128, 3), np.uint8)})
-    assert (answers[..., 5:] == 0).all()
+    (outputs,) = session.run(None, {"squares": np.zeros((1, 128, 128, 3), np.uint8)})
+    assert (outputs[..., 5:] == 0).all()

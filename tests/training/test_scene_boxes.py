@@ -20,35 +20,35 @@ from tests.training.flat_scenes import (
     only,
     same,
 )
-from training.data import scenes
-from training.data.marked_images import (
+from training.data import scene_geometry, scenes
+from training.data.annotated_images import (
     crops,
 )
 from training.data.scenes import Collection
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.5, 0.77, 1.0, 1.3, 2.0])
 @pytest.mark.parametrize("corner", [(0, 0), (13.4, 7.7), (-21.3, 0), (30.5, -9.6), (61, 44)])
 def test_cut_moves_the_boxes(corner, scale):
     crowd = flat_image(CROWD)
-    cut = scenes.cut(crowd, corner, scale, 150, 130)
+    cut = scene_geometry.cut(crowd, corner, scale, 150, 130)
     assert cut.image.shape == (130, 150, 3)
     assert assert_boxes_lie_on_faces(cut) >= 1
     assert_no_face_lacks_a_box(cut)
-    mirrored = scenes.mirrored(cut)
+    mirrored = scene_geometry.mirrored(cut)
     assert assert_boxes_lie_on_faces(mirrored) >= 1
     assert np.array_equal(mirrored.image[:, ::-1], cut.image)
-    assert np.allclose(scenes.mirrored(mirrored).boxes, cut.boxes, atol=1e-3)
+    assert np.allclose(scene_geometry.mirrored(mirrored).boxes, cut.boxes, atol=1e-3)
 
 
 def test_cut_of_the_whole_image_is_the_image():
     crowd = flat_image(CROWD)
-    assert same(scenes.cut(crowd, (0.0, 0.0), 1.0, 300, 240), crowd)
+    assert same(scene_geometry.cut(crowd, (0.0, 0.0), 1.0, 300, 240), crowd)
 
 
 def test_cut_is_black_outside_of_the_image():
-    cut = scenes.cut(flat_image({}), (-20.0, -10.0), 0.5, 200, 150)
+    cut = scene_geometry.cut(flat_image({}), (-20.0, -10.0), 0.5, 200, 150)
     assert (cut.image[5:125, 10:160] == PALETTE[GROUND]).all()
     cut.image[5:125, 10:160] = 0
     assert not cut.image.any()
@@ -57,7 +57,7 @@ def test_cut_is_black_outside_of_the_image():
 def test_shrinking_makes_no_patterns():
     fine = np.indices((200, 200)).sum(axis=0) % 2 * 255
     board = replace(flat_image({}), image=fine.astype(np.uint8))
-    cut = scenes.cut(board, (0, 0), 0.3, 60, 60)
+    cut = scene_geometry.cut(board, (0, 0), 0.3, 60, 60)
     assert np.abs(cut.image[1:-1, 1:-1].astype(int) - 128).max() < 45
 
 
@@ -134,7 +134,7 @@ def test_mosaic_moves_the_boxes():
     measured, far = 0, 0
     for seed in range(80):
         mosaic = scenes.mosaic(sources, 200, 200, np.random.default_rng(seed))
-        assert_sound(scenes.marked(mosaic), 200)
+        assert_sound(scene_geometry.finished(mosaic), 200)
         measured += assert_boxes_lie_on_faces(mosaic)
         assert_no_face_lacks_a_box(mosaic)
         far += (mosaic.boxes[:, :2] > 100).all(axis=1).sum()
@@ -153,40 +153,40 @@ def test_parts_of_a_mosaic_cover_the_scene():
         black = (mosaic.image == 0).all(axis=2)
         assert black.mean() < 0.35
     assert min(counts) == 1
-    assert 4 < max(counts) <= (200 // scenes.LEAST_ROOM) * (160 // scenes.LEAST_ROOM)
+    assert 4 < max(counts) <= (200 // scenes.MIN_ROOM) * (160 // scenes.MIN_ROOM)
 
 
 @pytest.mark.parametrize("degrees", [-20, -7, 0, 11, 20])
-def test_turned_moves_the_boxes(degrees):
+def test_rotated_moves_the_boxes(degrees):
     crowd = flat_image({0: (60, 50, 96, 90), 2: (190, 40, 226, 76), 3: (200, 150, 240, 200)})
-    turned = scenes.turned(crowd, degrees)
-    assert turned.sure.all()
-    assert np.array_equal(turned.targets, crowd.targets)
-    sides = turned.boxes[:, 2:] - turned.boxes[:, :2]
+    rotated = scene_geometry.rotated(crowd, degrees)
+    assert rotated.sure.all()
+    assert np.array_equal(rotated.targets, crowd.targets)
+    sides = rotated.boxes[:, 2:] - rotated.boxes[:, :2]
     assert np.allclose(sides, crowd.boxes[:, 2:] - crowd.boxes[:, :2], atol=1e-3)
-    for box, target in zip(turned.boxes, turned.targets, strict=True):
+    for box, target in zip(rotated.boxes, rotated.targets, strict=True):
         colour = PALETTE[target.argmax()]
-        rows, columns = np.nonzero(np.abs(turned.image.astype(int) - colour).sum(axis=2) < 200)
+        rows, columns = np.nonzero(np.abs(rotated.image.astype(int) - colour).sum(axis=2) < 200)
         assert np.prod(box[2:] - box[:2]) == pytest.approx(len(rows), rel=0.05)
         middle = columns.mean() + 0.5, rows.mean() + 0.5
         assert np.allclose((box[:2] + box[2:]) / 2, middle, atol=0.75)
 
 
-def test_turned_rotates_around_the_middle():
-    turned = scenes.turned(flat_image({0: (130, 110, 170, 130)}), 20)
-    assert turned.boxes[0].tolist() == pytest.approx([130, 110, 170, 130], abs=1e-3)
+def test_rotated_rotates_around_the_middle():
+    rotated = scene_geometry.rotated(flat_image({0: (130, 110, 170, 130)}), 20)
+    assert rotated.boxes[0].tolist() == pytest.approx([130, 110, 170, 130], abs=1e-3)
 
 
-def test_face_turned_out_of_the_scene_becomes_unsure():
+def test_face_rotated_out_of_the_scene_becomes_unsure():
     corner = flat_image({0: (0, 0, 30, 30), 2: (135, 105, 165, 135)})
-    turned = scenes.turned(corner, 20)
-    assert turned.sure.tolist() == [False, True]
-    assert (turned.boxes >= 0).all()
+    rotated = scene_geometry.rotated(corner, 20)
+    assert rotated.sure.tolist() == [False, True]
+    assert (rotated.boxes >= 0).all()
 
 
 def test_pasted_faces_have_boxes(plain_pasting, monkeypatch):
     # One face, because another could cover it. Its rim equals the ground, so blending is invisible.
-    monkeypatch.setattr(scenes, "PASTED_FACES", 1)
+    monkeypatch.setattr(scenes, "MAX_PASTED_FACES", 1)
     head = flat_image({WHITE: (30, 25, 64, 70)}, width=100, height=100, gray=True)
     empty = flat_image({})
     sources = replace(only(empty), crops=Collection.of([head]), portraits=Collection.of([head]))
@@ -220,7 +220,7 @@ def test_pasted_faces_have_their_expressions(plain_pasting):
         crops=Collection.of(crops(faces, targets[:6])),
         portraits=Collection.of([people]),
     )
-    seen, counts, right, large = np.zeros(8), [], [], 0
+    seen, counts, correct, large = np.zeros(8), [], [], 0
     for seed in range(60):
         result = scenes.pasted(sources, 320, np.random.default_rng(seed))
         light = cv2.cvtColor(result.image, cv2.COLOR_BGR2GRAY)
@@ -230,8 +230,8 @@ def test_pasted_faces_have_their_expressions(plain_pasting):
         large += counts[-1] == 1 and (result.boxes[0, 2:] - result.boxes[0, :2]).max() > 150
         for (x1, y1, x2, y2), target in zip(result.boxes, result.targets, strict=True):
             there = light[int((y1 + y2) / 2), int((x1 + x2) / 2)]
-            right.append(abs(there - 60.0 - 30 * target.argmax()) < 12)
-    assert np.mean(right) > 0.97  # some middles lie under the rim of another face
+            correct.append(abs(there - 60.0 - 30 * target.argmax()) < 12)
+    assert np.mean(correct) > 0.97  # some middles lie under the rim of another face
     assert (seen[:6] > 10).all()
     assert 0.15 < seen[6] / seen.sum() < 0.45
     assert min(counts) == 1
@@ -291,20 +291,20 @@ def test_pasted_faces_have_colours_if_the_ground_has_colours(gray, plain_pasting
     ],
 )
 def test_face_with_less_than_half_inside_becomes_unsure(corner, sure, box):
-    cut = scenes.cut(flat_image({0: (40, 40, 80, 80)}), corner, 1.0, 120, 120)
+    cut = scene_geometry.cut(flat_image({0: (40, 40, 80, 80)}), corner, 1.0, 120, 120)
     assert cut.sure.tolist() == [sure]
     assert cut.boxes[0].tolist() == list(box)
-    twice = scenes.cut(flat_image({0: (40, 40, 80, 80)}), corner, 2.0, 240, 240)
+    twice = scene_geometry.cut(flat_image({0: (40, 40, 80, 80)}), corner, 2.0, 240, 240)
     assert twice.sure.tolist() == [sure]
     unsure = flat_image({0: (40, 40, 80, 80)}, unsure={0})
-    assert not scenes.cut(unsure, corner, 1.0, 120, 120).sure.any()
+    assert not scene_geometry.cut(unsure, corner, 1.0, 120, 120).sure.any()
 
 
 def test_face_outside_of_the_cut_is_removed():
-    cut = scenes.cut(
+    cut = scene_geometry.cut(
         flat_image({0: (10, 10, 30, 30), 2: (90, 90, 130, 130)}), (60, 60), 1.0, 90, 90
     )
-    marked = scenes.marked(cut)
+    marked = scene_geometry.finished(cut)
     assert marked.boxes.tolist() == [[30, 30, 70, 70]]
     assert marked.sure.tolist() == [True]
     assert marked.targets.argmax(axis=1).tolist() == [2]
@@ -319,7 +319,7 @@ def test_small_faces_have_no_expression_and_the_smallest_are_unsure():
         4: (120, 0, 160, 60),
         5: (180, 0, 190, 40),
     }
-    marked = scenes.marked(flat_image(faces, unsure={5}))
+    marked = scene_geometry.finished(flat_image(faces, unsure={5}))
     order = [4, 5, 3, 2, 1, 0]
     assert marked.boxes.tolist() == [list(faces[label]) for label in order]
     assert marked.sure.tolist() == [True, False, True, True, True, False]
@@ -331,10 +331,10 @@ def test_small_faces_have_no_expression_and_the_smallest_are_unsure():
 
 def test_image_without_faces_gets_no_faces():
     for result in (
-        scenes.marked(flat_image({})),
-        scenes.mirrored(flat_image({})),
-        scenes.turned(flat_image({}), 10),
-        scenes.cut(flat_image({}), (3, 4), 0.7, 80, 80),
+        scene_geometry.finished(flat_image({})),
+        scene_geometry.mirrored(flat_image({})),
+        scene_geometry.rotated(flat_image({}), 10),
+        scene_geometry.cut(flat_image({}), (3, 4), 0.7, 80, 80),
     ):
         assert result.boxes.shape == (0, 4)
         assert result.sure.shape == (0,)

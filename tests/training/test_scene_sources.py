@@ -13,34 +13,34 @@ from tests.training.flat_scenes import (
     flat_image,
     same,
 )
-from training.data.marked_images import (
+from training.data.annotated_images import (
     DRAWN_SCALE,
     FER_FACE,
-    GIVEN_SCALE,
+    YUNET_SCALE,
     crops,
     photographs,
     portraits,
     with_quotas,
 )
 from training.data.photos import PhotosError
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 
 class Teacher:
-    """A teacher with the same answer for each face. `requests` holds the boxes and scales."""
+    """A teacher with the same prediction for each face. `requests` holds the boxes and scales."""
 
     def __init__(self, **shares):
         rest = (1 - sum(shares.values())) / (len(LABELS) - len(shares))
-        self.answer = {label: shares.get(label, rest) for label in reversed(LABELS)}
+        self.prediction = {label: shares.get(label, rest) for label in reversed(LABELS)}
         self.requests = []
 
     def classify(self, gray, boxes, *, box_scale=1.0):
         assert gray.ndim == 2
         self.requests += [(box.xyxy, box_scale) for box in boxes]
-        return [self.answer for _ in boxes]
+        return [self.prediction for _ in boxes]
 
 
-class Finder:
+class Detector:
     def __init__(self, *boxes):
         self.boxes = boxes
 
@@ -64,7 +64,7 @@ def write_photos(folder, images, faces):
 
 
 def distribution(teacher):
-    return pytest.approx([teacher.answer[label] for label in LABELS], abs=1e-6)
+    return pytest.approx([teacher.prediction[label] for label in LABELS], abs=1e-6)
 
 
 def test_only_bare_sure_and_large_faces_get_expressions(tmp_path):
@@ -88,9 +88,9 @@ def test_only_bare_sure_and_large_faces_get_expressions(tmp_path):
     assert first.boxes[1].tolist() == [20, 10, 38, 40]
     # Boxes drawn by people are wider than those of YuNet.
     assert teacher.requests == [
-        ((0, 10, 18, 40), GIVEN_SCALE),
+        ((0, 10, 18, 40), YUNET_SCALE),
         ((20, 10, 38, 40), DRAWN_SCALE),
-        ((50, 60, 74, 83), GIVEN_SCALE),
+        ((50, 60, 74, 83), YUNET_SCALE),
     ]
     assert first.image.shape == (100, 120, 3)
     assert first.image[0, 0].tolist() == [50, 100, 200]  # blue, green, red
@@ -127,7 +127,7 @@ def test_photographs_reads_one_collection_and_split(tmp_path):
         photographs(tmp_path / "nowhere", "natural", "train", [])
 
 
-def test_unmarked_faces_of_the_finder_are_unsure(tmp_path):
+def test_unannotated_faces_of_the_detector_are_unsure(tmp_path):
     photos = write_photos(
         tmp_path,
         {"crowds/a.png": "train", "crowds/b.png": "train"},
@@ -138,8 +138,8 @@ def test_unmarked_faces_of_the_finder_are_unsure(tmp_path):
     )
     on_first, on_second, beside = (14, 12, 52, 62), (62, 14, 88, 50), (20, 66, 50, 96)
     teacher = Teacher(happiness=0.9)
-    finder = Finder(on_first, beside, on_second)
-    first, second = photographs(photos, "crowds", "train", [teacher], finder)
+    detector = Detector(on_first, beside, on_second)
+    first, second = photographs(photos, "crowds", "train", [teacher], detector)
     assert first.boxes.tolist() == [[10, 10, 50, 60], [60, 10, 90, 50], list(beside)]
     assert first.sure.tolist() == [True, False, False]
     assert first.targets.any(axis=1).tolist() == [True, False, False]
@@ -173,14 +173,14 @@ def test_target_of_a_portrait_mixes_the_label_and_the_teachers(tmp_path):
     assert first.boxes[1:].tolist() == [[70, 10, 95, 40], [64, 50, 100, 90]]
     assert first.sure.tolist() == [True, False, True]
     assert not first.targets[1:].any()
-    mean = np.mean([[each.answer[label] for label in LABELS] for each in teachers], axis=0)
+    mean = np.mean([[each.prediction[label] for label in LABELS] for each in teachers], axis=0)
     expected = 0.25 * mean
     expected[LABELS.index("sadness")] += 0.75
     assert first.targets[0].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
     assert second.targets[0].argmax() == LABELS.index("fear")
     assert {requests for each in teachers for requests in each.requests} == {
-        ((10, 10, 60, 70), GIVEN_SCALE),
-        ((20, 20, 60, 70), GIVEN_SCALE),
+        ((10, 10, 60, 70), YUNET_SCALE),
+        ((20, 20, 60, 70), YUNET_SCALE),
     }
     for each in results:
         assert each.image.shape == (100, 120)

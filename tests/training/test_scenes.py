@@ -15,14 +15,15 @@ from tests.training.flat_scenes import (
     only,
     same,
 )
-from training.data import scenes
-from training.data.marked_images import (
+from training.data import scene_geometry, scenes
+from training.data.annotated_images import (
     MarkedImage,
     crops,
     photographs,
     portraits,
 )
-from training.data.scenes import MOST_FACES, Collection, Sources, scene
+from training.data.scene_geometry import MAX_SURE_FACES
+from training.data.scenes import Collection, Sources, scene
 
 
 def test_scene_depends_only_on_its_number_and_the_seed(sources):
@@ -85,10 +86,10 @@ def test_only_the_largest_faces_of_a_crowd_are_sure():
     crowd = MarkedImage(
         np.zeros((300, 300, 3), np.uint8), boxes, sure, np.zeros((80, 8), np.float32)
     )
-    marked = scenes.marked(crowd)
+    marked = scene_geometry.finished(crowd)
     assert len(marked.boxes) == len(boxes)
-    assert marked.sure.sum() == MOST_FACES
-    assert np.array_equal(marked.boxes[marked.sure], boxes[: -MOST_FACES - 1 : -1])
+    assert marked.sure.sum() == MAX_SURE_FACES
+    assert np.array_equal(marked.boxes[marked.sure], boxes[: -MAX_SURE_FACES - 1 : -1])
 
 
 def test_scenes_without_mosaics_show_one_image(monkeypatch):
@@ -101,20 +102,20 @@ def test_scenes_without_mosaics_show_one_image(monkeypatch):
     assert max(without) == 1
 
 
-def test_half_of_the_scenes_are_mirrored_and_a_quarter_turned(monkeypatch):
+def test_half_of_the_scenes_are_mirrored_and_a_quarter_rotated(monkeypatch):
     monkeypatch.setattr(scenes, "PASTE_SHARE", 0)
     monkeypatch.setattr(scenes, "WHOLE_SHARE", 1)
     pair = only(flat_image({0: (60, 90, 100, 130), 2: (180, 90, 220, 130)}))
-    mirrored, turned = [], []
+    mirrored, rotated = [], []
     for number in range(120):
         result = scene(pair, number, side=200, seed=0, mosaics=False)
         boxes = result.boxes[result.targets.argmax(axis=1).argsort()]
         if len(boxes) == 2 and result.targets.any(axis=1).all():
             mirrored.append(boxes[0, 0] > boxes[1, 0])
-            turned.append(abs(boxes[0, 1] - boxes[1, 1]) > 0.1)
+            rotated.append(abs(boxes[0, 1] - boxes[1, 1]) > 0.1)
     assert len(mirrored) > 60
     assert 0.3 < np.mean(mirrored) < 0.7
-    assert 0.1 < np.mean(turned) < 0.45
+    assert 0.1 < np.mean(rotated) < 0.45
 
 
 def test_images_are_drawn_by_their_weights():
@@ -148,10 +149,12 @@ def few_photos(photos, folder):
     chosen = []
     for collection in ("natural", "crowds", "lfw-expressions"):
         (folder / collection).symlink_to(photos / collection)
-        own = [row for row in rows_of("images.csv") if row["image"].startswith(f"{collection}/")]
-        own = [row for row in own if row["split"] == "val"]
-        chosen += [row for row in own if row["image"] in with_faces][:4]
-        chosen += [row for row in own if row["image"] not in with_faces][:3]
+        of_collection = [
+            row for row in rows_of("images.csv") if row["image"].startswith(f"{collection}/")
+        ]
+        of_collection = [row for row in of_collection if row["split"] == "val"]
+        chosen += [row for row in of_collection if row["image"] in with_faces][:4]
+        chosen += [row for row in of_collection if row["image"] not in with_faces][:3]
     write("images.csv", chosen)
     names = {row["image"] for row in chosen}
     write("faces.csv", [row for row in faces if row["image"] in names])

@@ -1,4 +1,4 @@
-"""Beginning a run from the weights of an exported model."""
+"""Initial weights from an exported model."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ import torch
 
 from app.vision.folders import WEIGHTS_FILE
 from training.detection import graph
-from training.detection.warm_start import begin_from, exported, normed
+from training.detection.warm_start import copy_weights, exported_weights, normalised_convolutions
 from training.nets.single_shot import SingleShot
 
 SMALL = {
@@ -29,10 +29,10 @@ SMALL = {
 
 
 def small_net(seed, **changes):
-    """A network with normalisations as after training: none is the identity."""
+    """Return a network whose normalisations are not the identity, as after training."""
     torch.manual_seed(seed)
     net = SingleShot(8, **(SMALL | changes))
-    for _, conv, norm in normed(net):
+    for _, conv, norm in normalised_convolutions(net):
         conv.weight.data *= 3
         for values in (norm.weight.data, norm.running_var):
             values.uniform_(0.5, 4)
@@ -50,13 +50,13 @@ def images():
 @pytest.fixture
 def weights(tmp_path):
     graph.write(small_net(0), tmp_path / WEIGHTS_FILE)
-    return exported(tmp_path / WEIGHTS_FILE)
+    return exported_weights(tmp_path / WEIGHTS_FILE)
 
 
 @torch.no_grad()
-def test_the_same_network_answers_as_it_was_exported(weights):
+def test_equal_network_has_the_outputs_of_the_exported_one(weights):
     net = SingleShot(8, **SMALL)
-    copied = begin_from(net, weights, [images()[:4], images()[4:]])
+    copied = copy_weights(net, weights, [images()[:4], images()[4:]])
     layers = [
         name
         for name, layer in net.named_modules()
@@ -70,12 +70,11 @@ def test_the_same_network_answers_as_it_was_exported(weights):
 
 @torch.no_grad()
 def test_normalisations_have_the_statistics_of_the_images(weights):
-    """In training a batch is normalised by its own statistics, which makes no difference on the
-    images that the statistics come from."""
+    """Training mode uses the statistics of the batch, which are equal for the same images."""
     net = SingleShot(8, **SMALL)
-    begin_from(net, weights, [images()])
-    expected = net.eval().look(images()).answers
-    assert torch.allclose(net.train().look(images()).answers, expected, atol=1e-2)
+    copy_weights(net, weights, [images()])
+    expected = net.eval().detect(images()).cells
+    assert torch.allclose(net.train().detect(images()).cells, expected, atol=1e-2)
 
 
 @torch.no_grad()
@@ -84,7 +83,7 @@ def test_layers_of_another_shape_keep_their_random_start(weights):
     untouched = SingleShot(8, **(SMALL | {"neck": 16}))
     torch.manual_seed(5)
     net = SingleShot(8, **(SMALL | {"neck": 16}))
-    copied = begin_from(net, weights, [images()])
+    copied = copy_weights(net, weights, [images()])
     assert "stages.4.0.mix" in copied
     assert "laterals.0.mix" not in copied
     assert torch.equal(net.laterals[0].mix.weight, untouched.laterals[0].mix.weight)

@@ -62,26 +62,26 @@ def both(nets, request):
 
 
 def test_exported_network_returns_the_rows_of_pytorch(both):
-    _, expected, answers = both
+    _, expected, outputs = both
     assert expected[..., 4].std() > 0.1
-    assert np.abs(answers - expected.numpy()).max() < 2e-3
+    assert np.abs(outputs - expected.numpy()).max() < 2e-3
 
 
 def test_rows_are_decoded_to_the_same_boxes(nets, both):
-    side, expected, answers = both
+    side, expected, outputs = both
     decoder = nets[1].card.decoder
-    for served_row, row in zip(answers, expected, strict=True):
+    for served_row, row in zip(outputs, expected, strict=True):
         boxes = yolo.decode(row, side).numpy()
         assert np.allclose(decoder.decode(served_row, side), boxes, rtol=1e-3, atol=0.1)
 
 
 def test_the_same_faces_are_found(nets, both):
-    side, expected, answers = both
+    side, expected, outputs = both
     decoder = nets[1].card.decoder
-    for served_row, row in zip(answers, expected.numpy(), strict=True):
+    for served_row, row in zip(outputs, expected.numpy(), strict=True):
         expected_faces = yolo.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
         found = decoder.find(row, side, min_logit=0.0, nms_iou=NMS_IOU)
         assert len(expected_faces[0]) > 3
-        for theirs, ours in zip(expected_faces, found, strict=True):
-            assert np.allclose(theirs, ours, rtol=1e-4, atol=1e-2)
+        for from_pytorch, from_service in zip(expected_faces, found, strict=True):
+            assert np.allclose(from_pytorch, from_service, rtol=1e-4, atol=1e-2)
         assert served_row.shape == row.shape

@@ -1,8 +1,8 @@
-"""Labelled faces from any layout they come in. Needs no torch: evaluation uses it too.
+"""Reads labelled faces from several layouts. Does not need torch, because evaluation uses it.
 
-FER2013Train/, FER2013Valid/, FER2013Test/ or zips of them   FER+ in its authors' layout
-fer2013.csv and fer2013new.csv                               the same, as published
-train/happiness/a.jpg, valid/sadness/b.png …                 plain class folders
+FER2013Train/, FER2013Valid/, FER2013Test/ or zips of them   FER+ in the layout of its authors
+fer2013.csv and fer2013new.csv                               FER+ as published
+train/happiness/a.jpg, valid/sadness/b.png …                 folders named after classes
 """
 
 from pathlib import Path
@@ -16,9 +16,9 @@ SPLITS = tuple(ferplus_layout.FOLDERS)
 
 
 def read_split(data: Path, split: str, *, size: int) -> Split:
-    """Faces of `split`, one of SPLITS, as crops of `size`, from whichever layout `data` holds.
+    """Read the faces of `split`, one of SPLITS, as crops of `size`, from any layout in `data`.
 
-    Raises DataError when it holds none, or a broken one.
+    Raises DataError if there is no known layout, or if a file is invalid.
     """
     if (path := ferplus_layout.split_path(data, split)) is not None:
         return ferplus_layout.read(path, size=size)
@@ -27,6 +27,6 @@ def read_split(data: Path, split: str, *, size: int) -> Split:
     if (data / split).is_dir():
         return class_folders.read(data / split, size=size)
     raise DataError(
-        f"{data} holds no {split} split: neither {ferplus_layout.FOLDERS[split]} (folder or zip), "
+        f"{data} has no {split} split: neither {ferplus_layout.FOLDERS[split]} (folder or zip), "
         f"nor {fer2013_csv.PIXELS} with {fer2013_csv.VOTES}, nor class folders in {split}/"
     )

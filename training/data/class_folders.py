@@ -1,6 +1,6 @@
-"""Plain folders of images, one folder for each class: train/happiness/a.jpg …
+"""Folders of images, one folder for each class: train/happiness/a.jpg …
 
-Each image is one face, centred, and counts as ten votes for its folder's class.
+Each image shows one centred face, and counts as ten votes for the class of its folder.
 """
 
 from pathlib import Path
@@ -8,9 +8,9 @@ from pathlib import Path
 from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
 from training.data.split import DataError, Split, digest
-from training.votes import LABELS, VOTE_COLUMNS
+from training.ferplus_labels import LABELS, VOTE_COLUMNS
 
-# What the folders of other publications of FER2013 are called.
+# Folder names in other publications of FER2013.
 ALIASES = {
     "happy": "happiness",
     "surprised": "surprise",
@@ -24,14 +24,15 @@ _VOTES = 10
 
 
 def read(folder: Path, *, size: int) -> Split:
-    """Every image of every class. Raises DataError for a folder that is no class and for a
-    file that is no image."""
+    """Read the images of all classes. Raises DataError for a folder that is not a class, and for a
+    file that is not an image."""
     rows = []
     for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
         name = ALIASES.get(class_folder.name.lower(), class_folder.name.lower())
         if name not in LABELS:
             raise DataError(
-                f"{class_folder} is no class; known: {', '.join(LABELS)} and {', '.join(ALIASES)}"
+                f"{class_folder} is not a class; known: "
+                f"{', '.join(LABELS)} and {', '.join(ALIASES)}"
             )
         votes = [0] * VOTE_COLUMNS
         votes[LABELS.index(name)] = _VOTES
@@ -39,10 +40,10 @@ def read(folder: Path, *, size: int) -> Split:
             try:
                 gray = ImageFile(path.read_bytes(), max_pixels=_MAX_PIXELS).read().gray
             except Exception as error:
-                raise DataError(f"{path} is no picture") from error
+                raise DataError(f"{path} is not an image") from error
             height, width = gray.shape
             crop = crop_face(gray, Box(0, 0, width, height), size=size)
             rows.append((crop, votes, digest(gray)))
     if not rows:
-        raise DataError(f"{folder} holds no class folders with pictures")
+        raise DataError(f"{folder} has no class folders with images")
     return Split.of(rows)

@@ -1,8 +1,8 @@
-"""Sets of grey squares around faces, and the folder that keeps them.
+"""Sets of grey squares around faces, stored in a folder.
 
-A set is one mosaic of equal tiles (JPEG, or PNG without loss) and one `.npz` with what is known of
-each tile. Training needs nothing but this folder, so it can run on a machine without the research
-data and without the service's image reader.
+A set is a mosaic of equal tiles (JPEG, or lossless PNG) and a `.npz` with the annotations of each
+tile. Training needs only this folder, so it can run on a machine without the research data and
+without the image decoder of the service.
 """
 
 from dataclasses import dataclass, replace
@@ -16,18 +16,22 @@ from training.data.split import DataError
 
 FACES = Path("runs/faces")
 TRAINING_SETS = ("ferplus", "wild", "unlabelled")
-# A square of a photograph shows more than a classifier is given, so that shifted, turned and larger
-# squares show the photograph and not its repeated edge.
+# Width of the squares relative to the classifier's crop. Because of the margin, shifted, rotated
+# and larger crops show the photograph and not a repeated edge.
 MARGIN = 17 / 12
 _COLUMNS = 128
 
 
 @dataclass(frozen=True)
 class FaceSet:
-    """`images` (n, side, side) uint8: `margin` times as wide as the square that a classifier is
-    given. `targets` (n, 8) float32 over training.votes.LABELS, all zeros where no label is known.
-    `sure` (n,): every source of the label was sure of it. `folds` (n,): the teacher, by its number,
-    that does not learn from the face, or -1 where all do."""
+    """A set of faces.
+
+    - `images` (n, side, side) uint8: squares, `margin` times as wide as the classifier's crop.
+    - `targets` (n, 8) float32: distributions over training.ferplus_labels.LABELS, all zeros for
+      faces without a label.
+    - `sure` (n,): whether all annotations of the face are certain.
+    - `folds` (n,): the fold of the face, whose teacher is not trained on it, or -1.
+    """
 
     images: NDArray[np.uint8]
     targets: NDArray[np.float32]
@@ -40,7 +44,7 @@ class FaceSet:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The likeliest label of each face (n,), -1 where none is known."""
+        """The most probable label of each face (n,), -1 for faces without a label."""
         return np.where(self.targets.any(axis=1), self.targets.argmax(axis=1), -1)
 
     def where(self, keep: NDArray[np.bool_]) -> "FaceSet":
@@ -48,30 +52,32 @@ class FaceSet:
         return replace(self, **{name: getattr(self, name)[keep] for name in rows})
 
     def canvases(self, size: int) -> NDArray[np.uint8]:
-        """Squares (n, canvas_side(size), canvas_side(size)) uint8 whose middle `size` pixels are
-        what a classifier with that input size is given. Sets without a margin repeat the edge."""
+        """Return canvases (n, canvas_side(size), canvas_side(size)) uint8. The central `size`
+        pixels are the crop of a classifier with this input size. Sets without a margin repeat the
+        edge."""
         side, border = canvas_side(size), (canvas_side(size) - size) // 2
-        made = np.empty((len(self), side, side), dtype=np.uint8)
+        canvases = np.empty((len(self), side, side), dtype=np.uint8)
         if self.margin == 1:
             for index, image in enumerate(self.images):
                 face = _resized(image, size)
                 edges = (border, border, border, border)
-                made[index] = cv2.copyMakeBorder(face, *edges, cv2.BORDER_REPLICATE)
-            return made
-        wanted = round(self.images.shape[1] * side / size / self.margin)
-        start = (self.images.shape[1] - wanted) // 2
+                canvases[index] = cv2.copyMakeBorder(face, *edges, cv2.BORDER_REPLICATE)
+            return canvases
+        width = round(self.images.shape[1] * side / size / self.margin)
+        start = (self.images.shape[1] - width) // 2
         for index, image in enumerate(self.images):
-            made[index] = _resized(image[start : start + wanted, start : start + wanted], side)
-        return made
+            canvases[index] = _resized(image[start : start + width, start : start + width], side)
+        return canvases
 
 
 def canvas_side(size: int) -> int:
-    """The side of the canvas of a classifier's input: at most MARGIN times `size`, and even."""
+    """Return the side of the canvas for a crop of `size`: at most MARGIN times `size`, with the
+    same border on both sides."""
     return size + 2 * int(size * (MARGIN - 1) / 2)
 
 
 def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Shrunk by area, enlarged linearly, as the service makes its crops."""
+    """Resize like the service: by area when reducing, linearly when enlarging."""
     if image.shape[0] == side:
         return image
     method = cv2.INTER_AREA if image.shape[0] > side else cv2.INTER_LINEAR
@@ -79,7 +85,7 @@ def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def write_set(folder: Path, name: str, faces: FaceSet, *, quality: int | None) -> None:
-    """Write a set: as JPEG of that quality, or without loss where `quality` is None."""
+    """Write a set as JPEG of this quality, or as lossless PNG if `quality` is None."""
     count, side, _ = faces.images.shape
     rows = -(-count // _COLUMNS)
     tiles = np.zeros((rows * _COLUMNS, side, side), dtype=np.uint8)
@@ -102,19 +108,19 @@ def write_set(folder: Path, name: str, faces: FaceSet, *, quality: int | None) -
 
 
 def read_set(folder: Path, name: str) -> FaceSet:
-    """Raises DataError when the folder does not hold the set, or a broken one."""
+    """Read a set. Raises DataError if it is missing or invalid."""
     try:
-        with np.load(folder / f"{name}.npz") as known:
-            side, margin = int(known["side"]), float(known["margin"])
-            targets = known["targets"].astype(np.float32)
-            sure, folds = known["sure"], known["folds"]
+        with np.load(folder / f"{name}.npz") as arrays:
+            side, margin = int(arrays["side"]), float(arrays["margin"])
+            targets = arrays["targets"].astype(np.float32)
+            sure, folds = arrays["sure"], arrays["folds"]
         data = np.frombuffer((folder / f"{name}.image").read_bytes(), dtype=np.uint8)
         mosaic = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
         if mosaic is None:
-            raise ValueError("the mosaic is no image")
+            raise ValueError("the mosaic is not an image")
         tiles = mosaic.reshape(-1, side, _COLUMNS, side).swapaxes(1, 2).reshape(-1, side, side)
         images = np.ascontiguousarray(tiles[: len(targets)], dtype=np.uint8)
         sums = targets.sum(axis=1, keepdims=True)  # 16-bit floats do not sum to 1
         return FaceSet(images, targets / np.where(sums > 0, sums, 1), margin, sure, folds)
     except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{folder} holds no set of faces {name!r} (make pack): {error}") from error
+        raise DataError(f"{folder} has no set of faces {name!r} (make pack): {error}") from error

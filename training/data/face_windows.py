@@ -1,7 +1,7 @@
-"""What the cascade takes for faces in photographs, and whether it is right: for a net that checks.
+"""Labelled windows of the face cascade in photographs, to train the network that verifies them.
 
-Windows come from images read as the detector reads them, for several smallest faces, so that
-small and large, sharp and enlarged ones are there.
+Images are decoded and scaled like in the detector, with several minimum face sizes. The windows
+therefore contain small and large, sharp and enlarged faces.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from testbed.boxes import iou
 from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
 
 LABELS = ("nothing", FACE)
-# Not lfw-expressions: those portraits measure the whole service.
+# The portraits of lfw-expressions are used to evaluate the service.
 COLLECTIONS = ("crowds", "natural")
-CROP_SCALE = 1.1  # of the window: as faces are cut in FER+, which was made with this cascade
+CROP_SCALE = 1.1  # relative to the window, as in FER+, which was made with this cascade
 MIN_FACE_SHARES = (0.05, 0.1)
-FACE_IOU = 0.4  # what the detector is measured by: half a face is none
+FACE_IOU = 0.4  # minimum overlap with a face, as in the evaluation of the detector
 _MAX_PIXELS = 50_000_000
 
 
@@ -37,7 +37,8 @@ class Windows:
 
 
 def read(photos: Path, split: str, *, size: int) -> Windows:
-    """The windows of a split. Raises PhotosError, also where there is none."""
+    """Return the windows of a split. Raises PhotosError if there are none, or if a table is
+    missing."""
     cascade = Cascade()
     photographs = [
         photograph
@@ -50,7 +51,7 @@ def read(photos: Path, split: str, *, size: int) -> Windows:
             crops.append(crop)
             is_face.append(face)
     if not crops:
-        raise PhotosError(f"{photos} holds no windows of the {split} split")
+        raise PhotosError(f"{photos} has no windows of the {split} split")
     return Windows(np.stack(crops), np.array(is_face))
 
 
@@ -67,7 +68,7 @@ def _windows(
 
 
 def _is_face(box: Box, faces: tuple[MarkedFace, ...]) -> bool | None:
-    """None where nobody can tell: an unsure face."""
+    """Return None for a window on an unsure face."""
     overlap, sure = max(((iou(box, face.box), face.sure) for face in faces), default=(0.0, True))
     if overlap < FACE_IOU:
         return False

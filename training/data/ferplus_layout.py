@@ -1,4 +1,4 @@
-"""FER+ as its authors' script lays it out: `FER2013Train/` with label.csv in it, or a zip."""
+"""FER+ in the layout of its authors: folders such as `FER2013Train/` with a label.csv, or zips."""
 
 import csv
 import zipfile
@@ -8,14 +8,14 @@ from pathlib import Path
 from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
 from training.data.split import DataError, Split, digest
-from training.votes import VOTE_COLUMNS
+from training.ferplus_labels import VOTE_COLUMNS
 
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 _FACE_PIXELS = 1_000_000
 
 
 def split_path(data: Path, split: str) -> Path | None:
-    """The zip, or the unpacked folder where there is no zip; None when neither is there."""
+    """Return the path of the zip, or of the folder if there is no zip, or None."""
     for path in (data / f"{FOLDERS[split]}.zip", data / FOLDERS[split]):
         if path.exists():
             return path
@@ -23,22 +23,24 @@ def split_path(data: Path, split: str) -> Path | None:
 
 
 def read(path: Path, *, size: int) -> Split:
-    """Read a folder or zip of FER+. Raises DataError when it is none, or when its label.csv or
-    a image named there is missing or broken."""
+    """Read a folder or zip of FER+. Raises DataError if label.csv or an image is missing or
+    invalid."""
     rows = []
     for name, box, votes, data in _rows(path):
         try:
             gray = ImageFile(data, max_pixels=_FACE_PIXELS).read().gray
             rows.append((crop_face(gray, box, size=size), votes, digest(gray)))
         except Exception as error:
-            raise DataError(f"{path.name}: {name} is no picture or has no box in it") from error
+            raise DataError(
+                f"{path.name}: {name} is not an image, or the box is outside of it"
+            ) from error
     if not rows:
-        raise DataError(f"{path} holds no pictures")
+        raise DataError(f"{path} has no images")
     return Split.of(rows)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Box, list[int], bytes]]:
-    """(name, box, votes, bytes of the file) for every line of label.csv."""
+    """Return name, box, votes and content of the file for each line of label.csv."""
     if path.is_dir():
         files = {file.name: file for file in path.rglob("*") if file.is_file()}
         yield from _labelled(path.name, files.keys(), lambda name: files[name].read_bytes())
@@ -56,7 +58,7 @@ def _labelled(
     split: str, names: Collection[str], read_file: Callable[[str], bytes]
 ) -> Iterator[tuple[str, Box, list[int], bytes]]:
     if "label.csv" not in names:
-        raise DataError(f"{split} holds no label.csv")
+        raise DataError(f"{split} has no label.csv")
     lines = read_file("label.csv").decode("utf-8").splitlines()
     for number, row in enumerate(csv.reader(lines), start=1):
         try:

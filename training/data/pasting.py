@@ -1,20 +1,19 @@
-"""Faces and pieces without faces, pasted such that their seams say nothing.
+"""Pasting of faces, and of pieces without faces, into scenes.
 
-A net learns seams before it learns faces (Dwibedi et al. 2017, arXiv 1708.01642): so the way of
-blending is drawn anew for each piece, and half as many pieces without any face are pasted in the
-same ways.
+A network can learn to detect the edges of pasted faces (Dwibedi et al. 2017, arXiv 1708.01642).
+Therefore, the blending method is random, and pieces without faces are pasted in the same way.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-OVERLAP = 0.15  # of the smaller box, at most, with another face
+MAX_OVERLAP = 0.15  # with another face, relative to the smaller box
 TRIES = 8
 SKIN_BGR = np.array([[120, 150, 200], [90, 120, 175], [60, 85, 135], [45, 60, 100]], np.float32)
-MATCH_SHARE = 0.6  # of the pieces whose light is that of the place
-CLONE_SHARE = 0.1  # by Poisson blending, which costs most
-LARGEST_CLONE = 96
+MATCH_SHARE = 0.6  # share of the pieces whose brightness is adapted to the scene
+CLONE_SHARE = 0.1  # share of Poisson blending, which is the slowest method
+MAX_CLONE_SIDE = 96
 
 
 def paste(
@@ -24,8 +23,8 @@ def paste(
     top: int,
     generator: np.random.Generator,
 ) -> None:
-    """Blend `piece` (h, w, 3) into `scene` (height, width, 3) with its corner there, in one of the
-    ways; what lies outside the scene is cut off."""
+    """Blend `piece` (h, w, 3) into `scene` (height, width, 3) in place, with a random method. The
+    part of the piece outside of the scene is cut off."""
     x1, y1 = max(left, 0), max(top, 0)
     x2, y2 = min(left + piece.shape[1], scene.shape[1]), min(top + piece.shape[0], scene.shape[0])
     if x2 - x1 < 2 or y2 - y1 < 2:
@@ -34,7 +33,7 @@ def paste(
     place = scene[y1:y2, x1:x2]
     if generator.random() < MATCH_SHARE:
         piece = _lit_like(piece, place, generator.uniform(0.4, 1.0))
-    small = max(piece.shape[:2]) <= LARGEST_CLONE
+    small = max(piece.shape[:2]) <= MAX_CLONE_SIDE
     if small and generator.random() < CLONE_SHARE and place.shape == piece.shape:
         mask = np.full(piece.shape[:2], 255, np.uint8)
         mask[[0, -1]] = mask[:, [0, -1]] = 0
@@ -48,8 +47,8 @@ def paste(
 
 
 def _mask(width: int, height: int, generator: np.random.Generator) -> NDArray[np.float32]:
-    """How much of the piece is seen (height, width): a rectangle or an ellipse with an edge that is
-    hard or soft."""
+    """Return the opacity of the piece (height, width): a rectangle or an ellipse with a hard or
+    soft edge."""
     kind = generator.random()
     if kind < 0.2:
         return np.ones((height, width), np.float32)
@@ -67,21 +66,21 @@ def _mask(width: int, height: int, generator: np.random.Generator) -> NDArray[np
 def _lit_like(
     piece: NDArray[np.uint8], place: NDArray[np.uint8], strength: float
 ) -> NDArray[np.uint8]:
-    """The piece with its brightness and contrast moved towards those of the place."""
+    """Adapt brightness and contrast of the piece to those of the place in the scene."""
     mean, spread = float(piece.mean()), float(piece.std()) + 1
-    wanted, wanted_spread = float(place.mean()), float(place.std()) + 1
-    gain = np.clip(wanted_spread / spread, 0.6, 1.4) ** strength
-    shift = strength * np.clip(wanted - mean, -60, 60)
+    target_mean, target_spread = float(place.mean()), float(place.std()) + 1
+    gain = np.clip(target_spread / spread, 0.6, 1.4) ** strength
+    shift = strength * np.clip(target_mean - mean, -60, 60)
     return np.asarray(
         cv2.convertScaleAbs(piece, alpha=gain, beta=mean * (1 - gain) + shift), dtype=np.uint8
     )
 
 
 def tinted(gray: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """A grey face (height, width) in a colour that skin has, (height, width, 3)."""
+    """Colour a grey face (height, width) with a random skin tone: (height, width, 3)."""
     tone = SKIN_BGR[generator.integers(len(SKIN_BGR))] * generator.uniform(0.9, 1.1, 3)
     tint = tone / (tone @ (0.114, 0.587, 0.299))
-    # Lights are whiter than skin.
+    # Bright areas have less colour.
     values = np.arange(256)[:, None] / 255
     table = 255 * values * (tint * (1 - values) + values * (1 + tint) / 2)
     table = np.clip(table, 0, 255).astype(np.uint8)[None]
@@ -94,8 +93,11 @@ def free_corner(
     side: int,
     generator: np.random.Generator,
 ) -> tuple[int, int] | None:
-    """Where to put the corner of a piece whose face is `box` (4,) in it: so that nearly all of the
-    face lies in the scene, hardly on another of `taken` (n, 4). None where no place was found."""
+    """Choose the position of the corner of a piece whose face has the box `box` (4,).
+
+    At least 90 % of the width and of the height of the face are inside the scene, and it overlaps
+    the boxes `taken` (n, 4) by at most MAX_OVERLAP. Returns None if no position was found.
+    """
     width, height = box[2:] - box[:2]
     if max(width, height) > side:
         return None
@@ -106,6 +108,6 @@ def free_corner(
         high = np.minimum(taken[:, 2:], (x1 + width, y1 + height))
         shared = np.prod(np.clip(high - low, 0, None), axis=1)
         smaller = np.minimum(np.prod(taken[:, 2:] - taken[:, :2], axis=1), width * height)
-        if (shared <= OVERLAP * smaller).all():
+        if (shared <= MAX_OVERLAP * smaller).all():
             return round(x1 - float(box[0])), round(y1 - float(box[1]))
     return None

@@ -1,5 +1,5 @@
-"""Photographs with boxes: `photos/images.csv` (one row a image), `photos/faces.csv` (one row a
-face), and the small set `photos/groups/` with a boxes.csv of its own."""
+"""Photographs with annotated faces: `photos/images.csv` (a row per image), `photos/faces.csv` (a
+row per face), and the small collection `photos/groups/` with its boxes.csv."""
 
 import csv
 from collections import defaultdict
@@ -14,12 +14,12 @@ _BOX = ("x1", "y1", "x2", "y2")
 
 
 class PhotosError(Exception):
-    """The folder holds no such tables; the message names the missing one."""
+    """A table is missing in the folder of photographs. The message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """A photograph with one main face whose expression a person named."""
+    """A photograph with a main face whose expression was annotated by a person."""
 
     path: Path
     box: Box
@@ -28,8 +28,8 @@ class Portrait:
 
 @dataclass(frozen=True, slots=True)
 class MarkedFace:
-    """`sure` faces must be found; the others count neither for nor against. `condition` is bare,
-    masked, "mask worn wrongly", or empty where nobody said."""
+    """An annotated face. A detector must find faces that are `sure`; the others are ignored.
+    `condition` is bare, masked, "mask worn wrongly", or empty if it was not annotated."""
 
     box: Box
     sure: bool = True
@@ -43,7 +43,7 @@ class Photograph:
 
 
 def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
-    """The images of lfw-expressions, of one split or of both. Raises PhotosError."""
+    """Return the portraits of lfw-expressions, of one split or of both. Raises PhotosError."""
     splits = _splits(photos)
     return [
         Portrait(photos / row["image"], _box(row), row["expression"])
@@ -54,35 +54,15 @@ def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFace:
-    """A face of ExpW with the labels that two readers gave it; empty where nobody labelled it."""
-
-    box: Box
-    readings: tuple[str, ...]
-
-
-def read_expw(folder: Path) -> dict[Path, list[ReadFace]]:
-    """The marked faces of ExpW's training images by image. An image that also holds a validation
-    face is left out. Raises PhotosError."""
-    rows = _rows(folder / "faces.csv")
-    validation = {row["image"] for row in rows if row["split"] == "val"}
-    images: dict[Path, list[ReadFace]] = defaultdict(list)
-    for row in rows:
-        if row["image"] not in validation:
-            readings = tuple(row[reader] for reader in ("reader1", "reader2") if row[reader])
-            images[folder / row["image"]].append(ReadFace(_box(row), readings))
-    return dict(images)
-
-
 def portraits_with_readings(photos: Path) -> set[Path]:
-    """Portraits that readers labelled. They are for validation only. Raises PhotosError."""
+    """Return the portraits that a vision-language model annotated. They are used for validation
+    only. Raises PhotosError."""
     return {photos / row["image"] for row in _rows(photos / "portrait_readings.csv")}
 
 
 def read_photographs(photos: Path, collection: str, *, split: str | None) -> list[Photograph]:
-    """The images of a collection (crowds, natural, lfw-expressions, groups) with their faces, of
-    one split or of both; `groups` has no splits. Raises PhotosError."""
+    """Return the images of a collection (crowds, natural, lfw-expressions, groups) with their
+    faces, of one split or of both. The collection `groups` has no splits. Raises PhotosError."""
     if collection == GROUPS:
         return list(_groups(photos / GROUPS))
     faces: dict[str, list[MarkedFace]] = defaultdict(list)
@@ -90,13 +70,14 @@ def read_photographs(photos: Path, collection: str, *, split: str | None) -> lis
         faces[row["image"]].append(MarkedFace(_box(row), row["label"] == "sure", row["condition"]))
     return [
         Photograph(photos / image, tuple(faces[image]))
-        for image, its_split in _splits(photos).items()
-        if image.startswith(f"{collection}/") and split in (None, its_split)
+        for image, image_split in _splits(photos).items()
+        if image.startswith(f"{collection}/") and split in (None, image_split)
     ]
 
 
 def _groups(folder: Path) -> Iterator[Photograph]:
-    """The images with boxes, and dogs.jpg, which has no face; two portraits have no boxes."""
+    """Return the images with boxes, and dogs.jpg, which has no face. Two portraits have no boxes
+    and are left out."""
     faces: dict[str, list[MarkedFace]] = defaultdict(list)
     for row in _rows(folder / "boxes.csv"):
         faces[row["image"]].append(MarkedFace(_box(row)))

@@ -1,8 +1,7 @@
-"""A compact file of images and marked faces, from which a GPU composes training scenes.
+"""The scene pack: a compact file of images with annotated faces, for the composition of scenes.
 
-The images are stored encoded, so that a pack of thousands of photographs is small enough to be
-carried to another machine. FER+ crops are stored as large sheets of tiles. The module needs NumPy
-and OpenCV only.
+Images are stored encoded, so a pack of thousands of photographs can be copied to another machine.
+FER+ crops are stored as large sheets of tiles. The module needs only NumPy and OpenCV.
 """
 
 from collections.abc import Sequence
@@ -16,20 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 COLLECTIONS = ("natural", "empty", "crowds", "expw", "portraits", "ferplus")
-TILE = 48  # pixels: the side of a FER+ crop
-TILES_ACROSS = 32  # of a sheet
+TILE = 48  # side of a FER+ crop in pixels
+TILES_ACROSS = 32  # tiles per row of a sheet
 
 
 @dataclass(frozen=True)
 class ScenePack:
-    """Images with faces; the FER+ crops are the last images.
+    """Images with faces. The FER+ crops are the last images.
 
-    `files` (bytes,) holds the encoded photographs and then the sheets of tiles; `offsets`
-    (photographs + sheets + 1,) says where each begins. `collection` (images,) indexes COLLECTIONS.
-    A face is a row of `image` (faces,), the index of its image; `box` (faces, 4) xyxy in pixels of
-    the stored image; `sure` (faces,), whether a detector must find it; and `targets` (faces,
-    classes), a distribution over expressions times the weight of the face, 0 where the expression
-    is unknown.
+    - `files` (bytes,): the encoded photographs, then the sheets of tiles.
+    - `offsets` (photographs + sheets + 1,): the start of each file.
+    - `collection` (images,): indices into COLLECTIONS.
+    - `image` (faces,): the index of the image of each face.
+    - `box` (faces, 4): xyxy in pixels of the stored image.
+    - `sure` (faces,): whether a detector must find the face.
+    - `targets` (faces, classes): distributions over expressions, multiplied by the weight of the
+      face; 0 if the expression is unknown.
     """
 
     files: NDArray[np.uint8]
@@ -50,7 +51,7 @@ class ScenePack:
             return cls(**{each.name: arrays[each.name] for each in fields(cls)})
 
     def images(self, *, threads: int = 1) -> list[NDArray[np.uint8]]:
-        """Every image (height, width, 3) uint8 BGR, decoded by that number of threads."""
+        """Decode all images (height, width, 3) uint8 BGR with this number of threads."""
         crops = int((self.collection == COLLECTIONS.index("ferplus")).sum())
         photographs = len(self.collection) - crops
 
@@ -65,7 +66,7 @@ class ScenePack:
 
 
 def joined(packs: Sequence[ScenePack]) -> ScenePack:
-    """One pack of several. FER+ crops must be in the last one only, because they come last."""
+    """Join packs. Only the last one may contain FER+ crops, because these come last."""
     files = np.cumsum([0, *(len(each.files) for each in packs)])
     images = np.cumsum([0, *(len(each.collection) for each in packs)])
     offsets = [each.offsets[:-1] + start for each, start in zip(packs, files[:-1], strict=True)]
@@ -82,16 +83,16 @@ def joined(packs: Sequence[ScenePack]) -> ScenePack:
 
 
 def sheets(crops: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """Sheets of TILES_ACROSS × TILES_ACROSS tiles of grey crops (n, TILE, TILE)."""
-    made = []
+    """Arrange grey crops (n, TILE, TILE) in sheets of TILES_ACROSS × TILES_ACROSS tiles."""
+    result = []
     for start in range(0, len(crops), TILES_ACROSS**2):
         part = crops[start : start + TILES_ACROSS**2]
         padded = np.zeros((TILES_ACROSS**2, TILE, TILE), np.uint8)
         padded[: len(part)] = part
         grid = padded.reshape(TILES_ACROSS, TILES_ACROSS, TILE, TILE)
         side = TILES_ACROSS * TILE
-        made.append(np.ascontiguousarray(grid.transpose(0, 2, 1, 3).reshape(side, side)))
-    return made
+        result.append(np.ascontiguousarray(grid.transpose(0, 2, 1, 3).reshape(side, side)))
+    return result
 
 
 def _tiles(sheet: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""What every reader gives, and what it raises."""
+"""The result and the error of all functions that read labelled faces."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 
 class DataError(Exception):
-    """The data is missing or not of its layout; the message names the file and what is wrong."""
+    """Data is missing or invalid. The message names the file and the problem."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """`crops` (n, size, size) uint8; `votes` (n, 10) counts as training.votes has them;
-    `digests` (n,) of the images' own pixels, equal where two images are the same."""
+    """A split of a data set: `crops` (n, size, size) uint8, `votes` (n, 10) as in
+    training.ferplus_labels, and `digests` (n,), checksums of the pixels of the original images."""
 
     crops: NDArray[np.uint8]
     votes: NDArray[np.int64]
@@ -39,7 +39,7 @@ def digest(image_gray: NDArray[np.uint8]) -> str:
 
 
 def first_of_each(digests: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """True at the first row of every distinct image."""
+    """Return a mask with the first row of each distinct image."""
     keep = np.zeros(len(digests), dtype=bool)
     keep[np.unique(digests, return_index=True)[1]] = True
     return keep

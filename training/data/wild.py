@@ -1,12 +1,12 @@
-"""Faces of web photographs that two readers labelled: `expw/faces.csv` and `expw/images/`.
+"""Annotated faces of web photographs (ExpW): `expw/faces.csv` and `expw/images/`.
 
-The labels are those of a vision-language model that looked at each face twice, independently of
-each other. The collection's own label is wrong too often to be used. The faces of the `val` split
-carry two agreeing labels and serve validation only. Nothing on their images is trained on.
+A vision-language model annotated most of the faces twice, independently. The emotions that the
+publishers of ExpW assigned are often incorrect and are not used. In the split `val`, the two
+annotations of a face agree; this split is used for validation only.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 
 from app.vision.types import Box
 from training.data.split import DataError
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 FOLDER = "expw"
-SPLITS = ("train", "val")
+TRAIN, VALIDATION = SPLITS = ("train", "val")
 UNCLEAR = "unclear"
-# How far a reading is believed. Two readings that are not sure agree in 77 % of the training faces,
-# as independent readings that are right in 88 % do; where one is sure, both agree in 96 %.
+# The probability of the annotated label, by certainty. In the training split, two uncertain
+# annotations agree on 77 % of the faces, which corresponds to an accuracy of 88 % of independent
+# annotations. If one of them is certain, both agree on 96 %.
 BELIEF = {True: 0.97, False: 0.86}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reader's label for a face: one of LABELS or UNCLEAR, and whether the reader was sure."""
+    """One annotation of a face: one of LABELS or UNCLEAR, and whether the annotator was certain."""
 
     label: str
     sure: bool
@@ -35,7 +36,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class WildFace:
-    """A marked face. `readings` holds two labels, or none where nobody looked at the face."""
+    """A face with its box. `readings` has two annotations, or none if the face was not
+    annotated."""
 
     path: Path
     box: Box
@@ -43,31 +45,46 @@ class WildFace:
 
     @property
     def agreed(self) -> str | None:
-        """The label that both readers gave, None where they differ or cannot tell."""
+        """The label of both annotations, or None if they differ or are unclear."""
         labels = {reading.label for reading in self.readings}
         return labels.pop() if len(labels) == 1 and UNCLEAR not in labels else None
 
     @property
     def sure(self) -> bool:
-        """Whether both readers were sure."""
+        """Whether both annotations are certain."""
         return bool(self.readings) and all(reading.sure for reading in self.readings)
 
 
 def read_wild(data: Path, split: str) -> list[WildFace]:
-    """The marked faces of a split, one of SPLITS, from the folder of all data.
+    """Return the faces of a split, one of SPLITS. `data` is the folder with all data sets.
 
-    Raises DataError when the table is missing or a row of it is wrong.
+    If an image has a face of the validation split, none of its faces are training data. Raises
+    DataError if the table is missing or has an invalid row.
     """
     table = data / FOLDER / "faces.csv"
     try:
         with table.open(newline="") as file:
-            return [
-                _face(table.parent, row) for row in csv.DictReader(file) if row["split"] == split
-            ]
+            rows = list(csv.DictReader(file))
+        excluded = set()
+        if split == TRAIN:
+            excluded = {row["image"] for row in rows if row["split"] == VALIDATION}
+        return [
+            _face(table.parent, row)
+            for row in rows
+            if row["split"] == split and row["image"] not in excluded
+        ]
     except OSError as error:
         raise DataError(f"no {table}") from error
     except (KeyError, ValueError) as error:
         raise DataError(f"{table}: {error}") from error
+
+
+def by_image(faces: Iterable[WildFace]) -> dict[Path, list[WildFace]]:
+    """Group faces by image. Images and faces keep their order."""
+    groups: dict[Path, list[WildFace]] = {}
+    for face in faces:
+        groups.setdefault(face.path, []).append(face)
+    return groups
 
 
 def _face(folder: Path, row: dict[str, str]) -> WildFace:
@@ -75,7 +92,7 @@ def _face(folder: Path, row: dict[str, str]) -> WildFace:
     for number in ("1", "2"):
         label = row["reader" + number]
         if label and label not in (*LABELS, UNCLEAR):
-            raise ValueError(f"{row['image']}: {label!r} is no emotion")
+            raise ValueError(f"{row['image']}: {label!r} is not an emotion")
         if label:
             readings.append(Reading(label, row["sure" + number] == "1"))
     box = Box(*(float(row[name]) for name in ("x1", "y1", "x2", "y2")))
@@ -83,8 +100,11 @@ def _face(folder: Path, row: dict[str, str]) -> WildFace:
 
 
 def target(readings: Sequence[Reading]) -> NDArray[np.float32]:
-    """A distribution (8,) over LABELS: the mean of the readings, each believed as far as BELIEF
-    says and the rest spread evenly. All zeros where no reading names an emotion."""
+    """Return a soft label (8,) over LABELS: the mean over the annotations with an emotion.
+
+    An annotation gives its label the probability BELIEF, and the other labels equal shares of the
+    rest. The result is all zeros if no annotation has an emotion.
+    """
     named = [reading for reading in readings if reading.label != UNCLEAR]
     rows = np.zeros((max(1, len(named)), len(LABELS)), dtype=np.float32)
     for row, reading in zip(rows, named, strict=False):

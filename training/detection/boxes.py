@@ -1,4 +1,4 @@
-"""The boxes that cells answer, and how boxes overlap, where gradients are needed."""
+"""Box decoding and overlap in PyTorch, with gradients."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -21,15 +21,15 @@ class Cells:
         return cls(*(torch.from_numpy(each).to(device) for each in grid(side)))
 
 
-def decode(answers: Tensor, cells: Cells) -> Tensor:
-    """app.vision.cells.decode for answers (…, n, 4)."""
-    middle = cells.centres + answers[..., :2] * cells.strides
-    half = answers[..., 2:].clamp(max=MAX_LOG_SIZE).exp() * cells.strides / 2
-    return torch.cat([middle - half, middle + half], dim=-1)
+def decode(outputs: Tensor, cells: Cells) -> Tensor:
+    """Decode outputs (…, n, 4) to boxes, like app.vision.cells.decode."""
+    centres = cells.centres + outputs[..., :2] * cells.strides
+    half = outputs[..., 2:].clamp(max=MAX_LOG_SIZE).exp() * cells.strides / 2
+    return torch.cat([centres - half, centres + half], dim=-1)
 
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union (…, a, b) of boxes (…, a, 4) and (…, b, 4)."""
+    """Return the intersection over union (…, a, b) of boxes (…, a, 4) and (…, b, 4)."""
     low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
     high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
     overlap = (high - low).clamp(min=0).prod(dim=-1)
@@ -38,5 +38,5 @@ def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def area(boxes: Tensor) -> Tensor:
-    """(…,) of boxes (…, 4); an empty box has none."""
+    """Return the areas (…,) of boxes (…, 4), 0 for empty boxes."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)

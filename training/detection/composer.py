@@ -1,8 +1,8 @@
-"""Training scenes composed on the GPU, a whole batch at a time.
+"""Composes batches of training scenes on the GPU.
 
-A batch holds scenes of photographs (one view, or a mosaic of four) and, last, sheets: grids of
-faces, many in one scene, from which expressions are learned. `Composer.batch` chooses images and
-views, renders them, damages the pixels as cameras and files do, and moves the boxes along.
+A batch contains scenes of photographs (one view, or a mosaic of four), and then sheets: grids of
+faces, which are used for the expression loss. `Composer.batch` samples images and views, renders
+them, corrupts the pixels, and maps the boxes to the scenes.
 """
 
 import math
@@ -11,113 +11,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.scene_pack import COLLECTIONS, ScenePack
-from training.detection.damage import damage
+from training.data.scene_pack import ScenePack
+from training.detection.corruption import corrupt
 from training.detection.heads import Batch
-from training.detection.losses import Marks
+from training.detection.losses import GroundTruth
+from training.detection.pack_tables import PackTables
 from training.detection.pixels import Pixels, Views, render
 
-SHARES = {"natural": 0.22, "empty": 0.16, "crowds": 0.22, "expw": 0.30, "portraits": 0.10}
-GRAY = ("portraits", "ferplus")
-SHEET_SHARES = {"ferplus": 0.45, "expw": 0.35, "natural": 0.1, "portraits": 0.1}
-MOST_IMAGE_FACES, MOST_FACES = 40, 48  # of an image, of a scene
+MAX_SCENE_FACES = 48
 MOSAIC_SHARE = 0.75
-FACE_SIDES, SCALES = (12.0, 300.0), (0.25, 4.0)
-WHOLE_SHARE = 0.35  # of the views, shown as an image is served
-TURN_SHARE, TURN = 0.3, math.radians(20)
-SHEET_TURN = math.radians(30)
-SHEETS = (2, 3, 4, 5, 6)  # faces across
-VISIBLE = 0.5  # of a box that an edge cuts, for its face to count
-FEWEST_SIDE, FEWEST_NAMED = 8.0, 24.0  # pixels of a face that counts, and whose expression counts
-BALANCE = 0.5  # faces are drawn by p^-BALANCE, p being the share of their class
-OCCLUDED_SHARE = 0.3  # of the scenes with a face
-RENDERED = 32  # scenes at a time
-SKIN = (0.72, 0.92, 1.18)  # gains of blue, green and red that tint a grey face
+FACE_SIDES, SCALES = (12.0, 300.0), (0.25, 4.0)  # ranges of face sizes in scenes, and of scales
+WHOLE_SHARE = 0.35  # share of the views that show the whole image, as in the service
+ROTATED_SHARE, MAX_ANGLE = 0.3, math.radians(20)
+SHEET_MAX_ANGLE = math.radians(30)
+SHEET_COLUMNS = (2, 3, 4, 5, 6)
+MIN_VISIBLE = 0.5  # a face with a smaller share of its box inside its tile is not sure
+MIN_EXPRESSION_VISIBLE = 0.75  # with less, the expression is not used
+MIN_SURE_SIDE, MIN_EXPRESSION_SIDE = 8.0, 24.0  # in pixels
+OCCLUDED_SHARE = 0.3  # share of the scenes with a face in which a face is partly covered
+RENDER_BATCH = 32  # scenes
+SKIN = (0.72, 0.92, 1.18)  # gains of blue, green and red that colour a grey face
 
 
 class Composer:
-    """Draws batches from a pack whose pixels are on `device`."""
+    """Composes batches from a pack whose pixels are on `device`."""
 
     def __init__(self, pack: ScenePack, pixels: Pixels, device: torch.device, seed: int) -> None:
         self._pixels, self._device = pixels, device
         self._generator = torch.Generator(device).manual_seed(seed)
-        collection = torch.from_numpy(pack.collection.astype("int64"))
-        image, targets = torch.from_numpy(pack.image), torch.from_numpy(pack.targets)
-        box, sure = torch.from_numpy(pack.box), torch.from_numpy(pack.sure)
-        rarity = self._rarity(targets)
-        mass = targets.sum(dim=1)
-        self.class_weights = rarity.to(device)
-        draw = (targets @ rarity) * sure
-        self._grays = torch.tensor([name in GRAY for name in COLLECTIONS])[collection].to(device)
+        self._tables = PackTables(pack, device)
         self._size = torch.stack([pixels.width[:, 0], pixels.height[:, 0]], dim=1).float()
-        self._of_scenes = self._photographs(collection, image, draw, mass).to(device)
-        self._of_sheets = self._faces(collection[image], draw).to(device)
-        self._face_image, self._face_box = image.to(device), box.to(device)
-        self._face_targets = targets.to(device)
-        self._tables(image, box, sure, targets, len(collection))
 
-    @staticmethod
-    def _rarity(targets: Tensor) -> Tensor:
-        """Weights (classes,) that draw rare classes more often."""
-        shares = targets.sum(dim=0) / targets.sum()
-        weights = shares.clamp(min=5e-3) ** -BALANCE
-        return weights / (shares * weights).sum()
-
-    @staticmethod
-    def _photographs(collection: Tensor, image: Tensor, draw: Tensor, mass: Tensor) -> Tensor:
-        """The probability of each image (images,) as a view of a scene: each collection has its
-        share, and an image with rare expressions is drawn more often."""
-        weights = torch.ones(len(collection), dtype=torch.float64)
-        best = torch.zeros(len(collection), dtype=torch.float64)
-        best.scatter_reduce_(0, image, (draw / mass.clamp(min=1e-6)).double(), "amax")
-        weights += 0.7 * best
-        for index, name in enumerate(COLLECTIONS):
-            own = collection == index
-            if own.any():
-                weights[own] *= SHARES.get(name, 0.0) / weights[own].sum()
-        return weights
-
-    @staticmethod
-    def _faces(collection: Tensor, draw: Tensor) -> Tensor:
-        """The probability of each face (faces,) in a sheet."""
-        weights = draw.double()
-        for index, name in enumerate(COLLECTIONS):
-            own = collection == index
-            if own.any():
-                total = weights[own].sum().clamp(min=1e-9)
-                weights[own] *= SHEET_SHARES.get(name, 0.0) / total
-        return weights
-
-    def _tables(
-        self, image: Tensor, box: Tensor, sure: Tensor, targets: Tensor, images: int
-    ) -> None:
-        """The faces of each image (images, MOST_IMAGE_FACES), the largest first, padded."""
-        sides = (box[:, 2:] - box[:, :2]).amax(dim=1)
-        order = torch.argsort(sides, descending=True, stable=True)
-        order = order[torch.argsort(image[order], stable=True)]
-        counts = torch.bincount(image, minlength=images)
-        first = torch.cumsum(counts, 0) - counts
-        place = torch.arange(len(order)) - first[image[order]]
-        keep = place < MOST_IMAGE_FACES
-        where = image[order][keep], place[keep]
-
-        def table(values: Tensor) -> Tensor:
-            made = torch.zeros(images, MOST_IMAGE_FACES, *values.shape[1:], dtype=values.dtype)
-            made[where] = values[order][keep]
-            return made.to(self._device)
-
-        self._boxes, self._sure, self._targets = table(box), table(sure), table(targets)
-        self._real = table(torch.ones(len(image), dtype=torch.bool))
+    @property
+    def class_weights(self) -> Tensor:
+        """The weights (classes,) of rare and frequent classes."""
+        return self._tables.class_weights
 
     def batch(self, scenes: int, sheets: int, side: int, *, mosaics: bool = True) -> Batch:
-        """`scenes` scenes of photographs and `sheets` sheets of faces, `side` pixels wide."""
-        images, marks = self._scenes(scenes, side, MOSAIC_SHARE if mosaics else 0.0)
+        """Compose `scenes` scenes of photographs and `sheets` sheets of faces, `side` pixels
+        wide."""
+        images, truth = self._scenes(scenes, side, MOSAIC_SHARE if mosaics else 0.0)
         if sheets:
-            more, its = self._sheets(sheets, side)
-            images = torch.cat([images, more])
-            marks = Marks(*(torch.cat([getattr(marks, n), getattr(its, n)]) for n in vars(marks)))
-        images = damage(images.permute(0, 3, 1, 2), self._generator)
-        return Batch(images, marks, sheets)
+            sheet_images, sheet_truth = self._sheets(sheets, side)
+            images = torch.cat([images, sheet_images])
+            pairs = zip(vars(truth).values(), vars(sheet_truth).values(), strict=True)
+            truth = GroundTruth(*(torch.cat(pair) for pair in pairs))
+        images = corrupt(images.permute(0, 3, 1, 2), self._generator)
+        return Batch(images, truth, sheets)
 
     def _random(self, *shape: int) -> Tensor:
         return torch.rand(shape, generator=self._generator, device=self._device)
@@ -129,12 +69,14 @@ class Composer:
         low, high = (torch.as_tensor(each, device=self._device).log() for each in (low, high))
         return (low + (high - low).clamp(min=0) * self._random(*shape)).exp()
 
-    def _drawn(self, weights: Tensor, *shape: int) -> Tensor:
+    def _sample(self, weights: Tensor, *shape: int) -> Tensor:
+        """Sample indices by weight, with replacement."""
         cumulated = weights.cumsum(0)
-        spots = self._random(math.prod(shape)).double() * cumulated[-1]
-        return torch.searchsorted(cumulated, spots).clamp(max=len(weights) - 1).view(shape)
+        values = self._random(math.prod(shape)).double() * cumulated[-1]
+        return torch.searchsorted(cumulated, values).clamp(max=len(weights) - 1).view(shape)
 
-    def _scenes(self, count: int, side: int, mosaic_share: float) -> tuple[Tensor, Marks]:
+    def _scenes(self, count: int, side: int, mosaic_share: float) -> tuple[Tensor, GroundTruth]:
+        tables = self._tables
         mosaic = self._random(count, 1) < mosaic_share
         split = torch.where(mosaic, self._between(0.3, 0.7, count, 2) * side, float(side)).round()
         low = torch.stack([torch.zeros_like(split), split], dim=1)  # (count, 2, xy)
@@ -142,82 +84,92 @@ class Composer:
         column, row = torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1])
         corner = torch.stack([low[:, column, 0], low[:, row, 1]], dim=-1)  # (count, 4, xy)
         room = torch.stack([high[:, column, 0], high[:, row, 1]], dim=-1) - corner
-        image = self._drawn(self._of_scenes, count, 4)
+        image = self._sample(tables.scene_weights, count, 4)
         views = self._views(image, corner, room.clamp(min=1), mosaic)
         steps = torch.arange(side, device=self._device)
-        tile = (steps >= split[:, 0:1])[:, None, :].long() + 2 * (steps >= split[:, 1:2])[
-            :, :, None
-        ].long()
-        boxes = views.boxes(self._boxes[image])
-        real = self._real[image] & (room.amin(dim=-1) > 0)[..., None]
-        edges = corner, corner + room
-        marks = self._marks(boxes, real, self._sure[image], self._targets[image], edges)
-        images = self._rendered(views, tile, side)
-        return self._occluded(images, marks)
+        right = (steps >= split[:, 0:1])[:, None, :].long()
+        below = (steps >= split[:, 1:2])[:, :, None].long()
+        valid = tables.valid[image] & (room.amin(dim=-1) > 0)[..., None]
+        truth = _ground_truth(
+            views.boxes(tables.boxes[image]),
+            valid,
+            tables.sure[image],
+            tables.targets[image],
+            (corner, corner + room),
+        )
+        images = self._rendered(views, right + 2 * below, side)
+        return self._occluded(images, truth)
 
     def _rendered(self, views: Views, tile: Tensor, side: int) -> Tensor:
-        """Rendered in parts, because rendering takes 500 bytes a pixel."""
+        """Render in parts, because rendering needs 500 bytes per pixel."""
         return torch.cat(
             [
                 render(
                     self._pixels,
-                    Views(*(each[start : start + RENDERED] for each in views)),
-                    tile[start : start + RENDERED],
+                    Views(*(each[start : start + RENDER_BATCH] for each in views)),
+                    tile[start : start + RENDER_BATCH],
                     side,
                 )
-                for start in range(0, len(tile), RENDERED)
+                for start in range(0, len(tile), RENDER_BATCH)
             ]
         )
 
     def _views(self, image: Tensor, corner: Tensor, room: Tensor, mosaic: Tensor) -> Views:
+        """Choose a view for each tile (count, 4) of the scenes.
+
+        A view shows the whole image, or a part that contains a random sure face at a random size.
+        """
         shape = tuple(image.shape)
         size = self._size[image]
-        sure = self._sure[image] & self._real[image]
+        sure = self._tables.sure[image] & self._tables.valid[image]
         face = (sure * (0.05 + self._random(*sure.shape))).argmax(dim=-1)
-        box = self._boxes[image].gather(2, face[..., None, None].expand(*shape, 1, 4))[:, :, 0]
+        index = face[..., None, None].expand(*shape, 1, 4)
+        box = self._tables.boxes[image].gather(2, index)[:, :, 0]
         has_face = sure.any(dim=-1)
         face_side = (box[..., 2:] - box[..., :2]).amax(dim=-1).clamp(min=1)
         fit = (room / size).amin(dim=-1).clamp(max=1)
-        small = torch.where(
+        reduced = torch.where(
             has_face & (self._random(*shape) < 0.5), self._between(0.3, 1, *shape), 1.0
         )
         largest = (0.95 * room.amin(dim=-1)).clamp(max=FACE_SIDES[1]).clamp(min=FACE_SIDES[0])
         zoom = (self._log_between(FACE_SIDES[0], largest, *shape) / face_side).clamp(*SCALES)
         zoom = torch.where(has_face, zoom, self._log_between(0.4, 1.6, *shape))
         whole = self._random(*shape) < WHOLE_SHARE
-        scale = torch.where(whole, fit * small, zoom)
+        scale = torch.where(whole, fit * reduced, zoom)
         cover = (room / size).amax(dim=-1).clamp(max=SCALES[1])
         covers = mosaic & (self._random(*shape) < 0.65)
         scale = torch.where(covers, torch.maximum(scale, cover), scale)
         region = room / scale[..., None]
-        wanted = (box[..., :2] + box[..., 2:]) / 2 - self._between(0.1, 0.9, *shape, 2) * region
+        around_face = (box[..., :2] + box[..., 2:]) / 2 - self._between(
+            0.1, 0.9, *shape, 2
+        ) * region
         anywhere = self._random(*shape, 2) * (size - region)
-        start = torch.where((has_face & ~whole)[..., None], wanted, anywhere)
+        start = torch.where((has_face & ~whole)[..., None], around_face, anywhere)
         start = torch.minimum(start.clamp(min=0), (size - region).clamp(min=0))
-        # An image that is smaller than its room lies at the corner or anywhere in the room.
-        loose = -self._random(*shape, 2) * (region - size).clamp(min=0)
-        loose = torch.where((self._random(*shape) < 0.5)[..., None], loose, 0.0)
-        start = torch.where(region >= size, loose, start)
-        turned = self._random(*shape) < TURN_SHARE
+        # An image that is smaller than its tile is in the corner or at a random position.
+        position = -self._random(*shape, 2) * (region - size).clamp(min=0)
+        position = torch.where((self._random(*shape) < 0.5)[..., None], position, 0.0)
+        start = torch.where(region >= size, position, start)
+        is_rotated = self._random(*shape) < ROTATED_SHARE
         return Views(
             image=image,
             source=start + region / 2,
             target=corner + room / 2,
             scale=scale,
-            angle=torch.where(turned, self._between(-TURN, TURN, *shape), 0.0),
+            angle=torch.where(is_rotated, self._between(-MAX_ANGLE, MAX_ANGLE, *shape), 0.0),
             flip=self._flips(*shape),
-            **self._look(image),
+            **self._colours(image),
         )
 
     def _flips(self, *shape: int) -> Tensor:
         return 1.0 - 2.0 * (self._random(*shape) < 0.5).float()
 
-    def _look(self, image: Tensor) -> dict[str, Tensor]:
-        """Gamma, light, gains of the channels and loss of colours of each tile."""
+    def _colours(self, image: Tensor) -> dict[str, Tensor]:
+        """Choose gamma, brightness, channel gains and conversion to grey of each view."""
         shape = tuple(image.shape)
         contrast = self._log_between(0.75, 1.3, *shape)
         gain = self._between(0.9, 1.1, *shape, 3)
-        tinted = self._grays[image] & (self._random(*shape) < 0.6)
+        tinted = self._tables.is_gray[image] & (self._random(*shape) < 0.6)
         skin = 1 + self._random(*shape, 1) * (gain.new_tensor(SKIN) - 1)
         gain = torch.where(tinted[..., None], skin * gain, gain)
         gray = (self._random(*shape) < 0.3) & ~tinted
@@ -229,77 +181,51 @@ class Composer:
             "gray": gray.float(),
         }
 
-    def _sheets(self, count: int, side: int) -> tuple[Tensor, Marks]:
-        most = max(SHEETS)
-        across = torch.tensor(SHEETS, device=self._device)[
-            (self._random(count) * len(SHEETS)).long()
+    def _sheets(self, count: int, side: int) -> tuple[Tensor, GroundTruth]:
+        most = max(SHEET_COLUMNS)
+        columns = torch.tensor(SHEET_COLUMNS, device=self._device)[
+            (self._random(count) * len(SHEET_COLUMNS)).long()
         ]
-        face = self._drawn(self._of_sheets, count, most * most)
+        face = self._sample(self._tables.sheet_weights, count, most * most)
         number = torch.arange(most * most, device=self._device).expand(count, -1)
-        used = number < (across**2)[:, None]
-        width = (side / across)[:, None]
-        corner = torch.stack([number % across[:, None], number // across[:, None]], dim=-1)
+        used = number < (columns**2)[:, None]
+        width = (side / columns)[:, None]
+        corner = torch.stack([number % columns[:, None], number // columns[:, None]], dim=-1)
         corner = corner * width[..., None]
-        box = self._face_box[face]
+        box = self._tables.face_box[face]
         face_side = (box[..., 2:] - box[..., :2]).amax(dim=-1)
         scale = width * self._between(0.8, 1.15, *face.shape) / face_side
         shift = self._between(-0.08, 0.08, *face.shape, 2) * width[..., None]
-        image = self._face_image[face]
+        image = self._tables.face_image[face]
         views = Views(
             image=image,
             source=(box[..., :2] + box[..., 2:]) / 2,
             target=corner + width[..., None] / 2 + shift,
             scale=scale,
-            angle=self._between(-SHEET_TURN, SHEET_TURN, *face.shape)
+            angle=self._between(-SHEET_MAX_ANGLE, SHEET_MAX_ANGLE, *face.shape)
             * (self._random(*face.shape) < 0.7),
             flip=self._flips(*face.shape),
-            **self._look(image),
+            **self._colours(image),
         )
-        place = torch.arange(side, device=self._device) / (side / across)[:, None]
-        place = torch.minimum(place.long(), across[:, None] - 1)
-        tile = place[:, None, :] + across[:, None, None] * place[:, :, None]
-        marks = self._marks(
+        place = torch.arange(side, device=self._device) / (side / columns)[:, None]
+        place = torch.minimum(place.long(), columns[:, None] - 1)
+        tile = place[:, None, :] + columns[:, None, None] * place[:, :, None]
+        truth = _ground_truth(
             views.boxes(box[:, :, None]),
             used[..., None],
             used[..., None],
-            self._face_targets[face][:, :, None],
+            self._tables.face_targets[face][:, :, None],
             (corner, corner + width[..., None]),
         )
-        return self._rendered(views, tile, side), marks
+        return self._rendered(views, tile, side), truth
 
-    @staticmethod
-    def _marks(
-        boxes: Tensor, real: Tensor, sure: Tensor, targets: Tensor, edges: tuple[Tensor, Tensor]
-    ) -> Marks:
-        """The MOST_FACES largest faces of a scene, of boxes (scenes, tiles, n, 4) that are cut off
-        at the `edges` of their tiles: left and top, right and bottom (scenes, tiles, xy)."""
-        low, high = (torch.cat([each, each], dim=-1)[:, :, None] for each in edges)
-        inside = torch.minimum(torch.maximum(boxes, low), high)
-        sides = inside[..., 2:] - inside[..., :2]
-        seen = sides.prod(dim=-1) / (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1).clamp(min=1e-6)
-        real = real & (sides.amin(dim=-1) > 0)
-        longer = sides.amax(dim=-1)
-        sure = sure & real & (seen >= VISIBLE) & (longer >= FEWEST_SIDE)
-        named = sure & (longer >= FEWEST_NAMED) & (seen >= 0.75)
-        targets = targets * named[..., None]
-        _, order = (longer * real).flatten(1).topk(min(MOST_FACES, longer[0].numel()), dim=1)
-        pad = MOST_FACES - order.shape[1]
-
-        def chosen(values: Tensor) -> Tensor:
-            flat = values.flatten(1, 2)
-            index = order.view(*order.shape, *[1] * (flat.ndim - 2))
-            taken = flat.gather(1, index.expand(*order.shape, *flat.shape[2:]))
-            return F.pad(taken, (0, 0) * (taken.ndim - 2) + (0, pad))
-
-        return Marks(chosen(inside), chosen(real), chosen(sure), chosen(targets))
-
-    def _occluded(self, images: Tensor, marks: Marks) -> tuple[Tensor, Marks]:
-        """Cover a part of one sure face in some scenes with a flat colour and some noise."""
+    def _occluded(self, images: Tensor, truth: GroundTruth) -> tuple[Tensor, GroundTruth]:
+        """Cover a part of one sure face in some scenes with a uniform colour and noise."""
         count, side = len(images), images.shape[1]
-        face = (marks.sure * (0.05 + self._random(*marks.sure.shape))).argmax(dim=1)
+        face = (truth.sure * (0.05 + self._random(*truth.sure.shape))).argmax(dim=1)
         row = torch.arange(count, device=self._device)
-        x1, y1, x2, y2 = marks.faces[row, face].unbind(dim=1)
-        covers = marks.sure.any(dim=1) & (self._random(count) < OCCLUDED_SHARE)
+        x1, y1, x2, y2 = truth.boxes[row, face].unbind(dim=1)
+        covers = truth.sure.any(dim=1) & (self._random(count) < OCCLUDED_SHARE)
         width, height = (x2 - x1), (y2 - y1)
         part = self._between(0.25, 0.7, count, 2)
         part[:, 1] = torch.minimum(part[:, 1], 0.42 / part[:, 0])
@@ -309,22 +235,53 @@ class Composer:
         across = (steps - left[:, None]) / (part[:, :1] * width[:, None]).clamp(min=1) * 2 - 1
         down = (steps - top[:, None]) / (part[:, 1:] * height[:, None]).clamp(min=1) * 2 - 1
         across, down = across[:, None, :], down[:, :, None]
-        rounded = (self._random(count) < 0.5)[:, None, None]
+        is_ellipse = (self._random(count) < 0.5)[:, None, None]
         hidden = torch.where(
-            rounded, across**2 + down**2 <= 1, torch.maximum(across.abs(), down.abs()) <= 1
+            is_ellipse, across**2 + down**2 <= 1, torch.maximum(across.abs(), down.abs()) <= 1
         )
         hidden &= covers[:, None, None]
         color = self._between(20, 235, count, 1, 1, 3)
         color = torch.where(
             (self._random(count) < 0.5)[:, None, None, None], color.mean(-1, True), color
         )
-        spots = images[
+        samples = images[
             row, (side * self._random(count)).long(), (side * self._random(count)).long()
         ]
-        copied = (self._random(count) < 0.5)[:, None, None, None]
-        color = torch.where(copied, spots[:, None, None, :], color)
+        is_sampled = (self._random(count) < 0.5)[:, None, None, None]
+        color = torch.where(is_sampled, samples[:, None, None, :], color)
         noise = 12 * torch.randn(images.shape[:3], generator=self._generator, device=self._device)
         images = torch.where(hidden[..., None], (color + noise[..., None]).clamp(0, 255), images)
-        targets = marks.targets.clone()
+        targets = truth.targets.clone()
         targets[row, face] *= (~covers).float()[:, None]
-        return images, Marks(marks.faces, marks.real, marks.sure, targets)
+        return images, GroundTruth(truth.boxes, truth.valid, truth.sure, targets)
+
+
+def _ground_truth(
+    boxes: Tensor, valid: Tensor, sure: Tensor, targets: Tensor, edges: tuple[Tensor, Tensor]
+) -> GroundTruth:
+    """Return the MAX_SCENE_FACES largest faces of each scene.
+
+    `boxes` (scenes, tiles, n, 4) are clipped to the `edges` of their tiles: the left upper and the
+    right lower corners (scenes, tiles, xy).
+    """
+    low, high = (torch.cat([each, each], dim=-1)[:, :, None] for each in edges)
+    inside = torch.minimum(torch.maximum(boxes, low), high)
+    sides = inside[..., 2:] - inside[..., :2]
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1).clamp(min=1e-6)
+    visible = sides.prod(dim=-1) / area
+    valid = valid & (sides.amin(dim=-1) > 0)
+    longer = sides.amax(dim=-1)
+    sure = sure & valid & (visible >= MIN_VISIBLE) & (longer >= MIN_SURE_SIDE)
+    usable = sure & (longer >= MIN_EXPRESSION_SIDE) & (visible >= MIN_EXPRESSION_VISIBLE)
+    targets = targets * usable[..., None]
+    count = min(MAX_SCENE_FACES, longer[0].numel())
+    _, order = (longer * valid).flatten(1).topk(count, dim=1)
+    padding = MAX_SCENE_FACES - order.shape[1]
+
+    def largest(values: Tensor) -> Tensor:
+        flat = values.flatten(1, 2)
+        index = order.view(*order.shape, *[1] * (flat.ndim - 2))
+        taken = flat.gather(1, index.expand(*order.shape, *flat.shape[2:]))
+        return F.pad(taken, (0, 0) * (taken.ndim - 2) + (0, padding))
+
+    return GroundTruth(largest(inside), largest(valid), largest(sure), largest(targets))

@@ -1,8 +1,7 @@
-"""single_shot as one ONNX graph: find, suppress, read the regions that remain, name them.
+"""Export of single_shot as one ONNX graph: detection, suppression, RoiAlign, classification.
 
-The exporter writes the two networks, the one that finds and the one that names. Between them stand
-the ONNX operators NonMaxSuppression and RoiAlign, so that the cost of naming grows with the number
-of faces.
+The exporter of PyTorch writes the detector and the expression head. They are joined with the ONNX
+operators NonMaxSuppression and RoiAlign, so expressions are computed only for the detected faces.
 """
 
 import tempfile
@@ -21,30 +20,31 @@ from app.vision.cells import MAX_CANDIDATES, MAX_STRIDE, MIN_LOGIT, STRIDES
 from training.detection.boxes import Cells, decode
 from training.detection.regions import SAMPLES, squares
 from training.nets.single_shot import NMS_IOU, REGION_SCALE, REGION_SIZES, SingleShot
-from training.onnx_files import OPSET
+from training.onnx_files import OPSET, save
 
-FINDER, NAMER = "finder/", "namer/"
+# Prefixes of the names in the graph. Committed files contain them.
+DETECTOR, EXPRESSION_HEAD = "finder/", "namer/"
 FEATURES = tuple(f"features_{stride}" for stride in REGION_SIZES)
 
 
-class _Finder(nn.Module):
-    """Squares (n, side, side, 3) uint8 in; answers (n, cells, 5), boxes (n, cells, 4), the squares
-    in which cells would be named (n, cells, 4), scores (n, 1, cells) and features out."""
+class _Detector(nn.Module):
+    """From squares (n, side, side, 3) uint8 to outputs (n, cells, 5), boxes (n, cells, 4), regions
+    for the classification (n, cells, 4), scores (n, 1, cells) and features."""
 
     def __init__(self, net: SingleShot) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        seen = self.net.look(images.permute(0, 3, 1, 2).float())
-        boxes = decode(seen.answers[..., :4], _cells(images.shape[1]))
+        output = self.net.detect(images.permute(0, 3, 1, 2).float())
+        boxes = decode(output.cells[..., :4], _cells(images.shape[1]))
         regions = squares(boxes.flatten(0, 1), REGION_SCALE).view(boxes.shape)
-        scores = seen.answers[..., 4][:, None]
-        return seen.answers, boxes, regions, scores, *seen.features
+        scores = output.cells[..., 4][:, None]
+        return output.cells, boxes, regions, scores, *output.features
 
 
 def _cells(side: int) -> Cells:
-    """Cells.of for a side that is only known when the graph runs."""
+    """Return Cells.of(side) for a dynamic side."""
     centres, strides = [], []
     for stride in STRIDES:
         steps = (torch.arange(side // stride, dtype=torch.float32) + 0.5) * stride
@@ -56,22 +56,22 @@ def _cells(side: int) -> Cells:
 
 
 def write(net: SingleShot, path: Path) -> None:
-    """Write `net` with a free batch size and free sides, multiples of MAX_STRIDE. The graph
-    takes `squares` and gives `answers` (n, cells, 5 + classes)."""
+    """Write `net` with a dynamic batch size and dynamic sides, which are multiples of MAX_STRIDE.
+    The input is `squares`, and the output is `outputs` (n, cells, 5 + classes)."""
     net = net.eval()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's about its own parts
-        finder = _finder(net, Path(folder) / "finder.onnx")
-        namer = _namer(net, Path(folder) / "namer.onnx")
-    model = _joined(finder, namer, net.classes)
+        warnings.simplefilter("ignore")  # the exporter warns about its own code
+        detector = _detector(net, Path(folder) / "detector.onnx")
+        head = _expression_head(net, Path(folder) / "head.onnx")
+    model = _joined(detector, head, net.classes)
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
+    save(model, path)
 
 
-def _finder(net: SingleShot, path: Path) -> onnx.ModelProto:
+def _detector(net: SingleShot, path: Path) -> onnx.ModelProto:
     side = MAX_STRIDE * torch.export.Dim("cells", min=2, max=64)
     torch.onnx.export(
-        _Finder(net),
+        _Detector(net),
         (torch.zeros(2, 128, 128, 3, dtype=torch.uint8),),
         path,
         input_names=["squares"],
@@ -85,7 +85,7 @@ def _finder(net: SingleShot, path: Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
-def _namer(net: SingleShot, path: Path) -> onnx.ModelProto:
+def _expression_head(net: SingleShot, path: Path) -> onnx.ModelProto:
     channels = [stage[-1].norm.num_features for stage in net.stages[: len(REGION_SIZES)]]
     example = tuple(
         torch.zeros(2, width, size, size)
@@ -108,10 +108,9 @@ def _namer(net: SingleShot, path: Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
-def _joined(finder: onnx.ModelProto, namer: onnx.ModelProto, classes: int) -> onnx.ModelProto:
-    finder, namer = (
-        onnx.compose.add_prefix(each, prefix) for each, prefix in ((finder, FINDER), (namer, NAMER))
-    )
+def _joined(detector: onnx.ModelProto, head: onnx.ModelProto, classes: int) -> onnx.ModelProto:
+    detector = onnx.compose.add_prefix(detector, DETECTOR)
+    head = onnx.compose.add_prefix(head, EXPRESSION_HEAD)
     constants: dict[str, NDArray[Any]] = {
         "most": np.array([MAX_CANDIDATES], np.int64),
         "nms_iou": np.array([NMS_IOU], np.float32),
@@ -125,19 +124,19 @@ def _joined(finder: onnx.ModelProto, namer: onnx.ModelProto, classes: int) -> on
     middle = [
         helper.make_node(
             "NonMaxSuppression",
-            [FINDER + "boxes", FINDER + "scores", "most", "nms_iou", "least_logit"],
+            [DETECTOR + "boxes", DETECTOR + "scores", "most", "nms_iou", "least_logit"],
             ["kept"],
         ),
         helper.make_node("Gather", ["kept", "first_and_last"], ["places"], axis=1),
         helper.make_node("Gather", ["kept", "first"], ["scenes"], axis=1),
-        helper.make_node("GatherND", [FINDER + "regions", "places"], ["kept_regions"]),
+        helper.make_node("GatherND", [DETECTOR + "regions", "places"], ["kept_regions"]),
     ]
     for (stride, size), name in zip(REGION_SIZES.items(), FEATURES, strict=True):
         middle.append(
             helper.make_node(
                 "RoiAlign",
-                [FINDER + name, "kept_regions", "scenes"],
-                [f"{NAMER}region_{stride}"],
+                [DETECTOR + name, "kept_regions", "scenes"],
+                [f"{EXPRESSION_HEAD}region_{stride}"],
                 mode="avg",
                 output_height=size,
                 output_width=size,
@@ -147,7 +146,7 @@ def _joined(finder: onnx.ModelProto, namer: onnx.ModelProto, classes: int) -> on
             )
         )
     after = [
-        helper.make_node("Shape", [FINDER + "answers_only"], ["shape"]),
+        helper.make_node("Shape", [DETECTOR + "answers_only"], ["shape"]),
         helper.make_node("Slice", ["shape", "start", "end"], ["shape_of_cells"]),
         helper.make_node("Concat", ["shape_of_cells", "classes"], ["shape_of_names"], axis=0),
         helper.make_node(
@@ -156,25 +155,27 @@ def _joined(finder: onnx.ModelProto, namer: onnx.ModelProto, classes: int) -> on
             ["no_names"],
             value=helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]),
         ),
-        helper.make_node("ScatterND", ["no_names", "places", NAMER + "names"], ["all_names"]),
-        helper.make_node("Concat", [FINDER + "answers_only", "all_names"], ["answers"], axis=2),
+        helper.make_node(
+            "ScatterND", ["no_names", "places", EXPRESSION_HEAD + "names"], ["all_names"]
+        ),
+        helper.make_node("Concat", [DETECTOR + "answers_only", "all_names"], ["answers"], axis=2),
     ]
-    squares_in = finder.graph.input[0]
+    squares_in = detector.graph.input[0]
     old = squares_in.name
     squares_in.name = "squares"
-    for node in finder.graph.node:
+    for node in detector.graph.node:
         node.input[:] = ["squares" if each == old else each for each in node.input]
     graph = helper.make_graph(
-        [*finder.graph.node, *middle, *namer.graph.node, *after],
+        [*detector.graph.node, *middle, *head.graph.node, *after],
         "single_shot",
         [squares_in],
         [helper.make_tensor_value_info("answers", TensorProto.FLOAT, ["n", "rows", 5 + classes])],
         [
-            *finder.graph.initializer,
-            *namer.graph.initializer,
+            *detector.graph.initializer,
+            *head.graph.initializer,
             *(numpy_helper.from_array(value, name) for name, value in constants.items()),
         ],
     )
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=finder.ir_version
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=detector.ir_version
     )

@@ -1,7 +1,7 @@
-"""The data of a network that training.detection.timed trained on a pack of scenes.
+"""The task `packed_scenes`: single-shot networks that training.detection.train trains.
 
-A run of this task is made by training.detection.adopt. It is measured and exported as any other
-run, but training.train cannot continue it.
+training.detection.import_run imports the results as a run. The run can be validated and exported,
+but training.train cannot continue it.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from training.data.sources import ValidationImages
 from training.detection.composer import Composer
 from training.detection.pixels import upload
 from training.detection.validation import Validation
-from training.learning import Training
+from training.protocols import RunState
 from training.runs import RUNS
 
 CPU = torch.device("cpu")
@@ -28,17 +28,17 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class PackedScenes(Validation):
-    """The validation split, and the pack in runs/ that the network learned from."""
+    """The validation split, and the pack in runs/ with the training images."""
 
     pack: Path
     source: str
 
     targets_name = (
-        "boxes of people and of YuNet; expressions by the classifier custom_net_8, mixed with what "
-        "is known: half the votes of FER+, a quarter one person's label of a portrait, up to three "
-        "quarters two readings of a face of ExpW by a vision-language model"
+        "boxes of people and of YuNet; expressions predicted by custom_net_8, mixed with "
+        "annotations: votes of FER+ (1/2), one person's label of a portrait (1/4), two annotations "
+        "of a face of ExpW by a vision-language model (up to 3/4)"
     )
-    # The network is measured after its training only, as it is served.
+    # The network is validated only after the training.
     curves: ClassVar[dict[str, str]] = {}
 
     @property
@@ -48,14 +48,15 @@ class PackedScenes(Validation):
     def to(self, device: torch.device) -> Self:
         return self
 
-    def batches(self, run: Training) -> Iterator[Tensor]:
-        raise TrainingError("train this config with python -m training.detection.timed")
+    def batches(self, run: RunState) -> Iterator[Tensor]:
+        raise TrainingError("train this config with python -m training.detection.train")
 
-    def loss(self, run: Training, batch: Tensor, left: float) -> Tensor:
-        raise TrainingError("train this config with python -m training.detection.timed")
+    def loss(self, run: RunState, batch: Tensor, remaining: float) -> Tensor:
+        raise TrainingError("train this config with python -m training.detection.train")
 
     def calibration_squares(self, count: int) -> NDArray[np.uint8]:
-        """Training scenes (count, side, side, 3) uint8 BGR, the same every time."""
+        """Return training scenes (count, side, side, 3) uint8 BGR, the same ones in every
+        export."""
         pack = ScenePack.load(self.pack)
         pixels = upload(pack.images(), CPU, threads=1)
         composer = Composer(pack, pixels, CPU, self.config.seed)
@@ -63,23 +64,24 @@ class PackedScenes(Validation):
         return images.round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def load_packed_scenes(folder: Path, config: Config, taught: bool) -> PackedScenes:
-    """Raises TrainingError for a pack that is missing."""
+def load_packed_scenes(folder: Path, config: Config, with_teachers: bool) -> PackedScenes:
+    """Load the data of the task. Raises TrainingError if the pack is missing."""
     path = RUNS / config.pack
     try:
         with np.load(path, allow_pickle=False) as arrays:
             counts = np.bincount(arrays["collection"], minlength=len(COLLECTIONS)).tolist()
     except (OSError, KeyError, ValueError) as error:
         raise TrainingError(
-            f"{path} is no pack of scenes; build it with python -m training.data.build_scene_pack"
+            f"{path} is not a pack of scenes; build it with "
+            "python -m training.data.build_scene_pack"
         ) from error
-    made_of = ", ".join(
+    collections = ", ".join(
         f"{count:,} of {name}" for count, name in zip(counts, COLLECTIONS, strict=True)
     )
     return PackedScenes(
         config=config,
         validation=ValidationImages(folder),
         pack=path,
-        source=f"scenes composed of {sum(counts):,} images of training splits: {made_of} (empty: "
-        "photographs without a face; ferplus: faces of FER+ that are not in validation)",
+        source=f"scenes composed from {sum(counts):,} images of training splits: {collections} "
+        "(empty: photographs without a face; ferplus: faces of FER+ without validation images)",
     )

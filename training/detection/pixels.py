@@ -1,4 +1,4 @@
-"""Images on the GPU as one flat buffer of pixels, with pyramids against aliasing."""
+"""Images on the GPU in one flat buffer, with pyramids against aliasing, and rendering of views."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LEVELS = 4  # of a pyramid: the image, half of it, a quarter, an eighth
+LEVELS = 4  # levels of a pyramid: scales 1, 1/2, 1/4 and 1/8
 
 
 class Pixels(NamedTuple):
-    """`buffer` (pixels, 3) uint8 BGR holds each level of each image row by row. `base`, `width` and
-    `height` (images, LEVELS) say where a level begins and how large it is."""
+    """The pyramids of images. `buffer` (pixels, 3) uint8 BGR contains each level of each image row
+    by row. `base` (images, LEVELS) is the start of a level; `width` and `height` are its size."""
 
     buffer: Tensor
     base: Tensor
@@ -24,7 +24,7 @@ class Pixels(NamedTuple):
 
 
 def upload(images: Sequence[NDArray[np.uint8]], device: torch.device, *, threads: int) -> Pixels:
-    """The pyramids of images (height, width, 3) on a device."""
+    """Build the pyramids of images (height, width, 3) and copy them to a device."""
     with ThreadPoolExecutor(threads) as pool:
         pyramids = list(pool.map(_pyramid, images))
     flat = [level.reshape(-1, 3) for pyramid in pyramids for level in pyramid]
@@ -51,11 +51,12 @@ def _pyramid(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 
 class Views(NamedTuple):
-    """How tiles of scenes show images, each field (scenes, tiles) or (scenes, tiles, k).
+    """The view of an image in each tile of a scene. The shape of each field is (scenes, tiles) or
+    (scenes, tiles, k).
 
-    A point p of the scene shows the image at `source` + F·Rᵀ(p − `target`) / `scale`, where R turns
-    by `angle` and F mirrors where `flip` is -1. Values become 255·(v / 255)^`gamma` · `gain` +
-    `light`; `gray` tiles lose their colours first.
+    A point p of the scene shows the image at `source` + F·Rᵀ(p − `target`) / `scale`. R rotates by
+    `angle`, and F mirrors if `flip` is -1. A value v becomes 255·(v / 255)^`gamma` · `gain` +
+    `light`. Tiles with `gray` are converted to grey before.
     """
 
     image: Tensor
@@ -70,35 +71,35 @@ class Views(NamedTuple):
     gray: Tensor
 
     def boxes(self, boxes: Tensor) -> Tensor:
-        """Where boxes (scenes, tiles, n, 4) of the images lie in the scenes. Boxes keep their
-        sides when a view is turned: a tilted head is as wide as an upright one."""
-        middle = (boxes[..., :2] + boxes[..., 2:]) / 2 - self.source[:, :, None]
+        """Map boxes (scenes, tiles, n, 4) of the images to the scenes. Rotation does not change
+        their size, because a tilted head is as wide as an upright one."""
+        centres = (boxes[..., :2] + boxes[..., 2:]) / 2 - self.source[:, :, None]
         half = (boxes[..., 2:] - boxes[..., :2]) / 2 * self.scale[:, :, None, None]
-        x, y = middle.unbind(-1)
+        x, y = centres.unbind(-1)
         x = x * self.flip[..., None]
         cos, sin = self.angle.cos()[..., None], self.angle.sin()[..., None]
-        turned = torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
-        middle = self.target[:, :, None] + turned * self.scale[:, :, None, None]
-        return torch.cat([middle - half, middle + half], dim=-1)
+        rotated = torch.stack([cos * x - sin * y, sin * x + cos * y], dim=-1)
+        centres = self.target[:, :, None] + rotated * self.scale[:, :, None, None]
+        return torch.cat([centres - half, centres + half], dim=-1)
 
 
 def render(pixels: Pixels, views: Views, tile: Tensor, side: int) -> Tensor:
-    """Scenes (scenes, side, side, 3) float 0–255: the tile (scenes, side, side) of each point shows
-    its view, black where the image ends."""
+    """Render scenes (scenes, side, side, 3) float 0–255. `tile` (scenes, side, side) is the index
+    of the tile of each pixel. Pixels outside of the image are black."""
     level = (-views.scale.log2()).floor().clamp(0, LEVELS - 1).long()
-    shrink = 2.0**level
+    reduction = 2.0**level
     cos, sin = views.angle.cos() / views.scale, views.angle.sin() / views.scale
     row = torch.arange(len(tile), device=tile.device)[:, None, None]
     transform = torch.stack(
         [
-            cos * views.flip / shrink,
-            sin * views.flip / shrink,
-            -sin / shrink,
-            cos / shrink,
+            cos * views.flip / reduction,
+            sin * views.flip / reduction,
+            -sin / reduction,
+            cos / reduction,
             views.target[..., 0],
             views.target[..., 1],
-            (views.source[..., 0]) / shrink - 0.5,
-            (views.source[..., 1]) / shrink - 0.5,
+            views.source[..., 0] / reduction - 0.5,
+            views.source[..., 1] / reduction - 0.5,
         ],
         dim=-1,
     )[row, tile]
@@ -123,12 +124,13 @@ def render(pixels: Pixels, views: Views, tile: Tensor, side: int) -> Tensor:
     lower = torch.lerp(_at(pixels, y1 + x0), _at(pixels, y1 + x1), across)
     scene = torch.lerp(upper, lower, down)
     scene = scene.masked_fill(outside[..., None], 0)
-    look = torch.cat(
+    colour = torch.cat(
         [views.gain, views.gamma[..., None], views.light[..., None], views.gray[..., None]], dim=-1
     )[row, tile]
     gray = (scene * scene.new_tensor([0.114, 0.587, 0.299])).sum(dim=-1, keepdim=True)
-    scene = torch.lerp(scene, gray, look[..., 5:6])
-    scene = 255 * (scene / 255).clamp(min=1e-4) ** look[..., 3:4] * look[..., :3] + look[..., 4:5]
+    scene = torch.lerp(scene, gray, colour[..., 5:6])
+    scene = 255 * (scene / 255).clamp(min=1e-4) ** colour[..., 3:4]
+    scene = scene * colour[..., :3] + colour[..., 4:5]
     return scene.clamp(0, 255).masked_fill(outside[..., None], 0)
 
 

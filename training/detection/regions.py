@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor
 
-SAMPLES = 2  # a bin and axis: the mean of 4 bilinear samples
+SAMPLES = 2  # per bin and axis: a bin is the mean of 4 bilinear samples
 
 
 def align(features: Tensor, scene: Tensor, boxes: Tensor, size: int, stride: int) -> Tensor:
-    """Features (n, channels, size, size) of boxes (n, 4) xyxy in pixels, of the maps `features`
-    (scenes, channels, height, width) of the scenes `scene` (n,).
+    """Return the features (n, channels, size, size) in boxes (n, 4) xyxy in pixels.
 
-    Equals ONNX's RoiAlign with mode avg, sampling_ratio SAMPLES and half_pixel coordinates.
+    `features` (scenes, channels, height, width) are feature maps with this stride, and `scene` (n,)
+    is the index of the scene of each box. Equals RoiAlign of ONNX with mode avg, sampling_ratio
+    SAMPLES and half_pixel coordinates.
     """
     scenes, channels, height, width = features.shape
     flat = features.permute(0, 2, 3, 1).reshape(scenes * height * width, channels)
@@ -37,7 +38,8 @@ def align(features: Tensor, scene: Tensor, boxes: Tensor, size: int, stride: int
 
 
 def _taps(place: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Whether each place (n, k) counts, the cells beside it and its share of the second."""
+    """Return for each position (n, k) whether it is inside, its two neighbouring cells, and the
+    interpolation weight of the second."""
     inside = (place >= -1) & (place <= length)
     place = place.clamp(min=0)
     first = place.long().clamp(max=length - 1)
@@ -47,7 +49,8 @@ def _taps(place: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def squares(boxes: Tensor, scale: float) -> Tensor:
-    """Squares (n, 4) around the centres of boxes (n, 4), `scale` times the longer side wide."""
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    """Return squares (n, 4) around the centres of boxes (n, 4), with `scale` times the longer
+    side."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = scale / 2 * (boxes[:, 2:] - boxes[:, :2]).amax(dim=1, keepdim=True)
-    return torch.cat([middle - half, middle + half], dim=1)
+    return torch.cat([centres - half, centres + half], dim=1)

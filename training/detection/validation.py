@@ -1,4 +1,4 @@
-"""Measures a one-pass network on the validation split: photographs, portraits and made scenes."""
+"""Validation of single-shot networks on photographs, portraits and composed scenes."""
 
 from __future__ import annotations
 
@@ -16,27 +16,25 @@ from app.vision.image import letterbox
 from app.vision.types import Box, Detection
 from testbed.boxes import Matches, average_precision, iou, match_faces
 from training.config import Config
-from training.data.marked_images import MarkedImage
+from training.data.annotated_images import MarkedImage
 from training.data.photos import MarkedFace
 from training.data.scenes import scene
 from training.data.sources import ValidationImages
 from training.detection.heads import HEADS, Find, Head
-from training.learning import Training
+from training.protocols import RunState
 
-SMALLEST = 20.0  # pixels of faces that count on photographs
+MIN_FACE_SIDE = 20.0  # pixels; smaller faces of photographs are ignored
 MIN_IOU = 0.4
 NMS_IOU = 0.45
-FEWEST_LOGIT = -3.0
+MIN_LOGIT = -3.0
 VALIDATION_SCENES = 400
 LARGE_SIDE = 640
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """The images of the validation split, and how a network is measured on them.
-
-    Also what all kinds of scenes that a network learns from have in common.
-    """
+    """The validation split and the figures on it. Base class of the training data of single-shot
+    networks."""
 
     config: Config
     validation: ValidationImages
@@ -44,8 +42,8 @@ class Validation:
     loss_name = "objectness, boxes and expressions"
     curves: ClassVar[dict[str, str]] = {
         "validation_ap": "AP of faces, validation photographs",
-        "validation_portraits": "validation portraits found and named right",
-        "validation_named": "faces of made scenes named right",
+        "validation_portraits": "validation portraits detected and classified correctly",
+        "validation_named": "faces of composed scenes classified correctly",
     }
 
     @property
@@ -68,26 +66,31 @@ class Validation:
     def portraits(self) -> list[MarkedImage]:
         return self.validation.portraits
 
-    def validate(self, run: Training) -> dict[str, float]:
-        """On photographs: AP of sure faces of at least SMALLEST pixels; share of portraits whose
-        main face is found and named right; share of the faces of made scenes that are."""
+    def validate(self, run: RunState) -> dict[str, float]:
+        """Return the average precision on photographs, and the shares of portraits and of faces in
+        composed scenes that are detected and classified correctly."""
         predict = predictor(run.average)
         found = detections(predict, self.photographs, LARGE_SIDE, self.head.find)
         return {
             "validation_ap": average_precision(matches_by_image(found, self.photographs)),
-            "validation_portraits": _share_right(self.named(predict, self.portraits)),
-            "validation_named": _share_right(self.named(predict, self.validation_scenes)),
+            "validation_portraits": _share_correct(
+                self.matched_expressions(predict, self.portraits)
+            ),
+            "validation_named": _share_correct(
+                self.matched_expressions(predict, self.validation_scenes)
+            ),
         }
 
-    def named(
-        self, predict: Predict, made: Sequence[MarkedImage]
+    def matched_expressions(
+        self, predict: Predict, images: Sequence[MarkedImage]
     ) -> list[tuple[NDArray[np.float32] | None, int]]:
-        """See `named`, at the side that scenes have."""
-        return named(detections(predict, made, self.config.input_size, self.head.find), made)
+        """See the function `matched_expressions`. The images are scaled to the size of scenes."""
+        found = detections(predict, images, self.config.input_size, self.head.find)
+        return matched_expressions(found, images)
 
     @property
     def validation_scenes(self) -> list[MarkedImage]:
-        """The same each time."""
+        """Compose the validation scenes, which are always the same."""
         side = self.config.input_size
         return [
             scene(self.validation.sources, number, side=side, seed=0, mosaics=False)
@@ -100,7 +103,7 @@ Found = tuple[Detection, NDArray[np.float32]]
 
 
 def predictor(net: nn.Module) -> Predict:
-    """PyTorch's answers for squares (n, side, side, 3) uint8."""
+    """Return a function that computes the outputs for squares (n, side, side, 3) uint8."""
     net.eval()
     device = next(net.parameters()).device
 
@@ -113,66 +116,66 @@ def predictor(net: nn.Module) -> Predict:
 
 
 def detections(
-    predict: Predict, made: Iterable[MarkedImage], side: int, find: Find
+    predict: Predict, images: Iterable[MarkedImage], side: int, find: Find
 ) -> list[list[Found]]:
-    """What is found in each image, letterboxed to `side`, with an uncalibrated score and the
-    logits of the classes; the surest first."""
-    everything = []
-    for picture in made:
-        image = picture.image
+    """Detect faces in each image, letterboxed to `side`. Return the detections with uncalibrated
+    scores and the class logits, in descending order of the score."""
+    results = []
+    for annotated in images:
+        image = annotated.image
         colored = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         square, factor = letterbox(np.asarray(colored, np.uint8), side)
-        answers = predict(square[np.newaxis])[0]
-        boxes, logits, names = find(answers, side, min_logit=FEWEST_LOGIT, nms_iou=NMS_IOU)
+        outputs = predict(square[np.newaxis])[0]
+        boxes, logits, class_logits = find(outputs, side, min_logit=MIN_LOGIT, nms_iou=NMS_IOU)
         scores = 1 / (1 + np.exp(-logits.astype(float)))
-        everything.append(
+        results.append(
             [
                 (Detection(Box(*box), score), row)
                 for box, score, row in zip(
-                    (boxes / factor).tolist(), scores.tolist(), names, strict=True
+                    (boxes / factor).tolist(), scores.tolist(), class_logits, strict=True
                 )
             ]
         )
-    return everything
+    return results
 
 
 def matches_by_image(
     found: Sequence[list[Found]], photographs: Sequence[MarkedImage]
 ) -> list[Matches]:
-    """Which finds are sure faces of at least SMALLEST pixels."""
+    """Compare the detections with the sure faces of at least MIN_FACE_SIDE pixels."""
     return [
         match_faces(
-            [each for each, _ in its],
-            _faces(picture),
+            [each for each, _ in image_found],
+            _faces(photograph),
             min_iou=MIN_IOU,
-            counts=lambda face: face.sure and face.box.longer_side >= SMALLEST,
+            counts=lambda face: face.sure and face.box.longer_side >= MIN_FACE_SIDE,
         )
-        for its, picture in zip(found, photographs, strict=True)
+        for image_found, photograph in zip(found, photographs, strict=True)
     ]
 
 
-def named(
-    found: Sequence[list[Found]], made: Sequence[MarkedImage]
+def matched_expressions(
+    found: Sequence[list[Found]], images: Sequence[MarkedImage]
 ) -> list[tuple[NDArray[np.float32] | None, int]]:
-    """For each face whose expression is known the logits of the find that overlaps it most, None
-    where there is none, and its class."""
+    """Return the class logits and the class of each face with a known expression. The logits are
+    those of the detection with the highest overlap, or None if the face was not detected."""
     pairs = []
-    for picture, finds in zip(made, found, strict=True):
-        for box, target in zip(picture.boxes, picture.targets, strict=True):
+    for annotated, image_found in zip(images, found, strict=True):
+        for box, target in zip(annotated.boxes, annotated.targets, strict=True):
             if target.any():
                 truth = Box(*box.tolist())
-                best = max(finds, key=lambda each: iou(each[0].box, truth), default=None)
+                best = max(image_found, key=lambda each: iou(each[0].box, truth), default=None)
                 hit = best is not None and iou(best[0].box, truth) >= MIN_IOU
                 pairs.append((best[1] if best and hit else None, int(target.argmax())))
     return pairs
 
 
-def _share_right(pairs: Sequence[tuple[NDArray[np.float32] | None, int]]) -> float:
+def _share_correct(pairs: Sequence[tuple[NDArray[np.float32] | None, int]]) -> float:
     return float(np.mean([each is not None and each.argmax() == label for each, label in pairs]))
 
 
-def _faces(picture: MarkedImage) -> list[MarkedFace]:
+def _faces(annotated: MarkedImage) -> list[MarkedFace]:
     return [
         MarkedFace(Box(*box), bool(sure))
-        for box, sure in zip(picture.boxes.tolist(), picture.sure, strict=True)
+        for box, sure in zip(annotated.boxes.tolist(), annotated.sure, strict=True)
     ]

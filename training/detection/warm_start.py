@@ -1,12 +1,13 @@
-"""Begin a run of single_shot from the weights of an exported model, where layers have equal shapes.
+"""Convert the weights of an exported single_shot model to initial weights for a training run.
 
     python -m training.detection.warm_start models/single_shot --pack runs/scenes.npz \\
         runs/single_shot_start.pt
 
-An export joins each convolution with the normalisation behind it. Here the two are separated: the
-normalisation gets the mean and deviation that its input has on training scenes, and undoes both. A
-network whose layers all fit answers as the exported one, and learns as it did when it was exported.
-Layers that the exported model lacks keep their random start.
+The exporter folds each batch normalisation into the convolution before it. This command separates
+them: the normalisation gets the mean and the standard deviation of its input on training scenes,
+and a scale and a bias that undo the normalisation. If all layers have the same shapes, the outputs
+are those of the exported model. Layers that are missing or have another shape in the exported model
+keep their random weights.
 """
 
 import argparse
@@ -22,17 +23,17 @@ from torch import Tensor, nn
 from app.vision.folders import WEIGHTS_FILE
 from training.data.scene_pack import ScenePack
 from training.detection.composer import Composer
-from training.detection.graph import FINDER, NAMER
+from training.detection.graph import DETECTOR, EXPRESSION_HEAD
 from training.detection.pixels import upload
 from training.nets.single_shot import SingleShot
 
 BATCHES, SCENES, SIDE, CLASSES = 8, 24, 320, 8
-FOLDED = "_bias"  # what the exporter adds to the name of a weight that it folded into
+FOLDED_BIAS = "_bias"  # suffix of the exporter for the bias of a folded normalisation
 CPU = torch.device("cpu")
 
 
-def exported(path: Path) -> dict[str, Tensor]:
-    """The weights of an ONNX file by their names in the network."""
+def exported_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights of an ONNX file, by name in the PyTorch network."""
     return {
         _name(each.name): torch.from_numpy(numpy_helper.to_array(each).copy())
         for each in onnx.load(path).graph.initializer
@@ -40,13 +41,14 @@ def exported(path: Path) -> dict[str, Tensor]:
 
 
 def _name(exported: str) -> str:
-    if exported.startswith(NAMER):
-        return "namer." + exported.removeprefix(NAMER)
-    return exported.removeprefix(FINDER).removeprefix("net.")
+    if exported.startswith(EXPRESSION_HEAD):
+        return "namer." + exported.removeprefix(EXPRESSION_HEAD)
+    return exported.removeprefix(DETECTOR).removeprefix("net.")
 
 
-def normed(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
-    """(name of the weight, convolution, normalisation of its output), in the network's order."""
+def normalised_convolutions(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
+    """Return the convolutions with a normalisation in the order of the network: the name of the
+    weight, the convolution and the normalisation."""
     modules = list(net.named_modules())
     for (name, conv), (_, norm) in itertools.pairwise(modules):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
@@ -54,19 +56,23 @@ def normed(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
 
 
 @torch.no_grad()
-def begin_from(net: SingleShot, weights: dict[str, Tensor], batches: Iterable[Tensor]) -> list[str]:
-    """Copy what fits and give each normalisation the statistics of images `batches`, each
-    (n, 3, height, width). Returns the names of the layers that were copied."""
+def copy_weights(
+    net: SingleShot, weights: dict[str, Tensor], batches: Iterable[Tensor]
+) -> list[str]:
+    """Copy the weights of layers with equal shapes, and set the statistics of their normalisations
+    to those of `batches` of images (n, 3, height, width). Return the names of the copied layers."""
     copied = []
     for name, layer in net.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and _fits(layer, weights.get(f"{name}.weight")):
             copied.append(name)
             for part, value in layer.named_parameters():
                 value.copy_(weights[f"{name}.{part}"])
-    pairs = [each for each in normed(net) if each[0].removesuffix(".weight") in copied]
+    pairs = [
+        each for each in normalised_convolutions(net) if each[0].removesuffix(".weight") in copied
+    ]
     for name, _, norm in pairs:
-        norm.weight.fill_((1 + norm.eps) ** 0.5)  # mean 0 and variance 1 so far
-        norm.bias.copy_(weights[name + FOLDED])
+        norm.weight.fill_((1 + norm.eps) ** 0.5)  # undoes mean 0 and variance 1
+        norm.bias.copy_(weights[name + FOLDED_BIAS])
     moments = _moments(net, [norm for _, _, norm in pairs], batches)
     for _, conv, norm in pairs:
         if norm in moments:
@@ -86,22 +92,28 @@ def _fits(layer: nn.Conv2d | nn.Linear, weight: Tensor | None) -> bool:
 def _moments(
     net: SingleShot, norms: list[nn.BatchNorm2d], batches: Iterable[Tensor]
 ) -> dict[nn.BatchNorm2d, tuple[Tensor, Tensor]]:
-    """Means of the input of each of the `norms` and of its square, each (channels,). Without a face
-    in the images there are none of the part that names faces."""
-    seen: dict[nn.BatchNorm2d, list[Tensor]] = {norm: [] for norm in norms}
+    """Return the means (channels,) of the input of each normalisation and of its square.
 
-    def look(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+    If the images have no face, the normalisations of the expression head are missing.
+    """
+    recorded: dict[nn.BatchNorm2d, list[Tensor]] = {norm: [] for norm in norms}
+
+    def record(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
         values = inputs[0].double()
-        seen[norm].append(torch.stack([each.mean(dim=(0, 2, 3)) for each in (values, values**2)]))
+        recorded[norm].append(
+            torch.stack([each.mean(dim=(0, 2, 3)) for each in (values, values**2)])
+        )
 
-    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(record) for norm in norms]
     net.eval()
     for batch in batches:
         net(batch)
     for hook in hooks:
         hook.remove()
     return {
-        norm: tuple(torch.stack(each).mean(dim=0).unbind()) for norm, each in seen.items() if each
+        norm: tuple(torch.stack(each).mean(dim=0).unbind())
+        for norm, each in recorded.items()
+        if each
     }
 
 
@@ -120,7 +132,7 @@ def main() -> None:
             yield composer.batch(SCENES, 0, SIDE).images
 
     net = SingleShot(CLASSES)
-    copied = begin_from(net, exported(arguments.model / WEIGHTS_FILE), batches())
+    copied = copy_weights(net, exported_weights(arguments.model / WEIGHTS_FILE), batches())
     torch.save(net.state_dict(), arguments.path)
     print(f"{len(copied)} layers copied")
 

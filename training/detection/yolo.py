@@ -1,4 +1,5 @@
-"""Boxes, marks and losses of YOLOv3-tiny (Redmon & Farhadi 2018, arXiv 1804.02767, section 2.1)."""
+"""Decoding, assignment and losses of YOLOv3-tiny (Redmon & Farhadi 2018, arXiv 1804.02767, section
+2.1)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,28 +10,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.vision.cells import MAX_LOG_SIZE, candidates, non_max_suppression
-from training.detection.assignment import NOBODY
+from training.detection.assignment import UNASSIGNED
 from training.detection.boxes import pairwise_iou
-from training.detection.losses import Losses, Marks, sum_up
+from training.detection.losses import GroundTruth, Losses, combined
 
 STRIDES = (32, 16)
-# Width and height in pixels of the image that the net sees, for each of STRIDES; not in cells, as
-# YOLOv2's were. Centres of k-means with 1 - IoU as distance (Redmon & Farhadi 2017, arXiv
-# 1612.08242, section 2.1; ten starts, nine ended here) over the 7,784 sure faces of the training
-# photographs, their longer sides drawn anew, log-uniform from 12 to 300 pixels: scenes show faces
-# of all these sizes, photographs mostly of a few. The mean IoU with the best anchor is .75 (.70
-# with darknet's, which are for COCO).
+# Widths and heights for each of STRIDES, in pixels of the input image (YOLOv2 had them in cells).
+# The anchors are centres of k-means with the distance 1 - IoU (Redmon & Farhadi 2017, arXiv
+# 1612.08242, section 2.1; nine of ten runs gave them) over the 7,784 sure faces of the training
+# photographs. The longer sides of the faces were sampled from a log-uniform distribution from 12 to
+# 300 pixels, as in scenes. The mean IoU with the best anchor is .75; with the anchors of Darknet
+# for COCO it is .70.
 ANCHORS = (
     ((91.0, 109.0), (142.0, 169.0), (212.0, 249.0)),
     ((15.0, 18.0), (30.0, 36.0), (55.0, 65.0)),
 )
-IGNORE_IOU = 0.5  # of a predicted box with a face that its row does not learn
+IGNORE_IOU = 0.5  # a row whose box has a higher IoU with a face is not a negative example
 
 
 @dataclass(frozen=True)
 class Priors:
-    """What each row of the answers begins from: the `corners` (n, 2) of its cell, left and top, in
-    cells; its `strides` (n, 1) and the `sizes` (n, 2) of its anchor in pixels."""
+    """The cell and the anchor of each row of the outputs: the left upper `corners` (n, 2) of the
+    cell in cells, its `strides` (n, 1), and the `sizes` (n, 2) of the anchor in pixels."""
 
     corners: Tensor
     strides: Tensor
@@ -38,7 +39,8 @@ class Priors:
 
 
 def anchors_of(side: int, device: torch.device | str = "cpu") -> Priors:
-    """Of a square image: those of each stride row by row, and of each cell anchor by anchor."""
+    """Return the cells and anchors of a square image, by stride, then by cell in row order, then by
+    anchor."""
     corners, strides, sizes = [], [], []
     for stride, anchors in zip(STRIDES, ANCHORS, strict=True):
         steps = torch.arange(side // stride, dtype=torch.float32)
@@ -50,38 +52,38 @@ def anchors_of(side: int, device: torch.device | str = "cpu") -> Priors:
     return Priors(*(torch.cat(each).to(device) for each in (corners, strides, sizes)))
 
 
-def decode(answers: Tensor, side: int) -> Tensor:
-    """Boxes xyxy (…, n, 4) in pixels of answers (…, n, 4 or more): the centre is the cell's corner
-    plus sigmoid(t_xy) strides, the sides are exp(t_wh) of the anchor's."""
-    priors = anchors_of(side, answers.device)
-    middle = (priors.corners + answers[..., :2].sigmoid()) * priors.strides
-    half = answers[..., 2:4].clamp(max=MAX_LOG_SIZE).exp() * priors.sizes / 2
-    return torch.cat([middle - half, middle + half], dim=-1)
+def decode(outputs: Tensor, side: int) -> Tensor:
+    """Decode outputs (…, n, 4 or more) to boxes xyxy (…, n, 4) in pixels. The centre is the corner
+    of the cell plus sigmoid(t_xy) strides, and the sides are exp(t_wh) times those of the
+    anchor."""
+    priors = anchors_of(side, outputs.device)
+    centres = (priors.corners + outputs[..., :2].sigmoid()) * priors.strides
+    half = outputs[..., 2:4].clamp(max=MAX_LOG_SIZE).exp() * priors.sizes / 2
+    return torch.cat([centres - half, centres + half], dim=-1)
 
 
-def assign(faces: Tensor, real: Tensor, side: int) -> Tensor:
-    """The face of each row (images, n), NOBODY where it has none.
+def assign(boxes: Tensor, valid: Tensor, side: int) -> Tensor:
+    """Return the index of the assigned face of each row (images, n), or UNASSIGNED.
 
-    `faces` (images, most, 4) are true boxes, of which `real` (images, most) are no padding. A
-    face takes one row: of the cells, one for each stride, that hold its centre the anchor that
-    overlaps it most where both have the same centre. Of faces that take the same row it learns the
-    one that it overlaps most; the others are learned by nobody.
+    `boxes` (images, faces, 4) are the boxes of the faces; those that are not `valid` (images,
+    faces) are padding. Each stride has one cell that contains the centre of a face. Of the anchors
+    of these cells, the face gets the one with the highest overlap if both have the same centre. If
+    several faces get the same row, it is assigned to the face with the highest overlap.
     """
-    priors = anchors_of(side, faces.device)
-    middle = ((faces[..., :2] + faces[..., 2:]) / 2).clamp(0, side - 1)
-    cells = (middle[..., None, :] / priors.strides).floor()
-    holds = (cells == priors.corners).all(dim=-1)
-    overlap = pairwise_iou(_at_origin(faces[..., 2:] - faces[..., :2]), _at_origin(priors.sizes))
-    _, row = overlap.masked_fill(~holds, -1).max(dim=-1)
-    takes = (torch.arange(len(priors.corners), device=faces.device) == row[..., None]) & real[
-        ..., None
-    ]
-    most, face = overlap.masked_fill(~takes, -1).max(dim=1)
-    return torch.where(most >= 0, face, NOBODY)
+    priors = anchors_of(side, boxes.device)
+    centres = ((boxes[..., :2] + boxes[..., 2:]) / 2).clamp(0, side - 1)
+    cells = (centres[..., None, :] / priors.strides).floor()
+    contains = (cells == priors.corners).all(dim=-1)
+    overlap = pairwise_iou(_at_origin(boxes[..., 2:] - boxes[..., :2]), _at_origin(priors.sizes))
+    _, row = overlap.masked_fill(~contains, -1).max(dim=-1)
+    rows = torch.arange(len(priors.corners), device=boxes.device)
+    chosen = (rows == row[..., None]) & valid[..., None]
+    highest, face = overlap.masked_fill(~chosen, -1).max(dim=1)
+    return torch.where(highest >= 0, face, UNASSIGNED)
 
 
 def decoder() -> dict[str, Any]:
-    """The field `decoder` of a card: how the service decodes these rows."""
+    """Return the field `decoder` of the card, by which the service decodes these rows."""
     return {
         "name": "yolov3",
         "scales": [
@@ -92,28 +94,29 @@ def decoder() -> dict[str, Any]:
 
 
 def _at_origin(sizes: Tensor) -> Tensor:
-    """Boxes (…, 4) with these widths and heights (…, 2)."""
+    """Return boxes (…, 4) around the origin with these widths and heights (…, 2)."""
     return torch.cat([-sizes / 2, sizes / 2], dim=-1)
 
 
-def losses(answers: Tensor, marks: Marks, side: int) -> Losses:
-    """Of answers (images, n, 5 + classes). Ignored are rows without a face whose box overlaps
-    one by more than IGNORE_IOU, be it sure or doubtful, and those that doubtful faces would take.
+def losses(outputs: Tensor, truth: GroundTruth, side: int) -> Losses:
+    """Return the losses of outputs (images, n, 5 + classes).
+
+    An unassigned row has no objectness loss if the IoU of its box with a face is above IGNORE_IOU,
+    or if it would be assigned to an unsure face.
     """
-    boxes = decode(answers, side)
+    boxes = decode(outputs, side)
     with torch.no_grad():
-        face = assign(marks.faces, marks.real & marks.sure, side)
-        learns = face != NOBODY
-        near = (pairwise_iou(marks.faces, boxes) > IGNORE_IOU) & marks.real[..., None]
-        doubtful = assign(marks.faces, marks.real & ~marks.sure, side) != NOBODY
-        ignored = (near.any(dim=1) | doubtful) & ~learns
-    return sum_up(answers, boxes, marks, face, ignored)
+        face = assign(truth.boxes, truth.valid & truth.sure, side)
+        overlaps = (pairwise_iou(truth.boxes, boxes) > IGNORE_IOU) & truth.valid[..., None]
+        unsure = assign(truth.boxes, truth.valid & ~truth.sure, side) != UNASSIGNED
+        ignored = (overlaps.any(dim=1) | unsure) & (face == UNASSIGNED)
+    return combined(outputs, boxes, truth, face, ignored)
 
 
 def find(
     outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """app.vision.cells.find for outputs (n, 5 + classes) of the rows of `anchors_of`."""
+    """Decode outputs (n, 5 + classes) in the order of `anchors_of`, like app.vision.cells.find."""
     chosen = candidates(outputs, min_logit)
     rows = outputs[chosen]
     boxes = np.asarray(decode(torch.tensor(outputs), side).numpy())[chosen]

@@ -1,4 +1,4 @@
-"""The networks a config can name: `net = "custom_net"` and its keyword arguments."""
+"""The networks that the setting `net` of a configuration can name."""
 
 from collections.abc import Callable
 

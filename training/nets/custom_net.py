@@ -1,11 +1,13 @@
-"""The small net: when served, plain 3×3 convolutions; while it learns, tied in mirrored pairs and
-with identity branches.
+"""The network of custom_net_8 and other small classifiers.
 
-Four stages at 48, 24, 12 and 6 pixels. The first keeps the full 48×48: halving at once costs about
-eight points early in training. The others begin with 2×2 filters at stride 2. A block whose input
-and output have the same shape learns with an identity branch beside its convolution. In a trial of
-four epochs (with 4×4 filters at stride 2) the net was right on 81.8 % of the validation pictures,
-and with untied filters on 79.5 %.
+The exported network has plain 3×3 convolutions. During training, filters are tied in mirrored
+pairs, and blocks with equal input and output shapes have an identity branch. The four stages have
+48, 24, 12 and 6 pixels. The first stage keeps the full resolution, because halving it reduces the
+accuracy by about eight points early in training. The other stages begin with 2×2 filters at stride
+2.
+
+In a trial of four epochs (with 4×4 filters at stride 2), the validation accuracy was 81.8 % with
+tied filters and 79.5 % without.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from training.nets.standardise import standardise
 
 
 class Block(nn.Module):
-    """relu(norm(conv(x)) + norm(x)); without the second term where the shapes differ."""
+    """relu(norm(conv(x)) + norm(x)), without the second term if the shapes differ."""
 
     def __init__(self, channels_in: int, channels_out: int, *, halve: bool) -> None:
         super().__init__()
@@ -36,8 +38,8 @@ class Block(nn.Module):
 
 
 class CustomNet(nn.Module):
-    """Logits (n, classes) of crops (n, 1, side, side) with raw grey values 0–255, float; `side` is
-    a multiple of 8, and all `widths` are even."""
+    """Logits (n, classes) of crops (n, 1, side, side) with grey values 0–255, float. `side` is a
+    multiple of 8, and all `widths` are even."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class CustomNet(nn.Module):
         return self.head(self.dropout(pair_means(features)))
 
     def fold(self) -> "CustomNet":
-        """This net with every block folded, for export. Changes the net itself."""
+        """Fold all blocks in place, for the export, and return the network."""
         self.eval()
         layers: list[nn.Module] = []
         for block in self.blocks:

@@ -1,7 +1,8 @@
-"""Networks that a Darknet .cfg describes, with the weights of a .weights file.
+"""PyTorch networks from the .cfg and .weights files of Darknet.
 
-Layers as in Darknet's source (github.com/pjreddie/darknet, src/parser.c): `convolutional`,
-`maxpool`, `route`, `shortcut`, `upsample` and `yolo`. That covers YOLOv3-tiny and YOLOv3.
+The supported layers are `convolutional`, `maxpool`, `route`, `shortcut`, `upsample` and `yolo`, as
+in the source of Darknet (github.com/pjreddie/darknet, src/parser.c). YOLOv3 and YOLOv3-tiny consist
+of these layers.
 """
 
 from collections.abc import Callable
@@ -14,64 +15,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-NORM_EPSILON = 1e-6  # Darknet adds it to the deviation, not to the variance
+from training.nets.darknet_cfg import DarknetError, Section, parse
+
+NORM_EPSILON = 1e-6  # Darknet adds it to the standard deviation, not to the variance
 ACTIVATIONS = ("linear", "leaky", "relu")
-LEAK = 0.1
-
-
-class DarknetError(Exception):
-    """A .cfg or .weights file that cannot be used; the message says why."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section of a .cfg: its name and its settings."""
-
-    name: str
-    settings: dict[str, str]
-
-    def integer(self, key: str, default: int | None = None) -> int:
-        """Raises DarknetError where the setting is missing or not a whole number."""
-        value = self.settings.get(key, default)
-        if value is None:
-            raise DarknetError(f"[{self.name}] has no {key}")
-        try:
-            return int(value)
-        except ValueError as error:
-            raise DarknetError(
-                f"[{self.name}] {key} must be a whole number, got {value}"
-            ) from error
-
-    def numbers(self, key: str) -> list[float]:
-        """Raises DarknetError where the setting is missing or not a list of numbers."""
-        try:
-            return [float(each) for each in self.settings[key].split(",") if each.strip()]
-        except (KeyError, ValueError) as error:
-            raise DarknetError(f"[{self.name}] needs {key}, numbers with commas") from error
-
-
-def parse(text: str) -> list[Section]:
-    """The sections of a .cfg. Raises DarknetError."""
-    sections: list[Section] = []
-    lines = (line.split("#", 1)[0].split(";", 1)[0].strip() for line in text.splitlines())
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        if line.startswith("[") and line.endswith("]"):
-            sections.append(Section(line[1:-1], {}))
-        elif "=" in line and sections:
-            key, value = line.split("=", 1)
-            sections[-1].settings[key.strip()] = value.strip()
-        else:
-            raise DarknetError(f"line {number} is neither a section nor a setting")
-    if not sections or sections[0].name not in ("net", "network"):
-        raise DarknetError("the first section must be [net]")
-    return sections
+LEAKY_SLOPE = 0.1
 
 
 @dataclass(frozen=True)
 class Head:
-    """A yolo layer: its stride, and its anchors as widths and heights in pixels."""
+    """A yolo layer: stride, anchors as (width, height) in pixels, and number of classes."""
 
     stride: int
     anchors: tuple[tuple[float, float], ...]
@@ -79,12 +32,11 @@ class Head:
 
 
 class DarknetNet(nn.Module):
-    """Answers (n, rows, 5 + classes) of images (n, 3, height, width) with raw values 0–255, BGR,
-    float.
+    """Answers (n, rows, 5 + classes) of images (n, 3, height, width) with values 0–255, BGR, float.
 
-    Rows are ordered by `heads`, then by cell row by row, then by anchor. A row holds t_x, t_y, t_w,
-    t_h, the logit of objectness and the logits of the classes, as the last convolution returns
-    them. Raises DarknetError for layers that are not known.
+    The rows are ordered by `heads`, then by cell in row order, then by anchor. A row consists of
+    t_x, t_y, t_w, t_h, the objectness logit and the class logits, without an activation function.
+    Raises DarknetError for unknown layers.
     """
 
     def __init__(self, sections: list[Section]) -> None:
@@ -95,7 +47,7 @@ class DarknetNet(nn.Module):
         if sections[0].integer("height") != self.size:
             raise DarknetError("[net] width and height must be equal")
         self._sections = sections[1:]
-        self._kept: list[tuple[int, ...]] = []
+        self._sources: dict[int, tuple[int, ...]] = {}  # inputs of route and shortcut layers
         self.layers = nn.ModuleList()
         self.heads: list[Head] = []
         channels, strides = [3], [1]
@@ -116,8 +68,8 @@ class DarknetNet(nn.Module):
     def _layer(
         self, section: Section, index: int, channels: list[int], strides: list[int]
     ) -> tuple[nn.Module, int, int]:
-        """The layer with its number of channels and its stride. `channels` and `strides` are those
-        of the input and of all layers before this one."""
+        """Return a layer, its number of channels and its stride. `channels` and `strides` are those
+        of the input and of all previous layers."""
         width, stride = channels[-1], strides[-1]
         if section.name == "convolutional":
             layer = _convolution(section, width)
@@ -128,29 +80,26 @@ class DarknetNet(nn.Module):
         if section.name == "upsample":
             factor = section.integer("stride", 2)
             if stride % factor:
-                raise DarknetError("[upsample] would make a map finer than the image")
+                raise DarknetError("[upsample] gives a map that is larger than the image")
             return nn.Upsample(scale_factor=factor, mode="nearest"), width, stride // factor
         if section.name == "route":
             if section.integer("groups", 1) != 1:
                 raise DarknetError("[route] groups is not supported")
             sources = [_absolute(each, index) for each in section.numbers("layers")]
-            self._sources(index, sources)
+            self._sources[index] = tuple(sources)
             return nn.Identity(), sum(channels[s + 1] for s in sources), strides[sources[0] + 1]
         if section.name == "shortcut":
             if section.settings.get("activation", "linear") != "linear":
                 raise DarknetError("[shortcut] activation must be linear")
             (source,) = (_absolute(each, index) for each in section.numbers("from"))
-            self._sources(index, [index - 1, source])
+            self._sources[index] = (index - 1, source)
             if channels[source + 1] != width:
-                raise DarknetError("[shortcut] must join layers of equal width")
+                raise DarknetError("[shortcut] must join layers with equal numbers of filters")
             return nn.Identity(), width, stride
         if section.name == "yolo":
             self._head(section, width, stride)
             return nn.Identity(), width, stride
         raise DarknetError(f"[{section.name}] is not supported")
-
-    def _sources(self, index: int, sources: list[int]) -> None:
-        self._kept.append((index, *sources))
 
     def _head(self, section: Section, width: int, stride: int) -> None:
         if float(section.settings.get("scale_x_y", 1)) != 1 or section.integer("new_coords", 0):
@@ -158,7 +107,7 @@ class DarknetNet(nn.Module):
         flat = section.numbers("anchors")
         mask = [int(each) for each in section.numbers("mask")]
         if len(flat) % 2 or not mask or not all(0 <= each < len(flat) // 2 for each in mask):
-            raise DarknetError("[yolo] mask must name pairs of anchors")
+            raise DarknetError("[yolo] mask must contain indices of anchors")
         classes = section.integer("classes")
         if width != len(mask) * (5 + classes):
             raise DarknetError(
@@ -169,51 +118,50 @@ class DarknetNet(nn.Module):
         self.heads.append(Head(stride, anchors, classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        x = images.flip(1) / 255  # Darknet reads red first
-        sources = {index: others for index, *others in self._kept}
+        x = images.flip(1) / 255  # Darknet expects RGB
+        layer_outputs: list[Tensor] = []
         outputs: list[Tensor] = []
-        answers: list[Tensor] = []
         for index, (section, layer) in enumerate(zip(self._sections, self.layers, strict=True)):
             if section.name == "route":
-                x = torch.cat([outputs[each] for each in sources[index]], dim=1)
+                x = torch.cat([layer_outputs[each] for each in self._sources[index]], dim=1)
             elif section.name == "shortcut":
-                first, second = (outputs[each] for each in sources[index])
+                first, second = (layer_outputs[each] for each in self._sources[index])
                 x = first + second
             else:
                 x = layer(x)
             if section.name == "yolo":
-                anchors = len(self.heads[len(answers)].anchors)
-                answers.append(x.unflatten(1, (anchors, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3))
-            outputs.append(x)
-        return torch.cat(answers, dim=1)
+                anchors = len(self.heads[len(outputs)].anchors)
+                outputs.append(x.unflatten(1, (anchors, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3))
+            layer_outputs.append(x)
+        return torch.cat(outputs, dim=1)
 
     def load_weights(self, data: bytes) -> None:
-        """Read a .weights file. Raises DarknetError where it does not belong to this network."""
+        """Load a .weights file. Raises DarknetError if it belongs to another network."""
         numbers = _numbers(data)
-        place = 0
+        position = 0
 
         def take(target: Tensor) -> None:
-            nonlocal place
-            part = numbers[place : place + target.numel()]
+            nonlocal position
+            part = numbers[position : position + target.numel()]
             if len(part) < target.numel():
                 raise DarknetError(
-                    f"the weights end after {len(numbers):,} numbers; the network has more"
+                    f"the weights file has only {len(numbers):,} numbers; the network has more"
                 )
             target.copy_(torch.from_numpy(part.copy()).view_as(target))
-            place += target.numel()
+            position += target.numel()
 
         with torch.no_grad():
             for layer in self.layers:
                 if isinstance(layer, nn.Sequential):
                     _load_convolution(layer, take)
-        if place != len(numbers):
+        if position != len(numbers):
             raise DarknetError(
-                f"the weights hold {len(numbers):,} numbers; the network takes {place:,}"
+                f"the weights file has {len(numbers):,} numbers; the network has {position:,}"
             )
 
 
 class _MaxPool(nn.Module):
-    """Darknet pads at the right and bottom, so that a map of n cells becomes n / stride."""
+    """Max pooling with the padding of Darknet: a map of n cells becomes n / stride."""
 
     def __init__(self, size: int, stride: int) -> None:
         super().__init__()
@@ -228,9 +176,9 @@ class _MaxPool(nn.Module):
         return F.max_pool2d(padded, self.size, self.stride)
 
 
-def _absolute(place: float, index: int) -> int:
-    """The layer that a section refers to, counted from the present one where it is negative."""
-    layer = int(place) if place >= 0 else index + int(place)
+def _absolute(reference: float, index: int) -> int:
+    """Return the index of a referenced layer. A negative reference is relative to `index`."""
+    layer = int(reference) if reference >= 0 else index + int(reference)
     if not 0 <= layer < index:
         raise DarknetError(f"layer {index} refers to layer {layer}")
     return layer
@@ -257,14 +205,15 @@ def _convolution(section: Section, channels: int) -> nn.Sequential:
     if normalised:
         layers.append(nn.BatchNorm2d(conv.out_channels, eps=0.0))
     if activation == "leaky":
-        layers.append(nn.LeakyReLU(LEAK))
+        layers.append(nn.LeakyReLU(LEAKY_SLOPE))
     elif activation == "relu":
         layers.append(nn.ReLU())
     return nn.Sequential(*layers)
 
 
 def _load_convolution(layer: nn.Sequential, take: Callable[[Tensor], None]) -> None:
-    """Darknet's order: bias, scale, mean and variance of the normalisation, then the weights."""
+    """Load a layer in the order of Darknet: bias, scale, mean and variance of the normalisation,
+    then the weights."""
     conv = layer[0]
     norm = layer[1] if len(layer) > 1 and isinstance(layer[1], nn.BatchNorm2d) else None
     if norm is None:
@@ -279,23 +228,22 @@ def _load_convolution(layer: nn.Sequential, take: Callable[[Tensor], None]) -> N
 
 
 def _numbers(data: bytes) -> NDArray[np.float32]:
-    """The 32-bit floats behind the header: three integers and the number of images seen, which has
-    64 bits from version 0.2 on."""
+    """Return the 32-bit floats after the header. The header has three integers for the version and
+    the number of training images, which has 64 bits since version 0.2."""
     if len(data) < 16:
         raise DarknetError("the weights file is too short for a header")
     major, minor, _ = np.frombuffer(data, "<i4", 3).tolist()
     start = 20 if major * 10 + minor >= 2 else 16
     if (len(data) - start) % 4:
-        raise DarknetError("the weights file does not hold whole 32-bit floats")
+        raise DarknetError("the size of the weights file is not a multiple of 32-bit floats")
     numbers = np.frombuffer(data, "<f4", offset=start)
     if not np.isfinite(numbers).all():
-        raise DarknetError("the weights hold NaN or infinity")
+        raise DarknetError("the weights file contains NaN or infinity")
     return numbers
 
 
 def read_net(cfg: Path, weights: Path) -> DarknetNet:
-    """The network of a .cfg with the weights of a .weights file, in evaluation mode. Raises
-    DarknetError."""
+    """Read a network from its .cfg and .weights files, in evaluation mode. Raises DarknetError."""
     try:
         text, data = cfg.read_text("utf-8", errors="replace"), weights.read_bytes()
     except OSError as error:

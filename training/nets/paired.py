@@ -1,12 +1,12 @@
-"""Layers that do not care which way a face looks.
+"""Layers whose features are equivariant to mirroring, because a mirrored face has the same
+expression.
 
-A mirrored face shows the same expression. So every feature comes as a pair: what a filter sees, and
-what its mirror image sees; the first half of the channels holds the ones, the second half the
-others. The filters of a layer are tied in such pairs (group convolution for the group of mirroring:
-Cohen & Welling 2016, arXiv 1602.07576, section 6), and the mean of each pair over the picture stays
-the same when the picture is mirrored. Half of the weights are free and each serves twice as much.
+Filters are tied in pairs of a filter and its mirror image (group convolution for the group of
+reflections: Cohen & Welling 2016, arXiv 1602.07576, section 6). The first half of the channels are
+the outputs of the filters, the second half those of their mirror images. The spatial mean of each
+pair is invariant to mirroring. Half of the weights are free parameters.
 
-It needs layers that lie symmetrically on the pixels: odd filters at stride 1, or 2×2 at stride 2.
+Layers must be symmetric on the pixel grid: odd filters at stride 1, or 2×2 filters at stride 2.
 """
 
 import math
@@ -17,21 +17,22 @@ from torch import Tensor, nn
 
 
 class PairedConv(nn.Module):
-    """A convolution without bias of pairs (or of the one grey channel) to pairs. Odd `size` keeps
-    height and width, even `size` is not padded. Raises ValueError for odd `channels_out`."""
+    """A convolution without bias from pairs (or from one grey channel) to pairs. With an odd
+    `size`, height and width do not change; an even `size` has no padding. Raises ValueError for odd
+    `channels_out`."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int, stride: int = 1) -> None:
         super().__init__()
         if channels_out % 2:
-            raise ValueError(f"{channels_out} channels are no pairs")
+            raise ValueError(f"channels_out must be even, got {channels_out}")
         self.stride, self.padding = stride, size // 2 if size % 2 else 0
         self.weight = nn.Parameter(torch.empty(channels_out // 2, channels_in, size, size))
         nn.init.normal_(self.weight, std=math.sqrt(2 / (channels_out * size * size)))
 
     def tied(self) -> Tensor:
-        """The whole weight (channels_out, channels_in, size, size)."""
+        """Return the complete weight (channels_out, channels_in, size, size)."""
         mirrored = self.weight.flip(3)
-        if self.weight.shape[1] > 1:  # what comes in are pairs, too: mirrored, they change places
+        if self.weight.shape[1] > 1:  # mirroring also swaps the inputs of a pair
             mirrored = torch.cat(mirrored.chunk(2, dim=1)[::-1], dim=1)
         return torch.cat([self.weight, mirrored])
 
@@ -41,7 +42,8 @@ class PairedConv(nn.Module):
 
 
 class PairedNorm(nn.Module):
-    """Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167), the same for both of a pair."""
+    """Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167) with equal parameters for both
+    channels of a pair."""
 
     MOMENTUM = 0.1
     EPSILON = 1e-5
@@ -71,7 +73,7 @@ class PairedNorm(nn.Module):
         )
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """(scale, shift), each (channels,), that it applies in evaluation mode."""
+        """Return scale and shift, each (channels,), in evaluation mode."""
         mean = self.mean.view(2, -1).mean(dim=0)
         deviation = torch.sqrt(self.variance.view(2, -1).mean(dim=0) + self.EPSILON)
         scale = self.weight / deviation
@@ -79,21 +81,22 @@ class PairedNorm(nn.Module):
 
 
 def pair_means(features: Tensor) -> Tensor:
-    """(n, channels / 2) of (n, channels): what does not change when the picture is mirrored."""
+    """Return the means (n, channels / 2) of the pairs of features (n, channels), which are
+    invariant to mirroring."""
     return features.unflatten(1, (2, -1)).mean(dim=1)
 
 
 @torch.no_grad()
 def fold(conv: PairedConv, norm: PairedNorm, identity: PairedNorm | None = None) -> nn.Conv2d:
-    """One plain convolution that answers as norm(conv(x)), or norm(conv(x)) + identity(x), does in
-    evaluation mode (re-parameterisation: Ding et al. 2021, RepVGG, arXiv 2101.03697, section 3.3,
-    without the 1×1 branch)."""
+    """Return a convolution that equals norm(conv(x)), or norm(conv(x)) + identity(x), in evaluation
+    mode (re-parameterisation: Ding et al. 2021, RepVGG, arXiv 2101.03697, section 3.3, without the
+    1×1 branch)."""
     scale, shift = norm.affine()
     weight = conv.tied() * scale[:, None, None, None]
     if identity is not None:
         identity_scale, identity_shift = identity.affine()
-        middle = conv.padding
-        weight[:, :, middle, middle] += torch.diag(identity_scale)
+        centre = conv.padding
+        weight[:, :, centre, centre] += torch.diag(identity_scale)
         shift = shift + identity_shift
     channels_out, channels_in, size, _ = weight.shape
     folded = nn.Conv2d(channels_in, channels_out, size, conv.stride, conv.padding)

@@ -1,9 +1,9 @@
-"""One network for boxes and expressions: a small anchor-free detector that names what it finds.
+"""The single-shot network: a small anchor-free detector with an expression head.
 
-Boxes as YuNet finds them (Wu et al. 2023): strides 8, 16 and 32, a top-down neck, a block and a 1×1
-convolution a level. The expression of a face is read from the features of its region at strides 2,
-4 and 8, which the detector has computed anyway: a face of 100 pixels covers three cells of the
-detector's coarsest map, and that is too coarse to tell sadness from neutral.
+The detector is similar to YuNet (Wu et al. 2023): strides 8, 16 and 32, a top-down neck, and a
+block and a 1×1 convolution per level. The expression of a face is classified from its features at
+strides 2, 4 and 8. The coarser maps are not sufficient: a face of 100 pixels covers three cells at
+stride 32, which does not show the difference between sadness and neutral.
 """
 
 from collections.abc import Sequence
@@ -20,29 +20,31 @@ from training.detection.regions import align, squares
 from training.nets.depthwise import DepthwiseBlock, ResidualBlock
 
 BOX, OBJECTNESS = 4, 1
-PRIOR_OBJECTNESS = 0.01  # what the untrained net says of every cell
-REGION_SCALE = 1.05  # a region's side over the longer side of its box
-REGION_SIZES = {2: 24, 4: 12, 8: 6}  # bins of a region by stride of the features
+PRIOR_OBJECTNESS = 0.01  # output of the untrained network for all cells
+REGION_SCALE = 1.05  # side of a region, relative to the longer side of its box
+REGION_SIZES = {2: 24, 4: 12, 8: 6}  # bins per side of a region, by stride of the features
 NMS_IOU = 0.45
 
 
-class Seen(NamedTuple):
-    """`answers` (n, cells, 5): t_x, t_y, t_w, t_h and the logit of objectness of each cell.
-    `features` are the maps (n, channels, height, width) at the strides of REGION_SIZES."""
+class DetectorOutput(NamedTuple):
+    """`cells` (n, cells, 5): t_x, t_y, t_w, t_h and the objectness logit of each cell.
+    `features`: maps (n, channels, height, width) at the strides of REGION_SIZES."""
 
-    answers: Tensor
+    cells: Tensor
     features: tuple[Tensor, ...]
 
 
 class SingleShot(nn.Module):
-    """Answers (n, cells, 5 + classes) of images (n, 3, side, side) with raw values 0–255, BGR,
-    float; the side is a multiple of 32.
+    """Answers (n, cells, 5 + classes) of images (n, 3, side, side) with values 0–255, BGR, float.
+    The side is a multiple of 32.
 
-    Cells are those of stride 8, 16 and 32, each row by row. A cell's answer is t_x, t_y, t_w, t_h
-    (app.vision.cells decodes them), the logit of objectness and the logits of the classes. The
-    logits of the classes are 0 in cells whose box another one suppresses: nobody asks for them.
-    `widths` are those of the stages at strides 2, 4, 8, 16 and 32; `extra` is the number of
-    residual blocks behind each stage, and `neck_extra` that at each level of the neck.
+    The cells are ordered by stride (8, 16, 32), then by row. An output consists of t_x, t_y, t_w,
+    t_h (decoded by app.vision.cells), the objectness logit and the class logits. The class logits
+    are 0 for cells whose box is suppressed.
+
+    `widths` are the channels of the stages at strides 2, 4, 8, 16 and 32. `extra` is the number of
+    residual blocks after each stage, and `neck_extra` after each level of the neck. `names` are the
+    channels of the expression head.
     """
 
     def __init__(
@@ -81,13 +83,14 @@ class SingleShot(nn.Module):
                 for _ in STRIDES
             ]
         )
-        self.namer = Namer(classes, widths[:3], names, dropout)
+        # Checkpoints and exported models contain the name of this attribute.
+        self.namer = ExpressionHead(classes, widths[:3], names, dropout)
         for head in self.heads:
             nn.init.constant_(head[-1].bias[BOX:], -_logit_of_not(PRIOR_OBJECTNESS))
 
-    def look(self, pictures: Tensor) -> Seen:
-        """What the detector answers, and the features in which faces are named."""
-        x = self.stem((pictures - 127.5) / 64)
+    def detect(self, images: Tensor) -> DetectorOutput:
+        """Run the detector. Return its outputs and the features for the expression head."""
+        x = self.stem((images - 127.5) / 64)
         features = []
         for index, (stage, deeper) in enumerate(zip(self.stages, self.deeper, strict=True)):
             x = deeper(stage(F.max_pool2d(x, 2) if index else x))
@@ -96,11 +99,14 @@ class SingleShot(nn.Module):
         p16 = p16 + F.interpolate(p32, scale_factor=2.0, mode="nearest")
         p8 = p8 + F.interpolate(p16, scale_factor=2.0, mode="nearest")
         levels = [deeper(p) for deeper, p in zip(self.neck, (p8, p16, p32), strict=True)]
-        answers = [head(p).flatten(2) for head, p in zip(self.heads, levels, strict=True)]
-        return Seen(torch.cat(answers, dim=2).transpose(1, 2), tuple(features[: len(REGION_SIZES)]))
+        outputs = [head(p).flatten(2) for head, p in zip(self.heads, levels, strict=True)]
+        return DetectorOutput(
+            torch.cat(outputs, dim=2).transpose(1, 2), tuple(features[: len(REGION_SIZES)])
+        )
 
-    def name(self, features: Sequence[Tensor], scene: Tensor, boxes: Tensor) -> Tensor:
-        """Logits (faces, classes) of the faces in boxes (faces, 4) xyxy of scenes (faces,)."""
+    def classify(self, features: Sequence[Tensor], scene: Tensor, boxes: Tensor) -> Tensor:
+        """Return the logits (faces, classes) of faces in boxes (faces, 4) xyxy. `scene` (faces,) is
+        the index of the image of each face."""
         regions = squares(boxes, REGION_SCALE)
         return self.namer(
             *(
@@ -109,19 +115,20 @@ class SingleShot(nn.Module):
             )
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        seen = self.look(pictures)
-        names = seen.answers.new_zeros(*seen.answers.shape[:2], self.classes)
-        boxes = decode(seen.answers[..., :4], Cells.of(pictures.shape[-1], pictures.device))
-        scene, cell = _kept(seen.answers, boxes)
+    def forward(self, images: Tensor) -> Tensor:
+        outputs, features = self.detect(images)
+        logits = outputs.new_zeros(*outputs.shape[:2], self.classes)
+        boxes = decode(outputs[..., :4], Cells.of(images.shape[-1], images.device))
+        scene, cell = _kept(outputs, boxes)
         if len(scene):
-            names[scene, cell] = self.name(seen.features, scene, boxes[scene, cell]).to(names.dtype)
-        return torch.cat([seen.answers, names], dim=2)
+            kept_logits = self.classify(features, scene, boxes[scene, cell])
+            logits[scene, cell] = kept_logits.to(logits.dtype)
+        return torch.cat([outputs, logits], dim=2)
 
 
-class Namer(nn.Module):
-    """Logits (n, classes) of the features of regions at strides 2, 4 and 8, each (n, channels,
-    size, size) with the sizes of REGION_SIZES."""
+class ExpressionHead(nn.Module):
+    """Logits (n, classes) of region features at strides 2, 4 and 8, each (n, channels, size, size)
+    with the sizes of REGION_SIZES."""
 
     def __init__(
         self, classes: int, channels: Sequence[int], widths: Sequence[int], dropout: float
@@ -143,19 +150,20 @@ class Namer(nn.Module):
 
 
 @torch.no_grad()
-def _kept(answers: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Scene and cell (faces,) of the boxes that the service keeps (app.vision.cells.find)."""
+def _kept(outputs: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return scene and cell (faces,) of the boxes that remain after suppression, as in
+    app.vision.cells.find."""
     scenes, cells = [], []
-    for index, (rows, its) in enumerate(
-        zip(answers.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
+    for index, (rows, row_boxes) in enumerate(
+        zip(outputs.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
     ):
         chosen = candidates(rows, MIN_LOGIT)
-        kept = chosen[non_max_suppression(its[chosen], rows[chosen, 4], NMS_IOU)]
+        kept = chosen[non_max_suppression(row_boxes[chosen], rows[chosen, 4], NMS_IOU)]
         scenes.append(np.full(len(kept), index))
         cells.append(kept)
     return (
-        torch.from_numpy(np.concatenate(scenes)).to(answers.device),
-        torch.from_numpy(np.concatenate(cells)).to(answers.device),
+        torch.from_numpy(np.concatenate(scenes)).to(outputs.device),
+        torch.from_numpy(np.concatenate(cells)).to(outputs.device),
     )
 
 
@@ -164,8 +172,8 @@ def _residuals(width: int, count: int) -> nn.Sequential:
 
 
 def _conv(channels: int, width: int) -> nn.Sequential:
-    """All channels are mixed over 3×3 bins: an expression is in how parts of a face lie to each
-    other."""
+    """Return a full (not depthwise) 3×3 convolution, because an expression depends on the relative
+    position of the parts of a face."""
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
     )

@@ -1,13 +1,14 @@
-"""The first step of every net, inside the graph."""
+"""Standardisation of crops, the first step of each classifier."""
 
 from torch import Tensor
 
 
 def standardise(crops: Tensor) -> Tensor:
-    """(x − mean) / (standard deviation + 8) of each crop: light and contrast drop out.
+    """Return (x − mean) / (standard deviation + 8) of each crop, which removes brightness and
+    contrast.
 
-    The 8 grey levels keep flat crops from being blown up into noise. Part of the graph, so
-    serving hands over grey bytes and nothing else.
+    The constant 8 prevents the amplification of noise in uniform crops. The operation is part of
+    the exported graph, so its input is grey bytes.
     """
     centred = crops - crops.mean(dim=(2, 3), keepdim=True)
     deviation = (centred * centred).mean(dim=(2, 3), keepdim=True).sqrt()

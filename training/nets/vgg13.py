@@ -1,10 +1,12 @@
-"""VGG13 of the FER+ paper (Barsoum et al. 2016, arXiv 1608.01041, section 4), 64×64 grey in.
+"""VGG13 of the FER+ paper (Barsoum et al. 2016, arXiv 1608.01041, section 4) for 64×64 grey crops.
 
-Ten 3×3 convolutions in four stages (64, 64 · 128, 128 · 256 ×3 · 256 ×3), each stage ending in
-max pooling and dropout, then two dense layers of 1,024 with dropout. What is served has these
-layers; three things differ while it learns: filters are tied in mirrored pairs, the dense layers'
-too (as filters over the last 4×4 map), there is batch normalisation, and the last map is 4×4
-whatever the crop's side, so that early epochs can use smaller crops.
+The exported network has ten 3×3 convolutions in four stages (64, 64 · 128, 128 · 256 ×3 · 256 ×3).
+Each stage ends with max pooling and dropout. Two dense layers of 1,024 with dropout follow. The
+training differs from the paper in three ways:
+
+- All filters are tied in mirrored pairs. The dense layers are filters over the last 4×4 map.
+- There is batch normalisation.
+- The last map is resized to 4×4, so early epochs can use smaller crops.
 """
 
 from collections.abc import Sequence
@@ -15,12 +17,12 @@ from training.nets.paired import PairedConv, PairedNorm, fold, pair_means
 from training.nets.standardise import standardise
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (256, 256, 256))
-_LAST_SIDE = 4  # of 64×64 after four poolings
+_LAST_SIDE = 4  # side of the last map for crops of 64×64
 
 
 class Vgg13(nn.Module):
-    """Logits (n, classes) of crops (n, 1, side, side) with raw grey values 0–255, float; served
-    with side 64, trained with 32 to 64."""
+    """Logits (n, classes) of crops (n, 1, side, side) with grey values 0–255, float. The side is 64
+    in the service and 32 to 64 in training."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class Vgg13(nn.Module):
         return self.head(pair_means(self.dense(features).flatten(1)))
 
     def fold(self) -> "Vgg13":
-        """This net with every pair of layers folded, for export. Changes the net itself."""
+        """Fold all normalisations in place, for the export, and return the network."""
         self.eval()
         self.features, self.dense = _folded(self.features), _folded(self.dense)
         return self

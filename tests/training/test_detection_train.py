@@ -1,4 +1,4 @@
-"""Training by the clock, and the run that is made of its results."""
+"""Training for a fixed time, and the import of its results as a run."""
 
 import importlib.util
 import itertools
@@ -18,7 +18,8 @@ import torch
 
 from tests.training.test_composer import made_pack
 from training.config import TrainingError
-from training.detection import adopt, timed
+from training.detection import import_run, train
+from training.detection.results import read_log, read_weights
 from training.runs import averaged_weights, read_checkpoint
 
 CONFIG = """
@@ -50,45 +51,46 @@ names = [4, 4, 8, 8]
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """The folder that a timed run on the CPU wrote to."""
+    """Return the folder with the results of a run on the CPU."""
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     made_pack()[0].save(tmp_path / "runs" / "scenes.npz")
     (tmp_path / "tiny.toml").write_text(CONFIG)
-    # Every look at the clock takes a quarter of a second, so the machine's speed does not matter.
+    # Each reading of the clock adds a quarter of a second, so the speed of the machine is
+    # irrelevant.
     clock = SimpleNamespace(time=itertools.count(0, 0.25).__next__)
-    monkeypatch.setattr(timed, "time", clock)
-    monkeypatch.setattr("sys.argv", ["timed", "tiny.toml", "--out", "gpu", "--device", "cpu"])
-    timed.main()
+    monkeypatch.setattr(train, "time", clock)
+    monkeypatch.setattr("sys.argv", ["train", "tiny.toml", "--out", "gpu", "--device", "cpu"])
+    train.main()
     return tmp_path / "gpu"
 
 
-def adopted(results, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["adopt", "tiny.toml", str(results)])
-    adopt.main()
+def imported(results, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["import_run", "tiny.toml", str(results)])
+    import_run.main()
     return results.parent / "runs" / "tiny"
 
 
-def test_a_run_is_made_of_the_weights_and_the_log(results, monkeypatch):
-    folder = adopted(results, monkeypatch)
+def test_import_run_writes_weights_and_log(results, monkeypatch):
+    folder = imported(results, monkeypatch)
     weights = averaged_weights(read_checkpoint(folder / "checkpoint.pt"))
-    expected = timed.read_weights(results, "tiny")
+    expected = read_weights(results, "tiny")
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     rows = (folder / "log.csv").read_text().splitlines()
     assert rows[0] == "epoch,minutes,loss"
-    assert len(rows) == 1 + len(timed.read_log(results, "tiny")) > 1
+    assert len(rows) == 1 + len(read_log(results, "tiny")) > 1
     assert (folder / "curve.png").exists()
 
 
-def test_an_earlier_run_is_kept(results, monkeypatch):
-    adopted(results, monkeypatch)
-    with pytest.raises(SystemExit, match="move it away first"):
-        adopted(results, monkeypatch)
+def test_import_run_keeps_an_existing_run(results, monkeypatch):
+    imported(results, monkeypatch)
+    with pytest.raises(SystemExit, match="move it first"):
+        imported(results, monkeypatch)
 
 
-def test_weights_that_are_not_all_there_are_refused(results):
+def test_missing_weights_are_rejected(results):
     (results / "tiny.pt").unlink()
-    with pytest.raises(TrainingError, match="does not hold all weights of tiny"):
-        timed.read_weights(results, "tiny")
+    with pytest.raises(TrainingError, match="does not have all weights of tiny"):
+        read_weights(results, "tiny")

@@ -1,9 +1,10 @@
-"""Import a network that was trained with Darknet as a model folder of kind `single_shot`.
+"""Import a network trained with Darknet as a model folder of kind `single_shot`.
 
-    python -m training.darknet yolov3-tiny.cfg yolov3-tiny.weights labels.names models/my_model
+    python -m training.import_darknet yolov3-tiny.cfg yolov3-tiny.weights labels.names
+    models/my_model
 
-The .names file has one label a line, in the order of the classes that the network was trained with.
-The model folder can then be installed like any other model.
+The .names file has one label per line, in the order of the classes of the network. The model folder
+can be installed like any other model.
 """
 
 import argparse
@@ -17,15 +18,16 @@ import torch
 
 from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.folders import WEIGHTS_FILE
-from training.nets.darknet import DarknetError, DarknetNet, read_net
+from training.nets.darknet import DarknetNet, read_net
+from training.nets.darknet_cfg import DarknetError
 from training.onnx_files import write_any_side
 
-PARITY = 1e-3  # the largest difference of an answer between PyTorch and ONNX Runtime
+PARITY = 1e-3  # maximum relative difference between PyTorch and ONNX Runtime
 UNKNOWN = "Not stated by the importer."
 
 
 def read_labels(path: Path, classes: int) -> list[str]:
-    """The labels of a .names file. Raises DarknetError where they are not one for each class."""
+    """Read the labels of a .names file. Raises DarknetError if there is not one for each class."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except OSError as error:
@@ -37,8 +39,8 @@ def read_labels(path: Path, classes: int) -> list[str]:
 
 
 def import_model(cfg: Path, weights: Path, names: Path, folder: Path) -> str:
-    """Write weights and card to `folder`; says what was written. Raises DarknetError for files that
-    cannot be used, and where ONNX Runtime does not answer as PyTorch does."""
+    """Write weights and card to `folder` and return a summary. Raises DarknetError if a file cannot
+    be used, or if the outputs of ONNX Runtime differ from PyTorch."""
     net = read_net(cfg, weights)
     labels = read_labels(names, net.classes)
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,11 +50,11 @@ def import_model(cfg: Path, weights: Path, names: Path, folder: Path) -> str:
         raise DarknetError(f"the exported network differs from PyTorch by {difference:.2g}")
     data = (folder / WEIGHTS_FILE).read_bytes()
     write_card(folder, _card(net, folder.name, labels, data, cfg.name))
-    return f"{folder}: {len(data):,} bytes, answers within {difference:.1e} of PyTorch's"
+    return f"{folder}: {len(data):,} bytes, largest difference from PyTorch {difference:.1e}"
 
 
 def decoder(net: DarknetNet) -> dict[str, Any]:
-    """The field `decoder` of the card. Darknet trains a sigmoid for each class."""
+    """Return the field `decoder` of the card. Darknet networks have a sigmoid for each class."""
     return {
         "name": "yolov3",
         "scales": [
@@ -85,7 +87,7 @@ def _card(
         "training": {"method": f"imported from Darknet, {source}", "data": UNKNOWN},
         "licence": UNKNOWN,
         "intended_use": UNKNOWN,
-        "limits": "Scores are those of the network; nobody calibrated them here.",
+        "limits": "The scores were not calibrated.",
     }
 
 
@@ -103,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cfg", type=Path)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("names", type=Path, help="one label a line, in the order of the classes")
+    parser.add_argument("names", type=Path, help="one label per line, in the order of the classes")
     parser.add_argument("folder", type=Path, help="the model folder to write")
     arguments = parser.parse_args()
     try:

@@ -1,21 +1,21 @@
-"""Train a one-pass network on a GPU until a fixed time is over.
+"""Train a single-shot network on a GPU for a fixed time.
 
-    python -m training.detection.timed training/configs/single_shot.toml --out runs/gpu
+    python -m training.detection.train training/configs/single_shot.toml --out runs/gpu
 
-The config's `pack` and `pretrained` weights (training.detection.warm_start) are in runs/. Scenes
-are composed on the GPU (training.detection.composer). A batch has `batch_size` scenes and `sheets`
-sheets. The learning rate follows the clock: the run ends after the config's `minutes`.
-Writes `<net>.pt` every SAVE_SECONDS and at the end: averaged weights, matrices in 16-bit floats, in
-parts `<net>.1.pt`, `<net>.2.pt` of PART bytes where they are large. `read_weights` reads them.
-The log is `timed.log`.
+The `pack` and the `pretrained` weights (training.detection.warm_start) of the configuration are in
+runs/. Scenes are composed on the GPU (training.detection.composer). A batch has `batch_size` scenes
+and `sheets` sheets. The learning rate depends on the time, and the run ends after `minutes`.
+
+Writes the averaged weights to `<name>.pt` every SAVE_SECONDS and at the end, with matrices in
+16-bit floats. Files above PART_BYTES are divided into `<name>.1.pt`, `<name>.2.pt` and so on.
+training.detection.results reads them. The log is `train.log`.
 """
 
 import argparse
 import copy
 import math
-import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,22 @@ from training.config import Config, TrainingError, read_config
 from training.data.scene_pack import ScenePack
 from training.detection.composer import Composer
 from training.detection.heads import HEADS, Batch
-from training.detection.losses import BOX_WEIGHT, Losses
+from training.detection.losses import Losses
 from training.detection.pixels import upload
-from training.learning import AUTO, choose_device
+from training.detection.results import AVERAGE, LOG, SNAPSHOT
+from training.devices import AUTO, choose_device
 from training.runs import RUNS, build_net
 
-CALM = 0.08  # of the schedule, its end: without mosaics
+FINAL_SHARE = 0.08  # last share of the schedule, in which scenes have no mosaics
 EXPRESSION_WEIGHT = 1.0
-SNAPSHOT = 0.85  # of the schedule, where a second copy of the weights is kept
-CLIP = 10.0  # the largest norm of the gradient
+SNAPSHOT_AT = 0.85  # share of the schedule after which a second copy of the weights is kept
+MAX_GRADIENT_NORM = 10.0
 SAVE_SECONDS, LOG_SECONDS = 45.0, 5.0
-PART = 15_000_000
-AVERAGE, SNAPSHOT_PART = "average", "snapshot"  # of a file
-LOG = "timed.log"
+PART_BYTES = 15_000_000
 
 
-class TimedRun:
-    """Training by the clock: `deadline` is a time of time.time()."""
+class GpuRun:
+    """A training run that ends at `deadline`, a time of time.time()."""
 
     def __init__(
         self,
@@ -57,14 +56,18 @@ class TimedRun:
         torch.manual_seed(config.seed)
         self.config, self.name, self.composer, self.out = config, config.name, composer, out
         self.scratch = scratch
-        self.device, self.deadline, self.began = device, deadline, time.time()
+        self.device, self.deadline, self.start = device, deadline, time.time()
         self.net = build_net(config)
         if config.pretrained:
             state = torch.load(RUNS / config.pretrained, weights_only=True)
-            own = self.net.state_dict()
-            fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
-            self.net.load_state_dict(own | fitting)
-            self.log(f"{len(fitting)} of {len(own)} tensors from {config.pretrained}")
+            initial = self.net.state_dict()
+            equal = {
+                key: value
+                for key, value in state.items()
+                if key in initial and value.shape == initial[key].shape
+            }
+            self.net.load_state_dict(initial | equal)
+            self.log(f"{len(equal)} of {len(initial)} tensors from {config.pretrained}")
         self.net.to(device)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.generator = torch.Generator(device).manual_seed(config.seed)
@@ -77,48 +80,47 @@ class TimedRun:
         self.snapshot: dict[str, Tensor] | None = None
 
     def log(self, text: str) -> None:
-        line = f"{time.time() - self.began:7.1f} {text}"
+        line = f"{time.time() - self.start:7.1f} {text}"
         print(f"{self.name}: {line}", flush=True)
         with (self.out / LOG).open("a") as file:
             file.write(f"{self.name}: {line}\n")
 
     @property
     def progress(self) -> float:
-        return (time.time() - self.began) / (self.deadline - self.began)
+        return (time.time() - self.start) / (self.deadline - self.start)
 
     def tune(self) -> None:
-        """Choose the faster of four ways to compute a step on this GPU."""
+        """Choose the fastest memory format and precision for this GPU."""
         if self.device.type != "cuda":
             return
         batch = self._batch()
-        took = {}
+        seconds = {}
         for memory in (torch.channels_last, torch.contiguous_format):
             for autocast in (torch.bfloat16, None):
                 self.memory_format, self.autocast = memory, autocast
                 self.net.to(memory_format=memory)
-                its = replace(batch, images=batch.images.contiguous(memory_format=memory))
+                formatted = replace(batch, images=batch.images.contiguous(memory_format=memory))
                 times = []
                 for _ in range(5):
                     torch.cuda.synchronize()
-                    begun = time.perf_counter()
-                    self._loss(its).total(1.0).backward()
+                    start = time.perf_counter()
+                    self._loss(formatted).total(1.0).backward()
                     torch.cuda.synchronize()
-                    times.append(time.perf_counter() - begun)
-                took[memory, autocast] = min(times[2:])
-        best = min(took, key=lambda each: took[each])
-        self.memory_format, self.autocast = best
+                    times.append(time.perf_counter() - start)
+                seconds[memory, autocast] = min(times[2:])
+        self.memory_format, self.autocast = min(seconds, key=lambda each: seconds[each])
         self.net.to(memory_format=self.memory_format)
         self.average.to(memory_format=self.memory_format)
         self.net.load_state_dict(self.average.state_dict())
-        self.log(", ".join(f"{m} {a}: {1000 * s:.0f} ms" for (m, a), s in took.items()))
+        self.log(", ".join(f"{m} {a}: {1000 * s:.0f} ms" for (m, a), s in seconds.items()))
 
     def _batch(self) -> Batch:
-        mosaics = self.progress < 1 - CALM
+        mosaics = self.progress < 1 - FINAL_SHARE
         with torch.no_grad():
             side = self.config.input_size
-            made = self.composer.batch(self.scenes, self.sheets, side, mosaics=mosaics)
-            images = made.images.round().contiguous(memory_format=self.memory_format)
-        return replace(made, images=images)
+            batch = self.composer.batch(self.scenes, self.sheets, side, mosaics=mosaics)
+            images = batch.images.round().contiguous(memory_format=self.memory_format)
+        return replace(batch, images=images)
 
     def _loss(self, batch: Batch) -> Losses:
         enabled = self.autocast is not None
@@ -127,23 +129,27 @@ class TimedRun:
             return HEADS[self.config.net].losses(self.net, batch, weights, self.generator)
 
     def fit(self) -> None:
+        """Train until the deadline."""
         self.net.train()
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        plain = [p for p in self.net.parameters() if p.ndim <= 1]
+        with_decay = [p for p in self.net.parameters() if p.ndim > 1]
+        without_decay = [p for p in self.net.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain}],
+            [
+                {"params": with_decay, "weight_decay": self.config.weight_decay},
+                {"params": without_decay},
+            ],
             lr=self.config.learning_rate,
             betas=self.config.betas,
             weight_decay=0.0,
             fused=True,
         )
-        parameters = [*decayed, *plain]
+        parameters = [*with_decay, *without_decay]
         logged = saved = time.time()
-        since = 0
-        begun = self.progress
+        images = 0  # since the last log entry
+        start = self.progress
         warm_up = self.config.warmup_epochs / self.config.epochs
         while (progress := self.progress) < 1:
-            done = (progress - begun) / (1 - begun)
+            done = (progress - start) / (1 - start)
             rate = min(1.0, (done + 1e-3) / warm_up) * 0.5 * (1 + math.cos(math.pi * done))
             for group in optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * rate
@@ -152,24 +158,24 @@ class TimedRun:
                 optimizer.zero_grad(set_to_none=True)
                 losses.total(EXPRESSION_WEIGHT).backward()
             except torch.OutOfMemoryError:
-                self._shrink()
+                self._reduce_batch()
                 continue
-            norm = nn.utils.clip_grad_norm_(parameters, CLIP, foreach=True)
+            norm = nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM, foreach=True)
             if not bool(norm.isfinite()):
-                self.log("skipped a step: its gradient is not finite")
+                self.log("skipped a step: the gradient is not finite")
                 continue
             optimizer.step()
             self._update_average()
             self.steps += 1
-            since += self.scenes + self.sheets
+            images += self.scenes + self.sheets
             now = time.time()
             if now - logged >= LOG_SECONDS or self.steps in (1, 10):
                 values = (losses.objectness, losses.box, losses.expression)
                 each = " ".join(f"{value.item():.3f}" for value in values)
-                speed = since / max(now - logged, 1e-3)
+                speed = images / max(now - logged, 1e-3)
                 self.log(f"{100 * progress:.0f} % step {self.steps} losses {each} {speed:.0f}/s")
-                logged, since = now, 0
-            if self.snapshot is None and progress > SNAPSHOT:
+                logged, images = now, 0
+            if self.snapshot is None and progress > SNAPSHOT_AT:
                 self.snapshot = self._weights()
             if now - saved >= SAVE_SECONDS:
                 self.save()
@@ -177,7 +183,7 @@ class TimedRun:
         self.save()
         self.log(f"finished after {self.steps} steps")
 
-    def _shrink(self) -> None:
+    def _reduce_batch(self) -> None:
         torch.cuda.empty_cache()
         self.scenes, self.sheets = max(8, self.scenes * 2 // 3), max(1, self.sheets * 2 // 3)
         self.log(f"out of memory: {self.scenes} scenes and {self.sheets} sheets from now on")
@@ -191,8 +197,9 @@ class TimedRun:
             1 - decay,
         )
         buffers = zip(self.average.buffers(), self.net.buffers(), strict=True)
-        means = [(own, other) for own, other in buffers if own.is_floating_point()]
-        torch._foreach_lerp_([own for own, _ in means], [other for _, other in means], 1 - decay)
+        pairs = [(average, new) for average, new in buffers if average.is_floating_point()]
+        averages, new = [average for average, _ in pairs], [new for _, new in pairs]
+        torch._foreach_lerp_(averages, new, 1 - decay)
 
     def _weights(self) -> dict[str, Tensor]:
         return {
@@ -201,70 +208,37 @@ class TimedRun:
         }
 
     def save(self) -> None:
-        """Write the averaged weights; a state that is too large for one file goes into parts."""
+        """Write the averaged weights, divided into files of at most PART_BYTES."""
         state: dict[str, Any] = {
             "net": self.config.net,
             "steps": self.steps,
-            "average": self._weights(),
+            AVERAGE: self._weights(),
         }
         if self.snapshot is not None and self.config.net == "single_shot":
-            state["snapshot"] = self.snapshot
+            state[SNAPSHOT] = self.snapshot
         parts, size = [dict[str, Tensor]()], 0
-        for key, value in state["average"].items():
-            own = value.numel() * value.element_size()
-            if size + own > PART:
+        for key, value in state[AVERAGE].items():
+            value_bytes = value.numel() * value.element_size()
+            if size + value_bytes > PART_BYTES:
                 parts.append({})
                 size = 0
-            size += own
+            size += value_bytes
             parts[-1][key] = value
         for number, part in enumerate(parts):
             name = self.name if len(parts) == 1 else f"{self.name}.{number + 1}"
             temporary = self.scratch / f"{name}.tmp"
-            torch.save(state | {"average": part, "parts": len(parts)}, temporary)
+            torch.save(state | {AVERAGE: part, "parts": len(parts)}, temporary)
             temporary.replace(self.out / f"{name}.pt")
-
-
-def read_weights(folder: Path, name: str, *, part: str = AVERAGE) -> dict[str, Tensor]:
-    """The weights that a run of the net `name` wrote to `folder`, in 32-bit floats. `part` may be
-    `snapshot` for single_shot: the weights at SNAPSHOT of the schedule."""
-    weights: dict[str, Tensor] = {}
-    paths = sorted(folder.glob(f"{name}.*pt"))
-    states = [torch.load(path, weights_only=True, map_location="cpu") for path in paths]
-    if not states or len(states) != states[0]["parts"]:
-        raise TrainingError(f"{folder} does not hold all weights of {name}")
-    for state in states:
-        weights |= state[part]
-    return {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
-
-
-@dataclass(frozen=True)
-class LogRow:
-    seconds: float
-    step: int
-    loss: float
-
-
-_LOG_ROW = re.compile(r"(\w+): +([\d.]+) \d+ % step (\d+) losses ([\d.]+) ([\d.]+) ([\d.]+) ")
-
-
-def read_log(folder: Path, name: str) -> list[LogRow]:
-    """The losses that a run of the net `name` logged to `folder`."""
-    rows = []
-    for line in (folder / LOG).read_text("utf-8").splitlines():
-        match = _LOG_ROW.match(line)
-        if match and match[1] == name:
-            objectness, box, expression = map(float, match.groups()[3:])
-            total = objectness + BOX_WEIGHT * box + expression
-            rows.append(LogRow(float(match[2]), int(match[3]), total))
-    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scratch", type=Path, help="for unfinished files; else --out")
-    parser.add_argument("--deadline", type=float, help="seconds since 1970; else by the config")
+    parser.add_argument("--scratch", type=Path, help="folder for incomplete files; default: --out")
+    parser.add_argument(
+        "--deadline", type=float, help="seconds since 1970; default: by the configuration"
+    )
     parser.add_argument("--device", default=AUTO)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -280,7 +254,7 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     pixels = upload(pack.images(threads=arguments.threads), device, threads=arguments.threads)
     composer = Composer(pack, pixels, device, config.seed)
-    run = TimedRun(
+    run = GpuRun(
         config,
         composer,
         arguments.out,

@@ -1,17 +1,17 @@
-"""Simulated damage by cameras and compression."""
+"""Random corruption of images on the CPU."""
 
 import cv2
 import numpy as np
 
-from training.data import damage
-from training.data.damage import spoil, without_colors
+from training.data import corruption
+from training.data.corruption import corrupt, without_colors
 
 
-def test_damage_returns_a_copy_that_depends_on_the_seed():
+def test_corrupt_returns_a_copy_that_depends_on_the_seed():
     image = np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
     before = image.copy()
-    results = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
-    again = [spoil(image, np.random.default_rng(seed)) for seed in range(60)]
+    results = [corrupt(image, np.random.default_rng(seed)) for seed in range(60)]
+    again = [corrupt(image, np.random.default_rng(seed)) for seed in range(60)]
     for first, second in zip(results, again, strict=True):
         assert first.shape == image.shape
         assert first.dtype == np.uint8
@@ -21,23 +21,23 @@ def test_damage_returns_a_copy_that_depends_on_the_seed():
     assert np.array_equal(image, before)
 
 
-def test_damage_removes_the_colours_of_some_images():
+def test_corrupt_removes_the_colours_of_some_images():
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    gray = [np.ptp(spoil(image, np.random.default_rng(n)), axis=2).max() == 0 for n in range(300)]
-    assert abs(np.mean(gray) - damage.GRAY_SHARE) < 0.1
+    gray = [np.ptp(corrupt(image, np.random.default_rng(n)), axis=2).max() == 0 for n in range(300)]
+    assert abs(np.mean(gray) - corruption.GRAY_SHARE) < 0.1
     flat = np.full((16, 16, 3), 128, np.uint8)
-    cast = [np.ptp(spoil(flat, np.random.default_rng(n)), axis=2).max() > 5 for n in range(300)]
-    assert 0.4 < np.mean(cast) < 1 - damage.GRAY_SHARE + 0.1
+    cast = [np.ptp(corrupt(flat, np.random.default_rng(n)), axis=2).max() > 5 for n in range(300)]
+    assert 0.4 < np.mean(cast) < 1 - corruption.GRAY_SHARE + 0.1
     without = without_colors(image)
     assert np.ptp(without, axis=2).max() == 0
     assert np.array_equal(without[:, :, 0], cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
 
-def test_damage_does_not_move_the_content():
+def test_corrupt_does_not_move_the_content():
     image = np.full((120, 160, 3), 60, np.uint8)
     image[30:70, 40:100] = 190
     for seed in range(100):
-        light = spoil(image, np.random.default_rng(seed)).mean(axis=2)
+        light = corrupt(image, np.random.default_rng(seed)).mean(axis=2)
         middle = (light[50, 70] + light[100, 130]) / 2
         rows, columns = np.nonzero(cv2.blur(light, (3, 3)) > middle)
         found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1

@@ -1,9 +1,7 @@
-"""Soft targets from teachers: what finished models say of the training pictures.
+"""Soft labels from exported models, for distillation (Hinton et al. 2015, arXiv 1503.02531).
 
-Distillation (Hinton et al. 2015, arXiv 1503.02531) with fixed targets: the votes of ten people are
-noisy, and the mean of several networks that have seen all pictures is less so. Teachers are model
-folders and are asked as they are served, so a config and the repository are all that it takes to
-make a student again.
+The teachers are model folders. They classify the training crops as the service does, so a student
+can be trained again from a configuration and the repository.
 """
 
 from collections.abc import Sequence
@@ -19,14 +17,14 @@ from training.data import Split, read_split
 _BATCH = 256
 
 
-def teach(
+def soft_labels(
     teachers: Sequence[Path], data: Path, keep: NDArray[np.bool_], *, classes: int, threads: int
 ) -> NDArray[np.float32]:
-    """Mean probabilities (kept, classes) float32 over teachers and over each crop and its mirror
-    image, for the kept rows of the training split.
+    """Return probabilities (kept, classes) float32 for the kept rows of the training split.
 
-    The softmax is that of the plain logits: the card's temperature fits majority labels, training
-    follows votes. Raises DataError, InvalidCard or ModelUnavailable.
+    They are the mean over the teachers, and over each crop and its mirror image. The temperature of
+    the card is not used, because it was fitted on majority labels and the targets are votes. Raises
+    DataError, InvalidCard or ModelUnavailable.
     """
     total = np.zeros((int(keep.sum()), classes))
     split: Split | None = None

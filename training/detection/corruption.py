@@ -1,4 +1,4 @@
-"""What lenses, sensors and files do to images, for a batch on the GPU."""
+"""Random blur, noise and JPEG artefacts for a batch of images on the GPU."""
 
 import math
 from functools import lru_cache
@@ -9,12 +9,13 @@ from torch import Tensor
 
 BLUR_SHARE, NOISE_SHARE, JPEG_SHARE = 0.2, 0.15, 0.25
 NOISE = 10.0
-JPEG_STEPS = (2.0, 14.0)  # quantisation step of the lowest frequency
+JPEG_STEPS = (2.0, 14.0)  # range of the quantisation step of the lowest frequency
 BLOCK = 8
 
 
-def damage(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A changed copy of images (n, 3, height, width) float 0–255; sides are multiples of BLOCK."""
+def corrupt(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return corrupted copies of images (n, 3, height, width) float 0–255. The sides are multiples
+    of BLOCK."""
     count, device = len(images), images.device
 
     def random(*shape: int) -> Tensor:
@@ -31,28 +32,30 @@ def damage(images: Tensor, generator: torch.Generator) -> Tensor:
     sigma = NOISE * random(count) * (random(count) < NOISE_SHARE)
     grain = torch.randn((count, 1, *images.shape[2:]), generator=generator, device=device)
     images = images + grain * sigma[:, None, None, None]
-    some = max(1, int(JPEG_SHARE * count))
-    rows = torch.randperm(count, generator=generator, device=device)[:some]
-    images[rows] = _jpeg(images[rows], random(some))
+    jpeg_count = max(1, int(JPEG_SHARE * count))
+    rows = torch.randperm(count, generator=generator, device=device)[:jpeg_count]
+    images[rows] = _jpeg(images[rows], random(jpeg_count))
     return images.clamp(0, 255)
 
 
 def _jpeg(images: Tensor, strength: Tensor) -> Tensor:
-    """Quantise the cosine transform of 8×8 blocks, high frequencies more coarsely; `strength`
-    (n,) from 0 to 1."""
+    """Quantise the cosine transform of 8×8 blocks, with larger steps for higher frequencies.
+    `strength` (n,) is from 0 to 1."""
     n, channels, height, width = images.shape
-    basis, coarse = _basis(images.device)
+    basis, factors = _basis(images.device)
     low, high = map(math.log, JPEG_STEPS)
     step = (low + (high - low) * strength).exp()[:, None, None, None, None, None]
     blocks = images.reshape(n, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    waves = torch.einsum("ui,ncaibj,vj->ncabuv", basis, blocks - 128, basis)
-    waves = (waves / (step * coarse)).round() * (step * coarse)
-    back = torch.einsum("ui,ncabuv,vj->ncaibj", basis, waves, basis)
-    return back.reshape(n, channels, height, width) + 128
+    coefficients = torch.einsum("ui,ncaibj,vj->ncabuv", basis, blocks - 128, basis)
+    coefficients = (coefficients / (step * factors)).round() * (step * factors)
+    decoded = torch.einsum("ui,ncabuv,vj->ncaibj", basis, coefficients, basis)
+    return decoded.reshape(n, channels, height, width) + 128
 
 
 @lru_cache(maxsize=4)
 def _basis(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the cosine basis (8, 8) and the step of each frequency (8, 8), relative to the
+    lowest."""
     k = torch.arange(BLOCK, dtype=torch.float32)
     basis = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / (2 * BLOCK)) * 0.5
     basis[0] /= math.sqrt(2)

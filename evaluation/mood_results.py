@@ -1,4 +1,4 @@
-"""Moods that systems give to scenes, compared with the ground truth."""
+"""The moods of scenes by system, aggregator and filter, compared with the ground truth."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from app.vision.aggregators import AGGREGATORS
 from app.vision.mood import mood_of
 from app.vision.types import Face, Scores
-from evaluation.expressions import Shot
+from evaluation.expressions import SystemResult
 from evaluation.mood_scenes import GROUPS, TINY_SHARES, Scene
 from evaluation.systems import System
-from training.votes import LABELS
+from training.ferplus_labels import LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ FILTERS = (
 
 
 @dataclass(frozen=True)
-class Answers:
+class MoodResults:
     """The moods of all scenes by one system, aggregator and filter.
 
     `correct` (scenes,) is 1 or 0; a scene without a mood counts as 0. `distance` (scenes,) is half
@@ -49,17 +49,17 @@ class Answers:
     distance: NDArray[np.float64]
 
 
-AnswersBySystem = dict[System, dict[str, dict[Filter, Answers]]]
+MoodResultsBySystem = dict[System, dict[str, dict[Filter, MoodResults]]]
 
 
-def answers(
-    found: Sequence[Shot], scenes: Sequence[Scene], aggregator: str, face_filter: Filter
-) -> Answers:
+def mood_results(
+    found: Sequence[SystemResult], scenes: Sequence[Scene], aggregator: str, face_filter: Filter
+) -> MoodResults:
     """Aggregate the faces that a system found in each scene, and compare with the ground truth."""
     correct, distance = [], []
-    for shot, scene in zip(found, scenes, strict=True):
+    for result, scene in zip(found, scenes, strict=True):
         mood = mood_of(
-            shot.analysis.faces,
+            result.analysis.faces,
             aggregator,
             min_face_px=face_filter.min_face_px,
             min_confidence=face_filter.min_confidence,
@@ -68,22 +68,24 @@ def answers(
         distribution = np.array([mood.distribution.get(label, 0.0) for label in LABELS])
         difference = np.abs(distribution - scene.mean_label).sum() / 2
         distance.append(difference if mood.mood is not None else 1.0)
-    return Answers(np.array(correct, float), np.array(distance))
+    return MoodResults(np.array(correct, float), np.array(distance))
 
 
-def answers_by_system(found: dict[System, list[Shot]], scenes: Sequence[Scene]) -> AnswersBySystem:
-    """The answers of every system by aggregator and filter."""
+def mood_results_by_system(
+    found: dict[System, list[SystemResult]], scenes: Sequence[Scene]
+) -> MoodResultsBySystem:
+    """The results of every system by aggregator and filter."""
     return {
         system: {
-            aggregator: {each: answers(shots, scenes, aggregator, each) for each in FILTERS}
+            aggregator: {each: mood_results(results, scenes, aggregator, each) for each in FILTERS}
             for aggregator in AGGREGATORS
         }
-        for system, shots in found.items()
+        for system, results in found.items()
     }
 
 
 def mean_over_systems(
-    by_system: AnswersBySystem, aggregator: str, face_filter: Filter = ALL_FACES
+    by_system: MoodResultsBySystem, aggregator: str, face_filter: Filter = ALL_FACES
 ) -> NDArray[np.float64]:
     """The share of systems whose mood is correct, for each scene (scenes,)."""
     correct = [by_name[aggregator][face_filter].correct for by_name in by_system.values()]
@@ -91,18 +93,18 @@ def mean_over_systems(
     return shares
 
 
-def best_aggregator(by_system: AnswersBySystem) -> str:
+def best_aggregator(by_system: MoodResultsBySystem) -> str:
     """The aggregator with the highest accuracy over all systems without filters.
 
-    Of equal ones the first in AGGREGATORS.
+    If several are equal, the first of them in AGGREGATORS.
     """
     return max(AGGREGATORS, key=lambda name: float(mean_over_systems(by_system, name).mean()))
 
 
 def correct_on_ground_truth(scenes: Sequence[Scene], aggregator: str) -> NDArray[np.float64]:
-    """Whether an aggregator is correct when all faces are found and classified with certainty.
+    """Whether an aggregator is correct (scenes,) on perfect detections and classifications: 1 or 0.
 
-    (scenes,), 1 or 0. The errors that remain are those of the aggregator alone.
+    The errors that remain are those of the aggregator alone.
     """
     correct = []
     for scene in scenes:

@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from training.votes import clean_votes, distribution, majority, most_voted, usable_for_training
+from training.ferplus_labels import (
+    clean_votes,
+    distribution,
+    majority,
+    most_voted,
+    usable_for_training,
+)
 
 # neutral happiness surprise sadness anger disgust fear contempt unknown not-a-face
 VOTES = np.array(

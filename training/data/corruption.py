@@ -1,4 +1,4 @@
-"""What light, cameras and files do to a image."""
+"""Random changes of light, sharpness, noise and compression of images, on the CPU."""
 
 import cv2
 import numpy as np
@@ -9,13 +9,13 @@ GRAY_SHARE = 0.35
 LOG_GAMMA, LOG_CONTRAST, LIGHT = 0.35, 0.3, 25.0
 CHANNEL_GAIN = 0.12
 BLUR_SHARE, BLUR_SIGMA = 0.12, (0.5, 1.6)
-SMALL_SHARE, SMALL = 0.1, (0.4, 0.8)  # shrunk to this share of its side and enlarged again
+REDUCED_SHARE, REDUCED = 0.1, (0.4, 0.8)  # reduced by this scale and enlarged again
 NOISE_SHARE, NOISE_SIGMA = 0.12, 10.0
 JPEG_SHARE, JPEG_QUALITY = 0.12, (25, 85)
 
 
-def spoil(scene: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """A changed copy of (height, width, 3) uint8 BGR; GRAY_SHARE of them without colours."""
+def corrupt(scene: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a corrupted copy (height, width, 3) uint8 BGR. GRAY_SHARE of the copies are grey."""
     image: MatLike = scene
     if generator.random() < GRAY_SHARE:
         image = without_colors(scene)
@@ -23,8 +23,8 @@ def spoil(scene: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[n
     else:
         gains = 1 + generator.uniform(-CHANNEL_GAIN, CHANNEL_GAIN, 3)
     image = cv2.LUT(image, _light(generator, gains))
-    if generator.random() < SMALL_SHARE:
-        factor = generator.uniform(*SMALL)
+    if generator.random() < REDUCED_SHARE:
+        factor = generator.uniform(*REDUCED)
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         image = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     if generator.random() < BLUR_SHARE:
@@ -41,14 +41,14 @@ def spoil(scene: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[n
 
 
 def without_colors(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey, in three equal channels."""
+    """Convert to grey with three equal channels."""
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
 
 
 def _light(generator: np.random.Generator, gains: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """A table (1, 256, 3) of what becomes of each value: gamma, contrast around the middle, light
-    and a gain for each channel."""
+    """Return a lookup table (1, 256, 3) with random gamma, contrast, brightness and channel
+    gains."""
     values = np.arange(256) / 255
     curve = 255 * values ** np.exp(generator.uniform(-LOG_GAMMA, LOG_GAMMA))
     contrast = np.exp(generator.uniform(-LOG_CONTRAST, LOG_CONTRAST))
