@@ -96,10 +96,10 @@ def _labelled(faces: FaceSet, config: Config, *, min_class_faces: int) -> Labell
 
 def _source(counts: dict[str, int]) -> str:
     descriptions = {
-        "ferplus": "faces of FER+'s training split (FER2013 images, ten crowd votes each; each "
-        "image once and none that is also in the validation split)",
-        "wild": "faces of web photographs (Expression in-the-Wild), annotated twice by a "
-        "vision-language model, not by people",
-        "unlabelled": "faces of photographs without a label",
+        "ferplus": "faces of the FER+ training split (FER2013 images with ten crowd votes each, "
+        "without duplicates and without images of the validation split)",
+        "wild": "faces on web photographs (Expression in-the-Wild), annotated twice, "
+        "independently, by a vision-language model, not by people",
+        "unlabelled": "unlabelled faces on photographs",
     }
     return ", ".join(f"{count:,} {descriptions[name]}" for name, count in counts.items())

@@ -55,8 +55,8 @@ def load_expressions(folder: Path, config: Config, with_teachers: bool) -> Crops
         targets=torch.from_numpy(targets),
         validation=_labelled(validation.crops[chosen], labels[chosen]),
         targets_name=f"cleaned votes over {config.classes} emotions",
-        source="FER+ training split (FER2013 images, ten crowd votes each), without duplicates and "
-        "without images of the validation split",
+        source="faces of the FER+ training split (FER2013 images with ten crowd votes each, "
+        "without duplicates and without images of the validation split)",
     )
 
 
@@ -86,9 +86,9 @@ def load_windows(folder: Path, config: Config, with_teachers: bool) -> Crops:
         targets=F.one_hot(torch.from_numpy(labels), 2).float(),
         validation=_labelled(validation.crops, validation.is_face.astype(np.int64)),
         targets_name="whether the window contains a face",
-        source=f"{len(train.crops):,} windows of the cascade in photographs "
+        source=f"{len(train.crops):,} candidate windows of the cascade on photographs "
         f"({', '.join(face_windows.COLLECTIONS)}, training split), {count:,} of them with a face "
-        f"and the others used twice, and {count:,} faces of FER+'s training split",
+        f"and the others used twice, and {count:,} faces of the FER+ training split",
     )
 
 
