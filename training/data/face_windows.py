@@ -17,7 +17,7 @@ from app.vision.detectors.haar import FACE, candidates
 from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
 from testbed.boxes import iou
-from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
+from training.data.photos import AnnotatedFace, Photograph, PhotosError, read_photographs
 
 LABELS = ("nothing", FACE)
 # The portraits of lfw-expressions are used to evaluate the service.
@@ -67,7 +67,7 @@ def _windows(
                 yield crop_face(raster.gray, box, size=size, scale=CROP_SCALE), face
 
 
-def _is_face(box: Box, faces: tuple[MarkedFace, ...]) -> bool | None:
+def _is_face(box: Box, faces: tuple[AnnotatedFace, ...]) -> bool | None:
     """Return None for a window on an unsure face."""
     overlap, sure = max(((iou(box, face.box), face.sure) for face in faces), default=(0.0, True))
     if overlap < FACE_IOU:
