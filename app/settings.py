@@ -118,7 +118,7 @@ class Settings:
         "folder with one subfolder per model; the detector `haar` needs one too",
     )
     pipeline: str = _setting("EMOTION_PIPELINE", "two_stage", "default pipeline")
-    model: str = _setting("EMOTION_MODEL", "custom_net_8", "default classifier")
+    model: str = _setting("EMOTION_MODEL", "custom_net_8_int8", "default classifier")
     detector: str = _setting("EMOTION_DETECTOR", "haar", "default detector")
     threshold: float = _setting(
         "EMOTION_THRESHOLD",

@@ -19,7 +19,7 @@ from evaluation.field import MAX_PIXELS
 from testbed.boxes import tally
 from training.data.photos import MarkedFace, Photograph
 
-CLASSIFIER = "custom_net_8"
+CLASSIFIER = "custom_net_8"  # the fp32 weights of the default classifier
 DETECTORS = ("haar", "yunet", "single_shot")
 EVERYTHING_PX = 10.0  # the smallest face of systems for any size
 

@@ -4,7 +4,7 @@
     python -m evaluation.wild --write      # docs/wild.md, its pictures, docs/accuracy.md, cards
 
 Every photograph goes through app.vision.engine as it is served, the systems by turns: each detector
-with the default classifier behind it, single_shot's boxes with every other classifier, and
+with CLASSIFIER behind it, single_shot's boxes with every other classifier, and
 single_shot alone. A face is found when a box overlaps it with an IoU of at least MATCH_IOU; of
 several boxes the one that overlaps it most counts. Faces are those of the validation split whose
 two readings agree. A system is asked about the faces whose label its model knows.
@@ -37,7 +37,7 @@ from training.data.wild import WildFace, read_wild
 def systems(
     detectors: Sequence[str], classifiers: Sequence[str], networks: Sequence[str] = (SINGLE_SHOT,)
 ) -> list[System]:
-    """Each detector with the default classifier, BOXES with the other classifiers, and each
+    """Each detector with CLASSIFIER, BOXES with the other classifiers, and each
     single-shot network alone."""
     pairs = [(name, CLASSIFIER) for name in detectors]
     if BOXES in detectors:
