@@ -119,7 +119,7 @@ class Settings:
     )
     pipeline: str = _setting("EMOTION_PIPELINE", "two_stage", "default pipeline")
     model: str = _setting("EMOTION_MODEL", "custom_net_8_int8", "default classifier")
-    detector: str = _setting("EMOTION_DETECTOR", "haar", "default detector")
+    detector: str = _setting("EMOTION_DETECTOR", "", "default detector of API, page and command")
     threshold: float = _setting(
         "EMOTION_THRESHOLD",
         0.5,
