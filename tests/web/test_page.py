@@ -79,6 +79,7 @@ def test_recommended_detector_is_selected_and_haar_is_offered(open_page):
     description = page.locator("#detector-description")
     assert page.locator("#detector").input_value() == RECOMMENDED
     assert description.inner_text() == f"{recommended.title}: {recommended.description}"
+    assert page.locator("#detector").bounding_box()["width"] > 300, "the selects fill the row"
     with page.expect_response(is_post) as response:
         choose(page, PHOTO)
     assert response.value.json()["detector"] == RECOMMENDED
