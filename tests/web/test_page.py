@@ -92,7 +92,7 @@ def test_recommended_detector_is_selected_and_haar_is_offered(open_page):
     check_both_schemes(page, "page-detector")
     with page.expect_response(is_post) as response:
         page.locator("#pipeline").select_option("single_shot")
-    assert response.value.json()["model"]["name"] == "single_shot"
+    assert response.value.json()["detector"] == "single_shot"  # the page sends no detector
     assert description.is_hidden()
 
 
