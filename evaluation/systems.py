@@ -19,7 +19,7 @@ from evaluation.field import MAX_PIXELS
 from testbed.boxes import match_faces
 from training.data.photos import AnnotatedFace, Photograph
 
-CLASSIFIER = "custom_net_8"
+CLASSIFIER = "custom_net_8"  # the fp32 weights of the default classifier
 DETECTORS = ("haar", "yunet", "single_shot")
 ANY_SIZE_PX = 10.0  # pixels: the smallest face of systems with `any_size`
 

@@ -79,9 +79,10 @@ class HaarDetector:
     """
 
     name = "haar"
-    title = "Haar cascade with verification"
+    title = "Viola-Jones (as the original service)"
     description = (
-        "OpenCV's cascade for upright frontal faces; a small network rejects false detections."
+        "OpenCV's cascade for upright frontal faces, the method of the original service; a small "
+        "network rejects false detections."
     )
     needs_color = False
     min_face_share = 0.05
@@ -133,10 +134,10 @@ class HaarDefaultDetector:
     scores."""
 
     name = "haar_default"
-    title = "Haar cascade with OpenCV's defaults"
+    title = "Viola-Jones without verification"
     description = (
-        "OpenCV's cascade for upright frontal faces with its default parameters, at full "
-        "resolution. For images of up to 20 megapixels."
+        "OpenCV's cascade with its default parameters at full resolution: the boxes of the "
+        "original service, with its false detections. For images of up to 20 megapixels."
     )
     needs_color = False
     min_face_share = 0.0
