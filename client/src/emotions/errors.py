@@ -9,6 +9,7 @@ from emotions.deprecation import renamed_attributes
 RENAMED = {
     "BadPicture": "BadImage",
     "ServiceAway": "ServiceUnreachable",
+    "TookTooLong": "DeadlineExceeded",
     "UnreadablePicture": "UnreadableImage",
 }
 _OPTIONS = frozenset(
