@@ -88,7 +88,7 @@ class KeyRefused(Problem):
 
 
 class NotAllowed(Problem):
-    """The API key lacks the required permission."""
+    """The API key lacks the required right."""
 
 
 class NotFound(Problem):
