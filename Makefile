@@ -84,7 +84,7 @@ evaluate-detectors: .venv/.evaluate ## evaluate the detectors, alone and with a 
 evaluate-single-shot: .venv/.evaluate ## compare the single-shot network with detector and classifier; writes docs/single-shot.md
 	$(BIN)/python -m evaluation.single_shot --data $(DATA) --write
 
-evaluate-wild: .venv/.evaluate ## evaluate all systems on faces in web photographs; writes docs/wild.md, cards
+evaluate-wild: .venv/.evaluate ## evaluate all detectors and models on faces in web photographs; writes docs/wild.md, cards
 	$(BIN)/python -m evaluation.wild --data $(DATA) --write
 	$(BIN)/python -m evaluation.compare
 
@@ -121,7 +121,7 @@ fuzz: .venv/.dev ## send decompression bombs, 100,000 damaged images and 18,000 
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log
 
-attack: .venv/.dev ## attack a running service and check the effects against limits (at most 10 minutes)
+attack: .venv/.dev ## attack a running service and check that memory, times and responses stay within limits (at most 10 minutes)
 	$(BIN)/python -m attacks
 
 screenshots: .venv/.dev ## take screenshots of the web page into docs/screenshots (needs Chromium)
@@ -129,7 +129,7 @@ screenshots: .venv/.dev ## take screenshots of the web page into docs/screenshot
 
 train-env: .venv/.train ## install the requirements of training (torch) into .venv
 
-clean: ## remove build products; keep data and training runs
+clean: ## remove .venv and caches; keep data and training runs
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage htmlcov
 
 .venv/bin/python:

@@ -18,7 +18,7 @@ from app.api.streams import init_streams
 from app.settings import Settings
 
 DESCRIPTION = """
-Finds the faces in an image, classifies the emotion of each face, and stores the results.
+Detects the faces in an image, classifies the emotions of each face, and stores the results.
 
 The probabilities of all emotions are stored. `threshold` only affects the response: it selects the
 emotions that the response shows, and it can differ in every request. Errors are

@@ -1,4 +1,4 @@
-"""Add persons with their categories, tracks, independent scores, and the place of an image in a
+"""Add persons with their categories, tracks, independent scores, and the position of an image in a
 job. No stored row changes: new columns are empty or have a default."""
 
 import sqlalchemy as sa

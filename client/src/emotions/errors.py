@@ -89,7 +89,7 @@ class KeyRefused(Problem):
 
 
 class NotAllowed(Problem):
-    """The API key lacks the required permission."""
+    """The API key lacks the required right."""
 
 
 class NotFound(Problem):
