@@ -27,7 +27,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.budget import Budget
     from app.cli import init_cli
     from app.fetch import Fetcher
-    from app.fetch_policy import read_hosts
+    from app.fetch_policy import parse_hosts
     from app.settings import DATA, RESOURCES, SettingError, Settings
     from app.store.database import init_database
     from app.vision.detectors import DETECTORS
@@ -43,7 +43,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app = Flask(__name__, instance_path=str(DATA / "instance"), static_folder=None)
     app.extensions["settings"] = settings
     try:
-        hosts = read_hosts(settings.fetch_hosts)
+        hosts = parse_hosts(settings.fetch_hosts)
     except ValueError as error:
         raise SettingError(f"EMOTION_FETCH_HOSTS: {error}") from error
     app.extensions["fetcher"] = None
@@ -68,8 +68,8 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         "work_queue": WorkQueue(
             concurrency=settings.worker_threads, capacity=settings.max_in_flight
         ),
-        "large_bodies": Budget(settings.max_body_bytes),
-        "drawing": Budget(settings.max_drawn_pixels),
+        "large_body_budget": Budget(settings.max_body_bytes),
+        "drawing_budget": Budget(settings.max_drawn_pixels),
     }
     try:
         init_database(
@@ -80,7 +80,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
         )
     except ValueError as error:  # its message leaves out the URL, which may contain a password
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
-    app.extensions["pictures"] = _image_store(settings)
+    app.extensions["image_store"] = _image_store(settings)
     init_api(app, settings)
     app.register_blueprint(web.blp)
     init_root_path(app, settings.root_path)
@@ -121,7 +121,7 @@ def start_worker(app: "Flask") -> None:
     from app.store import queries
 
     cv2.setNumThreads(app.extensions["settings"].opencv_threads)  # applies to the whole process
-    app.extensions["engine"].warm()
+    app.extensions["engine"].warm_up()
     app.extensions["wal_cleaner"].start()
     with app.app_context():
         queries.clean_up()

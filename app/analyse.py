@@ -20,7 +20,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Run(Protocol):
+class Runner(Protocol):
     def __call__(self, work: Callable[[], T]) -> T:
         """Call `work`, possibly in another thread. Return its result or raise its error."""
 
@@ -35,7 +35,7 @@ def analyse(
     request: AnalysisRequest[AnyImage],
     *,
     idempotent: IdempotentRequest | None = None,
-    run: Run = run_here,
+    run: Runner = run_here,
     deadline: Deadline = NEVER,
 ) -> tuple[Analysis, bool]:
     """Analyse an image and, if `request.options.store` is set, commit the analysis.
@@ -58,16 +58,16 @@ def analyse_and_draw(
     request: AnalysisRequest[AnyImage],
     *,
     media_type: str,
-    drawing: Budget,
+    drawing_budget: Budget,
     idempotent: IdempotentRequest | None = None,
-    run: Run = run_here,
+    run: Runner = run_here,
     deadline: Deadline = NEVER,
 ) -> tuple[Analysis, bool, bytes]:
     """Analyse an image like `analyse`, and draw the annotated image.
 
     Returns (analysis, created, file of the annotated image). `media_type` is image/png or
-    image/jpeg. `drawing` limits the pixels that all requests draw at the same time; an image with
-    more pixels than the limit is drawn alone, at a smaller size.
+    image/jpeg. `drawing_budget` limits the pixels that all requests draw at the same time; an image
+    with more pixels than the limit is drawn alone, at a smaller size.
 
     The image is drawn before the analysis is stored, so a request that fails with CannotDraw stores
     nothing.
@@ -78,13 +78,13 @@ def analyse_and_draw(
         raise _image_not_stored()
     fetched = _with_image_data(engine, request)
     analysis = stored or run(lambda: engine.analyse(fetched, deadline))
-    with drawing.reserve(analysis.width * analysis.height, deadline=deadline):
+    with drawing_budget.reserve(analysis.width * analysis.height, deadline=deadline):
         annotated = run(
             lambda: annotated_image(
                 fetched.image.data,
                 analysis,
                 media_type=media_type,
-                max_output_pixels=drawing.limit,
+                max_output_pixels=drawing_budget.limit,
                 deadline=deadline,
             )
         )
@@ -107,7 +107,7 @@ def _image_not_stored() -> CannotDraw:
 def _with_image_data(
     engine: Engine, request: AnalysisRequest[AnyImage]
 ) -> AnalysisRequest[ImageData]:
-    """Return the request with the bytes of the image. Fetches nothing if the options are wrong."""
+    """Return the request with the image data. Checks the options before it fetches an image."""
     image = request.image
     if isinstance(image, ImageLink):
         engine.pipeline(request.options)

@@ -157,13 +157,13 @@ def list_keys() -> None:
     """List the API keys: id, rights, validity and name."""
     now = datetime.now(UTC)
     try:
-        all_keys = stored_keys.every()
+        all_keys = stored_keys.find_all()
     except EmotionError as error:
         raise _failure(error) from error
     for key in all_keys:
         until = f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "for ever"
         rights = " ".join(right for right in Right if right in key.rights)
-        click.echo(f"{key.id}\t{rights}\t{key.end(now) or until}\t{key.name}")
+        click.echo(f"{key.id}\t{rights}\t{key.invalid_reason(now) or until}\t{key.name}")
 
 
 @keys.command("revoke")

@@ -40,7 +40,7 @@ Resolve = Callable[[str], Sequence[str]]
 Connect = Callable[[str, int, float], socket.socket]
 
 
-def look_up(host: str) -> list[str]:
+def resolve_host(host: str) -> list[str]:
     """Return all addresses of a host name. Raises OSError."""
     # The trailing dot makes the name absolute, so the resolver does not try its search domains.
     entries = socket.getaddrinfo(f"{host}.", None, type=socket.SOCK_STREAM)
@@ -61,7 +61,7 @@ class Fetcher:
     seconds: float
     max_bytes: int
     agent: str = "emotion-recognition"
-    resolve: Resolve = look_up
+    resolve: Resolve = resolve_host
     connect: Connect = connect
     tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
 
@@ -93,8 +93,8 @@ class Fetcher:
 
     def _get(self, url: str, deadline: "_Deadline") -> tuple[bytes, str | None]:
         """Request one URL. Return (file, None), or (b"", target of the redirect)."""
-        parts, host, port = self._checked(url)
-        with self._connected(parts.scheme, host, port, deadline) as connection:
+        parts, host, port = self._parse_url(url)
+        with self._open_connection(parts.scheme, host, port, deadline) as connection:
             connection.settimeout(deadline.remaining())
             connection.sendall(self._request(parts, host, port))
             reader = _LimitedReader(connection, deadline, self.max_bytes + OVERHEAD)
@@ -105,7 +105,7 @@ class Fetcher:
                     return b"", location
                 return self._body(response), None
 
-    def _checked(self, url: str) -> tuple[SplitResult, str, int]:
+    def _parse_url(self, url: str) -> tuple[SplitResult, str, int]:
         """Return (parts, host, port) of a URL. Raises UnusableUrl if the URL is not allowed."""
         if len(url) > MAX_URL or not _PRINTABLE.fullmatch(url) or "\\" in url:
             raise UnusableUrl(
@@ -134,7 +134,9 @@ class Fetcher:
             )
         return parts, host, port
 
-    def _connected(self, scheme: str, host: str, port: int, deadline: "_Deadline") -> socket.socket:
+    def _open_connection(
+        self, scheme: str, host: str, port: int, deadline: "_Deadline"
+    ) -> socket.socket:
         """Return a connection to a checked address. Raises UnusableUrl and OSError."""
         addresses = list(dict.fromkeys(_resolve_within(deadline, self.resolve, host)))
         # A single private address is enough to reject the host. Legitimate public names have no
@@ -142,7 +144,7 @@ class Fetcher:
         # address that answers first.
         if not all(is_public(address) for address in addresses):
             raise UnusableUrl("the host of the URL is not at a public address")
-        connection = self._first_that_connects(addresses, port, deadline)
+        connection = self._connect_to_any(addresses, port, deadline)
         if scheme == "http":
             return connection
         try:
@@ -152,7 +154,7 @@ class Fetcher:
             connection.close()
             raise
 
-    def _first_that_connects(
+    def _connect_to_any(
         self, addresses: Sequence[str], port: int, deadline: "_Deadline"
     ) -> socket.socket:
         failure = OSError("no address")

@@ -57,16 +57,16 @@ class Host:
         return matches and port == (PORTS[scheme] if self.port is None else self.port)
 
 
-def read_hosts(text: str) -> tuple[Host, ...]:
+def parse_hosts(text: str) -> tuple[Host, ...]:
     """Parse a list such as `"images.example.com, .example.org, example.net:8443"`.
 
     An empty text means no hosts. Raises ValueError, with a message for the operator, for an invalid
     host name or port, an IP address or a whole top-level domain.
     """
-    return tuple(_read_host(entry.strip()) for entry in text.split(",") if entry.strip())
+    return tuple(_parse_host(entry.strip()) for entry in text.split(",") if entry.strip())
 
 
-def _read_host(entry: str) -> Host:
+def _parse_host(entry: str) -> Host:
     name, colon, port = entry.lower().partition(":")
     name = name.removesuffix(".")
     if not HOST_NAME.fullmatch(name.removeprefix(".")):

@@ -92,12 +92,12 @@ class KeyVerifier:
             # and wrong keys from many addresses use at most one CPU.
             with self._checking:
                 key = self._verify(key, key_id, secret, digest, address)
-        if end := key.end(datetime.now(UTC)):
+        if reason := key.invalid_reason(datetime.now(UTC)):
             log.warning(
                 "a revoked or expired key was used",
-                extra={"event": "ended_key_shown", "key_id": key.id, "end": end},
+                extra={"event": "ended_key_shown", "key_id": key.id, "end": reason},
             )
-            is_revoked = end == "revoked"
+            is_revoked = reason == "revoked"
             raise WrongKey("the key has been revoked" if is_revoked else "the key has expired")
         return key
 

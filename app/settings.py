@@ -4,15 +4,14 @@ The fields of `Settings` define the name, type, default, range and help of each 
 module reads the environment. docs/configuration.md documents all settings, which a test checks.
 """
 
-import dataclasses
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Self
 
-from app.plain_numbers import parse_decimal, parse_whole
+from app.environment import read_fields, setting
 
 _PACKAGE = Path(__file__).resolve().parent
 ROOT = _PACKAGE.parent
@@ -23,185 +22,145 @@ RESOURCES = _PACKAGE if IS_INSTALLED else ROOT
 DATA = Path.cwd() if IS_INSTALLED else ROOT
 VERSION = "0.1.0"
 
-# The variables that Kubernetes adds to every pod for a Service called "emotion" or "emotion-…".
-# They are ignored only if the value also has the form that Kubernetes uses. EMOTION_PORT=8080 does
-# not have this form, so it is rejected as a mistake for PORT=8080.
-_SERVICE_ADDRESS = r"[0-9.]+|[0-9a-fA-F:.]+"
-_SERVICE_URL = rf"(tcp|udp|sctp)://(\[?({_SERVICE_ADDRESS})\]?):\d+"
-SERVICE_VARIABLES = tuple(
-    (re.compile(rf"EMOTION(_[A-Z0-9_]+)?_{name}"), re.compile(value))
-    for name, value in (
-        (r"SERVICE_HOST", _SERVICE_ADDRESS),
-        (r"SERVICE_PORT(_[A-Z0-9_]+)?", r"\d+"),
-        (r"PORT(_\d+_(TCP|UDP|SCTP))?", _SERVICE_URL),
-        (r"PORT_\d+_(TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
-        (r"PORT_\d+_(TCP|UDP|SCTP)_PORT", r"\d+"),
-        (r"PORT_\d+_(TCP|UDP|SCTP)_ADDR", _SERVICE_ADDRESS),
-    )
-)
-
 SPARE_THREADS = 16
 FORM_OVERHEAD = 1_000_000
 BUFFER_BYTES = 256_000_000
 # Scheme, host and port. There is no wildcard: the operator must list each site.
 _ORIGIN = re.compile(r"https?://[\w.-]+(:\d+)?", re.ASCII)
-
-_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
 LOG_LEVELS = ("debug", "info", "warning", "error")
-
-_BOOLEANS = {"true": True, "false": False}
-_READERS: dict[type, Callable[[str], Any]] = {
-    bool: lambda text: _BOOLEANS[text.lower()],
-    int: parse_whole,
-    float: parse_decimal,
-}
-_KINDS = {bool: "true or false", int: "a whole number", float: "a decimal number"}
 
 
 class SettingError(Exception):
     """The value of an environment variable is invalid. The message names the variable."""
 
 
-def _setting(
-    env: str,
-    default: Any,
-    help: str,
-    at_least: float = 0,
-    at_most: float = 1e18,
-    *,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    metadata = {"env": env, "help": help, "range": (at_least, at_most), "choices": choices}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
-    host: str = _setting("HOST", "127.0.0.1", "address to listen on")
-    port: int = _setting("PORT", 5000, "port to listen on", at_most=65535)
-    allow_anonymous: bool = _setting(
+    host: str = setting("HOST", "127.0.0.1", "address to listen on")
+    port: int = setting("PORT", 5000, "port to listen on", at_most=65535)
+    allow_anonymous: bool = setting(
         "EMOTION_ALLOW_ANONYMOUS",
         False,
         "allow all requests without an API key",
     )
-    allowed_hosts: str = _setting(
+    allowed_hosts: str = setting(
         "EMOTION_ALLOWED_HOSTS",
         "",
         "host names that requests without a key may use besides IP addresses, `localhost` and "
         "`HOST`, for example `nas.local,emotion.example`",
     )
-    proxies: int = _setting(
+    proxies: int = setting(
         "EMOTION_PROXIES",
         0,
         "number of trusted reverse proxies in front of the service",
         at_most=10,
     )
-    root_path: str = _setting(
+    root_path: str = setting(
         "EMOTION_ROOT_PATH",
         "",
         "path prefix of the service within a larger site, for example `/emotion`",
     )
-    cors_origins: str = _setting(
+    cors_origins: str = setting(
         "EMOTION_CORS_ORIGINS",
         "",
         "origins of other sites whose pages may call the API, for example "
         "`https://a.example,https://b.example`",
     )
-    database_url: str = _setting(
+    database_url: str = setting(
         "EMOTION_DATABASE_URL",
         f"sqlite:///{DATA / 'instance' / 'emotion.db'}",
         "database of the results: `sqlite:///…` or `postgresql://…`",
     )
-    models_dir: Path = _setting(
+    models_dir: Path = setting(
         "EMOTION_MODELS_DIR",
         RESOURCES / "models",
         "folder with one subfolder per model; the detector `haar` needs one too",
     )
-    pipeline: str = _setting("EMOTION_PIPELINE", "two_stage", "default pipeline")
-    model: str = _setting("EMOTION_MODEL", "custom_net_8", "default classifier")
-    detector: str = _setting("EMOTION_DETECTOR", "haar", "default detector")
-    threshold: float = _setting(
+    pipeline: str = setting("EMOTION_PIPELINE", "two_stage", "default pipeline")
+    model: str = setting("EMOTION_MODEL", "custom_net_8", "default classifier")
+    detector: str = setting("EMOTION_DETECTOR", "haar", "default detector")
+    threshold: float = setting(
         "EMOTION_THRESHOLD",
         0.5,
         "default threshold of the emotions in the response, from 0 to 1",
         at_most=1,
     )
-    max_image_bytes: int = _setting(
+    max_image_bytes: int = setting(
         "EMOTION_MAX_IMAGE_BYTES",
         15_000_000,
         "maximum size of an image file in bytes",
         at_least=1,
     )
-    max_pixels: int = _setting(
+    max_pixels: int = setting(
         "EMOTION_MAX_PIXELS",
         50_000_000,
         "maximum number of pixels of an image",
         at_least=1,
         at_most=178_000_000,  # Pillow rejects larger images as decompression bombs
     )
-    max_drawn_pixels: int = _setting(
+    max_drawn_pixels: int = setting(
         "EMOTION_MAX_DRAWN_PIXELS",
         10_000_000,
         "maximum number of pixels of an annotated image; larger images are returned smaller",
         at_least=1,
     )
-    max_images: int = _setting(
+    max_images: int = setting(
         "EMOTION_MAX_IMAGES", 16, "maximum number of images in a request", at_least=1
     )
-    max_faces: int = _setting(
+    max_faces: int = setting(
         "EMOTION_MAX_FACES",
         200,
         "maximum number of faces per image; the largest faces are used",
         at_least=1,
     )
-    fetch_hosts: str = _setting(
+    fetch_hosts: str = setting(
         "EMOTION_FETCH_HOSTS",
         "",
         "comma-separated hosts from which the service may fetch images; without it fetching is "
         "disabled",
     )
-    fetch_http: bool = _setting("EMOTION_FETCH_HTTP", False, "allow `http://` besides `https://`")
-    fetch_seconds: float = _setting(
+    fetch_http: bool = setting("EMOTION_FETCH_HTTP", False, "allow `http://` besides `https://`")
+    fetch_seconds: float = setting(
         "EMOTION_FETCH_SECONDS",
         10.0,
         "time limit for fetching an image, in seconds",
         at_least=0.1,
         at_most=60,
     )
-    keep_pictures: bool = _setting(
+    keep_pictures: bool = setting(
         "EMOTION_KEEP_PICTURES", False, "store the image files together with the results"
     )
-    pictures_dir: Path = _setting(
+    pictures_dir: Path = setting(
         "EMOTION_PICTURES_DIR",
         DATA / "instance" / "pictures",
         "folder of the stored image files",
     )
-    pictures_key: str = _setting(
+    pictures_key: str = setting(
         "EMOTION_PICTURES_KEY",
         "",
         "encryption key of the stored image files, for example from `openssl rand -base64 32`; "
         "without it they are stored unencrypted",
     )
-    retention_days: int = _setting(
+    retention_days: int = setting(
         "EMOTION_RETENTION_DAYS",
         0,
         "age in days after which `flask --app wsgi retention run` deletes results; 0 keeps them",
         at_most=36_500,
     )
-    workers: int = _setting(
+    workers: int = setting(
         "EMOTION_WORKERS",
         0,
         "number of worker processes; 0 starts one per available CPU",
         at_most=512,
     )
-    worker_threads: int = _setting(
+    worker_threads: int = setting(
         "EMOTION_WORKER_THREADS",
         2,
         "number of images that a worker analyses at the same time",
         at_least=1,
         at_most=64,
     )
-    max_in_flight: int = _setting(
+    max_in_flight: int = setting(
         "EMOTION_MAX_IN_FLIGHT",
         16,
         "maximum number of waiting and running image requests per worker; further ones are "
@@ -209,50 +168,50 @@ class Settings:
         at_least=1,
         at_most=1000,
     )
-    request_seconds: float = _setting(
+    request_seconds: float = setting(
         "EMOTION_REQUEST_SECONDS",
         30,
         "time limit of a request in seconds, including the upload",
         at_least=0.1,
         at_most=3600,
     )
-    rate_limit: str = _setting(
+    rate_limit: str = setting(
         "EMOTION_RATE_LIMIT",
         "",
         "requests per API key, for example `600/minute`; without it requests are not limited",
     )
-    public_rate_limit: str = _setting(
+    public_rate_limit: str = setting(
         "EMOTION_PUBLIC_RATE_LIMIT",
         "120/minute",
         "requests per client address to routes that need no key and to `/metrics`; the files of "
         "the web page have ten times this limit; empty turns the limit off",
     )
-    key_failure_limit: str = _setting(
+    key_failure_limit: str = setting(
         "EMOTION_KEY_FAILURE_LIMIT",
         "10/minute",
         "wrong API keys per client address and per key id, in each worker; empty turns the limit "
         "off",
     )
-    rate_limit_url: str = _setting(
+    rate_limit_url: str = setting(
         "EMOTION_RATE_LIMIT_URL",
         "memory://",
         "storage of the rate counters: `memory://` counts in each worker, `redis://…` for all "
         "workers together",
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         "EMOTION_LOG_LEVEL",
         "info",
         "lowest level that is logged: `debug`, `info`, `warning` or `error`",
         choices=LOG_LEVELS,
     )
-    onnx_threads: int = _setting(
+    onnx_threads: int = setting(
         "EMOTION_ONNX_THREADS",
         1,
         "ONNX Runtime threads of a worker, per network",
         at_least=1,
         at_most=64,
     )
-    opencv_threads: int = _setting(
+    opencv_threads: int = setting(
         "EMOTION_OPENCV_THREADS",
         1,
         "OpenCV threads of a worker; the detector `yunet` uses them too",
@@ -270,19 +229,6 @@ class Settings:
                     f"EMOTION_CORS_ORIGINS: {origin!r} is not an origin such as https://a.example"
                 )
         return origins
-
-    @property
-    def host_names(self) -> frozenset[str]:
-        """`allowed_hosts` and `host` in lower case. Raises SettingError for an invalid name."""
-        names = {part.strip().lower() for part in self.allowed_hosts.split(",")} - {""}
-        names = {name.removesuffix(".") for name in names}
-        for name in names:
-            if not _HOST_NAME.fullmatch(name):
-                raise SettingError(
-                    f"EMOTION_ALLOWED_HOSTS: {name!r} is not a host name such as nas.local: leave "
-                    "out scheme, port, path and wildcards"
-                )
-        return frozenset({*names, self.host.lower().removesuffix(".")})
 
     @property
     def request_threads(self) -> int:
@@ -323,18 +269,10 @@ class Settings:
         Raises SettingError for an invalid value, and for an unknown EMOTION_ variable, because it
         is usually a misspelled setting.
         """
-        fields = {field.metadata["env"]: field for field in dataclasses.fields(cls)}
-        kinds = get_type_hints(cls)
-        for env, text in environment.items():
-            if not env.startswith("EMOTION_") or env in fields or _is_set_by_kubernetes(env, text):
-                continue
-            raise SettingError(f"unknown setting {env}; known settings: {', '.join(fields)}")
-        values = {
-            field.name: _parse(env, environment[env], kinds[field.name], field.metadata)
-            for env, field in fields.items()
-            if env in environment
-        }
-        return cls(**values)
+        try:
+            return cls(**read_fields(cls, environment))
+        except ValueError as error:
+            raise SettingError(str(error)) from error
 
 
 def is_loopback(host: str) -> bool:
@@ -345,23 +283,3 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
-
-
-def _is_set_by_kubernetes(env: str, text: str) -> bool:
-    return any(name.fullmatch(env) and value.fullmatch(text) for name, value in SERVICE_VARIABLES)
-
-
-def _parse(env: str, text: str, kind: type, metadata: Mapping[str, Any]) -> Any:
-    if choices := metadata["choices"]:
-        if text.lower() not in choices:
-            raise SettingError(f"{env} must be one of {', '.join(choices)}, got {text!r}")
-        return text.lower()
-    try:
-        value = _READERS.get(kind, kind)(text)
-    except (ValueError, KeyError) as error:
-        raise SettingError(f"{env} must be {_KINDS[kind]}, got {text!r}") from error
-    low, high = metadata["range"]
-    # This comparison is False for NaN, which is therefore rejected.
-    if kind in (int, float) and not low <= value <= high:
-        raise SettingError(f"{env} must be between {low:.10g} and {high:.10g}, got {text!r}")
-    return value

@@ -36,7 +36,7 @@ def check_access_policy(settings: Settings) -> Notice:
         raise SettingError(f"EMOTION_DATABASE_URL: {error}") from error
     with app.app_context():
         try:
-            any_key = keys.any_made()
+            any_key = keys.any_exists()
         except StoreUnavailable as error:
             return Notice(
                 logging.WARNING,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from attacks.result import Result, counted
-from attacks.target import Answer, Target, target
+from attacks.target import Response, Target, target
 
 UNREAD = 200
 SILENT, SLOW_BODIES, SLOW_HEADERS = 500, 60, 64
@@ -20,9 +20,9 @@ SLOWDOWN = 2.0
 def unread_answers(quick: bool) -> Iterator[Result]:
     """200 requests at a time whose responses are not read and whose sockets stay open."""
     with target() as service:
-        normal = service.normal_post().seconds
-        health: list[Answer] = []
-        posts: list[Answer] = []
+        normal = service.baseline_post().seconds
+        health: list[Response] = []
+        posts: list[Response] = []
         waves = 1 if quick else 3
         request = service.head("GET", "/healthz", "Connection: close") + b"\r\n"
         for _ in range(waves):
@@ -32,9 +32,9 @@ def unread_answers(quick: bool) -> Iterator[Result]:
                     posts.append(service.post(timeout=20))
                     if not (health[-1].status and posts[-1].status):
                         break
-    slowest = max(answer.seconds for answer in health)
-    median = statistics.median(answer.seconds for answer in posts)
-    statuses = [answer.status for answer in health + posts]
+    slowest = max(response.seconds for response in health)
+    median = statistics.median(response.seconds for response in posts)
+    statuses = [response.status for response in health + posts]
     yield Result(
         "unread responses, with `Connection: close`",
         waves * UNREAD,
@@ -52,8 +52,8 @@ def slow_clients(quick: bool) -> Iterator[Result]:
     """
     seconds = 8.0 if quick else 25.0
     with target() as service, _Slow(service) as slow:
-        health: list[Answer] = []
-        posts: list[Answer] = []
+        health: list[Response] = []
+        posts: list[Response] = []
         end = time.monotonic() + seconds
         asking = threading.Thread(target=_post_until, args=(service, posts, end))
         asking.start()
@@ -61,23 +61,23 @@ def slow_clients(quick: bool) -> Iterator[Result]:
             health.append(service.health())
             time.sleep(0.02)
         asking.join()
-    times = sorted(answer.seconds for answer in health)
+    times = sorted(response.seconds for response in health)
     p99 = times[int(0.99 * len(times))]
-    statuses = [answer.status for answer in health + posts]
+    statuses = [response.status for response in health + posts]
     yield Result(
         f"{SILENT} silent connections, {SLOW_BODIES} bodies and {SLOW_HEADERS} headers of a byte "
         "a second",
         slow.opened,
         f"/healthz p99 {1000 * p99:.0f} ms; a post at most "
-        f"{1000 * max(answer.seconds for answer in posts):.0f} ms; {counted(statuses)}",
+        f"{1000 * max(response.seconds for response in posts):.0f} ms; {counted(statuses)}",
         "/healthz p99 below 1 s, every valid request answered",
         p99 < P99_SECONDS and set(statuses) == {200, 201},
     )
 
 
-def _post_until(service: Target, answers: list[Answer], end: float) -> None:
+def _post_until(service: Target, responses: list[Response], end: float) -> None:
     while time.monotonic() < end:
-        answers.append(service.post(timeout=20))
+        responses.append(service.post(timeout=20))
         time.sleep(0.2)
 
 

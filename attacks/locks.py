@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 import psycopg
 
 from attacks.result import Result, Skip, counted
-from attacks.target import Answer, Target, target
+from attacks.target import Response, Target, target
 
 POSTS = 6
 DEADLINE_SECONDS = 3.0
@@ -67,13 +67,13 @@ def _result(name: str, service: Target, lock: Lock, seconds: float) -> Result:
         with _held(lock, seconds):
             posts = [pool.submit(service.post) for _ in range(POSTS)]
             erasure = pool.submit(service.ask, "DELETE", "/v1/images/1")
-        answers: list[Answer] = [post.result() for post in posts]
+        responses: list[Response] = [post.result() for post in posts]
         erased = erasure.result()
     time.sleep(2)  # late writes would be visible after this time
     remaining = len(service.images())
     following = service.post().status
-    statuses = [answer.status for answer in answers]
-    slowest = max(answer.seconds for answer in (*answers, erased))
+    statuses = [response.status for response in responses]
+    slowest = max(response.seconds for response in (*responses, erased))
     return Result(
         name,
         POSTS + 1,

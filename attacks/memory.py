@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from attacks import images
 from attacks.result import Result, counted
-from attacks.target import JSON, NO_ANSWER, PHOTO, Target, target, until
+from attacks.target import JSON, NO_RESPONSE, PHOTO, Target, poll, target
 
 PEAK_MB = 600
 OK, CREATED, UNAVAILABLE = 200, 201, 503
@@ -105,9 +105,9 @@ def _unread(body: bytes, side: int, requests: int) -> Result:
                 connection.sendall(body)
             connections.append(connection)
         statuses: list[int] = []
-        for _ in until(45):
+        for _ in poll(45):
             statuses = [_status_so_far(connection) for connection in connections]
-            if NO_ANSWER not in statuses:
+            if NO_RESPONSE not in statuses:
                 time.sleep(2)  # for the rest of the responses
                 break
         return _judge(
@@ -178,8 +178,8 @@ def _status(read: Callable[[], bytes]) -> int:
     try:
         line = read()
     except OSError:
-        return NO_ANSWER
-    return int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else NO_ANSWER
+        return NO_RESPONSE
+    return int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else NO_RESPONSE
 
 
 def _list_of(item: bytes) -> bytes:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from attacks import images
 from attacks.result import Result, Skip, counted
-from attacks.target import PHOTO, Target, target, until
+from attacks.target import PHOTO, Target, poll, target
 
 POSTS = 60
 ERASURES = 8
@@ -91,7 +91,7 @@ def _erased(
             answer = service.ask("DELETE", f"/v1/images/{number}")
             visible = _is_visible(service, number)
         end = time.monotonic()
-        gone = any(not _is_visible(service, number) for _ in until(ERASED_SECONDS))
+        gone = any(not _is_visible(service, number) for _ in poll(ERASED_SECONDS))
         seconds = time.monotonic() - end
     during = "present" if visible else "gone"
     afterwards = f"gone {seconds:.1f} s" if gone else f"present {seconds:.0f} s"
@@ -164,7 +164,7 @@ def count_orphans(service: Target, images_dir: Path) -> tuple[int, int]:
     The service has _PATIENCE_SECONDS to clean up; the smallest counts are returned.
     """
     minimum = (_MAX_POSTS, _MAX_POSTS)
-    for _ in until(_PATIENCE_SECONDS, every=1.0):
+    for _ in poll(_PATIENCE_SECONDS, every=1.0):
         files = sum(path.is_file() for path in images_dir.rglob("*"))
         file_statuses = [
             service.ask("GET", f"/v1/images/{image['id']}/picture").status

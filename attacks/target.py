@@ -19,15 +19,15 @@ from testbed.service import Service
 PHOTO = (ROOT / "docs" / "astronaut.jpg").read_bytes()
 JPEG = {"Content-Type": "image/jpeg"}
 JSON = {"Content-Type": "application/json"}
-NO_ANSWER = 0
+NO_RESPONSE = 0
 _WARM_POSTS = 4
 # The workers are idle if they use less CPU time than this during so many steps (two seconds).
 _IDLE_CPU_SECONDS, _IDLE_STEPS = 0.1, 8
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A response. `status` is NO_ANSWER if the connection was refused, closed or timed out."""
+class Response:
+    """A response. `status` is NO_RESPONSE if the connection was refused, closed or timed out."""
 
     status: int
     seconds: float
@@ -36,7 +36,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Normal:
+class Baseline:
     """The median duration and the mean CPU time of a post without other load."""
 
     seconds: float
@@ -63,7 +63,7 @@ class Target:
         *,
         timeout: float = 60.0,
         address: tuple[str, int] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Send one request on a new connection.
 
         `timeout` is in seconds and applies to each operation of the socket. `address` is the
@@ -73,14 +73,14 @@ class Target:
         start = time.perf_counter()
         try:
             connection.request(method, path, body, dict(headers or {}))
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
         except (OSError, http.client.HTTPException):
-            return Answer(NO_ANSWER, time.perf_counter() - start)
+            return Response(NO_RESPONSE, time.perf_counter() - start)
         finally:
             connection.close()
-        return Answer(
-            answer.status, time.perf_counter() - start, dict(answer.headers.items()), content
+        return Response(
+            response.status, time.perf_counter() - start, dict(response.headers.items()), content
         )
 
     def head(self, method: str, path: str, *headers: str) -> bytes:
@@ -89,26 +89,26 @@ class Target:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", *headers]
         return "".join(f"{line}\r\n" for line in lines).encode()
 
-    def health(self, timeout: float = 10.0) -> Answer:
+    def health(self, timeout: float = 10.0) -> Response:
         """Request /healthz."""
         return self.ask("GET", "/healthz", timeout=timeout)
 
-    def post(self, data: bytes = PHOTO, query: str = "", *, timeout: float = 60.0) -> Answer:
+    def post(self, data: bytes = PHOTO, query: str = "", *, timeout: float = 60.0) -> Response:
         """Post an image."""
         return self.ask("POST", f"/v1/images?{query}", data, JPEG, timeout=timeout)
 
-    def normal_post(self, count: int = 9) -> Normal:
+    def baseline_post(self, count: int = 9) -> Baseline:
         """Measure posts of docs/astronaut.jpg without other load.
 
         Raises RuntimeError if a post is not answered 201.
         """
         before = self.cpu_seconds()
-        answers = [self.post() for _ in range(_WARM_POSTS + count)]
-        if unexpected := {answer.status for answer in answers} - {http.client.CREATED}:
+        responses = [self.post() for _ in range(_WARM_POSTS + count)]
+        if unexpected := {response.status for response in responses} - {http.client.CREATED}:
             raise RuntimeError(f"posts were answered {sorted(unexpected)}, expected 201")
-        return Normal(
-            statistics.median(answer.seconds for answer in answers[_WARM_POSTS:]),
-            (self.cpu_seconds() - before) / len(answers),
+        return Baseline(
+            statistics.median(response.seconds for response in responses[_WARM_POSTS:]),
+            (self.cpu_seconds() - before) / len(responses),
         )
 
     def images(self) -> list[dict[str, Any]]:
@@ -116,10 +116,10 @@ class Target:
         images: list[dict[str, Any]] = []
         cursor = ""
         while True:
-            answer = self.ask("GET", f"/v1/images?page_size=200{cursor}")
-            if answer.status != http.client.OK:
-                raise RuntimeError(f"GET /v1/images was answered {answer.status}, expected 200")
-            page = json.loads(answer.body)
+            response = self.ask("GET", f"/v1/images?page_size=200{cursor}")
+            if response.status != http.client.OK:
+                raise RuntimeError(f"GET /v1/images was answered {response.status}, expected 200")
+            page = json.loads(response.body)
             images += page["images"]
             if page["next_cursor"] is None:
                 return images
@@ -141,7 +141,7 @@ class Target:
     def wait_until_idle(self, max_seconds: float) -> bool:
         """Wait until the workers are idle. Return False if they are busy after `max_seconds`."""
         used = [self.cpu_seconds()]
-        for _ in until(max_seconds):
+        for _ in poll(max_seconds):
             used.append(self.cpu_seconds())
             if len(used) > _IDLE_STEPS and used[-1] - used[-_IDLE_STEPS] < _IDLE_CPU_SECONDS:
                 return True
@@ -164,7 +164,7 @@ def target(**environment: str) -> Iterator[Target]:
                 service.kill()
 
 
-def until(seconds: float, every: float = 0.25) -> Iterator[int]:
+def poll(seconds: float, every: float = 0.25) -> Iterator[int]:
     """Yield 0, 1, 2, … every `every` seconds, until `seconds` have passed."""
     end = time.monotonic() + seconds
     for step in itertools.count():

@@ -50,7 +50,7 @@ def costly_images(quick: bool) -> Iterator[Result]:
 
 def _result(name: str, image: bytes, query: str, deadline: float) -> Result:
     with target(EMOTION_REQUEST_SECONDS=f"{deadline:g}") as service:
-        normal = service.normal_post()
+        normal = service.baseline_post()
         start = service.cpu_seconds()
         answer = service.post(image, query, timeout=deadline + 30)
         following = [service.post() for _ in range(_NEXT_POSTS)]

@@ -161,9 +161,9 @@ def measure(
     for app in apps.values():
         run(app, "/v1/images")  # the first request also initialises the application
     seconds: dict[tuple[int, str], list[float]] = {(size, name): [] for size, name, _ in runs}
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for _ in range(times):
-        for index in chance.permutation(len(runs)):
+        for index in rng.permutation(len(runs)):
             size, name, query = runs[index]
             start = clock()
             run(apps[size], query)

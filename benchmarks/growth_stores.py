@@ -13,7 +13,7 @@ from sqlalchemy import NullPool, create_engine, insert, make_url, text
 from app import create_app
 from app.settings import Settings
 from app.store.migrate import upgrade
-from app.store.rollups import add_saved
+from app.store.rollups import add_new_images
 from app.store.tables import PersonModelRow, db
 
 FACES = 3
@@ -124,7 +124,7 @@ def fill(images: int, *, of: int) -> None:
                 connection.execute(text(statement), values | ends)
             connection.commit()
     db.engine.dispose()  # so that the next connection has the cache size of the service
-    while add_saved():
+    while add_new_images():
         pass
     if dialect == "postgresql":  # PostgreSQL analyses tables by itself later, SQLite never
         engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -145,7 +145,7 @@ def _analyse_on_demand(pipe: Connection) -> None:
     settings = Settings()
     cv2.setNumThreads(settings.opencv_threads)
     engine: Engine = create_app(settings).extensions["engine"]
-    engine.warm()
+    engine.warm_up()
     with contextlib.suppress(EOFError):  # the benchmark has ended
         while True:
             images, seconds = pipe.recv()

@@ -1,7 +1,7 @@
 """Check that memory stays constant: the resident memory of each worker under mixed requests.
 
     make soak
-    python -m benchmarks.soak --pictures 10000
+    python -m benchmarks.soak --images 10000
 
 Eight clients post images of many sizes, formats and contents, valid and invalid ones, to different
 pipelines, detectors and models, with and without storing. They also read and erase results. The
@@ -114,11 +114,11 @@ class MemoryMonitor(threading.Thread):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--images", type=int, default=10_000)
     arguments = parser.parse_args()
     files = image_files()
     statuses: Counter[int] = Counter()
-    part = arguments.pictures // PARTS
+    part = arguments.images // PARTS
     with tempfile.TemporaryDirectory() as folder:
         service = Service(Path(folder))
         try:

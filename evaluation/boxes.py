@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.metrics import bootstrap_ratios, expected_calibration_error
-from testbed.boxes import Tally, average_precision, joined
+from testbed.boxes import Matches, average_precision, hits_and_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class BoxScores:
     calibration_error: float
 
 
-def score_boxes(tallies: Sequence[Tally]) -> BoxScores:
+def score_boxes(matches: Sequence[Matches]) -> BoxScores:
     """Figures with 95 % intervals, bootstrap over photographs."""
     table = np.array(
-        [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in tallies]
+        [(each.hits.sum(), (~each.hits).sum(), (~each.found).sum()) for each in matches]
     ).reshape(-1, 3)
     hits, false, missed = (int(value) for value in table.sum(axis=0))
     with np.errstate(invalid="ignore"):
@@ -49,13 +49,13 @@ def score_boxes(tallies: Sequence[Tally]) -> BoxScores:
         f1=f1,
         precision_interval=bootstrap_ratios(table[:, 0], table[:, 0] + table[:, 1]),
         recall_interval=bootstrap_ratios(table[:, 0], table[:, 0] + table[:, 2]),
-        average_precision=average_precision(tallies),
-        calibration_error=_calibration_error(tallies),
+        average_precision=average_precision(matches),
+        calibration_error=_calibration_error(matches),
     )
 
 
-def _calibration_error(tallies: Sequence[Tally]) -> float:
-    hits, scores = joined(tallies)
+def _calibration_error(matches: Sequence[Matches]) -> float:
+    hits, scores = hits_and_scores(matches)
     if np.isnan(scores).any() or not len(hits):
         return float("nan")
     return expected_calibration_error(scores, hits)

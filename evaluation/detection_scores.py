@@ -24,7 +24,7 @@ from evaluation.field import (
     recall_by_expression,
     served_scale,
 )
-from testbed.boxes import tally
+from testbed.boxes import match_faces
 from training.data.photos import MarkedFace, Photograph, Portrait
 
 MIN_PIXELS = 20
@@ -129,7 +129,7 @@ def scores(
     """
     return score_boxes(
         [
-            tally(
+            match_faces(
                 each.detections,
                 each.photograph.faces,
                 min_iou=min_iou,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.vision.types import Analysis, Box, Detection
 from evaluation.field import MATCH_IOU
-from testbed.boxes import average_precision, iou, tally
+from testbed.boxes import average_precision, iou, match_faces
 from training.data.photos import PORTRAITS, MarkedFace, Portrait, read_photographs
 from training.data.scenes import Sources, scene
 from training.votes import LABELS
@@ -84,7 +84,7 @@ def expressions(
     precisions = {
         label: average_precision(
             [
-                tally(shot.detections_of(label), _marked(truth, label), min_iou=min_iou)
+                match_faces(shot.detections_of(label), _marked(truth, label), min_iou=min_iou)
                 for shot, truth in zip(found, truths, strict=True)
             ]
         )
@@ -92,7 +92,7 @@ def expressions(
     }
     faces = average_precision(
         [
-            tally(_scored(shot), _marked(truth, None), min_iou=min_iou)
+            match_faces(_scored(shot), _marked(truth, None), min_iou=min_iou)
             for shot, truth in zip(found, truths, strict=True)
         ]
     )

@@ -33,7 +33,7 @@ from evaluation.detection_page import COLLECTIONS
 from evaluation.detection_scores import BARE, ready
 from evaluation.field import MAX_PIXELS
 from evaluation.systems import served_engine
-from testbed.boxes import Tally, tally
+from testbed.boxes import Matches, match_faces
 from testbed.markdown import block, percent, renew, table
 from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
 
@@ -86,7 +86,7 @@ class Example:
 class Result:
     """The result of one rule for one example."""
 
-    tally: Tally
+    matches: Matches
     milliseconds: float
 
 
@@ -178,7 +178,7 @@ def run_both_rules(
                 start = time.perf_counter()
                 found = find(detector, example.data)
                 milliseconds = 1000 * (time.perf_counter() - start)
-                result = tally(found, example.faces, min_iou=MIN_IOU, counts=example.counts)
+                result = match_faces(found, example.faces, min_iou=MIN_IOU, counts=example.counts)
                 results.setdefault((name, rule), []).append(Result(result, milliseconds))
     return results
 
@@ -194,7 +194,7 @@ def wide_and_tall(detectors: dict[str, Detector], photographs: Sequence[Photogra
     rows = []
     for shape, examples in shapes.items():
         for (name, rule), results in run_both_rules(detectors, examples).items():
-            scores = score_boxes([each.tally for each in results])
+            scores = score_boxes([each.matches for each in results])
             faces = scores.true_positives + scores.false_negatives
             rows.append(
                 [

@@ -16,7 +16,7 @@ from app.vision.types import Analysis, DetectionOptions
 from evaluation.boxes import BoxScores, score_boxes
 from evaluation.expressions import Shot
 from evaluation.field import MAX_PIXELS
-from testbed.boxes import tally
+from testbed.boxes import match_faces
 from training.data.photos import MarkedFace, Photograph
 
 CLASSIFIER = "custom_net_8"
@@ -128,19 +128,19 @@ def found_faces(
 ) -> BoxScores:
     """The scores for one kind of FACES. Other faces are ignored."""
     collections, counts = FACES[kind]
-    tallies = []
+    matches = []
     for shot, photograph in zip(found, photographs, strict=True):
         if photograph.path.parts[-2] in collections:
             longer_side = float(max(shot.analysis.width, shot.analysis.height))
-            tallies.append(
-                tally(
+            matches.append(
+                match_faces(
                     shot.detections,
                     photograph.faces,
                     min_iou=min_iou,
                     counts=partial(_counted, counts=counts, longer_side=longer_side),
                 )
             )
-    return score_boxes(tallies)
+    return score_boxes(matches)
 
 
 def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from fuzzing.damage import damaged
-from fuzzing.good_images import good_images
 from fuzzing.report import Finding
+from fuzzing.valid_images import valid_images
 
 MAX_PROBLEM_BYTES = 65_536  # usual problem documents have a few hundred bytes
 MAX_BYTES = 2_000_000  # of a response: a page of 200 images, an annotated image
@@ -97,101 +97,101 @@ class Call:
 
 def call_number(seed: int, index: int) -> Call:
     """The request with this number."""
-    chance = random.Random(f"call:{seed}:{index}")
-    if chance.random() < 0.4:
-        return _image_call(chance)
-    path = chance.choice(PATHS)
-    if chance.random() < 0.25:
-        path = f"/v1/images/{chance.choice(IDS)}"
+    rng = random.Random(f"call:{seed}:{index}")
+    if rng.random() < 0.4:
+        return _image_call(rng)
+    path = rng.choice(PATHS)
+    if rng.random() < 0.25:
+        path = f"/v1/images/{rng.choice(IDS)}"
     body, kind = b"", None
-    if chance.random() < 0.3:
-        body, kind = _body(chance)
-    return Call(chance.choice(METHODS), path + _query(chance), _headers(chance, kind), body)
+    if rng.random() < 0.3:
+        body, kind = _body(rng)
+    return Call(rng.choice(METHODS), path + _query(rng), _headers(rng, kind), body)
 
 
-def _image_call(chance: random.Random) -> Call:
+def _image_call(rng: random.Random) -> Call:
     """A request that usually reaches the decoder."""
-    body, kind = _body(chance)
-    path = chance.choice(("/v1/images",) * 5 + ("/index",))
-    query = _query(chance, VALID_ANALYSIS_OPTIONS) if chance.random() < 0.3 else ""
-    headers = _headers(chance, kind) if chance.random() < 0.5 else {"Content-Type": kind}
+    body, kind = _body(rng)
+    path = rng.choice(("/v1/images",) * 5 + ("/index",))
+    query = _query(rng, VALID_ANALYSIS_OPTIONS) if rng.random() < 0.3 else ""
+    headers = _headers(rng, kind) if rng.random() < 0.5 else {"Content-Type": kind}
     return Call("POST", path + query, headers, body)
 
 
-def _headers(chance: random.Random, kind: str | None) -> dict[str, str]:
-    names = chance.sample(list(HEADERS), chance.choice((0, 0, 1, 1, 2)))
-    headers = {name: chance.choice(HEADERS[name]) for name in names}
-    if kind is not None and chance.random() < 0.1:
-        kind = chance.choice(TYPES)
+def _headers(rng: random.Random, kind: str | None) -> dict[str, str]:
+    names = rng.sample(list(HEADERS), rng.choice((0, 0, 1, 1, 2)))
+    headers = {name: rng.choice(HEADERS[name]) for name in names}
+    if kind is not None and rng.random() < 0.1:
+        kind = rng.choice(TYPES)
     return headers if kind is None else {"Content-Type": kind, **headers}
 
 
-def _query(chance: random.Random, valid: Mapping[str, str] = VALID_READ_OPTIONS) -> str:
-    count = chance.choice((0, 0, 1, 1, 2, 3, 6))
+def _query(rng: random.Random, valid: Mapping[str, str] = VALID_READ_OPTIONS) -> str:
+    count = rng.choice((0, 0, 1, 1, 2, 3, 6))
     pairs = []
-    for name, value in (_option(chance, valid) for _ in range(count)):
+    for name, value in (_option(rng, valid) for _ in range(count)):
         text = value.encode("utf-8", "surrogatepass")
-        if chance.random() < 0.05:
-            text = chance.randbytes(8)
+        if rng.random() < 0.05:
+            text = rng.randbytes(8)
         pairs.append(f"{quote(name)}={quote(text)}")
     query = "&".join(pairs)
     return f"?{query}" if query else ""
 
 
-def _option(chance: random.Random, valid: Mapping[str, str]) -> tuple[str, str]:
-    if chance.random() < 0.7:
-        return chance.choice(list(valid.items()))
-    return chance.choice(OPTIONS), chance.choice(TEXTS)
+def _option(rng: random.Random, valid: Mapping[str, str]) -> tuple[str, str]:
+    if rng.random() < 0.7:
+        return rng.choice(list(valid.items()))
+    return rng.choice(OPTIONS), rng.choice(TEXTS)
 
 
-def _image(chance: random.Random) -> bytes:
-    return chance.choice(good_images()) if chance.random() < 0.3 else damaged(chance)
+def _image(rng: random.Random) -> bytes:
+    return rng.choice(valid_images()) if rng.random() < 0.3 else damaged(rng)
 
 
-def _body(chance: random.Random) -> tuple[bytes, str]:
-    make = chance.choice((_raw, _json, _json, _form, _form, _form))
-    body, kind = make(chance)
-    if chance.random() < 0.1 and body:
-        at = chance.randrange(len(body))
-        body = chance.choice((body[:at], body[at:], body[:at] + chance.randbytes(3) + body[at:]))
+def _body(rng: random.Random) -> tuple[bytes, str]:
+    make = rng.choice((_raw, _json, _json, _form, _form, _form))
+    body, kind = make(rng)
+    if rng.random() < 0.1 and body:
+        at = rng.randrange(len(body))
+        body = rng.choice((body[:at], body[at:], body[:at] + rng.randbytes(3) + body[at:]))
     return body, kind
 
 
-def _raw(chance: random.Random) -> tuple[bytes, str]:
-    return _image(chance), chance.choice(("image/png", "application/octet-stream"))
+def _raw(rng: random.Random) -> tuple[bytes, str]:
+    return _image(rng), rng.choice(("image/png", "application/octet-stream"))
 
 
-def _json(chance: random.Random) -> tuple[bytes, str]:
-    if chance.random() < 0.05:
-        whole = chance.choice((b"", b"{", b"null", b"[]", b"[" * 100_000, b'{"a":' * 5000, b"\xff"))
+def _json(rng: random.Random) -> tuple[bytes, str]:
+    if rng.random() < 0.05:
+        whole = rng.choice((b"", b"{", b"null", b"[]", b"[" * 100_000, b'{"a":' * 5000, b"\xff"))
         return whole, "application/json"
-    text = base64.b64encode(_image(chance)).decode()
+    text = base64.b64encode(_image(rng)).decode()
     document: dict[str, Any] = {"image": text}
-    if chance.random() < 0.2:
-        document["image"] = chance.choice((f"data:image/png;base64,{text}", text[:-1], *VALUES))
-    for _ in range(chance.choice((0, 0, 1, 2, 3))):
-        name, value = _option(chance, VALID_ANALYSIS_OPTIONS)
-        document[name] = chance.choice(VALUES) if chance.random() < 0.2 else value
-    if chance.random() < 0.02:
+    if rng.random() < 0.2:
+        document["image"] = rng.choice((f"data:image/png;base64,{text}", text[:-1], *VALUES))
+    for _ in range(rng.choice((0, 0, 1, 2, 3))):
+        name, value = _option(rng, VALID_ANALYSIS_OPTIONS)
+        document[name] = rng.choice(VALUES) if rng.random() < 0.2 else value
+    if rng.random() < 0.02:
         document |= {f"unknown {number}": number for number in range(5000)}
-    return json.dumps(document, ensure_ascii=chance.random() < 0.5).encode(
+    return json.dumps(document, ensure_ascii=rng.random() < 0.5).encode(
         "utf-8", "surrogatepass"
     ), "application/json"
 
 
-def _form(chance: random.Random) -> tuple[bytes, str]:
+def _form(rng: random.Random) -> tuple[bytes, str]:
     parts = []
-    for _ in range(chance.choice((0, 1, 1, 1, 1, 2, 3, 20))):
-        name = chance.choice(("image",) * 9 + ("", "imgae", 'im"age', "\xe9"))
-        file = chance.choice(("a.png", "", "..\\..\\a", "\0", "a" * 5000, "\xe9\u4e2d", '";x="'))
-        end = f'; filename="{file}"' if chance.random() < 0.95 else ""
-        parts.append((f'form-data; name="{name}"{end}', _image(chance)))
-    for _ in range(chance.choice((0, 0, 1, 2, 3))):
-        name, value = _option(chance, VALID_ANALYSIS_OPTIONS)
+    for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 3, 20))):
+        name = rng.choice(("image",) * 9 + ("", "imgae", 'im"age', "\xe9"))
+        file = rng.choice(("a.png", "", "..\\..\\a", "\0", "a" * 5000, "\xe9\u4e2d", '";x="'))
+        end = f'; filename="{file}"' if rng.random() < 0.95 else ""
+        parts.append((f'form-data; name="{name}"{end}', _image(rng)))
+    for _ in range(rng.choice((0, 0, 1, 2, 3))):
+        name, value = _option(rng, VALID_ANALYSIS_OPTIONS)
         parts.append((f'form-data; name="{name}"', value.encode("utf-8", "surrogatepass")))
-    if chance.random() < 0.01:
+    if rng.random() < 0.01:
         parts += [(f'form-data; name="unknown {number}"', b"") for number in range(1500)]
-    chance.shuffle(parts)
+    rng.shuffle(parts)
     body = b"".join(
         b"--x\r\nContent-Disposition: " + head.encode("utf-8") + b"\r\n\r\n" + data + b"\r\n"
         for head, data in parts

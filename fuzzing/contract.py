@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from app.keys import issue
 from app.store.keys import Right
-from fuzzing.good_images import PHOTOGRAPH, good_images
+from fuzzing.valid_images import PHOTOGRAPH, valid_images
 
 # All checks of schemathesis run. Some rules cannot be expressed in OpenAPI, so valid requests may
 # also be answered 422 (unknown model or cursor, an erasure without a filter), 413 (too many images)
@@ -34,7 +34,7 @@ CHECKS = {
     "positive_data_acceptance": {"expected-statuses": ["2XX", 401, 403, 404, 409, 413, 422]},
 }
 
-images = strategies.sampled_from(good_images())
+images = strategies.sampled_from(valid_images())
 schemathesis.openapi.format("binary", images)
 schemathesis.openapi.format("byte", images.map(lambda data: base64.b64encode(data).decode()))
 schemathesis.openapi.media_type("application/octet-stream", images)

@@ -48,10 +48,10 @@ def run(count: int, *, seed: int, first: int = 0) -> Report:
     report = Report("decoder", count)
     for index in range(first, first + count):
         data = image_number(seed, index)
-        chance = random.Random(index)
+        rng = random.Random(index)
         start = time.process_time()
         try:
-            result = read(data, scale=chance.choice((1.0, 0.5, 0.1)), color=chance.random() < 0.5)
+            result = read(data, scale=rng.choice((1.0, 0.5, 0.1)), color=rng.random() < 0.5)
         except Exception as error:
             raise Finding(f"input {index} of seed {seed}: {error!r}") from error
         seconds = time.process_time() - start

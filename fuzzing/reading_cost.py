@@ -21,7 +21,7 @@ from PIL import Image
 from app.errors import EmotionError
 from app.settings import ROOT, Settings
 from app.vision.image import ImageFile
-from testbed.processes import forget_peak, peak_mb
+from testbed.processes import peak_mb, reset_peak
 
 _HEAD = struct.Struct("<QQ?")  # size of the file in bytes, limit of pixels, colour
 _KINDS = ("JPEG", "PNG", "TIFF", "GIF")
@@ -86,7 +86,7 @@ def _read_exactly(count: int) -> bytes:
 
 def _measure(size: int, limit: int, color: bool) -> tuple[str, float, float]:
     data = _read_exactly(size)
-    forget_peak()
+    reset_peak()
     before, start = peak_mb(), time.process_time()
     try:
         raster = ImageFile(data, max_pixels=limit).read(color=color)

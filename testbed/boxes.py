@@ -1,4 +1,4 @@
-"""Evaluation of detections: overlap, matching with marked faces, and average precision.
+"""Evaluation of detections: overlap, matching with annotated faces, and average precision.
 
 Matching follows COCO (cocodataset.org, "Detection evaluation"): in descending order of the score,
 each detection is matched with the unmatched face that it overlaps most. A detection that overlaps
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from app.vision.types import Box, Detection
 
 
-class Marked(Protocol):
-    """A marked face of an image. `sure` says whether a detector must find it."""
+class AnnotatedFace(Protocol):
+    """An annotated face of an image. `sure` says whether a detector must find it."""
 
     @property
     def box(self) -> Box: ...
@@ -25,7 +25,7 @@ class Marked(Protocol):
     def sure(self) -> bool: ...
 
 
-Face = TypeVar("Face", bound=Marked)
+Face = TypeVar("Face", bound=AnnotatedFace)
 
 
 def iou(first: Box, second: Box) -> float:
@@ -39,7 +39,7 @@ def iou(first: Box, second: Box) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Matches:
     """The matches of one image, without ignored detections and faces.
 
     `hits` and `scores` are by detection: whether it matches a face, and the score (NaN without
@@ -51,14 +51,14 @@ class Tally:
     found: NDArray[np.bool_]
 
 
-def tally(
+def match_faces(
     detections: Sequence[Detection],
     faces: Sequence[Face],
     *,
     min_iou: float,
     counts: Callable[[Face], bool] = lambda face: face.sure,
-) -> Tally:
-    """Match the detections of one image with the marked faces.
+) -> Matches:
+    """Match the detections of one image with the annotated faces.
 
     `counts` says whether a face must be found. Detections of other faces are ignored.
     """
@@ -81,17 +81,17 @@ def tally(
         else:
             hits.append(False)
         scores.append(np.nan if detection.score is None else detection.score)
-    return Tally(np.array(hits, dtype=bool), np.array(scores, dtype=float), found)
+    return Matches(np.array(hits, dtype=bool), np.array(scores, dtype=float), found)
 
 
-def average_precision(tallies: Sequence[Tally]) -> float:
+def average_precision(matches: Sequence[Matches]) -> float:
     """Area under the monotone envelope of the precision-recall curve.
 
     Everingham et al. 2010, "The PASCAL VOC challenge", section 4.2, with all points instead of
     eleven. NaN without faces or without scores.
     """
-    faces = sum(len(each.found) for each in tallies)
-    hits, scores = joined(tallies)
+    faces = sum(len(each.found) for each in matches)
+    hits, scores = hits_and_scores(matches)
     if np.isnan(scores).any() or not faces:
         return float("nan")
     ordered = hits[np.argsort(-scores, kind="stable")]
@@ -100,9 +100,9 @@ def average_precision(tallies: Sequence[Tally]) -> float:
     return float((highest * ordered).sum() / faces)
 
 
-def joined(tallies: Sequence[Tally]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def hits_and_scores(matches: Sequence[Matches]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Hits and scores of all detections that are not ignored."""
     return (
-        np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in tallies)]),
-        np.concatenate([np.zeros(0), *(each.scores for each in tallies)]),
+        np.concatenate([np.zeros(0, dtype=bool), *(each.hits for each in matches)]),
+        np.concatenate([np.zeros(0), *(each.scores for each in matches)]),
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pillow_heif
 from PIL import Image
 
-from app.vision.heif import HeifFile
+from app.vision.heif_items import HeifFile
 
 Property = tuple[bytes, bytes]  # box type, content
 
@@ -60,7 +60,7 @@ def grid(rows: int, columns: int, width: int, height: int) -> bytes:
     return bytes([0, 1, rows - 1, columns - 1]) + struct.pack(">II", width, height)
 
 
-def written(
+def heif_file(
     kind: str, items: list[Item], *, primary: int = 1, brands: tuple[bytes, ...] = ()
 ) -> bytes:
     """A file with these items, numbered from 1."""
@@ -106,7 +106,7 @@ def written(
     return head + meta(start) + box(b"mdat", body)
 
 
-def coded(image: Image.Image, kind: str, **options: Any) -> Item:
+def coded_item(image: Image.Image, kind: str, **options: Any) -> Item:
     """An item with the coded stream and the properties of an image, as a library writes them."""
     buffer = io.BytesIO()
     if kind == "HEIF":
@@ -114,7 +114,7 @@ def coded(image: Image.Image, kind: str, **options: Any) -> Item:
     else:
         image.copy().save(buffer, "AVIF", quality=90, **options)
     data = buffer.getvalue()
-    file = HeifFile(data, kind, image.width * image.height)
+    file = HeifFile(data, kind)
     item = file.items[file.primary]
     properties = tuple(each for each in item.properties if each[0] not in (b"irot", b"imir"))
     return Item(item.kind, file.bytes_of(item, len(data)), properties)

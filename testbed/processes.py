@@ -15,13 +15,13 @@ def resident_mb(pid: int | str = "self") -> float:
 def peak_mb(pid: int | str = "self") -> float:
     """Return the peak of resident memory of a process in megabytes (10^6 bytes).
 
-    `forget_peak` resets the peak. `resource.getrusage` includes the peak of the parent.
+    `reset_peak` resets the peak. `resource.getrusage` includes the peak of the parent.
     """
     text = Path(f"/proc/{pid}/status").read_text()
     return int(text.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
-def forget_peak(pid: int | str = "self") -> None:
+def reset_peak(pid: int | str = "self") -> None:
     """Reset the peak of a process to the current memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 

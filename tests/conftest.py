@@ -56,7 +56,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return available_cpus()
 
 
-def need(present: object, reason: str) -> None:
+def require(present: object, reason: str) -> None:
     """Skip the test if a dependency is missing. In CI this is a failure."""
     if not present:
         if os.environ.get("CI") == "true":
@@ -66,7 +66,7 @@ def need(present: object, reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    need(SHARED.is_dir(), "no research data at ../shared")
+    require(SHARED.is_dir(), "no research data at ../shared")
     return SHARED / "data"
 
 
@@ -181,7 +181,7 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def picture(
+def image_file(
     width: int = 50, height: int = 50, *, gray: int = 200, kind: str = "PNG", **options: object
 ) -> bytes:
     """The file of a uniform grey image. The width sets the number of faces of StubDetector."""
@@ -228,7 +228,7 @@ FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-st
 def launch() -> Iterator[Callable[..., "Browser"]]:
     """A function that starts Chromium with arguments. All browsers end with the session."""
     chromium = shutil.which("chromium")
-    need(chromium, "no Chromium: .ci/services installs it")
+    require(chromium, "no Chromium: .ci/services installs it")
     from playwright.sync_api import sync_playwright
 
     quiet = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")

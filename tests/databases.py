@@ -17,7 +17,7 @@ from app import create_app
 from app.settings import Settings
 from app.store.migrate import upgrade
 from app.store.tables import db
-from tests.conftest import need
+from tests.conftest import require
 
 REDIS_DATABASES = 16  # the default number of databases of a Redis server
 
@@ -39,7 +39,7 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server() -> URL:
     url = os.environ.get("TEST_POSTGRES_URL")
-    need(url, "no PostgreSQL: TEST_POSTGRES_URL is not set (.ci/services starts one)")
+    require(url, "no PostgreSQL: TEST_POSTGRES_URL is not set (.ci/services starts one)")
     return make_url(str(url))
 
 
@@ -98,7 +98,7 @@ def redis_url() -> str:
     import redis
 
     url = os.environ.get("TEST_REDIS_URL")
-    need(url, "no Redis: TEST_REDIS_URL is not set (.ci/services starts one)")
+    require(url, "no Redis: TEST_REDIS_URL is not set (.ci/services starts one)")
     server = make_url(str(url))
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     number = (int(server.database or 0) + worker) % REDIS_DATABASES

@@ -255,35 +255,35 @@ def two_branch_graph(
     return serialized(graph_proto)
 
 
-def single_shot_graph(answers: np.ndarray, *, brightness: np.ndarray | None = None) -> bytes:
-    """A graph with squares (n, side, side, 3) uint8 as input. For each square it returns `answers`
+def single_shot_graph(outputs: np.ndarray, *, brightness: np.ndarray | None = None) -> bytes:
+    """A graph with squares (n, side, side, 3) uint8 as input. For each square it returns `outputs`
     (cells, 5 + classes) plus `brightness` (same shape) times the mean value of the square."""
-    brightness_weights = np.zeros_like(answers) if brightness is None else brightness
+    brightness_weights = np.zeros_like(outputs) if brightness is None else brightness
     nodes = [
         helper.make_node("Cast", ["squares"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["values", "axes"], ["mean"], keepdims=1),
         helper.make_node("Reshape", ["mean", "shape"], ["means"]),
         helper.make_node("Mul", ["means", "brightness"], ["product"]),
-        helper.make_node("Add", ["product", "constant"], ["answers"]),
+        helper.make_node("Add", ["product", "constant"], ["outputs"]),
     ]
     initial = [
         numpy_helper.from_array(np.array([1, 2, 3]), "axes"),
         numpy_helper.from_array(np.array([-1, 1, 1]), "shape"),
         numpy_helper.from_array(brightness_weights[None].astype(np.float32), "brightness"),
-        numpy_helper.from_array(answers[None].astype(np.float32), "constant"),
+        numpy_helper.from_array(outputs[None].astype(np.float32), "constant"),
     ]
     squares = helper.make_tensor_value_info("squares", TensorProto.UINT8, ["n", "h", "w", 3])
-    output = helper.make_tensor_value_info("answers", TensorProto.FLOAT, ["n", *answers.shape])
+    output = helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["n", *outputs.shape])
     graph_proto = helper.make_graph(nodes, "g", [squares], [output], initial)
     return serialized(graph_proto)
 
 
 def write_single_shot(
-    folder: Path, answers: np.ndarray, *, side: int, labels: tuple[str, ...] = LABELS
+    folder: Path, outputs: np.ndarray, *, side: int, labels: tuple[str, ...] = LABELS
 ) -> Path:
-    """Write a model folder with a single-shot network that returns `answers` for every image."""
+    """Write a model folder with a single-shot network that returns `outputs` for every image."""
     folder.mkdir(parents=True)
-    weights = single_shot_graph(answers)
+    weights = single_shot_graph(outputs)
     (folder / "model.onnx").write_bytes(weights)
     document = single_shot_document(folder.name, side=side, labels=labels)
     document["weights"]["sha256"] = hashlib.sha256(weights).hexdigest()

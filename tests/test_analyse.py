@@ -10,7 +10,7 @@ from app.errors import CannotDraw, KeyReused, UnknownModel
 from app.store import queries
 from app.store.idempotency import IdempotentRequest
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageLink
-from tests.conftest import analysis_request, picture
+from tests.conftest import analysis_request, image_file
 
 FIRST = IdempotentRequest(caller="", key="key", position=0, fingerprint="a")
 
@@ -23,7 +23,7 @@ def engine(app):
 
 def draw(engine, request, **options):
     return analyse_and_draw(
-        engine, request, media_type="image/png", drawing=Budget(1_000_000), **options
+        engine, request, media_type="image/png", drawing_budget=Budget(1_000_000), **options
     )
 
 
@@ -44,14 +44,14 @@ def stored_images(engine):
 
 
 def test_analyse_stores_and_returns_a_new_analysis(engine):
-    found, created = analyse(engine, analysis_request(picture(100), threshold=0.2))
+    found, created = analyse(engine, analysis_request(image_file(100), threshold=0.2))
     assert created
     assert queries.get(found.id) == replace(found, timings_ms=queries.get(found.id).timings_ms)
     assert (len(found.faces), found.threshold, found.file_name) == (2, 0.2, "a.png")
 
 
 def test_analyse_returns_the_stored_analysis_for_a_repeated_request(engine):
-    request = analysis_request(picture(100))
+    request = analysis_request(image_file(100))
     (first, first_created), (again, again_created) = (
         analyse(engine, request, idempotent=FIRST) for _ in range(2)
     )
@@ -64,7 +64,7 @@ def test_analyse_returns_the_stored_analysis_for_a_repeated_request(engine):
 
 
 def test_analyse_without_store_creates_an_analysis_each_time(engine):
-    request = analysis_request(picture(100), store=False)
+    request = analysis_request(image_file(100), store=False)
     results = [analyse(engine, request) for _ in range(2)]
     assert [(found.id, created) for found, created in results] == [(None, True)] * 2
     assert stored_images(engine) == 0
@@ -72,7 +72,7 @@ def test_analyse_without_store_creates_an_analysis_each_time(engine):
 
 def test_analyse_returns_the_analysis_of_a_faster_concurrent_request(engine, monkeypatch):
     """The concurrent request is stored between the look-up and the commit of this request."""
-    request = analysis_request(picture(100))
+    request = analysis_request(image_file(100))
     real, concurrent = engine.analyse, []
 
     def slow(*arguments):
@@ -89,7 +89,7 @@ def test_analyse_returns_the_analysis_of_a_faster_concurrent_request(engine, mon
 
 
 def test_analyse_and_draw_returns_the_annotated_image_also_for_a_replay(engine):
-    request = analysis_request(picture(100))
+    request = analysis_request(image_file(100))
     (first, created, drawn), (again, repeated, redrawn) = (
         draw(engine, request, idempotent=FIRST) for _ in range(2)
     )
@@ -102,21 +102,21 @@ def test_analyse_and_draw_returns_the_annotated_image_also_for_a_replay(engine):
 def test_link_is_fetched_once_and_not_for_wrong_options(engine):
     fetched = []
     with pytest.raises(UnknownModel):
-        analyse(engine, by_link(picture(100), fetched, model="none"))
+        analyse(engine, by_link(image_file(100), fetched, model="none"))
     assert fetched == []
-    analyse(engine, by_link(picture(100), fetched), idempotent=FIRST)
-    _, created = analyse(engine, by_link(picture(100), fetched), idempotent=FIRST)
+    analyse(engine, by_link(image_file(100), fetched), idempotent=FIRST)
+    _, created = analyse(engine, by_link(image_file(100), fetched), idempotent=FIRST)
     assert not created
     assert fetched == ["https://images.example/a.png"]
 
 
 def test_link_is_drawn_unless_the_request_is_a_replay(engine):
-    _, created, drawn = draw(engine, by_link(picture(100)), idempotent=FIRST)
+    _, created, drawn = draw(engine, by_link(image_file(100)), idempotent=FIRST)
     assert created
     assert drawn
     with pytest.raises(CannotDraw, match="came by URL"):
-        draw(engine, by_link(picture(100)), idempotent=FIRST)
-    unstored, created, _ = draw(engine, by_link(picture(100), store=False))
+        draw(engine, by_link(image_file(100)), idempotent=FIRST)
+    unstored, created, _ = draw(engine, by_link(image_file(100), store=False))
     assert (unstored.id, created) == (None, True)
 
 
@@ -127,14 +127,14 @@ def test_link_is_not_drawn_if_a_concurrent_request_was_stored_first(engine, monk
     def slow(*arguments):
         if not concurrent:
             concurrent.append(None)
-            analyse(engine, by_link(picture(50)), idempotent=FIRST)
+            analyse(engine, by_link(image_file(50)), idempotent=FIRST)
         return real(*arguments)
 
     monkeypatch.setattr(engine, "analyse", slow)
     with pytest.raises(CannotDraw, match="came by URL"):
-        draw(engine, by_link(picture(100)), idempotent=FIRST)
+        draw(engine, by_link(image_file(100)), idempotent=FIRST)
     assert stored_images(engine) == 1
 
 
 def test_repr_of_a_request_does_not_contain_the_image_bytes():
-    assert "IHDR" not in repr(analysis_request(picture()))
+    assert "IHDR" not in repr(analysis_request(image_file()))

@@ -17,7 +17,7 @@ from app.store.idempotency import IdempotentRequest
 from app.store.migrate import upgrade
 from app.store.tables import FileRemovalRow, IdempotencyRow, db
 from app.vision import folders
-from tests.conftest import card_document, picture
+from tests.conftest import card_document, image_file
 from tests.graphs import write_graph
 from tests.store.test_queries import HAPPY, analysis
 
@@ -138,7 +138,7 @@ def folder_with_strays(make_app, tmp_path):
     folder = tmp_path / "pictures"
     changes = {"keep_pictures": True, "pictures_dir": folder}
     with make_app(**changes).app_context():
-        queries.save(analysis(HAPPY), picture=b"kept")
+        queries.save(analysis(HAPPY), image_file=b"kept")
     (file,) = folder.glob("*/*")
     (folder / "IM").mkdir()
     first = "0" if file.name[0] != "0" else "1"
@@ -243,7 +243,7 @@ def test_failed_migration_prints_one_line(make_app, url, revision, message):
 
 def test_analyse_command_analyses_files_without_a_server(make_app, tmp_path):
     app = make_app()
-    (tmp_path / "two.png").write_bytes(picture(100))
+    (tmp_path / "two.png").write_bytes(image_file(100))
     (tmp_path / "none.jpg").write_bytes(b"no picture")
     run = app.test_cli_runner().invoke
     done = run(args=["analyse", str(tmp_path / "two.png"), "--threshold", "0.2"])

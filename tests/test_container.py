@@ -22,7 +22,7 @@ import yaml
 from app.settings import ROOT, Settings
 from testbed.ports import free_port
 from testbed.service import START_SECONDS
-from tests.conftest import need
+from tests.conftest import require
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text("utf-8")
 COMPOSE_TEXT = (ROOT / "docker" / "compose.yaml").read_text("utf-8")
@@ -93,7 +93,7 @@ def ignored(path):
 
 @pytest.fixture(scope="module")
 def committed():
-    need((ROOT / ".git").exists(), "not a git checkout")
+    require((ROOT / ".git").exists(), "not a git checkout")
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -187,7 +187,7 @@ def test_compose_starts_the_service_after_the_database_and_lets_it_finish_its_re
 def test_docker_compose_accepts_the_file():
     commands = (["docker", "compose"], ["docker-compose"])
     installed = [command for command in commands if compose(command, "version")]
-    need(installed, "no Docker Compose: .ci/services installs it")
+    require(installed, "no Docker Compose: .ci/services installs it")
     text = COMPOSE_TEXT
     if compose(installed[0], "version", "--short").startswith("1."):
         text = re.sub(r"^name:.*$", "", text, flags=re.MULTILINE)  # unknown to version 1
@@ -293,7 +293,7 @@ def container():
     with tempfile.TemporaryDirectory() as folder:
         if os.geteuid() == 0:
             done = subprocess.run([*AS_NOBODY, "true"], capture_output=True, check=False)
-            need(done.returncode == 0, "root cannot change the user here (setpriv of Linux)")
+            require(done.returncode == 0, "root cannot change the user here (setpriv of Linux)")
         yield Container(Path(folder))
 
 

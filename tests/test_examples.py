@@ -15,7 +15,7 @@ from app.keys import issue
 from app.settings import ROOT, Settings
 from app.store.keys import Right
 from testbed.service import Service
-from tests.conftest import need
+from tests.conftest import require
 
 pytestmark = pytest.mark.weights
 EXAMPLES = ROOT / "examples"
@@ -66,7 +66,7 @@ def test_curl_says_what_is_wrong(environment):
 
 
 def test_node_prints_a_line_for_each_face(environment):
-    need(shutil.which("node"), "no Node: .ci/services installs it")
+    require(shutil.which("node"), "no Node: .ci/services installs it")
     done = run(environment, "node", "examples/client.mjs", PHOTO, "README.md", "nowhere.jpg")
     assert done.stdout == f"{PHOTO}: happiness 100 % at 178, 66\n"
     assert "README.md: 415: the content is not an image" in done.stderr

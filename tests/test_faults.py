@@ -1,4 +1,4 @@
-"""Short fault runs, and the verdict on a wrong store."""
+"""Short fault runs, and the check of an inconsistent store."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ from app.store.migrate import upgrade
 from app.store.tables import db
 from app.vision.types import Box, Face, Scores
 from benchmarks.faults import run
-from benchmarks.faults.breaking import FAULTS, Pauses
+from benchmarks.faults.consistency import check_consistency
+from benchmarks.faults.injection import FAULTS, Pauses
 from benchmarks.faults.load import CLOSED, Outcome
-from benchmarks.faults.verdict import judge
-from tests.conftest import LABELS, need
+from tests.conftest import LABELS, require
 from tests.store.test_queries import analysis
 
 POSTS = 48
@@ -36,14 +36,14 @@ ATTEMPTS = 4
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_accepted_image_is_lost(fault):
     if fault in NEEDS_ROOT:
-        need(os.geteuid() == 0 and shutil.which("runuser"), "needs root and runuser")
+        require(os.geteuid() == 0 and shutil.which("runuser"), "needs root and runuser")
     if fault == "stopped":
-        need(Path("/usr/lib/postgresql").is_dir(), "needs the Debian package postgresql")
+        require(Path("/usr/lib/postgresql").is_dir(), "needs the Debian package postgresql")
     visible = 0
     for _ in range(ATTEMPTS):
-        outcome, verdict, _ = run(fault, POSTS, PAUSES)
-        assert verdict.passed, verdict
-        assert verdict.stored == len(outcome.accepted) == POSTS
+        outcome, report, _ = run(fault, POSTS, PAUSES)
+        assert report.passed, report
+        assert report.stored == len(outcome.accepted) == POSTS
         assert set(outcome.responses) <= {"201", "503", CLOSED}
         assert outcome.given_up == []
         assert outcome.ready["200"]
@@ -59,7 +59,7 @@ def test_no_accepted_image_is_lost(fault):
 def stored(tmp_path):
     """A store with three images of one face each.
 
-    Yields a function that judges it, a function that executes SQL, and the folder of images.
+    Yields a function that checks it, a function that executes SQL, and the folder of images.
     """
     database = f"sqlite:///{tmp_path / 'some.db'}"
     images_dir = tmp_path / "images"
@@ -69,20 +69,20 @@ def stored(tmp_path):
         upgrade()
         for number in range(3):
             name = f"{number}.jpg"
-            saved = queries.save(analysis(FACE, file_name=name), picture=b"an image")
+            saved = queries.save(analysis(FACE, file_name=name), image_file=b"an image")
             outcome.accepted[name] = (saved.id, 1)
 
         def execute(sql):
             db.session.execute(text(sql))
             db.session.commit()
 
-        yield lambda: judge(database, outcome, images_dir), execute, images_dir
+        yield lambda: check_consistency(database, outcome, images_dir), execute, images_dir
 
 
-def test_judge_accepts_a_complete_store(stored):
-    verdict, _, _ = stored
-    assert verdict().passed
-    assert (verdict().stored, verdict().orphans) == (3, 0)
+def test_check_accepts_a_complete_store(stored):
+    check, _, _ = stored
+    assert check().passed
+    assert (check().stored, check().orphans) == (3, 0)
 
 
 @pytest.mark.parametrize(
@@ -95,24 +95,24 @@ def test_judge_accepts_a_complete_store(stored):
         ("UPDATE images SET file_name = 'x.jpg' WHERE file_name = '1.jpg'", "unconfirmed"),
     ],
 )
-def test_judge_counts_wrong_rows(stored, sql, kind):
-    verdict, execute, _ = stored
+def test_check_counts_inconsistent_rows(stored, sql, kind):
+    check, execute, _ = stored
     execute(sql)
-    assert getattr(verdict(), kind) >= 1
-    assert not verdict().passed
+    assert getattr(check(), kind) >= 1
+    assert not check().passed
 
 
-def test_judge_counts_missing_and_orphan_files(stored):
-    verdict, _, images_dir = stored
+def test_check_counts_missing_and_orphan_files(stored):
+    check, _, images_dir = stored
     file = next(images_dir.glob("*/*"))
     file.rename(file.with_name("x"))
-    assert (verdict().incomplete, verdict().orphans, verdict().passed) == (1, 1, False)
+    assert (check().incomplete, check().orphans, check().passed) == (1, 1, False)
 
 
-def test_judge_counts_scheduled_removals_separately(stored):
-    verdict, execute, images_dir = stored
+def test_check_counts_scheduled_removals_separately(stored):
+    check, execute, images_dir = stored
     (images_dir / "00").mkdir(exist_ok=True)
     (images_dir / "00" / "x").write_bytes(b"left")
-    assert (verdict().scheduled, verdict().orphans, verdict().passed) == (0, 1, False)
+    assert (check().scheduled, check().orphans, check().passed) == (0, 1, False)
     execute("INSERT INTO file_removals (name, due_at) VALUES ('x', '2000-01-01 00:00:00')")
-    assert (verdict().scheduled, verdict().orphans, verdict().passed) == (1, 0, True)
+    assert (check().scheduled, check().orphans, check().passed) == (1, 0, True)

@@ -15,7 +15,7 @@ from app.vision.classifier import ClassifierCard
 from app.vision.kinds import model_folders
 from app.vision.single_shot import SingleShotCard
 from evaluation.compare import FIGURES
-from tests.conftest import need
+from tests.conftest import require
 
 MODELS = model_folders(ROOT / "models")
 NOT_IN_OPENAPI = {
@@ -161,7 +161,7 @@ def test_only_app_reads_the_environment():
 
 
 def tracked_files():
-    need((ROOT / ".git").exists(), "not a git checkout")
+    require((ROOT / ".git").exists(), "not a git checkout")
     return subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
@@ -178,28 +178,31 @@ def test_repository_has_no_research_data():
 
 
 MAX_LINES = 300
-# Files that exceed MAX_LINES, with the number of lines that each may have. Split such a file
-# instead of adding lines to it, and do not add files to this table.
+MAX_TEST_LINES = 400
+# Files that exceed MAX_LINES or MAX_TEST_LINES, with the number of lines that each may have. Split
+# such a file instead of adding lines to it, and do not add files to this table.
 LONGER_FILES = {
-    "app/settings.py": 367,
-    "app/vision/heif.py": 339,
-    "app/vision/structure.py": 315,
-    "client/src/emotions/commands/analyse.py": 309,
-    "client/src/emotions/types.py": 305,
     "training/data/build_scene_pack.py": 392,
     "training/data/scenes.py": 313,
     "training/detection/composer.py": 330,
     "training/nets/darknet.py": 305,
+    "tests/training/test_detection.py": 500,
+    "tests/training/test_training.py": 531,
+    "tests/training/test_yolov3_tiny.py": 410,
 }
 
 
 def test_files_of_code_are_short():
-    code = re.compile(r"(?!tests/).*\.(py|js|css|html)")
+    code = re.compile(r".*\.(py|js|css|html)")
     lines = {
         name: len((ROOT / name).read_text("utf-8").splitlines())
         for name in tracked_files()
         if code.fullmatch(name) and (ROOT / name).exists()
     }
-    longer = {name: count for name, count in lines.items() if count > MAX_LINES}
+    longer = {
+        name: count
+        for name, count in lines.items()
+        if count > (MAX_TEST_LINES if name.startswith("tests/") else MAX_LINES)
+    }
     assert longer.keys() == LONGER_FILES.keys()
     assert {name for name, count in longer.items() if count > LONGER_FILES[name]} == set()

@@ -41,7 +41,7 @@ def test_two_keys_share_only_the_prefix():
 def test_issue_raises_value_error_without_rights():
     with pytest.raises(ValueError, match="right"):
         issue("phone", [])
-    assert keys.every() == []
+    assert keys.find_all() == []
 
 
 HOME, STRANGER = "192.0.2.1", "198.51.100.7"

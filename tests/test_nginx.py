@@ -14,7 +14,7 @@ from app.store.keys import Right
 from testbed.nginx import Nginx, find_nginx
 from testbed.ports import free_port
 from testbed.service import Service
-from tests.conftest import need
+from tests.conftest import require
 from tests.upstream import Server, http_response
 
 PAGE = (ROOT / "docs" / "behind-nginx.md").read_text("utf-8")
@@ -27,7 +27,7 @@ class Site(Nginx):
 
     def __init__(self, folder, upstream, changes, site):
         binary = find_nginx()
-        need(binary, "no nginx: .ci/services installs it")
+        require(binary, "no nginx: .ci/services installs it")
         authority = trustme.CA()
         certificate = authority.issue_cert("127.0.0.1", "emotion.example")
         authority.cert_pem.write_to_path(folder / "ca.pem")

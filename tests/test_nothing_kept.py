@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from testbed.service import running_service
-from tests.conftest import picture
+from tests.conftest import image_file
 
 pytestmark = pytest.mark.weights
 PHOTO = (Path(__file__).parent.parent / "docs" / "astronaut.jpg").read_bytes()
@@ -97,4 +97,4 @@ def test_search_finds_an_image_in_files(tmp_path):
     (tmp_path / "b").write_bytes(base64.b64encode(b"xy" + PHOTO))
     names = {name for needle in pieces(PHOTO) for name in files_with(tmp_path, needle)}
     assert names == {"a", "b"}
-    assert files_with(tmp_path, picture()) == []
+    assert files_with(tmp_path, image_file()) == []

@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from app.settings import ROOT
-from tests.conftest import picture
+from tests.conftest import image_file
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_start_of_a_worker_sets_the_threads(make_app, threads, monkeypatch):
 
 
 def test_analyse_command_sets_the_threads(make_app, threads, tmp_path):
-    (tmp_path / "a.png").write_bytes(picture(100))
+    (tmp_path / "a.png").write_bytes(image_file(100))
     runner = make_app(opencv_threads=threads + 1).test_cli_runner()
     assert runner.invoke(args=["analyse", str(tmp_path / "a.png")]).exit_code == 0
     assert cv2.getNumThreads() == threads + 1

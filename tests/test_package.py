@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from app.settings import ROOT
-from tests.conftest import need
+from tests.conftest import require
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SOURCES = ("app", "migrations", "models", "pyproject.toml", "requirements.txt", "README.md")
@@ -21,7 +21,7 @@ NOT_PACKAGED = re.compile(r"models/\w+/\w+\.(png|csv)")
 
 @pytest.fixture(scope="module")
 def committed():
-    need((ROOT / ".git").exists(), "not a git checkout")
+    require((ROOT / ".git").exists(), "not a git checkout")
     command = ["git", "ls-files", *SOURCES, *LICENCES]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [path for path in listed.stdout.split("\n") if (ROOT / path).is_file()]

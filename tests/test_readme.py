@@ -20,7 +20,7 @@ import pytest
 from app.settings import ROOT
 from app.vision.install import install
 from testbed.service import running_service
-from tests.conftest import need
+from tests.conftest import require
 
 pytestmark = pytest.mark.weights
 README = (ROOT / "README.md").read_text("utf-8")
@@ -105,7 +105,7 @@ def test_commands_of_a_page_print_its_output(tmp_path, name):
 
 @pytest.mark.postgres
 def test_commands_of_the_postgresql_page_print_its_output(tmp_path, postgres_url):
-    need(shutil.which("pg_dump") and shutil.which("psql"), "no clients of PostgreSQL")
+    require(shutil.which("pg_dump") and shutil.which("psql"), "no clients of PostgreSQL")
     check_commands(WITH_COMMANDS[NEEDS_POSTGRESQL], tmp_path, postgres_url)
 
 
@@ -146,7 +146,7 @@ def test_python_example_of_the_readme_prints_its_output(tmp_path):
 
 def test_pytorch_example_exports_a_model_that_can_be_installed(tmp_path):
     if importlib.util.find_spec("torch") is None:
-        need(False, "torch is not installed (make train-env)")
+        require(False, "torch is not installed (make train-env)")
     (code,) = blocks(OWN_MODEL, "python")
     net = "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48 * 48, 8))\n"
     script = f"import torch\n{net}{code}".replace("/tmp/", f"{tmp_path}/")

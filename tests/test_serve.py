@@ -86,7 +86,7 @@ def test_gunicorn_hooks_prepare_a_worker_and_close_its_database_connections(app)
     app.extensions["wal_cleaner"] = Mock()
     hooks = runpy.run_path(str(ROOT / "docker" / "gunicorn.conf.py"))
     hooks["post_worker_init"](Worker)
-    app.extensions["engine"].warm.assert_called_once_with()
+    app.extensions["engine"].warm_up.assert_called_once_with()
     app.extensions["wal_cleaner"].start.assert_called_once_with()
     with app.app_context():
         assert db.engine.pool.checkedin() == 1

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from app import settings as settings_module
+from app.environment import SERVICE_VARIABLES
 from app.settings import SettingError, Settings
 from app.store.migrate import upgrade
 from app.store.tables import db
@@ -85,7 +85,7 @@ def test_from_environment_rejects_unknown_variables_similar_to_those_of_kubernet
 def test_no_setting_has_a_name_that_kubernetes_could_set():
     """Otherwise the variable of a Service could be read as the setting."""
     for field in dataclasses.fields(Settings):
-        for name, _ in settings_module.SERVICE_VARIABLES:
+        for name, _ in SERVICE_VARIABLES:
             assert not name.fullmatch(field.metadata["env"])
 
 

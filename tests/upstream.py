@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import trustme
 
 from app.fetch import Fetcher
-from app.fetch_policy import read_hosts
+from app.fetch_policy import parse_hosts
 
 ADDRESS, OTHER_ADDRESS = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
 # Bytes to send, or a function that writes to the connection.
@@ -117,7 +117,7 @@ class Internet:
     def fetcher(self, hosts: str = "images.example.com", **changes: object) -> Fetcher:
         """Return a fetcher with the checks of the service that uses this network."""
         fetcher = Fetcher(
-            read_hosts(hosts),
+            parse_hosts(hosts),
             allow_http=False,
             seconds=30,
             max_bytes=100_000,

@@ -6,6 +6,7 @@ sent the request. In both cases, cross-site requests of browsers are rejected: s
 app.api.origin.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -27,11 +28,13 @@ PUBLIC = "public"
 PUBLIC_ENDPOINTS = {"api-docs.openapi_json"}
 KEY_REQUIRED = "an API key is required: send the header Authorization: Bearer <key>"
 
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def needs(right: Right | str) -> Callable[[View], View]:
-    """Declare the right that a view needs, or PUBLIC. API views use `ApiBlueprint.needs`."""
+def requires(right: Right | str) -> Callable[[View], View]:
+    """Declare the right that a view requires, or PUBLIC. API views use `ApiBlueprint.requires`."""
 
     def decorate(view: View) -> View:
         view.right = right  # type: ignore[attr-defined]
@@ -43,7 +46,7 @@ def needs(right: Right | str) -> Callable[[View], View]:
 def init_access(app: Flask, settings: Settings) -> None:
     """Check the access policy before every request. Raises SettingError for an invalid setting."""
     app.extensions["key_verifier"] = KeyVerifier(_failed_attempts(settings))
-    app.extensions["host_names"] = settings.host_names
+    app.extensions["allowed_hosts"] = _allowed_hosts(settings)
     app.before_request(_check_access_policy)
 
 
@@ -82,6 +85,19 @@ def _failed_attempts(settings: Settings) -> FailedAttempts | None:
     return FailedAttempts(limit.amount, limit.get_expiry())
 
 
+def _allowed_hosts(settings: Settings) -> frozenset[str]:
+    """Return the names of `allowed_hosts` and `host`, in lower case."""
+    names = {part.strip().lower() for part in settings.allowed_hosts.split(",")} - {""}
+    names = {name.removesuffix(".") for name in names}
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise SettingError(
+                f"EMOTION_ALLOWED_HOSTS: {name!r} is not a host name such as nas.local: leave "
+                "out scheme, port, path and wildcards"
+            )
+    return frozenset({*names, settings.host.lower().removesuffix(".")})
+
+
 def _required_right() -> Right | str | None:
     return required_right(current_app, request.endpoint or "", request.method)
 
@@ -94,7 +110,7 @@ def _check_access_policy() -> None:
     g.key = key = _request_key()
     if key is None:
         _check_anonymous()
-    elif not key.may(right):
+    elif not key.has_right(right):
         raise MissingRight(f"the API key lacks the right {right.value!r}")
 
 
@@ -114,7 +130,7 @@ def _check_anonymous() -> None:
     """Check a request without a key. Raises MissingKey, UnknownHost or CrossSiteRequest."""
     config = settings()
     if config.allow_anonymous:
-        if objection := host_objection(request, current_app.extensions["host_names"]):
+        if objection := host_objection(request, current_app.extensions["allowed_hosts"]):
             raise UnknownHost(
                 f"{objection}. Send an API key, use the IP address of the service, or ask the "
                 "operator to add the host to EMOTION_ALLOWED_HOSTS"
@@ -126,7 +142,7 @@ def _check_anonymous() -> None:
                 "the scheme of the client's request (EMOTION_PROXIES)"
             )
         return
-    if not config.is_local or keys.any_made():
+    if not config.is_local or keys.any_exists():
         raise MissingKey(KEY_REQUIRED)
     if config.proxies:
         objection = "EMOTION_PROXIES is set, so the service expects a proxy"

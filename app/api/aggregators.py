@@ -8,30 +8,30 @@ from marshmallow import fields
 from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
 from app.api.models import DESCRIPTION, TITLE
-from app.api.shape import Shape, member
+from app.api.response_schema import ResponseSchema, computed
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 
 blp = ApiBlueprint("aggregators", url_prefix="/v1", description="Group mood")
 
 
-class AggregatorSchema(Shape):
+class AggregatorSchema(ResponseSchema):
     """The document of an aggregator."""
 
     name = fields.String(required=True)
-    default = member(fields.Boolean(required=True), lambda it: it.name == DEFAULT)
+    default = computed(fields.Boolean(required=True), lambda it: it.name == DEFAULT)
     title = fields.String(required=True, metadata=TITLE)
     description = fields.String(required=True, metadata=DESCRIPTION)
 
 
-class AggregatorsSchema(Shape):
+class AggregatorsSchema(ResponseSchema):
     """The document of a list of aggregators."""
 
-    aggregators = member(fields.List(fields.Nested(AggregatorSchema), required=True), list)
+    aggregators = computed(fields.List(fields.Nested(AggregatorSchema), required=True), list)
 
 
 @blp.route("/aggregators")
 class Aggregators(MethodView):
-    @blp.needs(PUBLIC)
+    @blp.requires(PUBLIC)
     @blp.response(200, AggregatorsSchema)
     def get(self) -> Any:
         """Aggregators for the options `mood` and `aggregator`"""

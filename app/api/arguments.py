@@ -20,8 +20,8 @@ from marshmallow import (
 
 from app.api.current import settings
 from app.api.numbers import DecimalNumber, WholeNumber
+from app.api.presentation import PresentationOptions
 from app.api.text_fields import PRINTABLE, FileName, UtcTime
-from app.api.view import View
 from app.store.records import LONGEST_FILE_NAME, Filters
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.request import AnalysisOptions
@@ -60,7 +60,7 @@ class PostedOptions:
 
     options: AnalysisOptions
     file_name: str | None
-    view: View
+    presentation: PresentationOptions
 
 
 class AnalyseArguments(Arguments):
@@ -127,8 +127,8 @@ class AnalyseArguments(Arguments):
             threshold=data["threshold"],
             store=data["store"],
         )
-        view = View(full="view" in data, mood=data.get("mood"))
-        return PostedOptions(options, data.get("file_name"), view)
+        presentation = PresentationOptions(full="view" in data, mood=data.get("mood"))
+        return PostedOptions(options, data.get("file_name"), presentation)
 
 
 class ViewArguments(Arguments):
@@ -142,7 +142,7 @@ class ViewArguments(Arguments):
 
     @post_load
     def make_request(self, data: dict[str, Any], **_: Any) -> Any:
-        return _view(data)
+        return _presentation(data)
 
 
 class ImageArguments(ViewArguments):
@@ -208,7 +208,7 @@ class FilterArguments(Arguments):
 @dataclass(frozen=True, slots=True)
 class PageRequest:
     filters: Filters
-    view: View
+    presentation: PresentationOptions
     size: int
     cursor: str | None
 
@@ -226,7 +226,7 @@ class PageArguments(FilterArguments, ViewArguments):
     def make_request(self, data: dict[str, Any], **_: Any) -> PageRequest:
         return PageRequest(
             filters=_filters(data),
-            view=_view(data),
+            presentation=_presentation(data),
             size=data["page_size"],
             cursor=data.get("cursor"),
         )
@@ -292,8 +292,8 @@ class LegacyArguments(Schema):
     file_name = fields.String(validate=FILE_PATH)
 
 
-def _view(data: dict[str, Any]) -> View:
-    return View(data.get("threshold"), full="view" in data, mood=data.get("mood"))
+def _presentation(data: dict[str, Any]) -> PresentationOptions:
+    return PresentationOptions(data.get("threshold"), full="view" in data, mood=data.get("mood"))
 
 
 def _filters(data: dict[str, Any]) -> Filters:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import flask_smorest
 from flask import Response, jsonify, request
 
-from app.api.access import PUBLIC, View, needs
+from app.api.access import PUBLIC, View, requires
 from app.api.problems import PROBLEM_JSON, ProblemSchema
 from app.api.request_images import OptionsParser
 from app.store.keys import Right
@@ -32,8 +32,8 @@ class ApiBlueprint(flask_smorest.Blueprint):
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, __name__, **kwargs)
 
-    def needs(self, right: Right | str) -> Callable[[View], View]:
-        """Declare the right that a view needs, or PUBLIC. Must be the outermost decorator."""
+    def requires(self, right: Right | str) -> Callable[[View], View]:
+        """Declare the right that a view requires, or PUBLIC. Must be the outermost decorator."""
 
         def decorate(view: View) -> View:
             resource, method = view.__qualname__.split(".")
@@ -43,7 +43,7 @@ class ApiBlueprint(flask_smorest.Blueprint):
                 view = self.alt_response(401, "UNAUTHORIZED")(view)
                 view = self.alt_response(403, "FORBIDDEN")(view)
                 view = self.alt_response(429, "TOO_MANY_REQUESTS")(view)
-            return needs(right)(view)
+            return requires(right)(view)
 
         return decorate
 

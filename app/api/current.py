@@ -31,9 +31,9 @@ def work_queue() -> WorkQueue:
     return cast(WorkQueue, current_app.extensions["work_queue"])
 
 
-def large_bodies() -> Budget:
+def large_body_budget() -> Budget:
     """Return the byte budget of large bodies that are parsed concurrently."""
-    return cast(Budget, current_app.extensions["large_bodies"])
+    return cast(Budget, current_app.extensions["large_body_budget"])
 
 
 def deadline() -> Deadline:
@@ -63,9 +63,9 @@ def run_queued(work: Callable[[], T]) -> T:
     return work_queue().run(work, deadline=deadline())
 
 
-def drawing() -> Budget:
+def drawing_budget() -> Budget:
     """Return the pixel budget of concurrent drawing. Drawing needs several bytes per pixel."""
-    return cast(Budget, current_app.extensions["drawing"])
+    return cast(Budget, current_app.extensions["drawing_budget"])
 
 
 def fetch(url: str) -> bytes:

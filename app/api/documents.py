@@ -1,7 +1,7 @@
 """The JSON of images. tests/contracts/ checks the default form, which existing clients parse.
 
-A view returns a `ShownImage` or a `ShownPage`, and a shape turns it into JSON. To add a key, add a
-field to the shape.
+A view returns a `ShownImage` or a `ShownPage`, and a schema turns it into JSON. To add a key, add a
+field to the schema.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,18 @@ from typing import Any
 
 from marshmallow import fields, missing, validate
 
-from app.api.face_documents import TIME, ShownFace, either, face_shape, next_cursor, time_text
+from app.api.face_documents import (
+    TIME,
+    ShownFace,
+    default_or_full,
+    face_schema,
+    next_cursor,
+    time_text,
+)
 from app.api.mood_documents import MoodSchema
+from app.api.presentation import PresentationOptions
 from app.api.problems import ProblemSchema
-from app.api.shape import AnyField, Reader, Shape, member
-from app.api.view import View
+from app.api.response_schema import AnyField, Getter, ResponseSchema, computed
 from app.vision.mood import mood_of
 from app.vision.types import Analysis
 
@@ -23,30 +30,30 @@ class ShownImage:
     """An analysis with the options to show it."""
 
     analysis: Analysis
-    view: View
+    presentation: PresentationOptions
 
     @property
     def threshold(self) -> float:
-        return self.view.threshold_of(self.analysis)
+        return self.presentation.threshold_of(self.analysis)
 
     @property
     def faces(self) -> list[dict[str, Any]]:
-        threshold, document = self.threshold, face_shape(self.view).document
+        threshold, serialize = self.threshold, face_schema(self.presentation).serialize
         return [
-            document(ShownFace(number, face, threshold))
+            serialize(ShownFace(number, face, threshold))
             for number, face in enumerate(self.analysis.faces, start=1)
         ]
 
 
-def full_only(field: AnyField, read: Reader) -> AnyField:
-    """Restrict a field of an image to `view=full`. `read` returns the value of the field."""
+def full_only(field: AnyField, getter: Getter) -> AnyField:
+    """Restrict a field of an image to `view=full`. `getter` returns the value of the field."""
     text = field.metadata.get("description")
     description = "`view=full` only" + (f": {text}" if text else "")
     field.metadata = {**field.metadata, "description": description}
-    return member(field, lambda it: read(it) if it.view.full else missing)
+    return computed(field, lambda it: getter(it) if it.presentation.full else missing)
 
 
-class ModelRefSchema(Shape):
+class ModelRefSchema(ResponseSchema):
     """The model of an image in the full form."""
 
     name = fields.String(required=True)
@@ -56,29 +63,33 @@ class ModelRefSchema(Shape):
 
 def _model(it: ShownImage) -> Any:
     model = it.analysis.model
-    return ModelRefSchema.document(model) if it.view.full else model.name
+    return ModelRefSchema.serialize(model) if it.presentation.full else model.name
 
 
 def _mood(it: ShownImage) -> Any:
-    return missing if it.view.mood is None else mood_of(it.analysis.faces, it.view.mood)
+    return (
+        missing
+        if it.presentation.mood is None
+        else mood_of(it.analysis.faces, it.presentation.mood)
+    )
 
 
-class ImageSchema(Shape):
-    """An image. Keys marked "`view=full` only" are absent from the default form."""
+class ImageSchema(ResponseSchema):
+    """An image. The default form has no keys that are described as "`view=full` only"."""
 
-    id = member(
+    id = computed(
         fields.Integer(metadata={"description": "absent with `store=false`"}),
         lambda it: missing if it.analysis.id is None else it.analysis.id,
     )
-    file_name = member(fields.String(required=True), lambda it: it.analysis.file_name)
+    file_name = computed(fields.String(required=True), lambda it: it.analysis.file_name)
     threshold = fields.Float(required=True)
-    created_at = member(
+    created_at = computed(
         fields.String(required=True, metadata=TIME), lambda it: time_text(it.analysis)
     )
-    model = member(
-        fields.Raw(required=True, metadata=either({"type": "string"}, "ModelRef")), _model
+    model = computed(
+        fields.Raw(required=True, metadata=default_or_full({"type": "string"}, "ModelRef")), _model
     )
-    detector = member(fields.String(required=True), lambda it: it.analysis.detector)
+    detector = computed(fields.String(required=True), lambda it: it.analysis.detector)
     width = full_only(fields.Integer(), lambda it: it.analysis.width)
     height = full_only(fields.Integer(), lambda it: it.analysis.height)
     dropped = full_only(
@@ -112,8 +123,8 @@ class ImageSchema(Shape):
         ),
         lambda it: it.analysis.timings_ms,
     )
-    faces = fields.List(fields.Raw(metadata=either("Face", "FullFace")), required=True)
-    mood = member(fields.Nested(MoodSchema, metadata={"description": "with `mood` only"}), _mood)
+    faces = fields.List(fields.Raw(metadata=default_or_full("Face", "FullFace")), required=True)
+    mood = computed(fields.Nested(MoodSchema, metadata={"description": "with `mood` only"}), _mood)
 
 
 class ItemProblemSchema(ProblemSchema):
@@ -133,27 +144,27 @@ class Batch:
     errors: list[dict[str, Any]]
 
 
-class BatchSchema(Shape):
+class BatchSchema(ResponseSchema):
     """The response to a request with several images."""
 
     images = fields.List(fields.Nested(ImageSchema), required=True)
     errors = fields.List(fields.Nested(ItemProblemSchema), required=True)
 
 
-class ImagePageSchema(Shape):
+class ImagePageSchema(ResponseSchema):
     """A page of images."""
 
-    images = member(
+    images = computed(
         fields.List(fields.Nested(ImageSchema), required=True),
-        lambda it: [ShownImage(each, it.view) for each in it.page.items],
+        lambda it: [ShownImage(each, it.presentation) for each in it.page.items],
     )
-    next_cursor = member(fields.String(required=True, allow_none=True), next_cursor)
+    next_cursor = computed(fields.String(required=True, allow_none=True), next_cursor)
 
 
-class ErasureSchema(Shape):
+class ErasureSchema(ResponseSchema):
     """The document of a number of erased images."""
 
-    erased = member(
+    erased = computed(
         fields.Integer(required=True, metadata={"description": "number of images"}), int
     )
 
@@ -161,9 +172,9 @@ class ErasureSchema(Shape):
 class LegacySchema(ImageSchema):
     """The response to the original client: an image with a message."""
 
-    message = member(fields.String(required=True), lambda _: "image received")
+    message = computed(fields.String(required=True), lambda _: "image received")
 
 
-def image_document(analysis: Analysis, view: View) -> dict[str, Any]:
-    """Return the JSON object of an image in the form that `view` selects."""
-    return ImageSchema.document(ShownImage(analysis, view))
+def image_document(analysis: Analysis, presentation: PresentationOptions) -> dict[str, Any]:
+    """Return the JSON object of an image in the form that `presentation` selects."""
+    return ImageSchema.serialize(ShownImage(analysis, presentation))

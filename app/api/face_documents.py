@@ -9,8 +9,8 @@ from typing import Any
 
 from marshmallow import INCLUDE, fields, missing
 
-from app.api.shape import Shape, Spread, member
-from app.api.view import ShownPage, View
+from app.api.presentation import PresentationOptions, ShownPage
+from app.api.response_schema import InlineDict, ResponseSchema, computed
 from app.store.records import FoundFace
 from app.vision.circumplex import Affect, affect_of
 from app.vision.types import Analysis, Face
@@ -41,15 +41,15 @@ class ShownFace:
         return affect_of(self.face.emotions)
 
 
-class ShownFound:
+class ShownFoundFace:
     """A face with the image that it belongs to."""
 
-    def __init__(self, found: FoundFace, view: View) -> None:
-        self.image, self.view = found.image, view
-        self.face = ShownFace(found.number, found.face, view.threshold_of(found.image))
+    def __init__(self, found: FoundFace, presentation: PresentationOptions) -> None:
+        self.image, self.presentation = found.image, presentation
+        self.face = ShownFace(found.number, found.face, presentation.threshold_of(found.image))
 
 
-def either(documented: str | dict[str, str], full: str) -> dict[str, Any]:
+def default_or_full(documented: str | dict[str, str], full: str) -> dict[str, Any]:
     """Return the OpenAPI metadata of a field with one form by default and another in `view=full`.
 
     `documented` is the default form. Both are names of component schemas; `documented` can also be
@@ -68,7 +68,7 @@ def time_text(analysis: Analysis) -> str:
     return analysis.created_at.isoformat().replace("+00:00", "Z")
 
 
-class BoxSchema(Shape):
+class BoxSchema(ResponseSchema):
     """The bounding box of a face, in pixels."""
 
     x1 = fields.Float(required=True)
@@ -77,12 +77,12 @@ class BoxSchema(Shape):
     y2 = fields.Float(required=True)
 
 
-class FullFaceSchema(Shape):
+class FullFaceSchema(ResponseSchema):
     """A face in the full form."""
 
-    face_id = member(fields.Integer(required=True), lambda it: it.number)
-    box = member(fields.Nested(BoxSchema, required=True), lambda it: it.face.box)
-    detection_score = member(
+    face_id = computed(fields.Integer(required=True), lambda it: it.number)
+    box = computed(fields.Nested(BoxSchema, required=True), lambda it: it.face.box)
+    detection_score = computed(
         fields.Float(
             required=True,
             allow_none=True,
@@ -90,11 +90,11 @@ class FullFaceSchema(Shape):
         ),
         lambda it: it.face.detection_score,
     )
-    dominant = member(fields.String(required=True), lambda it: it.face.dominant)
-    emotions = member(
+    dominant = computed(fields.String(required=True), lambda it: it.face.dominant)
+    emotions = computed(
         fields.Dict(fields.String(), fields.Float(), required=True), lambda it: it.face.emotions
     )
-    exclusive = member(
+    exclusive = computed(
         fields.Boolean(
             metadata={
                 "description": "false if the probabilities are independent of each other, so that "
@@ -104,26 +104,26 @@ class FullFaceSchema(Shape):
         lambda it: missing if it.face.emotions.exclusive else False,
         json_only=True,
     )
-    valence = member(
+    valence = computed(
         fields.Float(required=True, allow_none=True, metadata=VALENCE),
         lambda it: it.affect and it.affect.valence,
     )
-    arousal = member(
+    arousal = computed(
         fields.Float(required=True, allow_none=True, metadata=AROUSAL),
         lambda it: it.affect and it.affect.arousal,
     )
 
 
-class FaceSchema(Shape):
+class FaceSchema(ResponseSchema):
     """A face in the default form: `face_id`, `bbox` and each emotion above the threshold."""
 
     class Meta:
         unknown = INCLUDE
         exclude = ("emotions",)
 
-    face_id = member(fields.Integer(required=True), lambda it: it.number)
-    emotions = member(Spread(), lambda it: it.face.emotions.rounded(it.threshold))
-    bbox = member(
+    face_id = computed(fields.Integer(required=True), lambda it: it.number)
+    emotions = computed(InlineDict(), lambda it: it.face.emotions.rounded(it.threshold))
+    bbox = computed(
         fields.List(
             fields.String(),
             required=True,
@@ -136,9 +136,9 @@ class FaceSchema(Shape):
     )
 
 
-def face_shape(view: View) -> type[Shape]:
-    """Return the shape of a face in the form that `view` selects."""
-    return FullFaceSchema if view.full else FaceSchema
+def face_schema(presentation: PresentationOptions) -> type[ResponseSchema]:
+    """Return the schema of a face in the form that `presentation` selects."""
+    return FullFaceSchema if presentation.full else FaceSchema
 
 
 def next_cursor(it: ShownPage[Any]) -> str | None:
@@ -146,36 +146,38 @@ def next_cursor(it: ShownPage[Any]) -> str | None:
     return it.page.next_cursor
 
 
-class OriginSchema(Shape):
+class SourceImageSchema(ResponseSchema):
     """The keys of the image that a face belongs to."""
 
-    image_id = member(fields.Integer(required=True), lambda it: it.image.id)
-    file_name = member(fields.String(required=True), lambda it: it.image.file_name)
-    created_at = member(fields.String(required=True, metadata=TIME), lambda it: time_text(it.image))
-
-
-class FoundFaceSchema(OriginSchema):
-    """A face and the image that it belongs to."""
-
-    face = member(
-        fields.Raw(required=True, metadata=either("Face", "FullFace")),
-        lambda it: face_shape(it.view).document(it.face),
+    image_id = computed(fields.Integer(required=True), lambda it: it.image.id)
+    file_name = computed(fields.String(required=True), lambda it: it.image.file_name)
+    created_at = computed(
+        fields.String(required=True, metadata=TIME), lambda it: time_text(it.image)
     )
 
 
-class FaceRowSchema(OriginSchema):
+class FoundFaceSchema(SourceImageSchema):
+    """A face and the image that it belongs to."""
+
+    face = computed(
+        fields.Raw(required=True, metadata=default_or_full("Face", "FullFace")),
+        lambda it: face_schema(it.presentation).serialize(it.face),
+    )
+
+
+class FaceRowSchema(SourceImageSchema):
     """A row of the CSV: a face and the image that it belongs to."""
 
-    model = member(fields.String(), lambda it: it.image.model.name)
-    detector = member(fields.String(), lambda it: it.image.detector)
+    model = computed(fields.String(), lambda it: it.image.model.name)
+    detector = computed(fields.String(), lambda it: it.image.detector)
     face = fields.Nested(FullFaceSchema)
 
 
-class FacePageSchema(Shape):
+class FacePageSchema(ResponseSchema):
     """A page of faces of all images."""
 
-    faces = member(
+    faces = computed(
         fields.List(fields.Nested(FoundFaceSchema), required=True),
-        lambda it: [ShownFound(each, it.view) for each in it.page.items],
+        lambda it: [ShownFoundFace(each, it.presentation) for each in it.page.items],
     )
-    next_cursor = member(fields.String(required=True, allow_none=True), next_cursor)
+    next_cursor = computed(fields.String(required=True, allow_none=True), next_cursor)

@@ -13,11 +13,11 @@ from flask.views import MethodView
 from app.api.arguments import PageArguments, PageRequest, SummaryArguments, SummaryRequest
 from app.api.blueprint import ApiBlueprint, link_to_next
 from app.api.csv_cells import without_formulas
-from app.api.face_documents import FacePageSchema, FaceRowSchema, ShownFound
+from app.api.face_documents import FacePageSchema, FaceRowSchema, ShownFoundFace
 from app.api.formats import JSON, Format, Formats
 from app.api.mood_documents import ShownSpan, ShownSummary, SummarySchema
-from app.api.shape import Table
-from app.api.view import ShownPage, View
+from app.api.presentation import PresentationOptions, ShownPage
+from app.api.response_schema import Table
 from app.errors import EmotionError
 from app.store import queries, summary
 from app.store.keys import Right
@@ -36,7 +36,7 @@ def _page(page_request: PageRequest) -> Any:
     page = queries.page_of_faces(
         page_request.filters, size=page_request.size, cursor=page_request.cursor
     )
-    return ShownPage(page, page_request.view), link_to_next(page.next_cursor)
+    return ShownPage(page, page_request.presentation), link_to_next(page.next_cursor)
 
 
 def _export(page_request: PageRequest) -> Response:
@@ -54,7 +54,7 @@ FORMATS = Formats(
 
 @blp.route("/faces")
 class Faces(MethodView):
-    @blp.needs(Right.READ)
+    @blp.requires(Right.READ)
     @blp.doc(responses={"200": {"description": "OK", "content": FORMATS.content}})
     @blp.arguments(PageArguments, location="query")
     @blp.response(200, FacePageSchema)
@@ -73,7 +73,7 @@ class Faces(MethodView):
 
 @blp.route("/summary")
 class Summary(MethodView):
-    @blp.needs(Right.READ)
+    @blp.requires(Right.READ)
     @blp.arguments(SummaryArguments, location="query")
     @blp.response(200, SummarySchema)
     def get(self, summary_request: SummaryRequest) -> Any:
@@ -112,12 +112,12 @@ def csv_lines(filters: Filters, emotions: list[str]) -> Iterator[str]:
     """
     table = Table(FaceRowSchema, emotions)
     escape = lru_cache(MAX_CACHED_CELLS)(without_formulas)  # texts repeat from row to row
-    view = View()
+    presentation = PresentationOptions()
     yield _csv_line(table.names, escape)
     written = 0
     try:
         for found in queries.all_faces(filters):
-            yield _csv_line(table.row(ShownFound(found, view)), escape)
+            yield _csv_line(table.row(ShownFoundFace(found, presentation)), escape)
             written += 1
     except Exception as error:
         # The messages of database drivers may contain values of the query.

@@ -10,14 +10,14 @@ from werkzeug.exceptions import ServiceUnavailable
 from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine, settings
-from app.api.shape import Shape, member
+from app.api.response_schema import ResponseSchema, computed
 from app.store import queries
 
 blp = ApiBlueprint("health", description="Liveness and readiness")
 
 
 @dataclass(frozen=True)
-class State:
+class ServiceState:
     """The state of the service. `unusable_models` maps the names of models to problems."""
 
     status: str
@@ -25,17 +25,17 @@ class State:
     unusable_models: dict[str, str] | None = None
 
 
-class StateSchema(Shape):
-    """The JSON of a `State` without details."""
+class StateSchema(ResponseSchema):
+    """The JSON of a `ServiceState` without details."""
 
     status = fields.String(required=True)
 
 
 class ReadinessSchema(StateSchema):
-    """The document of a `State`."""
+    """The document of a `ServiceState`."""
 
-    keeps_pictures = member(fields.Boolean(), lambda it: it.keeps_pictures or missing)
-    unusable_models = member(
+    keeps_pictures = computed(fields.Boolean(), lambda it: it.keeps_pictures or missing)
+    unusable_models = computed(
         fields.Dict(keys=fields.String(), values=fields.String()),
         lambda it: it.unusable_models or missing,
     )
@@ -43,16 +43,16 @@ class ReadinessSchema(StateSchema):
 
 @blp.route("/healthz")
 class Health(MethodView):
-    @blp.needs(PUBLIC)
+    @blp.requires(PUBLIC)
     @blp.response(200, StateSchema)
     def get(self) -> Any:
         """Liveness: the process responds"""
-        return State("alive")
+        return ServiceState("alive")
 
 
 @blp.route("/readyz")
 class Readiness(MethodView):
-    @blp.needs(PUBLIC)
+    @blp.requires(PUBLIC)
     @blp.response(200, ReadinessSchema)
     @blp.alt_response(503, "SERVICE_UNAVAILABLE")
     def get(self) -> Any:
@@ -63,7 +63,7 @@ class Readiness(MethodView):
         the reasons.
         """
         if engine().problem:
-            engine().warm()
+            engine().warm_up()
         if reason := engine().problem or queries.revision_problem():
             raise ServiceUnavailable(reason)
-        return State("ready", settings().keep_pictures, engine().unusable)
+        return ServiceState("ready", settings().keep_pictures, engine().unusable)

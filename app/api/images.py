@@ -21,7 +21,7 @@ from app.api.arguments import (
 )
 from app.api.blueprint import ApiBlueprint, link_to_next
 from app.api.bodies import JsonBody, MultipartBody, UrlBody, binary
-from app.api.current import deadline, drawing, engine, run_queued, settings, with_slot
+from app.api.current import deadline, drawing_budget, engine, run_queued, settings, with_slot
 from app.api.documents import (
     Batch,
     BatchSchema,
@@ -32,11 +32,11 @@ from app.api.documents import (
     image_document,
 )
 from app.api.formats import JSON, Format, Formats
-from app.api.metrics import observe
+from app.api.metrics import count_analysis
 from app.api.mood_documents import MoodSchema
+from app.api.presentation import PresentationOptions, ShownPage
 from app.api.problems import as_problem, problem, problem_response
 from app.api.request_images import read_images
-from app.api.view import ShownPage, View
 from app.errors import KeyReused
 from app.store import queries
 from app.store.idempotency import IdempotentRequest
@@ -63,32 +63,35 @@ STORED_FILE = {
 
 Analyses: TypeAlias = list[tuple[AnalysisRequest[AnyImage], IdempotentRequest | None]]
 Respond = Callable[
-    [AnalysisRequest[AnyImage], IdempotentRequest | None, View], tuple[Analysis, bool, Response]
+    [AnalysisRequest[AnyImage], IdempotentRequest | None, PresentationOptions],
+    tuple[Analysis, bool, Response],
 ]
 """A function that analyses an image. It returns the analysis, True if the image was stored now, and
 the response."""
 
 
 def _as_json(
-    analysis_request: AnalysisRequest[AnyImage], idempotent: IdempotentRequest | None, view: View
+    analysis_request: AnalysisRequest[AnyImage],
+    idempotent: IdempotentRequest | None,
+    presentation: PresentationOptions,
 ) -> tuple[Analysis, bool, Response]:
     analysis, created = analyse(
         engine(), analysis_request, idempotent=idempotent, run=run_queued, deadline=deadline()
     )
-    return analysis, created, jsonify(image_document(analysis, view))
+    return analysis, created, jsonify(image_document(analysis, presentation))
 
 
-def _as_drawing(
+def _as_annotated_image(
     media_type: str,
     analysis_request: AnalysisRequest[AnyImage],
     idempotent: IdempotentRequest | None,
-    _view: View,
+    _presentation: PresentationOptions,
 ) -> tuple[Analysis, bool, Response]:
     analysis, created, drawn = analyse_and_draw(
         engine(),
         analysis_request,
         media_type=media_type,
-        drawing=drawing(),
+        drawing_budget=drawing_budget(),
         idempotent=idempotent,
         run=run_queued,
         deadline=deadline(),
@@ -96,19 +99,19 @@ def _as_drawing(
     return analysis, created, Response(drawn, content_type=media_type)
 
 
-def _drawing_format(media_type: str) -> Format[Respond]:
-    return Format(media_type, binary(media_type), partial(_as_drawing, media_type))
+def _annotated_format(media_type: str) -> Format[Respond]:
+    return Format(media_type, binary(media_type), partial(_as_annotated_image, media_type))
 
 
 FORMATS: Formats[Respond] = Formats(
     Format(JSON, {"schema": {"oneOf": [ImageSchema, BatchSchema]}}, _as_json),
-    *map(_drawing_format, ("image/png", "image/jpeg")),
+    *map(_annotated_format, ("image/png", "image/jpeg")),
 )
 
 
 @blp.route("")
 class Images(MethodView):
-    @blp.needs(Right.ANALYSE)
+    @blp.requires(Right.ANALYSE)
     @with_slot
     @blp.doc(
         parameters=[idempotency.PARAMETER],
@@ -152,7 +155,7 @@ class Images(MethodView):
             return BATCH_FORMATS.negotiate().respond(analyses, posted_options)
         return _respond_to_one(*analyses[0], posted_options, preferred)
 
-    @blp.needs(Right.READ)
+    @blp.requires(Right.READ)
     @blp.arguments(ImagePageArguments, location="query")
     @blp.response(200, ImagePageSchema)
     def get(self, page_request: PageRequest) -> Any:
@@ -164,9 +167,9 @@ class Images(MethodView):
         page = queries.page_of_images(
             page_request.filters, size=page_request.size, cursor=page_request.cursor
         )
-        return ShownPage(page, page_request.view), link_to_next(page.next_cursor)
+        return ShownPage(page, page_request.presentation), link_to_next(page.next_cursor)
 
-    @blp.needs(Right.ERASE)
+    @blp.requires(Right.ERASE)
     @blp.arguments(ErasureArguments, location="query")
     @blp.response(200, ErasureSchema)
     def delete(self, filters: Filters) -> Any:
@@ -176,14 +179,14 @@ class Images(MethodView):
 
 @blp.route(f"/<int(max={MAX_ID}):image_id>")
 class Image(MethodView):
-    @blp.needs(Right.READ)
+    @blp.requires(Right.READ)
     @blp.arguments(ImageArguments, location="query")
     @blp.response(200, ImageSchema)
-    def get(self, view: View, image_id: int) -> Any:
+    def get(self, presentation: PresentationOptions, image_id: int) -> Any:
         """One stored image"""
-        return ShownImage(queries.get(image_id), view)
+        return ShownImage(queries.get(image_id), presentation)
 
-    @blp.needs(Right.ERASE)
+    @blp.requires(Right.ERASE)
     @blp.response(204)
     def delete(self, image_id: int) -> None:
         """Erase an image, its faces and its file"""
@@ -192,7 +195,7 @@ class Image(MethodView):
 
 @blp.route(f"/<int(max={MAX_ID}):image_id>/picture")
 class KeptPicture(MethodView):  # the operationId `getKeptPicture` contains the class name
-    @blp.needs(Right.READ)
+    @blp.requires(Right.READ)
     @with_slot
     @blp.doc(
         responses={
@@ -205,13 +208,13 @@ class KeptPicture(MethodView):  # the operationId `getKeptPicture` contains the 
     @blp.alt_response(404, "NOT_FOUND")
     def get(self, image_id: int) -> Response:
         """The original file of a stored image, if the service stores files"""
-        data = queries.picture(image_id)
+        data = queries.image_file(image_id)
         return Response(data, content_type=f"image/{image_type(data).lower()}")
 
 
 @blp.route(f"/<int(max={MAX_ID}):image_id>/mood")
 class ImageMood(MethodView):
-    @blp.needs(Right.READ)
+    @blp.requires(Right.READ)
     @blp.arguments(MoodArguments, location="query")
     @blp.response(200, MoodSchema)
     def get(self, mood_request: MoodRequest, image_id: int) -> Any:
@@ -243,9 +246,9 @@ def _respond_to_one(
     preferred: Format[Respond],
 ) -> Response:
     analysis, created, response = preferred.respond(
-        analysis_request, idempotent, posted_options.view
+        analysis_request, idempotent, posted_options.presentation
     )
-    observe(analysis, created=created)
+    count_analysis(analysis, created=created)
     if posted_options.options.store:
         response.status_code = 201
         response.location = url_for("images.Image", image_id=analysis.id)
@@ -272,13 +275,13 @@ def _respond_to_batch(analyses: Analyses, posted_options: PostedOptions) -> Resp
         except Exception as error:  # the response must still list the stored images
             errors.append((index, analysis_request.image.file_name, as_problem(error)))
         else:
-            observe(analysis, created=created)
-            images.append(ShownImage(analysis, posted_options.view))
+            count_analysis(analysis, created=created)
+            images.append(ShownImage(analysis, posted_options.presentation))
     if not images:
         fields = [{"field": f"image[{i}]", "message": str(error)} for i, _, error in errors]
         return problem_response(errors[0][2], errors=fields)
     reports = [{"index": i, "file_name": name, **problem(error)} for i, name, error in errors]
-    response = jsonify(BatchSchema.document(Batch(images, reports)))
+    response = jsonify(BatchSchema.serialize(Batch(images, reports)))
     response.status_code = 201 if posted_options.options.store else 200
     return response
 

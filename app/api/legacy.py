@@ -12,9 +12,9 @@ from app.api.bodies import LegacyBody
 from app.api.current import deadline, engine, run_queued, with_slot
 from app.api.documents import LegacySchema, ShownImage
 from app.api.idempotency import PARAMETER, idempotent_requests
-from app.api.metrics import observe
+from app.api.metrics import count_analysis
+from app.api.presentation import PresentationOptions
 from app.api.request_images import image_from_json
-from app.api.view import View
 from app.store.keys import Right
 from app.vision.request import AnalysisOptions, AnalysisRequest
 
@@ -23,7 +23,7 @@ blp = ApiBlueprint("legacy", description="Compatibility with the original client
 
 @blp.route("/index")
 class Index(MethodView):
-    @blp.needs(Right.ANALYSE)
+    @blp.requires(Right.ANALYSE)
     @with_slot
     @blp.doc(
         parameters=[PARAMETER],
@@ -44,5 +44,5 @@ class Index(MethodView):
         analysis, created = analyse(
             engine(), analysis_request, idempotent=idempotent, run=run_queued, deadline=deadline()
         )
-        observe(analysis, created=created)
-        return ShownImage(analysis, View())
+        count_analysis(analysis, created=created)
+        return ShownImage(analysis, PresentationOptions())

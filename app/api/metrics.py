@@ -83,7 +83,7 @@ class _Info(Collector):
 
 @blp.route("/metrics")
 class Metrics(MethodView):
-    @blp.needs(Right.METRICS)
+    @blp.requires(Right.METRICS)
     @blp.doc(
         responses={
             "200": {
@@ -126,7 +126,7 @@ def init_metrics(flask_app: Flask) -> None:
             IN_FLIGHT.dec()
 
 
-def observe(analysis: Analysis, *, created: bool) -> None:
+def count_analysis(analysis: Analysis, *, created: bool) -> None:
     """Count an analysed image, its faces and the durations of its stages.
 
     `created` is False for a replay: its faces are logged, but not counted again.

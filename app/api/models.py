@@ -8,7 +8,7 @@ from marshmallow import fields, missing
 from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
 from app.api.current import engine
-from app.api.shape import Shape, member
+from app.api.response_schema import ResponseSchema, computed
 from app.vision.detectors import DETECTORS
 from app.vision.kinds import KINDS
 from app.vision.pipelines import PIPELINES
@@ -28,15 +28,15 @@ def _description(status: ModelStatus) -> str:
     return KINDS[status.kind].description.format(count=len(labels), labels=", ".join(labels))
 
 
-class ModelSchema(Shape):
+class ModelSchema(ResponseSchema):
     """The document of a `ModelStatus`."""
 
     name = fields.String(required=True)
-    title = member(
+    title = computed(
         fields.String(required=True, metadata=TITLE),
         lambda it: it.name.replace("_", " ").capitalize(),
     )
-    description = member(fields.String(required=True, metadata=DESCRIPTION), _description)
+    description = computed(fields.String(required=True, metadata=DESCRIPTION), _description)
     kind = fields.String(
         required=True,
         metadata={
@@ -45,38 +45,40 @@ class ModelSchema(Shape):
             "example": "classifier",
         },
     )
-    ready = member(fields.Boolean(required=True), lambda it: it.card is not None)
+    ready = computed(fields.Boolean(required=True), lambda it: it.card is not None)
     default = fields.Boolean(
         required=True, metadata={"description": "whether this is the default model of its kind"}
     )
-    problem = member(
+    problem = computed(
         fields.String(metadata=PROBLEM), lambda it: it.problem if it.card is None else missing
     )
-    card = member(
+    card = computed(
         fields.Dict(metadata={"description": "the model card if `ready` is true"}),
         lambda it: missing if it.card is None else it.card.document,
     )
 
 
-class ModelsSchema(Shape):
+class ModelsSchema(ResponseSchema):
     """The document of a list of `ModelStatus`."""
 
-    models = member(fields.List(fields.Nested(ModelSchema), required=True), list)
+    models = computed(fields.List(fields.Nested(ModelSchema), required=True), list)
 
 
-class DetectorSchema(Shape):
+class DetectorSchema(ResponseSchema):
     """The document of a pair: the name of a detector, and its problem or None."""
 
-    name = member(fields.String(required=True), lambda it: it[0])
-    ready = member(fields.Boolean(required=True), lambda it: it[1] is None)
-    default = member(fields.Boolean(required=True), lambda it: it[0] == engine().default_detector)
-    title = member(fields.String(required=True, metadata=TITLE), lambda it: DETECTORS[it[0]].title)
-    description = member(
+    name = computed(fields.String(required=True), lambda it: it[0])
+    ready = computed(fields.Boolean(required=True), lambda it: it[1] is None)
+    default = computed(fields.Boolean(required=True), lambda it: it[0] == engine().default_detector)
+    title = computed(
+        fields.String(required=True, metadata=TITLE), lambda it: DETECTORS[it[0]].title
+    )
+    description = computed(
         fields.String(required=True, metadata=DESCRIPTION),
         lambda it: DETECTORS[it[0]].description,
     )
-    problem = member(fields.String(metadata=PROBLEM), lambda it: it[1] or missing)
-    min_face_share = member(
+    problem = computed(fields.String(metadata=PROBLEM), lambda it: it[1] or missing)
+    min_face_share = computed(
         fields.Float(
             required=True,
             metadata={
@@ -89,20 +91,22 @@ class DetectorSchema(Shape):
     )
 
 
-class DetectorsSchema(Shape):
+class DetectorsSchema(ResponseSchema):
     """The document of a list of pairs for `DetectorSchema`."""
 
-    detectors = member(fields.List(fields.Nested(DetectorSchema), required=True), list)
+    detectors = computed(fields.List(fields.Nested(DetectorSchema), required=True), list)
 
 
-class PipelineSchema(Shape):
+class PipelineSchema(ResponseSchema):
     """The document of a pipeline class."""
 
     name = fields.String(required=True)
-    default = member(fields.Boolean(required=True), lambda it: it.name == engine().default_pipeline)
+    default = computed(
+        fields.Boolean(required=True), lambda it: it.name == engine().default_pipeline
+    )
     title = fields.String(required=True, metadata=TITLE)
     description = fields.String(required=True, metadata=DESCRIPTION)
-    models = member(
+    models = computed(
         fields.String(
             required=True, metadata={"description": "kind of the models that the pipeline uses"}
         ),
@@ -113,15 +117,15 @@ class PipelineSchema(Shape):
     )
 
 
-class PipelinesSchema(Shape):
+class PipelinesSchema(ResponseSchema):
     """The document of a list of pipeline classes."""
 
-    pipelines = member(fields.List(fields.Nested(PipelineSchema), required=True), list)
+    pipelines = computed(fields.List(fields.Nested(PipelineSchema), required=True), list)
 
 
 @blp.route("/models")
 class Models(MethodView):
-    @blp.needs(PUBLIC)
+    @blp.requires(PUBLIC)
     @blp.response(200, ModelsSchema)
     def get(self) -> Any:
         """Models with their cards: labels, accuracy, licence, intended use"""
@@ -130,7 +134,7 @@ class Models(MethodView):
 
 @blp.route("/detectors")
 class Detectors(MethodView):
-    @blp.needs(PUBLIC)
+    @blp.requires(PUBLIC)
     @blp.response(200, DetectorsSchema)
     def get(self) -> Any:
         """Face detectors"""
@@ -139,7 +143,7 @@ class Detectors(MethodView):
 
 @blp.route("/pipelines")
 class Pipelines(MethodView):
-    @blp.needs(PUBLIC)
+    @blp.requires(PUBLIC)
     @blp.response(200, PipelinesSchema)
     def get(self) -> Any:
         """Analysis pipelines"""

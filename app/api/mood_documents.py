@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from marshmallow import fields, missing
 
-from app.api.shape import Shape, member
+from app.api.response_schema import ResponseSchema, computed
 from app.store.records import Span
 from app.vision.circumplex import Affect, mean_affect
 from app.vision.mood import OverallMood
@@ -19,18 +19,18 @@ MEAN = {
 _MEAN_DIGITS = 4
 
 
-class WeighedFaceSchema(Shape):
+class WeighedFaceSchema(ResponseSchema):
     """A face that is part of a mood."""
 
-    face_id = member(fields.Integer(required=True), lambda it: it.number)
+    face_id = computed(fields.Integer(required=True), lambda it: it.number)
     weight = fields.Float(required=True, metadata={"description": "weight of the face in the mood"})
     dominant = fields.String(required=True)
 
 
-class LeftOutSchema(Shape):
+class LeftOutSchema(ResponseSchema):
     """A face that a filter excluded from a mood."""
 
-    face_id = member(fields.Integer(required=True), lambda it: it.number)
+    face_id = computed(fields.Integer(required=True), lambda it: it.number)
     reason = fields.String(
         required=True,
         metadata={
@@ -40,7 +40,7 @@ class LeftOutSchema(Shape):
     )
 
 
-class CommonMoodSchema(Shape):
+class CommonMoodSchema(ResponseSchema):
     """The keys that the mood of an image and the mood of a span have in common."""
 
     mood = fields.String(
@@ -138,7 +138,7 @@ def _rounded(mean: float) -> float:
     return round(mean, _MEAN_DIGITS) + 0.0  # turns -0.0 into 0.0
 
 
-class SpanEmotionSchema(Shape):
+class SpanEmotionSchema(ResponseSchema):
     """The document of an `EmotionCount`."""
 
     faces = fields.Integer(
@@ -148,16 +148,16 @@ class SpanEmotionSchema(Shape):
     mean_probability = fields.Float(required=True)
 
 
-class SpanSchema(Shape):
+class SpanSchema(ResponseSchema):
     """The document of a `ShownSpan`."""
 
-    span = member(fields.String(required=True), lambda it: it.span.span)
-    images = member(fields.Integer(required=True), lambda it: it.span.images)
-    faces = member(fields.Integer(required=True), lambda it: it.span.faces)
+    span = computed(fields.String(required=True), lambda it: it.span.span)
+    images = computed(fields.Integer(required=True), lambda it: it.span.images)
+    faces = computed(fields.Integer(required=True), lambda it: it.span.faces)
     emotions = fields.Dict(fields.String(), fields.Nested(SpanEmotionSchema), required=True)
     valence = fields.Float(required=True, allow_none=True, metadata=MEAN)
     arousal = fields.Float(required=True, allow_none=True, metadata=MEAN)
-    mood = member(
+    mood = computed(
         fields.Nested(SpanMoodSchema, metadata={"description": "with `mood` only"}),
         lambda it: missing if it.mood is None else it.mood,
     )
@@ -171,7 +171,7 @@ class ShownSummary:
     spans: list[ShownSpan]
 
 
-class SummarySchema(Shape):
+class SummarySchema(ResponseSchema):
     """The document of a `ShownSummary`."""
 
     by = fields.String(required=True)

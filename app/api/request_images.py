@@ -21,7 +21,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.utils import cached_property
 
-from app.api.current import deadline, fetch, large_bodies, settings
+from app.api.current import deadline, fetch, large_body_budget, settings
 from app.api.file_names import name_of_part, name_of_url, stored_name
 from app.api.multipart import FORM, StrictFormDataParser, check_content_encoding
 from app.errors import MalformedInput, NoImage, TooManyImages, UnusableUrl
@@ -256,7 +256,7 @@ def _parsing(request: Request) -> Iterator[None]:
     """Wait until a large body may be parsed. Raises DeadlineExceeded."""
     size = request.content_length or request.max_content_length or 0
     large = size > LARGE_BYTES
-    with large_bodies().reserve(size, deadline=deadline()) if large else nullcontext():
+    with large_body_budget().reserve(size, deadline=deadline()) if large else nullcontext():
         yield
 
 

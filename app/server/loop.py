@@ -141,7 +141,7 @@ class EventLoop(ThreadWorker):
             return
         if conn.events == selectors.EVENT_WRITE:
             conn.outbox.flush()
-            self._run_step(self._progress, conn)
+            self._run_step(self._continue_sending, conn)
         else:
             self._run_step(self._receive, conn)
 
@@ -171,7 +171,7 @@ class EventLoop(ThreadWorker):
         """Receive the bytes that have arrived. Raises Refusal."""
         raise NotImplementedError
 
-    def _progress(self, conn: Connection) -> None:
+    def _continue_sending(self, conn: Connection) -> None:
         """Continue after a part of the response was sent. Raises Refusal."""
         raise NotImplementedError
 

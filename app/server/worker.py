@@ -94,7 +94,7 @@ class Worker(EventLoop):
         conn.keep_alive, conn.refused = False, True
         with contextlib.suppress(OSError):
             conn.outbox.sendall(refusal.response())
-        self._progress(conn)
+        self._continue_sending(conn)
 
     # Running the application
 
@@ -110,7 +110,7 @@ class Worker(EventLoop):
         if conn.state is State.CLOSED:
             return
         if complete:
-            self._run_step(self._progress, conn)
+            self._run_step(self._continue_sending, conn)
         else:
             self._drop(conn, reset=True)
 
@@ -125,7 +125,7 @@ class Worker(EventLoop):
             self._watch(conn, selectors.EVENT_WRITE)
             self._update_total(conn)
 
-    def _progress(self, conn: Connection) -> None:
+    def _continue_sending(self, conn: Connection) -> None:
         """Wait until the socket accepts more of the response, or end it when all of it was sent."""
         if conn.outbox.closed:
             self._drop(conn)
@@ -136,12 +136,12 @@ class Worker(EventLoop):
             self._watch(conn, selectors.EVENT_WRITE)
             if conn.state is not State.SENDING:
                 conn.state = State.SENDING
-                self._measure(conn)
+                self._start_measurement(conn)
                 self._limit_unsent()
         else:
-            self._sent(conn)
+            self._end_response(conn)
 
-    def _sent(self, conn: Connection) -> None:
+    def _end_response(self, conn: Connection) -> None:
         conn.outbox.end_stream()
         conn.confirmed_before = None
         now = time.monotonic()
@@ -162,7 +162,7 @@ class Worker(EventLoop):
             conn.sock.shutdown(socket.SHUT_WR)
         self._watch(conn, selectors.EVENT_READ)
 
-    def _measure(self, conn: Connection) -> None:
+    def _start_measurement(self, conn: Connection) -> None:
         """Start a period of `seconds` in which the client must read enough of the response."""
         conn.confirmed_before = conn.confirmed_bytes
         conn.deadline = time.monotonic() + self.seconds
@@ -176,11 +176,13 @@ class Worker(EventLoop):
                 continue  # closed during this sweep to free memory
             streams = conn.state is State.WORKING and conn.outbox.streams
             if streams and (conn.confirmed_before is None or not conn.outbox.size):
-                self._measure(conn)  # the stream has begun, or the client waits for the application
+                self._start_measurement(
+                    conn
+                )  # the stream has begun, or the client waits for the application
             if now < conn.deadline:
                 continue
             if conn.has_confirmed(MIN_RATE * self.seconds):
-                self._measure(conn)
+                self._start_measurement(conn)
             elif conn.state in RECEIVING:
                 self._refuse(conn, too_slow())
                 self._update_total(conn)

@@ -16,7 +16,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 60.0  # minimum time between two log records of the same cause
-RETURN_SECONDS = 5.0  # the same, if the database worked again after the first record
+REPEAT_SECONDS_AFTER_RECOVERY = 5.0  # the same, if the database worked again after the first record
 MAX_MESSAGE_LENGTH = 300  # characters of the driver's message
 
 
@@ -230,5 +230,7 @@ class FaultLog:
             if self._failing:
                 return
             for cause, logged in self._logged.items():
-                self._quiet_until[cause] = min(self._quiet_until[cause], logged + RETURN_SECONDS)
+                self._quiet_until[cause] = min(
+                    self._quiet_until[cause], logged + REPEAT_SECONDS_AFTER_RECOVERY
+                )
         log.info("the database works again")

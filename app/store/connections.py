@@ -46,7 +46,7 @@ def renew_deadline() -> None:
 
 
 @contextmanager
-def time_to_clean_up() -> Iterator[None]:
+def clean_up_deadline() -> Iterator[None]:
     """Let the block use the database for CLEAN_UP_SECONDS, even after the request's deadline."""
     before = current_deadline()
     if before.remaining() >= CLEAN_UP_SECONDS:
@@ -117,7 +117,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _refuse_replaced_file(connection: Connection) -> None:
+def _check_not_replaced(connection: Connection) -> None:
     """Raise StoreUnavailable if the database file was removed or replaced.
 
     SQLite would continue to write to the removed file, and these writes would be lost.
@@ -134,7 +134,7 @@ def _refuse_replaced_file(connection: Connection) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     deadline = current_deadline()
     deadline.check()
-    _refuse_replaced_file(connection)
+    _check_not_replaced(connection)
     mode = connection.get_execution_options().get(MODE)
     driver: Any = connection.connection.dbapi_connection
     # A pooled connection has the settings of its previous transaction.

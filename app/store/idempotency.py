@@ -54,7 +54,7 @@ def image_id(idempotent: IdempotentRequest) -> int | None:
     return next((row.image_id for row in rows if row.position == idempotent.position), None)
 
 
-def remember(connection: Connection, idempotent: IdempotentRequest, image_id: int) -> None:
+def insert_record(connection: Connection, idempotent: IdempotentRequest, image_id: int) -> None:
     """Insert the record of an image, in the transaction that inserted the image.
 
     Raises AlreadyStored if the record exists, and KeyReused if another request has used the key.

@@ -112,8 +112,8 @@ class ImageFolder:
                 removed -= {name for name in removed if name.startswith(first)}
         return removed
 
-    def marked(self, mark: str) -> Iterator[str]:
-        """Yield the names of files older than an hour that the database with this `mark` wrote.
+    def files_of_database(self, database_id: str) -> Iterator[str]:
+        """Yield the names of files older than an hour that the database with this id wrote.
 
         Other files may belong to the operator: files with other names, symbolic links, files in
         linked folders, and files of another owner. This function skips them.
@@ -123,8 +123,8 @@ class ImageFolder:
             if not (_FOLDER.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False)):
                 continue
             for file in _entries(folder):
-                has_mark = _NAME.fullmatch(file.name) and file.name.endswith(mark)
-                if not has_mark or file.name[:2] != folder.name:
+                is_own = _NAME.fullmatch(file.name) and file.name.endswith(database_id)
+                if not is_own or file.name[:2] != folder.name:
                     continue
                 with suppress(FileNotFoundError):  # removed by another process
                     status = file.stat(follow_symlinks=False)

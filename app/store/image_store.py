@@ -14,7 +14,7 @@ from flask import current_app
 class ImageStore(Protocol):
     """Stores one file for each kept image, under a name that app.store.kept_images chooses.
 
-    A name has 32 hexadecimal digits: random digits, then the mark of the database. `keeps` says
+    A name has 32 hexadecimal digits: random digits, then the id of the database. `keeps` says
     whether new images are kept. Existing files can be read and removed in any case. Several
     databases may share a store, so an implementation must be safe to use from several threads and
     processes. An implementation that can encrypt files returns None instead of a checksum.
@@ -42,8 +42,8 @@ class ImageStore(Protocol):
         Logs failures. A name without a file is not a failure.
         """
 
-    def marked(self, mark: str) -> Iterator[str]:
-        """Yield the names of files older than an hour that the database with this `mark` wrote.
+    def files_of_database(self, database_id: str) -> Iterator[str]:
+        """Yield the names of files older than an hour that the database with this id wrote.
 
         Younger files may belong to a save in progress. Raises StoreUnavailable.
         """
@@ -51,13 +51,13 @@ class ImageStore(Protocol):
 
 def image_store() -> ImageStore:
     """Return the store of kept images of the current application."""
-    store: ImageStore = current_app.extensions["pictures"]
+    store: ImageStore = current_app.extensions["image_store"]
     return store
 
 
 def random_digits() -> str:
     """Return 20 hexadecimal digits, with which the name of a new file begins.
 
-    The name ends with the 12 digits of its database's mark.
+    The name ends with the 12 digits of the database's id.
     """
     return secrets.token_hex(10)

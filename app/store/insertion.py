@@ -8,8 +8,8 @@ from sqlalchemy import Connection, insert, select
 
 from app.store import mapping
 from app.store.dialect import upsert
-from app.store.idempotency import IdempotentRequest, remember
-from app.store.kept_images import KeptFile, withdraw_removal
+from app.store.idempotency import IdempotentRequest, insert_record
+from app.store.kept_images import KeptFile, cancel_removal
 from app.store.tables import (
     CategoryRow,
     EmotionRow,
@@ -26,7 +26,7 @@ def insert_analysis(
     analysis: Analysis, idempotent: IdempotentRequest | None, file: KeptFile | None
 ) -> int:
     """Insert an analysis in the current transaction and return its id. Raises AlreadyStored,
-    KeyReused and StoreUnavailable; see `remember` and `withdraw_removal`."""
+    KeyReused and StoreUnavailable; see `insert_record` and `cancel_removal`."""
     # Core statements, because inserts by the ORM take 1.5 times as long.
     connection = db.session.connection()
     values = mapping.image_values(analysis, _person_model_id(connection, analysis.person_model))
@@ -34,9 +34,9 @@ def insert_analysis(
         values |= {"picture_file": file.name, "picture_sha256": file.digest}
     image_id: int = connection.execute(insert(ImageRow).returning(ImageRow.id), values).scalar_one()
     if file:
-        withdraw_removal(file)
+        cancel_removal(file)
     if idempotent:
-        remember(connection, idempotent, image_id)
+        insert_record(connection, idempotent, image_id)
     _insert_faces(connection, image_id, analysis)
     _insert_persons(connection, image_id, analysis)
     return image_id

@@ -29,7 +29,7 @@ from itertools import islice
 from sqlalchemy import ColumnElement, delete, insert, literal, select, update
 
 from app.errors import EmotionError, StoreUnavailable
-from app.store.connections import time_to_clean_up
+from app.store.connections import clean_up_deadline
 from app.store.image_store import image_store, random_digits
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, UtcDateTime, db
 from app.store.transactions import read_transaction, write_transaction
@@ -59,7 +59,7 @@ class KeptFile:
 def kept_file(data: bytes | None) -> Iterator[KeptFile | None]:
     """Write the file of an image. The `with` block inserts the image. Yields None without a file.
 
-    The block must call `withdraw_removal` in the transaction that inserts the image. If the block
+    The block must call `cancel_removal` in the transaction that inserts the image. If the block
     raises, the file is removed, unless the commit succeeded before the error. Raises
     StoreUnavailable.
     """
@@ -78,7 +78,7 @@ def kept_file(data: bytes | None) -> Iterator[KeptFile | None]:
 
 def _schedule_new_name(due_at: datetime) -> str:
     # One statement: SQLite may refuse a write in a transaction that began as a read.
-    removal = select(literal(random_digits()) + StoreRow.mark, literal(due_at, UtcDateTime))
+    removal = select(literal(random_digits()) + StoreRow.database_id, literal(due_at, UtcDateTime))
     scheduled = insert(FileRemovalRow).from_select(["name", "due_at"], removal)
     return db.session.scalars(scheduled.returning(FileRemovalRow.name)).one()
 
@@ -97,30 +97,30 @@ def removed_on_error(file: KeptFile | None) -> Iterator[None]:
         raise
 
 
-def withdraw_removal(file: KeptFile) -> None:
-    """Withdraw the scheduled removal, in the transaction that inserts the image.
+def cancel_removal(file: KeptFile) -> None:
+    """Cancel the scheduled removal, in the transaction that inserts the image.
 
     Raises StoreUnavailable if another process has begun the removal, because the save took longer
     than LEASE.
     """
-    if not _withdraw(file.name, file.due_at):
+    if not _cancel(file.name, file.due_at):
         raise StoreUnavailable(
             "saving took too long, so the image was not stored: send the request again"
         )
 
 
-def _withdraw(name: str, due_at: datetime) -> bool:
+def _cancel(name: str, due_at: datetime) -> bool:
     # A process that removes the file changes `due_at` first.
     scheduled = (FileRemovalRow.name == name, FileRemovalRow.due_at == due_at)
-    withdrawn = delete(FileRemovalRow).where(*scheduled).returning(FileRemovalRow.name)
-    return db.session.scalar(withdrawn) is not None
+    cancelled = delete(FileRemovalRow).where(*scheduled).returning(FileRemovalRow.name)
+    return db.session.scalar(cancelled) is not None
 
 
 def _discard(name: str, due_at: datetime) -> None:
     try:
-        with time_to_clean_up(), write_transaction():
+        with clean_up_deadline(), write_transaction():
             # If the removal no longer exists, the image was committed, and the file must stay.
-            if _withdraw(name, due_at) and not image_store().remove([name]):
+            if _cancel(name, due_at) and not image_store().remove([name]):
                 raise StoreUnavailable("the file of a kept image cannot be removed")
     except EmotionError as error:
         log.warning("the file of an image that was not stored will be removed later: %s", error)
@@ -184,7 +184,7 @@ def _remove(condition: ColumnElement[bool]) -> tuple[int, int]:
             return removed_count, failed
         last = names[-1]
         with write_transaction():
-            # With the new `due_at`, a save in progress can no longer withdraw the removal.
+            # With the new `due_at`, a save in progress can no longer cancel the removal.
             leased = update(FileRemovalRow).values(due_at=datetime.now(UTC) + LEASE)
             leased = leased.where(FileRemovalRow.name.in_(names), condition)
             names = db.session.scalars(leased.returning(FileRemovalRow.name)).all()
@@ -208,12 +208,12 @@ def remove_orphans() -> int:
     Such files exist after a backup of the database was restored. Raises StoreUnavailable.
     """
     with read_transaction():
-        mark = db.session.scalars(select(StoreRow.mark)).one()
-    found = image_store().marked(mark)
+        database_id = db.session.scalars(select(StoreRow.database_id)).one()
+    found = image_store().files_of_database(database_id)
     removed = 0
     while names := list(islice(found, LOOKUP_BATCH)):
         # A row is always older than its file, so a file without a row is an orphan.
-        orphans = set(names) - _known(names)
+        orphans = set(names) - _names_with_row(names)
         removed_names = image_store().remove(orphans)
         removed += len(removed_names)
         if removed_names != orphans:
@@ -221,7 +221,7 @@ def remove_orphans() -> int:
     return removed
 
 
-def _known(names: Sequence[str]) -> set[str]:
+def _names_with_row(names: Sequence[str]) -> set[str]:
     with read_transaction():
         return {
             *db.session.scalars(

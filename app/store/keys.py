@@ -33,10 +33,10 @@ class Key:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
 
-    def may(self, right: Right) -> bool:
+    def has_right(self, right: Right) -> bool:
         return right in self.rights or Right.ADMIN in self.rights
 
-    def end(self, now: datetime) -> str | None:
+    def invalid_reason(self, now: datetime) -> str | None:
         """Return "revoked" or "expired", or None if the key is valid at `now`."""
         if self.revoked_at:
             return "revoked"
@@ -66,14 +66,14 @@ def find(key_id: str) -> Key | None:
         return None if row is None else _key(row)
 
 
-def every() -> list[Key]:
+def find_all() -> list[Key]:
     """Return all keys, including revoked and expired ones, oldest first."""
     with read_transaction():
         rows = db.session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.id))
         return [_key(row) for row in rows]
 
 
-def any_made() -> bool:
+def any_exists() -> bool:
     """Return whether a key was ever created, including revoked keys.
 
     Revoked keys count, so revoking the last key does not allow requests without a key.

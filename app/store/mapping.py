@@ -125,7 +125,7 @@ def category_values(
 # ---------------------------------------------------------------- from rows
 
 
-def analysis_of(
+def analysis_from_row(
     row: Row[Any], faces: Sequence[Face] = (), persons: Sequence[Person] = ()
 ) -> Analysis:
     """Return the analysis of a row of IMAGE_COLUMNS."""
@@ -163,7 +163,7 @@ def _frame(row: Row[Any]) -> Frame | None:
     return Frame(row.job_id, row.position_ms, row.frame_index)
 
 
-def face_of(row: Row[Any], emotions: Mapping[str, float]) -> Face:
+def face_from_row(row: Row[Any], emotions: Mapping[str, float]) -> Face:
     """Return the face of a row of FACE_COLUMNS."""
     return Face(
         box=Box(row.x1, row.y1, row.x2, row.y2),
@@ -173,7 +173,7 @@ def face_of(row: Row[Any], emotions: Mapping[str, float]) -> Face:
     )
 
 
-def person_of(row: Row[Any], categories: Mapping[str, float]) -> Person:
+def person_from_row(row: Row[Any], categories: Mapping[str, float]) -> Person:
     """Return the person of a row of PERSON_COLUMNS."""
     return Person(
         box=Box(row.x1, row.y1, row.x2, row.y2),

@@ -54,7 +54,7 @@ def matching_images(filters: Filters) -> list[ColumnElement[bool]]:
 
 def image_has_face(filters: Filters) -> list[ColumnElement[bool]]:
     """Return image conditions for the face filters. One face must match."""
-    if not filters.asks_for_faces:
+    if not filters.has_face_filter:
         return []
     if conditions := image_has_found_face(filters):
         return conditions
@@ -65,14 +65,14 @@ def image_has_face(filters: Filters) -> list[ColumnElement[bool]]:
 
 def image_has_found_face(filters: Filters) -> list[ColumnElement[bool]]:
     """Return the condition that an image has a matching face if few faces match, else nothing."""
-    if not filters.asks_for_faces or not has_few_rows(found := _found_faces(filters)):
+    if not filters.has_face_filter or not has_few_rows(found := _found_faces(filters)):
         return []
     return [ImageRow.id.in_(select(FaceRow.image_id).where(FaceRow.id.in_(found)))]
 
 
 def face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
     """Return the conditions on faces of the filters on faces."""
-    if not filters.asks_for_faces:
+    if not filters.has_face_filter:
         return []
     if has_few_rows(found := _found_faces(filters)):
         return [FaceRow.id.in_(found)]

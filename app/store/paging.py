@@ -52,7 +52,7 @@ def read_page(query: Select[*tuple[Any, ...]], size: int) -> Page[Any]:
     return Page(list(rows[:size]), next_cursor)
 
 
-def every_item(page: Callable[[str | None], Page[Item]]) -> Iterator[Item]:
+def iterate_pages(page: Callable[[str | None], Page[Item]]) -> Iterator[Item]:
     """Yield every item of all pages, in constant memory. `page` returns the page after a cursor.
 
     Each page has its own transaction, which ends before its items are yielded. A slow consumer

@@ -15,11 +15,11 @@ from app.store.rollup_tables import HourCategoryRow, HourRow
 from app.store.rollups import DIMENSIONS, category_sums
 from app.store.summary import (
     MAX_SPANS,
-    in_rollups,
-    of_hours,
-    outside_hours,
-    refuse_too_many_images,
-    refuse_too_many_spans,
+    can_use_rollups,
+    check_image_count,
+    check_span_count,
+    conditions_outside_rollups,
+    rollup_conditions,
     span_name,
 )
 from app.store.tables import ImageRow, PersonRow, db
@@ -66,27 +66,27 @@ def persons_by_span(filters: Filters, *, by: str) -> dict[str, PersonSpan]:
     """
     spans: defaultdict[str, _Sums] = defaultdict(_Sums)
     with read_transaction():
-        if in_rollups(filters):
+        if can_use_rollups(filters):
             _add_hours(spans, filters, by)
-            for part in outside_hours(filters):
+            for part in conditions_outside_rollups(filters):
                 _add_images(spans, part, [], by)
         else:
             images = matching_images(filters)
-            refuse_too_many_images(images)
+            check_image_count(images)
             _add_images(spans, images, person_conditions(filters.persons), by)
-    refuse_too_many_spans(spans)
+    check_span_count(spans)
     return {name: spans[name].span() for name in sorted(spans)}
 
 
 def _add_hours(spans: defaultdict[str, _Sums], filters: Filters, by: str) -> None:
-    name, conditions = of_hours(HourRow, filters, by)
+    name, conditions = rollup_conditions(HourRow, filters, by)
     sums: Any = (func.sum(getattr(HourRow, column)) for column in ("persons", *DIMENSIONS))
     query = select(name, *sums).where(*conditions, HourRow.persons > 0).group_by(name)
     for span, *values in db.session.execute(query.limit(MAX_SPANS + 1)):
         spans[span].add_persons(*values)
-    refuse_too_many_spans(spans)
+    check_span_count(spans)
     row = HourCategoryRow
-    name, conditions = of_hours(row, filters, by)
+    name, conditions = rollup_conditions(row, filters, by)
     sums = map(func.sum, (row.persons, row.shown, row.score))
     query = select(name, row.category, *sums).where(*conditions).group_by(name, row.category)
     for span, *values in db.session.execute(query):

@@ -4,7 +4,7 @@ reads page by page."""
 from collections.abc import Iterator
 
 from app.store.matching import image_conditions, image_has_face
-from app.store.paging import every_item, part_keys, read_page
+from app.store.paging import iterate_pages, part_keys, read_page
 from app.store.person_matching import person_conditions
 from app.store.reading import distinct_names, images_by_id, read_persons
 from app.store.records import Filters, FoundPerson, Page
@@ -31,8 +31,8 @@ def page_of_persons(filters: Filters, *, size: int, cursor: str | None) -> Page[
 
 
 def all_persons(filters: Filters, *, batch: int = 200) -> Iterator[FoundPerson]:
-    """Yield every person that matches, newest image first. See `every_item`."""
-    return every_item(lambda cursor: page_of_persons(filters, size=batch, cursor=cursor))
+    """Yield every person that matches, newest image first. See `iterate_pages`."""
+    return iterate_pages(lambda cursor: page_of_persons(filters, size=batch, cursor=cursor))
 
 
 def category_names() -> list[str]:

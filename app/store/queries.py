@@ -27,11 +27,11 @@ from app.store.kept_images import (
     schedule_removals,
 )
 from app.store.matching import face_conditions, image_conditions, matching_images
-from app.store.paging import every_item, image_keys, part_keys, read_page
+from app.store.paging import image_keys, iterate_pages, part_keys, read_page
 from app.store.person_matching import image_has_person
 from app.store.reading import distinct_names, faces_by_image, images_by_id, read_faces
 from app.store.records import Filters, FoundFace, Page
-from app.store.rollups import add_saved, lock_watermark, subtract
+from app.store.rollups import add_new_images, lock_watermark, subtract_images
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.store.transactions import read_transaction, write_transaction
 from app.vision.types import Analysis, Face
@@ -46,18 +46,18 @@ MAINTENANCE_EVERY = 256  # saved images between two maintenance runs
 
 
 def save(
-    analysis: Analysis, idempotent: IdempotentRequest | None = None, picture: bytes | None = None
+    analysis: Analysis, idempotent: IdempotentRequest | None = None, image_file: bytes | None = None
 ) -> Analysis:
     """Commit an analysis in one transaction and return it with its id.
 
-    `picture` is the file of the image, which is stored if EMOTION_KEEP_PICTURES is set. Raises
+    `image_file` is the file of the image, which is stored if EMOTION_KEEP_PICTURES is set. Raises
     AlreadyStored if the analysis of the same request is already stored, KeyReused if the key of
     `idempotent` was used for another request, and StoreUnavailable.
     """
-    with kept_file(picture) as file, write_transaction(), removed_on_error(file):
+    with kept_file(image_file) as file, write_transaction(), removed_on_error(file):
         image_id = insert_analysis(analysis, idempotent, file)
     if image_id % MAINTENANCE_EVERY == 0:
-        _maintain(add_saved, delete_expired)
+        _maintain(add_new_images, delete_expired)
     if file:
         _maintain(remove_due)
     return replace(analysis, id=image_id)
@@ -93,7 +93,7 @@ def erase(image_id: int) -> None:
     erased, and another call tries to remove the file again.
     """
     with write_transaction():
-        subtract([ImageRow.id == image_id])
+        subtract_images([ImageRow.id == image_id])
         erased = _delete([ImageRow.id == image_id])
         if not erased and not is_being_erased(image_id):
             raise NotFound(f"no image {image_id}")
@@ -111,7 +111,7 @@ def erase_matching(filters: Filters) -> int:
     with write_transaction():
         lock_watermark()  # before the conditions, so that all statements see the same images
         conditions = matching_images(filters)
-        subtract(conditions)
+        subtract_images(conditions)
         erased = _delete(conditions)
     log_erased(erased)
     wal_cleaner().clean()
@@ -147,7 +147,7 @@ def get(image_id: int) -> Analysis:
     return found
 
 
-def picture(image_id: int) -> bytes:
+def image_file(image_id: int) -> bytes:
     """Return the file of an image as the client sent it.
 
     Raises NotFound if the image does not exist or its file is not kept, and StoreUnavailable if the
@@ -205,8 +205,8 @@ def page_of_faces(filters: Filters, *, size: int, cursor: str | None) -> Page[Fo
 
 
 def all_faces(filters: Filters, *, batch: int = 200) -> Iterator[FoundFace]:
-    """Yield every face that matches, newest image first. See `every_item`."""
-    return every_item(lambda cursor: page_of_faces(filters, size=batch, cursor=cursor))
+    """Yield every face that matches, newest image first. See `iterate_pages`."""
+    return iterate_pages(lambda cursor: page_of_faces(filters, size=batch, cursor=cursor))
 
 
 def emotion_names() -> list[str]:

@@ -15,9 +15,9 @@ from app.store.mapping import (
     FACE_COLUMNS,
     IMAGE_COLUMNS,
     PERSON_COLUMNS,
-    analysis_of,
-    face_of,
-    person_of,
+    analysis_from_row,
+    face_from_row,
+    person_from_row,
 )
 from app.store.tables import (
     CategoryRow,
@@ -50,10 +50,10 @@ def images_by_id(image_ids: Sequence[int], *, whole: bool = True) -> dict[int, A
     )
     rows = _rows(query.where(ImageRow.id.in_(image_ids)))
     if not whole:
-        return {row.id: analysis_of(row) for row in rows}
+        return {row.id: analysis_from_row(row) for row in rows}
     faces = faces_by_image([row.id for row in rows if row.face_count])
     persons = persons_by_image([row.id for row in rows if row.person_count])
-    return {row.id: analysis_of(row, faces[row.id], persons[row.id]) for row in rows}
+    return {row.id: analysis_from_row(row, faces[row.id], persons[row.id]) for row in rows}
 
 
 def faces_by_image(image_ids: Sequence[int]) -> defaultdict[int, list[Face]]:
@@ -84,7 +84,8 @@ def read_faces(condition: ColumnElement[bool]) -> dict[int, StoredFace]:
     scores = scores.join(FaceRow, FaceRow.id == EmotionRow.face_id).where(condition)
     emotions = _scores(scores.order_by(EmotionRow.face_id, EmotionRow.position))
     return {
-        row.id: StoredFace(row.image_id, row.number, face_of(row, emotions[row.id])) for row in rows
+        row.id: StoredFace(row.image_id, row.number, face_from_row(row, emotions[row.id]))
+        for row in rows
     }
 
 
@@ -100,7 +101,7 @@ def read_persons(condition: ColumnElement[bool]) -> dict[int, StoredPerson]:
     scores = scores.join(PersonRow, PersonRow.id == CategoryRow.person_id).where(condition)
     categories = _scores(scores.order_by(CategoryRow.person_id, CategoryRow.position))
     return {
-        row.id: StoredPerson(row.image_id, row.number, person_of(row, categories[row.id]))
+        row.id: StoredPerson(row.image_id, row.number, person_from_row(row, categories[row.id]))
         for row in rows
     }
 

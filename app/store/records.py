@@ -61,7 +61,7 @@ class Filters:
     persons: PersonFilters = PersonFilters()
 
     @property
-    def asks_for_faces(self) -> bool:
+    def has_face_filter(self) -> bool:
         return self.emotion is not None or self.min_probability is not None
 
 

@@ -30,7 +30,7 @@ from app.store.tables import CategoryRow, EmotionRow, FaceRow, ImageRow, PersonR
 from app.store.transactions import write_transaction
 
 BATCH_IMAGES = 10_000
-LOCK_SECONDS = 0.1  # maximum wait for locks in `add_saved`; a later call tries again
+LOCK_SECONDS = 0.1  # maximum wait for locks in `add_new_images`; a later call tries again
 DIMENSIONS = ("valence", "arousal", "dominance")
 EMOTION_SUMS = ("faces", "dominant", "probability", "exclusive_probability")
 
@@ -52,7 +52,7 @@ def lock_watermark() -> int:
     return db.session.scalars(locked).one()
 
 
-def add_saved() -> int:
+def add_new_images() -> int:
     """Add a batch of images above the watermark in one transaction.
 
     Returns the difference between the new and the old watermark. Raises StoreUnavailable if another
@@ -80,7 +80,7 @@ def _settled_id() -> int:
         return db.session.scalar(select(func.max(ImageRow.id))) or 0
 
 
-def subtract(conditions: Conditions) -> None:
+def subtract_images(conditions: Conditions) -> None:
     """Subtract the images that match, up to the watermark.
 
     The caller deletes the images in the same transaction.

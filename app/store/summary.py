@@ -63,9 +63,9 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
     """
     spans: dict[str, _Sums] = {}
     with read_transaction():
-        if in_rollups(filters):
+        if can_use_rollups(filters):
             _add_hours(spans, filters, by)
-            for part in outside_hours(filters):
+            for part in conditions_outside_rollups(filters):
                 _add_images(spans, part, [], by)
         else:
             images = [
@@ -73,18 +73,18 @@ def summarise(filters: Filters, *, by: str) -> list[Span]:
                 *image_has_found_face(filters),
                 *image_has_person(filters.persons),
             ]
-            refuse_too_many_images(images)
+            check_image_count(images)
             _add_images(spans, images, face_conditions(filters), by)
-    refuse_too_many_spans(spans)
+    check_span_count(spans)
     return [_span(name, spans[name]) for name in sorted(spans)]
 
 
-def in_rollups(filters: Filters) -> bool:
+def can_use_rollups(filters: Filters) -> bool:
     """Return whether the rollups hold the sums for the filters."""
     return filters == Filters(since=filters.since, until=filters.until, model=filters.model)
 
 
-def refuse_too_many_images(images: Conditions) -> None:
+def check_image_count(images: Conditions) -> None:
     """Raise TooWideSpan if more than MAX_IMAGES images match."""
     found = select(ImageRow.id).where(*images).limit(MAX_IMAGES + 1).subquery()
     if (db.session.scalar(select(func.count()).select_from(found)) or 0) > MAX_IMAGES:
@@ -125,7 +125,7 @@ def span_name(by: str) -> SQLColumnExpression[str]:
     return span_text(ImageRow.created_at, by)
 
 
-def refuse_too_many_spans(spans: Sized) -> None:
+def check_span_count(spans: Sized) -> None:
     """Raise TooWideSpan for more than MAX_SPANS."""
     if len(spans) > MAX_SPANS:
         raise TooWideSpan(
@@ -151,16 +151,16 @@ def _span(name: str, sums: _Sums) -> Span:
 
 
 def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
-    name, conditions = of_hours(HourRow, filters, by)
+    name, conditions = rollup_conditions(HourRow, filters, by)
     counted = select(name, func.sum(HourRow.images), func.sum(HourRow.faces))
     counted = counted.where(*conditions).group_by(name).limit(MAX_SPANS + 1)
     for span, images, faces in db.session.execute(counted):
         added = spans.setdefault(span, _Sums())
         added.images += int(images)
         added.faces += int(faces)
-    refuse_too_many_spans(spans)
+    check_span_count(spans)
     row = HourEmotionRow
-    name, conditions = of_hours(row, filters, by)
+    name, conditions = rollup_conditions(row, filters, by)
     sums: Any = (func.sum(getattr(row, column)) for column in EMOTION_SUMS)
     found = select(name, row.model_name, row.emotion, *sums)
     found = found.where(*conditions).group_by(name, row.model_name, row.emotion)
@@ -168,7 +168,7 @@ def _add_hours(spans: dict[str, _Sums], filters: Filters, by: str) -> None:
         spans.setdefault(span, _Sums()).add(*values)
 
 
-def of_hours(
+def rollup_conditions(
     table: HourTable, filters: Filters, by: str
 ) -> tuple[SQLColumnExpression[str], Conditions]:
     """Return the span name of a rollup row, and the conditions of the filters on rollups."""
@@ -183,7 +183,7 @@ def of_hours(
     return table.model_name if by == "model" else span_text(table.hour, by), conditions
 
 
-def outside_hours(filters: Filters) -> list[Conditions]:
+def conditions_outside_rollups(filters: Filters) -> list[Conditions]:
     """Return conditions for the images that need direct aggregation, in disjoint parts.
 
     The parts are the images above the watermark, and the images of hours that `since` and `until`

@@ -226,7 +226,7 @@ class StoreRow(Base):
 
     __tablename__ = "store"
 
-    mark: Mapped[str] = mapped_column(String(12), primary_key=True)
+    database_id: Mapped[str] = mapped_column("mark", String(12), primary_key=True)
 
 
 class FileRemovalRow(Base):

@@ -22,8 +22,8 @@ from app.store.connections import current_deadline, set_lock_timeout
 log = logging.getLogger(__name__)
 
 # The time that a checkpoint waits for readers. Writers wait for it, so it is short.
-FIRST_SECONDS = 0.25
-AGAIN_SECONDS = 0.05
+FIRST_LOCK_SECONDS = 0.25
+RETRY_LOCK_SECONDS = 0.05
 PAUSE_SECONDS = 1.0  # between two attempts after an erasure of this process
 IDLE_SECONDS = 30.0  # between two attempts for the erasures of ended processes
 
@@ -41,7 +41,7 @@ class WalCleaner:
         self.on_change: Callable[[int], None] = lambda _pending: None
         self._engine = engine
         self._lock = threading.Lock()
-        self._emptying = threading.Lock()  # SQLite allows one checkpoint at a time
+        self._checkpoint_lock = threading.Lock()  # SQLite allows one checkpoint at a time
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
 
@@ -69,7 +69,7 @@ class WalCleaner:
             return True
         with self._lock:
             self._erased += 1
-        if self._empty(min(FIRST_SECONDS, current_deadline().remaining())):
+        if self._empty(min(FIRST_LOCK_SECONDS, current_deadline().remaining())):
             return True
         self._report()
         log.warning(
@@ -83,7 +83,7 @@ class WalCleaner:
     def _retry(self) -> None:
         while True:
             had_pending = self.pending > 0
-            if self._empty(AGAIN_SECONDS) and had_pending:
+            if self._empty(RETRY_LOCK_SECONDS) and had_pending:
                 log.info("erased rows are no longer in the write-ahead log")
             if self.pending:
                 threading.Event().wait(PAUSE_SECONDS)
@@ -94,7 +94,7 @@ class WalCleaner:
     def _empty(self, lock_seconds: float) -> bool:
         """Try to empty the log. Return whether it no longer has rows erased before the call."""
         erased = self._erased
-        with self._emptying:
+        with self._checkpoint_lock:
             is_empty = not self._size() or self._checkpoint(lock_seconds)
         if is_empty:
             with self._lock:

@@ -33,56 +33,56 @@ def grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def decode(
-    answers: NDArray[np.float32], centres: NDArray[np.float32], strides: NDArray[np.float32]
+    outputs: NDArray[np.float32], centres: NDArray[np.float32], strides: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Decode t_x, t_y, t_w, t_h (n, 4) into boxes xyxy (n, 4) in pixels.
 
     The centre is the centre of the cell plus t_xy strides. The sides are exp(t_wh) strides.
     """
-    box_centres = centres + answers[:, :2] * strides
-    half = np.exp(np.minimum(answers[:, 2:], MAX_LOG_SIZE)) * strides / 2
+    box_centres = centres + outputs[:, :2] * strides
+    half = np.exp(np.minimum(outputs[:, 2:], MAX_LOG_SIZE)) * strides / 2
     return np.concatenate([box_centres - half, box_centres + half], axis=1)
 
 
-def find(answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float) -> BoxArrays:
+def find(outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float) -> BoxArrays:
     """Decode the output for one square image with this side into boxes.
 
-    `answers` (cells, 5 + classes) contains t_x, t_y, t_w, t_h, objectness and class logits for each
+    `outputs` (cells, 5 + classes) contains t_x, t_y, t_w, t_h, objectness and class logits for each
     cell of `grid`. Non-maximum suppression removes boxes that overlap a better box by more than
     `nms_iou`. The logits of the suppressed boxes raise the logit of the box that remains: see
-    `votes`. Then boxes below `min_logit` are removed.
+    `combined_logits`. Then boxes below `min_logit` are removed.
 
     Returns boxes xyxy (n, 4) in pixels of the square, face logits (n,) and class logits
     (n, classes), in descending order of the face logit.
     """
     centres, strides = grid(side)
-    chosen = candidates(answers, MIN_LOGIT)
-    rows = answers[chosen]
+    chosen = candidates(outputs, MIN_LOGIT)
+    rows = outputs[chosen]
     boxes = decode(rows[:, :4], centres[chosen], strides[chosen])
-    remaining = suppress(boxes, rows[:, 4], nms_iou)
-    voted = votes(overlaps(boxes[remaining], boxes), rows[:, 4])
-    order = np.argsort(-voted, kind="stable")
-    order = order[voted[order] >= min_logit]
+    remaining = non_max_suppression(boxes, rows[:, 4], nms_iou)
+    combined = combined_logits(iou_matrix(boxes[remaining], boxes), rows[:, 4])
+    order = np.argsort(-combined, kind="stable")
+    order = order[combined[order] >= min_logit]
     remaining = remaining[order]
-    return boxes[remaining], voted[order], rows[remaining, 5:]
+    return boxes[remaining], combined[order], rows[remaining, 5:]
 
 
-def candidates(answers: NDArray[np.float32], min_logit: float) -> NDArray[np.intp]:
-    """Return the indices of the rows of `answers` with a face logit of at least `min_logit`. If
+def candidates(outputs: NDArray[np.float32], min_logit: float) -> NDArray[np.intp]:
+    """Return the indices of the rows of `outputs` with a face logit of at least `min_logit`. If
     there are more than MAX_CANDIDATES, returns the rows with the highest logits."""
-    chosen = np.flatnonzero(answers[:, 4] >= min_logit)
+    chosen = np.flatnonzero(outputs[:, 4] >= min_logit)
     if len(chosen) > MAX_CANDIDATES:
-        chosen = chosen[np.argsort(-answers[chosen, 4], kind="stable")[:MAX_CANDIDATES]]
+        chosen = chosen[np.argsort(-outputs[chosen, 4], kind="stable")[:MAX_CANDIDATES]]
     return chosen
 
 
-def votes(iou: NDArray[np.float32], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def combined_logits(iou: NDArray[np.float32], logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Combine the logits of boxes around the same face (noisy OR).
 
     Assumes that the errors of the boxes are independent. Returns the logits (n,) of the probability
-    that at least one of the boxes is right. `iou` (n, m) is the overlap with all m boxes, and
-    `logits` (m,) are their face logits. The probability that all are wrong is exp(-S), where S is
-    the sum of ln(1 + exp(logit)).
+    that at least one of the boxes contains the face. `iou` (n, m) is the overlap with all m boxes,
+    and `logits` (m,) are their face logits. The probability that no box contains the face is
+    exp(-S), where S is the sum of ln(1 + exp(logit)).
 
     The combination is needed because training selects one cell per face as positive. If several
     cells fit equally well, as for small faces, each of them gets a low logit.
@@ -92,7 +92,7 @@ def votes(iou: NDArray[np.float32], logits: NDArray[np.float32]) -> NDArray[np.f
     return np.asarray(total + np.log1p(-np.exp(-total)), dtype=np.float32)
 
 
-def overlaps(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+def iou_matrix(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the IoU (n, m) of boxes xyxy (n, 4) and (m, 4)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
@@ -101,7 +101,7 @@ def overlaps(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray
     return np.asarray(shared / (areas[:, None] + other_areas - shared + 1e-9), dtype=np.float32)
 
 
-def suppress(
+def non_max_suppression(
     boxes: NDArray[np.float32], logits: NDArray[np.float32], nms_iou: float
 ) -> NDArray[np.intp]:
     """Apply greedy non-maximum suppression to `boxes` xyxy (n, 4). Returns the indices of the

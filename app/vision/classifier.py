@@ -14,7 +14,7 @@ from app.vision.card import CLASSIFIER, DETECTOR, ModelCard, read_weights
 from app.vision.card_schema import CardSchema, EmotionsSchema, InputSchema, tensor_list
 from app.vision.image import crop_face
 from app.vision.session import OnnxSession, Session, with_model_name
-from app.vision.tensors import Signature, Tensor, single
+from app.vision.tensors import Signature, Tensor, single_tensor_signature
 from app.vision.types import Box, Scores
 
 
@@ -42,14 +42,14 @@ class _ClassifierSchema(EmotionsSchema):
         if len(inputs) != 1 or len(outputs) != 1:
             raise ValidationError("inputs and outputs must each be one tensor", "inputs")
         side = inputs[0].shape[-1:]
-        expected = single((1, *side, *side), (len(data["labels"]),))
+        expected = single_tensor_signature((1, *side, *side), (len(data["labels"]),))
         _check_tensor(inputs[0], expected.inputs[0], "inputs")
         _check_tensor(outputs[0], expected.outputs[0], "outputs")
 
     def arguments(self, data: dict[str, Any]) -> dict[str, Any]:
         if "input" in data:
             size = data["input"]["size"]
-            signature = single((1, size, size), (len(data["labels"]),))
+            signature = single_tensor_signature((1, size, size), (len(data["labels"]),))
         else:
             signature = Signature(tuple(data["inputs"]), tuple(data["outputs"]))
         return super().arguments(data) | {

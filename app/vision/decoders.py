@@ -21,9 +21,9 @@ class Decoder(Protocol):
         """Return the number of rows that the network returns for a square of `side` pixels."""
 
     def find(
-        self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
+        self, outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
     ) -> cells.BoxArrays:
-        """Decode answers (rows, 5 + classes) into at most MAX_CANDIDATES boxes: see
+        """Decode outputs (rows, 5 + classes) into at most MAX_CANDIDATES boxes: see
         app.vision.cells.find."""
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -38,9 +38,9 @@ class CellsDecoder:
         return len(cells.grid(side)[0])
 
     def find(
-        self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
+        self, outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
     ) -> cells.BoxArrays:
-        return cells.find(answers, side, min_logit=min_logit, nms_iou=nms_iou)
+        return cells.find(outputs, side, min_logit=min_logit, nms_iou=nms_iou)
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         return logits

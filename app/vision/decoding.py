@@ -32,7 +32,7 @@ from PIL import (
 
 from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
 from app.vision.heif import read_primary_image
-from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end, is_cut_before_end
+from app.vision.jpeg_end import completed_jpeg, ends_in_grey, has_end_marker, has_truncated_scan
 from app.vision.structure import (
     ReadLimitedFile,
     check_jpeg,
@@ -52,7 +52,7 @@ READERS: dict[str, Callable[[Any], ImageFile.ImageFile]] = {
     "HEIF": pillow_heif.HeifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-_CUT = "the image data is incomplete"
+_INCOMPLETE = "the image data is incomplete"
 _PNG_BITS = 24  # offset of the number of bits per channel
 _ISO_MEDIA = ("HEIF", "AVIF")
 _CHECKS = {"JPEG": check_jpeg, "TIFF": check_tiff, "WEBP": check_webp}
@@ -187,12 +187,12 @@ def load_pixels(
     it within `translated_errors`.
     """
     image, width = opened.image, opened.image.size[0]
-    if opened.kind == "JPEG" and not has_end(opened.data):
+    if opened.kind == "JPEG" and not has_end_marker(opened.data):
         image = READERS["JPEG"](ReadLimitedFile(_completed(opened.data)))
     drafted = image.draft(*draft)
     image.load()
-    if opened.kind == "JPEG" and ends_in_grey(image) and is_cut_before_end(opened.data):
-        raise ValueError(_CUT)
+    if opened.kind == "JPEG" and ends_in_grey(image) and has_truncated_scan(opened.data):
+        raise ValueError(_INCOMPLETE)
     if opened.kind == "PNG":
         _reduce_transparent_color(image, opened.data)
     scale = drafted[1][2] / width if drafted else 1.0
@@ -202,7 +202,7 @@ def load_pixels(
 def _completed(data: bytes) -> bytes:
     """Add the end marker to a JPEG. Raises ValueError if the scans are not complete."""
     if (completed := completed_jpeg(data)) is None:
-        raise ValueError(_CUT)
+        raise ValueError(_INCOMPLETE)
     return completed
 
 
@@ -215,7 +215,7 @@ def _reduce_transparent_color(image: Image.Image, data: bytes) -> None:
         image.info["transparency"] = tuple(value >> shift & 0xFF for value in key)
 
 
-def turned_upright(image: Image.Image, kind: str) -> tuple[Image.Image, bool]:
+def apply_orientation(image: Image.Image, kind: str) -> tuple[Image.Image, bool]:
     """Apply the orientation from EXIF or, without EXIF, from XMP. Returns the upright image and
     whether width and height were swapped."""
     orientation = _orientation(image, kind)

@@ -29,7 +29,7 @@ from app.vision.types import Analysis
 
 log = logging.getLogger(__name__)
 
-WARM_WAIT_SECONDS = 0.5  # time that `warm` waits for the model checks of each kind
+WARM_WAIT_SECONDS = 0.5  # time that `warm_up` waits for the model checks of each kind
 
 
 class Engine:
@@ -64,7 +64,7 @@ class Engine:
                 threads=onnx_threads,
             )
             for kind in KINDS.values()
-            if kind.requested
+            if kind.selectable
         }
         self._onnx_threads = onnx_threads
         self._max_image_bytes = max_image_bytes
@@ -72,7 +72,7 @@ class Engine:
         self._pixels = Budget(max_pixels)  # total pixels of concurrent analyses
         self._max_faces = max_faces
         self._detectors: LoadOnce[Detector] = LoadOnce()
-        self._warm = False
+        self._is_warm = False
         self._problem: str | None = None
 
     def analyse(self, request: AnalysisRequest[ImageData], deadline: Deadline = NEVER) -> Analysis:
@@ -113,14 +113,14 @@ class Engine:
     def pipeline(self, options: AnalysisOptions) -> Pipeline:
         """Return the pipeline of `options`, with the model and the detector.
 
-        Raises UnknownPipeline and the errors of `Pipeline.of`.
+        Raises UnknownPipeline and the errors of `Pipeline.create`.
         """
         name = self.default_pipeline if options.pipeline is None else options.pipeline
         if name not in PIPELINES:
             raise UnknownPipeline(name, PIPELINES)
         detection = options.detection
         detection = replace(detection, max_faces=min(detection.max_faces, self._max_faces))
-        return PIPELINES[name].of(self, replace(options, detection=detection))
+        return PIPELINES[name].create(self, replace(options, detection=detection))
 
     def model(self, kind: str, name: str | None = None) -> Any:
         """Return the model of this kind and name, loaded by the loader of the kind. None means the
@@ -146,27 +146,27 @@ class Engine:
             return SingleShotDetector(self.model(SINGLE_SHOT, name))
         return detector_class.load(models_dir, threads=self._onnx_threads)
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Load the default pipeline and run it once.
 
         Does not raise a failure, because the process can serve other models: `problem` returns the
-        failure. `warm` can be called again after the repair. Slow checks of other models do not
+        failure. `warm_up` can be called again after the repair. Slow checks of other models do not
         delay the start.
         """
         self._folders.refresh()
         try:
-            self.pipeline(AnalysisOptions()).warm()
+            self.pipeline(AnalysisOptions()).warm_up()
         except EmotionError as error:
             log.error("not ready: %s", error)
             self._problem = str(error)
         else:
-            self._warm, self._problem = True, None
+            self._is_warm, self._problem = True, None
         self.models(wait=WARM_WAIT_SECONDS)  # starts the checks of all models
 
     @property
     def problem(self) -> str | None:
         """The reason why the default pipeline is not ready; None if it is ready."""
-        if self._warm:
+        if self._is_warm:
             return None
         return self._problem or "the model is not loaded yet"
 

@@ -30,7 +30,7 @@ SCAN_SECONDS = 1.0  # minimum time between two scans of the models folder
 
 # Name, device, inode, size, modification time and change time.
 FileState = tuple[str, int, int, int, int, int]
-State = tuple[FileState, ...]
+FolderState = tuple[FileState, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ModelFolder:
 
     path: Path
     name: str
-    state: State
+    state: FolderState
     kind: object
 
 
@@ -72,7 +72,7 @@ class ModelFolders:
         with self._lock:
             self._scan()
 
-    def state(self, name: str) -> State:
+    def state(self, name: str) -> FolderState:
         """Return the state of the folder with this name; empty if there is none."""
         return next((folder.state for folder in self.all() if folder.name == name), ())
 
@@ -111,7 +111,7 @@ def _may_have_card(folder: Path) -> bool:
     return True
 
 
-def folder_state(folder: Path) -> State:
+def folder_state(folder: Path) -> FolderState:
     """Return a value that changes when a file in the folder is written or replaced."""
     names = {".", CARD_FILE, WEIGHTS_FILE}
     with suppress(OSError), os.scandir(folder) as entries:

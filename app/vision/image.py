@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ImageTooLarge
-from app.vision.decoding import load_pixels, open_image, translated_errors, turned_upright
+from app.vision.decoding import apply_orientation, load_pixels, open_image, translated_errors
 from app.vision.image_type import IMAGE_TYPES, image_type
-from app.vision.pixels import as_uint8, gray_and_bgr, reduced
+from app.vision.pixels import as_uint8, gray_and_bgr, limit_pixels
 from app.vision.types import Box
 
 __all__ = [
@@ -99,11 +99,11 @@ class ImageFile:
             decoded, actual_scale = load_pixels(self._opened, draft)
             if self._opened.crop:
                 width, height = decoded.size
-            upright, swapped = turned_upright(decoded, self._kind)
+            upright, swapped = apply_orientation(decoded, self._kind)
             if swapped:
                 width, height = height, width
             if max_output_pixels is not None:
-                small = reduced(upright, self._kind, max_output_pixels)
+                small = limit_pixels(upright, self._kind, max_output_pixels)
                 actual_scale *= small.width / upright.width
                 upright = small
             gray, colors = gray_and_bgr(upright, self._kind, color=color)

@@ -6,7 +6,7 @@ files have an end marker after a truncated scan, and libjpeg fills the missing p
 
 The module decodes the file twice, each time with different bytes appended to the last scan. If the
 pixels are equal, no pixel depends on these bytes, so the scans are complete. If the
-last scan has restart markers, their number must also be right, because libjpeg stops reading at a
+last scan has restart markers, their number must also be correct, because libjpeg stops reading at a
 missing restart marker.
 """
 
@@ -29,7 +29,7 @@ _SAMSUNG_END, _SAMSUNG_HEAD = b"SEFT", b"SEFH"
 _ENTRY = 12  # size in bytes of an entry of Samsung's directory
 
 
-def has_end(data: bytes) -> bool:
+def has_end_marker(data: bytes) -> bool:
     """Return whether an end marker follows the scans."""
     # Most files end with the marker. The search for markers reads all pixel data.
     return data.endswith(_END) or jpeg_scans(_without_samsung_trailer(data))[1]
@@ -45,11 +45,12 @@ def completed_jpeg(data: bytes) -> bytes | None:
     return body + _END if _is_complete(body, scans[-1]) else None
 
 
-def is_cut_before_end(data: bytes) -> bool:
+def has_truncated_scan(data: bytes) -> bool:
     """Return whether the last scan of a JPEG is truncated.
 
-    Call it only for a file that has an end marker (`has_end`) and grey pixels in the last corner
-    (`ends_in_grey`). Returns False if this cannot be determined. Raises the errors of Pillow.
+    Call it only for a file that has an end marker (`has_end_marker`) and grey pixels in the last
+    corner (`ends_in_grey`). Returns False if this cannot be determined. Raises the errors of
+    Pillow.
     """
     scans, _ = jpeg_scans(_without_samsung_trailer(data))
     # Arithmetic coding omits zeros at the end, so the pixels may depend on the bytes
@@ -74,11 +75,11 @@ def _is_complete(body: bytes, last: JpegScan) -> bool:
     first, second = (_decoded(body + padding + _END) for padding in _PADDINGS)
     if first != second:
         return False
-    has_gap = first.ends_in_grey and _lacks_restarts(body, last)
+    has_gap = first.ends_in_grey and _lacks_restart_markers(body, last)
     return not has_gap
 
 
-def _lacks_restarts(body: bytes, scan: JpegScan) -> bool:
+def _lacks_restart_markers(body: bytes, scan: JpegScan) -> bool:
     """Return whether a scan has fewer restart markers than the size and the interval require."""
     if not scan.restart_interval:
         return False

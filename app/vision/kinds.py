@@ -19,7 +19,7 @@ from app.vision.single_shot import SingleShotCard, SingleShotNet
 class Loader(Protocol):
     def load(self, folder: Path, *, threads: int = 1) -> Any:
         """Load the model in a folder. `threads` is the number of threads for ONNX Runtime. A model
-        of a `requested` kind has the attribute `card`.
+        of a `selectable` kind has the attribute `card`.
 
         Raises InvalidCard or ModelUnavailable.
         """
@@ -30,7 +30,7 @@ class Kind:
     """A kind of model.
 
     `description` is shown to users; it may contain {labels} and {count}, the labels of a model and
-    their number. `loader` is usually the class of the models. `requested` is True if requests can
+    their number. `loader` is usually the class of the models. `selectable` is True if requests can
     choose models of this kind by name. The cards of such a kind are ModelCards. Models of other
     kinds belong to other parts of the service, such as detectors.
     """
@@ -39,7 +39,7 @@ class Kind:
     description: str
     card: type[Card]
     loader: Loader
-    requested: bool = True
+    selectable: bool = True
 
 
 class _DetectorLoader:
@@ -62,7 +62,7 @@ KINDS: dict[str, Kind] = {
             SingleShotCard,
             SingleShotNet,
         ),
-        Kind(DETECTOR, "Finds faces.", DetectorCard, _DetectorLoader(), requested=False),
+        Kind(DETECTOR, "Finds faces.", DetectorCard, _DetectorLoader(), selectable=False),
     )
 }
 

@@ -18,7 +18,7 @@ def as_uint8(image: cv2.typing.MatLike) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def reduced(image: Image.Image, kind: str, max_output_pixels: int) -> Image.Image:
+def limit_pixels(image: Image.Image, kind: str, max_output_pixels: int) -> Image.Image:
     """Reduce a decoded image to at most `max_output_pixels`.
 
     Call it before other conversions, because each of them copies the image. `kind` is the type of

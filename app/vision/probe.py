@@ -1,9 +1,9 @@
 """Runs weights in a separate process before the service loads them.
 
-A graph can crash the process, run forever or use all memory. The trial process has limits on time
+A graph can crash the process, run forever or use all memory. The probe process has limits on time
 and memory, and its failure does not affect the service. The result is cached by checksum, so each
-process of the service runs a trial of the same weights once. OWN_WEIGHTS lists the checksums of
-this project's weights with their input sizes. At these sizes, the weights need no trial.
+process of the service probes the same weights once. KNOWN_WEIGHTS lists the checksums of this
+project's weights with their input sizes. At these sizes, the weights are not probed.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ WALL_SECONDS = 25
 MEMORY_BYTES = 4_000_000_000
 MAX_RESULTS = 1_000  # size of the cache
 # SHA-256 of the weights in models/, and their input sizes in pixels. A test checks both.
-OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
+KNOWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "4eecb8d40cd97776d4fdea2f97a31eab2cc1f72b51a13ea3b823b588fca67123": (48,),  # custom_net_5
     "c9b865ab24b0b38cdb4f45f0ceac1f589d59c2bb945280cd52a0db8aae37a1c3": (48,),  # custom_net_5_int8
     "4fc5cd6a55ec819a48fa196d84cbc93f622210f62e5d60d4f2202b8dd73e79c0": (48,),  # custom_net_8
@@ -36,26 +36,28 @@ OWN_WEIGHTS: dict[str, tuple[int, ...]] = {
     "41fb53db3393b0f1af30d71475b8728edd60f7b94160f5f9e53ccd842c0fbcf3": (416,),  # yolov3_tiny
 }
 
-# Limits the memory of trials when many folders are checked at the same time.
-_trials = threading.BoundedSemaphore(2)
+# Limits the memory of probe processes when many folders are checked at the same time.
+_probes = threading.BoundedSemaphore(2)
 _results: dict[tuple[str, str], str | None] = {}
 
 
-def try_out(runtime: str, weights: bytes, arguments: object, *, sizes: frozenset[int]) -> None:
+def probe_weights(
+    runtime: str, weights: bytes, arguments: object, *, sizes: frozenset[int]
+) -> None:
     """Run `weights` once in another process. Raises ModelUnavailable if they do not run.
 
-    `runtime` and `arguments` are passed to the trial process: see probe_process.py. `sizes` are the
+    `runtime` and `arguments` are passed to the probe process: see probe_process.py. `sizes` are the
     sides of the square inputs in pixels.
     """
     digest = hashlib.sha256(weights).hexdigest()
-    if sizes.issubset(OWN_WEIGHTS.get(digest, ())):
+    if sizes.issubset(KNOWN_WEIGHTS.get(digest, ())):
         return
     text = json.dumps(arguments)
     key = digest, f"{runtime} {text}"
     if key not in _results:
         if len(_results) >= MAX_RESULTS:
             _results.clear()
-        with _trials:
+        with _probes:
             _results[key] = _run(runtime, text, weights)
     if problem := _results[key]:
         raise ModelUnavailable(problem)
@@ -68,7 +70,7 @@ def _run(runtime: str, arguments: str, weights: bytes) -> str | None:
     # not needed and would reserve memory.
     environment = {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     try:
-        trial = subprocess.run(  # noqa: S603  # nosec B603
+        completed = subprocess.run(  # noqa: S603  # nosec B603
             [*COMMAND, runtime, arguments, limits],
             input=weights,
             stdout=subprocess.PIPE,
@@ -80,12 +82,12 @@ def _run(runtime: str, arguments: str, weights: bytes) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"loading and running the weights takes more than {WALL_SECONDS} seconds"
-    if trial.returncode == -signal.SIGXCPU:
+    if completed.returncode == -signal.SIGXCPU:
         return f"loading and running the weights takes more than {CPU_SECONDS} seconds of CPU time"
-    if trial.returncode != 0:
+    if completed.returncode != 0:
         return "the weights crash the process that runs them, or take more memory than is allowed"
     try:
-        problem = json.loads(trial.stdout)["problem"]
+        problem = json.loads(completed.stdout)["problem"]
     except (ValueError, KeyError, TypeError):
         return "the weights terminate the process that runs them"
     return None if problem is None else str(problem)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from app.errors import ModelUnavailable, UnknownModel
 from app.vision.card import ModelCard
-from app.vision.folders import ModelFolder, ModelFolders, State
+from app.vision.folders import FolderState, ModelFolder, ModelFolders
 from app.vision.kinds import Kind, kind_of
 
 log = logging.getLogger(__name__)
@@ -51,19 +51,19 @@ class LoadOnce(Generic[T]):
 
     def __init__(self) -> None:
         self._loaded: dict[str, T] = {}
-        self._failed: dict[str, tuple[State, ModelUnavailable]] = {}
+        self._failed: dict[str, tuple[FolderState, ModelUnavailable]] = {}
         self._locks: dict[str, threading.Lock] = {}
 
     def loaded(self, name: str) -> T | None:
         """Return the loaded object with this name, or None. Does not wait for a running load."""
         return self._loaded.get(name)
 
-    def failure(self, name: str, state: State) -> ModelUnavailable | None:
+    def failure(self, name: str, state: FolderState) -> ModelUnavailable | None:
         """Return the remembered error for files in this state, or None."""
         failed_state, error = self._failed.get(name, (None, None))
         return error if failed_state == state else None
 
-    def load(self, name: str, state: State, load: Callable[[], T]) -> T:
+    def load(self, name: str, state: FolderState, load: Callable[[], T]) -> T:
         """Return the object with this name. If there is none, load it with `load` and keep it.
         Raises ModelUnavailable."""
         with self._locks.setdefault(name, threading.Lock()):
@@ -71,12 +71,12 @@ class LoadOnce(Generic[T]):
                 self._loaded[name] = self._try(name, state, load)
             return self._loaded[name]
 
-    def check(self, name: str, state: State, load: Callable[[], T]) -> T:
+    def check(self, name: str, state: FolderState, load: Callable[[], T]) -> T:
         """Call `load` and return the object without caching it. Raises ModelUnavailable."""
         with self._locks.setdefault(name, threading.Lock()):
             return self._try(name, state, load)
 
-    def _try(self, name: str, state: State, load: Callable[[], T]) -> T:
+    def _try(self, name: str, state: FolderState, load: Callable[[], T]) -> T:
         if error := self.failure(name, state):
             raise type(error)(*error.args)
         try:
@@ -102,7 +102,7 @@ class ModelRegistry:
         self._default = default
         self._threads = threads
         self._models: LoadOnce[Any] = LoadOnce()
-        self._cards: dict[str, tuple[State, ModelCard]] = {}
+        self._cards: dict[str, tuple[FolderState, ModelCard]] = {}
         self._lock = threading.Lock()
         self._running: dict[str, tuple[threading.Thread, float]] = {}
 

@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFace(Generic[Item]):
+class RotatedDetection(Generic[Item]):
     """A face that was found in an image rotated by 0, 90, 180 or 270 degrees.
 
     `detection` is in pixels of the original, `rotated_box` in pixels of the rotated image. `item`
@@ -72,10 +72,10 @@ def rotated_back(box: Box, rotation: int, size_wh: tuple[int, int]) -> Box:
 
 def search_rotated(
     raster: Raster, rotation: int, find: Callable[[Raster], list[tuple[Detection, Item]]]
-) -> list[FoundFace[Item]]:
+) -> list[RotatedDetection[Item]]:
     """Rotate the image by `rotation` and return the faces that `find` finds."""
     return [
-        FoundFace(
+        RotatedDetection(
             Detection(rotated_back(each.box, rotation, raster.size_wh), each.score), each.box, item
         )
         for each, item in find(rotated(raster, rotation))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
-from app.vision.probe import try_out
+from app.vision.probe import probe_weights
 from app.vision.tensors import DTYPES, Shape, Signature, Tensor
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -143,7 +143,7 @@ class OnnxSession(LocalSession):
             for side in shape
             if side > MAX_CHANNELS
         )
-        try_out("onnx", weights, [asdict(each) for each in signatures], sizes=sizes)
+        probe_weights("onnx", weights, [asdict(each) for each in signatures], sizes=sizes)
         super().__init__(weights, signatures=signatures, threads=threads)
 
 

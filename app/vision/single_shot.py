@@ -19,7 +19,7 @@ from app.vision.classifier import scores as class_scores
 from app.vision.decoders import CellsDecoder, Decoder, DecoderField
 from app.vision.image import Raster, letterbox
 from app.vision.session import OnnxSession, Session, with_model_name
-from app.vision.tensors import Signature, single
+from app.vision.tensors import Signature, single_tensor_signature
 from app.vision.tiles import search_tiles
 from app.vision.types import Box, Detection, Scores
 
@@ -86,10 +86,12 @@ class SingleShotCard(ModelCard):
 
     @property
     def signatures(self) -> list[Signature]:
-        """The signature for each input size: from squares (n, side, side, 3) uint8 BGR to answers
+        """The signature for each input size: from squares (n, side, side, 3) uint8 BGR to outputs
         (n, rows, 5 + classes) float32."""
         return [
-            single((side, side, 3), (self.decoder.rows(side), BOX_VALUES + len(self.labels)))
+            single_tensor_signature(
+                (side, side, 3), (self.decoder.rows(side), BOX_VALUES + len(self.labels))
+            )
             for side in self.input_sizes
         ]
 
@@ -132,23 +134,23 @@ class SingleShotNet:
     def predict(
         self, squares: NDArray[np.uint8], deadline: Deadline = NEVER
     ) -> NDArray[np.float32]:
-        """Return the answers (n, rows, 5 + classes) for squares (n, size, size, 3). Raises the
+        """Return the outputs (n, rows, 5 + classes) for squares (n, size, size, 3). Raises the
         errors of `OnnxSession.run`."""
         with with_model_name(self.card.name):
             outputs = self._session.run({self._input.name: squares}, deadline)
         return outputs[self._output.name]
 
     def postprocess(
-        self, answers: NDArray[np.float32], size: int
+        self, outputs: NDArray[np.float32], size: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-        """Decode the answers (rows, 5 + classes) for one square of this size.
+        """Decode the outputs (rows, 5 + classes) for one square of this size.
 
         Returns boxes xyxy (n, 4) in pixels of the square, the probability (n,) that each box
         contains a face, and emotion scores (n, classes). The card calibrates both.
         """
         card = self.card
         boxes, logits, classes = card.decoder.find(
-            answers, size, min_logit=self._min_logit, nms_iou=NMS_IOU
+            outputs, size, min_logit=self._min_logit, nms_iou=NMS_IOU
         )
         log_odds = card.score_scale * logits.astype(np.float64) + card.score_bias
         if card.exclusive:
@@ -156,7 +158,7 @@ class SingleShotNet:
         emotions = class_scores(classes, temperature=card.temperature, exclusive=card.exclusive)
         return boxes, 1 / (1 + np.exp(-log_odds)), emotions
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Run the network once at each input size."""
         for size in self.card.input_sizes:
             self.postprocess(self.predict(np.zeros((1, size, size, 3), np.uint8))[0], size)
@@ -183,9 +185,9 @@ class SingleShotNet:
         width, height = raster.size_wh
         size = self.size_for(max(width, height), min_face_px)
         square, factor = self.preprocess(raster.bgr, size)
-        answers = self.predict(square[np.newaxis], deadline)[0]
+        outputs = self.predict(square[np.newaxis], deadline)[0]
         deadline.check()
-        boxes, faces, emotions = self.postprocess(answers, size)
+        boxes, faces, emotions = self.postprocess(outputs, size)
         pixels = boxes.astype(float) / (factor * raster.scale)
         inside = np.clip(pixels, 0, (width, height, width, height)).round(2)
         return [

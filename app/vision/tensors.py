@@ -35,7 +35,7 @@ class Signature:
         return tuple(tensor.shape for tensor in self.inputs)
 
 
-def single(input_shape: Shape, output_shape: Shape) -> Signature:
+def single_tensor_signature(input_shape: Shape, output_shape: Shape) -> Signature:
     """Return the signature of a graph with one uint8 input and one float32 output of any name."""
     return Signature(
         (Tensor("input", "uint8", input_shape),),

@@ -57,7 +57,7 @@ def searched_side(width: int, height: int) -> int:
     return min(max(width, height), MAX_ASPECT * min(width, height))
 
 
-def cut(raster: Raster, square: int) -> list[Tile]:
+def cut_into_tiles(raster: Raster, square: int) -> list[Tile]:
     """Cut an image into tiles for a network that takes squares of up to `square` pixels. An image
     whose aspect ratio is at most MAX_ASPECT, or that fits into the square, is one tile."""
     height, width = raster.gray.shape
@@ -99,7 +99,7 @@ def search_tiles(
     """Apply `find` to the tiles of an image and return the faces with boxes in pixels of the
     original. If boxes overlap by more than `nms_iou`, returns only the box with the highest
     score."""
-    tiles = cut(raster, square)
+    tiles = cut_into_tiles(raster, square)
     if len(tiles) == 1:
         return find(raster)
     width, height = raster.size_wh

@@ -244,7 +244,7 @@ class Analysis:
     that detect only faces return no persons.
     `threshold` comes from the request. It selects the emotions of a response; the analysis contains
     the scores of all emotions.
-    `dropped` counts the detected faces that were left out, by the option that excluded them.
+    `dropped` counts the detected faces that the detection options excluded, by option.
     `timings_ms` contains the duration of each stage in milliseconds.
     `rotation` is the clockwise rotation in degrees that was needed to find the faces. Boxes are in
     pixels of the image before the rotation.

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.cells import MAX_LOG_SIZE, BoxArrays, candidates, suppress
+from app.vision.cells import MAX_LOG_SIZE, BoxArrays, candidates, non_max_suppression
 
 # Corners, strides and anchors: see `_anchor_grid`.
 _Grid = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -23,7 +23,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Yolov3Decoder:
-    """Decodes answers (rows, 5 + classes) for one square image.
+    """Decodes outputs (rows, 5 + classes) for one square image.
 
     A row contains t_x, t_y, t_w, t_h, the objectness logit and the class logits, as the last
     convolution returns them. Rows are ordered by scale as in `scales`, then row by row over the
@@ -40,24 +40,24 @@ class Yolov3Decoder:
         """Return the number of rows for a square of `side` pixels."""
         return sum((side // each.stride) ** 2 * len(each.anchors) for each in self.scales)
 
-    def decode(self, answers: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    def decode(self, outputs: NDArray[np.float32], side: int) -> NDArray[np.float32]:
         """Return boxes xyxy (rows, 4) in pixels of the square. The centre is the corner of the cell
         plus sigmoid(t_xy) strides. The sides are exp(t_wh) times the sides of the anchor."""
-        return _boxes(answers, _anchor_grid(self.scales, side))
+        return _boxes(outputs, _anchor_grid(self.scales, side))
 
     def find(
-        self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
+        self, outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
     ) -> BoxArrays:
-        """Decode answers like app.vision.cells.find, but without combining overlapping boxes.
+        """Decode outputs like app.vision.cells.find, but without combining overlapping boxes.
 
         The training of YOLOv3 uses one row per face and ignores other rows whose boxes overlap the
         face, so the logits of these rows have no meaning.
         """
-        chosen = candidates(answers, min_logit)
-        rows = answers[chosen]
+        chosen = candidates(outputs, min_logit)
+        rows = outputs[chosen]
         corners, strides, anchors = _anchor_grid(self.scales, side)
         boxes = _boxes(rows, (corners[chosen], strides[chosen], anchors[chosen]))
-        remaining = suppress(boxes, rows[:, 4], nms_iou)
+        remaining = non_max_suppression(boxes, rows[:, 4], nms_iou)
         return boxes[remaining], rows[remaining, 4], rows[remaining, 5:]
 
     def exclusive_logits(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -84,9 +84,9 @@ def _anchor_grid(scales: tuple[Scale, ...], side: int) -> _Grid:
     return np.concatenate(corners), np.concatenate(strides), np.concatenate(anchors)
 
 
-def _boxes(answers: NDArray[np.float32], grid: _Grid) -> NDArray[np.float32]:
+def _boxes(outputs: NDArray[np.float32], grid: _Grid) -> NDArray[np.float32]:
     corners, strides, anchors = grid
-    sigmoid = 0.5 + np.tanh(answers[:, :2] / 2) / 2  # exp would overflow
+    sigmoid = 0.5 + np.tanh(outputs[:, :2] / 2) / 2  # exp would overflow
     centres = (corners + sigmoid) * strides
-    half = np.exp(np.minimum(answers[:, 2:4], MAX_LOG_SIZE)) * anchors / 2
+    half = np.exp(np.minimum(outputs[:, 2:4], MAX_LOG_SIZE)) * anchors / 2
     return np.concatenate([centres - half, centres + half], axis=1)

@@ -11,7 +11,7 @@ from flask import (
     send_from_directory,
 )
 
-from app.api.access import PUBLIC, needs
+from app.api.access import PUBLIC, requires
 from app.api.root_path import link_base
 
 ASSETS = Path(__file__).parent / "assets"
@@ -34,8 +34,9 @@ blp = Blueprint("web", __name__, template_folder="templates")
 
 
 @blp.get("/")
-@needs(PUBLIC)  # the page contains no data, and its API requests need a key like any other request
+@requires(PUBLIC)
 def page() -> Response:
+    # The page contains no data. Its API requests need a key like any other request.
     response = make_response(render_template("index.html", base=link_base()))
     response.add_etag()
     response.make_conditional(request)
@@ -43,7 +44,7 @@ def page() -> Response:
 
 
 @blp.get("/assets/<path:file_name>")
-@needs(PUBLIC)
+@requires(PUBLIC)
 def asset(file_name: str) -> Response:
     return _secured(send_from_directory(ASSETS, file_name, max_age=0))
 

@@ -6,17 +6,19 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.faults.breaking import DEFAULT_PAUSES, FAULTS, Pauses, every
+from benchmarks.faults.consistency import ConsistencyReport, check_after_retention
+from benchmarks.faults.injection import DEFAULT_PAUSES, FAULTS, Pauses, repeat
 from benchmarks.faults.load import Outcome, load, watch
-from benchmarks.faults.verdict import Verdict, judge_and_clean
 
 IMAGES_KEY = base64.b64encode(bytes(32)).decode()
 
 
-def run(fault: str, posts: int, pauses: Pauses = DEFAULT_PAUSES) -> tuple[Outcome, Verdict, float]:
+def run(
+    fault: str, posts: int, pauses: Pauses = DEFAULT_PAUSES
+) -> tuple[Outcome, ConsistencyReport, float]:
     """Post `posts` images while a fault recurs.
 
-    Return the responses, the verdict on the store, and the duration in seconds.
+    Return the responses, the report on the store, and the duration in seconds.
     """
     outcome, finished = Outcome(), threading.Event()
     with (
@@ -32,7 +34,7 @@ def run(fault: str, posts: int, pauses: Pauses = DEFAULT_PAUSES) -> tuple[Outcom
         service.start()
         start = time.monotonic()
         health_thread = threading.Thread(
-            target=every, args=(0.5, lambda: watch(service.url, outcome), finished)
+            target=repeat, args=(0.5, lambda: watch(service.url, outcome), finished)
         )
         fault_thread.start()
         health_thread.start()
@@ -44,4 +46,4 @@ def run(fault: str, posts: int, pauses: Pauses = DEFAULT_PAUSES) -> tuple[Outcom
             health_thread.join()
             seconds = time.monotonic() - start
             service.stop()
-        return outcome, judge_and_clean(service, database, outcome, images_dir), seconds
+        return outcome, check_after_retention(service, database, outcome, images_dir), seconds

@@ -21,7 +21,7 @@ import argparse
 import sys
 
 from benchmarks.faults import run
-from benchmarks.faults.breaking import FAULTS
+from benchmarks.faults.injection import FAULTS
 from benchmarks.faults.load import CLOSED
 from testbed.markdown import table
 
@@ -33,12 +33,12 @@ def main() -> None:
     arguments = parser.parse_args()
     rows, passed = [], True
     for fault in arguments.faults:
-        outcome, verdict, seconds = run(fault, arguments.posts)
+        outcome, report, seconds = run(fault, arguments.posts)
         responses = outcome.responses
         unexpected = {
             kind: n for kind, n in responses.items() if kind not in ("201", "503", CLOSED)
         }
-        passed = passed and verdict.passed and not unexpected and not outcome.given_up
+        passed = passed and report.passed and not unexpected and not outcome.given_up
         rows.append(
             [
                 fault,
@@ -50,14 +50,14 @@ def main() -> None:
                     unexpected or 0,
                 ),
                 *(
-                    verdict.stored,
-                    verdict.lost,
-                    verdict.duplicated,
-                    verdict.incomplete,
-                    verdict.unconfirmed,
+                    report.stored,
+                    report.lost,
+                    report.duplicated,
+                    report.incomplete,
+                    report.unconfirmed,
                 ),
-                verdict.scheduled,
-                verdict.orphans,
+                report.scheduled,
+                report.orphans,
                 ", ".join(f"{n} × {kind}" for kind, n in sorted(outcome.ready.items())),
                 f"{seconds:.0f}",
             ]
@@ -77,7 +77,7 @@ def main() -> None:
     ]
     print(table(head, [[str(cell) for cell in row] for row in rows]))
     if not passed:
-        raise SystemExit("error: images or responses are wrong; see the table")
+        raise SystemExit("error: images or responses are incorrect; see the table")
 
 
 if __name__ == "__main__":

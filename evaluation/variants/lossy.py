@@ -23,7 +23,7 @@ from evaluation.variants.common import (
     stored_pixels,
     xmp_packet,
 )
-from testbed.heif_writer import coded, mirror, turn, written
+from testbed.heif_writer import coded_item, heif_file, mirror, turn
 
 
 def jpegs() -> Iterator[Variant]:
@@ -90,8 +90,14 @@ _ROTATIONS: dict[str, tuple[tuple[tuple[bytes, bytes], ...], Callable[[Pixels], 
     "270°": ((turn(3),), lambda pixels: np.rot90(pixels, 3)),
     "mirrored": ((mirror(1),), np.fliplr),
     "upside down": ((mirror(0),), np.flipud),
-    "90°, mirrored": ((turn(1), mirror(1)), lambda pixels: np.fliplr(np.rot90(pixels, 1))),
-    "270°, mirrored": ((turn(3), mirror(1)), lambda pixels: np.fliplr(np.rot90(pixels, 3))),
+    "90°, mirrored": (
+        (turn(1), mirror(1)),
+        lambda pixels: np.fliplr(np.rot90(pixels, 1)),
+    ),
+    "270°, mirrored": (
+        (turn(3), mirror(1)),
+        lambda pixels: np.fliplr(np.rot90(pixels, 3)),
+    ),
 }
 
 
@@ -119,7 +125,7 @@ def heifs() -> Iterator[Variant]:
         yield Variant("HEIC", f"RGB, {bits} bits", data.getvalue(), rgb, 7)
     options: dict[str, dict[str, Any]] = {"HEIC": {"chroma": 444}, "AVIF": {"subsampling": "4:4:4"}}
     for kind, brand in (("HEIC", "HEIF"), ("AVIF", "AVIF")):
-        item = coded(Image.fromarray(rgb), brand, **options[kind])
+        item = coded_item(Image.fromarray(rgb), brand, **options[kind])
         for name, (properties, rotated) in _ROTATIONS.items():
             more = type(item)(item.kind, item.data, (*item.properties, *properties))
-            yield Variant(kind, f"rotated: {name}", written(brand, [more]), rotated(rgb), 7)
+            yield Variant(kind, f"rotated: {name}", heif_file(brand, [more]), rotated(rgb), 7)

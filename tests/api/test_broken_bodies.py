@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
-from tests.conftest import picture
+from tests.conftest import image_file
 
-IMAGE = picture(50)
+IMAGE = image_file(50)
 LARGE = IMAGE + bytes(2_000_000)
 
 

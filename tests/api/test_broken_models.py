@@ -10,7 +10,7 @@ import pytest
 from app import create_app
 from app.vision import folders, probe, registry
 from app.vision.detectors import DETECTORS
-from tests.conftest import StubDetector, card_document, picture, upload, write_model
+from tests.conftest import StubDetector, card_document, image_file, upload, write_model
 from tests.graphs import (
     endless_graph,
     graph,
@@ -35,7 +35,7 @@ def real_app(settings, models_dir, monkeypatch):
 
 
 def post(app, *, gray=200, width=50, **query):
-    form = {"image": upload(picture(width, gray=gray))}
+    form = {"image": upload(image_file(width, gray=gray))}
     return app.test_client().post("/v1/images", data=form, query_string=query)
 
 
@@ -83,7 +83,7 @@ BREAKAGES = {
 @pytest.mark.parametrize("case", BREAKAGES)
 def test_broken_folder_disables_only_its_model(real_app, models_dir, case):
     BREAKAGES[case](write_graph_model(models_dir / "broken"))
-    real_app.extensions["engine"].warm()
+    real_app.extensions["engine"].warm_up()
     assert real_app.test_client().get("/readyz").status_code == 200
     (name,) = listed_models(real_app).keys() - {"sound"}
     assert not listed_models(real_app)[name]["ready"]
@@ -123,10 +123,10 @@ def test_endless_model_does_not_block_other_models(real_app, models_dir, monkeyp
     monkeypatch.setattr(probe, "_results", {})
     monkeypatch.setattr(probe, "CPU_SECONDS", 5)
     monkeypatch.setattr(probe, "WALL_SECONDS", 300)  # a busy machine must reach the CPU limit first
-    trials = record_calls(monkeypatch, probe, "_run")
+    probes = record_calls(monkeypatch, probe, "_run")
     write_weights_model(models_dir / "before_sound", endless_graph())
     engine = real_app.extensions["engine"]
-    engine.warm()
+    engine.warm_up()
     assert listed_models(real_app)["sound"]["ready"]
     assert post(real_app).status_code == 201
     # The check of the endless model is still running.
@@ -140,7 +140,7 @@ def test_endless_model_does_not_block_other_models(real_app, models_dir, monkeyp
         assert rejected.status_code == 503
         assert "more than 5 seconds of CPU time" in rejected.json["detail"]
     assert list(engine.unusable) == ["before_sound"]
-    assert len(trials) == 2  # one for each model
+    assert len(probes) == 2  # one for each model
 
 
 def test_endless_model_is_not_installed(real_app, models_dir, tmp_path, monkeypatch):

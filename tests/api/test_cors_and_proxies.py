@@ -4,7 +4,7 @@ import pytest
 from flask import request
 
 from app.settings import SettingError
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 SITE, OTHER = "https://app.example", "https://evil.example"
 
@@ -193,7 +193,7 @@ def test_links_begin_with_forwarded_prefix(make_app):
     client = make_app(proxies=1, allow_anonymous=True).test_client()
     prefix = {"X-Forwarded-Prefix": "/emotion"}
     for _ in range(2):
-        response = client.post("/v1/images", data={"image": upload(picture())}, headers=prefix)
+        response = client.post("/v1/images", data={"image": upload(image_file())}, headers=prefix)
         assert response.location == f"/emotion/v1/images/{response.json['id']}"
     link = client.get("/v1/images?page_size=1", headers=prefix).headers["Link"]
     assert link.startswith("</emotion/v1/images?page_size=1&cursor=")

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from app.deadline import Deadline
-from tests.conftest import StubDetector, analysis_request, picture, upload
+from tests.conftest import StubDetector, analysis_request, image_file, upload
 
 
 def png_header(width, height):
@@ -38,24 +38,26 @@ def test_thread_is_free_after_deadline(make_app, endless, accept):
     client = make_app(request_seconds=0.5, worker_threads=1).test_client()
     for _ in range(2):
         late = client.post(
-            "/v1/images", data={"image": upload(picture(100, 100))}, headers={"Accept": accept}
+            "/v1/images", data={"image": upload(image_file(100, 100))}, headers={"Accept": accept}
         )
         assert late.status_code == 503
         assert late.json["type"] == "urn:emotion:problem:took-too-long"
-        next_response = client.post("/v1/images", data={"image": upload(picture())})
+        next_response = client.post("/v1/images", data={"image": upload(image_file())})
         assert next_response.status_code == 201
 
 
 def test_post_index_stops_at_deadline(make_app, endless):
     client = make_app(request_seconds=0.5, worker_threads=1).test_client()
-    body = {"image": base64.b64encode(picture(100, 100)).decode()}
+    body = {"image": base64.b64encode(image_file(100, 100)).decode()}
     assert client.post("/index", json=body).status_code == 503
-    assert client.post("/v1/images", data={"image": upload(picture())}).status_code == 201
+    assert client.post("/v1/images", data={"image": upload(image_file())}).status_code == 201
 
 
 def test_batch_stops_at_deadline(make_app, endless):
     client = make_app(request_seconds=0.5, worker_threads=1).test_client()
-    form = {"image": [upload(picture(100, 100)), upload(picture(100, 100)), upload(picture())]}
+    form = {
+        "image": [upload(image_file(100, 100)), upload(image_file(100, 100)), upload(image_file())]
+    }
     start = time.monotonic()
     late = client.post("/v1/images", data=form)
     assert late.status_code == 503
@@ -81,7 +83,7 @@ def test_drawing_is_not_started_if_time_is_short(make_app, monkeypatch):
     client = make_app(request_seconds=5).test_client()
     monkeypatch.setattr("app.vision.draw.SECONDS_PER_PIXEL", 0.01)
     response = client.post(
-        "/v1/images", data={"image": upload(picture())}, headers={"Accept": "image/png"}
+        "/v1/images", data={"image": upload(image_file())}, headers={"Accept": "image/png"}
     )
     assert response.status_code == 503
     assert client.get("/v1/images").json["images"] == []
@@ -92,5 +94,5 @@ def test_detection_is_not_started_after_deadline(monkeypatch, app):
     monkeypatch.setattr(StubDetector, "detect", lambda *_: calls.append(1) or [])
     engine = app.extensions["engine"]
     with pytest.raises(Exception, match="in time"):
-        engine.analyse(analysis_request(picture()), Deadline(0))
+        engine.analyse(analysis_request(image_file()), Deadline(0))
     assert calls == []

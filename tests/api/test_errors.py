@@ -14,10 +14,10 @@ from app import errors
 from app.api.problems import STATUS
 from app.store.tables import EmotionRow, FaceRow, ImageRow, db
 from app.vision.engine import Engine
-from tests.conftest import multipart_body, picture, upload
+from tests.conftest import image_file, multipart_body, upload
 
-GOOD = picture(50, gray=250)
-JPEG = picture(64, 64, kind="JPEG")
+GOOD = image_file(50, gray=250)
+JPEG = image_file(64, 64, kind="JPEG")
 
 
 def png_header(width, height):
@@ -242,7 +242,7 @@ def test_file_at_size_limit_is_accepted(make_app):
 def test_batch_reports_too_large_image_with_its_index(make_app):
     client = make_app(max_pixels=3000).test_client()
     response = client.post(
-        "/v1/images", data={"image": [upload(picture(99, 99), "big.png"), upload(GOOD)]}
+        "/v1/images", data={"image": [upload(image_file(99, 99), "big.png"), upload(GOOD)]}
     )
     assert response.status_code == 201
     assert [(e["index"], e["status"]) for e in response.json["errors"]] == [(0, 413)]
@@ -302,7 +302,7 @@ def test_batch_with_failure_lists_stored_images(client, monkeypatch, caplog):
 
 
 def test_image_that_cannot_be_drawn_is_not_stored(client):
-    wide = picture(70_000, 10)
+    wide = image_file(70_000, 10)
     for media_type, status in (("image/jpeg", 406), ("image/png", 201)):
         response = client.post("/v1/images", **form(wide), headers={"Accept": media_type})
         assert response.status_code == status

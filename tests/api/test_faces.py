@@ -5,11 +5,11 @@ import io
 
 import pytest
 
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
-HAPPY = picture(50, gray=250)
-TWO_FACES = picture(100, gray=250)
-DARK = picture(50, gray=0)
+HAPPY = image_file(50, gray=250)
+TWO_FACES = image_file(100, gray=250)
+DARK = image_file(50, gray=0)
 
 
 def post(client, data=HAPPY, name="photo.png", **fields):

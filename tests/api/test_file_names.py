@@ -6,9 +6,9 @@ import unicodedata
 import pytest
 
 from app.store.tables import ImageRow, db
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
-IMAGE = picture(50)
+IMAGE = image_file(50)
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 REAL_NAMES = [
     "Screenshot 2026-01-02 at 4.42.48\u202fPM.png",  # macOS writes a narrow no-break space

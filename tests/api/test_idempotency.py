@@ -14,13 +14,13 @@ from app.keys import issue
 from app.store import idempotency, insertion, queries
 from app.store.keys import Right
 from app.store.tables import EmotionRow, FaceRow, IdempotencyRow, ImageRow, db
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
 
 def post(client, *images, headers=KEY, query="", names=(), **fields):
-    images = images or (picture(100),)
+    images = images or (image_file(100),)
     names = names or [f"{number}.png" for number in range(len(images))]
     files = [upload(data, name) for data, name in zip(images, names, strict=True)]
     return client.post(f"/v1/images{query}", data={"image": files, **fields}, headers=headers)
@@ -58,8 +58,8 @@ def test_requests_without_key_are_stored_separately(app, client):
         {"model": "stub_5"},
         {"query": "?max_faces=1"},
         {"rotate": "auto"},
-        {"images": [picture(100, gray=10)]},
-        {"images": [picture(100), picture(100)]},
+        {"images": [image_file(100, gray=10)]},
+        {"images": [image_file(100), image_file(100)]},
         {"names": ["other.png"]},
     ],
     ids=["threshold", "model", "option", "detection", "pixels", "number", "name"],
@@ -86,7 +86,7 @@ def test_fingerprint_does_not_depend_on_form_boundary(app, client):
     for boundary in (b"one", b"other"):
         response = client.post(
             "/v1/images",
-            data=body % (boundary, picture(), boundary),
+            data=body % (boundary, image_file(), boundary),
             content_type=f"multipart/form-data; boundary={boundary.decode()}",
             headers=KEY,
         )
@@ -106,7 +106,7 @@ def test_replay_accepts_another_view_or_format(client):
 
 
 def test_replay_of_batch_stores_nothing(app, client):
-    images = [picture(50), b"no image", picture(100)]
+    images = [image_file(50), b"no image", image_file(100)]
     first, replay = post(client, *images), post(client, *images)
     assert replay.json["images"] == first.json["images"]
     assert [error["index"] for error in replay.json["errors"]] == [1]
@@ -115,7 +115,7 @@ def test_replay_of_batch_stores_nothing(app, client):
 
 def test_failed_request_can_be_repeated(app, client, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(insertion, "remember", lambda *_: 1 / 0)
+        patch.setattr(insertion, "insert_record", lambda *_: 1 / 0)
         assert post(client).status_code == 500
     assert (count(app), count(app, IdempotencyRow)) == (0, 0)
     assert post(client).status_code == 201
@@ -167,7 +167,7 @@ def run_concurrently(*calls):
         return list(pool.map(run, calls))
 
 
-GOOD, OTHER, BAD = picture(100), picture(50), b"no image"
+GOOD, OTHER, BAD = image_file(100), image_file(50), b"no image"
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,11 @@ def test_request_without_storing_is_not_recorded(app, client):
 
 
 def test_post_index_supports_idempotency_key(app, client):
-    body = {"image": base64.b64encode(picture()).decode(), "threshold": 0.2, "file_name": "a.png"}
+    body = {
+        "image": base64.b64encode(image_file()).decode(),
+        "threshold": 0.2,
+        "file_name": "a.png",
+    }
     first, replay = (client.post("/index", json=body, headers=KEY) for _ in range(2))
     assert replay.json == first.json
     assert client.post("/index", json=body | {"threshold": 0.3}, headers=KEY).status_code == 409

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import multipart_body, picture, upload
+from tests.conftest import image_file, multipart_body, upload
 
-HAPPY = picture(50, gray=250)  # one face, which the stub classifies as happiness
-TWO_FACES = picture(100, gray=250)
-EMPTY = picture(20, 20)
+HAPPY = image_file(50, gray=250)  # one face, which the stub classifies as happiness
+TWO_FACES = image_file(100, gray=250)
+EMPTY = image_file(20, 20)
 ORIGINAL_EMOTIONS = {
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
 }  # fmt: skip
@@ -105,7 +105,7 @@ def test_form_field_overrides_query(client):
     ],
 )
 def test_thresholds_0_and_1_are_accepted(client, gray, threshold, shown):
-    response = post(client, picture(50, gray=gray), threshold=threshold)
+    response = post(client, image_file(50, gray=gray), threshold=threshold)
     assert set(response.json["faces"][0]) - {"face_id", "bbox"} == shown
 
 
@@ -120,12 +120,12 @@ def test_image_without_faces_returns_empty_list(client):
 
 
 def test_one_pixel_image_is_accepted(client):
-    response = post(client, picture(1, 1))
+    response = post(client, image_file(1, 1))
     assert (response.status_code, response.json["faces"]) == (201, [])
 
 
 def test_stored_image_can_be_read_with_another_threshold(client):
-    post(client, picture(50, gray=130), threshold=0.9)
+    post(client, image_file(50, gray=130), threshold=0.9)
     assert set(stored(client)[0]["faces"][0]) == {"face_id", "bbox"}
     (listed,) = stored(client, threshold=0)
     assert listed["threshold"] == 0
@@ -317,7 +317,7 @@ def test_pages_are_linked_by_cursor_and_link_header(client):
 def test_filters_select_images(client, query, count):
     post(client, HAPPY)
     post(client, TWO_FACES)
-    post(client, picture(50, gray=0), "dark.png")
+    post(client, image_file(50, gray=0), "dark.png")
     post(client, EMPTY)
     assert len(client.get(f"/v1/images?{query}").json["images"]) == count
 

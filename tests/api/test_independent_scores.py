@@ -5,7 +5,7 @@ import pytest
 from app.vision.pipelines import PIPELINES
 from app.vision.pipelines.result import PipelineResult
 from app.vision.types import Box, Face, ModelRef, Scores
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 SCORES = {"Doubt/Confusion": 0.9, "Peace": 0.7, "Anger": 0.1}
 
@@ -19,14 +19,14 @@ class IndependentPipeline:
     model = ModelRef("categories", "1", "0" * 64)
 
     @classmethod
-    def of(cls, parts, options):
+    def create(cls, source, options):
         return cls()
 
     def run(self, file, stopwatch, deadline):
         face = Face(Box(5, 10, 45, 50), Scores(SCORES, exclusive=False), 0.8)
         return PipelineResult((file.width, file.height), (face,), {})
 
-    def warm(self):
+    def warm_up(self):
         pass
 
 
@@ -35,7 +35,7 @@ def post(client, monkeypatch):
     monkeypatch.setitem(PIPELINES, "independent", IndependentPipeline)
 
     def post(headers=None, **options):
-        form = {"image": upload(picture(100, 100)), "pipeline": "independent", "store": "false"}
+        form = {"image": upload(image_file(100, 100)), "pipeline": "independent", "store": "false"}
         return client.post("/v1/images", data=form | options, headers=headers)
 
     return post

@@ -6,9 +6,9 @@ import pytest
 
 from app.keys import issue
 from app.store.keys import Right
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
-JPEG = picture(100, kind="JPEG")
+JPEG = image_file(100, kind="JPEG")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_store_false_leaves_no_file(keeping, case):
 
 def test_files_of_valid_images_of_batch_are_stored(keeping):
     client, folder = keeping
-    sent = {"image": [upload(JPEG), upload(JPEG[:-50]), upload(picture(50))]}
+    sent = {"image": [upload(JPEG), upload(JPEG[:-50]), upload(image_file(50))]}
     response = client.post("/v1/images", data=sent)
     assert (response.status_code, len(response.json["images"])) == (201, 2)
     assert len(files(folder)) == 2

@@ -6,11 +6,11 @@ import io
 import pytest
 
 from app.api.documents import image_document
-from app.api.view import View
+from app.api.presentation import PresentationOptions
 from app.store import queries
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.types import Box, Face, Scores
-from tests.conftest import picture, upload, write_model
+from tests.conftest import image_file, upload, write_model
 from tests.store.test_queries import analysis
 
 FEELINGS = ("joy", "calm", "boredom", "pride", "doubt", "envy", "awe")
@@ -21,7 +21,7 @@ CSV = {"Accept": "text/csv"}
 def posted(client, models_dir):
     """The image object of an image that a model with other labels classified."""
     write_model(models_dir, "feelings", FEELINGS)
-    data = {"image": upload(picture(50, gray=250)), "model": "feelings", "view": "full"}
+    data = {"image": upload(image_file(50, gray=250)), "model": "feelings", "view": "full"}
     response = client.post("/v1/images", data=data)
     assert response.status_code == 201
     return response.json
@@ -65,9 +65,9 @@ def test_pipelines_list_takes_detector(client):
 def test_only_independent_scores_have_exclusive_false(client, app):
     face = Face(Box(0, 0, 9, 9), Scores({"joy": 0.9, "awe": 0.8}, exclusive=False))
     independent = analysis(face)
-    (full,) = image_document(independent, View(full=True))["faces"]
+    (full,) = image_document(independent, PresentationOptions(full=True))["faces"]
     assert full["exclusive"] is False
-    (documented,) = image_document(independent, View())["faces"]
+    (documented,) = image_document(independent, PresentationOptions())["faces"]
     assert documented == {"face_id": 1, "joy": 0.9, "awe": 0.8, "bbox": ["0", "0", "9", "9"]}
     with app.app_context():
         stored = queries.save(analysis(Face(face.box, Scores({"joy": 0.9, "awe": 0.1}))))
@@ -78,7 +78,7 @@ def test_only_independent_scores_have_exclusive_false(client, app):
 
 def test_batch_is_returned_as_json_only(client):
     def post(accept):
-        data = {"image": [upload(picture()), upload(picture())]}
+        data = {"image": [upload(image_file()), upload(image_file())]}
         return client.post("/v1/images", data=data, headers={"Accept": accept})
 
     detail = "the response to several images is available as application/json"

@@ -3,14 +3,14 @@
 import base64
 import json
 
-from tests.conftest import picture
+from tests.conftest import image_file
 
 
 def test_post_index_accepts_request_of_original_client(client):
     """client.py of kurshakuz/emotion_recognition sends JSON and accepts text."""
     body = json.dumps(
         {
-            "image": base64.b64encode(picture(50, gray=250)).decode("utf8"),
+            "image": base64.b64encode(image_file(50, gray=250)).decode("utf8"),
             "threshold": 0.1,
             "file_name": "test.jpg",
         }

@@ -9,13 +9,13 @@ from PIL import Image
 from sqlalchemy import text
 
 from app.api import rates
-from app.api.access import PUBLIC, needs
+from app.api.access import PUBLIC, requires
 from app.api.streams import MAX_STREAMS
 from app.keys import issue
 from app.settings import SettingError
 from app.store.keys import Right
 from app.store.tables import db
-from tests.conftest import StubDetector, picture, upload
+from tests.conftest import StubDetector, image_file, upload
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def post_in_thread(app, responses):
     """Post an image in a thread, which appends the response to `responses`."""
 
     def post():
-        form = {"image": upload(picture())}
+        form = {"image": upload(image_file())}
         responses.append(app.test_client().post("/v1/images", data=form))
 
     thread = threading.Thread(target=post)
@@ -60,7 +60,7 @@ def test_full_queue_returns_503_with_retry_after(make_app, gate, path):
     assert gate.started.acquire(timeout=10)
     client = app.test_client()
     body = {"image": "aGVsbG8="} if path == "/index" else None
-    rejected = client.post(path, json=body, data=None if body else {"image": upload(picture())})
+    rejected = client.post(path, json=body, data=None if body else {"image": upload(image_file())})
     assert rejected.status_code == 503
     assert rejected.headers["Retry-After"] == "1"
     assert rejected.content_type == "application/problem+json"
@@ -71,7 +71,7 @@ def test_full_queue_returns_503_with_retry_after(make_app, gate, path):
     gate.set()
     thread.join(10)
     assert responses[0].status_code == 201
-    assert client.post("/v1/images", data={"image": upload(picture())}).status_code == 201
+    assert client.post("/v1/images", data={"image": upload(image_file())}).status_code == 201
     assert count_images(app) == 2
 
 
@@ -100,7 +100,7 @@ def test_large_annotated_image_is_scaled_down(make_app):
     for size, drawn in ((50, (50, 50)), (200, (100, 25)), (50, (50, 50))):
         response = client.post(
             "/v1/images",
-            data=picture(size, 50),
+            data=image_file(size, 50),
             content_type="image/png",
             headers={"Accept": "image/png"},
         )
@@ -126,13 +126,14 @@ def test_concurrent_streams_are_limited(make_app):
 
 def test_late_request_is_not_stored(make_app, gate):
     app = make_app(request_seconds=0.2, worker_threads=1)
-    late = app.test_client().post("/v1/images", data={"image": upload(picture())})
+    late = app.test_client().post("/v1/images", data={"image": upload(image_file())})
     assert late.status_code == 503
     assert late.headers["Retry-After"] == "1"
     assert late.json["type"] == "urn:emotion:problem:took-too-long"
     gate.set()  # the job finishes, and its result is discarded
     assert (
-        app.test_client().post("/v1/images", data={"image": upload(picture())}).status_code == 201
+        app.test_client().post("/v1/images", data={"image": upload(image_file())}).status_code
+        == 201
     )
     assert count_images(app) == 1
 
@@ -142,7 +143,7 @@ def test_images_of_batch_finished_in_time_are_stored(make_app, gate):
     responses = []
 
     def post():
-        form = {"image": [upload(picture(), "a.png"), upload(picture(), "b.png")]}
+        form = {"image": [upload(image_file(), "a.png"), upload(image_file(), "b.png")]}
         responses.append(app.test_client().post("/v1/images", data=form))
 
     thread = threading.Thread(target=post)
@@ -162,7 +163,7 @@ def test_images_of_batch_finished_in_time_are_stored(make_app, gate):
 def test_deadline_includes_time_before_the_view(make_app):
     app = make_app(request_seconds=0.1)
     app.before_request(lambda: threading.Event().wait(0.2) or None)
-    response = app.test_client().post("/v1/images", data=picture(), content_type="image/png")
+    response = app.test_client().post("/v1/images", data=image_file(), content_type="image/png")
     assert response.status_code == 503
     assert response.json["type"] == "urn:emotion:problem:took-too-long"
 
@@ -177,7 +178,7 @@ def test_rate_limit_returns_429_with_headers(limited_app):
     client = limited_app.test_client()
     remaining = [client.get("/v1/images").headers["RateLimit-Remaining"] for _ in range(2)]
     assert remaining == ["1", "0"]
-    rejected = client.post("/v1/images", data={"image": upload(picture())})
+    rejected = client.post("/v1/images", data={"image": upload(image_file())})
     assert rejected.status_code == 429
     assert rejected.json["type"] == "urn:emotion:problem:too-many-requests"
     assert "2 per 1 hour" in rejected.json["detail"]
@@ -244,7 +245,7 @@ def test_public_routes_are_limited_by_default(make_app, client):
 
 def test_new_public_route_is_limited(make_app):
     app = make_app(public_rate_limit="1/hour")
-    app.add_url_rule("/new", view_func=needs(PUBLIC)(lambda: "done"))
+    app.add_url_rule("/new", view_func=requires(PUBLIC)(lambda: "done"))
     assert status_codes(app.test_client(), "/new", 2) == [200, 429]
 
 

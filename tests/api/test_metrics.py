@@ -15,9 +15,9 @@ from app.settings import ROOT, VERSION
 from app.store import queries
 from app.store.keys import Right
 from testbed.service import running_service
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
-ONE_FACE, TWO_FACES, BAD = picture(50), picture(100), b"no image"
+ONE_FACE, TWO_FACES, BAD = image_file(50), image_file(100), b"no image"
 
 
 def parse_metrics(text):

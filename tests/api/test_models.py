@@ -4,9 +4,9 @@ import hashlib
 import json
 
 from app.settings import ROOT
-from tests.conftest import card_document, picture, upload, write_model
+from tests.conftest import card_document, image_file, upload, write_model
 
-HAPPY = picture(50, gray=250)
+HAPPY = image_file(50, gray=250)
 
 
 def test_models_lists_cards_and_problems(client, models_dir):

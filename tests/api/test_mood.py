@@ -12,11 +12,11 @@ from app.store.keys import Right
 from app.store.tables import db
 from app.vision.aggregators import AGGREGATORS, DEFAULT
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
-from tests.conftest import LABELS, picture, upload
+from tests.conftest import LABELS, image_file, upload
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-TWO_FACES = picture(100, gray=250)
-EMPTY = picture(20, 20)
+TWO_FACES = image_file(100, gray=250)
+EMPTY = image_file(20, 20)
 
 
 def face(x=0.0, size=10.0, score=0.9, labels=LABELS, **probabilities):

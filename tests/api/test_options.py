@@ -13,9 +13,9 @@ from app.plain_numbers import parse_decimal, parse_whole
 from app.settings import SettingError, Settings
 from app.store.tables import ImageRow, db
 from tests.api.test_errors import b64, json_body
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
-GOOD = picture(50, gray=250)
+GOOD = image_file(50, gray=250)
 # Spellings that Python's `float` or `int` accepts, or that look like numbers.
 INVALID_NUMBERS = (
     "1_0e-1", "1_000", "٣", "٠.٥", "０.5", " 5 ", "5 ", "\t5", "5\n", "+5", "0x10", "1e400",

@@ -7,9 +7,9 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
-PIXELS = Image.open(io.BytesIO(picture(64, 48, gray=250))).convert("RGB")
+PIXELS = Image.open(io.BytesIO(image_file(64, 48, gray=250))).convert("RGB")
 
 
 def encoded(kind):
@@ -53,7 +53,7 @@ def test_stored_file_has_its_own_media_type(make_app, tmp_path):
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 415, "no still image"),
         (encoded("heic")[:-40], 422, "damaged or truncated"),
         (encoded("avif")[:-40], 422, "data of the image is incomplete"),
-        (picture(64, 64, kind="JPEG")[:-60], 422, "image data is incomplete"),
+        (image_file(64, 64, kind="JPEG")[:-60], 422, "image data is incomplete"),
         (b"%PDF-1.7", 415, "HEIF, AVIF"),
     ],
 )

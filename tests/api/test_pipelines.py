@@ -5,7 +5,7 @@ import pytest
 
 from app.settings import SettingError
 from app.vision.cells import grid
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 from tests.graphs import write_single_shot
 
 SIDE = 64
@@ -21,7 +21,7 @@ def single_shot(models_dir):
 
 
 def post(client, **fields):
-    fields = {"image": upload(picture(64, 64)), "pipeline": "single_shot"} | fields
+    fields = {"image": upload(image_file(64, 64)), "pipeline": "single_shot"} | fields
     return client.post("/v1/images", data=fields)
 
 
@@ -70,7 +70,7 @@ def test_full_form_has_score_and_model(client, single_shot):
 def test_annotated_image_is_returned(client, single_shot):
     response = client.post(
         "/v1/images",
-        data={"image": upload(picture(64, 64)), "pipeline": "single_shot"},
+        data={"image": upload(image_file(64, 64)), "pipeline": "single_shot"},
         headers={"Accept": "image/png"},
     )
     assert response.status_code == 201
@@ -99,7 +99,7 @@ def test_unsuitable_option_returns_422_and_stores_nothing(
 
 
 def test_batch_reports_wrong_option_once(client, single_shot):
-    images = [upload(picture(64, 64)), upload(picture(64, 64))]
+    images = [upload(image_file(64, 64)), upload(image_file(64, 64))]
     response = client.post("/v1/images", data={"image": images, "pipeline": "nope"})
     assert response.status_code == 422
     assert [error["field"] for error in response.json["errors"]] == ["pipeline"]
@@ -125,7 +125,7 @@ def test_broken_weights_return_503(client, models_dir, single_shot):
 
 def test_setting_selects_default_pipeline(make_app, single_shot):
     client = make_app(pipeline="single_shot").test_client()
-    response = client.post("/v1/images", data={"image": upload(picture(64, 64))})
+    response = client.post("/v1/images", data={"image": upload(image_file(64, 64))})
     assert response.json["detector"] == "single_shot"
     pipelines = client.get("/v1/pipelines").json["pipelines"]
     assert [each["name"] for each in pipelines if each["default"]] == ["single_shot"]

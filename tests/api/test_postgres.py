@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from app.store.tables import db
 from tests.api.test_errors import BAD_REQUESTS, assert_problem
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 pytestmark = pytest.mark.postgres
 
@@ -20,7 +20,7 @@ def client(make_app, migrated_postgres_url):
 
 
 def post(client):
-    return client.post("/v1/images", data={"image": upload(picture(50, gray=250))})
+    return client.post("/v1/images", data={"image": upload(image_file(50, gray=250))})
 
 
 def test_bad_requests_get_same_status_as_on_sqlite(client):

@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 import pytest
 
 from app.settings import SettingError
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 ROOT = "/emotion"
 
@@ -17,7 +17,7 @@ def client(make_app):
 
 
 def post(client, path, **options):
-    return client.post(path, data={"image": upload(picture())}, **options)
+    return client.post(path, data={"image": upload(image_file())}, **options)
 
 
 class LinkParser(HTMLParser):

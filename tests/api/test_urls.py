@@ -9,10 +9,10 @@ from sqlalchemy import func, select
 from app.store import idempotency
 from app.store.tables import IdempotencyRow, ImageRow, db
 from tests.api.test_errors import assert_problem
-from tests.conftest import picture
+from tests.conftest import image_file
 from tests.upstream import http_response, redirect
 
-ONE_FACE, TWO_FACES = picture(50, gray=250), picture(100, gray=250)
+ONE_FACE, TWO_FACES = image_file(50, gray=250), image_file(100, gray=250)
 URL = "https://images.example.com/a.png"
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
@@ -219,7 +219,7 @@ def test_failed_fetch_can_be_repeated(app, client, secure):
 
 def test_replay_with_url_is_not_drawn(app, client, secure):
     post(client, headers=KEY)
-    secure.responses["/a.png"] = http_response(picture(50, gray=0))
+    secure.responses["/a.png"] = http_response(image_file(50, gray=0))
     assert_problem(post(client, headers=KEY | {"Accept": "image/png"}), 406)
     assert len(secure.heads) == count_rows(app) == 1
 

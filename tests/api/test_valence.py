@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from app.store import queries
-from app.store.rollups import add_saved
+from app.store.rollups import add_new_images
 from app.vision.circumplex import affect_of
 from app.vision.types import Face, Scores
-from tests.conftest import LABELS, picture, upload, write_model
+from tests.conftest import LABELS, image_file, upload, write_model
 from tests.store.test_queries import ANGRY, CALM, HAPPY, MODEL, analysis
 
 CSV = {"Accept": "text/csv"}
@@ -33,7 +33,7 @@ def mean(values):
 
 
 def test_only_full_form_has_valence_and_arousal(client):
-    data = {"image": upload(picture(50, gray=250)), "view": "full"}
+    data = {"image": upload(image_file(50, gray=250)), "view": "full"}
     response = client.post("/v1/images", data=data)
     (face,) = response.json["faces"]
     expected = affect_of(Scores(face["emotions"]))
@@ -50,7 +50,7 @@ def test_only_full_form_has_valence_and_arousal(client):
 
 def test_valence_is_null_for_unknown_emotions(client, models_dir):
     write_model(models_dir, "other", ("happiness", "boredom"))
-    data = {"image": upload(picture()), "view": "full", "model": "other"}
+    data = {"image": upload(image_file()), "view": "full", "model": "other"}
     (face,) = client.post("/v1/images", data=data).json["faces"]
     assert (face["valence"], face["arousal"]) == (None, None)
 
@@ -79,7 +79,7 @@ def test_summary_has_mean_valence_over_faces(client, app, in_rollups):
         queries.save(analysis(HAPPY, minutes=61, model=replace(MODEL, name="other")))
         queries.save(analysis_of_other_model(boredom=1.0))
         if in_rollups:
-            assert add_saved() == 3
+            assert add_new_images() == 3
     (day,) = client.get("/v1/summary").json["spans"]
     # The face of the model with unknown emotions is counted, but it does not affect the means.
     assert day["faces"] == 5
@@ -99,7 +99,7 @@ def test_mean_valence_changes_with_erasure(client, app):
     with app.app_context():
         first = queries.save(analysis(HAPPY))
         queries.save(analysis(ANGRY, CALM))
-        add_saved()
+        add_new_images()
     client.delete(f"/v1/images/{first.id}")
     (day,) = client.get("/v1/summary").json["spans"]
     assert day["valence"] == pytest.approx(mean(valences([ANGRY, CALM])), abs=1e-4)

@@ -230,7 +230,7 @@ def test_large_json_detects_memory_and_crashes(stubbed, monkeypatch, behaviour, 
 def test_costly_images_detects_cpu_time(stubbed, monkeypatch, cpu, passes):
     stubbed()
     monkeypatch.setattr(
-        target.Target, "normal_post", lambda self: target.Normal(seconds=60.0, cpu_seconds=0.0)
+        target.Target, "baseline_post", lambda self: target.Baseline(seconds=60.0, cpu_seconds=0.0)
     )
     used = itertools.cycle([10.0, 10.0 + cpu])
     monkeypatch.setattr(target.Target, "cpu_seconds", lambda self: next(used))

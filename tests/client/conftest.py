@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,8 @@ from emotions import EmotionClient
 from emotions.cli import main
 
 from testbed.service import running_service
+
+PHOTO = Path(__file__).parent.parent.parent / "docs" / "astronaut.jpg"
 
 
 @dataclass
@@ -41,6 +44,13 @@ def problem(status, name, detail="why", **headers):
         key.replace("_", "-"): text for key, text in headers.items()
     }
     return Response(status, document, headers)
+
+
+def unknown_option(field, name="unknown-model"):
+    """Return the response for an unknown or invalid option."""
+    response = problem(422, name, f"unknown {field}")
+    response.body["errors"] = [{"field": field, "message": "unknown"}]
+    return response
 
 
 FACE = {
@@ -154,3 +164,21 @@ def run(service):
         return CliRunner().invoke(main, ["--server", service, *map(str, arguments)], **options)
 
     return invoke
+
+
+@pytest.fixture
+def run_stub(scripted):
+    """Run the command `emotions` with the stub server."""
+    return lambda *arguments: CliRunner().invoke(
+        main, ["--server", scripted.url, *map(str, arguments)]
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with an image, a subfolder with another image, and a text file."""
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "a b.jpg").write_bytes(PHOTO.read_bytes())
+    (tmp_path / "in" / "sub" / "a b.jpg").write_bytes(PHOTO.read_bytes())
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    return tmp_path / "in"

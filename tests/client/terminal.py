@@ -1,4 +1,4 @@
-"""Runs the command `emotions` in a pseudo terminal."""
+"""Runs the command `emotions` in a pseudo terminal and in a pipe."""
 
 import fcntl
 import os
@@ -12,6 +12,9 @@ import time
 
 COMMAND = [sys.executable, "-m", "emotions.cli"]
 SECONDS = 30
+FORMS = ["table", "json", "csv"]
+ONCE = ["--once", "--interval", "0.05"]
+BUFFERED = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 class Terminal:
@@ -63,6 +66,17 @@ class Terminal:
         status = self.process.wait(SECONDS)
         os.close(self._master)
         return status, self.text.replace("\r\n", "\n").splitlines()
+
+
+def piped(*arguments, **environment):
+    """Run the command with its output in a pipe. Returns the finished process."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        env=BUFFERED | environment,
+        timeout=SECONDS,
+        check=False,
+    )
 
 
 def _take_terminal():

@@ -9,9 +9,9 @@ from emotions import EmotionClient, ServiceUnreachable
 from emotions.connection import environment_proxies, is_this_machine
 
 from tests.client.conftest import ANALYSIS, Response, Scripted
-from tests.conftest import picture
+from tests.conftest import image_file
 
-IMAGE = picture()
+IMAGE = image_file()
 PROXY_VARIABLES = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
 ELSEWHERE = "http://service.example"
 

@@ -8,9 +8,8 @@ from emotions import plain_numbers as clients
 from emotions.cli import main
 
 from app import plain_numbers
-from tests.client.conftest import Response
-from tests.client.test_with_service import PHOTO
-from tests.conftest import picture
+from tests.client.conftest import PHOTO, Response
+from tests.conftest import image_file
 
 WHOLE = ["1_0", "\N{ARABIC-INDIC DIGIT THREE}", "+6", " 4", "4 ", "4\n", "0x4", "4.0", "", "1e1"]
 DECIMAL = ["1e-1_0", " 0.5", "+0.5", "0.5\n", "0_0.5", "1.", "nan", "inf", "\uff10.5", "", "0x1p-2"]
@@ -68,7 +67,7 @@ def test_valid_numbers_are_accepted(scripted):
 
 @pytest.mark.parametrize("text", DECIMAL)
 def test_service_command_rejects_same_decimal_numbers(make_app, tmp_path, text):
-    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "a.png").write_bytes(image_file())
     run = make_app().test_cli_runner().invoke
     done = run(args=["analyse", str(tmp_path / "a.png"), "--threshold", text])
     assert (done.exit_code, "is not a decimal number" in done.stderr) == (2, True)

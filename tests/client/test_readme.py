@@ -9,7 +9,7 @@ import pytest
 from emotions.cli import main
 from emotions.sources import SUFFIXES
 
-from tests.client.test_with_service import PHOTO
+from tests.client.conftest import PHOTO
 
 README = (Path(__file__).parent.parent.parent / "client" / "README.md").read_text()
 

@@ -1,27 +1,18 @@
-"""The command `emotions` in a terminal and in a pipe, with long and unsafe file names."""
+"""The command `emotions` in a terminal and in a pipe: tables, streaming, Ctrl-C and colours."""
 
-import csv
-import io
-import json
-import os
 import re
 import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from emotions.commands.output import safe
 
 from tests.client.conftest import ANALYSIS, FACE, Response, problem
-from tests.client.terminal import COMMAND, SECONDS, Terminal
-from tests.conftest import picture
+from tests.client.terminal import BUFFERED, COMMAND, FORMS, ONCE, SECONDS, Terminal, piped
+from tests.conftest import image_file
 
 LONG = "a rather long name of an image of the last summer holidays in the year 2026.jpg"
-FORMS = ["table", "json", "csv"]
-ONCE = ["--once", "--interval", "0.05"]
-BUFFERED = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 PAGE = {"images": [{**ANALYSIS, "file_name": LONG}], "next_cursor": None}
 
@@ -29,22 +20,12 @@ PAGE = {"images": [{**ANALYSIS, "file_name": LONG}], "next_cursor": None}
 @pytest.fixture
 def folder(tmp_path):
     for name in ("a.png", LONG):
-        (tmp_path / name).write_bytes(picture())
+        (tmp_path / name).write_bytes(image_file())
     return tmp_path
 
 
 def plain(lines):
     return [STYLES.sub("", line).rstrip() for line in lines]
-
-
-def piped(*arguments, **environment):
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        env=BUFFERED | environment,
-        timeout=SECONDS,
-        check=False,
-    )
 
 
 # ---------------------------------------------------------------- width
@@ -154,7 +135,7 @@ def test_rows_are_printed_before_last_response(scripted, folder, form, command):
 @pytest.mark.parametrize("form", FORMS)
 def test_closed_pipe_ends_command_without_message(scripted, tmp_path, form):
     for number in range(30):
-        (tmp_path / f"{number}.png").write_bytes(picture())
+        (tmp_path / f"{number}.png").write_bytes(image_file())
     command = f'"$@" --format {form} | head -1'
     done = subprocess.run(
         ["bash", "-c", command, "bash", *COMMAND, "--server", scripted.url, "analyse", tmp_path],
@@ -292,7 +273,7 @@ def test_delete_by_filter_asks_for_confirmation(scripted, answer, status):
     assert lines[-1].endswith("deleted 1 image" if status == 0 else "Aborted!")
 
 
-# ---------------------------------------------------------------- colours and encodings
+# ---------------------------------------------------------------- colours
 
 
 @pytest.mark.parametrize("command", ["history", "summary", "watch", "analyse"])
@@ -311,93 +292,7 @@ def test_no_color_disables_escape_codes(scripted, folder, command):
         assert "Traceback" not in terminal.text
 
 
-STRANGE = ["\N{CJK UNIFIED IDEOGRAPH-4E2D}.png", os.fsdecode(b"\xff.png"), "\N{GRINNING FACE}.png"]
-LATIN = {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
-ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-
-
-@pytest.mark.parametrize("environment", [LATIN, ASCII])
-@pytest.mark.parametrize("form", FORMS)
-def test_names_outside_terminal_encoding_are_escaped(scripted, tmp_path, environment, form):
-    for name in STRANGE:
-        (tmp_path / name).write_bytes(picture())
-    arguments = ["--server", scripted.url, "analyse", tmp_path, tmp_path / "\N{SNOWMAN}.png"]
-    done = piped(*arguments, "--format", form, **environment)
-    assert done.returncode == 1  # the file with the snowman is missing and reported
-    assert b"Traceback" not in done.stderr
-    assert b"1 of 4 images failed" in done.stderr
-    assert len(done.stdout.splitlines()) == (3 if form == "json" else 4)
-    status, lines = Terminal(*arguments, "--format", form, columns=200, **environment).end()
-    assert status == 1
-    assert not any("Traceback" in line for line in lines)
-
-
-# ---------------------------------------------------------------- hostile names
-
-HOSTILE = "a\nb\r\x1b[31mred\x1b]0;title\x07\x9b2J\u202egnp.png"
-
-
-@pytest.mark.parametrize(
-    ("command", "form"),
-    [
-        *((command, form) for command in ("analyse", "history") for form in FORMS),
-        ("failing", "table"),
-        ("watch", "table"),
-        ("watch", "json"),
-    ],
-)
-def test_control_characters_of_names_are_escaped_on_terminal(scripted, tmp_path, form, command):
-    (tmp_path / HOSTILE).write_bytes(picture())
-    refusal = problem(422, "undecodable-image", f"damaged: {HOSTILE}")
-    hostile_page = {"images": [{**ANALYSIS, "file_name": HOSTILE}], "next_cursor": None}
-    scripted.responses = [{
-        "history": Response(200, hostile_page),
-        "failing": refusal,
-    }.get(command, Response(201, {**ANALYSIS, "file_name": HOSTILE}))]  # fmt: skip
-    if command == "history" and form == "csv":
-        scripted.responses.append(Response(200, {"spans": []}))
-    arguments = {"history": ["history"], "watch": ["watch", tmp_path, *ONCE]}.get(
-        command, ["analyse", tmp_path]
-    )
-    if command == "watch":
-        arguments += ["--json"] if form == "json" else []
-    else:
-        arguments += ["--format", form]
-    terminal = Terminal("--server", scripted.url, *arguments, columns=120, NO_COLOR="1")
-    terminal.end()
-    for character in "\x1b\x07\x9b\u202e":
-        assert character not in terminal.text
-    assert "\r" not in re.sub("\r+\n", "\n", terminal.text)  # CSV has \r\n at the ends of lines
-    assert "\nb" not in terminal.text
-    assert "Traceback" not in terminal.text
-
-
-def test_piped_csv_and_json_have_unchanged_names(scripted, tmp_path):
-    (tmp_path / HOSTILE).write_bytes(picture())
-    done = piped("--server", scripted.url, "analyse", tmp_path, "--format", "csv")
-    _, row = csv.reader(io.StringIO(done.stdout.decode(), newline=""))
-    assert Path(row[0]).name == HOSTILE
-    done = piped("--server", scripted.url, "analyse", tmp_path, "--format", "json")
-    assert Path(json.loads(done.stdout)["path"]).name == HOSTILE
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ä ö ü.jpg",
-        "back\\slash.jpg",
-        "Screenshot 9.41\u202fAM.png",
-        "\u5bb6\u65cf\u3000\u5199\u771f.jpg",
-        "\U0001f468\u200d\U0001f469\u200d\U0001f467.png",
-        "\u0645\u0631\u062d\u0628\u0627.png",
-    ],
-)
-def test_safe_keeps_text_of_all_languages(text):
-    assert safe(text) == text
-
-
-def test_safe_escapes_control_characters():
-    assert safe("a\nb\x1b\x9b\u2028\udcff\u202e") == "a\\nb\\x1b\\x9b\\u2028\\udcff\\u202e"
+# ---------------------------------------------------------------- cells
 
 
 def test_image_without_faces_has_one_row(scripted, folder):

@@ -12,9 +12,9 @@ from emotions.watch import FAILED, SENT, STATE_NAME, Watch
 
 from testbed.service import Service
 from tests.client.conftest import ANALYSIS, NO_RESPONSE, Response, problem
-from tests.conftest import picture
+from tests.conftest import image_file
 
-IMAGE = picture(20, 20)
+IMAGE = image_file(20, 20)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_new_content_is_sent_but_new_mtime_is_not(scripted, client, make_watch, 
     scan(watch, client)
     os.utime(path, (1, 1))
     assert scan(watch, client, times=3) == []
-    path.write_bytes(picture(30, 30))
+    path.write_bytes(image_file(30, 30))
     assert names(scan(watch, client)) == ["a.jpg"]
     assert len(set(scripted.idempotency_keys())) == len(scripted.idempotency_keys()) == 2
 
@@ -110,7 +110,7 @@ def test_idempotency_key_survives_crash_after_request(scripted, client, make_wat
 
 def test_scan_stops_after_transient_error(scripted, client, make_watch, folder):
     for number in range(10):
-        (folder / f"{number}.jpg").write_bytes(picture(20 + number, 20))
+        (folder / f"{number}.jpg").write_bytes(image_file(20 + number, 20))
     scripted.responses = [problem(503, "store-unavailable")]
     watch = make_watch()
     scan(watch, client)
@@ -185,7 +185,7 @@ def test_removed_file_is_skipped(scripted, client, make_watch, folder):
 
 def test_files_removed_after_scan_are_skipped(make_watch, folder):
     for name in "abcd":
-        (folder / f"{name}.jpg").write_bytes(picture(20, 20 + ord(name) % 7))
+        (folder / f"{name}.jpg").write_bytes(image_file(20, 20 + ord(name) % 7))
 
     class Clearing:
         def analyse(self, *_, **__):
@@ -200,14 +200,14 @@ def test_files_removed_after_scan_are_skipped(make_watch, folder):
 
 def test_file_changed_after_scan_is_sent_with_new_key(make_watch, folder):
     for name in "ab":
-        (folder / f"{name}.jpg").write_bytes(picture(20, 20 + ord(name) % 7))
+        (folder / f"{name}.jpg").write_bytes(image_file(20, 20 + ord(name) % 7))
         os.utime(folder / f"{name}.jpg", (ord(name), 1))
     sent = {}
 
     class Rewriting:
         def analyse(self, data, *, file_name, idempotency_key):
             if not sent:
-                (folder / "b.jpg").write_bytes(picture(30, 30))
+                (folder / "b.jpg").write_bytes(image_file(30, 30))
             assert sent.setdefault(idempotency_key, data) == data  # one image per key
             return Analysis.read(ANALYSIS)
 
@@ -216,7 +216,7 @@ def test_file_changed_after_scan_is_sent_with_new_key(make_watch, folder):
         "a.jpg",
         "b.jpg",
     ]
-    assert list(sent.values()) == [picture(20, 20 + ord("a") % 7), picture(30, 30)]
+    assert list(sent.values()) == [image_file(20, 20 + ord("a") % 7), image_file(30, 30)]
 
 
 def test_undecodable_file_name_is_sent_once(scripted, client, make_watch, folder):
@@ -265,7 +265,7 @@ def test_sent_images_are_stored_despite_service_crashes(tmp_path, folder, make_w
     service.start()
     total = 60
     for number in range(total):
-        (folder / f"{number}.png").write_bytes(picture(20 + number % 30, 20 + number // 30))
+        (folder / f"{number}.png").write_bytes(image_file(20 + number % 30, 20 + number // 30))
 
     def kill_and_start():
         for enough in (10, 30):

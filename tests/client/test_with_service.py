@@ -1,7 +1,6 @@
 """The client with the real service."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import emotions
 import pytest
@@ -9,10 +8,10 @@ import requests
 from emotions import EmotionClient
 from PIL import ExifTags, Image
 
-from tests.conftest import picture
+from tests.client.conftest import PHOTO
+from tests.conftest import image_file
 
 pytestmark = pytest.mark.weights
-PHOTO = Path(__file__).parent.parent.parent / "docs" / "astronaut.jpg"
 
 
 @pytest.fixture
@@ -80,9 +79,9 @@ def test_exceptions_have_messages_of_service(service_client):
     with pytest.raises(emotions.BadImage, match="not an image"):
         service_client.analyse(b"no image")
     with pytest.raises(emotions.InvalidRequest, match="unknown model"):
-        service_client.analyse(picture(), model="none")
+        service_client.analyse(image_file(), model="none")
     with pytest.raises(emotions.InvalidRequest) as raised:
-        service_client.analyse(picture(), threshold=2)
+        service_client.analyse(image_file(), threshold=2)
     assert raised.value.errors[0]["field"] == "threshold"
     with pytest.raises(emotions.NotFound):
         service_client.image_file(10**9)
@@ -98,7 +97,7 @@ def test_same_idempotency_key_stores_image_once(service_client):
     ids = {service_client.analyse(PHOTO, idempotency_key="once").id for _ in range(3)}
     assert len(ids) == 1
     with pytest.raises(emotions.Conflict):
-        service_client.analyse(picture(), idempotency_key="once")
+        service_client.analyse(image_file(), idempotency_key="once")
 
 
 def test_shown_equals_json_of_service(service_client):
@@ -126,7 +125,7 @@ def test_shown_equals_json_of_service(service_client):
     ],
 )  # fmt: skip
 def test_file_name_is_stored_and_found_by_filter(service_client, name, stored):
-    found = service_client.analyse(picture(), file_name=name)
+    found = service_client.analyse(image_file(), file_name=name)
     assert found.file_name == stored
     for asked in {name, stored}:
         assert found.id in {image.id for image in service_client.images(file_name=asked)}

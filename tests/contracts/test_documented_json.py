@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.documents import ImagePageSchema, image_document
-from app.api.view import ShownPage, View
+from app.api.presentation import PresentationOptions, ShownPage
 from app.store.records import Page
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 # tests/web/ tests the web page with the same table.
 THRESHOLDS = json.loads((Path(__file__).parent / "thresholds.json").read_text())["rows"]
@@ -46,14 +46,14 @@ def test_documented_example_is_reproduced_byte_for_byte():
         face((207, 157, 290, 240), sadness=0.5249),
         face((104, 22, 195, 113), happiness=0.3, sadness=0.3),
     )
-    document = ImagePageSchema().dump(ShownPage(Page([example], None), View()))
+    document = ImagePageSchema().dump(ShownPage(Page([example], None), PresentationOptions()))
     (image,) = document["images"]
     documented = {key: image[key] for key in ("file_name", "threshold", "faces")}
     assert json.dumps({"images": [documented]}) == json.dumps(DOCUMENTED)
 
 
 def test_full_form_has_same_key_order_everywhere(client):
-    data = {"image": upload(picture(100, gray=250)), "view": "full", "mood": "mean"}
+    data = {"image": upload(image_file(100, gray=250)), "view": "full", "mood": "mean"}
     posted = client.post("/v1/images", data=data)
     read = client.get(f"{posted.location}?view=full&mood=mean")
     (listed,) = client.get("/v1/images?view=full&mood=mean").json["images"]
@@ -74,7 +74,7 @@ def test_full_form_has_same_key_order_everywhere(client):
 
 
 def test_only_image_object_has_additional_keys():
-    document = image_document(replace(analysis(), id=7), View())
+    document = image_document(replace(analysis(), id=7), PresentationOptions())
     assert list(document) == [
         "id", "file_name", "threshold", "created_at", "model", "detector", "faces",
     ]  # fmt: skip
@@ -85,7 +85,7 @@ def test_only_image_object_has_additional_keys():
 def test_threshold_is_compared_with_rounded_value(probability, threshold, shown):
     joyful = Face(Box(0, 0, 1, 1), Scores({"joy": probability, "calm": 1 - probability}))
     assert joyful.emotions.rounded(threshold).get("joy") == shown
-    document = image_document(replace(analysis(joyful), threshold=threshold), View())
+    document = image_document(replace(analysis(joyful), threshold=threshold), PresentationOptions())
     assert document["faces"][0].get("joy") == shown
 
 
@@ -107,7 +107,7 @@ def test_shown_values_are_never_below_threshold(probability, threshold):
 @given(st.tuples(*[st.floats(-50, 5000)] * 2), st.tuples(*[st.floats(1, 900)] * 2))
 def test_bbox_is_four_strings_of_whole_pixels(corner, size):
     box = (*corner, corner[0] + size[0], corner[1] + size[1])
-    (shown,) = image_document(analysis(face(box)), View())["faces"]
+    (shown,) = image_document(analysis(face(box)), PresentationOptions())["faces"]
     assert all(isinstance(value, str) and str(int(value)) == value for value in shown["bbox"])
     assert [abs(int(value) - exact) <= 0.5 for value, exact in zip(shown["bbox"], box, strict=True)]
 
@@ -125,9 +125,9 @@ def validate(document, response, path, method="get", status="200"):
 
 
 def test_responses_match_openapi_document(client, document):
-    post = {"image": upload(picture(100, gray=250)), "threshold": "0.2"}
+    post = {"image": upload(image_file(100, gray=250)), "threshold": "0.2"}
     validate(document, client.post("/v1/images", data=post), "/v1/images", "post", "201")
-    several = {"image": [upload(picture()), upload(b"")]}
+    several = {"image": [upload(image_file()), upload(b"")]}
     validate(document, client.post("/v1/images", data=several), "/v1/images", "post", "201")
     for query in ("", "?view=full"):
         validate(document, client.get(f"/v1/images{query}"), "/v1/images")

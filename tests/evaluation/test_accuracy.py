@@ -13,7 +13,7 @@ from evaluation import accuracy
 from evaluation.accuracy import MAIN, card_sections, evaluate, table
 from evaluation.calibration import FOLDS
 from evaluation.compare import PAGE, SUMMARIES, lacking, page, summary
-from tests.conftest import picture
+from tests.conftest import image_file
 from tests.graphs import write_graph_model
 from training import data as data_readers
 from training.data import DataError
@@ -54,7 +54,7 @@ def write_images(data, split, **grays):
         folder = data / split / name
         folder.mkdir(parents=True)
         for index, gray in enumerate(values):
-            (folder / f"{index}.png").write_bytes(picture(48, 48, gray=gray))
+            (folder / f"{index}.png").write_bytes(image_file(48, 48, gray=gray))
 
 
 def test_evaluate_reads_any_model_and_folders(brightness, tmp_path):

@@ -13,7 +13,7 @@ from app.vision.detectors import DETECTORS
 from app.vision.types import Box, Detection
 from evaluation import detection, field
 from evaluation.detection_scores import BARE, MASKED, Search, Setting, ready, scores, search
-from tests.conftest import StubDetector, picture
+from tests.conftest import StubDetector, image_file
 from training.data.photos import MarkedFace, Photograph
 
 SIDE = 200
@@ -73,7 +73,7 @@ def project(tmp_path, monkeypatch):
     }
     for name in images:
         (photos / name).parent.mkdir(parents=True)
-        (photos / name).write_bytes(picture(SIDE, SIDE, gray=250))
+        (photos / name).write_bytes(image_file(SIDE, SIDE, gray=250))
     rows = [f"{name},val" for name in images if not name.startswith("groups")]
     (photos / "images.csv").write_text("\n".join(["image,split", *rows]))
     (photos / "faces.csv").write_text(

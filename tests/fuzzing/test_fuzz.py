@@ -10,8 +10,8 @@ from app.errors import UndecodableImage
 from fuzzing import contract, decoder, http
 from fuzzing.calls import Call, call_number, check_response
 from fuzzing.file_pieces import pieces
-from fuzzing.good_images import good_images
 from fuzzing.report import Finding, Report
+from fuzzing.valid_images import valid_images
 
 # pytest turns warnings of Pillow into errors; the service ignores them.
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
@@ -23,7 +23,7 @@ def small_app(make_app):
 
 
 def test_good_images_are_valid_and_have_pieces():
-    for data in good_images():
+    for data in valid_images():
         assert decoder.read(data, scale=1.0, color=True) == "read"
         assert all(length > 0 and at + length <= len(data) for at, length in pieces(data))
 

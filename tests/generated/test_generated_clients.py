@@ -14,7 +14,7 @@ import requests
 
 from app.settings import ROOT
 from testbed.service import running_service
-from tests.conftest import need
+from tests.conftest import require
 
 pytestmark = pytest.mark.weights
 HERE = Path(__file__).parent
@@ -72,9 +72,9 @@ def check_printed(printed):
 
 def test_generated_typescript_client_works(url, document, tmp_path):
     node = shutil.which("node")
-    need(node, "no Node: .ci/services installs it")
+    require(node, "no Node: .ci/services installs it")
     packages = HERE / "node_modules"
-    need(packages.is_dir(), "no tests/generated/node_modules: .ci/services installs them")
+    require(packages.is_dir(), "no tests/generated/node_modules: .ci/services installs them")
     for name in ("program.ts", "tsconfig.json", "package.json"):
         shutil.copy(HERE / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(packages)
@@ -94,7 +94,9 @@ def test_generated_typescript_client_works(url, document, tmp_path):
 
 
 def test_generated_python_client_works(url, document, tmp_path):
-    need(find_spec("openapi_python_client"), "no openapi-python-client: make installs it for tests")
+    require(
+        find_spec("openapi_python_client"), "no openapi-python-client: make installs it for tests"
+    )
     package = tmp_path / "emotion_api"
     run(
         *(sys.executable, "-m", "openapi_python_client", "generate", "--path", document),

@@ -4,7 +4,7 @@ import time
 
 from flask import Response
 
-from app.api.access import PUBLIC, needs
+from app.api.access import PUBLIC, requires
 from wsgi import app
 
 PIECE = b"x" * 9_999 + b"\n"
@@ -12,13 +12,13 @@ SECRET = "secret of the application"
 
 
 @app.get("/stream/<int:pieces>")
-@needs(PUBLIC)
+@requires(PUBLIC)
 def stream(pieces):
     return Response((PIECE for _ in range(pieces)), content_type="text/csv")
 
 
 @app.get("/paused/<int:seconds>")
-@needs(PUBLIC)
+@requires(PUBLIC)
 def paused(seconds):
     def lines():
         yield PIECE
@@ -29,7 +29,7 @@ def paused(seconds):
 
 
 @app.get("/broken")
-@needs(PUBLIC)
+@requires(PUBLIC)
 def broken():
     def lines():
         yield PIECE
@@ -39,6 +39,6 @@ def broken():
 
 
 @app.get("/short")
-@needs(PUBLIC)
+@requires(PUBLIC)
 def short():
     return Response(iter([PIECE]), content_type="text/csv", headers={"Content-Length": "20000"})

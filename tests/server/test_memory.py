@@ -12,7 +12,7 @@ import pytest
 import requests
 from PIL import Image
 
-from testbed.processes import forget_peak, peak_mb
+from testbed.processes import peak_mb, reset_peak
 from testbed.service import Service
 from tests.server.raw import HOST, connect, status
 
@@ -41,7 +41,7 @@ def post(service):
     Afterwards the fixture checks the peak memory of the worker.
     """
     (worker,) = service.workers()
-    forget_peak(worker)
+    reset_peak(worker)
 
     def post(bodies, content_type):
         codes = Counter()

@@ -18,7 +18,7 @@ from app.store.causes import FaultLog
 from app.store.migrate import upgrade
 from app.store.tables import db
 from app.store.transactions import write_transaction
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 
 CAUSES = {value.name: value for value in vars(causes).values() if isinstance(value, causes.Cause)}
 SECRET = "hunter2-secret"
@@ -50,7 +50,7 @@ def test_missing_tables_are_logged_once_with_advice(make_app, tmp_path, caplog):
         upgrade()
     assert get(app).status_code == 200
     assert "works again" not in caplog.text  # other tables may still be missing
-    app.test_client().post("/v1/images", data=picture(), content_type="image/png")
+    app.test_client().post("/v1/images", data=image_file(), content_type="image/png")
     assert [record.getMessage() for record in caplog.records].count("the database works again") == 1
     assert get(app).status_code == 200
     assert [record.getMessage() for record in caplog.records].count("the database works again") == 1
@@ -94,7 +94,7 @@ def test_locked_database_returns_503_and_is_logged(make_app, tmp_path, caplog):
     app = make_app(request_seconds=0.3)
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    response = app.test_client().post("/v1/images", data={"image": upload(picture())})
+    response = app.test_client().post("/v1/images", data={"image": upload(image_file())})
     assert response.json["type"] == "urn:emotion:problem:took-too-long"
     assert "locked by another process" in logged_message(caplog)
     other.close()
@@ -109,7 +109,7 @@ def test_disk_full_ends_with_a_successful_write(make_app, caplog):
     log.record_failure(causes.explain(full), "the disk is full", write=True)
     assert get(app).status_code == 200
     assert "works again" not in caplog.text
-    app.test_client().post("/v1/images", data=picture(), content_type="image/png")
+    app.test_client().post("/v1/images", data=image_file(), content_type="image/png")
     assert "works again" in caplog.text
 
 
@@ -245,7 +245,7 @@ class TestFaultLog:
             log.record_failure(causes.LOCKED, "locked", write=False)
             log.record_success(write=False)
         assert self.lines().count("locked") == 1
-        self.now += causes.RETURN_SECONDS
+        self.now += causes.REPEAT_SECONDS_AFTER_RECOVERY
         log.record_failure(causes.LOCKED, "locked", write=False)
         assert [line[:6] for line in self.lines()].count("locked") == 2
 
@@ -268,7 +268,7 @@ def test_each_cause_has_advice():
 
 def test_error_in_a_statement_is_not_logged_as_a_database_failure(app, caplog):
     with app.app_context():
-        keys.any_made()
+        keys.any_exists()
         with pytest.raises(Exception) as raised, write_transaction():
             db.session.execute(text("INSERT INTO mark VALUES (0)"))
             db.session.execute(text("INSERT INTO mark VALUES (0)"))

@@ -17,20 +17,20 @@ from app.store.image_store import random_digits
 
 KEY, OTHER_KEY = (b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 IMAGE = b"\xff\xd8\xff" + bytes(range(256)) * 50
-MARK, OTHER_MARK = "0123456789ab", "ba9876543210"
+DATABASE_ID, OTHER_DATABASE_ID = "0123456789ab", "ba9876543210"
 
 
 def folder_with(path, key=""):
     return ImageFolder(path, keeps=True, cipher=Cipher(key) if key else None)
 
 
-def new_name(mark):
-    return random_digits() + mark
+def new_name(database_id):
+    return random_digits() + database_id
 
 
-def write(folder, data=IMAGE, mark=MARK):
+def write(folder, data=IMAGE, database_id=DATABASE_ID):
     """Write a new file and return its name and digest."""
-    name = new_name(mark)
+    name = new_name(database_id)
     return name, folder.write(name, data)
 
 
@@ -148,7 +148,7 @@ def test_write_on_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
 
 
 def test_write_keeps_a_file_that_has_the_name_of_a_folder(tmp_path):
-    name = new_name(MARK)
+    name = new_name(DATABASE_ID)
     (tmp_path / name[:2]).write_text("the operator's")
     with pytest.raises(StoreUnavailable, match="cannot be written"):
         folder_with(tmp_path).write(name, IMAGE)
@@ -167,28 +167,28 @@ def test_remove_continues_after_a_failure_and_returns_the_removed_names(tmp_path
     assert str(tmp_path) not in caplog.text
 
 
-def test_marked_yields_only_old_files_of_the_database(tmp_path):
+def test_files_of_database_yields_only_old_files(tmp_path):
     """Other old files in the folder may belong to the operator."""
     folder, outside = folder_with(tmp_path / "images"), tmp_path / "outside"
     expected, _ = write(folder)
-    other, _ = write(folder, mark=OTHER_MARK)
-    write(folder, mark="f" * 12)
-    marked = "ab" + "0" * 18 + MARK
-    linked_folder, linked_file = "cd" + "1" * 18 + MARK, "ef" + "2" * 18 + MARK
+    other, _ = write(folder, database_id=OTHER_DATABASE_ID)
+    write(folder, database_id="f" * 12)
+    written = "ab" + "0" * 18 + DATABASE_ID
+    linked_folder, linked_file = "cd" + "1" * 18 + DATABASE_ID, "ef" + "2" * 18 + DATABASE_ID
     images = tmp_path / "images"
     for place in (
         "IM/IMG_0001.jpg",
         "im/IMG_0001.jpg",
         "ab/notes.txt",
-        f"ab/{marked.upper()}",
-        f"ab/{marked}.jpg",
-        f"ab/x{marked}",
-        f"ab/{marked[1:]}",
-        f"ac/{marked}",
-        f"abc/{marked}",
-        f"AB/{marked}",
-        marked,
-        f"ab/ab/{marked}",
+        f"ab/{written.upper()}",
+        f"ab/{written}.jpg",
+        f"ab/x{written}",
+        f"ab/{written[1:]}",
+        f"ac/{written}",
+        f"abc/{written}",
+        f"AB/{written}",
+        written,
+        f"ab/ab/{written}",
         f"ab/{'ab' * 16}",
     ):
         (images / place).parent.mkdir(parents=True, exist_ok=True)
@@ -199,26 +199,26 @@ def test_marked_yields_only_old_files_of_the_database(tmp_path):
     (outside / "file").write_text("the operator's")
     (images / "ef").mkdir(exist_ok=True)
     (images / "ef" / linked_file).symlink_to(outside / "file")
-    (images / "ab" / ("ab" + "3" * 18 + MARK)).mkdir()
+    (images / "ab" / ("ab" + "3" * 18 + DATABASE_ID)).mkdir()
     recent, _ = write(folder)
     long_ago = time.time() - 2 * module.MIN_ORPHAN_SECONDS
     for file in files(tmp_path):
         if file.name != recent:
             os.utime(file, (long_ago, long_ago), follow_symlinks=False)
-    assert list(folder.marked(MARK)) == [expected]
-    assert list(folder.marked(OTHER_MARK)) == [other]
+    assert list(folder.files_of_database(DATABASE_ID)) == [expected]
+    assert list(folder.files_of_database(OTHER_DATABASE_ID)) == [other]
 
 
-def test_marked_skips_files_of_another_owner(tmp_path, monkeypatch):
+def test_files_of_database_skips_files_of_another_owner(tmp_path, monkeypatch):
     folder = folder_with(tmp_path)
     name, _ = write(folder)
     os.utime(path_of(tmp_path, name), (0, 0))
-    assert list(folder.marked(MARK)) == [name]
+    assert list(folder.files_of_database(DATABASE_ID)) == [name]
     owner = os.geteuid()
     monkeypatch.setattr(module.os, "geteuid", lambda: owner + 1)
-    assert list(folder.marked(MARK)) == []
+    assert list(folder.files_of_database(DATABASE_ID)) == []
 
 
-def test_marked_yields_nothing_for_a_missing_folder(tmp_path):
-    assert list(folder_with(tmp_path / "none").marked(MARK)) == []
+def test_files_of_database_yields_nothing_for_a_missing_folder(tmp_path):
+    assert list(folder_with(tmp_path / "none").files_of_database(DATABASE_ID)) == []
     assert not (tmp_path / "none").exists()

@@ -1,6 +1,5 @@
 """Rows and files of kept images are consistent after each failure."""
 
-import hashlib
 import os
 import threading
 import time
@@ -14,7 +13,7 @@ from app.store import image_folder as folder_module
 from app.store import insertion, kept_images, queries
 from app.store.cipher import Cipher
 from app.store.idempotency import AlreadyStored, IdempotentRequest
-from app.store.image_folder import ENCRYPTED, ImageFolder
+from app.store.image_folder import ImageFolder
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import FileRemovalRow, ImageRow, StoreRow, db
@@ -26,7 +25,7 @@ from tests.store.test_queries import ANGRY, HAPPY, analysis
 def folder(database_app, tmp_path):
     """The folder of an application that keeps encrypted images, on each database."""
     path = tmp_path / "images"
-    database_app.extensions["pictures"] = ImageFolder(path, keeps=True, cipher=Cipher(KEY))
+    database_app.extensions["image_store"] = ImageFolder(path, keeps=True, cipher=Cipher(KEY))
     return path
 
 
@@ -36,7 +35,7 @@ def app(folder, database_app):
 
 
 def save(*faces, **options):
-    return queries.save(analysis(*(faces or (HAPPY,))), picture=IMAGE, **options)
+    return queries.save(analysis(*(faces or (HAPPY,))), image_file=IMAGE, **options)
 
 
 def scheduled():
@@ -75,15 +74,15 @@ def fail_at(monkeypatch, owner, name, *, after=False, error=StoreUnavailable, on
 @pytest.mark.parametrize("key", ["", KEY], ids=["plain", "encrypted"])
 def test_save_keeps_the_file_and_leaves_no_removal(folder, app, key):
     if not key:
-        app.extensions["pictures"] = ImageFolder(folder, keeps=True)
+        app.extensions["image_store"] = ImageFolder(folder, keeps=True)
     saved = save()
-    assert queries.picture(saved.id) == IMAGE
+    assert queries.image_file(saved.id) == IMAGE
     assert (len(files(folder)), scheduled()) == (1, 0)
 
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
-    ("owner", "name"), [(queries, "insert_analysis"), (insertion, "withdraw_removal")]
+    ("owner", "name"), [(queries, "insert_analysis"), (insertion, "cancel_removal")]
 )
 def test_failure_before_the_commit_leaves_no_row_and_no_file(
     folder, monkeypatch, owner, name, after
@@ -113,7 +112,7 @@ def test_commit_with_a_lost_response_keeps_row_and_file(folder, monkeypatch):
     with pytest.raises(StoreUnavailable):
         save()
     assert (rows(), len(files(folder)), scheduled()) == (1, 1, 0)
-    assert queries.picture(1) == IMAGE
+    assert queries.image_file(1) == IMAGE
 
 
 def test_file_is_not_written_if_its_removal_cannot_be_scheduled(folder, monkeypatch):
@@ -159,7 +158,7 @@ def test_file_of_a_process_that_died_before_the_commit_is_removed_later(
     else:
         save()
         assert (len(files(folder)), scheduled()) == (2, 0)
-    assert queries.picture(saved.id) == IMAGE
+    assert queries.image_file(saved.id) == IMAGE
 
 
 @pytest.mark.parametrize("still_removing", [False, True])
@@ -191,11 +190,11 @@ def test_replay_leaves_no_second_file(folder):
 
 def test_older_files_can_be_read_and_erased_after_keeping_is_disabled(folder, app):
     old = save()
-    app.extensions["pictures"].keeps = False
+    app.extensions["image_store"].keeps = False
     new = save()
     with pytest.raises(NotFound, match="not kept"):
-        queries.picture(new.id)
-    assert queries.picture(old.id) == IMAGE
+        queries.image_file(new.id)
+    assert queries.image_file(old.id) == IMAGE
     queries.erase(old.id)
     assert files(folder) == []
 
@@ -211,9 +210,9 @@ def test_erase_removes_only_the_file_of_the_image_and_logs_the_id(folder, caplog
     assert caplog.messages == [f"images {first.id} are erased"]
     assert name not in caplog.text
     assert (len(files(folder)), scheduled()) == (1, 0)
-    assert queries.picture(second.id) == IMAGE
+    assert queries.image_file(second.id) == IMAGE
     with pytest.raises(NotFound):
-        queries.picture(first.id)
+        queries.image_file(first.id)
 
 
 def test_erase_matching_removes_the_files_and_logs_the_ids(folder, caplog):
@@ -223,7 +222,7 @@ def test_erase_matching_removes_the_files_and_logs_the_ids(folder, caplog):
         assert queries.erase_matching(Filters(emotion="happiness")) == 3
     assert caplog.messages == ["images 1–2, 4 are erased"]
     assert (len(files(folder)), scheduled()) == (1, 0)
-    assert queries.picture(3) == IMAGE
+    assert queries.image_file(3) == IMAGE
 
 
 def test_erase_matching_removes_files_in_batches(folder, monkeypatch):
@@ -248,7 +247,7 @@ def test_erasure_that_is_not_committed_removes_no_file(folder, monkeypatch, eras
         with pytest.raises(StoreUnavailable):
             ERASURES[erasure]()
     assert queries.get(saved.id) == saved
-    assert queries.picture(saved.id) == IMAGE
+    assert queries.image_file(saved.id) == IMAGE
     assert scheduled() == 0
 
 
@@ -310,7 +309,7 @@ def test_image_with_a_missing_file_can_be_erased(folder, caplog):
     saved = save()
     files(folder)[0].unlink()
     with pytest.raises(NotFound, match="missing"):
-        queries.picture(saved.id)
+        queries.image_file(saved.id)
     assert f"cannot serve the file of image {saved.id}" in caplog.text
     queries.erase(saved.id)
     with pytest.raises(NotFound):
@@ -345,11 +344,15 @@ def test_parallel_saves_and_erasures_leave_no_file_without_a_row(folder, app):
 
 def test_remove_orphans_removes_only_orphans_of_this_database(folder, app):
     saved = save()
-    mark = db.session.scalars(select(StoreRow.mark)).one()
+    database_id = db.session.scalars(select(StoreRow.database_id)).one()
     db.session.execute(update(FileRemovalRow).values(due_at=datetime.now(UTC)))
-    orphan, scheduled_file, other_mark = new_name(mark), new_name(mark), new_name("0" * 12)
-    for name in (orphan, scheduled_file, other_mark):
-        app.extensions["pictures"].write(name, IMAGE)
+    orphan, scheduled_file, other_database_file = (
+        new_name(database_id),
+        new_name(database_id),
+        new_name("0" * 12),
+    )
+    for name in (orphan, scheduled_file, other_database_file):
+        app.extensions["image_store"].write(name, IMAGE)
     db.session.add(
         FileRemovalRow(name=scheduled_file, due_at=datetime.now(UTC) + timedelta(minutes=1))
     )
@@ -357,50 +360,18 @@ def test_remove_orphans_removes_only_orphans_of_this_database(folder, app):
     for file in files(folder):
         os.utime(file, (time.time() - 7200,) * 2)
     assert kept_images.remove_orphans() == 1
-    assert {file.name for file in files(folder)} == {name_of(saved), scheduled_file, other_mark}
+    assert {file.name for file in files(folder)} == {
+        name_of(saved),
+        scheduled_file,
+        other_database_file,
+    }
     assert kept_images.remove_orphans() == 0
 
 
-def test_new_database_gets_another_mark(folder):
-    first = db.session.scalars(select(StoreRow.mark)).one()
+def test_new_database_gets_another_database_file(folder):
+    first = db.session.scalars(select(StoreRow.database_id)).one()
     assert len(first) == 12
     db.session.remove()
     downgrade("0007")
     upgrade()
-    assert db.session.scalars(select(StoreRow.mark)).one() != first
-
-
-# ---------------------------------------------------------------- upgrade
-
-
-def test_upgrade_adds_the_digests_of_plain_files(empty_database_app, tmp_path):
-    app = empty_database_app
-    settings = app.extensions["settings"]
-    object.__setattr__(settings, "pictures_dir", tmp_path)
-    upgrade(revision="0007")
-    contents = {"a" * 32: IMAGE, "b" * 32: ENCRYPTED + b"anything", "c" * 32: None}
-    with db.engine.begin() as connection:
-        for name, data in contents.items():
-            connection.execute(
-                text(
-                    "INSERT INTO images (created_at, file_name, threshold, width, height, "
-                    "face_count, model_name, model_version, model_sha256, detector, timings_ms, "
-                    "picture_file) VALUES ('2026-01-01 00:00:00', 'a', 0.5, 1, 1, 0, 'm', '1', "
-                    "'0', 'd', '{}', :name)"
-                ),
-                {"name": name},
-            )
-            if data is not None:
-                (tmp_path / name[:2]).mkdir()
-                (tmp_path / name[:2] / name).write_bytes(data)
-    upgrade()
-    found = dict(
-        map(tuple, db.session.execute(select(ImageRow.picture_file, ImageRow.picture_sha256)))
-    )
-    assert found == {
-        "a" * 32: hashlib.sha256(IMAGE).hexdigest(),
-        "b" * 32: None,
-        "c" * 32: None,
-    }
-    app.extensions["pictures"] = ImageFolder(tmp_path, keeps=False)
-    assert queries.picture(1) == IMAGE
+    assert db.session.scalars(select(StoreRow.database_id)).one() != first

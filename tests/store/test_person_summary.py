@@ -11,7 +11,7 @@ from app.store.migrate import upgrade
 from app.store.person_summary import persons_by_span
 from app.store.records import Filters, PersonFilters
 from app.store.rollup_tables import HourCategoryRow, HourRow
-from app.store.rollups import add_saved
+from app.store.rollups import add_new_images
 from tests.store.test_persons import CALM, CROSS, UNSURE, rows, scene
 from tests.store.test_queries import HAPPY, MODEL, NOON
 
@@ -53,7 +53,7 @@ def test_persons_are_summarised_by_span():
 @pytest.mark.parametrize("times", [{}, {"since": 20}, {"since": 10, "until": 70}, {"until": 60}])
 def test_rollups_of_persons_equal_direct_aggregation(times):
     save_scenes()
-    add_saved()
+    add_new_images()
     queries.save(scene(CROSS, UNSURE, faces=(HAPPY,), minutes=55))
     limits = {name: NOON + timedelta(minutes=minutes) for name, minutes in times.items()}
     check_rollups(Filters(**limits))
@@ -77,7 +77,7 @@ def check_rollups(filters):
 
 def test_erase_subtracts_persons_from_the_rollups():
     save_scenes()
-    add_saved()
+    add_new_images()
     assert rows(HourCategoryRow) > 0
     queries.erase(2)
     check_rollups(Filters())
@@ -107,7 +107,7 @@ def test_summary_of_persons_with_too_many_spans_is_rejected(monkeypatch, added):
     for hour in range(3):
         queries.save(scene(CALM, minutes=60 * hour))
     if added:
-        add_saved()
+        add_new_images()
     with pytest.raises(TooWideSpan, match="more than 2 spans"):
         persons_by_span(Filters(), by="hour")
     assert len(persons_by_span(Filters(until=NOON + timedelta(hours=2)), by="hour")) == 2

@@ -117,7 +117,7 @@ def test_erased_bytes_are_in_no_file_of_the_database(tmp_path, erase):
 
 
 def test_erasure_does_not_wait_for_a_reader(tmp_path, monkeypatch):
-    monkeypatch.setattr(wal, "FIRST_SECONDS", 0.05)
+    monkeypatch.setattr(wal, "FIRST_LOCK_SECONDS", 0.05)
     with app_on(tmp_path / "a.db").app_context():
         upgrade()
         saved = queries.save(replace(analysis(HAPPY), file_name=NAME))

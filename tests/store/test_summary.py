@@ -13,7 +13,7 @@ from app.store import queries, rollups, summary
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.rollup_tables import HourEmotionRow, HourRow
-from app.store.rollups import add_saved
+from app.store.rollups import add_new_images
 from app.store.tables import ImageRow, db
 from app.store.transactions import write_transaction
 from app.vision.circumplex import affect_of, mean_affect
@@ -30,10 +30,10 @@ def database(database_app):
 
 
 def save_random_images(count, seed=0):
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     for _ in range(count):
-        faces = chance.choices([HAPPY, ANGRY, CALM], k=chance.randrange(3))
-        minutes, model = chance.uniform(0, MINUTES), chance.choice([MODEL, OTHER])
+        faces = rng.choices([HAPPY, ANGRY, CALM], k=rng.randrange(3))
+        minutes, model = rng.uniform(0, MINUTES), rng.choice([MODEL, OTHER])
         queries.save(analysis(*faces, minutes=minutes, model=model))
 
 
@@ -73,7 +73,7 @@ def assert_same(filters=None):
 )
 def test_rollups_equal_direct_aggregation(added, times):
     save_random_images(added)
-    add_saved()
+    add_new_images()
     save_random_images(30 - added, seed=1)
     limits = {name: NOON + timedelta(minutes=minutes) for name, minutes in times.items()}
     assert_same(Filters(**limits))
@@ -82,14 +82,14 @@ def test_rollups_equal_direct_aggregation(added, times):
 
 @pytest.mark.parametrize("added", [0, 2, 4])
 def test_mean_affect_leaves_out_independent_scores(added):
-    """Independent scores may have the labels of FER+ and sum to 1 by chance."""
+    """Independent scores may have the labels of FER+ and sum to 1 by rng."""
     independent = replace(ANGRY, emotions=Scores(dict(ANGRY.emotions), exclusive=False))
     for position, (face, model) in enumerate(
         [(HAPPY, MODEL), (independent, OTHER), (independent, MODEL), (CALM, MODEL)]
     ):
         queries.save(analysis(face, minutes=position, model=model))
         if position + 1 == added:
-            assert add_saved() == added
+            assert add_new_images() == added
     assert_same()
     (day,) = summary.summarise(Filters(), by="day")
     assert day.mean_probability["anger"] == pytest.approx(0.7)
@@ -104,7 +104,7 @@ def test_mean_affect_leaves_out_independent_scores(added):
 
 def test_summary_uses_the_rollups():
     save_random_images(10)
-    assert add_saved() == 10
+    assert add_new_images() == 10
     with write_transaction():
         rollups.db.session.execute(rollups.update(HourRow).values(images=1000))
     assert summary.summarise(Filters(), by="day")[0].images >= 1000
@@ -116,7 +116,7 @@ def test_summary_with_too_many_spans_is_rejected(monkeypatch, added):
     for hour in range(3):
         queries.save(analysis(HAPPY, minutes=60 * hour))
     if added:
-        add_saved()
+        add_new_images()
     with pytest.raises(TooWideSpan, match="more than 2 spans"):
         summary.summarise(Filters(), by="hour")
     assert len(summary.summarise(Filters(until=NOON + timedelta(hours=2)), by="hour")) == 2
@@ -140,14 +140,14 @@ def test_last_hour_of_the_calendar_is_summarised():
     for _ in range(2):
         (hour,) = summary.summarise(Filters(since=last - timedelta(minutes=30)), by="hour")
         assert hour.images == 1
-        add_saved()
+        add_new_images()
 
 
 def test_add_saved_adds_each_image_once():
     save_random_images(3)
-    assert [add_saved(), add_saved()] == [3, 0]
+    assert [add_new_images(), add_new_images()] == [3, 0]
     save_random_images(2)
-    assert [add_saved(), add_saved()] == [2, 0]
+    assert [add_new_images(), add_new_images()] == [2, 0]
     assert_same()
 
 
@@ -165,10 +165,10 @@ def test_add_saved_waits_for_open_inserts():
         )
         save_random_images(1, seed=1)
         with pytest.raises(StoreUnavailable):
-            add_saved()
-        assert queries.save(analysis(HAPPY)).id == 4  # add_saved does not block inserts
+            add_new_images()
+        assert queries.save(analysis(HAPPY)).id == 4  # add_new_images does not block inserts
         other.commit()
-    assert add_saved() == 4
+    assert add_new_images() == 4
     assert_same()
 
 
@@ -178,7 +178,7 @@ def test_failure_of_add_saved_does_not_affect_the_saved_image(monkeypatch, caplo
     def fail():
         raise RuntimeError("secret value")
 
-    monkeypatch.setattr(queries, "add_saved", fail)
+    monkeypatch.setattr(queries, "add_new_images", fail)
     saved = queries.save(analysis(HAPPY))
     assert queries.get(saved.id) == saved
     assert "is tried again later: RuntimeError" in caplog.text
@@ -188,13 +188,13 @@ def test_failure_of_add_saved_does_not_affect_the_saved_image(monkeypatch, caplo
 def test_add_saved_adds_images_in_batches(monkeypatch):
     monkeypatch.setattr(rollups, "BATCH_IMAGES", 4)
     save_random_images(10)
-    assert [add_saved() for _ in range(4)] == [4, 4, 2, 0]
+    assert [add_new_images() for _ in range(4)] == [4, 4, 2, 0]
     assert_same()
 
 
 def test_erase_subtracts_the_image_from_the_rollups():
     save_random_images(15)
-    add_saved()
+    add_new_images()
     save_random_images(5, seed=1)
     for image_id in (1, 5, 20):
         queries.erase(image_id)
@@ -209,7 +209,7 @@ def test_erase_subtracts_the_image_from_the_rollups():
 
 def test_erase_of_an_unknown_id_does_not_change_the_rollups():
     save_random_images(5)
-    add_saved()
+    add_new_images()
     with pytest.raises(queries.NotFound):
         queries.erase(99)
     assert_same()

@@ -18,7 +18,7 @@ from app.store.keys import Right
 from app.store.records import Filters
 from app.store.tables import ImageRow, KeyRow, db
 from app.store.transactions import read_transaction, write_transaction
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 from tests.store.proxy import Proxy
 from tests.store.test_queries import HAPPY, analysis
 
@@ -71,7 +71,7 @@ def deadline(seconds):
 
 
 def post(client):
-    return client.post("/v1/images", data={"image": upload(picture())})
+    return client.post("/v1/images", data={"image": upload(image_file())})
 
 
 REQUESTS = {
@@ -200,7 +200,7 @@ def test_nested_transactions_are_rejected(app):
 def test_no_connection_is_held_between_transactions(app):
     with app.app_context():
         queries.get(1)
-        keys.any_made()
+        keys.any_exists()
         next(queries.all_faces(Filters(), batch=1))
         with pytest.raises(NotFound):
             queries.erase(99)
@@ -232,7 +232,7 @@ def test_key_can_be_revoked_during_parallel_writes(app):
             stop.set()
             for thread in threads:
                 thread.join(30)
-        assert all(key.revoked_at for key in keys.every())
+        assert all(key.revoked_at for key in keys.find_all())
     assert failures == []
 
 
@@ -288,7 +288,9 @@ def test_lost_commit_returns_outcome_unknown(remote, proxy):
     headers = {"Idempotency-Key": "one"}
     assert client.get("/v1/images").status_code == 200  # a new connection commits its settings
     proxy.cut_at = b"COMMIT\0"
-    response = client.post("/v1/images", data=picture(), content_type="image/png", headers=headers)
+    response = client.post(
+        "/v1/images", data=image_file(), content_type="image/png", headers=headers
+    )
     assert (response.status_code, response.json["type"]) == (
         503,
         "urn:emotion:problem:outcome-unknown",
@@ -296,7 +298,7 @@ def test_lost_commit_returns_outcome_unknown(remote, proxy):
     assert "Idempotency-Key" in response.json["detail"]
     proxy.cut_at = None
     assert count(remote) == 1
-    replay = client.post("/v1/images", data=picture(), content_type="image/png", headers=headers)
+    replay = client.post("/v1/images", data=image_file(), content_type="image/png", headers=headers)
     assert replay.status_code == 201
     assert count(remote) == 1
 

@@ -1,5 +1,6 @@
-"""Upgrade and downgrade of a database that the version of revision 0009 wrote."""
+"""Upgrade and downgrade of databases that the versions of revisions 0007 and 0009 wrote."""
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 from sqlalchemy import MetaData, inspect, select, text
 
 from app.store import queries, summary
+from app.store.image_folder import ENCRYPTED, ImageFolder
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
-from app.store.tables import db
+from app.store.tables import ImageRow, db
+from tests.store.test_image_folder import IMAGE
 
 FIXTURE = Path(__file__).parent / "fixtures" / "revision_0009.sql"
 REVISION = "0009"
@@ -135,3 +138,36 @@ def test_service_reads_the_images_of_the_old_version(old_database):
     aggregated = summary.summarise(Filters(min_faces=0), by="model")
     assert {span.span: span.faces for span in aggregated} == models
     assert queries.erase_matching(Filters(min_faces=0)) == 5
+
+
+def test_upgrade_adds_the_digests_of_plain_files(empty_database_app, tmp_path):
+    app = empty_database_app
+    settings = app.extensions["settings"]
+    object.__setattr__(settings, "pictures_dir", tmp_path)
+    upgrade(revision="0007")
+    contents = {"a" * 32: IMAGE, "b" * 32: ENCRYPTED + b"anything", "c" * 32: None}
+    with db.engine.begin() as connection:
+        for name, data in contents.items():
+            connection.execute(
+                text(
+                    "INSERT INTO images (created_at, file_name, threshold, width, height, "
+                    "face_count, model_name, model_version, model_sha256, detector, timings_ms, "
+                    "picture_file) VALUES ('2026-01-01 00:00:00', 'a', 0.5, 1, 1, 0, 'm', '1', "
+                    "'0', 'd', '{}', :name)"
+                ),
+                {"name": name},
+            )
+            if data is not None:
+                (tmp_path / name[:2]).mkdir()
+                (tmp_path / name[:2] / name).write_bytes(data)
+    upgrade()
+    found = dict(
+        map(tuple, db.session.execute(select(ImageRow.picture_file, ImageRow.picture_sha256)))
+    )
+    assert found == {
+        "a" * 32: hashlib.sha256(IMAGE).hexdigest(),
+        "b" * 32: None,
+        "c" * 32: None,
+    }
+    app.extensions["image_store"] = ImageFolder(tmp_path, keeps=False)
+    assert queries.image_file(1) == IMAGE

@@ -26,7 +26,7 @@ WRONG_BY = 1.5  # tolerance in pixels for the edges of scaled faces
 CROWD = {0: (20, 30, 38, 54), 2: (90, 20, 140, 80), 3: (200, 110, 284, 216), 5: (44, 140, 80, 190)}
 
 
-def picture(faces, *, width=300, height=240, unsure=(), gray=False):
+def flat_image(faces, *, width=300, height=240, unsure=(), gray=False):
     """Draw an image with faces, given as {label: (x1, y1, x2, y2)}, in their colours."""
     image = np.full((height, width, 3), PALETTE[GROUND], np.uint8)
     for label, (x1, y1, x2, y2) in faces.items():
@@ -39,9 +39,9 @@ def picture(faces, *, width=300, height=240, unsure=(), gray=False):
     )
 
 
-def only(*pictures):
+def only(*images):
     """Return sources that contain only these images."""
-    each = Collection.of(pictures)
+    each = Collection.of(images)
     return Sources(((1.0, each),), empty=each, crops=each, portraits=each)
 
 

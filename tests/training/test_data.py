@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.conftest import picture
+from tests.conftest import image_file
 from training.data import SPLITS, DataError, first_of_each, read_split
 from training.votes import LABELS
 
@@ -24,7 +24,7 @@ def write_ferplus(data, name="FER2013Train"):
     folder = data / name
     folder.mkdir(parents=True)
     for gray, (file_name, _) in zip(GRAYS, ROWS, strict=True):
-        (folder / file_name).write_bytes(picture(48, 48, gray=gray))
+        (folder / file_name).write_bytes(image_file(48, 48, gray=gray))
     lines = [f'{name},"(0, 0, 48, 48)",{",".join(map(str, votes))}' for name, votes in ROWS]
     (folder / "label.csv").write_text("\n".join(lines) + "\n")
     return folder
@@ -74,7 +74,9 @@ def test_rows_of_a_table_are_assigned_to_splits_without_dropped_rows(tmp_path):
 def test_class_folders_give_ten_votes_and_accept_other_names(tmp_path):
     for name, gray in (("happiness", 50), ("Angry", 60)):
         (tmp_path / "test" / name).mkdir(parents=True)
-        (tmp_path / "test" / name / "x.jpg").write_bytes(picture(100, 80, gray=gray, kind="JPEG"))
+        (tmp_path / "test" / name / "x.jpg").write_bytes(
+            image_file(100, 80, gray=gray, kind="JPEG")
+        )
     split = read_split(tmp_path, "test", size=48)
     assert [int(row.argmax()) for row in split.votes] == [
         LABELS.index("anger"),
@@ -98,7 +100,7 @@ def test_class_folders_give_ten_votes_and_accept_other_names(tmp_path):
 )
 def test_each_name_of_a_class_is_accepted(tmp_path, folder, label):
     (tmp_path / "train" / folder).mkdir(parents=True)
-    (tmp_path / "train" / folder / "a.png").write_bytes(picture(48, 48))
+    (tmp_path / "train" / folder / "a.png").write_bytes(image_file(48, 48))
     (votes,) = read_split(tmp_path, "train", size=48).votes
     assert votes.argmax() == LABELS.index(label)
 

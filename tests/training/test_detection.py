@@ -30,7 +30,7 @@ from training.detection.assignment import NOBODY, around, assign
 from training.detection.boxes import Cells, decode, pairwise_iou
 from training.detection.data import collate, load_scenes
 from training.detection.losses import Marks, eiou_loss, losses
-from training.detection.validation import detections, named, predictor, tallies
+from training.detection.validation import detections, matches_by_image, named, predictor
 from training.export import write_models
 from training.nets import NETS
 from training.nets.single_shot import SingleShot
@@ -310,7 +310,7 @@ def test_fit_logistic_is_finite_if_all_detections_are_correct():
 
 
 def test_detections_are_matched_with_faces_and_expressions():
-    picture = MarkedImage(
+    image = MarkedImage(
         np.zeros((64, 64, 3), np.uint8),
         np.array([[16, 16, 48, 48], [0, 0, 10, 10]], np.float32),
         np.array([True, True]),
@@ -318,14 +318,14 @@ def test_detections_are_matched_with_faces_and_expressions():
     )
     answers = answering(FACE, names=torch.eye(8)[3]).numpy()[0]
     answers[70, 4] = 2
-    found = detections(lambda squares: answers[None], [picture], SIDE, cells.find)
+    found = detections(lambda squares: answers[None], [image], SIDE, cells.find)
     ((detection, _),) = found[0]
     assert detection.box.xyxy == pytest.approx(FACE, abs=1e-3)
     assert detection.score == pytest.approx(1 / (1 + math.exp(-2)))
-    (counted,) = tallies(found, [picture])
+    (counted,) = matches_by_image(found, [image])
     assert counted.hits.tolist() == [True]
     assert counted.found.tolist() == [True]  # the other face is too small to count
-    (first, label), missed = named(found, [picture])
+    (first, label), missed = named(found, [image])
     assert (first.argmax(), label) == (3, 3)
     assert missed == (None, 4)
 

@@ -16,8 +16,8 @@ from tests.training.flat_scenes import (
     assert_no_face_lacks_a_box,
     assert_sound,
     box_lies_on_face,
+    flat_image,
     only,
-    picture,
     same,
 )
 from training.data import scenes
@@ -31,7 +31,7 @@ from training.votes import LABELS
 @pytest.mark.parametrize("scale", [0.3, 0.5, 0.77, 1.0, 1.3, 2.0])
 @pytest.mark.parametrize("corner", [(0, 0), (13.4, 7.7), (-21.3, 0), (30.5, -9.6), (61, 44)])
 def test_cut_moves_the_boxes(corner, scale):
-    crowd = picture(CROWD)
+    crowd = flat_image(CROWD)
     cut = scenes.cut(crowd, corner, scale, 150, 130)
     assert cut.image.shape == (130, 150, 3)
     assert assert_boxes_lie_on_faces(cut) >= 1
@@ -43,12 +43,12 @@ def test_cut_moves_the_boxes(corner, scale):
 
 
 def test_cut_of_the_whole_image_is_the_image():
-    crowd = picture(CROWD)
+    crowd = flat_image(CROWD)
     assert same(scenes.cut(crowd, (0.0, 0.0), 1.0, 300, 240), crowd)
 
 
 def test_cut_is_black_outside_of_the_image():
-    cut = scenes.cut(picture({}), (-20.0, -10.0), 0.5, 200, 150)
+    cut = scenes.cut(flat_image({}), (-20.0, -10.0), 0.5, 200, 150)
     assert (cut.image[5:125, 10:160] == PALETTE[GROUND]).all()
     cut.image[5:125, 10:160] = 0
     assert not cut.image.any()
@@ -56,7 +56,7 @@ def test_cut_is_black_outside_of_the_image():
 
 def test_shrinking_makes_no_patterns():
     fine = np.indices((200, 200)).sum(axis=0) % 2 * 255
-    board = replace(picture({}), image=fine.astype(np.uint8))
+    board = replace(flat_image({}), image=fine.astype(np.uint8))
     cut = scenes.cut(board, (0, 0), 0.3, 60, 60)
     assert np.abs(cut.image[1:-1, 1:-1].astype(int) - 128).max() < 45
 
@@ -65,7 +65,7 @@ def test_shrinking_makes_no_patterns():
 @pytest.mark.parametrize("size_wh", [(160, 160), (170, 90), (70, 150)])
 def test_view_moves_the_boxes(size_wh, cover):
     width, height = size_wh
-    crowd = picture(CROWD)
+    crowd = flat_image(CROWD)
     measured = 0
     for seed in range(60):
         view = scenes.view(crowd, width, height, np.random.default_rng(seed), cover=cover)
@@ -76,7 +76,7 @@ def test_view_moves_the_boxes(size_wh, cover):
 
 
 def test_view_of_a_gray_image_moves_the_box():
-    gray = picture({WHITE: (110, 60, 170, 140)}, gray=True)
+    gray = flat_image({WHITE: (110, 60, 170, 140)}, gray=True)
     measured = 0
     for seed in range(40):
         view = scenes.view(gray, 160, 120, np.random.default_rng(seed))
@@ -87,7 +87,7 @@ def test_view_of_a_gray_image_moves_the_box():
 
 def test_view_contains_its_face(monkeypatch):
     monkeypatch.setattr(scenes, "WHOLE_SHARE", 0)
-    one = picture({0: (220, 20, 280, 96)})
+    one = flat_image({0: (220, 20, 280, 96)})
     sides = []
     for seed in range(100):
         view = scenes.view(one, 160, 160, np.random.default_rng(seed))
@@ -102,7 +102,7 @@ def test_view_contains_its_face(monkeypatch):
 
 def test_whole_view_has_the_scale_of_serving(monkeypatch):
     monkeypatch.setattr(scenes, "WHOLE_SHARE", 1)
-    empty = picture({})
+    empty = flat_image({})
     for seed in range(30):
         small = scenes.view(empty, 400, 400, np.random.default_rng(seed))
         assert (small.image > 0).any(axis=(0, 2)).sum() == 300  # never enlarged
@@ -115,7 +115,7 @@ def test_whole_view_has_the_scale_of_serving(monkeypatch):
 def test_covering_view_fills_the_scene_within_a_pixel():
     # Rounding of the two ends may leave one row or column uncovered.
     for seed in range(150):
-        for each in (picture(CROWD), picture({}), picture({}, width=70, height=50)):
+        for each in (flat_image(CROWD), flat_image({}), flat_image({}, width=70, height=50)):
             view = scenes.view(each, 200, 170, np.random.default_rng(seed), cover=True)
             rows, columns = each.image.shape[:2]
             most = math.ceil(max(2.0, 200 / columns, 170 / rows))
@@ -125,11 +125,11 @@ def test_covering_view_fills_the_scene_within_a_pixel():
 
 def test_mosaic_moves_the_boxes():
     sources = only(
-        picture(CROWD),
-        picture({1: (60, 50, 130, 140)}),
-        picture({4: (20, 20, 50, 60), 0: (70, 90, 150, 190)}, width=180, height=210),
-        picture({WHITE: (20, 10, 110, 120)}, width=130, height=130, gray=True),
-        picture({}),
+        flat_image(CROWD),
+        flat_image({1: (60, 50, 130, 140)}),
+        flat_image({4: (20, 20, 50, 60), 0: (70, 90, 150, 190)}, width=180, height=210),
+        flat_image({WHITE: (20, 10, 110, 120)}, width=130, height=130, gray=True),
+        flat_image({}),
     )
     measured, far = 0, 0
     for seed in range(80):
@@ -144,7 +144,7 @@ def test_mosaic_moves_the_boxes():
 
 def test_parts_of_a_mosaic_cover_the_scene():
     """Each view fills the free room of the scene, so that only narrow areas stay black."""
-    sources = only(picture({0: (30, 30, 70, 70)}, width=100, height=100))
+    sources = only(flat_image({0: (30, 30, 70, 70)}, width=100, height=100))
     counts = []
     for seed in range(40):
         mosaic = scenes.mosaic(sources, 200, 160, np.random.default_rng(seed))
@@ -158,7 +158,7 @@ def test_parts_of_a_mosaic_cover_the_scene():
 
 @pytest.mark.parametrize("degrees", [-20, -7, 0, 11, 20])
 def test_turned_moves_the_boxes(degrees):
-    crowd = picture({0: (60, 50, 96, 90), 2: (190, 40, 226, 76), 3: (200, 150, 240, 200)})
+    crowd = flat_image({0: (60, 50, 96, 90), 2: (190, 40, 226, 76), 3: (200, 150, 240, 200)})
     turned = scenes.turned(crowd, degrees)
     assert turned.sure.all()
     assert np.array_equal(turned.targets, crowd.targets)
@@ -173,12 +173,12 @@ def test_turned_moves_the_boxes(degrees):
 
 
 def test_turned_rotates_around_the_middle():
-    turned = scenes.turned(picture({0: (130, 110, 170, 130)}), 20)
+    turned = scenes.turned(flat_image({0: (130, 110, 170, 130)}), 20)
     assert turned.boxes[0].tolist() == pytest.approx([130, 110, 170, 130], abs=1e-3)
 
 
 def test_face_turned_out_of_the_scene_becomes_unsure():
-    corner = picture({0: (0, 0, 30, 30), 2: (135, 105, 165, 135)})
+    corner = flat_image({0: (0, 0, 30, 30), 2: (135, 105, 165, 135)})
     turned = scenes.turned(corner, 20)
     assert turned.sure.tolist() == [False, True]
     assert (turned.boxes >= 0).all()
@@ -187,8 +187,8 @@ def test_face_turned_out_of_the_scene_becomes_unsure():
 def test_pasted_faces_have_boxes(plain_pasting, monkeypatch):
     # One face, because another could cover it. Its rim equals the ground, so blending is invisible.
     monkeypatch.setattr(scenes, "PASTED_FACES", 1)
-    head = picture({WHITE: (30, 25, 64, 70)}, width=100, height=100, gray=True)
-    empty = picture({})
+    head = flat_image({WHITE: (30, 25, 64, 70)}, width=100, height=100, gray=True)
+    empty = flat_image({})
     sources = replace(only(empty), crops=Collection.of([head]), portraits=Collection.of([head]))
     measured = 0
     for seed in range(120):
@@ -207,7 +207,7 @@ def test_pasted_faces_have_their_expressions(plain_pasting):
         np.full((6, 48, 48), 60, np.uint8) + np.arange(0, 180, 30, dtype=np.uint8)[:, None, None]
     )
     targets = np.eye(8, dtype=np.float32)
-    people = picture({}, width=60, height=60, gray=True)
+    people = flat_image({}, width=60, height=60, gray=True)
     people = replace(
         people,
         image=np.full((60, 60), 240, np.uint8),
@@ -216,7 +216,7 @@ def test_pasted_faces_have_their_expressions(plain_pasting):
         targets=targets[6:7],
     )
     sources = replace(
-        only(replace(picture({}), image=np.full((240, 300, 3), 20, np.uint8))),
+        only(replace(flat_image({}), image=np.full((240, 300, 3), 20, np.uint8))),
         crops=Collection.of(crops(faces, targets[:6])),
         portraits=Collection.of([people]),
     )
@@ -241,11 +241,11 @@ def test_pasted_faces_have_their_expressions(plain_pasting):
 
 def test_pasted_faces_hardly_cover_faces_of_the_ground(plain_pasting, monkeypatch):
     monkeypatch.setattr(scenes, "GRAY_PASTE_SHARE", 0)
-    flat = picture({}, width=40, height=40, gray=True)
+    flat = flat_image({}, width=40, height=40, gray=True)
     box, target = np.array([(0, 0, 40, 40)], np.float32), np.eye(8, dtype=np.float32)[7:]
     flat = Collection.of([replace(flat, boxes=box, sure=np.ones(1, bool), targets=target)])
-    sources = replace(only(picture({})), crops=flat, portraits=flat)
-    sources = replace(sources, views=((1.0, Collection.of([picture(CROWD)])),))
+    sources = replace(only(flat_image({})), crops=flat, portraits=flat)
+    sources = replace(sources, views=((1.0, Collection.of([flat_image(CROWD)])),))
     shares = []
     for seed in range(100):
         result = scenes.pasted(sources, 320, np.random.default_rng(seed))
@@ -262,8 +262,8 @@ def test_pasted_faces_hardly_cover_faces_of_the_ground(plain_pasting, monkeypatc
 @pytest.mark.parametrize("gray", [True, False])
 def test_pasted_faces_have_colours_if_the_ground_has_colours(gray, plain_pasting, monkeypatch):
     monkeypatch.setattr(scenes, "GRAY_PASTE_SHARE", float(gray))
-    ground = replace(picture({}), image=np.full((240, 300, 3), (140, 120, 90), np.uint8))
-    head = picture({WHITE: (5, 0, 35, 40)}, width=40, height=40, gray=True)
+    ground = replace(flat_image({}), image=np.full((240, 300, 3), (140, 120, 90), np.uint8))
+    head = flat_image({WHITE: (5, 0, 35, 40)}, width=40, height=40, gray=True)
     sources = replace(only(ground), crops=Collection.of([head]), portraits=Collection.of([head]))
     for seed in range(30):
         result = scenes.pasted(sources, 320, np.random.default_rng(seed))
@@ -291,17 +291,19 @@ def test_pasted_faces_have_colours_if_the_ground_has_colours(gray, plain_pasting
     ],
 )
 def test_face_with_less_than_half_inside_becomes_unsure(corner, sure, box):
-    cut = scenes.cut(picture({0: (40, 40, 80, 80)}), corner, 1.0, 120, 120)
+    cut = scenes.cut(flat_image({0: (40, 40, 80, 80)}), corner, 1.0, 120, 120)
     assert cut.sure.tolist() == [sure]
     assert cut.boxes[0].tolist() == list(box)
-    twice = scenes.cut(picture({0: (40, 40, 80, 80)}), corner, 2.0, 240, 240)
+    twice = scenes.cut(flat_image({0: (40, 40, 80, 80)}), corner, 2.0, 240, 240)
     assert twice.sure.tolist() == [sure]
-    unsure = picture({0: (40, 40, 80, 80)}, unsure={0})
+    unsure = flat_image({0: (40, 40, 80, 80)}, unsure={0})
     assert not scenes.cut(unsure, corner, 1.0, 120, 120).sure.any()
 
 
 def test_face_outside_of_the_cut_is_removed():
-    cut = scenes.cut(picture({0: (10, 10, 30, 30), 2: (90, 90, 130, 130)}), (60, 60), 1.0, 90, 90)
+    cut = scenes.cut(
+        flat_image({0: (10, 10, 30, 30), 2: (90, 90, 130, 130)}), (60, 60), 1.0, 90, 90
+    )
     marked = scenes.marked(cut)
     assert marked.boxes.tolist() == [[30, 30, 70, 70]]
     assert marked.sure.tolist() == [True]
@@ -317,7 +319,7 @@ def test_small_faces_have_no_expression_and_the_smallest_are_unsure():
         4: (120, 0, 160, 60),
         5: (180, 0, 190, 40),
     }
-    marked = scenes.marked(picture(faces, unsure={5}))
+    marked = scenes.marked(flat_image(faces, unsure={5}))
     order = [4, 5, 3, 2, 1, 0]
     assert marked.boxes.tolist() == [list(faces[label]) for label in order]
     assert marked.sure.tolist() == [True, False, True, True, True, False]
@@ -329,10 +331,10 @@ def test_small_faces_have_no_expression_and_the_smallest_are_unsure():
 
 def test_image_without_faces_gets_no_faces():
     for result in (
-        scenes.marked(picture({})),
-        scenes.mirrored(picture({})),
-        scenes.turned(picture({}), 10),
-        scenes.cut(picture({}), (3, 4), 0.7, 80, 80),
+        scenes.marked(flat_image({})),
+        scenes.mirrored(flat_image({})),
+        scenes.turned(flat_image({}), 10),
+        scenes.cut(flat_image({}), (3, 4), 0.7, 80, 80),
     ):
         assert result.boxes.shape == (0, 4)
         assert result.sure.shape == (0,)

@@ -10,7 +10,7 @@ from app.deadline import NEVER
 from app.vision.types import Box, Detection
 from tests.training.flat_scenes import (
     WHITE,
-    picture,
+    flat_image,
     same,
 )
 from training.data.marked_images import (
@@ -211,11 +211,11 @@ def test_box_of_a_crop_is_the_box_of_yunet():
 
 
 def test_quotas_limit_the_labels_of_each_class_and_keep_all_boxes():
-    rare = picture({0: (0, 0, 9, 9), 1: (10, 0, 19, 9), 5: (20, 0, 29, 9)}, unsure={1})
-    usual = picture({1: (10, 0, 19, 9), 5: (20, 0, 29, 9)})
+    rare = flat_image({0: (0, 0, 9, 9), 1: (10, 0, 19, 9), 5: (20, 0, 29, 9)}, unsure={1})
+    usual = flat_image({1: (10, 0, 19, 9), 5: (20, 0, 29, 9)})
     crowd = [replace(each) for each in [rare] * 3 + [usual] * 17]
-    crowd += [picture({}), picture({1: (0, 0, 9, 9)}), picture({WHITE: (0, 0, 9, 9)})]
-    unknown = picture({0: (0, 0, 9, 9)})
+    crowd += [flat_image({}), flat_image({1: (0, 0, 9, 9)}), flat_image({WHITE: (0, 0, 9, 9)})]
+    unknown = flat_image({0: (0, 0, 9, 9)})
     crowd.append(replace(unknown, targets=np.zeros_like(unknown.targets)))
     results = with_quotas(crowd, 7, np.random.default_rng(0))
     counts = sum(each.targets.sum(axis=0) for each in results)

@@ -11,8 +11,8 @@ from app.vision.image import crop_face
 from app.vision.types import Box
 from tests.training.flat_scenes import (
     assert_sound,
+    flat_image,
     only,
-    picture,
     same,
 )
 from training.data import scenes
@@ -93,7 +93,7 @@ def test_only_the_largest_faces_of_a_crowd_are_sure():
 
 def test_scenes_without_mosaics_show_one_image(monkeypatch):
     monkeypatch.setattr(scenes, "PASTE_SHARE", 0)
-    one = only(picture({0: (100, 80, 160, 150)}))
+    one = only(flat_image({0: (100, 80, 160, 150)}))
     numbers = range(40)
     mosaics = [len(scene(one, number, side=96, seed=0).boxes) for number in numbers]
     without = [len(scene(one, n, side=96, seed=0, mosaics=False).boxes) for n in numbers]
@@ -104,7 +104,7 @@ def test_scenes_without_mosaics_show_one_image(monkeypatch):
 def test_half_of_the_scenes_are_mirrored_and_a_quarter_turned(monkeypatch):
     monkeypatch.setattr(scenes, "PASTE_SHARE", 0)
     monkeypatch.setattr(scenes, "WHOLE_SHARE", 1)
-    pair = only(picture({0: (60, 90, 100, 130), 2: (180, 90, 220, 130)}))
+    pair = only(flat_image({0: (60, 90, 100, 130), 2: (180, 90, 220, 130)}))
     mirrored, turned = [], []
     for number in range(120):
         result = scene(pair, number, side=200, seed=0, mosaics=False)
@@ -118,7 +118,7 @@ def test_half_of_the_scenes_are_mirrored_and_a_quarter_turned(monkeypatch):
 
 
 def test_images_are_drawn_by_their_weights():
-    light, heavy, never = (picture({label: (0, 0, 9, 9)}) for label in range(3))
+    light, heavy, never = (flat_image({label: (0, 0, 9, 9)}) for label in range(3))
     drawn = Collection.of([light, never, heavy], np.array([1.0, 0.0, 3.0]))
     generator = np.random.default_rng(0)
     got = [drawn.draw(generator) for _ in range(400)]

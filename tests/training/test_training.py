@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from app.settings import ROOT
-from tests.conftest import SHARED, need
+from tests.conftest import SHARED, require
 from tests.graphs import write_graph_model
 
 pytestmark = pytest.mark.torch
@@ -504,7 +504,7 @@ def test_int8_file_contains_the_rounded_weights(tmp_path, monkeypatch):
 
 
 def test_real_validation_images_match_the_protocol():
-    need(SHARED.is_dir(), "no research data at ../shared")
+    require(SHARED.is_dir(), "no research data at ../shared")
     split = read_split(SHARED / "data" / "ferplus", "valid", size=48)
     assert len(split) == 3579
     assert (majority(split.votes) >= 0).sum() == 3191

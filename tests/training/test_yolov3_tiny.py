@@ -377,9 +377,9 @@ def test_find_keeps_the_candidates_with_the_highest_scores():
 def test_net_overfits_two_images():
     """The first image has a bright block of class 0, the second a dark one of class 1."""
     torch.manual_seed(0)
-    pictures = torch.full((2, 3, SIDE, SIDE), 128.0)
-    pictures[0, :, 10:34, 20:40] = 250
-    pictures[1, :, 28:64, 24:54] = 5
+    images = torch.full((2, 3, SIDE, SIDE), 128.0)
+    images[0, :, 10:34, 20:40] = 250
+    images[1, :, 28:64, 24:54] = 5
     boxes = torch.tensor([[[20.0, 10, 40, 34]], [[24.0, 28, 54, 64]]])
     real = torch.ones(2, 1, dtype=torch.bool)
     marks = Marks(boxes, real, real, torch.eye(2)[:, None])
@@ -390,7 +390,7 @@ def test_net_overfits_two_images():
         # Without a warm-up, boxes grow immediately to sizes at which their loss is flat.
         warmup, cosine = min(1, (step + 1) / 10), 0.5 + 0.5 * math.cos(math.pi * step / 40)
         optimizer.param_groups[0]["lr"] = 2e-4 * warmup * cosine
-        answers = net(pictures)
+        answers = net(images)
         loss = losses(answers, marks, SIDE).total(1.0)
         optimizer.zero_grad()
         loss.backward()

@@ -14,7 +14,7 @@ from app.vision.detectors.cascade import CASCADE
 from app.vision.detectors.haar import HaarDetector
 from app.vision.image import Raster, shrink
 from app.vision.install import install
-from testbed.processes import forget_peak, peak_mb, resident_mb
+from testbed.processes import peak_mb, reset_peak, resident_mb
 from tests.conftest import YUNET_CARD
 from tests.graphs import write_graph_model
 
@@ -124,7 +124,7 @@ def test_detector_releases_the_memory_of_a_large_image(detector):
     pixel during a search at all sizes."""
     detect(detector, np.zeros((50, 50, 3), np.uint8))
     before = resident_mb()
-    forget_peak()
+    reset_peak()
     detect(detector, np.zeros((3000, 3000, 3), np.uint8))
     assert peak_mb() - before < 150
     assert resident_mb() - before < 50

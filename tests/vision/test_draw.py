@@ -13,7 +13,7 @@ from app.vision import draw
 from app.vision.draw import annotate, annotated_image
 from app.vision.image import ImageFile
 from app.vision.types import Analysis, Box, Face, ModelRef, Scores
-from tests.conftest import picture
+from tests.conftest import image_file
 
 
 def analysis(*boxes, size=(200, 200), threshold=0.2):
@@ -89,7 +89,7 @@ def test_image_without_faces_is_unchanged():
 )
 def test_annotated_image_has_the_requested_media_type(media_type, signature):
     encoded = annotated_image(
-        picture(80, 60), analysis(Box(5, 5, 45, 45), size=(80, 60)), media_type=media_type
+        image_file(80, 60), analysis(Box(5, 5, 45, 45), size=(80, 60)), media_type=media_type
     )
     assert encoded.startswith(signature)
     assert ImageFile(encoded, max_pixels=10_000).read(color=True).bgr.shape == (60, 80, 3)
@@ -228,4 +228,6 @@ def test_drawing_stops_at_the_deadline():
     with pytest.raises(DeadlineExceeded):
         annotate(np.zeros((50, 50, 3), np.uint8), analysis(Box(1, 1, 9, 9)), Deadline(0))
     with pytest.raises(DeadlineExceeded):
-        annotated_image(picture(200, 200), analysis(), media_type="image/png", deadline=Deadline(0))
+        annotated_image(
+            image_file(200, 200), analysis(), media_type="image/png", deadline=Deadline(0)
+        )

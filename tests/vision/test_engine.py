@@ -1,7 +1,6 @@
-import hashlib
+"""The engine: analyses, detection options, concurrency and pipelines, with stub models."""
+
 import io
-import json
-import shutil
 import threading
 from dataclasses import replace
 
@@ -10,11 +9,9 @@ import pytest
 from PIL import Image
 
 from app.deadline import NEVER
-from app.errors import ImageTooLarge, InvalidCard, ModelUnavailable, UnknownDetector, UnknownModel
-from app.vision import classifier, folders
-from app.vision.card import CLASSIFIER, SINGLE_SHOT
+from app.errors import ImageTooLarge, UnknownDetector
+from app.vision.card import CLASSIFIER
 from app.vision.detectors import DETECTORS
-from app.vision.engine import Engine
 from app.vision.pipelines import PIPELINES
 from app.vision.pipelines.result import PipelineResult
 from app.vision.types import (
@@ -27,39 +24,12 @@ from app.vision.types import (
     Person,
     Scores,
 )
-from tests.conftest import (
-    StubDetector,
-    StubSession,
-    analysis_request,
-    picture,
-    write_model,
-)
-
-
-@pytest.fixture
-def make_engine(models_dir, monkeypatch):
-    monkeypatch.setitem(DETECTORS, "stub", StubDetector)
-    monkeypatch.setattr(classifier, "OnnxSession", StubSession)
-
-    def make(**changes):
-        options = {
-            "model": "stub_8",
-            "detector": "stub",
-            "max_image_bytes": 100_000,
-            "max_pixels": 1_000_000,
-            "max_faces": 200,
-        }
-        return Engine(models_dir, **options | changes)
-
-    return make
-
-
-def analyse(engine, data, **options):
-    return engine.analyse(analysis_request(data, **options))
+from tests.conftest import StubDetector, analysis_request, image_file
+from tests.vision.conftest import analyse
 
 
 def test_analysis_contains_faces_model_detector_and_timings(make_engine):
-    found = analyse(make_engine(), picture(100, 60, gray=250))
+    found = analyse(make_engine(), image_file(100, 60, gray=250))
     assert (found.width, found.height, len(found.faces)) == (100, 60, 2)
     assert found.model.name == "stub_8"
     assert found.detector == "stub"
@@ -77,7 +47,7 @@ def test_faces_are_ordered_by_size_and_limited_to_max_faces(make_engine, monkeyp
             return [Detection(Box(x, 0, x + side, side)) for x, side in sides]
 
     monkeypatch.setitem(DETECTORS, "stub", Sizes)
-    found = analyse(make_engine(max_faces=3), picture(100, 60))
+    found = analyse(make_engine(max_faces=3), image_file(100, 60))
     assert [face.box.xyxy for face in found.faces] == [
         (20, 0, 50, 30),
         (60, 0, 80, 20),
@@ -111,7 +81,7 @@ class Scored(StubDetector):
 )
 def test_detection_options_select_the_faces(make_engine, monkeypatch, options, sides, dropped):
     monkeypatch.setitem(DETECTORS, "stub", Scored)
-    found = analyse(make_engine(), picture(100, 60), detection=DetectionOptions(**options))
+    found = analyse(make_engine(), image_file(100, 60), detection=DetectionOptions(**options))
     assert [face.box.width for face in found.faces] == sides
     assert found.dropped == {"min_face_px": 0, "min_confidence": 0, "max_faces": 0} | dropped
 
@@ -121,9 +91,9 @@ def test_min_face_share_of_the_detector_is_the_default_of_min_face_px(make_engin
         min_face_share = 0.15
 
     monkeypatch.setitem(DETECTORS, "stub", Large)
-    found = analyse(make_engine(), picture(100, 60))
+    found = analyse(make_engine(), image_file(100, 60))
     assert found.dropped["min_face_px"] == 1
-    found = analyse(make_engine(), picture(100, 60), detection=DetectionOptions(min_face_px=1))
+    found = analyse(make_engine(), image_file(100, 60), detection=DetectionOptions(min_face_px=1))
     assert len(found.faces) == 4
 
 
@@ -153,70 +123,6 @@ def test_image_is_read_at_the_scale_that_the_smallest_face_needs(make_engine, mo
     assert found.faces[0].emotions["happiness"] > 0.99  # bright: the right half was cropped
 
 
-def test_constructor_loads_no_model(make_engine, models_dir):
-    engine = make_engine()
-    (models_dir / "stub_8" / "model.onnx").unlink()
-    assert engine.problem == "the model is not loaded yet"
-
-
-def test_model_is_loaded_once_for_many_threads(make_engine, monkeypatch):
-    loads = []
-    real = classifier.Classifier.load
-    monkeypatch.setattr(
-        classifier.Classifier, "load", lambda *a, **k: loads.append(1) or real(*a, **k)
-    )
-    engine = make_engine()
-    threads = [threading.Thread(target=analyse, args=(engine, picture())) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(loads) == 1
-
-
-def test_other_models_can_be_used_while_a_model_is_being_loaded(make_engine, monkeypatch):
-    """The other models are one that is loaded, and one that is not loaded yet."""
-    engine = make_engine(model="stub_5")
-    started, released = threading.Event(), threading.Event()
-    real = classifier.Classifier.load
-
-    def load(folder, **named):
-        if folder.name == "slow":
-            started.set()
-            assert released.wait(20)
-        return real(folder, **named)
-
-    monkeypatch.setattr(classifier.Classifier, "load", load)
-    write_model(engine._folders.models_dir, "slow")
-    analyse(engine, picture())
-    slow = threading.Thread(target=analyse, args=(engine, picture()), kwargs={"model": "slow"})
-    slow.start()
-    assert started.wait(10)
-    analyses = []
-    for model in ("stub_5", "stub_8"):
-        thread = threading.Thread(
-            target=lambda model=model: analyses.append(analyse(engine, picture(), model=model))
-        )
-        thread.start()
-        thread.join(timeout=10)
-    released.set()
-    slow.join()
-    assert len(analyses) == 2
-
-
-def test_request_uses_the_named_model(make_engine):
-    found = analyse(make_engine(), picture(), model="stub_5")
-    assert list(found.faces[0].emotions) == [
-        "neutral", "happiness", "surprise", "sadness", "anger",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ["nope", "", "..", "../models/stub_8", "stub_8/"])
-def test_unknown_model_error_lists_the_known_models(make_engine, name):
-    with pytest.raises(UnknownModel, match="known: stub_5, stub_8"):
-        make_engine().model(CLASSIFIER, name)
-
-
 def test_unknown_detector_error_lists_the_known_detectors(make_engine):
     with pytest.raises(
         UnknownDetector, match="known: haar, haar_default, none, single_shot, stub, yunet"
@@ -232,83 +138,6 @@ def test_file_with_too_many_bytes_is_rejected_before_decoding(make_engine):
 def test_constructor_does_not_change_the_threads_of_opencv(make_engine, monkeypatch):
     monkeypatch.setattr(cv2, "setNumThreads", lambda count: pytest.fail("changed"))
     make_engine()
-
-
-def test_missing_default_model_raises_model_unavailable(make_engine):
-    with pytest.raises(ModelUnavailable, match="default model 'gone' is not installed"):
-        analyse(make_engine(model="gone"), picture())
-
-
-def test_engine_is_ready_after_warm(make_engine):
-    engine = make_engine()
-    engine.warm()
-    assert engine.problem is None
-
-
-def test_broken_default_model_is_reported_and_other_models_work(make_engine, models_dir):
-    (models_dir / "stub_8" / "model.onnx").write_bytes(b"others")
-    engine = make_engine()
-    engine.warm()
-    assert "checksum" in engine.problem
-    assert analyse(engine, picture(), model="stub_5").faces
-    with pytest.raises(InvalidCard):
-        analyse(engine, picture())
-    (models_dir / "stub_8" / "model.onnx").write_bytes(b"stub")
-    engine.warm()
-    assert engine.problem is None
-
-
-def test_model_with_invalid_weights_is_reported_and_other_models_work(
-    make_engine, models_dir, monkeypatch
-):
-    """Card and checksum match. Only loading reveals that the file is not a network."""
-
-    class Refusing(StubSession):
-        def __init__(self, weights, **options):
-            if weights == b"truncated":
-                raise ModelUnavailable("the weights are truncated")
-            super().__init__(weights, **options)
-
-    monkeypatch.setattr(classifier, "OnnxSession", Refusing)
-    folder = write_model(models_dir, "broken")
-    (folder / "model.onnx").write_bytes(b"truncated")
-    document = json.loads((folder / "card.json").read_text())
-    document["weights"]["sha256"] = hashlib.sha256(b"truncated").hexdigest()
-    (folder / "card.json").write_text(json.dumps(document))
-    monkeypatch.setattr(folders, "SCAN_SECONDS", 0)
-    engine = make_engine()
-    engine.warm()
-    assert engine.problem is None
-    assert engine.unusable == {"broken": "the weights are truncated"}
-    assert analyse(engine, picture()).faces
-    with pytest.raises(ModelUnavailable, match="truncated"):
-        analyse(engine, picture(), model="broken")
-    shutil.rmtree(folder)
-    assert [status.problem for status in engine.models()] == [None, None]
-    assert engine.unusable == {}
-
-
-def test_models_are_checked_once(make_engine, monkeypatch):
-    loads = []
-    real = classifier.Classifier.load
-    monkeypatch.setattr(
-        classifier.Classifier, "load", lambda *a, **k: loads.append(a[0].name) or real(*a, **k)
-    )
-    engine = make_engine()
-    engine.warm()
-    engine.models()
-    assert sorted(loads) == ["stub_5", "stub_8"]
-
-
-def test_broken_model_is_listed_with_its_problem(make_engine, models_dir):
-    folder = write_model(models_dir, "broken")
-    (folder / "card.json").write_text(json.dumps({"name": "broken"}))
-    (models_dir / "no_model").mkdir()
-    listed = {status.name: status for status in make_engine().models()}
-    assert list(listed) == ["broken", "stub_5", "stub_8"]
-    assert listed["broken"].card is None
-    assert "labels" in listed["broken"].problem
-    assert listed["stub_8"].problem is None
 
 
 def test_concurrent_images_above_the_pixel_limit_are_analysed_one_after_the_other(
@@ -336,7 +165,8 @@ def test_concurrent_images_above_the_pixel_limit_are_analysed_one_after_the_othe
         peak = 0
         engine = make_engine(max_pixels=10_000)
         threads = [
-            threading.Thread(target=analyse, args=(engine, picture(side, side))) for _ in range(3)
+            threading.Thread(target=analyse, args=(engine, image_file(side, side)))
+            for _ in range(3)
         ]
         for thread in threads:
             thread.start()
@@ -373,22 +203,24 @@ class Persons:
         self.options = options
 
     @classmethod
-    def of(cls, parts, options):
-        return cls(parts.model(cls.model_kind, options.model), options)
+    def create(cls, source, options):
+        return cls(source.model(cls.model_kind, options.model), options)
 
     def run(self, file, stopwatch, deadline):
         assert self.options.detection.max_faces == 5  # the engine's limit
         dropped = {"max_faces": 1}
         return PipelineResult((100, 60), (TRACKED,), dropped, rotation=90, persons=(PERSON,))
 
-    def warm(self):
+    def warm_up(self):
         pass
 
 
 def test_analysis_contains_persons_tracks_and_the_frame(make_engine, monkeypatch):
     """A pipeline is one class and one entry in PIPELINES."""
     monkeypatch.setitem(PIPELINES, "persons", Persons)
-    request = analysis_request(picture(100, 60), pipeline="persons", model="stub_5", threshold=0.3)
+    request = analysis_request(
+        image_file(100, 60), pipeline="persons", model="stub_5", threshold=0.3
+    )
     found = make_engine(max_faces=5).analyse(replace(request, frame=FRAME))
     assert (found.faces, found.persons, found.frame) == ((TRACKED,), (PERSON,), FRAME)
     assert (found.dropped, found.rotation, found.threshold) == ({"max_faces": 1}, 90, 0.3)
@@ -396,16 +228,6 @@ def test_analysis_contains_persons_tracks_and_the_frame(make_engine, monkeypatch
 
 
 def test_still_image_has_no_frame_persons_or_tracks(make_engine):
-    found = analyse(make_engine(), picture(100, 60))
+    found = analyse(make_engine(), image_file(100, 60))
     assert (found.persons, found.frame) == ((), None)
     assert [face.track_id for face in found.faces] == [None, None]
-
-
-def test_model_returns_the_model_of_the_kind_and_name(make_engine):
-    engine = make_engine()
-    assert engine.model(CLASSIFIER, "stub_5").card.name == "stub_5"
-    assert engine.model(CLASSIFIER, None).card.name == "stub_8"
-    with pytest.raises(UnknownModel):
-        engine.model(CLASSIFIER, "single_shot")
-    with pytest.raises(ModelUnavailable, match="'single_shot' is not installed"):
-        engine.model(SINGLE_SHOT, None)

@@ -13,7 +13,7 @@ from app.errors import ImageTooLarge, NoImage, UndecodableImage, UnsupportedImag
 from app.vision.image import ImageFile, crop_face, shrink
 from app.vision.types import Box
 from testbed.image_writers import png_chunk
-from tests.conftest import picture
+from tests.conftest import image_file
 
 LIMIT = 1_000_000
 # Left to right and top to bottom: red, green / blue, white.
@@ -151,7 +151,7 @@ def test_size_limit_is_checked_from_the_header(size):
 
 
 def test_image_of_the_maximum_size_is_read():
-    assert decode(picture(40, 25), max_pixels=1000).shape == (25, 40, 3)
+    assert decode(image_file(40, 25), max_pixels=1000).shape == (25, 40, 3)
 
 
 def test_empty_file_raises_no_image():
@@ -180,7 +180,7 @@ def test_truncated_image_is_rejected(kind, share):
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns about damaged tags
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
 def test_damaged_image_raises_only_image_errors(kind):
-    whole = bytearray(picture(64, 64, kind=kind))
+    whole = bytearray(image_file(64, 64, kind=kind))
     generator = np.random.default_rng(2)
     for _ in range(300):
         damaged = bytearray(whole)

@@ -10,7 +10,7 @@ from PIL import Image
 from app.errors import UndecodableImage
 from app.settings import ROOT
 from app.vision.image import ImageFile
-from app.vision.jpeg_end import is_cut_before_end
+from app.vision.jpeg_end import has_truncated_scan
 
 IMAGE = Image.open(ROOT / "docs" / "astronaut.jpg").resize((200, 150))
 KINDS = {
@@ -154,7 +154,7 @@ def test_arithmetic_coding_is_not_rejected(arithmetic):
     """Arithmetic coding omits zeros at the end, so truncation cannot be detected."""
     data = bytearray(jpeg("baseline"))
     data[data.index(b"\xff\xc0") + 1] = arithmetic
-    assert not is_cut_before_end(bytes(data))
+    assert not has_truncated_scan(bytes(data))
 
 
 def test_progressive_file_truncated_between_two_scans_is_rejected():

@@ -21,7 +21,7 @@ from app.vision.pipelines import PIPELINES
 from app.vision.pipelines.result import PipelineResult
 from app.vision.session import OnnxSession
 from app.vision.types import Box, Dimensions, Person, Scores
-from tests.conftest import analysis_request, picture, upload
+from tests.conftest import analysis_request, image_file, upload
 from tests.graphs import two_branch_graph
 
 CATEGORIES = (
@@ -81,8 +81,8 @@ class Context:
         self._net = net
 
     @classmethod
-    def of(cls, parts, options):
-        return cls(parts.model(cls.model_kind, options.model))
+    def create(cls, source, options):
+        return cls(source.model(cls.model_kind, options.model))
 
     @property
     def model(self):
@@ -97,7 +97,7 @@ class Context:
         )
         return PipelineResult(raster.size_wh, (), Counter(), 0, persons=persons)
 
-    def warm(self):
+    def warm_up(self):
         pass
 
 
@@ -192,7 +192,7 @@ def test_category_card_has_thresholds_and_dimensions(install_model):
 def test_request_with_a_model_of_another_kind_returns_422(install_model, make_app):
     install_model()
     client = make_app().test_client()
-    answer = client.post("/v1/images", data={"image": upload(picture()), "model": "context"})
+    answer = client.post("/v1/images", data={"image": upload(image_file()), "model": "context"})
     assert answer.status_code == 422
     assert "known: stub_5, stub_8" in answer.json["detail"]
 

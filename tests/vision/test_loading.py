@@ -9,7 +9,7 @@ from app.vision import classifier, folders, single_shot
 from app.vision.card import CLASSIFIER, SINGLE_SHOT
 from app.vision.detectors import DETECTORS
 from app.vision.engine import Engine
-from tests.conftest import StubDetector, StubSession, analysis_request, picture, write_model
+from tests.conftest import StubDetector, StubSession, analysis_request, image_file, write_model
 from tests.graphs import write_single_shot
 from tests.vision.test_single_shot import SIDE, one_face
 
@@ -60,7 +60,7 @@ def test_detector_and_pipeline_share_one_network(engine, sessions, detector_firs
     assert detector.net._session is net._session
     assert engine.detector("single_shot") is detector
     assert sessions == [3]
-    engine.analyse(analysis_request(picture(), pipeline="single_shot"))
+    engine.analyse(analysis_request(image_file(), pipeline="single_shot"))
     engine.detectors()
     assert sessions.count(3) == len(sessions) == 2  # the second session is the network of haar
 

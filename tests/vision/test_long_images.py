@@ -13,7 +13,7 @@ from app.vision import tiles as tiling
 from app.vision.detectors import DETECTORS, MAX_ASPECT, default_min_face_px
 from app.vision.engine import Engine
 from app.vision.image import Raster
-from app.vision.tiles import MAX_TILES, cut, search_tiles, searched_side
+from app.vision.tiles import MAX_TILES, cut_into_tiles, search_tiles, searched_side
 from app.vision.types import Box, Detection, DetectionOptions
 from tests.conftest import analysis_request
 
@@ -117,7 +117,7 @@ def test_cost_of_a_strip_is_bounded():
 @given(st.integers(1, 3000), st.integers(1, 90), st.booleans(), st.sampled_from([64, 320]))
 def test_tiles_cover_the_image_and_overlap(length, breadth, is_wide, square):
     size_wh = (length, breadth) if is_wide else (breadth, length)
-    tiles = cut(raster(*size_wh), square)
+    tiles = cut_into_tiles(raster(*size_wh), square)
     assert len(tiles) <= MAX_TILES
     assert tiles[0].start == 0
     assert tiles[-1].end == max(size_wh)
@@ -133,7 +133,7 @@ def test_face_in_two_tiles_is_returned_once_and_cut_faces_are_dropped(is_wide):
     """The face is at 380 to 420 of 1000 pixels, and the first two tiles are 0 to 400 and 300 to
     700. The first tile contains half of the face, which gets a higher score in this test."""
     image = raster(1000, 100) if is_wide else raster(100, 1000)
-    starts = [round(tile.start) for tile in cut(image, 100)]
+    starts = [round(tile.start) for tile in cut_into_tiles(image, 100)]
     assert len(starts) == 3
 
     def find(tile):

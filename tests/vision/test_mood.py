@@ -1,4 +1,4 @@
-"""Group mood: values computed by hand for every aggregator, and properties of all aggregators."""
+"""Group mood: agreement, valence, excluded faces, properties of all aggregators, overall mood."""
 
 import math
 
@@ -7,133 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.vision.aggregators import AGGREGATORS, DEFAULT, Group, certainty
+from app.vision.aggregators import AGGREGATORS, DEFAULT, Group
 from app.vision.mood import Mood, MoodAccumulator, OverallMood, mood_of
 from app.vision.types import Box, Face, Scores
-
-LABELS = ("neutral", "happiness", "anger")
-EIGHT = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-
-
-def face(*probabilities, x=0.0, size=10.0, score=None, labels=LABELS):
-    scores = Scores(dict(zip(labels, probabilities, strict=True)))
-    return Face(Box(x, 0, x + size, size), scores, score)
-
-
-# Sides 10, 40 and 20. Means .3, .4, .3.
-CALM = face(0.6, 0.3, 0.1, size=10)
-GLAD = face(0.2, 0.7, 0.1, x=100, size=40)
-CROSS = face(0.1, 0.2, 0.7, x=50, size=20)
-THREE = (CALM, GLAD, CROSS)
-LEVEL = [face(*row) for row in ((0.6, 0.3, 0.1), (0.2, 0.7, 0.1), (0.1, 0.2, 0.7))]
-
-
-def two(*rows, **options):
-    return [face(*row, labels=("neutral", "happiness"), **options) for row in rows]
-
-
-# The expected results for THREE: weights, distribution, mood.
-THIRDS = (1 / 3, 1 / 3, 1 / 3)
-BY_HAND = {
-    "sum": (THIRDS, (0.3, 0.4, 0.3), "happiness"),
-    "mean": (THIRDS, (0.3, 0.4, 0.3), "happiness"),
-    # Medians .2 (from GLAD), .3 (from CALM) and .1 (half from CALM, half from GLAD): sum .6.
-    "median": ((0.35 / 0.6, 0.25 / 0.6, 0), (0.2 / 0.6, 0.3 / 0.6, 0.1 / 0.6), "happiness"),
-    "trimmed": (THIRDS, (0.3, 0.4, 0.3), "happiness"),  # a fifth of three faces rounds to 0
-    # .6, .7 and .7, one from each face: sum 2. Two emotions have .35; happiness has the larger
-    # mean.
-    "max": ((0.3, 0.35, 0.35), (0.3, 0.35, 0.35), "happiness"),
-    "vote": (THIRDS, THIRDS, "happiness"),  # a tie; happiness has the largest mean
-    # Cube roots of .6·.2·.1, .3·.7·.2 and .1·.1·.7.
-    "logpool": (THIRDS, (0.228943, 0.347603, 0.191293), "happiness"),
-    "size": ((1 / 7, 4 / 7, 2 / 7), (1.6 / 7, 3.5 / 7, 1.9 / 7), "happiness"),
-    "most_negative": ((0, 0, 1), (0.1, 0.2, 0.7), "anger"),
-}
-
-
-@pytest.mark.parametrize("aggregator", BY_HAND)
-def test_aggregator_gives_the_values_computed_by_hand(aggregator):
-    weights, distribution, expected_mood = BY_HAND[aggregator]
-    mood = mood_of(THREE, aggregator)
-    expected = np.array(distribution) / sum(distribution)
-    assert [each.weight for each in mood.faces] == pytest.approx(weights)
-    assert list(mood.distribution) == list(LABELS)
-    assert list(mood.distribution.values()) == pytest.approx(expected, abs=1e-6)
-    assert (mood.aggregator, mood.mood) == (aggregator, expected_mood)
-
-
-def test_every_aggregator_has_a_test_by_hand():
-    assert {*BY_HAND, "centrality", "quality"} == set(AGGREGATORS)
-
-
-def test_median_of_an_even_number_of_faces_is_the_mean_of_the_middle_two():
-    mood = mood_of(two((0.9, 0.1), (0.8, 0.2), (0.4, 0.6), (0.1, 0.9)), "median")
-    assert mood.distribution == pytest.approx({"neutral": 0.6, "happiness": 0.4})
-    # .5 · (.8 + .4) and .5 · (.2 + .6): only the two middle faces contribute.
-    assert [each.weight for each in mood.faces] == pytest.approx([0, 0.5, 0.5, 0])
-
-
-def test_trimmed_mean_leaves_out_one_of_five_faces_at_each_end():
-    rows = [(0.0, 1.0), (0.5, 0.5), (0.6, 0.4), (0.7, 0.3), (1.0, 0.0)]
-    mood = mood_of(two(*rows), "trimmed")
-    assert mood.distribution == pytest.approx({"neutral": 0.6, "happiness": 0.4})
-    assert [each.weight for each in mood.faces] == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 0])
-
-
-@pytest.mark.parametrize("aggregator", ["median", "trimmed"])
-def test_median_and_trimmed_fall_back_to_the_mean_if_the_sum_is_0(aggregator):
-    faces = [face(*row, labels=EIGHT) for row in np.eye(8)[:5]]
-    mood = mood_of(faces, aggregator)
-    assert list(mood.distribution.values()) == pytest.approx([0.2] * 5 + [0] * 3)
-    assert [each.weight for each in mood.faces] == pytest.approx([0.2] * 5)
-
-
-def test_logpool_is_a_geometric_mean():
-    mood = mood_of(two((0.8, 0.2), (0.5, 0.5)), "logpool")  # √.4 and √.1 are as 2 to 1
-    assert mood.distribution == pytest.approx({"neutral": 2 / 3, "happiness": 1 / 3})
-
-
-def test_logpool_keeps_an_emotion_that_one_face_excludes():
-    mood = mood_of(two((1.0, 0.0), (0.1, 0.9), (0.1, 0.9)), "logpool")
-    low, high = 0.01 ** (1 / 3), (0.01 * 0.81) ** (1 / 3)
-    assert mood.distribution["happiness"] == pytest.approx(high / (low + high))
-
-
-def test_centrality_gives_the_outermost_faces_half_the_weight():
-    faces = [face(1, 0, 0, x=0), face(0, 1, 0, x=50), face(0, 0, 1, x=100)]
-    mood = mood_of(faces, "centrality")
-    assert [each.weight for each in mood.faces] == pytest.approx([0.25, 0.5, 0.25])
-    assert list(mood.distribution.values()) == pytest.approx([0.25, 0.5, 0.25])
-
-
-def test_centrality_gives_equal_weights_to_faces_at_one_position():
-    mood = mood_of(LEVEL, "centrality")
-    assert [each.weight for each in mood.faces] == pytest.approx(THIRDS)
-
-
-def test_quality_weights_depend_on_size_score_and_certainty():
-    labels = ("neutral", "happiness")
-    faces = [
-        face(1, 0, size=16, score=0.5, labels=labels),  # 2 · .5 · 1 = 1
-        face(0, 1, size=256, labels=labels),  # 4 · 1 · 1 = 4: a missing score counts as 1
-        face(0.5, 0.5, size=100, score=1, labels=labels),  # certainty 0
-    ]
-    mood = mood_of(faces, "quality")
-    assert [each.weight for each in mood.faces] == pytest.approx([0.2, 0.8, 0])
-    assert mood.distribution == pytest.approx({"neutral": 0.2, "happiness": 0.8})
-
-
-def test_quality_gives_equal_weights_if_all_certainties_are_0():
-    mood = mood_of(two((0.5, 0.5), (0.5, 0.5)), "quality")
-    assert [each.weight for each in mood.faces] == pytest.approx([0.5, 0.5])
-    assert mood.mood == "neutral"  # a tie goes to the first label
-    assert mood.agreement == pytest.approx(0)
-
-
-def test_most_negative_divides_the_weight_between_tied_faces():
-    mood = mood_of([CROSS, face(0.3, 0.0, 0.7), GLAD], "most_negative")
-    assert [each.weight for each in mood.faces] == pytest.approx([0.5, 0.5, 0])
-    assert mood.distribution == pytest.approx({"neutral": 0.2, "happiness": 0.1, "anger": 0.7})
+from tests.vision.faces import CALM, CROSS, EIGHT, GLAD, LABELS, OTHER_LABELS, THREE, face, two
 
 
 def test_mood_has_agreement_valence_shares_and_faces():
@@ -259,10 +136,10 @@ def test_weights_and_distribution_sum_to_1(aggregator, faces):
 
 @each_aggregator
 @few_examples
-@given(faces=groups(), chance=st.randoms(use_true_random=False))
-def test_mood_does_not_depend_on_the_order_of_the_faces(aggregator, faces, chance):
+@given(faces=groups(), rng=st.randoms(use_true_random=False))
+def test_mood_does_not_depend_on_the_order_of_the_faces(aggregator, faces, rng):
     order = list(range(len(faces)))
-    chance.shuffle(order)
+    rng.shuffle(order)
     one, other = mood_of(faces, aggregator), mood_of([faces[i] for i in order], aggregator)
     assert one.mood == other.mood
     assert one.distribution == pytest.approx(other.distribution, abs=1e-9)
@@ -328,9 +205,6 @@ def test_image_with_independent_scores_does_not_change_the_overall_mood():
     assert moods.overall() == OverallMood()
 
 
-OTHER_LABELS = ("joy", "calm", "boredom", "pride", "doubt", "envy", "awe")
-
-
 @each_aggregator
 def test_mood_works_with_any_labels(aggregator):
     """VALENCE lists none of the labels, so `valence` is 0."""
@@ -344,29 +218,6 @@ def test_mood_works_with_any_labels(aggregator):
     assert math.fsum(mood.distribution.values()) == pytest.approx(1)
     assert mood.valence == {"positive": 0, "neutral": 0, "negative": 0}
     assert mood.shares == {label: float(label == "calm") for label in OTHER_LABELS}
-
-
-def test_most_negative_is_the_mean_if_the_model_has_no_label_of_distress():
-    faces = [
-        face(0.9, 0.1, labels=OTHER_LABELS[:2], size=50),
-        face(0.3, 0.7, labels=OTHER_LABELS[:2]),
-    ]
-    assert mood_of(faces, "most_negative").distribution == mood_of(faces, "mean").distribution
-
-
-def test_every_aggregator_has_a_title_and_a_description():
-    for name, aggregator in AGGREGATORS.items():
-        assert aggregator.name == name
-        assert aggregator.title
-        assert aggregator.description.endswith(".")
-    assert len({each.title for each in AGGREGATORS.values()}) == len(AGGREGATORS)
-    assert DEFAULT in AGGREGATORS
-
-
-def test_certainty_is_1_for_one_label_and_0_for_a_uniform_distribution():
-    rows = np.array([[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0]])
-    assert certainty(rows) == pytest.approx([1, 0, 0.5])
-    assert certainty(np.array([1.0])) == 1
 
 
 def test_overall_mood_gives_images_equal_weights():

@@ -1,4 +1,4 @@
-"""Trials of weights in a separate process: crashes, endless loops, memory and caching."""
+"""Probes of weights in a separate process: crashes, endless loops, memory and caching."""
 
 import json
 import subprocess
@@ -13,10 +13,10 @@ from app.errors import ModelUnavailable
 from app.settings import ROOT
 from app.vision import probe
 from app.vision.session import OnnxSession
-from app.vision.tensors import single
+from app.vision.tensors import single_tensor_signature
 from tests.graphs import SIDE, endless_graph, graph
 
-SIGNATURES = [single((1, SIDE, SIDE), (8,))]
+SIGNATURES = [single_tensor_signature((1, SIDE, SIDE), (8,))]
 
 
 @pytest.fixture(autouse=True)
@@ -53,17 +53,17 @@ def greedy_graph():
     return helper.make_model(graph_proto, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
-def test_valid_weights_are_tried_once(monkeypatch):
-    trials = []
+def test_valid_weights_are_probed_once(monkeypatch):
+    probes = []
     real = subprocess.run
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: trials.append(1) or real(*a, **k))
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: probes.append(1) or real(*a, **k))
     weights = graph().SerializeToString()
     for _ in range(3):
         load(weights)
-    assert len(trials) == 1
+    assert len(probes) == 1
     with pytest.raises(ModelUnavailable, match="requires float32"):
-        OnnxSession(weights, signatures=[single((1, SIDE, SIDE), (7,))], threads=1)
-    assert len(trials) == 2
+        OnnxSession(weights, signatures=[single_tensor_signature((1, SIDE, SIDE), (7,))], threads=1)
+    assert len(probes) == 2
 
 
 def test_endless_graph_is_stopped_and_the_result_is_cached(monkeypatch):
@@ -75,7 +75,7 @@ def test_endless_graph_is_stopped_and_the_result_is_cached(monkeypatch):
     assert time.monotonic() - start < 0.5  # the second result comes from the cache
 
 
-def test_trial_is_stopped_after_the_time_limit(monkeypatch):
+def test_probe_is_stopped_after_the_time_limit(monkeypatch):
     monkeypatch.setattr(probe, "WALL_SECONDS", 0.5)
     monkeypatch.setattr(probe, "COMMAND", (sys.executable, "-c", "import time; time.sleep(30)"))
     with pytest.raises(ModelUnavailable, match=r"more than 0\.5 seconds"):
@@ -106,7 +106,7 @@ def test_weights_that_terminate_the_process_are_rejected(monkeypatch, end):
         load(graph().SerializeToString())
 
 
-def test_trial_process_does_not_get_the_environment(monkeypatch, tmp_path):
+def test_probe_process_does_not_get_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("EMOTION_PICTURES_KEY", "secret")
     copy = tmp_path / "environment"
     script = f"import os, pathlib; pathlib.Path({str(copy)!r}).write_text(repr(dict(os.environ)))"
@@ -116,23 +116,23 @@ def test_trial_process_does_not_get_the_environment(monkeypatch, tmp_path):
     assert "secret" not in copy.read_text()
 
 
-def test_own_weights_are_the_committed_models():
+def test_known_weights_are_the_committed_models():
     cards = [json.loads(path.read_text()) for path in (ROOT / "models").glob("*/card.json")]
     assert {
         card["weights"]["sha256"]: tuple(card["input"].get("sizes") or [card["input"]["size"]])
         for card in cards
-    } == probe.OWN_WEIGHTS
+    } == probe.KNOWN_WEIGHTS
 
 
-def test_own_weights_skip_the_trial_only_at_their_own_sizes(monkeypatch):
+def test_known_weights_skip_the_probe_only_at_their_input_sizes(monkeypatch):
     def fail(*_):
         raise AssertionError
 
     monkeypatch.setattr(probe, "_run", fail)
     weights = (ROOT / "models" / "single_shot" / "model.onnx").read_bytes()
-    probe.try_out("onnx", weights, [], sizes=frozenset({320, 640}))
+    probe.probe_weights("onnx", weights, [], sizes=frozenset({320, 640}))
     for sizes in ({2048}, {320, 2048}):
         with pytest.raises(AssertionError):
-            probe.try_out("onnx", weights, [], sizes=frozenset(sizes))
+            probe.probe_weights("onnx", weights, [], sizes=frozenset(sizes))
     with pytest.raises(AssertionError):
-        probe.try_out("onnx", weights + b"\0", [], sizes=frozenset({320}))
+        probe.probe_weights("onnx", weights + b"\0", [], sizes=frozenset({320}))

@@ -19,7 +19,7 @@ from app.vision.engine import Engine
 from app.vision.image import Raster
 from app.vision.rotation import rotated, rotated_back
 from app.vision.types import Box, Detection, DetectionOptions
-from tests.conftest import StubDetector, StubSession, analysis_request, picture, upload
+from tests.conftest import StubDetector, StubSession, analysis_request, image_file, upload
 
 AUTO = DetectionOptions(rotate="auto")
 
@@ -76,7 +76,7 @@ def engine(models_dir, monkeypatch):
 
 
 def analyse(engine, data=None, detection=AUTO, deadline=NEVER, **options):
-    data = data or picture(100, 60)
+    data = data or image_file(100, 60)
     return engine.analyse(analysis_request(data, detection=detection, **options), deadline)
 
 
@@ -236,7 +236,7 @@ def client(make_app, monkeypatch):
 
 
 def post(client, **fields):
-    fields = {"image": upload(picture(100, 60)), "view": "full"} | fields
+    fields = {"image": upload(image_file(100, 60)), "view": "full"} | fields
     headers = fields.pop("headers", {})
     return client.post("/v1/images", data=fields, headers=headers)
 
@@ -291,7 +291,7 @@ def test_idempotency_key_with_another_value_of_rotate_returns_409(client):
 def test_annotated_image_has_the_orientation_of_the_upload(client):
     answer = client.post(
         "/v1/images",
-        data={"image": upload(picture(100, 60, gray=255)), "rotate": "auto"},
+        data={"image": upload(image_file(100, 60, gray=255)), "rotate": "auto"},
         headers={"Accept": "image/png"},
     )
     drawn = cv2.imdecode(np.frombuffer(answer.data, np.uint8), cv2.IMREAD_COLOR)

@@ -10,7 +10,7 @@ from onnx import TensorProto
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded, ModelUnavailable
 from app.vision.session import OnnxSession
-from app.vision.tensors import Signature, Tensor, single
+from app.vision.tensors import Signature, Tensor, single_tensor_signature
 from tests.graphs import (
     SIDE,
     endless_graph,
@@ -23,7 +23,9 @@ from tests.graphs import (
 
 
 def session(weights):
-    return OnnxSession(weights, signatures=[single((1, SIDE, SIDE), (8,))], threads=1)
+    return OnnxSession(
+        weights, signatures=[single_tensor_signature((1, SIDE, SIDE), (8,))], threads=1
+    )
 
 
 def run(onnx_session, crops, *deadline):
@@ -82,7 +84,7 @@ def items(*grays):
 
 
 def test_run_stops_at_the_deadline():
-    """The graph ends for the noise of the trial run, and never ends for a dark crop."""
+    """The graph ends for the noise of the probe, and never ends for a dark crop."""
     never_ends = session(endless_graph(while_darker_than=10))
     assert run(never_ends, items(0, 20)).shape == (2, 8)
     with pytest.raises(DeadlineExceeded):
@@ -95,7 +97,7 @@ def test_run_after_the_deadline_does_not_start():
 
 
 def test_run_rejects_nan_and_infinity():
-    """The graph passes the trial run, whose items are not all black."""
+    """The graph passes the probe, whose items are not all black."""
     onnx_session = session(nan_when_black_graph())
     assert np.isfinite(run(onnx_session, items(0, 1))).all()
     with pytest.raises(ModelUnavailable, match="NaN or infinity"):
@@ -103,7 +105,7 @@ def test_run_rejects_nan_and_infinity():
 
 
 def test_run_rejects_outputs_of_another_shape():
-    """The graph passes the trial run, which has two items."""
+    """The graph passes the probe, which has two items."""
     onnx_session = session(pairs_only_graph())
     assert run(onnx_session, items(1, 2)).shape == (2, 8)
     for crops in (items(1, 2, 3), items(*range(5))):

@@ -1,4 +1,4 @@
-"""Serving of the single-shot network, with networks whose answers are known."""
+"""Serving of the single-shot network, with networks whose outputs are known."""
 
 import json
 
@@ -14,41 +14,41 @@ from app.vision.pipelines import PIPELINES
 from app.vision.request import AnalysisOptions
 from app.vision.single_shot import SingleShotCard, SingleShotNet
 from app.vision.types import DetectionOptions
-from tests.conftest import LABELS, analysis_request, picture
+from tests.conftest import LABELS, analysis_request, image_file
 from tests.graphs import single_shot_document, single_shot_graph, write_single_shot
 
 SIDE = 64
 
 
 def no_faces(side=SIDE, classes=8):
-    """Answers of a network that finds no face."""
-    answers = np.zeros((len(grid(side)[0]), 5 + classes), np.float32)
-    answers[:, 4] = -20
-    return answers
+    """Outputs of a network that finds no face."""
+    outputs = np.zeros((len(grid(side)[0]), 5 + classes), np.float32)
+    outputs[:, 4] = -20
+    return outputs
 
 
 def one_face(side=SIDE):
-    """Answers with one happy face of 16 pixels around (24, 8). The face logit is 2."""
-    answers = no_faces(side)
-    answers[65, 4:7] = 2, 0, 3
-    return answers
+    """Outputs with one happy face of 16 pixels around (24, 8). The face logit is 2."""
+    outputs = no_faces(side)
+    outputs[65, 4:7] = 2, 0, 3
+    return outputs
 
 
 class FixedSession:
-    """Replaces ONNX Runtime: returns the same answers for every square and records the squares."""
+    """Replaces ONNX Runtime: returns the same outputs for every square and records the squares."""
 
-    def __init__(self, answers):
-        self.answers, self.squares = answers, []
+    def __init__(self, outputs):
+        self.outputs, self.squares = outputs, []
 
     def run(self, inputs, deadline):
         (squares,) = inputs.values()
         self.squares.append(squares)
-        return {"output": np.stack([self.answers] * len(squares))}
+        return {"output": np.stack([self.outputs] * len(squares))}
 
 
-def net(answers, **changes):
+def net(outputs, **changes):
     document = single_shot_document("net") | changes
-    return SingleShotNet(SingleShotCard.parse(document), FixedSession(answers))
+    return SingleShotNet(SingleShotCard.parse(document), FixedSession(outputs))
 
 
 def raster(width, height, *, scale=1.0, original=None):
@@ -147,11 +147,11 @@ def test_invalid_single_shot_card_is_rejected(change, complaint):
 
 
 def broken(*, at=None, cells=None):
-    """A graph whose answers have the values `at` {(row, column): value}, or only `cells` rows."""
-    answers = one_face()
+    """A graph whose outputs have the values `at` {(row, column): value}, or only `cells` rows."""
+    outputs = one_face()
     for (row, column), value in (at or {}).items():
-        answers[row, column] = value
-    return single_shot_graph(answers[:cells])
+        outputs[row, column] = value
+    return single_shot_graph(outputs[:cells])
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def analyse(engine, data, **options):
 
 
 def test_pipeline_returns_an_analysis(engine):
-    found = analyse(engine, picture(64, 64))
+    found = analyse(engine, image_file(64, 64))
     (face,) = found.faces
     assert face.dominant == "happiness"
     assert face.box.xyxy == (16, 0, 32, 16)
@@ -227,21 +227,21 @@ def test_pipeline_returns_an_analysis(engine):
     ],
 )
 def test_detection_options_apply_to_the_single_shot_pipeline(engine, options, dropped):
-    found = analyse(engine, picture(64, 64), detection=DetectionOptions(**options))
+    found = analyse(engine, image_file(64, 64), detection=DetectionOptions(**options))
     assert found.faces == ()
     assert found.dropped[dropped] == 1
 
 
 def test_request_can_name_another_network(engine):
-    assert analyse(engine, picture(64, 64), model="other").faces == ()
+    assert analyse(engine, image_file(64, 64), model="other").faces == ()
     with pytest.raises(UnknownModel, match="known: other, single_shot"):
-        analyse(engine, picture(64, 64), model="stub_8")
+        analyse(engine, image_file(64, 64), model="stub_8")
 
 
 def test_request_with_another_detector_raises_unfit_detector(engine):
-    assert analyse(engine, picture(64, 64), detector="single_shot").faces
+    assert analyse(engine, image_file(64, 64), detector="single_shot").faces
     with pytest.raises(UnfitDetector, match="has its own detector"):
-        analyse(engine, picture(64, 64), detector="haar_default")
+        analyse(engine, image_file(64, 64), detector="haar_default")
 
 
 def test_unknown_pipeline_error_lists_the_known_pipelines(engine):
@@ -251,7 +251,7 @@ def test_unknown_pipeline_error_lists_the_known_pipelines(engine):
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (2, 900), (900, 2), (19, 19), (999, 1000)])
 def test_image_of_any_shape_is_analysed(engine, size_wh):
-    found = analyse(engine, picture(*size_wh))
+    found = analyse(engine, image_file(*size_wh))
     assert (found.width, found.height) == size_wh
     assert all(0 <= face.box.x1 < face.box.x2 <= size_wh[0] for face in found.faces)
     assert all(0 <= face.box.y1 < face.box.y2 <= size_wh[1] for face in found.faces)
@@ -269,16 +269,16 @@ def test_number_of_candidates_is_limited(models_dir):
         max_pixels=10**6,
         max_faces=200,
     )
-    found = analyse(engine, picture(640, 640), detection=DetectionOptions(min_face_px=1))
+    found = analyse(engine, image_file(640, 640), detection=DetectionOptions(min_face_px=1))
     assert len(found.faces) == 200
     assert found.dropped["max_faces"] == 800
 
 
 def test_single_shot_can_be_the_default_pipeline(models_dir, engine):
     engine.default_pipeline = "single_shot"
-    engine.warm()
+    engine.warm_up()
     assert engine.problem is None
-    assert engine.analyse(analysis_request(picture(64, 64))).detector == "single_shot"
+    assert engine.analyse(analysis_request(image_file(64, 64))).detector == "single_shot"
 
 
 def test_missing_network_of_the_default_pipeline_is_reported_as_the_problem(models_dir):
@@ -291,5 +291,5 @@ def test_missing_network_of_the_default_pipeline_is_reported_as_the_problem(mode
         max_pixels=1_000_000,
         max_faces=5,
     )
-    engine.warm()
+    engine.warm_up()
     assert "'single_shot' is not installed" in engine.problem

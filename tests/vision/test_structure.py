@@ -13,9 +13,9 @@ from PIL import Image
 
 from app.errors import ImageTooLarge, UndecodableImage, UnsupportedImageType
 from app.settings import ROOT
-from app.vision import structure
 from app.vision.image import ImageFile
 from app.vision.structure import exif_orientation
+from app.vision.structure.jpeg import MAX_SCANS
 from testbed.image_writers import png_chunk, run_length_bmp, tiff, tiled_tiff
 
 GRAY = Image.fromarray(np.arange(64 * 64, dtype=np.uint16).astype(np.uint8).reshape(64, 64))
@@ -64,8 +64,8 @@ def scans(count):
 def test_jpeg_with_too_many_scans_is_rejected():
     read(encoded(WIDE, "JPEG", progressive=True))
     before = scans(1).count(b"\xff\xda")
-    read(scans(1 + structure.MAX_SCANS - before))
-    refused(scans(2 + structure.MAX_SCANS - before))
+    read(scans(1 + MAX_SCANS - before))
+    refused(scans(2 + MAX_SCANS - before))
 
 
 def test_bytes_after_the_end_of_a_jpeg_are_ignored():

@@ -13,7 +13,7 @@ from app.vision.classifier import Classifier
 from app.vision.detectors.whole_image import WholeImageDetector
 from app.vision.image import Raster, crop_face
 from app.vision.types import Box
-from tests.conftest import picture, upload
+from tests.conftest import image_file, upload
 from tests.graphs import write_single_shot
 from tests.vision.test_single_shot import no_faces
 
@@ -38,7 +38,7 @@ def box_of(document):
     "size_wh", [(1, 1), (2, 3), (7, 5), (48, 48), (300, 400), (1, 900), (2000, 20)]
 )
 def test_whole_image_of_any_size_is_one_face(client, size_wh):
-    answer = post(client, picture(*size_wh, gray=250))
+    answer = post(client, image_file(*size_wh, gray=250))
     assert answer.status_code == 201
     assert box_of(answer.json) == (0, 0, *size_wh)
     (face,) = answer.json["faces"]
@@ -67,16 +67,16 @@ def test_box_of_a_crop_with_exif_has_the_size_of_the_upright_image(client):
 
 
 def test_detection_options_apply_to_the_whole_image(client):
-    larger = post(client, picture(40, 60), min_face_px="61").json
+    larger = post(client, image_file(40, 60), min_face_px="61").json
     assert larger["faces"] == []
     assert larger["dropped"] == {"min_face_px": 1, "min_confidence": 0, "max_faces": 0}
-    assert len(post(client, picture(40, 60), min_face_px="60").json["faces"]) == 1
+    assert len(post(client, image_file(40, 60), min_face_px="60").json["faces"]) == 1
     # Faces without a score pass `min_confidence`.
-    assert len(post(client, picture(40, 60), min_confidence="1").json["faces"]) == 1
+    assert len(post(client, image_file(40, 60), min_confidence="1").json["faces"]) == 1
 
 
 def test_rotate_auto_does_not_change_the_result(client):
-    document = post(client, picture(40, 60), min_face_px="61", rotate="auto").json
+    document = post(client, image_file(40, 60), min_face_px="61", rotate="auto").json
     assert (document["faces"], document["rotation"]) == ([], 0)
     assert document["dropped"]["min_face_px"] == 1
 
@@ -91,7 +91,7 @@ def test_detector_none_is_listed_and_not_the_default(client):
 
 def test_single_shot_pipeline_rejects_detector_none(client, models_dir):
     write_single_shot(models_dir / "single_shot", no_faces(64), side=64)
-    answer = post(client, picture(64, 64), pipeline="single_shot")
+    answer = post(client, image_file(64, 64), pipeline="single_shot")
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json["errors"]] == ["detector"]
     assert client.get("/v1/images").json["images"] == []
@@ -99,7 +99,7 @@ def test_single_shot_pipeline_rejects_detector_none(client, models_dir):
 
 def test_detector_none_can_be_the_default(make_app):
     client = make_app(detector="none").test_client()
-    answer = client.post("/v1/images", data={"image": upload(picture(30, 30))})
+    answer = client.post("/v1/images", data={"image": upload(image_file(30, 30))})
     assert answer.json["detector"] == "none"
 
 

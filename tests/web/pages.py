@@ -2,6 +2,9 @@
 
 import time
 
+import pillow_heif
+from PIL import Image
+
 from app.settings import ROOT
 
 SCREENSHOTS = ROOT / "artifacts"
@@ -19,18 +22,18 @@ LABELS_WITHIN = """id => {
 }"""
 
 
-def shot(page, name, **options):
+def save_screenshot(page, name, **options):
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", **options)
 
 
-def choose(page, path):
+def select_file(page, path):
     page.locator("#file").set_input_files(path)
     page.locator("#result, #problem").locator("visible=true").first.wait_for()
     page.locator("#progress").wait_for(state="hidden")
 
 
-def until(page, expression):
+def wait_until(page, expression):
     """Wait until a JavaScript expression is true. The Content-Security-Policy of the page blocks
     page.wait_for_function of Playwright."""
     deadline = time.monotonic() + 20
@@ -47,7 +50,7 @@ def accessibility_violations(page):
     return [(each["id"], each["nodes"][0]["html"]) for each in violations]
 
 
-def fits(page):
+def fits_width(page):
     """Return True if the page has no horizontal overflow."""
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -56,6 +59,27 @@ def check_both_schemes(page, name):
     """Check accessibility and take a screenshot in the light and in the dark color scheme."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        shot(page, f"{name}-{scheme}", full_page=True)
+        save_screenshot(page, f"{name}-{scheme}", full_page=True)
         assert accessibility_violations(page) == []
     page.emulate_media(color_scheme="light")
+
+
+def crowd(folder, columns=3, rows=2):
+    """Write an image with several faces: one face in different sizes, some of them mirrored."""
+    photo = Image.open(PHOTO).convert("RGB").crop((100, 0, 400, 300))
+    group = Image.new("RGB", (300 * columns, 300 * rows), "#888")
+    for index in range(columns * rows):
+        side = 300 - 25 * (index % 3)
+        face = photo.resize((side, side))
+        if index % 2:
+            face = face.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        group.paste(face, (300 * (index % columns), 300 * (index // columns)))
+    path = folder / "several.jpg"
+    group.save(path, quality=92)
+    return path
+
+
+def heic(path, crop=None):
+    photo = Image.open(PHOTO).convert("RGB")
+    pillow_heif.from_pillow(photo.crop(crop) if crop else photo).save(path, quality=90)
+    return path

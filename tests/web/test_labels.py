@@ -11,7 +11,13 @@ import requests
 from app.settings import ROOT
 from testbed.service import running_service
 from tests.graphs import write_graph_model
-from tests.web.pages import PHOTO, accessibility_violations, choose, shot, until
+from tests.web.pages import (
+    PHOTO,
+    accessibility_violations,
+    save_screenshot,
+    select_file,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 FEELINGS = ("joy", "calm", "boredom", "pride", "doubt", "envy", "awe")
@@ -42,14 +48,14 @@ def wait_until_ready(url, name):
 
 
 def choose_feelings(page):
-    until(page, "document.getElementById('model').options.length > 1")
+    wait_until(page, "document.getElementById('model').options.length > 1")
     page.locator("#model").select_option("feelings")
 
 
 def test_cards_show_every_label_in_different_colour(open_page, feelings):
     page = open_page(url=feelings)
     choose_feelings(page)
-    choose(page, PHOTO)
+    select_file(page, PHOTO)
     bars = page.locator("#faces .card .bar")
     assert sorted(bars.evaluate_all(LABELS)) == sorted(FEELINGS)
     assert len(set(bars.evaluate_all(COLOURS))) == len(FEELINGS)
@@ -60,13 +66,13 @@ def test_cards_show_every_label_in_different_colour(open_page, feelings):
     assert border == page.locator("#faces .bar[data-label=calm]").evaluate(
         "element => getComputedStyle(element).backgroundColor"
     )
-    shot(page, "page-feelings", full_page=True)
+    save_screenshot(page, "page-feelings", full_page=True)
     assert accessibility_violations(page) == []
 
 
 def test_label_colours_follow_order_of_service(open_page, feelings):
     page = open_page(url=feelings)
-    until(page, "document.getElementById('model').options.length > 1")
+    wait_until(page, "document.getElementById('model').options.length > 1")
     order = page.evaluate(
         """async () => {
             const { all, paint } = await import(new URL("assets/labels.js", document.baseURI));
@@ -84,7 +90,7 @@ def test_history_filter_chart_and_csv_have_labels_of_model(open_page, feelings, 
     page = open_page(url=feelings)
     choose_feelings(page)
     shutil.copy(PHOTO, tmp_path / "feeling.jpg")
-    choose(page, tmp_path / "feeling.jpg")
+    select_file(page, tmp_path / "feeling.jpg")
     page.get_by_role("link", name="History").click()
     emotion = page.locator("#filters [name=emotion]")
     page.locator("#rows tr", has_text="feeling.jpg").first.wait_for()
@@ -107,7 +113,7 @@ def test_history_filter_chart_and_csv_have_labels_of_model(open_page, feelings, 
     (row,) = csv.DictReader(Path(saved.value.path()).read_text().splitlines())
     assert row["dominant"] == "calm"
     assert sum(float(row[label]) for label in FEELINGS) == pytest.approx(1)
-    shot(page, "page-feelings-history", full_page=True)
+    save_screenshot(page, "page-feelings-history", full_page=True)
     emotion.select_option("happiness")
     page.get_by_role("button", name="Search").click()
     page.locator("#history-status", has_text="No stored results match.").wait_for()
@@ -117,5 +123,5 @@ def test_live_timeline_has_labels_of_selected_model(open_page, feelings):
     page = open_page("/#live", url=feelings)
     choose_feelings(page)
     rows = page.locator("#live-rows > li:not(.axis)")
-    until(page, "document.querySelector('#live-rows [data-label=awe]') !== null")
+    wait_until(page, "document.querySelector('#live-rows [data-label=awe]') !== null")
     assert rows.evaluate_all(LABELS) == list(FEELINGS)

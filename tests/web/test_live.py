@@ -14,9 +14,9 @@ from tests.web.pages import (
     PHOTO,
     accessibility_violations,
     check_both_schemes,
-    fits,
-    shot,
-    until,
+    fits_width,
+    save_screenshot,
+    wait_until,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
@@ -48,7 +48,7 @@ def camera(launch, film):
 def open_live(open_page, camera):
     def open_live(**options):
         page = open_page("/#live", **{"browser": camera, **options})
-        until(page, "document.getElementById('pipeline').options.length === 2")
+        wait_until(page, "document.getElementById('pipeline').options.length === 2")
         page.locator("#pipeline").select_option("single_shot")  # the faster pipeline
         return page
 
@@ -93,7 +93,7 @@ def test_live_boxes_follow_faces_and_timeline_is_drawn(open_live, service):
     before = count_stored(service)
     page = open_live()
     assert accessibility_violations(page) == []
-    shot(page, "page-live-off")
+    save_screenshot(page, "page-live-off")
     with page.expect_response("**/v1/images?*") as response:
         start_camera(page)
     assert response.value.json()["width"] == 960  # reduced from 1280
@@ -130,8 +130,8 @@ def test_live_boxes_follow_faces_and_timeline_is_drawn(open_live, service):
     assert page.locator("#live-rows [data-label=happiness] .number").inner_text().endswith("%")
     check_both_schemes(page, "page-live")
     page.set_viewport_size({"width": 360, "height": 800})
-    assert fits(page)
-    shot(page, "page-live-phone", full_page=True)
+    assert fits_width(page)
+    save_screenshot(page, "page-live-phone", full_page=True)
     page.get_by_role("button", name="Stop").click()
     assert page.locator("#live-boxes .box").count() == 0
     assert count_stored(service) == before
@@ -158,7 +158,7 @@ def test_next_frame_waits_for_response(open_live):
         wait_for(page, lambda number=number: len(held) >= number)
         shown = page.evaluate("document.getElementById('live-video').currentTime")
         later = f"document.getElementById('live-video').currentTime > {shown + 0.7}"
-        until(page, later)  # the camera has newer frames
+        wait_until(page, later)  # the camera has newer frames
         assert len(held) == number, "a frame was sent before the response to the last one"
         held[-1].continue_()
     # Stop aborts the pending request, and no frame follows.
@@ -188,7 +188,7 @@ def test_live_waits_for_retry_after(open_live):
     start_camera(page)
     page.locator("#live-wait", has_text="More than 5 per second.").wait_for()
     assert "Retrying in 2 s" in page.locator("#live-wait").inner_text()
-    shot(page, "page-live-waiting")
+    save_screenshot(page, "page-live-waiting")
     assert accessibility_violations(page) == []
     face_box(page).wait_for()
     assert page.locator("#live-wait").is_hidden()
@@ -207,7 +207,7 @@ def test_live_continues_after_service_restart(camera, open_live, tmp_path):
         service.stop()
         page.locator("#live-wait", has_text="cannot be reached").wait_for()
         assert page.locator("#live-boxes .box").count() == 0
-        shot(page, "page-live-away")
+        save_screenshot(page, "page-live-away")
         before = len(statuses)
         service.start()
         face_box(page).wait_for()
@@ -239,7 +239,7 @@ def test_camera_stops_if_page_is_hidden_or_left(open_live):
     wait_for(page, lambda: 200 in statuses)
     page.evaluate("window.track = document.getElementById('live-video').srcObject.getTracks()[0]")
     page.get_by_role("link", name="History").click()
-    until(page, "track.readyState === 'ended'")
+    wait_until(page, "track.readyState === 'ended'")
     page.get_by_role("link", name="Live").click()
     page.get_by_role("button", name="Start the camera").wait_for()
     hide(True)
@@ -260,7 +260,7 @@ def test_blocked_or_missing_camera_is_reported(launch, open_page, arguments, mes
     page.locator("#live-problem", has_text=message).wait_for()
     page.get_by_role("button", name="Start the camera").wait_for()
     assert accessibility_violations(page) == []
-    shot(page, "page-live-refused")
+    save_screenshot(page, "page-live-refused")
     page.get_by_role("link", name="Analyse").click()
     page.get_by_role("button", name="Use the camera").click()
     page.locator("#problem", has_text=message).wait_for()

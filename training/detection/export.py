@@ -23,8 +23,8 @@ from training.detection.validation import (
     Predict,
     Validation,
     detections,
+    matches_by_image,
     predictor,
-    tallies,
 )
 from training.nets.single_shot import SingleShot
 from training.nets.yolov3_tiny import HEADS as YOLO_HEADS
@@ -138,7 +138,7 @@ def _difference(
 
 def _average_precision(predict: Predict, data: Validation, side: int) -> float:
     found = detections(predict, data.photographs, side, data.head.find)
-    return average_precision(tallies(found, data.photographs))
+    return average_precision(matches_by_image(found, data.photographs))
 
 
 def fit_score(served: Predict, data: Validation, sizes: Sequence[int]) -> tuple[float, float]:
@@ -147,7 +147,7 @@ def fit_score(served: Predict, data: Validation, sizes: Sequence[int]) -> tuple[
     hits: list[NDArray[np.bool_]] = []
     for side in sizes:
         found = detections(served, data.photographs, side, data.head.find)
-        for each in tallies(found, data.photographs):
+        for each in matches_by_image(found, data.photographs):
             scores = each.scores.clip(max=SUREST)  # many votes make it 1 to the last bit
             logits.append(np.log(scores / (1 - scores)))
             hits.append(each.hits)

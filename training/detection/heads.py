@@ -30,7 +30,7 @@ class Batch:
 
 class Find(Protocol):
     def __call__(
-        self, answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
+        self, outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """See app.vision.cells.find."""
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from app.vision.image import letterbox
 from app.vision.types import Box, Detection
-from testbed.boxes import Tally, average_precision, iou, tally
+from testbed.boxes import Matches, average_precision, iou, match_faces
 from training.config import Config
 from training.data.marked_images import MarkedImage
 from training.data.photos import MarkedFace
@@ -74,7 +74,7 @@ class Validation:
         predict = predictor(run.average)
         found = detections(predict, self.photographs, LARGE_SIDE, self.head.find)
         return {
-            "validation_ap": average_precision(tallies(found, self.photographs)),
+            "validation_ap": average_precision(matches_by_image(found, self.photographs)),
             "validation_portraits": _share_right(self.named(predict, self.portraits)),
             "validation_named": _share_right(self.named(predict, self.validation_scenes)),
         }
@@ -136,10 +136,12 @@ def detections(
     return everything
 
 
-def tallies(found: Sequence[list[Found]], photographs: Sequence[MarkedImage]) -> list[Tally]:
+def matches_by_image(
+    found: Sequence[list[Found]], photographs: Sequence[MarkedImage]
+) -> list[Matches]:
     """Which finds are sure faces of at least SMALLEST pixels."""
     return [
-        tally(
+        match_faces(
             [each for each, _ in its],
             _faces(picture),
             min_iou=MIN_IOU,

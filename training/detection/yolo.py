@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.vision.cells import MAX_LOG_SIZE, candidates, suppress
+from app.vision.cells import MAX_LOG_SIZE, candidates, non_max_suppression
 from training.detection.assignment import NOBODY
 from training.detection.boxes import pairwise_iou
 from training.detection.losses import Losses, Marks, sum_up
@@ -111,11 +111,11 @@ def losses(answers: Tensor, marks: Marks, side: int) -> Losses:
 
 
 def find(
-    answers: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
+    outputs: NDArray[np.float32], side: int, *, min_logit: float, nms_iou: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """app.vision.cells.find for answers (n, 5 + classes) of the rows of `anchors_of`."""
-    chosen = candidates(answers, min_logit)
-    rows = answers[chosen]
-    boxes = np.asarray(decode(torch.tensor(answers), side).numpy())[chosen]
-    kept = suppress(boxes, rows[:, 4], nms_iou)
+    """app.vision.cells.find for outputs (n, 5 + classes) of the rows of `anchors_of`."""
+    chosen = candidates(outputs, min_logit)
+    rows = outputs[chosen]
+    boxes = np.asarray(decode(torch.tensor(outputs), side).numpy())[chosen]
+    kept = non_max_suppression(boxes, rows[:, 4], nms_iou)
     return boxes[kept], rows[kept, 4], rows[kept, 5:]

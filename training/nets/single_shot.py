@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.vision.cells import MIN_LOGIT, STRIDES, candidates, suppress
+from app.vision.cells import MIN_LOGIT, STRIDES, candidates, non_max_suppression
 from training.detection.boxes import Cells, decode
 from training.detection.regions import align, squares
 from training.nets.depthwise import DepthwiseBlock, ResidualBlock
@@ -150,7 +150,7 @@ def _kept(answers: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         zip(answers.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
     ):
         chosen = candidates(rows, MIN_LOGIT)
-        kept = chosen[suppress(its[chosen], rows[chosen, 4], NMS_IOU)]
+        kept = chosen[non_max_suppression(its[chosen], rows[chosen, 4], NMS_IOU)]
         scenes.append(np.full(len(kept), index))
         cells.append(kept)
     return (

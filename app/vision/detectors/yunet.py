@@ -16,7 +16,7 @@ from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
 from app.vision.card import DetectorCard, detector_folder, read_weights
 from app.vision.image import Raster, letterbox
-from app.vision.probe import try_out
+from app.vision.probe import probe_weights
 from app.vision.session import with_model_name
 from app.vision.tiles import search_tiles
 from app.vision.types import Box, Detection
@@ -82,7 +82,7 @@ class YuNetDetector:
         """Create the detector. Raises ModelUnavailable for weights that are not a valid YuNet
         network."""
         self._size = card.input_size
-        try_out("yunet", weights, self._size, sizes=frozenset({self._size}))
+        probe_weights("yunet", weights, self._size, sizes=frozenset({self._size}))
         self._net = YuNet(weights, self._size)
 
     @classmethod

@@ -16,7 +16,7 @@ from app.vision.stopwatch import Stopwatch
 from app.vision.types import ModelRef
 
 
-class Parts(Protocol):
+class ModelSource(Protocol):
     """The source of models and detectors for a pipeline. The name None means the default. Both
     methods raise ModelUnavailable."""
 
@@ -49,9 +49,9 @@ class Pipeline(Protocol):
     def detector_name(self) -> str: ...
 
     @classmethod
-    def of(cls, parts: Parts, options: AnalysisOptions) -> Self:
+    def create(cls, source: ModelSource, options: AnalysisOptions) -> Self:
         """Create the pipeline with the model, the detector and the detection options of `options`.
-        Raises the errors of `parts`, and UnfitDetector."""
+        Raises the errors of `source`, and UnfitDetector."""
 
     def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> PipelineResult:
         """Read the image, find the faces or persons, and score their emotions.
@@ -60,7 +60,7 @@ class Pipeline(Protocol):
         if a network fails on this image.
         """
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Run each network once on a blank image."""
 
 

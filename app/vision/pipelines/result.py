@@ -11,8 +11,8 @@ class PipelineResult:
     """The faces and persons of an image, largest first.
 
     `size_wh` is the size of the upright image in pixels. `dropped` counts the detected faces and
-    persons that were left out, by the option that excluded them. `rotation` is the clockwise
-    rotation in degrees that was needed to find the faces.
+    persons that the detection options excluded, by option. `rotation` is the clockwise rotation
+    in degrees that was needed to find the faces.
     """
 
     size_wh: tuple[int, int]

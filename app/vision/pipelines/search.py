@@ -8,24 +8,23 @@ from typing import Generic, TypeVar
 from app.deadline import Deadline
 from app.vision.detectors import default_min_face_px
 from app.vision.image import ImageFile, Raster
-from app.vision.pipelines.choice import choose
-from app.vision.rotation import AUTO, ROTATIONS, FoundFace, search_rotated
+from app.vision.pipelines.face_filter import filter_faces
+from app.vision.rotation import AUTO, ROTATIONS, RotatedDetection, search_rotated
 from app.vision.types import Detection, DetectionOptions
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Search(Generic[Item]):
+class SearchResult(Generic[Item]):
     """The result of a search in an image that was rotated by `rotation` degrees clockwise.
 
-    `faces` are the faces that the detection options accept. `dropped` counts the others by the
-    option that excluded them. The rotated image is not stored, because it can be as large as the
-    original.
+    `faces` are the faces that the detection options accept. `dropped` counts the others, by option.
+    The rotated image is not stored, because it can be as large as the original.
     """
 
     rotation: int
-    faces: list[FoundFace[Item]]
+    faces: list[RotatedDetection[Item]]
     dropped: Counter[str]
 
     @property
@@ -35,9 +34,11 @@ class Search(Generic[Item]):
         return sum(1.0 if score is None else score for score in scores)
 
 
-def smallest_face(file: ImageFile, options: DetectionOptions, share: float) -> float:
-    """Return the size in pixels of the smallest face to search for. `share` is the
-    `min_face_share` of the detector, for requests without `min_face_px`."""
+def effective_min_face_px(file: ImageFile, options: DetectionOptions, share: float) -> float:
+    """Return the minimum face size in pixels: the option, or the default for this image.
+
+    `share` is the `min_face_share` of the detector.
+    """
     if options.min_face_px is not None:
         return options.min_face_px
     return default_min_face_px(share, file.width, file.height)
@@ -49,7 +50,7 @@ def search(
     options: DetectionOptions,
     deadline: Deadline,
     find: Callable[[Raster], list[tuple[Detection, Item]]],
-) -> Search[Item]:
+) -> SearchResult[Item]:
     """Find faces with `find` and apply the detection options.
 
     With `rotate=auto`, an image without a face is also searched after rotations by 90, 180 and 270
@@ -57,11 +58,11 @@ def search(
     DeadlineExceeded and the errors of `find`.
     """
 
-    def search_at(rotation: int) -> Search[Item]:
+    def search_at(rotation: int) -> SearchResult[Item]:
         deadline.check()
         found = search_rotated(raster, rotation, find)
-        faces, dropped = choose(found, min_face_px, options, detection=_detection)
-        return Search(rotation, faces, dropped)
+        faces, dropped = filter_faces(found, min_face_px, options, detection=_detection)
+        return SearchResult(rotation, faces, dropped)
 
     best = search_at(0)
     if best.faces or options.rotate != AUTO:
@@ -73,5 +74,5 @@ def search(
     return best
 
 
-def _detection(found: FoundFace[Item]) -> Detection:
+def _detection(found: RotatedDetection[Item]) -> Detection:
     return found.detection

@@ -7,7 +7,7 @@ from app.errors import UnfitDetector
 from app.vision.card import SINGLE_SHOT
 from app.vision.image import ImageFile
 from app.vision.pipelines.result import PipelineResult
-from app.vision.pipelines.search import search, smallest_face
+from app.vision.pipelines.search import effective_min_face_px, search
 from app.vision.request import AnalysisOptions
 from app.vision.single_shot import SingleShotNet
 from app.vision.stopwatch import Stopwatch
@@ -15,7 +15,7 @@ from app.vision.tiles import searched_side
 from app.vision.types import DetectionOptions, Face, ModelRef
 
 if TYPE_CHECKING:
-    from app.vision.pipelines import Parts
+    from app.vision.pipelines import ModelSource
 
 MIN_FACE_SHARE = 0.05  # see app.vision.detectors.default_min_face_px
 
@@ -36,22 +36,22 @@ class SingleShot:
         self._detection = detection
 
     @classmethod
-    def of(cls, parts: "Parts", options: AnalysisOptions) -> Self:
+    def create(cls, source: "ModelSource", options: AnalysisOptions) -> Self:
         """Create the pipeline. Raises UnfitDetector if the options choose a detector other than
-        the network itself, and the errors of `parts`."""
+        the network itself, and the errors of `source`."""
         if options.detector not in (None, cls.detector_name):
             raise UnfitDetector(
                 f"the pipeline {cls.name!r} has its own detector: leave out detector or choose "
                 "another pipeline"
             )
-        return cls(parts.model(cls.model_kind, options.model), options.detection)
+        return cls(source.model(cls.model_kind, options.model), options.detection)
 
     @property
     def model(self) -> ModelRef:
         return self._net.card.ref
 
     def run(self, file: ImageFile, stopwatch: Stopwatch, deadline: Deadline) -> PipelineResult:
-        min_face_px = smallest_face(file, self._detection, MIN_FACE_SHARE)
+        min_face_px = effective_min_face_px(file, self._detection, MIN_FACE_SHARE)
         side = searched_side(file.width, file.height)
         deadline.check()
         with stopwatch("decode"):
@@ -71,5 +71,5 @@ class SingleShot:
         )
         return PipelineResult(raster.size_wh, faces, searched.dropped, searched.rotation)
 
-    def warm(self) -> None:
-        self._net.warm()
+    def warm_up(self) -> None:
+        self._net.warm_up()

@@ -11,7 +11,7 @@ from app.vision.classifier import Classifier
 from app.vision.detectors import Detector
 from app.vision.image import ImageFile, Raster
 from app.vision.pipelines.result import PipelineResult
-from app.vision.pipelines.search import search, smallest_face
+from app.vision.pipelines.search import effective_min_face_px, search
 from app.vision.request import AnalysisOptions
 from app.vision.rotation import rotated_gray
 from app.vision.stopwatch import Stopwatch
@@ -19,7 +19,7 @@ from app.vision.tiles import searched_side
 from app.vision.types import Detection, DetectionOptions, Face, ModelRef
 
 if TYPE_CHECKING:
-    from app.vision.pipelines import Parts
+    from app.vision.pipelines import ModelSource
 
 
 class TwoStage:
@@ -37,9 +37,9 @@ class TwoStage:
         self._detection = detection
 
     @classmethod
-    def of(cls, parts: "Parts", options: AnalysisOptions) -> Self:
-        detector = parts.detector(options.detector)
-        return cls(detector, parts.model(cls.model_kind, options.model), options.detection)
+    def create(cls, source: "ModelSource", options: AnalysisOptions) -> Self:
+        detector = source.detector(options.detector)
+        return cls(detector, source.model(cls.model_kind, options.model), options.detection)
 
     @property
     def model(self) -> ModelRef:
@@ -57,7 +57,7 @@ class TwoStage:
                 f"{self.detector.max_pixels:,} pixels, and the image has {file.pixels:,}: send a "
                 "smaller image or choose another detector"
             )
-        min_face_px = smallest_face(file, self._detection, self.detector.min_face_share)
+        min_face_px = effective_min_face_px(file, self._detection, self.detector.min_face_share)
         side = searched_side(file.width, file.height)
         deadline.check()
         with stopwatch("decode"):
@@ -87,7 +87,7 @@ class TwoStage:
         )
         return PipelineResult(raster.size_wh, faces, searched.dropped, searched.rotation)
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         size = self.classifier.card.input_size
         side = 4 * size
         blank = np.zeros((side, side, 3), np.uint8)

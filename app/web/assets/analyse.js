@@ -31,13 +31,13 @@ export function start() {
   $("download").addEventListener("click", download);
   mood.start(requestMood);
   for (const list of [$("faces"), $("image")]) {
-    for (const kind of ["pointerover", "focusin"]) list.addEventListener(kind, highlight);
-    for (const kind of ["pointerout", "focusout"]) list.addEventListener(kind, () => mark(null));
+    for (const kind of ["pointerover", "focusin"]) list.addEventListener(kind, highlightPointed);
+    for (const kind of ["pointerout", "focusout"]) list.addEventListener(kind, clearHighlight);
   }
 }
 
 /** Analyse the same image again with the current options. */
-export function again() {
+export function analyseAgain() {
   if (result) analyseFile(result.file, result.name);
 }
 
@@ -220,13 +220,13 @@ function applyThreshold() {
   }
 }
 
-function highlight(event) {
-  mark(event.target.closest("[data-face]")?.dataset.face ?? null);
-}
+const highlightPointed = ({ target }) =>
+  highlightFace(target.closest("[data-face]")?.dataset.face ?? null);
+const clearHighlight = () => highlightFace(null);
 
-function mark(faceId) {
+function highlightFace(faceId) {
   for (const each of document.querySelectorAll("#result [data-face]")) {
-    each.classList.toggle("marked", each.dataset.face === faceId);
+    each.classList.toggle("highlighted", each.dataset.face === faceId);
   }
 }
 

@@ -34,12 +34,12 @@ function makeRow(label) {
 
 /** Return an axis, the last item of a list. `ticks` are [position, label]; positions are 0 to 1. */
 export function axis(ticks) {
-  const marks = ticks.map(([position, label]) => {
-    const mark = element("span", {}, label);
-    mark.style.left = `${100 * position}%`;
-    return mark;
+  const items = ticks.map(([position, label]) => {
+    const tick = element("span", {}, label);
+    tick.style.left = `${100 * position}%`;
+    return tick;
   });
-  return element("li", { className: "axis" }, element("span", { className: "ticks" }, ...marks));
+  return element("li", { className: "axis" }, element("span", { className: "ticks" }, ...items));
 }
 
 /** Return the SVG path of a filled line through points [x, y] with coordinates from 0 to 1. null

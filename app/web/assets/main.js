@@ -55,6 +55,6 @@ live.start();
 history.start();
 choices.start(() => {
   live.showLabels();
-  if (!document.getElementById("analyse").hidden) analyse.again();
+  if (!document.getElementById("analyse").hidden) analyse.analyseAgain();
 });
 showPage();

@@ -33,14 +33,13 @@ from emotions.errors import (
     UnreadableImage,
 )
 from emotions.outcomes import Outcome
+from emotions.parameters import Filters, Options
 from emotions.types import (
     Analysis,
     Annotated,
     Face,
-    Filters,
     FoundFace,
     Mood,
-    Options,
     Person,
     Span,
     SpanEmotion,

@@ -10,10 +10,10 @@ from emotions.connection import checked_header_value
 from emotions.deprecation import renamed_argument, renamed_method
 from emotions.errors import BadReply, NotFound
 from emotions.outcomes import Outcome, outcomes
-from emotions.parameters import filter_parameters, parameters
+from emotions.parameters import Filters, Options, filter_parameters, parameters
 from emotions.sources import read_image, sendable_name
 from emotions.transport import Reply, Transport
-from emotions.types import Analysis, Annotated, Filters, FoundFace, Mood, Options, Span
+from emotions.types import Analysis, Annotated, FoundFace, Mood, Span
 
 if TYPE_CHECKING:
     from emotions.sources import ImageSource

@@ -1,10 +1,43 @@
-"""Converts options and filters to the text of query parameters and form fields."""
+"""The options and filters of requests, and their text in query parameters and form fields."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from emotions.sources import storable_name
-from emotions.types import Filters
+
+
+class Options(TypedDict, total=False):
+    """Options of an analysis. The service's defaults apply to options that are omitted or None.
+
+    `detector="none"` treats the whole image as one face. `rotate="auto"` also tries the other
+    orientations of an image in which no face is detected. `mood` names the aggregator for the mood
+    of the group: see `EmotionClient.aggregators`.
+    """
+
+    threshold: float | None
+    pipeline: str | None
+    model: str | None
+    detector: str | None
+    min_face_px: float | None
+    min_confidence: float | None
+    max_faces: int | None
+    rotate: str | None
+    mood: str | None
+
+
+class Filters(TypedDict, total=False):
+    """Filters for stored images and faces. Filters that are omitted or None are not applied.
+
+    `since` is inclusive, `until` is exclusive.
+    """
+
+    emotion: str | None
+    min_probability: float | None
+    file_name: str | None
+    model: str | None
+    since: datetime | str | None
+    until: datetime | str | None
+    min_faces: int | None
 
 
 def parameters(**values: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Typed responses of the service, and the options and filters of requests.
+"""Typed responses of the service.
 
 Unknown JSON members are ignored, so that this package works with a newer service.
 """
@@ -8,43 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypedDict
 
 from emotions.choices import Document
-
-
-class Options(TypedDict, total=False):
-    """Options of an analysis. The service's defaults apply to options that are omitted or None.
-
-    `detector="none"` treats the whole image as one face. `rotate="auto"` also tries the other
-    orientations of an image in which no face is detected. `mood` names the aggregator for the mood
-    of the group: see `EmotionClient.aggregators`.
-    """
-
-    threshold: float | None
-    pipeline: str | None
-    model: str | None
-    detector: str | None
-    min_face_px: float | None
-    min_confidence: float | None
-    max_faces: int | None
-    rotate: str | None
-    mood: str | None
-
-
-class Filters(TypedDict, total=False):
-    """Filters for stored images and faces. Filters that are omitted or None are not applied.
-
-    `since` is inclusive, `until` is exclusive.
-    """
-
-    emotion: str | None
-    min_probability: float | None
-    file_name: str | None
-    model: str | None
-    since: datetime | str | None
-    until: datetime | str | None
-    min_faces: int | None
 
 
 @dataclass(frozen=True)

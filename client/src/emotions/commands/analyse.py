@@ -1,44 +1,27 @@
 """`emotions analyse` and `emotions mood`, which send many images concurrently."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import click
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from emotions.client import EmotionClient
-from emotions.commands.folders import Found, find_images
+from emotions.commands.folders import find_images
 from emotions.commands.options import ANALYSIS, FORMAT, options
 from emotions.commands.output import (
     Column,
-    Failed,
     analysis_document,
-    end_interrupted_line,
-    err,
+    joined_emotions,
     message_of,
-    out,
     print_csv,
     print_json,
-    print_message,
     print_table,
-    shown_emotions,
 )
-from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed, ServiceUnreachable
-from emotions.outcomes import Outcome
+from emotions.commands.run import Run
+from emotions.errors import EmotionError
 from emotions.types import Analysis, Face, Mood
-
-MIN_IMAGES_FOR_PROGRESS = 3
-FATAL_ERRORS = (KeyRefused, NotAllowed, ServiceUnreachable)  # every other image would fail too
 
 
 @click.command()
@@ -120,86 +103,6 @@ def mood(
             print_table(MOOD_COLUMNS, moods())
 
 
-class Run:
-    """Sends many images, and lists the failed ones at the end of the `with` block.
-
-    It stops after an error that every other image would cause too: the service is unreachable, the
-    API key is rejected, or an option is invalid. Raises Failed if there are no images or if an
-    image or a folder failed.
-    """
-
-    def __init__(
-        self, client: EmotionClient, found: Found, analysis_options: dict[str, Any]
-    ) -> None:
-        self.failed = [(path, message_of(error)) for path, error in found.unreadable]
-        self._images = found.images
-        self._unreadable = len(found.unreadable)
-        if found.skipped:
-            print_message(found.skipped_message())
-        if found.hidden:
-            print_message(found.hidden_message())
-        if not found.images and not found.unreadable:
-            raise Failed("no images found")
-        self._outcomes = client.analyse_many(found.images, **analysis_options)
-        self._done = 0
-
-    def analysed(self) -> Iterator[tuple[Path, Analysis]]:
-        """Yield the images that the service analysed, in order."""
-        with closing(self._outcomes):
-            for outcome in _with_progress(self._outcomes, len(self._images)):
-                self._done += 1
-                if outcome.analysis is not None:
-                    yield outcome.source, outcome.analysis
-                    continue
-                self.failed.append((outcome.source, message_of(outcome.error)))
-                if _is_fatal(outcome.error):
-                    return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None and not issubclass(kind, KeyboardInterrupt):
-            return
-        if kind is not None:
-            end_interrupted_line()
-        for path, reason in self.failed:
-            print_message(f"{path}: {reason}", style="red")
-        total = len(self._images)
-        if kind is not None:
-            print_message(f"interrupted: {self._done} of {total} images were processed")
-        elif self.failed:
-            remaining = total - self._done
-            skipped = f", {remaining} were skipped" if remaining else ""
-            folders = f", {self._unreadable} folders cannot be read" if self._unreadable else ""
-            images = len(self.failed) - self._unreadable
-            raise Failed(f"{images} of {total} images failed{skipped}{folders}")
-
-
-def _is_fatal(error: EmotionError | None) -> bool:
-    is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
-    return is_option or isinstance(error, FATAL_ERRORS)
-
-
-def _with_progress(outcomes: Iterator[Outcome[Path]], total: int) -> Iterator[Outcome[Path]]:
-    # The rows of results on the same terminal show the progress, and would break the bar.
-    is_hidden = total < MIN_IMAGES_FOR_PROGRESS or not err.is_terminal or out.is_terminal
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=err, transient=True, disable=is_hidden,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("images", total=total)
-        for outcome in outcomes:
-            yield outcome
-            bar.advance(task)
-
-
 def _annotated_path(path: Path, roots: Sequence[Path]) -> Path:
     """Return the path of the annotated copy, relative to the output folder. Copies of images
     from a folder keep the structure of the folder."""
@@ -266,13 +169,6 @@ def _probability(row: Row) -> str:
 def _box(row: Row) -> str:
     face = row[2]
     return "" if face is None else ",".join(str(round(value)) for value in face.box_xyxy)
-
-
-def joined_emotions(face: Face, analysis: Analysis, threshold: float | None = None) -> str:
-    """Return the names of `shown_emotions`, separated by commas, or "" if there are none. None
-    selects the threshold of the analysis."""
-    limit = analysis.threshold if threshold is None else threshold
-    return ", ".join(shown_emotions(face, limit))
 
 
 COLUMNS: list[Column[Row]] = [

@@ -128,6 +128,13 @@ def shown_emotions(face: Face, threshold: float) -> dict[str, float]:
     return {face.dominant: shown[face.dominant]} if face.dominant in shown else {}
 
 
+def joined_emotions(face: Face, analysis: Analysis, threshold: float | None = None) -> str:
+    """Return the names of `shown_emotions`, separated by commas, or "" if there are none. None
+    selects the threshold of the analysis."""
+    limit = analysis.threshold if threshold is None else threshold
+    return ", ".join(shown_emotions(face, limit))
+
+
 # ---------------------------------------------------------------- tables
 
 

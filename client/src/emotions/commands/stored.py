@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from emotions.client import EmotionClient
-from emotions.commands.analyse import joined_emotions
 from emotions.commands.numbers import Whole
 from emotions.commands.options import FILTERS, FORMAT, options
 from emotions.commands.output import (
     GAP,
     Column,
     analysis_document,
+    joined_emotions,
     message_of,
     out,
     print_csv,

@@ -20,7 +20,7 @@ from emotions.commands.output import (
     print_message,
     safe,
 )
-from emotions.errors import EmotionError, InvalidRequest, KeyRefused, NotAllowed
+from emotions.commands.run import concerns_every_image
 from emotions.sources import SUFFIXES
 from emotions.types import Face
 from emotions.watch import FAILED, SENT, Event, Watch
@@ -68,7 +68,7 @@ def watch(
             events = 0
             for event in folder_watch.scan(client, **analysis_options):
                 events += 1
-                if _is_fatal(event.error):
+                if concerns_every_image(event.error):
                     raise Failed(f"stopped: {message_of(event.error)}")
                 error_text = message_of(event.error) if event.error and not event.given_up else ""
                 if error_text and error_text != last_error:
@@ -104,12 +104,6 @@ def _print_start(folder: Path, interval: float, sent_before: int, *, once: bool)
     )
     suffixes = ", ".join(sorted(SUFFIXES))
     print_message(f"skipping hidden files and files without one of these suffixes: {suffixes}")
-
-
-def _is_fatal(error: EmotionError | None) -> bool:
-    """Return True for an error that every image would cause."""
-    is_option = isinstance(error, InvalidRequest) and error.concerns_every_image
-    return is_option or isinstance(error, KeyRefused | NotAllowed)
 
 
 def _print_event(event: Event, *, as_json: bool) -> None:

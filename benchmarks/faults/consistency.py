@@ -14,7 +14,7 @@ from testbed.service import Service
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ConsistencyReport:
     """Counts of images and files.
 
     - `stored`: rows of images.
@@ -42,7 +42,7 @@ class Verdict:
         )
 
 
-def judge(database: str, outcome: Outcome, images_dir: Path) -> Verdict:
+def check_consistency(database: str, outcome: Outcome, images_dir: Path) -> ConsistencyReport:
     """Read the database and the folder of images directly, without the code of the service."""
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
@@ -69,7 +69,7 @@ def judge(database: str, outcome: Outcome, images_dir: Path) -> Verdict:
         or file_of_image.get(image_id) not in files
         for image_id, face_count in outcome.accepted.values()
     )
-    return Verdict(
+    return ConsistencyReport(
         stored=len(images),
         lost=sum((image_id, name) not in rows for name, (image_id, _) in outcome.accepted.items()),
         duplicated=sum(count > 1 for count in names.values()),
@@ -80,18 +80,20 @@ def judge(database: str, outcome: Outcome, images_dir: Path) -> Verdict:
     )
 
 
-def judge_and_clean(service: Service, database: str, outcome: Outcome, images_dir: Path) -> Verdict:
-    """Judge before and after `retention run`, which must remove all files without an image.
+def check_after_retention(
+    service: Service, database: str, outcome: Outcome, images_dir: Path
+) -> ConsistencyReport:
+    """Check the store before and after `retention run`, which must remove files without an image.
 
     `scheduled` is the number before `retention run`.
     """
-    before = judge(database, outcome, images_dir)
+    before = check_consistency(database, outcome, images_dir)
     engine = create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:  # make all removals due immediately
         connection.execute(text("UPDATE file_removals SET due_at = '2000-01-01 00:00:00'"))
     engine.dispose()
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "retention", "run"]
     subprocess.run(command, cwd=ROOT, env=service.variables, check=True, capture_output=True)
-    after = judge(database, outcome, images_dir)
+    after = check_consistency(database, outcome, images_dir)
     orphans = before.orphans + after.orphans + after.scheduled
     return replace(after, scheduled=before.scheduled, orphans=orphans)

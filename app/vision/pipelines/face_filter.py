@@ -9,7 +9,7 @@ from app.vision.types import Detection, DetectionOptions
 Found = TypeVar("Found")
 
 
-def choose(
+def filter_faces(
     found: Iterable[Found],
     min_face_px: float,
     options: DetectionOptions,

@@ -1,35 +1,37 @@
-"""Shapes: serialisation, validation and tables from one declaration."""
+"""Response schemas: serialisation, validation and tables from one declaration."""
 
 from types import SimpleNamespace
 
 from marshmallow import fields, missing
 
-from app.api.shape import Shape, Spread, Table, member
+from app.api.response_schema import InlineDict, ResponseSchema, Table, computed
 
 
-class Inner(Shape):
+class Inner(ResponseSchema):
     x = fields.Integer()
-    y = member(fields.Integer(), lambda it: it.x + 1)
+    y = computed(fields.Integer(), lambda it: it.x + 1)
 
 
-class Outer(Shape):
+class Outer(ResponseSchema):
     class Meta:
         exclude = ("more",)
 
     name = fields.String()
-    absent = member(fields.String(), lambda _: missing)
-    more = member(Spread(), lambda it: it.more)
+    absent = computed(fields.String(), lambda _: missing)
+    more = computed(InlineDict(), lambda it: it.more)
     inner = fields.Nested(Inner)
-    several = member(fields.List(fields.Nested(Inner)), lambda it: [it.inner, it.inner])
-    by_key = member(fields.Dict(fields.String(), fields.Nested(Inner)), lambda it: {"k": it.inner})
-    note = member(fields.String(), lambda _: "JSON", json_only=True)
+    several = computed(fields.List(fields.Nested(Inner)), lambda it: [it.inner, it.inner])
+    by_key = computed(
+        fields.Dict(fields.String(), fields.Nested(Inner)), lambda it: {"k": it.inner}
+    )
+    note = computed(fields.String(), lambda _: "JSON", json_only=True)
 
 
-class Row(Shape):
+class Row(ResponseSchema):
     name = fields.String()
     scores = fields.Dict(fields.String(), fields.Float())
     inner = fields.Nested(Inner)
-    note = member(fields.String(), lambda _: "JSON", json_only=True)
+    note = computed(fields.String(), lambda _: "JSON", json_only=True)
 
 
 ITEM = SimpleNamespace(name="a", more={"p": 1, "q": 2}, inner=SimpleNamespace(x=1), scores={"b": 2})
@@ -46,7 +48,7 @@ def test_keys_have_order_of_fields():
         "by_key": {"k": inner},
         "note": "JSON",
     }
-    document = Outer.document(ITEM)
+    document = Outer.serialize(ITEM)
     assert document == expected
     assert list(document) == list(expected)
     assert Outer().dump(ITEM) == document
@@ -54,7 +56,7 @@ def test_keys_have_order_of_fields():
 
 
 def test_document_validates_against_its_shape():
-    assert Inner().validate(Inner.document(ITEM.inner)) == {}
+    assert Inner().validate(Inner.serialize(ITEM.inner)) == {}
     assert "y" in Inner().validate({"x": 1, "y": "not a number"})
     assert "more" not in Outer().fields
 
@@ -67,7 +69,7 @@ def test_table_has_a_column_for_each_member_and_key():
 
 def test_subclass_adds_fields_at_the_end():
     class Extended(Inner):
-        z = member(fields.Integer(), lambda _: 0)
+        z = computed(fields.Integer(), lambda _: 0)
 
-    assert list(Extended.document(ITEM.inner)) == ["x", "y", "z"]
-    assert list(Inner.document(ITEM.inner)) == ["x", "y"]
+    assert list(Extended.serialize(ITEM.inner)) == ["x", "y", "z"]
+    assert list(Inner.serialize(ITEM.inner)) == ["x", "y"]

@@ -35,14 +35,14 @@ class Pauses:
 DEFAULT_PAUSES = Pauses()
 
 
-def every(seconds: float, action: Callable[[], None], finished: threading.Event) -> None:
+def repeat(seconds: float, action: Callable[[], None], finished: threading.Event) -> None:
     """Repeat an action until `finished` is set, with a pause of `seconds` after each."""
     while not finished.is_set():
         action()
         finished.wait(seconds)
 
 
-def kill_one(service: Service) -> None:
+def kill_random_worker(service: Service) -> None:
     """Kill a random worker with SIGKILL."""
     with contextlib.suppress(ProcessLookupError, IndexError):
         os.kill(random.choice(service.workers()), signal.SIGKILL)
@@ -55,25 +55,27 @@ def restart(service: Service) -> None:
 
 
 @contextlib.contextmanager
-def killed(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+def kill_workers(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
     """Kill random workers (SIGKILL)."""
     service = Service(folder)
-    thread = threading.Thread(target=every, args=(pauses.kill, lambda: kill_one(service), finished))
-    yield service, f"sqlite:///{folder / 'service.db'}", thread
-
-
-@contextlib.contextmanager
-def restarted(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
-    """Stop the service (SIGTERM) and start it again."""
-    service = Service(folder)
     thread = threading.Thread(
-        target=every, args=(pauses.restart, lambda: restart(service), finished)
+        target=repeat, args=(pauses.kill, lambda: kill_random_worker(service), finished)
     )
     yield service, f"sqlite:///{folder / 'service.db'}", thread
 
 
 @contextlib.contextmanager
-def full(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+def restart_service(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+    """Stop the service (SIGTERM) and start it again."""
+    service = Service(folder)
+    thread = threading.Thread(
+        target=repeat, args=(pauses.restart, lambda: restart(service), finished)
+    )
+    yield service, f"sqlite:///{folder / 'service.db'}", thread
+
+
+@contextlib.contextmanager
+def fill_disk(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
     """Fill the disk of SQLite for some seconds (a small tmpfs; needs root)."""
     disk = folder / "disk"
     disk.mkdir()
@@ -91,13 +93,13 @@ def full(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fa
     database = f"sqlite:///{disk / 'service.db'}"
     try:
         service = Service(folder, EMOTION_DATABASE_URL=database)
-        yield service, database, threading.Thread(target=every, args=(pauses.full, fill, finished))
+        yield service, database, threading.Thread(target=repeat, args=(pauses.full, fill, finished))
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @contextlib.contextmanager
-def stopped(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+def stop_database(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
     """Stop PostgreSQL for some seconds (a separate server from Debian packages)."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
     data = Path(tempfile.mkdtemp(prefix="emotion-faults-"))
@@ -122,7 +124,9 @@ def stopped(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator
 
     def interrupt() -> None:
         server("-m", "fast", "stop")
-        time.sleep(pauses.stop)  # not interrupted by `finished`: the verdict needs the database
+        time.sleep(
+            pauses.stop
+        )  # not interrupted by `finished`: the consistency check needs the database
         server(*start)
 
     database = f"postgresql://emotion@127.0.0.1:{port}/postgres"
@@ -131,11 +135,16 @@ def stopped(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator
         yield (
             service,
             database,
-            threading.Thread(target=every, args=(pauses.stop, interrupt, finished)),
+            threading.Thread(target=repeat, args=(pauses.stop, interrupt, finished)),
         )
     finally:
         server("-m", "immediate", "stop")
         subprocess.run(["rm", "-rf", str(data)], check=True)
 
 
-FAULTS = {"killed": killed, "stopped": stopped, "restarted": restarted, "full": full}
+FAULTS = {
+    "killed": kill_workers,
+    "stopped": stop_database,
+    "restarted": restart_service,
+    "full": fill_disk,
+}

@@ -1,4 +1,4 @@
-"""`View`, the presentation options of a response, and `ShownPage`, a page of stored results."""
+"""The presentation options of a response, and a page of stored results with these options."""
 
 from dataclasses import dataclass
 from typing import Generic
@@ -8,8 +8,8 @@ from app.vision.types import Analysis
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """Presentation options.
+class PresentationOptions:
+    """Options that choose the form of the images and faces in a response.
 
     `threshold` replaces the threshold stored with each image. `full` selects the full form instead
     of the default form. `mood` is the aggregator of the group mood, or None for no mood.
@@ -28,4 +28,4 @@ class ShownPage(Generic[Item]):
     """A page of images, or of faces of several images, with the options to show it."""
 
     page: Page[Item]
-    view: View
+    presentation: PresentationOptions

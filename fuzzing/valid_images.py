@@ -15,7 +15,7 @@ PHOTOGRAPH = ROOT / "docs" / "astronaut.jpg"
 
 
 @cache
-def good_images() -> tuple[bytes, ...]:
+def valid_images() -> tuple[bytes, ...]:
     """Small synthetic images of every supported type, mode and compression, and crops of a
     photograph."""
     across, down = np.meshgrid(np.arange(48), np.arange(32))
