@@ -38,7 +38,7 @@ test: .venv/.dev ## run every test whose dependencies are installed, one process
 	@status=0; \
 	$(BIN)/python -m pytest -m 'not waits and not serial' --numprocesses $(JOBS) --dist worksteal \
 		$(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0) || status=$$?; \
-	$(BIN)/python -m pytest -m waits --numprocesses $(WAITING_JOBS) --dist loadgroup \
+	$(BIN)/python -m pytest -m waits --numprocesses $(WAITING_JOBS) --dist loadfile \
 		$(if $(COVERAGE),--cov --cov-append --cov-report= --cov-fail-under=0) \
 		$$(grep -rl --include='*.py' 'pytest\.mark\.waits' tests) || status=$$?; \
 	$(BIN)/python -m pytest -m serial $(if $(COVERAGE),--cov --cov-append) \

@@ -18,8 +18,7 @@ from app.settings import SPARE_THREADS
 from testbed.service import Service, running_service
 from tests.server.raw import HEALTH, POST, connect, connected, read_all, seconds, status
 
-# One process runs all tests, which share a service.
-pytestmark = [pytest.mark.weights, pytest.mark.waits, pytest.mark.xdist_group("slow clients")]
+pytestmark = [pytest.mark.weights, pytest.mark.waits]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
 SECONDS = 2
 SLOW_BODY = POST + b"Content-Length: 100000\r\n\r\nx"

@@ -13,8 +13,7 @@ from testbed.service import running_service
 from tests.server.raw import connect, read_all, seconds, status
 from tests.server.streaming import GRACE_SECONDS, PIECE, SECRET
 
-# One process runs all tests, which share a service.
-pytestmark = [pytest.mark.weights, pytest.mark.waits, pytest.mark.xdist_group("streams")]
+pytestmark = [pytest.mark.weights, pytest.mark.waits]
 SECONDS = 2
 LARGE = 3000  # pieces: more than fit into the buffers of the system and of the service
 
