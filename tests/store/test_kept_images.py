@@ -368,7 +368,7 @@ def test_remove_orphans_removes_only_orphans_of_this_database(folder, app):
     assert kept_images.remove_orphans() == 0
 
 
-def test_new_database_gets_another_database_file(folder):
+def test_new_database_gets_another_id(folder):
     first = db.session.scalars(select(StoreRow.database_id)).one()
     assert len(first) == 12
     db.session.remove()
