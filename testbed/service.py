@@ -34,14 +34,15 @@ class Service:
         self._folder, self._application = folder, application
         self._process: subprocess.Popen[bytes] | None = None
         database = folder / "service.db"
+        database_url = f"sqlite:///{database}"
         self.variables = {
             **_other_variables(),
             "HOST": "127.0.0.1",
             "PORT": str(port),
-            "EMOTION_DATABASE_URL": f"sqlite:///{database}",
+            "EMOTION_DATABASE_URL": database_url,
             **environment,
         }
-        if "EMOTION_DATABASE_URL" in environment or database.exists():
+        if self.variables["EMOTION_DATABASE_URL"] != database_url or database.exists():
             _migrate(self.variables)
         else:
             database.touch(mode=0o600)
