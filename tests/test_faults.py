@@ -21,7 +21,7 @@ from tests.conftest import LABELS, require
 from tests.store.test_queries import analysis
 
 POSTS = 24
-PAUSES = Pauses(kill=0.5, restart=2.0, full=1.0, stop=2.0)
+PAUSES = Pauses(kill=1.0, restart=2.0, full=1.0, stop=2.0)
 FACE = Face(Box(1, 2, 30, 40), Scores(dict.fromkeys(LABELS, 1 / 8)), 0.9)
 NEEDS_ROOT = {"full", "stopped"}
 VISIBLE_AS = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "503"}
