@@ -140,7 +140,7 @@ screenshots: .venv/.dev ## take screenshots of the web page into docs/screenshot
 train-env: .venv/.train ## install the requirements of training (torch) into .venv
 
 clean: ## remove .venv and caches; keep data and training runs
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage htmlcov build
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
