@@ -41,8 +41,7 @@ class LeftOutSchema(ResponseSchema):
 
 
 class CommonMoodSchema(ResponseSchema):
-    """The keys that the mood of an image and the mood of a span have in common, and `aggregator`,
-    which the mood of a span excludes."""
+    """The keys that the mood of an image and the mood of a span have in common."""
 
     mood = fields.String(
         required=True,
@@ -52,7 +51,6 @@ class CommonMoodSchema(ResponseSchema):
     distribution = fields.Dict(
         fields.String(), fields.Float(), required=True, metadata={"description": "sums to 1"}
     )
-    aggregator = fields.String(required=True)
     agreement = fields.Float(
         required=True,
         allow_none=True,
@@ -77,6 +75,7 @@ class CommonMoodSchema(ResponseSchema):
 class MoodSchema(CommonMoodSchema):
     """The document of a `Mood`."""
 
+    aggregator = fields.String(required=True)
     shares = fields.Dict(
         fields.String(),
         fields.Float(),
@@ -89,9 +88,6 @@ class MoodSchema(CommonMoodSchema):
 
 class SpanMoodSchema(CommonMoodSchema):
     """The document of an `OverallMood`."""
-
-    class Meta:
-        exclude = ("aggregator",)
 
     images = fields.Integer(
         required=True, metadata={"description": "number of images that have a mood"}

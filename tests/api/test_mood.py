@@ -69,7 +69,7 @@ def test_mood_of_stored_image(client, save):
     image_id = save(HAPPY, ANGRY)
     mood = client.get(f"/v1/images/{image_id}/mood?aggregator=size").json
     assert list(mood) == [
-        "mood", "distribution", "aggregator", "agreement", "valence", "shares", "faces", "left_out",
+        "mood", "distribution", "agreement", "valence", "aggregator", "shares", "faces", "left_out",
     ]  # fmt: skip
     assert (mood["mood"], mood["aggregator"]) == ("anger", "size")
     assert mood["faces"] == [
