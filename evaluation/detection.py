@@ -7,8 +7,8 @@ The measured code is the code of the service: the file is decoded at the smalles
 detector allows. The collections are `crowds` (people drew the boxes of bare and masked faces),
 `natural` (streets, work, animals, things; half of them without faces) and `groups`. The evaluation
 counts faces of at least 20 pixels and 5 % of the longer side. Smaller faces, and faces that are
-labelled as unsure, are ignored. The detectors take
-turns on every photograph, so other load on the machine slows all of them equally.
+labelled as unsure, are ignored. The detectors take turns on every photograph, so other load on the
+machine slows all of them equally.
 """
 
 import argparse
