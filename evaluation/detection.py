@@ -109,7 +109,7 @@ def card_section(found: Sequence[Search], split: str) -> dict[str, Any]:
         "data": f"photographs of {', '.join(COLLECTIONS)}, split {split}",
         "command": "make evaluate-detectors",
         "pictures": len(found),
-        "protocol": f"bare faces of at least {MIN_PIXELS} pixels and {MIN_SHARE:.0%} of "
+        "protocol": f"faces without masks of at least {MIN_PIXELS} pixels and {MIN_SHARE:.0%} of "
         f"the longer side, IoU {MIN_IOUS[-1]}",
         "faces": bare.true_positives + bare.false_negatives,
         "recall": round(bare.recall, 4),
