@@ -30,13 +30,13 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     from app.fetch_policy import parse_hosts
     from app.settings import DATA, RESOURCES, SettingError, Settings
     from app.store.database import init_database
-    from app.vision.detectors import DETECTORS
+    from app.vision.detectors import DEFAULT, DETECTORS
     from app.vision.engine import Engine
     from app.vision.pipelines import PIPELINES
     from app.work_queue import WorkQueue
 
     settings = settings or Settings.from_environment(os.environ)
-    if settings.detector not in DETECTORS:
+    if settings.detector and settings.detector not in DETECTORS:
         raise SettingError(_choice_error("EMOTION_DETECTOR", DETECTORS, settings.detector))
     if settings.pipeline not in PIPELINES:
         raise SettingError(_choice_error("EMOTION_PIPELINE", PIPELINES, settings.pipeline))
@@ -57,7 +57,7 @@ def create_app(settings: "Settings | None" = None) -> "Flask":
     app.extensions["engine"] = Engine(
         settings.models_dir,
         model=settings.model,
-        detector=settings.detector,
+        detector=settings.detector or DEFAULT,
         pipeline=settings.pipeline,
         max_image_bytes=settings.max_image_bytes,
         max_pixels=settings.max_pixels,
@@ -114,7 +114,8 @@ def start_worker(app: "Flask") -> None:
     """Prepare a worker process after its fork.
 
     Set the number of OpenCV's threads, load the default model, start the thread that removes erased
-    rows from SQLite's log, and finish the store maintenance that killed workers left incomplete.
+    rows from SQLite's write-ahead log, and finish the store maintenance that killed workers left
+    incomplete.
     """
     import cv2
 
@@ -128,7 +129,7 @@ def start_worker(app: "Flask") -> None:
 
 
 def stop_worker(app: "Flask") -> None:
-    """Close the database connections. SQLite removes its log when the last one closes."""
+    """Close the database connections. The last one that closes removes SQLite's write-ahead log."""
     from app.store.tables import db
 
     with app.app_context():

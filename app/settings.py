@@ -77,8 +77,8 @@ class Settings:
         "folder with one subfolder per model; the detector `haar` needs one too",
     )
     pipeline: str = setting("EMOTION_PIPELINE", "two_stage", "default pipeline")
-    model: str = setting("EMOTION_MODEL", "custom_net_8", "default classifier")
-    detector: str = setting("EMOTION_DETECTOR", "haar", "default detector")
+    model: str = setting("EMOTION_MODEL", "custom_net_8_int8", "default classifier")
+    detector: str = setting("EMOTION_DETECTOR", "", "default detector of API, page and command")
     threshold: float = setting(
         "EMOTION_THRESHOLD",
         0.5,
@@ -164,7 +164,7 @@ class Settings:
         "EMOTION_MAX_IN_FLIGHT",
         16,
         "maximum number of waiting and running image requests per worker; further ones are "
-        "answered 503",
+        "rejected with 503",
         at_least=1,
         at_most=1000,
     )

@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from flask import Flask, request
 
+from app.settings import Settings
 from app.vision.classifier import Classifier
 from app.vision.detectors.cascade import CASCADE
 from app.vision.image import crop_face
 from app.vision.types import Box
 
-MODEL = Path("models/custom_net_8")
+MODEL = Path("models") / Settings().model
 THRESHOLD = 0.5
 
 

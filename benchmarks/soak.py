@@ -40,7 +40,7 @@ KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF")
 OPTIONS: tuple[dict[str, str], ...] = (
     {},
     {"model": "custom_net_5"},
-    {"model": "custom_net_8_int8"},
+    {"model": "custom_net_8"},
     {"pipeline": "single_shot"},
     {"detector": "single_shot"},
     {"detector": "haar_default"},

@@ -20,7 +20,7 @@ from testbed.markdown import percent, renew, table
 
 PAGE = Path("docs/models.md")
 SUMMARIES = (Path("README.md"), Path("docs/accuracy.md"))
-DEFAULT = "custom_net_8"  # the model of the block "threshold"
+DEFAULT = "custom_net_8_int8"  # the default of the service: the model of the block "threshold"
 SUMMARY_THRESHOLD = "0.5"
 UNSEEN = f"{MAIN}, unseen"
 FIGURES = ("training", "evaluation", "calibration", "field", "speed")  # sections of a card

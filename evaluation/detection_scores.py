@@ -25,7 +25,7 @@ from evaluation.field import (
     service_scale,
 )
 from testbed.boxes import match_faces
-from training.data.photos import MarkedFace, Photograph, Portrait
+from training.data.photos import AnnotatedFace, Photograph, Portrait
 
 MIN_PIXELS = 20
 MIN_SHARE = 0.05  # of the longer side
@@ -62,7 +62,7 @@ class Search:
     milliseconds: float
 
     def counts(
-        self, face: MarkedFace, *, condition: str | None, shares: tuple[float, float] | None
+        self, face: AnnotatedFace, *, condition: str | None, shares: tuple[float, float] | None
     ) -> bool:
         """Whether a face must be found, for figures of a condition and of a range of sizes."""
         side = face.box.longer_side

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.vision.types import Analysis, Box, Detection
 from evaluation.field import MATCH_IOU
 from testbed.boxes import average_precision, iou, match_faces
-from training.data.photos import PORTRAITS, MarkedFace, Portrait, read_photographs
+from training.data.photos import PORTRAITS, AnnotatedFace, Portrait, read_photographs
 from training.data.scenes import Sources, scene
 from training.ferplus_labels import LABELS
 
@@ -106,14 +106,14 @@ def _scored(result: SystemResult) -> list[Detection]:
     ]
 
 
-def _required(truth: Truth, label: str | None) -> list[MarkedFace]:
+def _required(truth: Truth, label: str | None) -> list[AnnotatedFace]:
     """The faces with `label` (all faces if None), which must be detected.
 
     Faces with an unknown expression get sure=False, so they are ignored. A detection of any other
     face is an error.
     """
     return [
-        MarkedFace(box, sure=label_of_face is not None)
+        AnnotatedFace(box, sure=label_of_face is not None)
         for box, label_of_face in truth.faces
         if label_of_face is None or label in (None, label_of_face)
     ]

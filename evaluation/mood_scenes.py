@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.vision.types import Box
 from evaluation.expressions import Truth
-from training.data.annotated_images import MarkedImage
+from training.data.annotated_images import AnnotatedImage
 from training.data.corruption import without_colors
 from training.data.pasting import free_corner, paste, tinted
 from training.data.scenes import Sources
@@ -62,13 +62,13 @@ class Scene:
 class SceneMaterial:
     """Faces by label, and background images without faces."""
 
-    faces: dict[str, list[MarkedImage]]
-    backgrounds: Sequence[MarkedImage]
+    faces: dict[str, list[AnnotatedImage]]
+    backgrounds: Sequence[AnnotatedImage]
 
     @classmethod
     def of(cls, sources: Sources) -> "SceneMaterial":
         """Collect the faces of labels that have at least MIN_FACES_PER_MOOD faces."""
-        by_label: dict[str, list[MarkedImage]] = {label: [] for label in LABELS}
+        by_label: dict[str, list[AnnotatedImage]] = {label: [] for label in LABELS}
         for face in (*sources.crops.images, *sources.portraits.images):
             if face.targets[0].max() > MIN_LABEL_SHARE:
                 by_label[LABELS[int(face.targets[0].argmax())]].append(face)
@@ -147,7 +147,7 @@ def _square(image: NDArray[np.uint8], generator: np.random.Generator) -> NDArray
 
 
 def _sized(
-    source: MarkedImage, side: float, generator: np.random.Generator
+    source: AnnotatedImage, side: float, generator: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Resize a grey image so that the longer side of its face has `side` pixels.
 

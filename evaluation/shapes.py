@@ -35,7 +35,7 @@ from evaluation.field import MAX_PIXELS
 from evaluation.systems import service_engine
 from testbed.boxes import Matches, match_faces
 from testbed.markdown import block, percent, renew, table
-from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
+from training.data.photos import AnnotatedFace, Photograph, PhotosError, read_photographs
 
 NAME = "shapes"  # of the block in docs/detectors.md
 MEASURED = ("haar", "single_shot", "yunet")
@@ -78,9 +78,9 @@ class Example:
 
     data: bytes
     size_wh: tuple[int, int]
-    faces: tuple[MarkedFace, ...]
+    faces: tuple[AnnotatedFace, ...]
 
-    def counts(self, face: MarkedFace) -> bool:
+    def counts(self, face: AnnotatedFace) -> bool:
         side = face.box.longer_side
         is_large = side >= max(MIN_PIXELS, MIN_SHARE * min(self.size_wh))
         return face.sure and face.condition in ("", BARE) and is_large
@@ -106,7 +106,7 @@ def rows_of(photographs: Sequence[Photograph], aspect: int, *, is_wide: bool) ->
     ignored.
     """
     parts: list[NDArray[np.uint8]] = []
-    faces: list[MarkedFace] = []
+    faces: list[AnnotatedFace] = []
     length = 0
     for photograph in photographs:
         image = _read(photograph.path)
@@ -121,14 +121,14 @@ def rows_of(photographs: Sequence[Photograph], aspect: int, *, is_wide: bool) ->
             parts, faces, length = [], [], 0
 
 
-def _moved(face: MarkedFace, factor: float, length: int, *, is_wide: bool) -> MarkedFace:
+def _moved(face: AnnotatedFace, factor: float, length: int, *, is_wide: bool) -> AnnotatedFace:
     box = face.box.scaled(factor)
     dx, dy = (length, 0) if is_wide else (0, length)
     return replace(face, box=Box(box.x1 + dx, box.y1 + dy, box.x2 + dx, box.y2 + dy))
 
 
 def _joined(
-    parts: list[NDArray[np.uint8]], faces: list[MarkedFace], length: int, *, is_wide: bool
+    parts: list[NDArray[np.uint8]], faces: list[AnnotatedFace], length: int, *, is_wide: bool
 ) -> Example:
     image = np.concatenate(parts, axis=1 if is_wide else 0)
     image = image[:, :length] if is_wide else image[:length]

@@ -17,9 +17,9 @@ from evaluation.boxes import BoxScores, score_boxes
 from evaluation.expressions import SystemResult
 from evaluation.field import MAX_PIXELS
 from testbed.boxes import match_faces
-from training.data.photos import MarkedFace, Photograph
+from training.data.photos import AnnotatedFace, Photograph
 
-CLASSIFIER = "custom_net_8"
+CLASSIFIER = "custom_net_8"  # the fp32 weights of the default classifier
 DETECTORS = ("haar", "yunet", "single_shot")
 ANY_SIZE_PX = 10.0  # pixels: the smallest face of systems with `any_size`
 
@@ -98,7 +98,7 @@ def run_systems(
     return by_system
 
 
-Counts = Callable[[MarkedFace, float], bool]
+Counts = Callable[[AnnotatedFace, float], bool]
 
 
 def _at_least(pixels: float, share: float, condition: str | None) -> Counts:
@@ -107,7 +107,7 @@ def _at_least(pixels: float, share: float, condition: str | None) -> Counts:
     The `condition` "bare" leaves out masked faces.
     """
 
-    def counts(face: MarkedFace, longer_side: float) -> bool:
+    def counts(face: AnnotatedFace, longer_side: float) -> bool:
         side = face.box.longer_side
         bare = condition is None or face.condition in ("", condition)
         return face.sure and bare and side >= pixels and side >= share * longer_side
@@ -144,7 +144,7 @@ def score_kind(
     return score_boxes(matches)
 
 
-def _counted(face: MarkedFace, *, counts: Counts, longer_side: float) -> bool:
+def _counted(face: AnnotatedFace, *, counts: Counts, longer_side: float) -> bool:
     return counts(face, longer_side)
 
 

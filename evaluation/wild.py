@@ -5,7 +5,7 @@
 
 No model was trained on these photographs. Every system analyses every photograph with
 app.vision.engine, the code of the service; the systems take turns. The systems are each detector
-with the default classifier, the boxes of single_shot with the other classifiers, and each
+with CLASSIFIER, the boxes of single_shot with the other classifiers, and each
 single-shot network alone. A box detects a face if their IoU is at least MATCH_IOU; of several boxes
 the one with the highest IoU counts. The faces are those of the validation split with two equal
 labels. A system is scored on the faces with a label that its model knows.
@@ -38,7 +38,7 @@ from training.data.wild import by_image, read_wild
 def systems(
     detectors: Sequence[str], classifiers: Sequence[str], networks: Sequence[str] = (SINGLE_SHOT,)
 ) -> list[System]:
-    """Each detector with the default classifier, BOXES with the other classifiers, and each
+    """Each detector with CLASSIFIER, BOXES with the other classifiers, and each
     single-shot network alone."""
     pairs = [(name, CLASSIFIER) for name in detectors]
     if BOXES in detectors:

@@ -9,7 +9,7 @@ from app.settings import ROOT
 from app.store import planning
 from benchmarks import growth, growth_stores, service, soak
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.waits
 
 CELL = re.compile(r"^[\d.]+$")
 

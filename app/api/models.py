@@ -7,9 +7,9 @@ from marshmallow import fields, missing
 
 from app.api.access import PUBLIC
 from app.api.blueprint import ApiBlueprint
-from app.api.current import engine
+from app.api.current import engine, settings
 from app.api.response_schema import ResponseSchema, computed
-from app.vision.detectors import DETECTORS
+from app.vision.detectors import DETECTORS, RECOMMENDED
 from app.vision.kinds import KINDS
 from app.vision.pipelines import PIPELINES
 from app.vision.registry import ModelStatus
@@ -70,6 +70,16 @@ class DetectorSchema(ResponseSchema):
     name = computed(fields.String(required=True), lambda it: it[0])
     ready = computed(fields.Boolean(required=True), lambda it: it[1] is None)
     default = computed(fields.Boolean(required=True), lambda it: it[0] == engine().default_detector)
+    recommended = computed(
+        fields.Boolean(
+            required=True,
+            metadata={
+                "description": "whether the web page and the command `emotions` use this detector "
+                "if it is ready and the user chooses none"
+            },
+        ),
+        lambda it: it[0] == (settings().detector or RECOMMENDED),
+    )
     title = computed(
         fields.String(required=True, metadata=TITLE), lambda it: DETECTORS[it[0]].title
     )

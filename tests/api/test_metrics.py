@@ -206,7 +206,7 @@ def test_several_workers_count_together_and_log_json(tmp_path):
             assert response.status_code == 201
         scrapes = [parse_metrics(requests.get(f"{url}/metrics", timeout=10).text) for _ in range(4)]
     for each in scrapes:
-        assert each['emotion_images_total{detector="haar",model="custom_net_8"}'] == 6
+        assert each['emotion_images_total{detector="haar",model="custom_net_8_int8"}'] == 6
         assert each["emotion_requests_in_flight"] == 1
         assert each['emotion_stage_duration_seconds_count{stage="store"}'] == 6
     lines = [json.loads(line) for line in (tmp_path / "service.log").read_text().splitlines()]

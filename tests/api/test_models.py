@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+import pytest
+
 from app.settings import ROOT
 from tests.conftest import card_document, image_file, upload, write_model
 
@@ -25,6 +27,16 @@ def test_detectors_lists_detectors(client):
     assert detectors["haar_default"]["ready"]
     assert detectors["stub"]["default"]
     assert "OpenCV" in detectors["haar_default"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "default", "recommended"),
+    [("", "haar", "single_shot"), ("haar", "haar", "haar"), ("stub", "stub", "stub")],
+)
+def test_detectors_marks_default_and_recommended(make_app, setting, default, recommended):
+    listed = make_app(detector=setting).test_client().get("/v1/detectors").json["detectors"]
+    assert [each["name"] for each in listed if each["default"]] == [default]
+    assert [each["name"] for each in listed if each["recommended"]] == [recommended]
 
 
 def test_detector_without_weights_returns_503_with_advice(client):

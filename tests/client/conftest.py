@@ -78,11 +78,17 @@ ANALYSIS = {
 
 
 class Scripted:
-    """A stub server that sends `responses` in order and repeats the last one."""
+    """A stub server that sends `responses` in order and repeats the last one.
+
+    A path in `listings` always has the same response. `listed` has the paths of these requests,
+    which are not in `requests`. By default, no detector is recommended.
+    """
 
     def __init__(self) -> None:
         self.responses: list[Response] = [Response(201, ANALYSIS)]
         self.requests: list[Request] = []
+        self.listings: dict[str, Response] = {"/v1/detectors": Response(200, {"detectors": []})}
+        self.listed: list[str] = []
         self._lock = threading.Lock()
         scripted = self
 
@@ -106,8 +112,12 @@ class Scripted:
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         with self._lock:
             headers = dict(handler.headers)
-            self.requests.append(Request(handler.command, handler.path, headers, body))
-            response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+            if handler.path in self.listings:
+                self.listed.append(handler.path)
+                response = self.listings[handler.path]
+            else:
+                self.requests.append(Request(handler.command, handler.path, headers, body))
+                response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
         if response.before:
             response.before()
         if response is NO_RESPONSE:

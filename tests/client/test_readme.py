@@ -60,7 +60,7 @@ def test_readme_commands_run(run, tmp_path, monkeypatch):
         done = run(*arguments, *extra.get(arguments[0], []), *confirmation)
         expected = 1 if arguments == ["delete", "17"] else 0  # there is no image 17
         assert done.exit_code == expected, f"{command}: {done.output}"
-    assert len(COMMANDS) == 15
+    assert len(COMMANDS) == 16
     assert Path("out/a.jpg.png").exists()
 
 

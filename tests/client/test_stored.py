@@ -130,7 +130,7 @@ def test_summary_ends_with_mean_valence_and_arousal(scripted, form):
 def test_models_detectors_and_pipelines_are_listed(run, command, form):
     done = run(command, "--format", form)
     assert (done.exit_code, done.stderr) == (0, "")
-    known = {"models": "custom_net_8", "detectors": "haar", "pipelines": "two_stage"}[command]
+    known = {"models": "custom_net_8_int8", "detectors": "haar", "pipelines": "two_stage"}[command]
     if form == "json":
         listed = {item["name"]: item for item in map(json.loads, done.stdout.splitlines())}
         assert listed[known]["default"]

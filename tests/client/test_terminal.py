@@ -86,7 +86,7 @@ def test_summary_lists_counts_if_columns_do_not_fit(scripted, columns):
 @pytest.mark.parametrize("columns", [60, 120])
 def test_detectors_table_fits_terminal(scripted, columns):
     detector = {"name": "haar", "ready": True, "default": True, "description": "word " * 40}
-    scripted.responses = [Response(200, {"detectors": [detector]})]
+    scripted.listings["/v1/detectors"] = Response(200, {"detectors": [detector]})
     status, lines = Terminal("--server", scripted.url, "detectors", columns=columns).end()
     assert (status, max(map(len, plain(lines))) <= columns) == (0, True)
     assert " ".join(plain(lines)).count("word") == 40

@@ -89,8 +89,8 @@ def test_exceptions_have_messages_of_service(service_client):
 
 def test_models_have_default_and_labels(service_client):
     models = {model.name: model for model in service_client.models()}
-    assert models["custom_net_8"].default
-    assert "happiness" in models["custom_net_8"].card["labels"]
+    assert models["custom_net_8_int8"].default
+    assert "happiness" in models["custom_net_8_int8"].card["labels"]
 
 
 def test_same_idempotency_key_stores_image_once(service_client):

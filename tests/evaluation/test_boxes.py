@@ -7,7 +7,7 @@ from app.vision.types import Box, Detection
 from evaluation.boxes import score_boxes
 from evaluation.metrics import bootstrap_ratios
 from testbed.boxes import average_precision, match_faces
-from training.data.photos import MarkedFace
+from training.data.photos import AnnotatedFace
 
 FACE = Box(0, 0, 10, 10)
 OTHER = Box(100, 0, 110, 10)
@@ -15,7 +15,7 @@ NOTHING = Box(50, 50, 60, 60)
 
 
 def faces(*boxes, **options):
-    return [MarkedFace(box, **options) for box in boxes]
+    return [AnnotatedFace(box, **options) for box in boxes]
 
 
 def test_match_faces_matches_each_face_once_by_score():
@@ -40,7 +40,7 @@ def test_match_faces_ignores_detections_of_uncounted_faces():
     )
     assert result.hits.tolist() == [False]
     assert result.found.size == 0
-    masked = MarkedFace(FACE, condition="masked")
+    masked = AnnotatedFace(FACE, condition="masked")
     result = match_faces(
         [Detection(FACE)], [masked], min_iou=0.5, counts=lambda face: not face.condition
     )

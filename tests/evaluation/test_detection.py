@@ -22,7 +22,7 @@ from evaluation.detection_scores import (
     search,
 )
 from tests.conftest import StubDetector, image_file
-from training.data.photos import MarkedFace, Photograph
+from training.data.photos import AnnotatedFace, Photograph
 
 SIDE = 200
 FACE, SMALL, MASK = Box(0, 0, 40, 40), Box(100, 0, 121, 21), Box(0, 100, 60, 160)
@@ -30,10 +30,10 @@ FACE, SMALL, MASK = Box(0, 0, 40, 40), Box(100, 0, 121, 21), Box(0, 100, 60, 160
 
 def search_result(*boxes, longer_side=SIDE):
     faces = (
-        MarkedFace(FACE, condition="bare"),
-        MarkedFace(SMALL),
-        MarkedFace(MASK, condition="masked"),
-        MarkedFace(Box(150, 150, 190, 190), sure=False),
+        AnnotatedFace(FACE, condition="bare"),
+        AnnotatedFace(SMALL),
+        AnnotatedFace(MASK, condition="masked"),
+        AnnotatedFace(Box(150, 150, 190, 190), sure=False),
     )
     found = [Detection(box, 0.9) for box in boxes]
     return Search(Photograph(None, faces), longer_side, found, milliseconds=1.0)

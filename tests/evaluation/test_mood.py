@@ -25,7 +25,7 @@ from evaluation.mood_scenes import GROUPS, SIDE, Scene, SceneMaterial, scene
 from evaluation.systems import System
 from evaluation.transforms import TransformResult
 from tests.conftest import LABELS
-from training.data.annotated_images import MarkedImage
+from training.data.annotated_images import AnnotatedImage
 from training.data.scenes import Collection, Sources
 
 LEFT, RIGHT = Box(0, 0, 30, 30), Box(100, 0, 130, 30)
@@ -47,7 +47,7 @@ def make_scene(mood, *faces, mean_label=None):
 
 
 def crop(label):
-    return MarkedImage(
+    return AnnotatedImage(
         np.full((48, 48), 40 + 20 * label, np.uint8),
         np.array([[6, 0, 42, 48]], np.float32),
         np.ones(1, bool),
@@ -59,7 +59,7 @@ def crop(label):
 def material():
     """Fifty faces of three labels, one face of a fourth label, and one black background."""
     faces = [crop(label) for label in (0, 1, 4) for _ in range(50)] + [crop(6)]
-    black = MarkedImage(
+    black = AnnotatedImage(
         np.zeros((90, 120, 3), np.uint8),
         np.zeros((0, 4), np.float32),
         np.zeros(0, bool),

@@ -13,10 +13,10 @@ from app.vision.detectors import DETECTORS
 from app.vision.types import Box
 from evaluation import detection, shapes
 from evaluation.shapes import Example, find_by_current_rule, find_by_former_rule, rotations, rows_of
-from training.data.photos import MarkedFace, Photograph
+from training.data.photos import AnnotatedFace, Photograph
 
 PHOTO = ROOT / "docs" / "astronaut.jpg"
-FACE = MarkedFace(Box(178, 66, 273, 161))
+FACE = AnnotatedFace(Box(178, 66, 273, 161))
 
 
 @pytest.mark.parametrize("is_wide", [True, False])
@@ -35,7 +35,7 @@ def test_rows_of_joins_photographs_and_faces(is_wide):
 def test_rows_of_ignores_cut_faces_and_drops_faces_outside(tmp_path):
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), np.zeros((256, 1000, 3), np.uint8))
-    faces = tuple(MarkedFace(Box(x, 50, x + 40, 90)) for x in (100, 490, 600))
+    faces = tuple(AnnotatedFace(Box(x, 50, x + 40, 90)) for x in (100, 490, 600))
     (example,) = rows_of([Photograph(path, faces)], 2, is_wide=True)
     assert example.size_wh == (1024, 512)
     assert [face.box.xyxy for face in example.faces] == [
@@ -49,7 +49,7 @@ def test_rows_of_ignores_cut_faces_and_drops_faces_outside(tmp_path):
 @pytest.mark.parametrize(("side", "counts"), [(51, False), (52, True)])
 def test_example_ignores_small_faces(side, counts):
     example = Example(b"", (2560, 512), ())
-    assert example.counts(MarkedFace(Box(0, 0, side, side))) == counts
+    assert example.counts(AnnotatedFace(Box(0, 0, side, side))) == counts
 
 
 def test_former_rule_misses_face_in_wide_image(astronaut_bgr):

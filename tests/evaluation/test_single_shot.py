@@ -20,8 +20,8 @@ from evaluation.expressions import (
 )
 from evaluation.systems import FACE_KINDS, Cost, System, costs, score_kind, systems
 from tests.conftest import LABELS
-from training.data.annotated_images import MarkedImage
-from training.data.photos import MarkedFace, Photograph, Portrait
+from training.data.annotated_images import AnnotatedImage
+from training.data.photos import AnnotatedFace, Photograph, Portrait
 from training.data.scenes import Collection, Sources
 
 LEFT, RIGHT, FAR = Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(80, 80, 90, 90)
@@ -114,10 +114,10 @@ def test_end_to_end_scores_the_main_face():
 
 def test_found_faces_counts_by_size_and_mask():
     marked = (
-        MarkedFace(Box(0, 0, 30, 30), condition="bare"),
-        MarkedFace(Box(40, 0, 70, 30), condition="masked"),
-        MarkedFace(Box(0, 40, 6, 46), condition="bare"),
-        MarkedFace(Box(80, 80, 99, 99), sure=False),
+        AnnotatedFace(Box(0, 0, 30, 30), condition="bare"),
+        AnnotatedFace(Box(40, 0, 70, 30), condition="masked"),
+        AnnotatedFace(Box(0, 40, 6, 46), condition="bare"),
+        AnnotatedFace(Box(80, 80, 99, 99), sure=False),
     )
     found = [system_result(face(marked[0].box), face(marked[3].box), size=(1000, 100))]
     numbers = {}
@@ -159,13 +159,13 @@ def test_systems_starts_with_the_default():
 
 def test_synthetic_scenes_have_ground_truth(monkeypatch):
     monkeypatch.setattr(expressions, "SCENES", 12)
-    empty = MarkedImage(
+    empty = AnnotatedImage(
         np.zeros((100, 100, 3), np.uint8),
         np.zeros((0, 4), np.float32),
         np.zeros(0, bool),
         np.zeros((0, 8), np.float32),
     )
-    crop = MarkedImage(
+    crop = AnnotatedImage(
         np.full((48, 48), 200, np.uint8),
         np.array([[6, 0, 42, 48]], np.float32),
         np.ones(1, bool),

@@ -7,7 +7,7 @@ import pytest
 
 from training.data import pasting
 from training.data.annotated_images import (
-    MarkedImage,
+    AnnotatedImage,
     crops,
 )
 from training.data.scenes import Collection, Sources
@@ -27,7 +27,7 @@ def sources():
             boxes.append((x, y, x + 0.8 * height, y + height))
         count = len(boxes)
         targets = np.eye(8, dtype=np.float32)[generator.integers(0, 8, count)]
-        return MarkedImage(
+        return AnnotatedImage(
             image,
             np.array(boxes, np.float32).reshape(-1, 4),
             generator.random(count) < 0.8,

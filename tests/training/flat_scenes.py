@@ -4,7 +4,7 @@ import numpy as np
 
 from training.data.annotated_images import (
     MIN_EXPRESSION_SIDE,
-    MarkedImage,
+    AnnotatedImage,
 )
 from training.data.scene_geometry import MAX_SURE_FACES, MIN_SURE_SIDE
 from training.data.scenes import Collection, Sources
@@ -32,7 +32,7 @@ def flat_image(faces, *, width=300, height=240, unsure=(), gray=False):
     image = np.full((height, width, 3), PALETTE[GROUND], np.uint8)
     for label, (x1, y1, x2, y2) in faces.items():
         image[y1:y2, x1:x2] = PALETTE[label]
-    return MarkedImage(
+    return AnnotatedImage(
         image[:, :, 0].copy() if gray else image,
         np.array(list(faces.values()), np.float32).reshape(-1, 4),
         np.array([label not in unsure for label in faces], bool),

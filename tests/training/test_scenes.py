@@ -17,7 +17,7 @@ from tests.training.flat_scenes import (
 )
 from training.data import scene_geometry, scenes
 from training.data.annotated_images import (
-    MarkedImage,
+    AnnotatedImage,
     crops,
     photographs,
     portraits,
@@ -51,7 +51,8 @@ def test_making_scenes_does_not_change_the_sources(sources):
         for each in collection.images
     ]
     before = [
-        MarkedImage(*(a.copy() for a in (p.image, p.boxes, p.sure, p.targets))) for p in everything
+        AnnotatedImage(*(a.copy() for a in (p.image, p.boxes, p.sure, p.targets)))
+        for p in everything
     ]
     for number in range(40):
         scene(sources, number, side=96, seed=5)
@@ -83,7 +84,7 @@ def test_only_the_largest_faces_of_a_crowd_are_sure():
     places = [(x, y) for x in range(0, 300, 30) for y in range(0, 240, 30)]
     boxes = np.array([(x, y, x + 9 + n / 8, y + 9) for n, (x, y) in enumerate(places)], np.float32)
     sure = np.ones(len(boxes), bool)
-    crowd = MarkedImage(
+    crowd = AnnotatedImage(
         np.zeros((300, 300, 3), np.uint8), boxes, sure, np.zeros((80, 8), np.float32)
     )
     marked = scene_geometry.finished(crowd)

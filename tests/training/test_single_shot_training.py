@@ -25,7 +25,7 @@ from app.vision.single_shot import SingleShotNet
 from tests.conftest import LABELS
 from tests.training.grid_64 import FACE, SIDE, outputs_for
 from training.config import TrainingError, read_config
-from training.data.annotated_images import MarkedImage
+from training.data.annotated_images import AnnotatedImage
 from training.detection.data import collate, load_scenes
 from training.detection.validation import (
     detections,
@@ -40,13 +40,13 @@ from training.train import Run
 def test_collate_pads_to_the_largest_number_of_faces():
     image = np.zeros((32, 32, 3), np.uint8)
     image[0, 1] = 1, 2, 3
-    one = MarkedImage(
+    one = AnnotatedImage(
         image,
         np.array([[1, 2, 3, 4]], np.float32),
         np.array([False]),
         np.eye(8, dtype=np.float32)[:1],
     )
-    none = MarkedImage(
+    none = AnnotatedImage(
         image, np.zeros((0, 4), np.float32), np.zeros(0, bool), np.zeros((0, 8), "f4")
     )
     images, truth = collate([none, one])
@@ -59,7 +59,7 @@ def test_collate_pads_to_the_largest_number_of_faces():
 
 
 def test_detections_are_matched_with_faces_and_expressions():
-    image = MarkedImage(
+    image = AnnotatedImage(
         np.zeros((64, 64, 3), np.uint8),
         np.array([[16, 16, 48, 48], [0, 0, 10, 10]], np.float32),
         np.array([True, True]),

@@ -11,7 +11,7 @@ from app.errors import ModelUnavailable
 from app.settings import ROOT
 from app.vision.detectors import DETECTORS
 from app.vision.detectors.cascade import CASCADE
-from app.vision.detectors.haar import HaarDetector
+from app.vision.detectors.haar import HaarDetector, candidate_cascade, candidates
 from app.vision.image import Raster, shrink
 from app.vision.install import install
 from testbed.processes import peak_mb, reset_peak, resident_mb
@@ -84,8 +84,30 @@ class StubVerifier:
 
 def test_haar_accepts_only_candidates_that_the_network_verifies(astronaut_bgr):
     assert detect(HaarDetector(StubVerifier()), astronaut_bgr) == []
-    (found,) = detect(HaarDetector(StubVerifier(0.75)), astronaut_bgr)
-    assert found.score == 0.75
+    (found,) = detect(HaarDetector(StubVerifier(0.95)), astronaut_bgr)
+    assert found.score == 0.95
+
+
+class BoxVerifier:
+    """Replaces the verification network: scores each box with a function."""
+
+    def __init__(self, score_of):
+        self.score_of = score_of
+
+    def classify(self, image_gray, boxes, *, deadline):
+        return [{"face": self.score_of(box)} for box in boxes]
+
+
+@pytest.mark.parametrize(("few", "score"), [((1,), 0.85), ((2,), 0.7), ((1, 2), 0.7)])
+def test_haar_requires_a_higher_score_for_a_candidate_of_few_windows(astronaut_bgr, few, score):
+    gray = np.ascontiguousarray(astronaut_bgr[:, :, 1])
+    found = candidates(candidate_cascade(), Raster(gray, gray.shape[::-1]), 24)
+    boxes = {each.box for each in found if each.windows in few}
+    assert boxes
+    only_few = BoxVerifier(lambda box: score if box in boxes else 0.1)
+    only_more = BoxVerifier(lambda box: 0.1 if box in boxes else score)
+    assert detect(HaarDetector(only_few), astronaut_bgr) == []
+    assert detect(HaarDetector(only_more), astronaut_bgr)
 
 
 @pytest.mark.parametrize("name", ["haar", "yunet"])

@@ -95,7 +95,6 @@ def _history(page: Page) -> None:
 
 def _live(page: Page) -> None:
     page.locator("nav a[href='#live']").click()
-    page.locator("#pipeline").select_option("single_shot")
     page.locator("#live-toggle").click()
     page.locator("#live-boxes .box").first.wait_for()
     page.wait_for_timeout(LIVE_SECONDS * 1000)

@@ -6,7 +6,9 @@ import pytest
 import requests
 from PIL import Image
 
+from app.settings import Settings
 from app.store.keys import Right
+from app.vision.detectors import RECOMMENDED
 from testbed.service import Service
 from tests.conftest import FAKE_CAMERA
 from tests.web.pages import (
@@ -135,6 +137,15 @@ def test_live_boxes_follow_faces_and_timeline_is_drawn(open_live, service):
     page.get_by_role("button", name="Stop").click()
     assert page.locator("#live-boxes .box").count() == 0
     assert count_stored(service) == before
+
+
+def test_live_uses_recommended_detector(open_page, camera):
+    page = open_page("/#live", browser=camera)
+    with page.expect_response("**/v1/images?*") as response:
+        start_camera(page)
+    image = response.value.json()
+    assert (image["detector"], image["model"]["name"]) == (RECOMMENDED, Settings().model)
+    face_box(page).wait_for()
 
 
 def test_live_results_are_stored_if_checked(open_live, service):
@@ -269,7 +280,6 @@ def test_blocked_or_missing_camera_is_reported(launch, open_page, arguments, mes
 def test_live_asks_for_new_key_after_revocation(open_page, camera, tmp_path):
     from app import create_app
     from app.keys import issue
-    from app.settings import Settings
     from app.store import keys
     from app.store.tables import db
 

@@ -2,13 +2,16 @@
 
 import json
 import re
+import shutil
 from base64 import b64encode
 
 import pytest
 
-from app.settings import ROOT
+from app.settings import ROOT, Settings
 from app.store.keys import Right
-from testbed.service import Service
+from app.vision.detectors import DEFAULT as DEFAULT_DETECTOR
+from app.vision.detectors import DETECTORS, RECOMMENDED
+from testbed.service import Service, running_service
 from tests.web.pages import (
     LABELS_WITHIN,
     PHOTO,
@@ -38,10 +41,55 @@ def test_chosen_image_shows_its_face(open_page):
         page.locator(selector).bounding_box() for selector in ("#image img", "#image button.box")
     )
     left, right = ((x - image["x"]) / image["width"] for x in (box["x"], box["x"] + box["width"]))
-    assert pytest.approx(left, abs=0.01) == 178 / 512
-    assert pytest.approx(right, abs=0.01) == 273 / 512
+    assert pytest.approx(left, abs=0.01) == 182 / 512
+    assert pytest.approx(right, abs=0.01) == 270 / 512
     save_screenshot(page, "page-one-face", full_page=True)
     assert accessibility_violations(page) == []
+
+
+def is_post(response):
+    return response.request.method == "POST"
+
+
+def test_recommended_detector_is_selected_and_haar_is_offered(open_page):
+    assert RECOMMENDED != DEFAULT_DETECTOR == "haar"
+    recommended, original = DETECTORS[RECOMMENDED], DETECTORS["haar"]
+    page = open_page()
+    wait_until(page, "document.getElementById('detector').options.length > 1")
+    description = page.locator("#detector-description")
+    assert page.locator("#detector").input_value() == RECOMMENDED
+    assert description.inner_text() == f"{recommended.title}: {recommended.description}"
+    assert page.locator("#detector").bounding_box()["width"] > 300, "the selects fill the row"
+    with page.expect_response(is_post) as response:
+        select_file(page, PHOTO)
+    assert response.value.json()["detector"] == RECOMMENDED
+    assert response.value.json()["model"]["name"] == Settings().model
+    with page.expect_response(is_post) as response:
+        page.locator("#detector").select_option(label="Viola-Jones (as the original service)")
+    assert response.value.json()["detector"] == "haar"
+    assert description.inner_text() == f"{original.title}: {original.description}"
+    page.locator("#progress").wait_for(state="hidden")
+    check_both_schemes(page, "page-detector")
+    with page.expect_response(is_post) as response:
+        page.locator("#pipeline").select_option("single_shot")
+    assert response.value.json()["detector"] == "single_shot"  # the page sends no detector
+    assert description.is_hidden()
+
+
+def test_detector_of_operator_is_selected(open_page, tmp_path):
+    with running_service(tmp_path, EMOTION_DETECTOR="haar") as url:
+        page = open_page(url=url)
+        wait_until(page, "document.getElementById('detector').options.length > 1")
+        assert page.locator("#detector").input_value() == "haar"
+
+
+def test_default_detector_is_selected_if_recommended_one_is_not_ready(open_page, tmp_path):
+    without = shutil.ignore_patterns(RECOMMENDED)
+    shutil.copytree(ROOT / "models", tmp_path / "models", ignore=without)
+    with running_service(tmp_path, EMOTION_MODELS_DIR=str(tmp_path / "models")) as url:
+        page = open_page(url=url)
+        wait_until(page, "document.getElementById('detector').options.length > 1")
+        assert page.locator("#detector").input_value() == DEFAULT_DETECTOR
 
 
 def test_group_image_fits_all_themes_and_sizes(open_page, tmp_path):

@@ -19,7 +19,7 @@ from app.vision.types import Box
 from testbed.boxes import iou
 from training.data.photos import (
     PORTRAITS,
-    MarkedFace,
+    AnnotatedFace,
     Photograph,
     read_photographs,
     read_portraits,
@@ -39,7 +39,7 @@ _MAX_PIXELS = 50_000_000
 
 
 @dataclass(frozen=True)
-class MarkedImage:
+class AnnotatedImage:
     """An image (height, width) or (height, width, 3) uint8 BGR with annotated faces.
 
     `boxes` (n, 4) are xyxy in pixels. A detector must find the faces that are `sure` (n,); the
@@ -59,7 +59,7 @@ def photographs(
     split: str,
     teachers: Sequence[Classifier],
     detector: YuNetDetector | None = None,
-) -> list[MarkedImage]:
+) -> list[AnnotatedImage]:
     """Return the images of a collection and split. Raises PhotosError.
 
     Faces that only `detector` finds are added as unsure, because the annotations of crowds are
@@ -75,7 +75,7 @@ def photographs(
 
 def portraits(
     photos: Path, split: str, teachers: Sequence[Classifier], *, teacher_share: float
-) -> list[MarkedImage]:
+) -> list[AnnotatedImage]:
     """Return the grey portraits with an annotated expression. The prediction of the teachers has
     the share `teacher_share` in the target. Raises PhotosError."""
     annotated = {each.path: each for each in read_portraits(photos, split=split)}
@@ -86,7 +86,7 @@ def portraits(
             continue
         raster = _read(each.path)
         others = tuple(face for face in each.faces if face.box != portrait.box)
-        main = MarkedFace(portrait.box)
+        main = AnnotatedFace(portrait.box)
         image = _photograph(raster, replace(each, faces=(main, *others)), ())
         one_hot = np.eye(len(LABELS), dtype=np.float32)[LABELS.index(portrait.expression)]
         prediction = _prediction(raster, portrait.box, YUNET_SCALE, teachers)
@@ -95,11 +95,11 @@ def portraits(
     return images
 
 
-def crops(faces: NDArray[np.uint8], targets: NDArray[np.float32]) -> list[MarkedImage]:
+def crops(faces: NDArray[np.uint8], targets: NDArray[np.float32]) -> list[AnnotatedImage]:
     """Convert images of FER+ (n, size, size) and their targets (n, classes)."""
     box = np.array([FER_FACE], dtype=np.float32) * faces.shape[1]
     sure = np.ones(1, dtype=bool)
-    return [MarkedImage(f, box, sure, t[None]) for f, t in zip(faces, targets, strict=True)]
+    return [AnnotatedImage(f, box, sure, t[None]) for f, t in zip(faces, targets, strict=True)]
 
 
 def _read(path: Path) -> Raster:
@@ -108,10 +108,10 @@ def _read(path: Path) -> Raster:
 
 def _unannotated(
     raster: Raster, annotated: Sequence[Box], detector: YuNetDetector | None
-) -> tuple[MarkedFace, ...]:
+) -> tuple[AnnotatedFace, ...]:
     found = [] if detector is None else detector.detect(raster, 0.0)
     return tuple(
-        MarkedFace(each.box, sure=False)
+        AnnotatedFace(each.box, sure=False)
         for each in found
         if all(iou(each.box, box) < SAME_FACE_IOU for box in annotated)
     )
@@ -119,7 +119,7 @@ def _unannotated(
 
 def _photograph(
     raster: Raster, photograph: Photograph, teachers: Sequence[Classifier]
-) -> MarkedImage:
+) -> AnnotatedImage:
     faces = photograph.faces
     targets = np.zeros((len(faces), len(LABELS)), dtype=np.float32)
     for target, face in zip(targets, faces, strict=True):
@@ -130,7 +130,7 @@ def _photograph(
             prediction = _prediction(raster, face.box, scale, teachers)
             target[:] = prediction if prediction.max() >= UNDECIDED else 0
     boxes = np.array([face.box.xyxy for face in faces], dtype=np.float32).reshape(-1, 4)
-    return MarkedImage(
+    return AnnotatedImage(
         raster.bgr, boxes, np.array([face.sure for face in faces], dtype=bool), targets
     )
 
@@ -146,8 +146,8 @@ def _prediction(
 
 
 def with_quotas(
-    images: Sequence[MarkedImage], quota: int, generator: np.random.Generator
-) -> list[MarkedImage]:
+    images: Sequence[AnnotatedImage], quota: int, generator: np.random.Generator
+) -> list[AnnotatedImage]:
     """Return the images with at most `quota` known expressions of each class, because most
     predictions for photographs are neutral and happiness."""
     rows = [(i, face) for i, each in enumerate(images) for face in range(len(each.boxes))]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.vision.detectors.cascade import Cascade
-from app.vision.detectors.haar import FACE, candidates
+from app.vision.detectors.haar import FACE, candidate_cascade, candidates
 from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
 from testbed.boxes import iou
-from training.data.photos import MarkedFace, Photograph, PhotosError, read_photographs
+from training.data.photos import AnnotatedFace, Photograph, PhotosError, read_photographs
 
 LABELS = ("nothing", FACE)
 # The portraits of lfw-expressions are used to evaluate the service.
@@ -39,7 +39,7 @@ class Windows:
 def read(photos: Path, split: str, *, size: int) -> Windows:
     """Return the windows of a split. Raises PhotosError if there are none, or if a table is
     missing."""
-    cascade = Cascade()
+    cascade = candidate_cascade()
     photographs = [
         photograph
         for collection in COLLECTIONS
@@ -61,13 +61,13 @@ def _windows(
     raster = ImageFile(photograph.path.read_bytes(), max_pixels=_MAX_PIXELS).read()
     for share in MIN_FACE_SHARES:
         min_face_px = share * max(raster.size_wh)
-        for box in candidates(cascade, raster, min_face_px):
+        for box, _ in candidates(cascade, raster, min_face_px):
             face = _is_face(box, photograph.faces)
             if face is not None:
                 yield crop_face(raster.gray, box, size=size, scale=CROP_SCALE), face
 
 
-def _is_face(box: Box, faces: tuple[MarkedFace, ...]) -> bool | None:
+def _is_face(box: Box, faces: tuple[AnnotatedFace, ...]) -> bool | None:
     """Return None for a window on an unsure face."""
     overlap, sure = max(((iou(box, face.box), face.sure) for face in faces), default=(0.0, True))
     if overlap < FACE_IOU:

@@ -28,7 +28,7 @@ from training.data.annotated_images import (
 from training.data.pack_models import FaceDetector, Teacher
 from training.data.photos import (
     PORTRAITS,
-    MarkedFace,
+    AnnotatedFace,
     portraits_with_readings,
     read_photographs,
     read_portraits,
@@ -94,7 +94,7 @@ def photographs(
         if collection == "crowds":
             detected = [box for box, _ in yunet(raster.bgr)]
             faces += [
-                MarkedFace(box, sure=False)
+                AnnotatedFace(box, sure=False)
                 for box in detected
                 if all(iou(box, face.box) < SAME_FACE_IOU for face in photograph.faces)
             ]

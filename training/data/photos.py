@@ -27,7 +27,7 @@ class Portrait:
 
 
 @dataclass(frozen=True, slots=True)
-class MarkedFace:
+class AnnotatedFace:
     """An annotated face. A detector must find faces that are `sure`; the others are ignored.
     `condition` is bare, masked, "mask worn wrongly", or empty if it was not annotated."""
 
@@ -39,7 +39,7 @@ class MarkedFace:
 @dataclass(frozen=True, slots=True)
 class Photograph:
     path: Path
-    faces: tuple[MarkedFace, ...]
+    faces: tuple[AnnotatedFace, ...]
 
 
 def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
@@ -65,9 +65,11 @@ def read_photographs(photos: Path, collection: str, *, split: str | None) -> lis
     faces, of one split or of both. The collection `groups` has no splits. Raises PhotosError."""
     if collection == GROUPS:
         return list(_groups(photos / GROUPS))
-    faces: dict[str, list[MarkedFace]] = defaultdict(list)
+    faces: dict[str, list[AnnotatedFace]] = defaultdict(list)
     for row in _rows(photos / "faces.csv"):
-        faces[row["image"]].append(MarkedFace(_box(row), row["label"] == "sure", row["condition"]))
+        faces[row["image"]].append(
+            AnnotatedFace(_box(row), row["label"] == "sure", row["condition"])
+        )
     return [
         Photograph(photos / image, tuple(faces[image]))
         for image, image_split in _splits(photos).items()
@@ -78,9 +80,9 @@ def read_photographs(photos: Path, collection: str, *, split: str | None) -> lis
 def _groups(folder: Path) -> Iterator[Photograph]:
     """Return the images with boxes, and dogs.jpg, which has no face. Two portraits have no boxes
     and are left out."""
-    faces: dict[str, list[MarkedFace]] = defaultdict(list)
+    faces: dict[str, list[AnnotatedFace]] = defaultdict(list)
     for row in _rows(folder / "boxes.csv"):
-        faces[row["image"]].append(MarkedFace(_box(row)))
+        faces[row["image"]].append(AnnotatedFace(_box(row)))
     for path in sorted(folder.iterdir()):
         if path.name in faces or path.stem == "dogs":
             yield Photograph(path, tuple(faces[path.name]))

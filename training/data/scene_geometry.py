@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.vision.image import resized
-from training.data.annotated_images import MIN_EXPRESSION_SIDE, MarkedImage
+from training.data.annotated_images import MIN_EXPRESSION_SIDE, AnnotatedImage
 
 MIN_VISIBLE = 0.5  # a face with a smaller share of its box inside the image is not sure
 MIN_SURE_SIDE = 8.0  # pixels; a smaller face is not sure
@@ -16,8 +16,8 @@ MAX_SURE_FACES = 24
 
 
 def cut(
-    annotated: MarkedImage, corner: tuple[float, float], scale: float, width: int, height: int
-) -> MarkedImage:
+    annotated: AnnotatedImage, corner: tuple[float, float], scale: float, width: int, height: int
+) -> AnnotatedImage:
     """Return the region of this size at `corner`, after scaling. Pixels outside of the image are
     black."""
     left, top = corner
@@ -34,10 +34,10 @@ def cut(
     place = image[row : row + part.shape[0], column : column + part.shape[1]]
     place[:] = part[: place.shape[0], : place.shape[1]]
     boxes = (annotated.boxes - (x1, y1, x1, y1)) * scale + (column, row, column, row)
-    return MarkedImage(image, *clipped(boxes, annotated.sure, width, height), annotated.targets)
+    return AnnotatedImage(image, *clipped(boxes, annotated.sure, width, height), annotated.targets)
 
 
-def mirrored(annotated: MarkedImage) -> MarkedImage:
+def mirrored(annotated: AnnotatedImage) -> AnnotatedImage:
     """Return the mirror image."""
     x1, y1, x2, y2 = annotated.boxes.T
     width = annotated.image.shape[1]
@@ -45,7 +45,7 @@ def mirrored(annotated: MarkedImage) -> MarkedImage:
     return replace(annotated, image=np.ascontiguousarray(annotated.image[:, ::-1]), boxes=boxes)
 
 
-def rotated(annotated: MarkedImage, degrees: float) -> MarkedImage:
+def rotated(annotated: AnnotatedImage, degrees: float) -> AnnotatedImage:
     """Rotate an image around its centre. Boxes keep their size, because a tilted head is as wide as
     an upright one."""
     height, width = annotated.image.shape[:2]
@@ -56,7 +56,7 @@ def rotated(annotated: MarkedImage, degrees: float) -> MarkedImage:
     centres = centres @ matrix[:, :2].T + matrix[:, 2]
     boxes = np.concatenate([centres - half, centres + half], axis=1)
     inside, sure = clipped(boxes, annotated.sure, width, height)
-    return MarkedImage(np.asarray(image, np.uint8), inside, sure, annotated.targets)
+    return AnnotatedImage(np.asarray(image, np.uint8), inside, sure, annotated.targets)
 
 
 def clipped(
@@ -69,7 +69,7 @@ def clipped(
     return inside, sure & (visible >= MIN_VISIBLE * areas)
 
 
-def finished(annotated: MarkedImage) -> MarkedImage:
+def finished(annotated: AnnotatedImage) -> AnnotatedImage:
     """Remove empty boxes and sort the faces by size, the largest first.
 
     Small faces, and faces after the first MAX_SURE_FACES, become unsure. The targets of faces with
@@ -80,7 +80,7 @@ def finished(annotated: MarkedImage) -> MarkedImage:
     order = np.argsort(-longer, kind="stable")
     order = order[sides[order].min(axis=1, initial=np.inf) > 0]
     large = (longer >= MIN_SURE_SIDE)[order]
-    return MarkedImage(
+    return AnnotatedImage(
         np.ascontiguousarray(annotated.image),
         annotated.boxes[order],
         annotated.sure[order] & large & (np.arange(len(order)) < MAX_SURE_FACES),

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.annotated_images import MarkedImage
+from training.data.annotated_images import AnnotatedImage
 from training.data.corruption import corrupt, without_colors
 from training.data.pasting import free_corner, paste, tinted
 from training.data.scene_geometry import clipped, cut, finished, mirrored, rotated, to_bgr
@@ -37,14 +37,16 @@ PORTRAIT_PASTE_SHARE = 0.3
 class Collection:
     """Images that are sampled by weight. `cumulated` (n,) are the cumulated weights."""
 
-    images: Sequence[MarkedImage]
+    images: Sequence[AnnotatedImage]
     cumulated: NDArray[np.float64]
 
     @classmethod
-    def of(cls, images: Sequence[MarkedImage], weights: NDArray[np.float64] | None = None) -> Self:
+    def of(
+        cls, images: Sequence[AnnotatedImage], weights: NDArray[np.float64] | None = None
+    ) -> Self:
         return cls(images, np.cumsum(np.ones(len(images)) if weights is None else weights))
 
-    def draw(self, generator: np.random.Generator) -> MarkedImage:
+    def draw(self, generator: np.random.Generator) -> AnnotatedImage:
         index = np.searchsorted(self.cumulated, generator.random() * self.cumulated[-1], "right")
         return self.images[int(index)]
 
@@ -59,7 +61,7 @@ class Sources:
     crops: Collection
     portraits: Collection
 
-    def draw(self, generator: np.random.Generator) -> MarkedImage:
+    def draw(self, generator: np.random.Generator) -> AnnotatedImage:
         shares = np.cumsum([share for share, _ in self.views])
         index = int(np.searchsorted(shares, generator.random() * shares[-1]))
         return self.views[index][1].draw(generator)
@@ -67,7 +69,7 @@ class Sources:
 
 def scene(
     sources: Sources, number: int, *, side: int, seed: int, mosaics: bool = True
-) -> MarkedImage:
+) -> AnnotatedImage:
     """Return the scene with this number. Its `image` is (side, side, 3) uint8 BGR, and at most
     MAX_SURE_FACES of its faces are sure."""
     generator = np.random.default_rng((seed, number))
@@ -88,13 +90,13 @@ def _log_uniform(generator: np.random.Generator, low: float, high: float) -> flo
 
 
 def view(
-    annotated: MarkedImage,
+    annotated: AnnotatedImage,
     width: int,
     height: int,
     generator: np.random.Generator,
     *,
     cover: bool = False,
-) -> MarkedImage:
+) -> AnnotatedImage:
     """Return a view (height, width, 3) of the image or of a part of it, at a random scale. With
     `cover`, the view has no black area."""
     scale, centre = _scale(annotated, width, height, generator)
@@ -105,7 +107,7 @@ def view(
 
 
 def _scale(
-    annotated: MarkedImage, width: int, height: int, generator: np.random.Generator
+    annotated: AnnotatedImage, width: int, height: int, generator: np.random.Generator
 ) -> tuple[float, tuple[float, float] | None]:
     """Choose the scale of a view of this size. If the view must show a face, also return the centre
     of the face."""
@@ -125,12 +127,12 @@ def _scale(
 
 
 def _view_at(
-    annotated: MarkedImage,
+    annotated: AnnotatedImage,
     size_wh: tuple[int, int],
     scale: float,
     centre: tuple[float, float] | None,
     generator: np.random.Generator,
-) -> MarkedImage:
+) -> AnnotatedImage:
     width, height = size_wh
     rows, columns = annotated.image.shape[:2]
     region = width / scale, height / scale
@@ -154,7 +156,7 @@ def _start(region: float, size: int, centre: float | None, generator: np.random.
 
 def mosaic(
     sources: Sources, width: int, height: int, generator: np.random.Generator
-) -> MarkedImage:
+) -> AnnotatedImage:
     """Return a mosaic of views with different scales (Bochkovskiy et al. 2020, arXiv 2004.10934).
 
     The first view is in the upper left corner. The remaining areas to the right and below are
@@ -172,7 +174,7 @@ def mosaic(
     image = np.empty((height, width, 3), np.uint8)
     for (x, y), part in parts:
         image[y : y + part.image.shape[0], x : x + part.image.shape[1]] = part.image
-    return MarkedImage(
+    return AnnotatedImage(
         image,
         np.concatenate([part.boxes + np.tile(xy, 2).astype(np.float32) for xy, part in parts]),
         np.concatenate([part.sure for _, part in parts]),
@@ -187,7 +189,7 @@ def _used(size: float, room: int) -> int:
     return used if room - used >= MIN_ROOM else room
 
 
-def pasted(sources: Sources, side: int, generator: np.random.Generator) -> MarkedImage:
+def pasted(sources: Sources, side: int, generator: np.random.Generator) -> AnnotatedImage:
     """Return a view with pasted faces, and with pasted pieces of photographs without faces."""
     base = sources.empty if generator.random() < 0.6 else sources
     background = view(base.draw(generator), side, side, generator, cover=True)
@@ -226,7 +228,7 @@ def pasted(sources: Sources, side: int, generator: np.random.Generator) -> Marke
         boxes = np.concatenate([boxes, (box + np.tile(corner, 2))[None].astype(np.float32)])
         sure = np.append(sure, True)
         targets = np.concatenate([targets, annotated.targets[:1]])
-    return MarkedImage(image, *clipped(boxes, sure, side, side), targets)
+    return AnnotatedImage(image, *clipped(boxes, sure, side, side), targets)
 
 
 def _cut_square(

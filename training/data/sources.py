@@ -13,7 +13,7 @@ from app.vision.classifier import Classifier
 from app.vision.detectors.yunet import YuNetDetector
 from training import ferplus_labels
 from training.data import annotated_images, first_of_each, read_split
-from training.data.annotated_images import MarkedImage
+from training.data.annotated_images import AnnotatedImage
 from training.data.scenes import Collection, Sources
 from training.data.split import DataError
 from training.teacher_models import soft_labels
@@ -65,7 +65,7 @@ class ValidationImages:
         self._folder = folder
 
     @cached_property
-    def photographs(self) -> list[MarkedImage]:
+    def photographs(self) -> list[AnnotatedImage]:
         """The photographs of COLLECTIONS."""
         return [
             each
@@ -74,7 +74,7 @@ class ValidationImages:
         ]
 
     @cached_property
-    def portraits(self) -> list[MarkedImage]:
+    def portraits(self) -> list[AnnotatedImage]:
         """The portraits with an annotated expression."""
         return annotated_images.portraits(self._folder / PHOTOS, "val", (), teacher_share=0.0)
 
@@ -91,9 +91,9 @@ def validation_sources(folder: Path) -> Sources:
 
 
 def _sources(
-    natural: Sequence[MarkedImage],
-    crowds: Sequence[MarkedImage],
-    portraits: Sequence[MarkedImage],
+    natural: Sequence[AnnotatedImage],
+    crowds: Sequence[AnnotatedImage],
+    portraits: Sequence[AnnotatedImage],
     crops: Collection,
 ) -> Sources:
     empty = Collection.of([each for each in natural if not len(each.boxes)])

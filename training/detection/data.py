@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from training.config import Config
-from training.data.annotated_images import MarkedImage
+from training.data.annotated_images import AnnotatedImage
 from training.data.scenes import Sources, scene
 from training.data.sources import Teachers, ValidationImages, training_sources
 from training.detection.heads import Batch
@@ -86,7 +86,7 @@ class Scenes(Validation):
         return losses.total(EXPRESSION_WEIGHT)
 
 
-def collate(scenes: Sequence[MarkedImage]) -> tuple[Tensor, GroundTruth]:
+def collate(scenes: Sequence[AnnotatedImage]) -> tuple[Tensor, GroundTruth]:
     """Return the images (n, 3, side, side) uint8 and their faces, padded to an equal number."""
     most = max(1, *(len(each.boxes) for each in scenes))
     classes = scenes[0].targets.shape[1]

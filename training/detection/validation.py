@@ -16,8 +16,8 @@ from app.vision.image import letterbox
 from app.vision.types import Box, Detection
 from testbed.boxes import Matches, average_precision, iou, match_faces
 from training.config import Config
-from training.data.annotated_images import MarkedImage
-from training.data.photos import MarkedFace
+from training.data.annotated_images import AnnotatedImage
+from training.data.photos import AnnotatedFace
 from training.data.scenes import scene
 from training.data.sources import ValidationImages
 from training.detection.heads import HEADS, Find, Head
@@ -59,11 +59,11 @@ class Validation:
         return HEADS[self.config.net]
 
     @property
-    def photographs(self) -> list[MarkedImage]:
+    def photographs(self) -> list[AnnotatedImage]:
         return self.validation.photographs
 
     @property
-    def portraits(self) -> list[MarkedImage]:
+    def portraits(self) -> list[AnnotatedImage]:
         return self.validation.portraits
 
     def validate(self, run: RunState) -> dict[str, float]:
@@ -82,14 +82,14 @@ class Validation:
         }
 
     def matched_expressions(
-        self, predict: Predict, images: Sequence[MarkedImage]
+        self, predict: Predict, images: Sequence[AnnotatedImage]
     ) -> list[tuple[NDArray[np.float32] | None, int]]:
         """See the function `matched_expressions`. The images are scaled to the size of scenes."""
         found = detections(predict, images, self.config.input_size, self.head.find)
         return matched_expressions(found, images)
 
     @property
-    def validation_scenes(self) -> list[MarkedImage]:
+    def validation_scenes(self) -> list[AnnotatedImage]:
         """Compose the validation scenes, which are always the same."""
         side = self.config.input_size
         return [
@@ -116,7 +116,7 @@ def predictor(net: nn.Module) -> Predict:
 
 
 def detections(
-    predict: Predict, images: Iterable[MarkedImage], side: int, find: Find
+    predict: Predict, images: Iterable[AnnotatedImage], side: int, find: Find
 ) -> list[list[Found]]:
     """Detect faces in each image, letterboxed to `side`. Return the detections with uncalibrated
     scores and the class logits, in descending order of the score."""
@@ -140,7 +140,7 @@ def detections(
 
 
 def matches_by_image(
-    found: Sequence[list[Found]], photographs: Sequence[MarkedImage]
+    found: Sequence[list[Found]], photographs: Sequence[AnnotatedImage]
 ) -> list[Matches]:
     """Compare the detections with the sure faces of at least MIN_FACE_SIDE pixels."""
     return [
@@ -155,7 +155,7 @@ def matches_by_image(
 
 
 def matched_expressions(
-    found: Sequence[list[Found]], images: Sequence[MarkedImage]
+    found: Sequence[list[Found]], images: Sequence[AnnotatedImage]
 ) -> list[tuple[NDArray[np.float32] | None, int]]:
     """Return the class logits and the class of each face with a known expression. The logits are
     those of the detection with the highest overlap, or None if the face was not detected."""
@@ -174,8 +174,8 @@ def _share_correct(pairs: Sequence[tuple[NDArray[np.float32] | None, int]]) -> f
     return float(np.mean([each is not None and each.argmax() == label for each, label in pairs]))
 
 
-def _faces(annotated: MarkedImage) -> list[MarkedFace]:
+def _faces(annotated: AnnotatedImage) -> list[AnnotatedFace]:
     return [
-        MarkedFace(Box(*box), bool(sure))
+        AnnotatedFace(Box(*box), bool(sure))
         for box, sure in zip(annotated.boxes.tolist(), annotated.sure, strict=True)
     ]

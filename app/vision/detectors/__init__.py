@@ -78,3 +78,8 @@ DETECTORS: dict[str, type[Detector]] = {
         HaarDetector, HaarDefaultDetector, SingleShotDetector, YuNetDetector, WholeImageDetector,
     )
 }  # fmt: skip
+
+DEFAULT = HaarDetector.name  # of the API: clients of the original service rely on its detector
+# For people who choose no detector, on the page and in the command `emotions`: of the detectors
+# with weights in this repository, the one that finds the most faces (docs/wild.md).
+RECOMMENDED = SingleShotDetector.name

@@ -7,6 +7,7 @@ import * as mood from "./mood.js";
 const $ = (id) => document.getElementById(id);
 
 let pipelines = [];
+let detectors = [];
 let models = [];
 let storesImages = false;
 let loading = null; // the promise of the first call of loadChoices
@@ -51,14 +52,16 @@ async function load() {
   }
   mood.setAggregators(aggregatorsBody.aggregators);
   setOptions($("pipeline"), pipelines);
-  setOptions($("detector"), detectorsBody.detectors.filter((each) => each.ready));
+  detectors = detectorsBody.detectors.filter((each) => each.ready);
+  setOptions($("detector"), detectors, detectors.find((each) => each.recommended));
   updateForPipeline();
 }
 
-/** Set the options of a select. `choices` have a name, a title and a description. */
-function setOptions(select, choices) {
+/** Set the options of a select. `choices` have a name, a title and a description. `selected` is
+ * the choice to select; by default it is the service's default. */
+function setOptions(select, choices, selected = choices.find((each) => each.default)) {
   const options = choices.map((each) => {
-    const option = element("option", { value: each.name, selected: each.default });
+    const option = element("option", { value: each.name, selected: each === selected });
     option.append(each.title);
     option.title = each.description;
     return option;
@@ -71,6 +74,9 @@ function updateForPipeline() {
   const pipeline = pipelines.find((each) => each.name === $("pipeline").value);
   if (!pipeline) return;
   $("detector").disabled = !pipeline.takes_detector;
+  const detector = detectors.find((each) => each.name === $("detector").value);
+  $("detector-description").textContent =
+    detector && pipeline.takes_detector ? `${detector.title}: ${detector.description}` : "";
   const usable = models.filter((each) => each.kind === pipeline.models);
   if (usable.some((each) => each.name === $("model").value)) return;
   setOptions($("model"), usable);

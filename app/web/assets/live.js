@@ -80,10 +80,12 @@ async function run() {
   nextUpdates = { text: performance.now() / 1000 + 1 }; // the first frames are often dark
   showError("");
   updateControls();
-  loadChoices().catch(() => {}); // without the choices, the service uses its defaults
+  // Without the choices, the service uses its defaults.
+  const choicesLoaded = loadChoices().catch(() => {});
   const onEnd = () => fail(new Problem("The camera was disconnected."));
   try {
     await openCamera($("live-video"), { signal: controller.signal, onEnd });
+    await choicesLoaded;
     await analyseFrames(controller.signal);
   } catch (error) {
     if (running === controller) fail(error);

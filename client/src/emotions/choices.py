@@ -40,9 +40,10 @@ class Model:
 class Detector:
     """A face detector of the service.
 
-    The default minimum size of a face is `min_face_share` times the longer side of the image or
-    times twice the shorter side, whichever is smaller. If the detector is not ready, `problem` is
-    the reason.
+    The default minimum size of a face is `min_face_share` times the longer side of the image, or
+    twice `min_face_share` times the shorter side if this is smaller. If the detector is not ready,
+    `problem` is the reason. The command `emotions` uses the `recommended` detector if it is ready
+    and the user chooses none; requests without a detector use the `default`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Detector:
     description: str
     min_face_share: float | None = None
     problem: str | None = None
+    recommended: bool = False
 
     @classmethod
     def read(cls, document: Document) -> Detector:
@@ -61,17 +63,22 @@ class Detector:
             description=document["description"],
             min_face_share=document.get("min_face_share"),
             problem=document.get("problem"),
+            recommended=document.get("recommended", False),
         )
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline of the service. `models` is the kind of model that it uses."""
+    """A pipeline of the service.
+
+    `models` is the kind of model that it uses. Without `takes_detector`, it has its own detector.
+    """
 
     name: str
     default: bool
     description: str
     models: str
+    takes_detector: bool = True
 
     @classmethod
     def read(cls, document: Document) -> Pipeline:
@@ -80,6 +87,7 @@ class Pipeline:
             default=document["default"],
             description=document["description"],
             models=document["models"],
+            takes_detector=document.get("takes_detector", True),
         )
 
 

@@ -20,9 +20,9 @@ try:
 except ImportError:  # optional dependencies, which the library does not need
     sys.exit("the command requires click and rich: pip install 'emotions-client[cli]'")
 
-from emotions.client import EmotionClient
 from emotions.commands.analyse import analyse, mood
 from emotions.commands.choices import aggregators, detectors, models, pipelines
+from emotions.commands.command_client import CommandClient
 from emotions.commands.live import live
 from emotions.commands.numbers import Decimal
 from emotions.commands.output import Failed, message_of
@@ -77,7 +77,7 @@ def main(context: click.Context, server: str, key: str | None, timeout: float) -
         key = checked_header_value("the API key", key) if key else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--key") from error
-    client = EmotionClient(server, key, timeout=(5.0, timeout))
+    client = CommandClient(server, key, timeout=(5.0, timeout))
     context.obj = context.with_resource(client)
 
 

@@ -60,7 +60,9 @@ def _print(columns: Sequence[Column[Item]], items: Sequence[Item], form: str) ->
 def _state(item: Any) -> str:
     if not getattr(item, "ready", True):
         return "not ready"
-    return "default" if item.default else "ready"
+    if item.default:
+        return "default"
+    return "recommended" if getattr(item, "recommended", False) else "ready"
 
 
 def _labels(model: Model) -> str:
@@ -75,7 +77,7 @@ MODEL_COLUMNS: list[Column[Model]] = [
 ]
 DETECTOR_COLUMNS: list[Column[Detector]] = [
     Column("name", lambda detector: detector.name, 12),
-    Column("state", _state, 9),
+    Column("state", _state, 11),
     Column("description", lambda detector: detector.problem or detector.description),
 ]
 PIPELINE_COLUMNS: list[Column[Pipeline]] = [

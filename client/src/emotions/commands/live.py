@@ -18,10 +18,18 @@ MAX_CAMERA = 2**31 - 1  # OpenCV uses a 32-bit int
     help="number of the camera",
 )
 @click.option("--pipeline", help="pipeline (see `emotions pipelines`)")
+@click.option("--detector", help="face detector (see `emotions detectors`); default: the detector "
+              "that the service recommends")  # fmt: skip
 @click.option("--threshold", type=Decimal(0, 1), default=0.5, show_default=True,
               help="minimum probability of a shown emotion")  # fmt: skip
 @click.pass_obj
-def live(client: EmotionClient, camera: int, pipeline: str | None, threshold: float) -> None:
+def live(
+    client: EmotionClient,
+    camera: int,
+    pipeline: str | None,
+    detector: str | None,
+    threshold: float,
+) -> None:
     """Show the camera with boxes in a window. Press q to quit. Nothing is stored."""
     try:
         import cv2  # noqa: PLC0415 - OpenCV with GUI support is not a dependency
@@ -36,7 +44,9 @@ def live(client: EmotionClient, camera: int, pipeline: str | None, threshold: fl
             if not was_read:
                 raise Failed("the camera returned no image: check that it is still connected")
             _, jpeg = cv2.imencode(".jpg", frame)
-            analysis = client.analyse(jpeg.tobytes(), pipeline=pipeline, store=False)
+            analysis = client.analyse(
+                jpeg.tobytes(), pipeline=pipeline, detector=detector, store=False
+            )
             for face in analysis.faces:
                 x1, y1, x2, y2 = (round(value) for value in face.box_xyxy)
                 label = ", ".join(

@@ -17,7 +17,8 @@ ANALYSIS = (
     click.option("--pipeline", help="pipeline (see `emotions pipelines`)"),
     click.option("--model", help="model (see `emotions models`)"),
     click.option("--detector",
-                 help="face detector (see `emotions detectors`); none: the image is one face"),
+                 help="face detector (see `emotions detectors`); none: the image is one face; "
+                 "default: the detector that the service recommends"),
     click.option("--rotate", type=click.Choice(["none", "auto"]),
                  help="auto: also try other orientations if no face is detected"),
     click.option("--min-face-px", type=Decimal(),
