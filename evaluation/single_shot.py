@@ -232,8 +232,10 @@ def card_section(
         "portraits": sum(results.counts.values()),
         "main_face_found": round(portraits.detection_recall, 4),
         "found_and_named_right": round(portraits.accuracy, 4),
-        "mean_average_precision": round(results.mean, 4),
-        "average_precision": {name: round(value, 4) for name, value in results.precisions.items()},
+        "mean_average_precision": round(results.mean_average_precision, 4),
+        "average_precision": {
+            name: round(value, 4) for name, value in results.average_precisions.items()
+        },
         "note": "the weights were chosen and calibrated on this split",
     }
 

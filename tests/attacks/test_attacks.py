@@ -289,7 +289,7 @@ def test_locked_sqlite_detects_wrong_answers(stubbed, monkeypatch, behaviour, pa
 def test_count_orphans_compares_files_and_rows(
     stubbed, monkeypatch, tmp_path, files, stored, status, expected
 ):
-    monkeypatch.setattr(storage, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "_CLEAN_UP_SECONDS", 0.1)
     for number in range(files):
         (tmp_path / "ab").mkdir(exist_ok=True)
         (tmp_path / "ab" / str(number)).write_bytes(b"an image")

@@ -32,7 +32,7 @@ class Head:
 
 
 class DarknetNet(nn.Module):
-    """Answers (n, rows, 5 + classes) of images (n, 3, height, width) with values 0–255, BGR, float.
+    """Outputs (n, rows, 5 + classes) for images (n, 3, height, width), BGR, float, values 0–255.
 
     The rows are ordered by `heads`, then by cell in row order, then by anchor. A row consists of
     t_x, t_y, t_w, t_h, the objectness logit and the class logits, without an activation function.
