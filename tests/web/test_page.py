@@ -135,7 +135,7 @@ def test_controls_are_reachable_by_keyboard(open_page):
     page = open_page()
     wait_until(page, "document.getElementById('pipeline').options.length === 2")
     reached = []
-    for _ in range(11):
+    for _ in range(12):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.text"))
         if reached[-1] == "file":
@@ -144,7 +144,8 @@ def test_controls_are_reachable_by_keyboard(open_page):
             assert page.evaluate(outline) == "solid"
             save_screenshot(page, "page-focus")
     assert reached[:4] == ["Analyse", "Live", "History", "API"]
-    assert reached[4:10] == ["file", "camera", "store", "pipeline", "detector", "model"]
+    assert reached[4:7] == ["file", "folder", "camera"]
+    assert reached[7:11] == ["store", "pipeline", "detector", "model"]
     page.locator("nav a", has_text="Live").focus()
     page.keyboard.press("Enter")
     page.locator("#live-toggle").wait_for()

@@ -29,6 +29,20 @@ export function describeFace(face, threshold) {
   return shown.map(([emotion, probability]) => `${emotion} ${percent(probability)}`).join(", ");
 }
 
+export const countFaces = (count) => (count === 1 ? "1 face" : `${count || "no"} faces`);
+
+/** Create one chip per dominant emotion of the faces, most frequent first. */
+export function chips(faces) {
+  const counts = new Map();
+  for (const { dominant } of faces) counts.set(dominant, (counts.get(dominant) ?? 0) + 1);
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([emotion, count]) => {
+      const text = count > 1 ? `${emotion} × ${count}` : emotion;
+      return paint(element("span", { className: "chip" }, text), emotion);
+    });
+}
+
 /** Create a list item with a bar for each emotion of a face. */
 export function card(face, threshold) {
   const bars = Object.entries(face.emotions)
