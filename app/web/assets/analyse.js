@@ -1,10 +1,12 @@
 // Analyse page: pass images to the queue and show the result of one of them.
 
 import { analyse, element, read, save } from "./api.js";
+import { placeLabels } from "./box_labels.js";
 import { loadChoices, selectedOptions } from "./choices.js";
 import { applyToBox, applyToCard, box, card, countFaces } from "./faces.js";
 import { annotated, fetchAnnotated, imageSource } from "./image_source.js";
 import * as input from "./input.js";
+import { showLegend } from "./legend.js";
 import * as mood from "./mood.js";
 import { DONE, FAILED, Queue } from "./queue.js";
 import * as list from "./queue_list.js";
@@ -31,6 +33,7 @@ export function start() {
   $("threshold").addEventListener("change", redraw);
   $("download").addEventListener("click", download);
   mood.start(requestMood);
+  new ResizeObserver(label).observe($("image"));
   for (const each of [$("faces"), $("image")]) {
     for (const kind of ["pointerover", "focusin"]) each.addEventListener(kind, highlightPointed);
     for (const kind of ["pointerout", "focusout"]) each.addEventListener(kind, clearHighlight);
@@ -166,7 +169,16 @@ function show(newResult) {
   $("threshold-line").hidden = !image.faces.length;
   mood.show(image.mood);
   $("result").hidden = false;
+  label();
   list.setCurrent(entry);
+}
+
+// Write the labels of the boxes for the size of the image on the page.
+function label() {
+  if (!result) return;
+  const { faces } = result.entry.image;
+  showLegend($("legend"), faces, threshold());
+  placeLabels($("image"), faces, threshold());
 }
 
 // An annotated image has labels for the emotions above the threshold, so a new threshold requires
@@ -203,6 +215,7 @@ function applyThreshold() {
     applyToCard($("faces").querySelector(`[data-face="${face.face_id}"]`), face, threshold());
     applyToBox($("image").querySelector(`[data-face="${face.face_id}"]`), face, threshold());
   }
+  label();
 }
 
 const highlightPointed = ({ target }) =>

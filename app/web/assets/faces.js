@@ -72,11 +72,12 @@ export function applyToCard(item, face, threshold) {
   });
 }
 
-/** Create a clickable box for a face. `image` is the analysis that contains the face. */
+/** Create a clickable box for a face. `image` is the analysis that contains the face. box_labels.js
+ * writes its label. */
 export function box(face, image, threshold) {
   const button = place(element("button", { type: "button" }), face, image);
   button.dataset.face = face.face_id;
-  button.append(element("span", {}, String(face.face_id)));
+  button.append(element("span", { hidden: true }));
   applyToBox(button, face, threshold);
   return button;
 }
