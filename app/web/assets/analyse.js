@@ -1,15 +1,13 @@
 // Analyse page: pass images to the queue and show the result of one of them.
 
-import { analyse, element, read, save } from "./api.js";
-import { placeLabels } from "./box_labels.js";
+import { analyse, read, save } from "./api.js";
 import { loadChoices, selectedOptions } from "./choices.js";
-import { applyToBox, applyToCard, box, card, countFaces } from "./faces.js";
 import { annotated, fetchAnnotated, imageSource } from "./image_source.js";
 import * as input from "./input.js";
-import { showLegend } from "./legend.js";
 import * as mood from "./mood.js";
 import { DONE, FAILED, Queue } from "./queue.js";
 import * as list from "./queue_list.js";
+import * as resultView from "./result.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -33,11 +31,7 @@ export function start() {
   $("threshold").addEventListener("change", redraw);
   $("download").addEventListener("click", download);
   mood.start(requestMood);
-  new ResizeObserver(label).observe($("image"));
-  for (const each of [$("faces"), $("image")]) {
-    for (const kind of ["pointerover", "focusin"]) each.addEventListener(kind, highlightPointed);
-    for (const kind of ["pointerout", "focusout"]) each.addEventListener(kind, clearHighlight);
-  }
+  resultView.start();
 }
 
 const threshold = () => Number($("threshold").value);
@@ -139,46 +133,8 @@ async function showEntry(entry, { signal } = restart()) {
 function show(newResult) {
   if (result) URL.revokeObjectURL(result.url);
   result = newResult;
-  const { entry, url, isAnnotated, reason } = result;
-  const { image } = entry;
-  const alt = `The image ${image.file_name}`;
-  const view = url ? element("img", { src: url, alt }) : element("div", { className: "sketch" });
-  view.style.setProperty("--ratio", image.width / image.height);
-  $("image").classList.toggle("annotated", isAnnotated && Boolean(url));
-  $("image-note").hidden = !isAnnotated;
-  $("image-note").textContent = url
-    ? "This browser cannot show the file, so the page shows the annotated image of the service."
-    : `This browser cannot show the file. ${reason}`;
-  $("image").replaceChildren(view, ...image.faces.map((face) => box(face, image, threshold())));
-  $("faces").replaceChildren(...image.faces.map((face) => card(face, threshold())));
-  $("faces").classList.toggle("several", image.faces.length > 2);
-  $("faces").classList.toggle("many", image.faces.length > 8);
-  const duration = Object.values(image.timings_ms).reduce((sum, each) => sum + each, 0);
-  $("caption").textContent = [
-    image.file_name,
-    `${image.width} × ${image.height}`,
-    countFaces(image.faces.length),
-    `${Math.round(duration)} ms`,
-    image.id ? `stored as ${image.id}` : "not stored",
-  ].join(" · ");
-  if (!image.faces.length) {
-    $("faces").replaceChildren(
-      element("li", { className: "empty" }, "No faces found in this image."),
-    );
-  }
-  $("threshold-line").hidden = !image.faces.length;
-  mood.show(image.mood);
-  $("result").hidden = false;
-  label();
-  list.setCurrent(entry);
-}
-
-// Write the labels of the boxes for the size of the image on the page.
-function label() {
-  if (!result) return;
-  const { faces } = result.entry.image;
-  showLegend($("legend"), faces, threshold());
-  placeLabels($("image"), faces, threshold());
+  resultView.show({ image: result.entry.image, ...result });
+  list.setCurrent(result.entry);
 }
 
 // An annotated image has labels for the emotions above the threshold, so a new threshold requires
@@ -210,22 +166,7 @@ async function requestMood() {
 
 function applyThreshold() {
   $("threshold-value").textContent = `${Math.round(100 * threshold())} %`;
-  if (!result) return;
-  for (const face of result.entry.image.faces) {
-    applyToCard($("faces").querySelector(`[data-face="${face.face_id}"]`), face, threshold());
-    applyToBox($("image").querySelector(`[data-face="${face.face_id}"]`), face, threshold());
-  }
-  label();
-}
-
-const highlightPointed = ({ target }) =>
-  highlightFace(target.closest("[data-face]")?.dataset.face ?? null);
-const clearHighlight = () => highlightFace(null);
-
-function highlightFace(faceId) {
-  for (const each of document.querySelectorAll("#result [data-face]")) {
-    each.classList.toggle("highlighted", each.dataset.face === faceId);
-  }
+  if (result) resultView.applyThreshold();
 }
 
 async function download() {

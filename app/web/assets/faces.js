@@ -45,6 +45,13 @@ export function chips(faces) {
 
 /** Create a list item with a bar for each emotion of a face. */
 export function card(face, threshold) {
+  const item = element("li", { className: "card", tabIndex: 0 });
+  fillCard(item, face, threshold);
+  return item;
+}
+
+/** Replace the content of a card: a title, and a bar for each emotion of a face. */
+export function fillCard(item, face, threshold) {
   const bars = Object.entries(face.emotions)
     .sort(([, a], [, b]) => b - a)
     .map(([emotion, probability]) => {
@@ -56,11 +63,9 @@ export function card(face, threshold) {
       return row;
     });
   const title = element("h3", {}, `Face ${face.face_id}`, element("small"));
-  const item = element("li", { className: "card", tabIndex: 0 }, title);
-  item.append(element("ul", { className: "bars" }, ...bars));
+  item.replaceChildren(title, element("ul", { className: "bars" }, ...bars));
   item.dataset.face = face.face_id;
   applyToCard(item, face, threshold);
-  return item;
 }
 
 /** Update a card for a threshold. */
