@@ -8,6 +8,7 @@ import * as mood from "./mood.js";
 import { DONE, FAILED, Queue } from "./queue.js";
 import * as list from "./queue_list.js";
 import * as resultView from "./result.js";
+import * as saving from "./saving.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -32,6 +33,10 @@ export function start() {
   $("download").addEventListener("click", download);
   mood.start(requestMood);
   resultView.start();
+  saving.start((entry) => {
+    updateList(entry);
+    if (result?.entry === entry) resultView.showSaved(entry.image);
+  });
 }
 
 const threshold = () => Number($("threshold").value);
@@ -79,7 +84,7 @@ function showProgress(name) {
   $("progress").hidden = false;
 }
 
-/** Analyse the image on the page again with the current options. */
+/** Analyse the image on the page again with the current options. The result is not stored. */
 export async function analyseAgain() {
   if (!result) return;
   const { entry } = result;
@@ -88,9 +93,10 @@ export async function analyseAgain() {
   showError(null);
   showProgress(entry.path);
   try {
-    const newOptions = await options();
+    const newOptions = { ...(await options()), store: "false" };
     const image = await read(await analyse(entry.file, entry.name, newOptions, { signal }));
-    Object.assign(entry, { image, options: newOptions });
+    if (signal.aborted) return;
+    entry.reanalysed(image, newOptions);
     updateList(entry);
     await showEntry(entry, controller);
   } catch (error) {
@@ -135,6 +141,7 @@ function show(newResult) {
   result = newResult;
   resultView.show({ image: result.entry.image, ...result });
   list.setCurrent(result.entry);
+  saving.show(result.entry);
 }
 
 // An annotated image has labels for the emotions above the threshold, so a new threshold requires

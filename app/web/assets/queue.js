@@ -1,6 +1,6 @@
 // Queue of images to analyse: the state of each entry, and the order of the requests.
 
-import { analyse, read } from "./api.js";
+import { analyse, randomKey, read } from "./api.js";
 
 const LANES = 2; // requests at a time
 const MAX_PAUSES = 30; // pauses of one entry for a busy service
@@ -19,10 +19,33 @@ class Entry {
   image = null; // the full JSON of the service
   options = {}; // of the request for `image`
   controller = null; // AbortController of the running request
+  isUnsaved = false; // true if `image` is from changed options and not stored
+  storedId = null; // id of the image in the store
+  replaced = []; // ids of earlier stored results, which are to be deleted
+  #key = null; // {text, key}: the Idempotency-Key of the request that has not succeeded yet
 
   constructor({ file, name, path, problem }) {
     Object.assign(this, { file, name, path, isImage: !problem });
     if (problem) Object.assign(this, { state: FAILED, reason: problem });
+  }
+
+  /** Return the Idempotency-Key for a request. A repeated request has the same key, so the service
+   * stores the image once even if its first response was lost. */
+  keyFor(options) {
+    const text = JSON.stringify(options);
+    if (this.#key?.text !== text) this.#key = { text, key: randomKey() };
+    return this.#key.key;
+  }
+
+  /** Set the result of a request that stores the image, unless its options say otherwise. */
+  stored(image, options) {
+    this.#key = null;
+    Object.assign(this, { image, options, isUnsaved: false, storedId: image.id ?? null });
+  }
+
+  /** Set the result of a request with changed options, which stores nothing. */
+  reanalysed(image, options) {
+    Object.assign(this, { image, options, isUnsaved: true });
   }
 
   get canRetry() {
@@ -137,9 +160,9 @@ export class Queue {
     signal.throwIfAborted();
     // A single image is retried by `ask`, a list of images by this queue.
     const maxTries = this.entries.length > 1 ? { maxTries: 1 } : {};
-    const response = await analyse(entry.file, entry.name, options, { signal, ...maxTries });
-    const image = await read(response);
-    Object.assign(entry, { image, options });
+    const key = entry.keyFor(options);
+    const response = await analyse(entry.file, entry.name, options, { signal, key, ...maxTries });
+    entry.stored(await read(response), options);
   }
 
   // Without the key or the right, all other requests would fail too.

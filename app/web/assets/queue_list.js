@@ -75,7 +75,9 @@ function fill(row, entry) {
   row.replaceChildren(nameOf(entry), element("span", { className: "state" }, entry.state));
   if (entry.image) {
     const faces = element("span", { className: "quiet" }, countFaces(entry.image.faces.length));
-    row.append(element("span", { className: "found" }, faces, ...chips(entry.image.faces)));
+    const found = element("span", { className: "found" }, faces, ...chips(entry.image.faces));
+    if (entry.isUnsaved) found.append(element("span", { className: "quiet" }, "not saved"));
+    row.append(found);
   } else {
     row.append(element("span", { className: "quiet found" }, entry.reason));
   }

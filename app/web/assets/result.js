@@ -76,6 +76,12 @@ function drawCrops(loaded) {
   detail.show(selected, image, view, threshold());
 }
 
+/** Show that the result on the page is stored. `newImage` has the same faces and an id. */
+export function showSaved(newImage) {
+  image = newImage;
+  showCaption();
+}
+
 function showCaption() {
   const duration = Object.values(image.timings_ms).reduce((sum, each) => sum + each, 0);
   $("caption").textContent = [
