@@ -276,3 +276,20 @@ def test_list_fits_width(open_page, files, width):
     assert fits_width(page)
     save_screenshot(page, f"page-queue-{width}", full_page=True)
     assert accessibility_violations(page) == []
+
+
+def test_phone_offers_photos_instead_of_folders(open_page):
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    page = open_page(**phone)
+    assert page.get_by_text("Take or choose photos").is_visible()
+    for text in ("Drop images", "Choose a folder", "Choose images"):
+        assert page.get_by_text(text).is_hidden(), text
+    # The field accepts only images and has no `capture`, so phones offer camera and gallery.
+    assert page.locator("#file").get_attribute("capture") is None
+    save_screenshot(page, "page-touch")
+    assert accessibility_violations(page) == []
+    page.locator("#file").set_input_files(PHOTO)
+    page.locator("#result").wait_for()
+    desktop = open_page()
+    assert desktop.get_by_text("Choose a folder").is_visible()
+    assert desktop.get_by_text("Take or choose photos").is_hidden()
