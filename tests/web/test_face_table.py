@@ -61,6 +61,15 @@ def test_page_of_twenty_faces_is_short(show_crowd, width):
     check_both_schemes(page, f"page-faces-{width}")
 
 
+def test_page_with_description_of_detector_is_short(open_page, tmp_path):
+    page = open_page(viewport={"width": 1280, "height": 900})
+    select_file(page, crowd(tmp_path, 5, 4))
+    wait_until(page, "!document.getElementById('face-crop').hidden")
+    assert page.locator("#detector-description").is_visible()
+    assert page.locator("#face-rows tr").count() >= 18
+    assert page.evaluate("document.documentElement.scrollHeight") < 1300
+
+
 def test_row_has_crop_emotion_probability_and_size(show_crowd):
     page = show_crowd(3, 2)
     row = page.locator("#face-rows tr").first

@@ -133,7 +133,7 @@ export class Queue {
     entry.controller = controller;
     try {
       for (let pauses = 0; ; pauses += 1) {
-        await this.#pause(entry, signal);
+        await this.#pause(signal);
         this.#set(entry, ANALYSING);
         try {
           await this.#request(entry, signal);
@@ -175,7 +175,7 @@ export class Queue {
     return this.entries.length > 1 && [429, 503].includes(error.status);
   }
 
-  async #pause(entry, signal) {
+  async #pause(signal) {
     while (Date.now() < this.#resumeAt) {
       await new Promise((done) => setTimeout(done, Math.min(200, this.#resumeAt - Date.now())));
       signal.throwIfAborted();
