@@ -24,7 +24,7 @@ MAX_COUNTERS = 10_000
 IN_MEMORY = "memory://"
 UNLIMITED = {"/healthz", "/readyz"}
 PAGE_FILES = {"/", "/assets/<path:file_name>", "/docs/start.js", "/docs/assets/<path:file_name>"}
-PAGE_FILES_FACTOR = 10  # the web page consists of a dozen files
+PAGE_FILES_FACTOR = 10  # the web page loads about 30 files, and sends four other public requests
 ALSO_LIMITED = {"/metrics"}  # limited like a public route, although it needs a key
 
 

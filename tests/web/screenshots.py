@@ -17,13 +17,16 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from app.settings import ROOT
 from testbed.service import running_service
 from tests.conftest import FAKE_CAMERA
+from tests.web.pages import crowd
 
 FOLDER = ROOT / "docs" / "screenshots"
 PHOTO = ROOT / "docs" / "astronaut.jpg"
 MAX_BYTES = 200_000
 FLAT_COLORS = 80
 DESKTOP = {"viewport": {"width": 1200, "height": 800}}  # minimum height; shots are of full pages
-PHONE = {"viewport": {"width": 390, "height": 844}}
+TABLET = {"viewport": {"width": 960, "height": 800}}
+# Chromium ends the emulation of a touch screen for full-page shots. This is the height of the page.
+PHONE = {"viewport": {"width": 390, "height": 1510}, "is_mobile": True, "has_touch": True}
 DARK = {"color_scheme": "dark"}
 FILM_WH = (1280, 720)
 LIVE_SECONDS = 15  # length of the timeline in the screenshot
@@ -51,13 +54,14 @@ def take(browser: Browser, url: str, folder: Path) -> list[Path]:
         ("analyse", _analyse, DESKTOP),
         ("dark", _analyse, DESKTOP | DARK),
         ("phone", _analyse, PHONE),
+        ("group", _analyse_group, TABLET),
         ("live", _live, DESKTOP),
     ):
         page = browser.new_page(**options, permissions=["camera"])
         page.goto(url)
         show(page)
         paths.append(folder / f"{name}.png")
-        paths[-1].write_bytes(reduce_colors(page.screenshot(full_page=True)))
+        paths[-1].write_bytes(reduce_colors(page.screenshot(full_page="is_mobile" not in options)))
         page.close()
     return paths
 
@@ -84,6 +88,13 @@ def _analyse(page: Page) -> None:
     page.locator("#file").set_input_files(PHOTO)
     page.locator("#faces .card").wait_for()
     page.locator("#progress").wait_for(state="hidden")
+
+
+def _analyse_group(page: Page) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        page.locator("#file").set_input_files(crowd(Path(folder)))
+        page.locator("#face-crop").wait_for()
+        page.locator("#progress").wait_for(state="hidden")
 
 
 def _history(page: Page) -> None:

@@ -14,12 +14,17 @@ def test_group_mood_and_weights_are_shown(open_page, tmp_path):
     select_file(page, crowd(tmp_path))
     assert page.locator("#mood-name").inner_text() == "happiness"
     assert "agreement" in page.locator("#mood-text").inner_text()
-    boxes = page.locator("#image .box")
-    weights = [int(boxes.nth(n).get_attribute("data-weight").split()[0]) for n in range(6)]
+    page.get_by_text("Weight of each face").click()
+    faces = page.locator("#mood-weights li")
+    assert faces.nth(5).is_visible()
+    assert faces.nth(5).inner_text().startswith("Face 6: ")
+    weights = [int(faces.nth(n).get_attribute("data-weight").split()[0]) for n in range(6)]
     assert sum(weights) == pytest.approx(100, abs=4)
+    # On the box, a weight would read as the probability of the emotion.
+    assert page.locator("#image [data-weight]").count() == 0
     with page.expect_response(lambda response: "/mood?aggregator=most_negative" in response.url):
         page.locator("#mood-by").select_option("most_negative")
-    wait_until(page, "document.querySelectorAll('#image .box[data-weight=\"100 %\"]').length === 1")
+    wait_until(page, "document.querySelectorAll('#mood [data-weight=\"100 %\"]').length === 1")
     check_both_schemes(page, "page-mood")
     select_file(page, PHOTO)
     assert page.locator("#mood").is_hidden(), "a single face is not a group"
@@ -33,7 +38,7 @@ def test_mood_of_unstored_image_is_requested_again(open_page, tmp_path):
     with page.expect_response(lambda response: response.request.method == "POST") as response:
         page.locator("#mood-by").select_option("vote")
     assert response.value.status == 200  # not 201: nothing is stored
-    wait_until(page, "document.querySelectorAll('#image .box[data-weight=\"50 %\"]').length === 2")
+    wait_until(page, "document.querySelectorAll('#mood [data-weight=\"50 %\"]').length === 2")
 
 
 def test_page_lists_aggregators_of_service(open_page):

@@ -193,7 +193,7 @@ def test_stored_images_are_announced_and_shown(open_page, tmp_path):
         tmp_path, EMOTION_KEEP_PICTURES="true", EMOTION_PICTURES_DIR=folder
     ) as url:
         page = open_page(url=url)
-        page.get_by_text("which stores it with the result").wait_for()
+        page.get_by_text("which stores them with the results").wait_for()
         select_file(page, PHOTO)
         page.get_by_role("link", name="History").click()
         page.get_by_role("button", name="Show astronaut.jpg").click()

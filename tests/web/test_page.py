@@ -107,26 +107,43 @@ def test_group_image_fits_all_themes_and_sizes(open_page, tmp_path):
         assert page.locator("#model").input_value() == "single_shot"
         select_file(page, group)
         assert page.locator("#image button.box").count() == 6
-        assert page.locator("#faces .card").count() == 6
+        assert page.locator("#face-rows tr").count() == 6
         assert fits_width(page)
         assert page.evaluate(LABELS_WITHIN, "image")
         page.locator("#image button.box").nth(1).hover()
-        assert page.locator(".card.highlighted").count() == 1
-        # Cards show the top 3 emotions. The focused card shows all of them.
-        assert page.locator(".card .bars > li:visible").count() == 6 * 3
-        page.locator(".card").first.focus()
-        assert page.locator(".card").first.locator(".bars > li:visible").count() == 8
+        assert page.locator("#face-rows tr.highlighted").count() == 1
+        # Rows show the top emotion. The panel of the selected face shows all of them.
+        assert page.locator("#face-rows .emotion").all_inner_texts() == ["happiness"] * 6
+        assert page.locator("#face-values .bars > li:visible").count() == 8
         assert accessibility_violations(page) == []
         save_screenshot(page, name, full_page=True)
+
+
+def test_cards_of_four_faces_show_top_emotions(open_page, tmp_path):
+    page = open_page()
+    page.locator("#pipeline").select_option("single_shot")
+    select_file(page, crowd(tmp_path, columns=2, rows=2))
+    cards = page.locator("#faces .card")
+    assert cards.count() == 4
+    assert page.locator("#face-table").is_hidden()
+    page.locator("#image button.box").nth(1).hover()
+    assert page.locator(".card.highlighted").count() == 1
+    # Cards show the top 3 emotions. The focused card shows all of them.
+    assert page.locator(".card .bars > li:visible").count() == 4 * 3
+    cards.first.focus()
+    assert cards.first.locator(".bars > li:visible").count() == 8
+    page.locator("#image button.box").nth(2).click()
+    assert cards.nth(2).evaluate("element => element === document.activeElement")
+    assert accessibility_violations(page) == []
 
 
 def test_many_faces_show_only_top_emotion(open_page, tmp_path):
     page = open_page()
     page.locator("#pipeline").select_option("single_shot")
     select_file(page, crowd(tmp_path, columns=4, rows=3))
-    faces = page.locator("#faces .card").count()
+    faces = page.locator("#face-rows tr").count()
     assert faces > 8
-    assert page.locator(".card .bars > li:visible").count() == faces
+    assert page.locator("#face-rows .emotion > *:visible").count() == faces
     save_screenshot(page, "page-many", full_page=True)
     assert accessibility_violations(page) == []
 
@@ -135,7 +152,7 @@ def test_controls_are_reachable_by_keyboard(open_page):
     page = open_page()
     wait_until(page, "document.getElementById('pipeline').options.length === 2")
     reached = []
-    for _ in range(11):
+    for _ in range(12):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.text"))
         if reached[-1] == "file":
@@ -144,7 +161,8 @@ def test_controls_are_reachable_by_keyboard(open_page):
             assert page.evaluate(outline) == "solid"
             save_screenshot(page, "page-focus")
     assert reached[:4] == ["Analyse", "Live", "History", "API"]
-    assert reached[4:10] == ["file", "camera", "store", "pipeline", "detector", "model"]
+    assert reached[4:7] == ["file", "folder", "camera"]
+    assert reached[7:11] == ["store", "pipeline", "detector", "model"]
     page.locator("nav a", has_text="Live").focus()
     page.keyboard.press("Enter")
     page.locator("#live-toggle").wait_for()

@@ -40,6 +40,13 @@ def test_screenshots_are_taken_below_size_limit(launch, tmp_path, monkeypatch):
         with Image.open(path) as screenshot:
             shots[path.stem] = screenshot.convert("L")
     widths = {name: shot.width for name, shot in shots.items()}
-    assert widths == {"history": 1200, "analyse": 1200, "dark": 1200, "phone": 390, "live": 1200}
+    assert widths == {
+        "history": 1200,
+        "analyse": 1200,
+        "dark": 1200,
+        "phone": 390,
+        "live": 1200,
+        "group": 960,
+    }
     assert shots["analyse"].getpixel((5, 400)) > 200
     assert shots["dark"].getpixel((5, 400)) < 60

@@ -1,115 +1,108 @@
-// Analyse page: choose an image and show its faces.
+// Analyse page: pass images to the queue and show the result of one of them.
 
-import { analyse, element, read, save } from "./api.js";
-import { captureFrame, closeCamera, openCamera } from "./camera.js";
+import { analyse, read, save } from "./api.js";
 import { loadChoices, selectedOptions } from "./choices.js";
-import { applyToBox, applyToCard, box, card } from "./faces.js";
+import { annotated, fetchAnnotated, imageSource } from "./image_source.js";
+import * as input from "./input.js";
 import * as mood from "./mood.js";
+import { DONE, FAILED, Queue } from "./queue.js";
+import * as list from "./queue_list.js";
+import * as resultView from "./result.js";
+import * as saving from "./saving.js";
 
 const $ = (id) => document.getElementById(id);
-// Browsers report no type for files of some formats that the service supports.
-const IMAGE_NAME = /\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]s?|hif|avif)$/i;
-const isImage = ({ type, name }) => type.startsWith("image/") || (!type && IMAGE_NAME.test(name));
 
-let result = null; // {file, name, image, url, isAnnotated}: the result on the page
-let running = null; // AbortController of the current request
+const queue = new Queue({ options, onChange: updateList, onDone });
+let result = null; // {entry, url, isAnnotated, reason}: the result on the page
+let awaited = []; // added entries; the first one with a result is shown unless the user chooses
+let running = null; // AbortController of the current requests for the result on the page
 let redraws = 0; // counts requests for annotated images, so that only the newest is shown
 
 export function start() {
-  $("file").addEventListener("change", () => {
-    if ($("file").files.length) analyseFile($("file").files[0]);
-    $("file").value = ""; // allow the user to choose the same file again
+  input.start(addFiles, showError);
+  list.start(queue, {
+    onShow(entry) {
+      awaited = [];
+      showError(null);
+      showEntry(entry).then(() => $("result").scrollIntoView({ block: "nearest" }));
+    },
+    onClear: closeResult,
   });
-  acceptDrops();
-  document.addEventListener("paste", (event) => {
-    const file = [...event.clipboardData.files].find(isImage);
-    if (file) analyseFile(file);
-  });
-  $("camera").addEventListener("click", useCamera);
   $("threshold").addEventListener("input", applyThreshold);
   $("threshold").addEventListener("change", redraw);
   $("download").addEventListener("click", download);
   mood.start(requestMood);
-  for (const list of [$("faces"), $("image")]) {
-    for (const kind of ["pointerover", "focusin"]) list.addEventListener(kind, highlightPointed);
-    for (const kind of ["pointerout", "focusout"]) list.addEventListener(kind, clearHighlight);
-  }
-}
-
-/** Analyse the same image again with the current options. */
-export function analyseAgain() {
-  if (result) analyseFile(result.file, result.name);
-}
-
-function options() {
-  const store = String($("store").checked);
-  const threshold = $("threshold").value;
-  return { ...selectedOptions(), ...mood.selectedOption(), threshold, store };
-}
-
-// Input: drag and drop, and the camera.
-
-function acceptDrops() {
-  const drop = $("drop");
-  for (const kind of ["dragenter", "dragover"]) {
-    document.addEventListener(kind, (event) => {
-      event.preventDefault();
-      drop.classList.add("over");
-    });
-  }
-  for (const kind of ["dragleave", "drop"]) {
-    document.addEventListener(kind, (event) => {
-      event.preventDefault();
-      drop.classList.remove("over");
-    });
-  }
-  document.addEventListener("drop", (event) => {
-    const [file] = event.dataTransfer.files;
-    if (file) analyseFile(file);
+  resultView.start();
+  saving.start((entry) => {
+    updateList(entry);
+    if (result?.entry === entry) resultView.showSaved(entry.image);
   });
 }
 
-async function useCamera() {
-  const [dialog, video] = [$("camera-dialog"), $("video")];
-  try {
-    await openCamera(video);
-  } catch (error) {
-    showError(error);
-    return;
-  }
-  dialog.returnValue = "cancel";
-  dialog.showModal();
-  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
-  if (dialog.returnValue === "take" && video.videoWidth) {
-    analyseFile(await captureFrame(video), "camera.jpg");
-  }
-  closeCamera(video);
+const threshold = () => Number($("threshold").value);
+
+async function options() {
+  await loadChoices();
+  const store = String($("store").checked);
+  return { ...selectedOptions(), ...mood.selectedOption(), threshold: threshold(), store };
 }
 
-// Request and result.
+// Input: one image replaces one image. With a list on the page, images are appended.
 
-async function analyseFile(file, name = file.name) {
-  if (document.getElementById("analyse").hidden) location.hash = "analyse";
-  running?.abort();
-  const controller = new AbortController();
-  running = controller;
+function addFiles(files) {
+  if ($("analyse").hidden) location.hash = "analyse";
   showError(null);
-  $("progress").textContent = `Analysing ${name || "the image"} …`;
+  if (queue.entries.length < 2) {
+    running?.abort();
+    queue.clear();
+  }
+  awaited = queue.add(files);
+  if (queue.entries.length > 1) $("progress").hidden = true;
+  else showProgress(files[0].path);
+}
+
+function updateList(entry) {
+  list.update(entry);
+  list.setCurrent(result?.entry);
+}
+
+async function onDone(entry) {
+  if (!awaited.includes(entry)) return;
+  const isSingle = queue.entries.length === 1;
+  if (entry.state === DONE) {
+    awaited = [];
+    await showEntry(entry);
+  } else if (isSingle && entry.state === FAILED) {
+    closeResult();
+    showError({ message: entry.reason });
+  }
+  if (isSingle && queue.entries.includes(entry)) $("progress").hidden = true;
+}
+
+function showProgress(name) {
+  $("progress").textContent = `Analysing ${name} …`;
   $("progress").hidden = false;
+}
+
+/** Analyse the image on the page again with the current options. The result is not stored. */
+export async function analyseAgain() {
+  if (!result) return;
+  const { entry } = result;
+  const controller = restart();
+  const { signal } = controller;
+  showError(null);
+  showProgress(entry.path);
   try {
-    await loadChoices();
-    const response = await analyse(file, name, options(), { signal: controller.signal });
-    const image = await read(response);
-    const source = await imageSource(file, name, image, controller.signal);
-    if (running === controller) show({ file, name, image, ...source });
-    else if (source.url) URL.revokeObjectURL(source.url);
+    const newOptions = { ...(await options()), store: "false" };
+    const image = await read(await analyse(entry.file, entry.name, newOptions, { signal }));
+    if (signal.aborted) return;
+    entry.reanalysed(image, newOptions);
+    updateList(entry);
+    await showEntry(entry, controller);
   } catch (error) {
-    if (error.name === "AbortError" || running !== controller) return; // a newer request runs
-    $("result").hidden = true;
-    result = null;
-    showError(error);
+    if (!signal.aborted) showError(error);
   } finally {
-    if (running === controller) $("progress").hidden = true;
+    if (!signal.aborted) $("progress").hidden = true;
   }
 }
 
@@ -119,69 +112,36 @@ export function showError(error) {
   $("problem").textContent = error?.message ?? "";
 }
 
+// Result.
+
+function restart() {
+  running?.abort();
+  running = new AbortController();
+  return running;
+}
+
+function closeResult() {
+  restart();
+  if (result) URL.revokeObjectURL(result.url);
+  result = null;
+  $("result").hidden = true;
+  list.setCurrent(null);
+}
+
+async function showEntry(entry, { signal } = restart()) {
+  const source = await imageSource(entry, threshold(), signal).catch((error) => {
+    if (!signal.aborted) throw error;
+  });
+  if (!signal.aborted) show({ entry, ...source });
+  else if (source?.url) URL.revokeObjectURL(source.url);
+}
+
 function show(newResult) {
   if (result) URL.revokeObjectURL(result.url);
   result = newResult;
-  const { image, url, isAnnotated, reason } = result;
-  const threshold = Number($("threshold").value);
-  const alt = `The image ${image.file_name}`;
-  const view = url ? element("img", { src: url, alt }) : element("div", { className: "sketch" });
-  view.style.setProperty("--ratio", image.width / image.height);
-  $("image").classList.toggle("annotated", isAnnotated && Boolean(url));
-  $("image-note").hidden = !isAnnotated;
-  $("image-note").textContent = url
-    ? "This browser cannot show the file, so the page shows the annotated image of the service."
-    : `This browser cannot show the file. ${reason}`;
-  $("image").replaceChildren(view, ...image.faces.map((face) => box(face, image, threshold)));
-  $("faces").replaceChildren(...image.faces.map((face) => card(face, threshold)));
-  $("faces").classList.toggle("several", image.faces.length > 2);
-  $("faces").classList.toggle("many", image.faces.length > 8);
-  const duration = Object.values(image.timings_ms).reduce((sum, each) => sum + each, 0);
-  $("caption").textContent = [
-    image.file_name,
-    `${image.width} × ${image.height}`,
-    countFaces(image.faces.length),
-    `${Math.round(duration)} ms`,
-    image.id ? `stored as ${image.id}` : "not stored",
-  ].join(" · ");
-  if (!image.faces.length) {
-    $("faces").replaceChildren(
-      element("li", { className: "empty" }, "No faces found in this image."),
-    );
-  }
-  $("threshold-line").hidden = !image.faces.length;
-  mood.show(image.mood);
-  $("result").hidden = false;
-}
-
-const countFaces = (count) => (count === 1 ? "1 face" : `${count || "no"} faces`);
-
-// Use the file if the browser decodes it to the same width and height as the service. Otherwise,
-// for example if the browser does not support the format, use the annotated image of the service.
-async function imageSource(file, name, image, signal) {
-  const url = URL.createObjectURL(file);
-  const preview = element("img", { src: url });
-  try {
-    await preview.decode();
-    if (preview.naturalWidth === image.width && preview.naturalHeight === image.height) {
-      return { url, isAnnotated: false };
-    }
-  } catch {
-    // This browser cannot decode the file.
-  }
-  URL.revokeObjectURL(url);
-  try {
-    return { url: await fetchAnnotated(file, name, signal), isAnnotated: true };
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    return { url: null, isAnnotated: true, reason: error.message };
-  }
-}
-
-async function fetchAnnotated(file, name, signal) {
-  const unstored = { ...options(), store: "false" };
-  const response = await analyse(file, name, unstored, { accept: "image/jpeg", signal });
-  return URL.createObjectURL(await response.blob());
+  resultView.show({ image: result.entry.image, ...result });
+  list.setCurrent(result.entry);
+  saving.show(result.entry);
 }
 
 // An annotated image has labels for the emotions above the threshold, so a new threshold requires
@@ -193,7 +153,7 @@ async function redraw() {
   const number = redraws;
   const isNewest = () => result === current && number === redraws;
   try {
-    const url = await fetchAnnotated(current.file, current.name);
+    const url = await fetchAnnotated(current.entry, threshold());
     if (!isNewest()) return void URL.revokeObjectURL(url);
     URL.revokeObjectURL(current.url);
     current.url = url;
@@ -205,36 +165,22 @@ async function redraw() {
 
 // Request the mood of a stored image from the service. Analyse other images again.
 async function requestMood() {
-  const { image, file, name } = result;
+  const { image, file, name, options: used } = result.entry;
   if (image.id) return mood.moodOf(image);
-  return (await read(await analyse(file, name, { ...options(), store: "false" }))).mood;
+  const unstored = { ...used, ...mood.selectedOption(), store: "false" };
+  return (await read(await analyse(file, name, unstored))).mood;
 }
 
 function applyThreshold() {
-  const threshold = Number($("threshold").value);
-  $("threshold-value").textContent = `${Math.round(100 * threshold)} %`;
-  if (!result) return;
-  for (const face of result.image.faces) {
-    applyToCard($("faces").querySelector(`[data-face="${face.face_id}"]`), face, threshold);
-    applyToBox($("image").querySelector(`[data-face="${face.face_id}"]`), face, threshold);
-  }
-}
-
-const highlightPointed = ({ target }) =>
-  highlightFace(target.closest("[data-face]")?.dataset.face ?? null);
-const clearHighlight = () => highlightFace(null);
-
-function highlightFace(faceId) {
-  for (const each of document.querySelectorAll("#result [data-face]")) {
-    each.classList.toggle("highlighted", each.dataset.face === faceId);
-  }
+  $("threshold-value").textContent = `${Math.round(100 * threshold())} %`;
+  if (result) resultView.applyThreshold();
 }
 
 async function download() {
+  const { entry } = result;
   try {
-    const unstored = { ...options(), store: "false" };
-    const response = await analyse(result.file, result.name, unstored, { accept: "image/png" });
-    await save(response, `${result.image.file_name.replace(/\.\w+$/, "")}-faces.png`);
+    const response = await annotated(entry, threshold(), "image/png");
+    await save(response, `${entry.image.file_name.replace(/\.\w+$/, "")}-faces.png`);
   } catch (error) {
     showError(error);
   }

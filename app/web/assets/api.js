@@ -96,18 +96,25 @@ export async function read(response) {
 }
 
 /** Post an image with options. The response is the full JSON, or has the media type `accept`.
- * Retries have the same Idempotency-Key. `requestOptions` are passed to `ask`. Throws Problem. */
-export async function analyse(image, name, options, { accept, ...requestOptions } = {}) {
+ * Retries have the same Idempotency-Key: `key`, by default a random one. `requestOptions` are passed
+ * to `ask`. Throws Problem. */
+export async function analyse(
+  image,
+  name,
+  options,
+  { accept, key = randomKey(), ...requestOptions } = {},
+) {
   const form = new FormData();
   form.append("image", image, name);
   for (const [option, value] of Object.entries(options)) form.append(option, value);
-  const headers = { "Idempotency-Key": randomKey() };
+  const headers = { "Idempotency-Key": key };
   if (accept) headers.Accept = accept;
   return ask("/v1/images?view=full", { method: "POST", body: form, headers, ...requestOptions });
 }
 
-// crypto.randomUUID is available on secure pages only.
-function randomKey() {
+/** Return a random Idempotency-Key. */
+export function randomKey() {
+  // crypto.randomUUID is available on secure pages only.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -43,7 +43,7 @@ async function load() {
   ({ pipelines } = pipelinesBody);
   storesImages = Boolean(readiness.keeps_pictures);
   $("storage-note").textContent =
-    storesImages ? ", which stores it with the result" : " and is not stored";
+    storesImages ? ", which stores them with the results" : " and are not stored";
   models = modelsBody.models.filter((each) => each.ready);
   for (const isDefault of [true, false]) {
     for (const { card } of models.filter((each) => each.default === isDefault)) {

@@ -29,8 +29,29 @@ export function describeFace(face, threshold) {
   return shown.map(([emotion, probability]) => `${emotion} ${percent(probability)}`).join(", ");
 }
 
+export const countFaces = (count) => (count === 1 ? "1 face" : `${count || "no"} faces`);
+
+/** Create one chip per dominant emotion of the faces, most frequent first. */
+export function chips(faces) {
+  const counts = new Map();
+  for (const { dominant } of faces) counts.set(dominant, (counts.get(dominant) ?? 0) + 1);
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([emotion, count]) => {
+      const text = count > 1 ? `${emotion} × ${count}` : emotion;
+      return paint(element("span", { className: "chip" }, text), emotion);
+    });
+}
+
 /** Create a list item with a bar for each emotion of a face. */
 export function card(face, threshold) {
+  const item = element("li", { className: "card", tabIndex: 0 });
+  fillCard(item, face, threshold);
+  return item;
+}
+
+/** Replace the content of a card: a title, and a bar for each emotion of a face. */
+export function fillCard(item, face, threshold) {
   const bars = Object.entries(face.emotions)
     .sort(([, a], [, b]) => b - a)
     .map(([emotion, probability]) => {
@@ -42,11 +63,9 @@ export function card(face, threshold) {
       return row;
     });
   const title = element("h3", {}, `Face ${face.face_id}`, element("small"));
-  const item = element("li", { className: "card", tabIndex: 0 }, title);
-  item.append(element("ul", { className: "bars" }, ...bars));
+  item.replaceChildren(title, element("ul", { className: "bars" }, ...bars));
   item.dataset.face = face.face_id;
   applyToCard(item, face, threshold);
-  return item;
 }
 
 /** Update a card for a threshold. */
@@ -58,11 +77,12 @@ export function applyToCard(item, face, threshold) {
   });
 }
 
-/** Create a clickable box for a face. `image` is the analysis that contains the face. */
+/** Create a clickable box for a face. `image` is the analysis that contains the face. box_labels.js
+ * writes its label. */
 export function box(face, image, threshold) {
   const button = place(element("button", { type: "button" }), face, image);
   button.dataset.face = face.face_id;
-  button.append(element("span", {}, String(face.face_id)));
+  button.append(element("span", { hidden: true }));
   applyToBox(button, face, threshold);
   return button;
 }

@@ -2,7 +2,7 @@
 
 import { ask, element, get, save } from "./api.js";
 import { loadChoices, serviceStoresImages } from "./choices.js";
-import { card, describeFace, outline } from "./faces.js";
+import { card, chips, describeFace, outline } from "./faces.js";
 import * as labels from "./labels.js";
 import * as mood from "./mood.js";
 import * as summary from "./summary.js";
@@ -125,18 +125,6 @@ function rows(image) {
     element("td", { className: "buttons" }, open, remove),
   );
   return [row, details];
-}
-
-// One chip per dominant emotion, most frequent first.
-function chips(faces) {
-  const counts = new Map();
-  for (const { dominant } of faces) counts.set(dominant, (counts.get(dominant) ?? 0) + 1);
-  return [...counts]
-    .sort(([, a], [, b]) => b - a)
-    .map(([emotion, count]) => {
-      const text = count > 1 ? `${emotion} × ${count}` : emotion;
-      return labels.paint(element("span", { className: "chip" }, text), emotion);
-    });
 }
 
 function detailCell(image) {

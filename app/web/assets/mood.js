@@ -54,17 +54,11 @@ async function update() {
   }
 }
 
-/** Show a mood and the weights on the boxes of the image. Hides the panel without a group. */
+/** Show a mood and the weight of each face. Hides the panel without a group. */
 export function show(mood) {
   const faces = mood?.faces ?? [];
   $("mood").hidden = faces.length < MIN_FACES;
   $("mood-problem").hidden = true;
-  const weights = new Map(faces.map((face) => [String(face.face_id), percent(face.weight)]));
-  for (const box of document.querySelectorAll("#image .box")) {
-    const weight = $("mood").hidden ? null : weights.get(box.dataset.face);
-    if (weight) box.dataset.weight = weight;
-    else delete box.dataset.weight;
-  }
   if ($("mood").hidden) return;
   const { description } = aggregators.find((each) => each.name === mood.aggregator) ?? {};
   $("mood-method").textContent = description ?? "";
@@ -72,6 +66,7 @@ export function show(mood) {
   $("mood-name").className = "chip";
   paint($("mood-name"), mood.mood);
   $("mood-text").textContent = describeMood(mood);
+  $("mood-weights").replaceChildren(...faces.map(weightOf));
   const parts = Object.entries(mood.distribution).filter(([, share]) => share >= 0.005);
   $("mood-bar").replaceChildren(
     ...parts.sort(([, a], [, b]) => b - a).map(([emotion, share]) => {
@@ -80,6 +75,13 @@ export function show(mood) {
       return part;
     }),
   );
+}
+
+function weightOf({ face_id: faceId, weight }) {
+  const item = element("li", {}, `Face ${faceId}: ${percent(weight)}`);
+  item.dataset.face = faceId;
+  item.dataset.weight = percent(weight);
+  return item;
 }
 
 /** Describe the distribution and the agreement of a mood. */
