@@ -39,6 +39,8 @@ from testbed.markdown import block, renew
 from training.data.photos import PhotosError, read_photographs, read_portraits
 
 SHARES = (0.05, 0.1)
+# Blocks of the page that evaluation.shapes writes, and that people write.
+KEPT_BLOCKS = ("shapes", "haar")
 PAGE, SUMMARY = Path("docs/detectors.md"), Path("docs/accuracy.md")
 
 
@@ -82,8 +84,9 @@ def main() -> None:
     text = report(searches, classifier, results, arguments.split)
     print(text)
     if arguments.write:
-        shapes = block(PAGE.read_text("utf-8"), "shapes") if PAGE.exists() else ""
-        PAGE.write_text(f"{text}\n{shapes}\n" if shapes else text, "utf-8")
+        page = PAGE.read_text("utf-8") if PAGE.exists() else ""
+        kept = [f"\n{part}\n" for name in KEPT_BLOCKS if (part := block(page, name))]
+        PAGE.write_text("".join([text, *kept]), "utf-8")
         plot(searches, CHART)
         blocks = {"detectors": short_table(searches, results)}
         SUMMARY.write_text(renew(SUMMARY.read_text("utf-8"), blocks), "utf-8")

@@ -68,7 +68,7 @@ def test_curl_says_what_is_wrong(environment):
 def test_node_prints_a_line_for_each_face(environment):
     require(shutil.which("node"), "no Node: .ci/services installs it")
     done = run(environment, "node", "examples/client.mjs", PHOTO, "README.md", "nowhere.jpg")
-    assert done.stdout == f"{PHOTO}: happiness 100 % at 178, 66\n"
+    assert done.stdout == f"{PHOTO}: happiness 100 % at 173, 63\n"
     assert "README.md: 415: the content is not an image" in done.stderr
     assert "nowhere.jpg: ENOENT" in done.stderr
     assert done.returncode == 1

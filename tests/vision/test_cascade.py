@@ -1,5 +1,7 @@
 """The cascade search in strips: same windows as OpenCV, deadline and limits."""
 
+from itertools import islice
+
 import cv2
 import numpy as np
 import pytest
@@ -54,8 +56,15 @@ def by_opencv(gray, scale_factor):
     return sorted(found)
 
 
+def search(gray, scale_factor, *, max_windows, deadline, **options):
+    factors = cascade.scale_factors(scale_factor)
+    return cascade.Cascade(**options).search(
+        gray, factors, max_windows=max_windows, deadline=deadline
+    )
+
+
 def in_strips(gray, scale_factor):
-    return sorted(cascade.Cascade().search(gray, scale_factor, max_windows=10**9, deadline=NEVER))
+    return sorted(search(gray, scale_factor, max_windows=10**9, deadline=NEVER))
 
 
 @pytest.mark.parametrize("scale_factor", [1.1, 1.25])
@@ -76,6 +85,32 @@ def test_search_in_strips_equals_opencv_on_a_real_image(monkeypatch, astronaut_b
     assert in_strips(gray, 1.1) == by_opencv(gray, 1.1)
 
 
+def test_fewer_stages_let_more_windows_pass(astronaut_bgr):
+    gray = cv2.cvtColor(astronaut_bgr, cv2.COLOR_BGR2GRAY)
+    every, first, most = (
+        set(search(gray, 1.25, max_windows=10**9, deadline=NEVER, stages=stages))
+        for stages in (cascade.STAGES, 10, 20)
+    )
+    assert every < most < first
+
+
+def test_coarse_search_has_every_second_window_of_large_sizes(astronaut_bgr):
+    gray = cv2.cvtColor(astronaut_bgr, cv2.COLOR_BGR2GRAY)
+    fine, coarse = (
+        search(gray, 1.25, max_windows=10**9, deadline=NEVER, fine=fine) for fine in (True, False)
+    )
+    large = cascade.FINE_FACTOR * cascade.WINDOW
+    small, small_coarse = ([each for each in found if each[2] < large] for found in (fine, coarse))
+    assert small == small_coarse
+    assert len(small) < len(coarse) < len(fine)
+
+
+def test_large_sizes_are_closer_together():
+    factors = list(islice(cascade.scale_factors(4.0, large=3.0), 4))
+    assert factors == [1, 4, 8, 16]
+    assert list(islice(cascade.scale_factors(4.0), 3)) == [1, 4, 16]
+
+
 @pytest.mark.parametrize("shape", [(24, 500_000), (500_000, 24), (60, 200_000), (3000, 3000)])
 def test_strips_have_a_limited_number_of_pixels(monkeypatch, shape):
     seen = []
@@ -84,7 +119,7 @@ def test_strips_have_a_limited_number_of_pixels(monkeypatch, shape):
         "passing_windows",
         lambda _, strip, fine: seen.append(strip.size) or np.empty((0, 2)),
     )
-    cascade.Cascade().search(np.zeros(shape, np.uint8), 1.25, max_windows=1, deadline=NEVER)
+    search(np.zeros(shape, np.uint8), 1.25, max_windows=1, deadline=NEVER)
     assert max(seen) < 700_000
 
 
@@ -94,9 +129,7 @@ def test_search_stops_at_the_deadline(monkeypatch):
         cascade, "passing_windows", lambda _, strip, fine: seen.append(1) or np.empty((0, 2))
     )
     with pytest.raises(DeadlineExceeded):
-        cascade.Cascade().search(
-            np.zeros((2000, 2000), np.uint8), 1.1, max_windows=1, deadline=Expiring(0)
-        )
+        search(np.zeros((2000, 2000), np.uint8), 1.1, max_windows=1, deadline=Expiring(0))
     assert len(seen) == Expiring.last - 1
 
 
@@ -107,7 +140,7 @@ def test_search_stops_at_too_many_windows(monkeypatch, face):
         cascade, "passing_windows", lambda *args, **named: seen.append(1) or real(*args, **named)
     )
     with pytest.raises(TooMuchWork, match=r"more than 1,000 candidate windows.*smaller image"):
-        cascade.Cascade().search(tiled(face, 2800, 2800), 1.1, max_windows=1000, deadline=NEVER)
+        search(tiled(face, 2800, 2800), 1.1, max_windows=1000, deadline=NEVER)
     assert len(seen) < 20
 
 

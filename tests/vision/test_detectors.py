@@ -11,7 +11,7 @@ from app.errors import ModelUnavailable
 from app.settings import ROOT
 from app.vision.detectors import DETECTORS
 from app.vision.detectors.cascade import CASCADE
-from app.vision.detectors.haar import HaarDetector
+from app.vision.detectors.haar import HaarDetector, candidate_cascade, candidates
 from app.vision.image import Raster, shrink
 from app.vision.install import install
 from testbed.processes import peak_mb, reset_peak, resident_mb
@@ -84,8 +84,18 @@ class StubVerifier:
 
 def test_haar_accepts_only_candidates_that_the_network_verifies(astronaut_bgr):
     assert detect(HaarDetector(StubVerifier()), astronaut_bgr) == []
-    (found,) = detect(HaarDetector(StubVerifier(0.75)), astronaut_bgr)
-    assert found.score == 0.75
+    (found,) = detect(HaarDetector(StubVerifier(0.95)), astronaut_bgr)
+    assert found.score == 0.95
+
+
+def test_haar_requires_a_higher_score_for_a_candidate_of_a_single_window(astronaut_bgr):
+    gray = np.ascontiguousarray(astronaut_bgr[:, :, 1])
+    found = candidates(candidate_cascade(), Raster(gray, gray.shape[::-1]), 24)
+    single = [0.8 if each.windows == 1 else 0.1 for each in found]
+    several = [0.1 if each.windows == 1 else 0.8 for each in found]
+    assert 0.8 in single
+    assert detect(HaarDetector(StubVerifier(*single)), astronaut_bgr) == []
+    assert detect(HaarDetector(StubVerifier(*several)), astronaut_bgr)
 
 
 @pytest.mark.parametrize("name", ["haar", "yunet"])

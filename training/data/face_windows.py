@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from app.vision.detectors.cascade import Cascade
-from app.vision.detectors.haar import FACE, candidates
+from app.vision.detectors.haar import FACE, candidate_cascade, candidates
 from app.vision.image import ImageFile, crop_face
 from app.vision.types import Box
 from testbed.boxes import iou
@@ -39,7 +39,7 @@ class Windows:
 def read(photos: Path, split: str, *, size: int) -> Windows:
     """Return the windows of a split. Raises PhotosError if there are none, or if a table is
     missing."""
-    cascade = Cascade()
+    cascade = candidate_cascade()
     photographs = [
         photograph
         for collection in COLLECTIONS
@@ -61,7 +61,7 @@ def _windows(
     raster = ImageFile(photograph.path.read_bytes(), max_pixels=_MAX_PIXELS).read()
     for share in MIN_FACE_SHARES:
         min_face_px = share * max(raster.size_wh)
-        for box in candidates(cascade, raster, min_face_px):
+        for box, _ in candidates(cascade, raster, min_face_px):
             face = _is_face(box, photograph.faces)
             if face is not None:
                 yield crop_face(raster.gray, box, size=size, scale=CROP_SCALE), face

@@ -2,13 +2,15 @@
 
 One call of `detectMultiScale` searches the whole image at every size and cannot be stopped. Here
 each call searches one strip at one size, which takes a fraction of a second for any image. The
-deadline and the number of windows are checked between the calls. The result equals one
-call for the whole image (see `_strips`), except for a few windows in images wider than
-MAX_STRIP_WIDTH.
+deadline and the number of windows are checked between the calls. With the default parameters,
+the result equals one call for the whole image (see `_strips`), except for a few windows in images
+wider than MAX_STRIP_WIDTH.
 """
 
+import math
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from app.errors import TooMuchWork
 
 CASCADE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
 WINDOW = 24  # side in pixels of the detection window, the smallest face that can be found
+STAGES = 25  # of the cascade
 # Pixels of a strip. A call takes up to 0.1 s for a strip, and OpenCV stores 8 bytes per pixel.
 STRIP_PIXELS = 200_000
 MAX_STRIP_WIDTH = 16_384  # pixels
@@ -33,29 +36,42 @@ Window = tuple[int, int, int, int]  # x, y, width, height
 
 class Cascade:
     """The cascade classifier. Thread-safe: each thread has a separate OpenCV object, because the
-    object contains buffers."""
+    object contains buffers.
 
-    def __init__(self) -> None:
+    `stages`: the number of stages that a window must pass. `fine`: search from FINE_FACTOR on with
+    a step of 1 pixel of the reduced image, as OpenCV does, instead of 2.
+    """
+
+    def __init__(self, *, stages: int = STAGES, fine: bool = True) -> None:
+        self._stages = stages
+        self._fine = fine
         self._local = threading.local()
 
     def search(
-        self, gray: NDArray[np.uint8], scale_factor: float, *, max_windows: int, deadline: Deadline
+        self,
+        gray: NDArray[np.uint8],
+        factors: Iterable[float],
+        *,
+        max_windows: int,
+        deadline: Deadline,
     ) -> list[Window]:
         """Return every window of a grey image (height, width) that passes the cascade, smallest
-        windows first.
+        windows first. `factors` are the sides of the windows divided by WINDOW, in ascending order.
 
         Raises TooMuchWork for more than `max_windows` windows, and DeadlineExceeded.
         """
         if not hasattr(self._local, "cascade"):
-            self._local.cascade = cv2.CascadeClassifier(str(CASCADE))
+            self._local.cascade = _load(self._stages)
         found: list[Window] = []
-        factor = 1.0
-        while (side := round(WINDOW * factor)) <= min(gray.shape):
+        for factor in factors:
+            if (side := round(WINDOW * factor)) > min(gray.shape):
+                break
+            fine = self._fine and factor >= FINE_FACTOR
             # OpenCV computes the positions in single precision.
             single = np.float32(factor)
-            for left, top, strip in _strips(_scaled(gray, single), fine=factor >= FINE_FACTOR):
+            for left, top, strip in _strips(_scaled(gray, single), fine=fine):
                 deadline.check()
-                corners = passing_windows(self._local.cascade, strip, fine=factor >= FINE_FACTOR)
+                corners = passing_windows(self._local.cascade, strip, fine=fine)
                 if len(found) + len(corners) > max_windows:
                     raise TooMuchWork(
                         f"the detector found more than {max_windows:,} candidate windows, more "
@@ -66,8 +82,28 @@ class Cascade:
                     (corners + np.array((left, top))).astype(np.float32) * single
                 ).astype(int)
                 found += [(x, y, side, side) for x, y in corners_px.tolist()]
-            factor *= scale_factor
         return found
+
+
+def scale_factors(step: float, *, large: float = math.inf) -> Iterator[float]:
+    """Yield 1 and, without end, `step` times the previous factor. From the factor `large` on,
+    yield twice as many factors."""
+    factor = 1.0
+    while True:
+        yield factor
+        factor *= step if factor < large else math.sqrt(step)
+
+
+def _load(stages: int) -> cv2.CascadeClassifier:
+    """Load the first stages of the cascade. OpenCV has no parameter for their number."""
+    head, rest = CASCADE.read_text("utf-8").split("<stages>")
+    all_stages, tail = rest.split("</stages>")
+    each_stage = re.split(r"(?=<_>\s*<maxWeakCount>)", all_stages.strip())[1:]
+    text = f"{head}<stages>{''.join(each_stage[:stages])}</stages>{tail}"
+    storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+    cascade = cv2.CascadeClassifier()
+    cascade.read(storage.getFirstTopLevelNode())
+    return cascade
 
 
 def _scaled(gray: NDArray[np.uint8], factor: np.float32) -> NDArray[np.uint8]:

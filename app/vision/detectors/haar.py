@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -12,31 +12,48 @@ from app.deadline import NEVER, Deadline
 from app.errors import ModelUnavailable
 from app.vision.card import detector_folder
 from app.vision.classifier import Classifier
-from app.vision.detectors.cascade import WINDOW, Cascade, Window
+from app.vision.detectors.cascade import WINDOW, Cascade, Window, scale_factors
 from app.vision.image import Raster, shrink
 from app.vision.types import Box, Detection
 
-SCALE_FACTOR = 1.25
+# The search stops after STAGES stages of the cascade and lets the verification network decide. Its
+# sizes and positions can therefore be far apart: more windows of each face pass the first stages.
+STAGES = 16
+SCALE_FACTOR = 1.35
+# From this factor on, the sizes are closer together. Large windows cost little.
+LARGE_FACTOR = 3.0
 DEFAULT_SCALE_FACTOR, DEFAULT_NEIGHBORS = 1.1, 3  # OpenCV's defaults
 FACE = "face"  # the label of the verification network whose score is used
 MIN_SCORE = 0.5
+MIN_SINGLE_SCORE = 0.9  # of a candidate without overlapping windows, which is more often false
 NMS_IOU = 0.3
 GROUP_EPS = 0.2  # relative difference of sides within a group; the value that OpenCV uses
-# Grouping compares each window with all others and takes half a second at these limits. A face has
-# about 18 windows at the scale factor 1.25 and about 40 at 1.1, so both limits allow 300 faces.
-MAX_WINDOWS = 6_000
+# Grouping compares each window with all others and takes up to a second at these limits. In `haar`,
+# photographs of 0.2 megapixels have 27 windows on average, and large images in full resolution have
+# more in proportion. In `haar_default`, a face has about 40. Both limits allow 300 faces.
+MAX_WINDOWS = 10_000
 DEFAULT_MAX_WINDOWS = 16_000
 DEFAULT_MAX_PIXELS = 20_000_000  # 10 to 20 s of CPU time
 
 
-def _grouped(windows: list[Window], *, more_than: int) -> list[Window]:
-    """Group overlapping windows and return the mean window of each group.
+class Candidate(NamedTuple):
+    """A box that can be a face, in pixels of the original, and the number of its windows."""
+
+    box: Box
+    windows: int
+
+
+def _grouped(windows: list[Window], *, more_than: int) -> list[tuple[Window, int]]:
+    """Group overlapping windows and return the mean window and the number of windows of each group.
 
     Groups of at most `more_than` windows are excluded.
     """
+    means, counts = cv2.groupRectangles(windows, more_than, GROUP_EPS)
     return [
-        tuple(each)
-        for each in np.asarray(cv2.groupRectangles(windows, more_than, GROUP_EPS)[0]).tolist()
+        (tuple(mean), count)
+        for mean, count in zip(
+            np.asarray(means).tolist(), np.asarray(counts).ravel().tolist(), strict=True
+        )
     ]
 
 
@@ -53,20 +70,26 @@ def _box(window: Window, scale: float) -> Box:
     return Box(*(round(edge / scale, 2) for edge in (x, y, x + width, y + height)))
 
 
+def candidate_cascade() -> Cascade:
+    """Return the cascade that proposes candidates."""
+    return Cascade(stages=STAGES, fine=False)
+
+
 def candidates(
     cascade: Cascade, raster: Raster, min_face_px: float, deadline: Deadline = NEVER
-) -> list[Box]:
+) -> list[Candidate]:
     """Return the candidates of the cascade: boxes of at least `min_face_px` pixels of the original.
 
-    A single window is sufficient for a candidate. Overlapping windows become one box. Raises the
-    errors of `Cascade.search`.
+    `cascade` comes from `candidate_cascade`. A single window is sufficient for a candidate.
+    Overlapping windows become one box. Raises the errors of `Cascade.search`.
     """
     scale = min(raster.scale, WINDOW / min_face_px)
     gray = shrink(raster.gray, scale / raster.scale)
-    windows = cascade.search(gray, SCALE_FACTOR, max_windows=MAX_WINDOWS, deadline=deadline)
+    factors = scale_factors(SCALE_FACTOR, large=LARGE_FACTOR)
+    windows = cascade.search(gray, factors, max_windows=MAX_WINDOWS, deadline=deadline)
     # groupRectangles drops groups of one window, so pass every window twice.
     groups = _grouped(_clipped(windows, gray) * 2, more_than=1)
-    return [_box(window, scale) for window in groups]
+    return [Candidate(_box(window, scale), count // 2) for window, count in groups]
 
 
 class HaarDetector:
@@ -90,7 +113,7 @@ class HaarDetector:
     box_scale = 1.0
 
     def __init__(self, verifier: Classifier) -> None:
-        self._cascade = Cascade()
+        self._cascade = candidate_cascade()
         self._verifier = verifier
 
     @classmethod
@@ -114,11 +137,16 @@ class HaarDetector:
     ) -> list[Detection]:
         """Find faces of at least `min_face_px` and at least 24 pixels, with a score of at least
         MIN_SCORE. Raises TooMuchWork for more than MAX_WINDOWS windows."""
-        boxes = candidates(self._cascade, raster, min_face_px, deadline)
+        found = candidates(self._cascade, raster, min_face_px, deadline)
         verified = self._verifier.classify(
-            raster.gray, [box.scaled(raster.scale) for box in boxes], deadline=deadline
+            raster.gray, [each.box.scaled(raster.scale) for each in found], deadline=deadline
         )
-        scores = [each[FACE] for each in verified]
+        kept = [
+            (each.box, scores[FACE])
+            for each, scores in zip(found, verified, strict=True)
+            if scores[FACE] >= (MIN_SINGLE_SCORE if each.windows == 1 else MIN_SCORE)
+        ]
+        boxes, scores = [box for box, _ in kept], [score for _, score in kept]
         # One face can have several candidates of different sizes.
         indices = cv2.dnn.NMSBoxes(
             [(box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1) for box in boxes],
@@ -160,7 +188,10 @@ class HaarDefaultDetector:
         """Find faces of at least 24 pixels. Raises TooMuchWork for more than DEFAULT_MAX_WINDOWS
         windows."""
         windows = self._cascade.search(
-            raster.gray, DEFAULT_SCALE_FACTOR, max_windows=DEFAULT_MAX_WINDOWS, deadline=deadline
+            raster.gray,
+            scale_factors(DEFAULT_SCALE_FACTOR),
+            max_windows=DEFAULT_MAX_WINDOWS,
+            deadline=deadline,
         )
-        groups = _clipped(_grouped(windows, more_than=DEFAULT_NEIGHBORS), raster.gray)
-        return [Detection(_box(window, raster.scale)) for window in groups]
+        means = [mean for mean, _ in _grouped(windows, more_than=DEFAULT_NEIGHBORS)]
+        return [Detection(_box(mean, raster.scale)) for mean in _clipped(means, raster.gray)]
