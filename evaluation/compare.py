@@ -59,8 +59,9 @@ _NOTES = """
 - ECE: 15 bins, on held-out folds.
 - Macro accuracy on portraits: end-to-end accuracy, with the detector `haar` / with the given boxes.
   A vision-language model, not people, annotated the portraits of lfw-expressions twice,
-  independently. Only portraits with two equal labels are used: {counts}. Emotions with fewer
-  than {min_faces} portraits do not count in the mean.
+  independently. Only portraits with two equal labels are used. Emotions with fewer than
+  {min_faces} of them do not count in the mean.
+- Portraits by emotion: {counts}.
 - Accuracy on web photographs: accuracy of detected faces, with the detector `single_shot`
   ([more](wild.md)).
 - ms per face: on one thread, one face at a time / in a batch of 32 faces.
