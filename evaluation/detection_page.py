@@ -42,10 +42,11 @@ END_TO_END_TEXT = """\
 
 The detectors in front of `{model}` on {portraits} portraits of lfw-expressions. A vision-language
 model, not people, annotated them twice, independently. Only portraits with two equal labels are
-used. No network was trained on them. [Terms](accuracy.md#terms) defines the measures. A box detects
-a main face if their IoU is at least 0.4. The columns with an expression have the end-to-end
-accuracy of this expression, with the number of portraits. The macro figure is the mean over
-expressions with at least {min_faces} portraits.
+used. Training of `single_shot` started from version 1.2.0, which was trained on most of these
+portraits; the other networks were not trained on them. [Terms](accuracy.md#terms) defines the
+measures. A box detects a main face if their IoU is at least 0.4. The columns with an expression
+have the end-to-end accuracy of this expression, with the number of portraits. The macro figure is
+the mean over expressions with at least {min_faces} portraits.
 """
 SUMMARY_HEAD = ["detector", "recall, bare faces", "precision", "F1", "AP", "ECE of scores"]
 SUMMARY_HEAD += [f"{low:.0%}–{min(high, 1):.0%}" for low, high in SIZES]
