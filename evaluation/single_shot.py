@@ -6,9 +6,8 @@
 Every system analyses every image with app.vision.engine, the code of the service; the systems take
 turns. The photographs are `crowds` (people drew the boxes of the faces) and `natural`, of the
 validation split; the networks were trained on the train split. The portraits are those of
-lfw-expressions with two equal readings; no network was trained on them. Synthetic scenes have faces
-of FER+'s validation split, pasted on photographs without faces; their figures are reported
-separately.
+lfw-expressions with two equal readings. Synthetic scenes have faces of FER+'s validation split,
+pasted on photographs without faces; their figures are reported separately.
 """
 
 import argparse
@@ -77,7 +76,7 @@ STAGE_PHOTOGRAPHS = 20
 PAGE, SUMMARY = Path("docs/single-shot.md"), Path("docs/accuracy.md")
 PORTRAITS_DATA = (
     "portraits of lfw-expressions, annotated twice, independently, by a vision-language model, not "
-    "by people; only portraits with two equal labels; not used for training"
+    "by people; only portraits with two equal labels"
 )
 
 

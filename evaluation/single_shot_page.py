@@ -59,7 +59,9 @@ Average precision (AP) at IoU {map_iou} on {portraits} portraits of lfw-expressi
 and by expression with the number of faces. mAP is the mean over the expressions with at least
 {min_faces} faces. The portraits are real photographs with one labelled face each. A vision-language
 model, not people, annotated them twice, independently. Only portraits with two equal labels are
-used. No network was trained on them.
+used. Training of `single_shot` started from version 1.2.0, which was trained on most of these
+portraits with other labels, so its figures may be too high. The other networks were not trained on
+them.
 
 {portraits_ap}
 
