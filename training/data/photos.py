@@ -46,8 +46,8 @@ class Photograph:
 
 def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
     """Return the portraits of lfw-expressions with the expressions that one person annotated, of
-    one split or of both. About a quarter of the labels are wrong; the evaluation does not
-    use them. Raises PhotosError."""
+    one split or of both. A quarter of the labels differ from two equal readings; the
+    evaluation does not use them. Raises PhotosError."""
     splits = _splits(photos)
     return [
         Portrait(photos / row["image"], _box(row), row["expression"])
