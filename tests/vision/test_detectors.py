@@ -88,14 +88,26 @@ def test_haar_accepts_only_candidates_that_the_network_verifies(astronaut_bgr):
     assert found.score == 0.95
 
 
-def test_haar_requires_a_higher_score_for_a_candidate_of_a_single_window(astronaut_bgr):
+class BoxVerifier:
+    """Replaces the verification network: scores each box with a function."""
+
+    def __init__(self, score_of):
+        self.score_of = score_of
+
+    def classify(self, image_gray, boxes, *, deadline):
+        return [{"face": self.score_of(box)} for box in boxes]
+
+
+@pytest.mark.parametrize(("few", "score"), [((1,), 0.85), ((2,), 0.7), ((1, 2), 0.7)])
+def test_haar_requires_a_higher_score_for_a_candidate_of_few_windows(astronaut_bgr, few, score):
     gray = np.ascontiguousarray(astronaut_bgr[:, :, 1])
     found = candidates(candidate_cascade(), Raster(gray, gray.shape[::-1]), 24)
-    single = [0.8 if each.windows == 1 else 0.1 for each in found]
-    several = [0.1 if each.windows == 1 else 0.8 for each in found]
-    assert 0.8 in single
-    assert detect(HaarDetector(StubVerifier(*single)), astronaut_bgr) == []
-    assert detect(HaarDetector(StubVerifier(*several)), astronaut_bgr)
+    boxes = {each.box for each in found if each.windows in few}
+    assert boxes
+    only_few = BoxVerifier(lambda box: score if box in boxes else 0.1)
+    only_more = BoxVerifier(lambda box: 0.1 if box in boxes else score)
+    assert detect(HaarDetector(only_few), astronaut_bgr) == []
+    assert detect(HaarDetector(only_more), astronaut_bgr)
 
 
 @pytest.mark.parametrize("name", ["haar", "yunet"])

@@ -25,7 +25,9 @@ LARGE_FACTOR = 3.0
 DEFAULT_SCALE_FACTOR, DEFAULT_NEIGHBORS = 1.1, 3  # OpenCV's defaults
 FACE = "face"  # the label of the verification network whose score is used
 MIN_SCORE = 0.5
-MIN_SINGLE_SCORE = 0.9  # of a candidate without overlapping windows, which is more often false
+# Candidates of few windows are more often false, so they need a higher score: minimum by number of
+# windows.
+MIN_SCORE_OF_FEW = {1: 0.9, 2: 0.75}
 NMS_IOU = 0.3
 GROUP_EPS = 0.2  # relative difference of sides within a group; the value that OpenCV uses
 # Grouping compares each window with all others and takes up to a second at these limits. In `haar`,
@@ -144,7 +146,7 @@ class HaarDetector:
         kept = [
             (each.box, scores[FACE])
             for each, scores in zip(found, verified, strict=True)
-            if scores[FACE] >= (MIN_SINGLE_SCORE if each.windows == 1 else MIN_SCORE)
+            if scores[FACE] >= MIN_SCORE_OF_FEW.get(each.windows, MIN_SCORE)
         ]
         boxes, scores = [box for box, _ in kept], [score for _, score in kept]
         # One face can have several candidates of different sizes.
