@@ -12,6 +12,10 @@ MODELS ?=
 DATA ?= ../shared/data
 # Number of test processes.
 JOBS ?= auto
+# Number of processes for tests that wait most of the time.
+WAITING_JOBS ?= 4
+# Whether `make test` measures the coverage: not empty for yes.
+COVERAGE ?= $(filter true,$(CI))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Environment markers make one lock file valid for Python 3.11 and later on every platform.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -26,13 +30,19 @@ help: ## list the targets
 serve: .venv/.runtime ## run the service at HOST:PORT (default 127.0.0.1:5000)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec docker/serve
 
-# Serial tests measure time, memory or a whole machine, so they run alone after the others. Both parts
-# print their twenty slowest tests. The second part checks the coverage of both.
+# Three parts: tests that use the CPU; tests that wait, of which several run at a time; and serial
+# tests, which measure short times and run alone. The last two import only the files with their tests.
+# CI measures the coverage of all parts, which doubles the CPU time of many tests; the last part
+# checks it.
 test: .venv/.dev ## run every test whose dependencies are installed, one process per CPU
 	@status=0; \
-	$(BIN)/python -m pytest -m 'not serial' --numprocesses $(JOBS) --dist worksteal \
-		--cov --cov-report= --cov-fail-under=0 || status=$$?; \
-	$(BIN)/python -m pytest -m serial --cov --cov-append || status=$$?; \
+	$(BIN)/python -m pytest -m 'not waits and not serial' --numprocesses $(JOBS) --dist worksteal \
+		$(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0) || status=$$?; \
+	$(BIN)/python -m pytest -m waits --numprocesses $(WAITING_JOBS) --dist loadfile \
+		$(if $(COVERAGE),--cov --cov-append --cov-report= --cov-fail-under=0) \
+		$$(grep -rl --include='*.py' 'pytest\.mark\.waits' tests) || status=$$?; \
+	$(BIN)/python -m pytest -m serial $(if $(COVERAGE),--cov --cov-append) \
+		$$(grep -rl --include='*.py' 'pytest\.mark\.serial' tests) || status=$$?; \
 	exit $$status
 
 lint: .venv/.dev ## check style, types, import contracts, the Dockerfile and security (bandit)
@@ -84,7 +94,7 @@ evaluate-detectors: .venv/.evaluate ## evaluate the detectors, alone and with a 
 evaluate-single-shot: .venv/.evaluate ## compare the single-shot network with detector and classifier; writes docs/single-shot.md
 	$(BIN)/python -m evaluation.single_shot --data $(DATA) --write
 
-evaluate-wild: .venv/.evaluate ## evaluate all systems on faces in web photographs; writes docs/wild.md, cards
+evaluate-wild: .venv/.evaluate ## evaluate all detectors and models on faces in web photographs; writes docs/wild.md, cards
 	$(BIN)/python -m evaluation.wild --data $(DATA) --write
 	$(BIN)/python -m evaluation.compare
 
@@ -121,7 +131,7 @@ fuzz: .venv/.dev ## send decompression bombs, 100,000 damaged images and 18,000 
 	@mkdir -p runs
 	$(BIN)/python -m fuzzing 2>runs/fuzz.log
 
-attack: .venv/.dev ## attack a running service and check the effects against limits (at most 10 minutes)
+attack: .venv/.dev ## attack a running service and check that memory, times and responses stay within limits (at most 10 minutes)
 	$(BIN)/python -m attacks
 
 screenshots: .venv/.dev ## take screenshots of the web page into docs/screenshots (needs Chromium)
@@ -129,8 +139,8 @@ screenshots: .venv/.dev ## take screenshots of the web page into docs/screenshot
 
 train-env: .venv/.train ## install the requirements of training (torch) into .venv
 
-clean: ## remove build products; keep data and training runs
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage htmlcov
+clean: ## remove .venv and caches; keep data and training runs
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage htmlcov build
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

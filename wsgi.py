@@ -1,4 +1,4 @@
-"""The entry for gunicorn and for the flask command."""
+"""Entry point of gunicorn and of the `flask` command."""
 
 from app import create_app
 from app.settings import SettingError

@@ -114,7 +114,8 @@ def start_worker(app: "Flask") -> None:
     """Prepare a worker process after its fork.
 
     Set the number of OpenCV's threads, load the default model, start the thread that removes erased
-    rows from SQLite's log, and finish the store maintenance that killed workers left incomplete.
+    rows from SQLite's write-ahead log, and finish the store maintenance that killed workers left
+    incomplete.
     """
     import cv2
 
@@ -128,7 +129,7 @@ def start_worker(app: "Flask") -> None:
 
 
 def stop_worker(app: "Flask") -> None:
-    """Close the database connections. SQLite removes its log when the last one closes."""
+    """Close the database connections. The last one that closes removes SQLite's write-ahead log."""
     from app.store.tables import db
 
     with app.app_context():

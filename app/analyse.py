@@ -135,6 +135,7 @@ def _commit(
             saved = queries.save(analysis, idempotent, request.image.data)
         except AlreadyStored:
             stored = _stored_analysis(idempotent)
+            # If the stored analysis was erased in the meantime, commit this one.
             return (stored, False) if stored else _commit(analysis, request, idempotent)
     log.info("image stored", extra={"event": "image_stored", "image_id": saved.id})
     return replace(saved, timings_ms={**saved.timings_ms, **stopwatch.timings_ms}), True

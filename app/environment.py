@@ -50,7 +50,8 @@ def setting(
 ) -> Any:
     """Return a dataclass field that `read_fields` reads from the variable `env`.
 
-    The range applies to numbers. Text with `choices` is one of them, in any case.
+    The range applies to numbers. With `choices`, the value must be one of them. Upper and lower
+    case are equivalent.
     """
     metadata = {"env": env, "help": help, "range": (at_least, at_most), "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)

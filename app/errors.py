@@ -98,7 +98,10 @@ class TooMuchWork(EmotionError):
 
 
 class CannotDraw(EmotionError):
-    """The annotated image is too large for the requested file type."""
+    """The annotated image cannot be drawn.
+
+    It is too large for the requested file type, or the request is a replay whose image came by URL.
+    """
 
 
 class TooWideSpan(EmotionError):

@@ -259,8 +259,8 @@ def _resolve_within(deadline: _Deadline, resolve: Resolve, host: str) -> Sequenc
     """Call `resolve` and stop waiting at the deadline. Raises TimeoutError and its exceptions.
 
     `resolve` runs in a new thread, because the resolver of the system has no time limit that a
-    caller can set. The thread ends when the resolver gives up, so few such threads exist at a
-    time.
+    caller can set. The thread ends when the resolver gives up, so the number of such threads
+    stays small.
     """
     results: queue.SimpleQueue[Sequence[str] | Exception] = queue.SimpleQueue()
 

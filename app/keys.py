@@ -2,9 +2,9 @@
 
 A key is `emo_<id>_<secret>`. The id is public and identifies the row. The secret has 256 random
 bits and is stored as a scrypt hash. A random secret cannot be guessed, so the hash may be cheaper
-than a password hash: computing it takes 4 MB and 10 ms. The analysis of a small image takes about
-as long, so a worker caches the keys that it has verified, and the limit on wrong keys is checked
-before the hash is computed. Revocation and expiry are checked with each request.
+than a password hash: computing it takes 4 MB and 10 ms. This is about the time to analyse a small
+image. A worker therefore caches the keys that it has verified, and checks the limit on wrong keys
+before it computes the hash. It checks revocation and expiry for each request.
 """
 
 import hashlib

@@ -165,7 +165,7 @@ class Settings:
         "EMOTION_MAX_IN_FLIGHT",
         16,
         "maximum number of waiting and running image requests per worker; further ones are "
-        "answered 503",
+        "rejected with 503",
         at_least=1,
         at_most=1000,
     )

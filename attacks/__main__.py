@@ -1,4 +1,4 @@
-"""Run the attacks and print the table of results. The exit status is 1 if an attack succeeds.
+"""Run the attacks and print the table of results. The exit status is 1 if a criterion is not met.
 
 make attack
 python -m attacks --quick

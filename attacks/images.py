@@ -11,7 +11,7 @@ from app.settings import ROOT
 SIDE = 7000  # 49 megapixels, slightly below the default limit
 FACE = 28  # pixels, slightly more than the smallest face that the cascade detects
 TILED_SIDE = 4984
-# With this JPEG quality, the file of the noise has 5.5 MB. As a PNG file it would have 135 MB.
+# With this JPEG quality, the noise takes 5.5 MB. As a PNG file, it would take 135 MB.
 NOISE_QUALITY = 10
 
 

@@ -17,6 +17,7 @@ from attacks.target import Response, Target, target
 POSTS = 6
 DEADLINE_SECONDS = 3.0
 ANSWER_SECONDS = 4.0
+LATE_SECONDS = 2.0  # writes after the responses would be visible after this time
 CREATED, NO_CONTENT, UNAVAILABLE = 201, 204, 503
 _DATABASE = f"emotion_attack_{os.getpid()}"
 
@@ -69,7 +70,7 @@ def _result(name: str, service: Target, lock: Lock, seconds: float) -> Result:
             deletion = pool.submit(service.request, "DELETE", "/v1/images/1")
         responses: list[Response] = [post.result() for post in posts]
         deleted = deletion.result()
-    time.sleep(2)  # late writes would be visible after this time
+    time.sleep(LATE_SECONDS)
     remaining = len(service.images())
     following = service.post().status
     statuses = [response.status for response in responses]

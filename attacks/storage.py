@@ -25,7 +25,7 @@ CREATED, NO_CONTENT, OK, NOT_FOUND, UNAVAILABLE = 201, 204, 200, 404, 503
 _DISK_MEGABYTES = 24
 _CONCURRENCY = 4
 _MAX_POSTS = 4 * POSTS
-_PATIENCE_SECONDS = 10.0
+_CLEAN_UP_SECONDS = 10.0
 _MARKER = "attack-marker-7f3a91"
 # Images with 256 faces and a name of one kilobyte. Their CSV is larger than the 4 MB that Linux
 # buffers per connection.
@@ -163,10 +163,10 @@ def _rejected_posts(service: Target) -> list[int]:
 def count_orphans(service: Target, images_dir: Path) -> tuple[int, int]:
     """Count files without an image and images without a file.
 
-    The service has _PATIENCE_SECONDS to clean up; the smallest counts are returned.
+    The service has _CLEAN_UP_SECONDS to clean up; the smallest counts are returned.
     """
     minimum = (_MAX_POSTS, _MAX_POSTS)
-    for _ in poll(_PATIENCE_SECONDS, every=1.0):
+    for _ in poll(_CLEAN_UP_SECONDS, every=1.0):
         files = sum(path.is_file() for path in images_dir.rglob("*"))
         file_statuses = [
             service.request("GET", f"/v1/images/{image['id']}/picture").status

@@ -45,9 +45,11 @@ PAGE = 50
 Query = str | Callable[[], object]
 
 
-def queries(images: int, *, of: int) -> dict[str, Query]:
-    """All documented queries by name, for a store with the first `images` of `of` images."""
-    filled = YEAR * images / of
+def queries(images: int, *, total: int) -> dict[str, Query]:
+    """All documented queries by name, for a store with `images` images.
+
+    The largest store has `total` images, spread over a year. A store has the first of them."""
+    filled = YEAR * images / total
     middle = FIRST_DAY + filled / 2
     deep_id = images // 2
     day = f"since={_stamp(middle)}&until={_stamp(middle + timedelta(days=1))}"
@@ -158,7 +160,9 @@ def measure(
     caches.
     """
     runs = [
-        (size, name, query) for size in apps for name, query in queries(size, of=max(apps)).items()
+        (size, name, query)
+        for size in apps
+        for name, query in queries(size, total=max(apps)).items()
     ]
     for app in apps.values():
         run(app, "/v1/images")  # the first request also initialises the application
@@ -216,7 +220,7 @@ def compare(
         figures = measure(apps, times=times, clock=clock)
         plans = [
             "\n    ".join([name, *explain(apps[largest], query)])
-            for name, query in queries(largest, of=largest).items()
+            for name, query in queries(largest, total=largest).items()
             if "deep page" not in name
         ]
     rows = [
@@ -225,7 +229,7 @@ def compare(
             *(f"{p50:.1f} / {p95:.1f}" for p50, p95 in (figures[size, name] for size in sizes)),
             f"{figures[largest, name][0] / figures[min(sizes), name][0]:.1f}",
         ]
-        for name in queries(largest, of=largest)
+        for name in queries(largest, total=largest)
     ]
     head = [database, *(f"{size:,}" for size in sizes), "largest / smallest, p50"]
     return "\n".join([table(head, rows), "", *plans])

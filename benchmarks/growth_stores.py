@@ -56,7 +56,7 @@ def stores(sizes: Sequence[int], urls: Sequence[str]) -> Iterator[dict[int, Flas
         apps[size] = create_app(Settings(database_url=url))
         with apps[size].app_context():
             upgrade()
-            fill(size, of=max(sizes))
+            fill(size, total=max(sizes))
         print(f"{size:,} images after {time.perf_counter() - start:.0f} s", flush=True)
     try:
         yield apps
@@ -91,14 +91,16 @@ def schemas(url: str, sizes: Sequence[int]) -> Iterator[list[str]]:
                 connection.execute(statement)
 
 
-def fill(images: int, *, of: int) -> None:
-    """Store the first `images` of `of` images and add them to the rollups as the service does.
+def fill(images: int, *, total: int) -> None:
+    """Store `images` images and add them to the rollups as the service does.
+
+    They are the first of `total` images, which are spread evenly over a year.
 
     Values are multiplicative hashes (Knuth) of the ids of faces and persons, so every run stores
     the same rows.
     """
     dialect = db.engine.dialect.name
-    values: dict[str, Any] = {"step": YEAR.total_seconds() / of}
+    values: dict[str, Any] = {"step": YEAR.total_seconds() / total}
     values["first"] = FIRST_DAY.replace(tzinfo=None).isoformat(" ")
     statements = _statements(dialect)
     with db.engine.connect() as connection:

@@ -7,8 +7,8 @@ The measured code is the code of the service: the file is decoded at the smalles
 detector allows. The collections are `crowds` (people drew the boxes of bare and masked faces),
 `natural` (streets, work, animals, things; half of them without faces) and `groups`. The evaluation
 counts faces of at least 20 pixels and 5 % of the longer side. Smaller faces, and faces that are
-labelled as unsure, are ignored. The detectors take
-turns on every photograph, so other load on the machine slows all of them equally.
+labelled as unsure, are ignored. The detectors take turns on every photograph, so other load on the
+machine slows all of them equally.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def card_section(found: Sequence[Search], split: str) -> dict[str, Any]:
         "data": f"photographs of {', '.join(COLLECTIONS)}, split {split}",
         "command": "make evaluate-detectors",
         "pictures": len(found),
-        "protocol": f"bare faces of at least {MIN_PIXELS} pixels and {MIN_SHARE:.0%} of "
+        "protocol": f"faces without masks of at least {MIN_PIXELS} pixels and {MIN_SHARE:.0%} of "
         f"the longer side, IoU {MIN_IOUS[-1]}",
         "faces": bare.true_positives + bare.false_negatives,
         "recall": round(bare.recall, 4),

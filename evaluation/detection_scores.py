@@ -69,7 +69,8 @@ class Search:
         side = face.box.longer_side
         if not face.sure or side < MIN_PIXELS or side < MIN_SHARE * self.longer_side:
             return False
-        if condition is not None and (face.condition not in ("", BARE)) == (condition == BARE):
+        is_masked = face.condition not in ("", BARE)
+        if condition is not None and is_masked != (condition == MASKED):
             return False
         return shares is None or shares[0] <= side / self.longer_side < shares[1]
 

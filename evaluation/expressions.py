@@ -60,21 +60,24 @@ class Truth:
 class Expressions:
     """Figures of one system.
 
-    `precisions` has the average precision and `counts` the number of faces of each emotion in the
-    ground truth. `faces` is the average precision of all faces. `confusion` has the shape
-    (labels + 1, labels + 1) and counts all returned faces; its last row and column are "no face".
+    `average_precisions` and `counts` have the average precision and the number of faces of each
+    emotion in the ground truth. `average_precision_of_faces` is over all faces. `confusion` has the
+    shape (labels + 1, labels + 1) and counts all returned faces; its last row and column are "no
+    face".
     """
 
-    precisions: dict[str, float]
+    average_precisions: dict[str, float]
     counts: dict[str, int]
-    faces: float
+    average_precision_of_faces: float
     confusion: NDArray[np.int64]
 
     @property
-    def mean(self) -> float:
+    def mean_average_precision(self) -> float:
         """The mean over the emotions with at least MIN_FACES faces; NaN if there are none."""
         common = [
-            value for label, value in self.precisions.items() if self.counts[label] >= MIN_FACES
+            value
+            for label, value in self.average_precisions.items()
+            if self.counts[label] >= MIN_FACES
         ]
         return float(np.mean(common)) if common else float("nan")
 

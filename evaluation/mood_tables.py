@@ -103,7 +103,11 @@ def faces_table(
     for system, by_iou in results.items():
         seconds = float(np.median([each.milliseconds for each in found[system]])) / 1000
         for min_iou, each in by_iou.items():
-            values = (each.faces, each.mean, *each.precisions.values())
+            values = (
+                each.average_precision_of_faces,
+                each.mean_average_precision,
+                *each.average_precisions.values(),
+            )
             cells = [f"{value:.2f}" for value in values]
             rows.append([str(system), str(min_iou), *cells, f"{seconds:.3f}"])
     return table(head, [[cell.replace("nan", "–") for cell in row] for row in rows])

@@ -149,14 +149,14 @@ def _without_tiles() -> Iterator[None]:
         tiles.MAX_ASPECT = max_aspect
 
 
-def served(detector: Detector, data: bytes) -> list[Detection]:
+def find_by_current_rule(detector: Detector, data: bytes) -> list[Detection]:
     """The faces for a request without `min_face_px`."""
     file = ImageFile(data, max_pixels=MAX_PIXELS)
     smallest = default_min_face_px(detector.min_face_share, file.width, file.height)
     return _found(detector, file, smallest)
 
 
-def former(detector: Detector, data: bytes) -> list[Detection]:
+def find_by_former_rule(detector: Detector, data: bytes) -> list[Detection]:
     """The faces for the same request by the former rule."""
     file = ImageFile(data, max_pixels=MAX_PIXELS)
     with _without_tiles():
@@ -178,7 +178,7 @@ def run_both_rules(
     results: dict[tuple[str, str], list[Result]] = {}
     for example in examples:
         for name, detector in detectors.items():
-            for rule, find in (("before", former), ("now", served)):
+            for rule, find in (("before", find_by_former_rule), ("now", find_by_current_rule)):
                 start = time.perf_counter()
                 found = find(detector, example.data)
                 milliseconds = 1000 * (time.perf_counter() - start)

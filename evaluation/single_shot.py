@@ -244,9 +244,9 @@ def card_section(
             "portraits_by_emotion": results.counts,
             "main_face_found": round(portraits.detection_recall, 4),
             "found_and_named_right": round(portraits.accuracy, 4),
-            "mean_average_precision": round(results.mean, 4),
+            "mean_average_precision": round(results.mean_average_precision, 4),
             "average_precision": {
-                name: round(value, 4) for name, value in results.precisions.items()
+                name: round(value, 4) for name, value in results.average_precisions.items()
             },
         },
         "note": "the weights were chosen and calibrated on this split",

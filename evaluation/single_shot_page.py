@@ -199,9 +199,9 @@ def expression_table(results: dict[System, Expressions]) -> str:
         [
             [
                 str(system),
-                f"{each.faces:.2f}",
-                f"{each.mean:.2f}",
-                *(f"{value:.2f}" for value in each.precisions.values()),
+                f"{each.average_precision_of_faces:.2f}",
+                f"{each.mean_average_precision:.2f}",
+                *(f"{value:.2f}" for value in each.average_precisions.values()),
             ]
             for system, each in results.items()
         ],

@@ -156,10 +156,14 @@ on one thread ({machine}); the systems take turns on every photograph.
 {sections}
 ## Model selection
 
-The score of a model is the mean of two figures: the accuracy on the FER+ validation split (majority
-protocol, unseen), and the mean of accuracy of detected faces and macro recall above with the boxes
-of {boxes}. No model is trained on these faces. Models are selected with them, so the figures of
-this page are slightly optimistic.
+The score of a model is the mean of two figures:
+
+- the accuracy on the FER+ validation split (majority protocol, unseen images);
+- the mean of its "accuracy of detected faces" and its "macro recall" in the table above, with the
+  detector {boxes}.
+
+No model is trained on these faces. Models are selected with them, so the figures of this page are
+slightly optimistic.
 """
 SECTION = """\
 ## {name}
@@ -178,7 +182,7 @@ def charts(system: System) -> tuple[Path, Path]:
 
 
 def systems_with_section(scores: dict[System, WildScores]) -> list[System]:
-    """The systems with a section by emotion: the default and the main ones of single_shot."""
+    """The systems with a section by emotion: the default system, and three with single_shot."""
     names = (f"haar + {CLASSIFIER}", f"{BOXES} + {CLASSIFIER}", f"{BOXES} + custom_net_5")
     return [
         system for system in scores if system.name in names or system.name == "single_shot alone"

@@ -3,10 +3,10 @@
     make fuzz
     python -m fuzzing --inputs 100000 --http 10000 --served 8000 --examples 2000 --seed 1
 
-Damaged images go through the decoder. Hostile requests go to the application in this process and to
-gunicorn. Valid and invalid requests by the OpenAPI document go to the application
-(fuzzing.contract). Warnings of libraries and the request log go to standard error (`make fuzz`
-writes them to runs/fuzz.log). The first finding ends the run and prints its number;
+The decoder reads damaged images. The application in this process and gunicorn receive hostile
+requests. The application also receives valid and invalid requests that are generated from the
+OpenAPI document (fuzzing.contract). Warnings of libraries and the request log go to standard error
+(`make fuzz` writes them to runs/fuzz.log). The first finding ends the run and prints its number;
 `--first NUMBER` starts with this number.
 """
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--http", type=int, default=10_000, help="requests in this process")
     parser.add_argument("--served", type=int, default=8_000, help="number of requests to gunicorn")
     parser.add_argument(
-        "--examples", type=int, default=2_000, help="contract requests per operation"
+        "--examples", type=int, default=2_000, help="requests per operation of OpenAPI"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")

@@ -1,4 +1,4 @@
-"""Contract test: compare the application with the OpenAPI document by schemathesis.
+"""Contract test: compare the application with its OpenAPI document.
 
 For each operation, schemathesis generates valid and invalid requests, with a key that has all
 rights and without a key. It checks each response against the document: status, media type, schema,

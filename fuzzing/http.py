@@ -14,7 +14,7 @@ from fuzzing.report import Finding, Report
 from testbed.processes import children, resident_mb
 
 MAX_SECONDS = 10.0  # per response, on a machine that may be busy
-# Images are small, so that a run has many requests. Limits per address are off, because all
+# Small limits make requests fast, so a run can send many. Limits per address are off, because all
 # requests come from one address.
 LIMITS: dict[str, Any] = {
     "max_image_bytes": 200_000,

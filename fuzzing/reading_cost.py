@@ -41,7 +41,7 @@ class Cost:
 
 
 class Meter:
-    """A context with the parent process of the measuring processes."""
+    """Context manager of the process from which the measuring processes are forked."""
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(

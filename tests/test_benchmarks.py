@@ -9,7 +9,7 @@ from app.settings import ROOT
 from app.store import planning
 from benchmarks import growth, growth_stores, service, soak
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.waits
 
 CELL = re.compile(r"^[\d.]+$")
 
@@ -54,8 +54,8 @@ def check_growth(monkeypatch, capsys, database, *options):
     run(monkeypatch, growth, "--images", "40", "80", "--times", "1", *options)
     text = capsys.readouterr().out
     part = text[text.index(f"| {database} | 40 | 80 |") :]
-    measured = rows(part)[: len(growth.queries(80, of=80))]
-    assert [row[0] for row in measured] == list(growth.queries(80, of=80))
+    measured = rows(part)[: len(growth.queries(80, total=80))]
+    assert [row[0] for row in measured] == list(growth.queries(80, total=80))
     assert all(CELL.match(row[-1]) for row in measured)
     assert re.search(r"^    - .*\bscan\b.* images\b", part, re.MULTILINE | re.IGNORECASE)
 
@@ -71,7 +71,7 @@ def test_queries_do_not_scan_tables(tmp_path, monkeypatch, few):
     with growth_stores.stores([40], [f"sqlite:///{tmp_path / 'growth.db'}"]) as apps:
         plans = {
             name: growth.explain(apps[40], query)
-            for name, query in growth.queries(40, of=40).items()
+            for name, query in growth.queries(40, total=40).items()
         }
     scans = re.compile(
         r"\bSCAN (images|faces|emotions|persons|categories)\b(?!.*ix_images_created_at_id)"
@@ -94,4 +94,4 @@ def test_performance_page_has_the_columns_and_queries_of_the_benchmarks():
     part = page[page.index("## Reading as the store grows") :]
     named = [row[0] for row in rows(part) if row[0] not in ("query", "---")]
     assert len(named) > 80
-    assert set(named) <= set(growth.queries(80, of=80))
+    assert set(named) <= set(growth.queries(80, total=80))

@@ -20,8 +20,8 @@ from benchmarks.faults.load import CLOSED, Outcome
 from tests.conftest import LABELS, require
 from tests.store.test_queries import analysis
 
-POSTS = 48
-PAUSES = Pauses(kill=0.5, restart=2.0, full=2.0, stop=3.0)
+POSTS = 24
+PAUSES = Pauses(kill=1.0, restart=2.0, full=1.0, stop=2.0)
 FACE = Face(Box(1, 2, 30, 40), Scores(dict.fromkeys(LABELS, 1 / 8)), 0.9)
 NEEDS_ROOT = {"full", "stopped"}
 VISIBLE_AS = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "503"}
@@ -31,7 +31,7 @@ VISIBLE_AS = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "
 ATTEMPTS = 4
 
 
-@pytest.mark.serial
+@pytest.mark.waits
 @pytest.mark.weights
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_accepted_image_is_lost(fault):

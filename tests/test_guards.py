@@ -160,11 +160,17 @@ def test_only_app_reads_the_environment():
     assert readers == {"app/__init__.py"}  # passes it to Settings.from_environment
 
 
-def tracked_files():
+def tracked_files(*options):
     require((ROOT / ".git").exists(), "not a git checkout")
     return subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+        ["git", "ls-files", *options], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def test_repository_has_no_ignored_files_and_no_links():
+    """A link such as .venv points to a path of one machine, so `make serve` fails on others."""
+    assert tracked_files("--cached", "--ignored", "--exclude-standard") == []
+    assert [entry for entry in tracked_files("--stage") if entry.startswith("120000")] == []
 
 
 def test_repository_has_no_research_data():

@@ -137,7 +137,7 @@ def check_commands(page, folder, database):
 def test_python_example_of_the_readme_prints_its_output(tmp_path):
     (code,) = blocks(README, "python")
     (written,) = re.findall(r"# (.+)", code)
-    with running_service(tmp_path, EMOTION_DATABASE_URL=f"sqlite:///{tmp_path}/a.db") as url:
+    with running_service(tmp_path) as url:
         here = code.replace("http://127.0.0.1:5000", url)
         command = [sys.executable, "-c", here]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,8 +1,8 @@
 """Batched augmentation of grey crops: an affine warp, corruption, and changes of the lighting.
 
 All operations run on the device of the crops and read no values back, so a GPU never waits for the
-CPU. An operation for a share of the batch changes its first or last rows, because batches are in
-random order.
+CPU. Batches are in random order, so an operation that applies to a share of a batch changes its
+first or last rows.
 """
 
 import math

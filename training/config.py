@@ -39,7 +39,7 @@ class Config:
       targets. With 0, an epoch contains each image once.
     - `augmentation` is one of training.augment.STRENGTHS.
     - `fade` is the last share of the schedule, in which blurring, compression and erasing decrease
-      to zero, so that the last steps use images like the served ones (He et al. 2019,
+      to zero, so that the last steps use images as the service sees them (He et al. 2019,
       arXiv 1909.09148).
 
     Distillation:

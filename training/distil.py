@@ -39,7 +39,7 @@ GRACE_SECONDS = 20.0  # a process that runs this long after its end time is term
 
 
 def fit(config: Config, device: str, *, is_teacher: bool, end: float | None) -> None:
-    """Train one network, and write the soft labels of a teacher. Runs in a process of its own.
+    """Train one network, and write the soft labels of a teacher. Runs in a separate process.
 
     Training ends at the time `end` of the monotonic clock, or with the schedule if it is None. The
     log is in the folder of the run.
@@ -106,7 +106,7 @@ class Stage:
 
 
 class Collector:
-    """Writes the present results of runs to a folder: `<group>.pt` with the averaged weights, the
+    """Writes the current results of runs to a folder: `<group>.pt` with the averaged weights, the
     configuration and the figures of each run of a group, and `soft_labels_and_logs.tar`."""
 
     def __init__(self, folder: Path | None, groups: dict[str, list[str]]) -> None:

@@ -5,10 +5,10 @@
 The table [export] of the configuration names the folders and the precision of each. The texts of
 the cards are in training/card.toml and in the table [card] of the configuration. A table
 [folders."models/…"] replaces them for one folder; its `classes` limits a classifier to its first
-classes. The network is folded, and the graph converts grey bytes to floats. The temperature is
-fitted on the validation split. A folder is written only if the service (app.vision) gives the
-outputs of PyTorch. It also contains the log and the learning curve. evaluation.accuracy --write
-adds the figures to the card.
+classes. Normalisations and identity branches are folded into the convolutions, and the graph
+converts grey bytes to floats. The temperature is fitted on the validation split. A folder is
+written only if the service (app.vision) gives the outputs of PyTorch. It also contains the log and
+the learning curve. evaluation.accuracy --write adds the figures to the card.
 """
 
 import argparse
@@ -194,12 +194,12 @@ def training_document(run: Run) -> dict[str, Any]:
     if config.teachers:
         teachers = ", ".join(Path(teacher).name for teacher in config.teachers)
         share = round(100 * config.teacher_share)
-        targets = f"{100 - share} % {targets}, {share} % the mean prediction of {teachers}"
+        targets = f"{100 - share} % {targets}, {share} % mean prediction of {teachers}"
     if config.teacher_runs:
         teachers = ", ".join(config.teacher_runs)
         share = round(100 * config.teacher_share)
         targets = (
-            f"{100 - share} % {targets}, {share} % the mean prediction of the networks {teachers} "
+            f"{100 - share} % {targets}, {share} % mean prediction of the networks {teachers} "
             "(100 % for faces without a label)"
         )
     return {

@@ -16,8 +16,10 @@ import numpy as np
 import onnxruntime
 import torch
 
+from app.errors import InvalidCard
 from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.folders import WEIGHTS_FILE
+from app.vision.single_shot import SingleShotCard
 from training.nets.darknet import DarknetNet, read_net
 from training.nets.darknet_cfg import DarknetError
 from training.onnx_files import write_any_side
@@ -40,9 +42,14 @@ def read_labels(path: Path, classes: int) -> list[str]:
 
 def import_model(cfg: Path, weights: Path, names: Path, folder: Path) -> str:
     """Write weights and card to `folder` and return a summary. Raises DarknetError if a file cannot
-    be used, or if the outputs of ONNX Runtime differ from PyTorch."""
+    be used, if the service cannot use the network, or if the outputs of ONNX Runtime differ from
+    PyTorch."""
     net = read_net(cfg, weights)
     labels = read_labels(names, net.classes)
+    try:  # the export takes longer, and the checksum of the weights is not checked here
+        SingleShotCard.parse(_card(net, folder.name, labels, b"", cfg.name))
+    except InvalidCard as error:
+        raise DarknetError(f"the service cannot use this network: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
     write_any_side(net, folder / WEIGHTS_FILE)
     difference = _difference(net, folder / WEIGHTS_FILE)

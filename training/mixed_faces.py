@@ -53,7 +53,8 @@ def load_mixed_faces(_folder: Path, config: Config, with_teachers: bool) -> Crop
         targets=torch.cat(targets),
         validation=_labelled(read_set(FACES, "ferplus_validation"), config, min_class_faces=1),
         config=config,
-        targets_name=f"cleaned votes, or two annotations of a face, over {config.classes} emotions",
+        targets_name=f"labels over {config.classes} emotions (distribution of the FER+ votes "
+        "without single votes, or mean of two annotations of a face)",
         source=_source(counts),
         weights=torch.cat(weights),
         count_of_faces=sum(counts.values()),

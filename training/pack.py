@@ -35,7 +35,7 @@ from training.data.wild import WildFace, by_image, read_wild, target
 FERPLUS, PHOTOS = "ferplus", "photos"
 FERPLUS_SIDE, SIDE = 48, 128
 QUALITY, FERPLUS_QUALITY, VALIDATION_QUALITY = 80, 95, 90
-CROP_SCALE = 1.1  # side of a crop of FER+, relative to the square that `box_scale` refers to
+CROP_SCALE = 1.1  # side of a crop of FER+, divided by `box_scale` × the longer side of the box
 # The annotated boxes of the web photographs are larger than those of the detector.
 ANNOTATED_BOX_SCALE = 0.8
 MATCH_IOU = 0.4  # minimum overlap of a detection with its face

@@ -84,9 +84,9 @@ def read_soft_labels(
     """Return the mean soft labels (n, 8) of the runs for the set `name`.
 
     The label of a face in a fold is the mean over the runs that were not trained on this fold,
-    because the other runs repeat the annotated label. If all runs were trained on the face, it is
-    the mean over all runs. Raises TrainingError if the soft labels of a run are missing or have
-    another number of faces.
+    because the other runs reproduce the label that they were trained on. If all runs were trained
+    on the face, it is the mean over all runs. Raises TrainingError if the soft labels of a run are
+    missing or have another number of faces.
     """
     predictions, used = [], []
     for run in runs:

@@ -54,7 +54,8 @@ def load_expressions(folder: Path, config: Config, with_teachers: bool) -> Crops
         crops=torch.from_numpy(train.crops[keep])[:, None],
         targets=torch.from_numpy(targets),
         validation=_labelled(validation.crops[chosen], labels[chosen]),
-        targets_name=f"cleaned votes over {config.classes} emotions",
+        targets_name=f"distribution of the FER+ votes over {config.classes} emotions "
+        "(without single votes)",
         source="faces of the FER+ training split (FER2013 images with ten crowd votes each, "
         "without duplicates and without images of the validation split)",
     )

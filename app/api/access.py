@@ -24,8 +24,6 @@ from app.store import keys
 from app.store.keys import Right
 
 PUBLIC = "public"
-# flask-smorest defines the view of the OpenAPI document, so a decorator cannot declare its right.
-PUBLIC_ENDPOINTS = {"api-docs.openapi_json"}
 KEY_REQUIRED = "an API key is required: send the header Authorization: Bearer <key>"
 
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
@@ -52,8 +50,6 @@ def init_access(app: Flask, settings: Settings) -> None:
 
 def required_right(app: Flask, endpoint: str, method: str) -> Right | str | None:
     """Return the right that a route declares, or None if it declares none."""
-    if endpoint in PUBLIC_ENDPOINTS:
-        return PUBLIC
     view: Any = app.view_functions[endpoint]
     if view_class := getattr(view, "view_class", None):
         name = "get" if method == "HEAD" else method.lower()

@@ -1,4 +1,4 @@
-"""Client addresses for rate limits and for limits on rejected API keys."""
+"""Client addresses for rate limits and for the limit on wrong API keys."""
 
 import ipaddress
 

@@ -28,7 +28,7 @@ from app.vision.request import AnalysisOptions
 from app.vision.rotation import NONE, ROTATE
 from app.vision.types import DetectionOptions
 
-# Validators.
+# Validators, limits and fields that several schemas use.
 PROBABILITY = validate.Range(0, 1)
 MAX_INT = 2**31 - 1
 NAME = validate.Length(1, 64)
@@ -81,8 +81,8 @@ class AnalyseArguments(Arguments):
         validate=validate.Range(1, MAX_INT),
         metadata={
             "description": "minimum face size (longer side) in pixels of the image. Larger values "
-            "are faster. Default: the detector's `min_face_share` (see `GET /v1/detectors`) times "
-            "the longer side of the image or times twice the shorter side, whichever is smaller"
+            "are faster. Default: `min_face_share` (see `GET /v1/detectors`) times the longer side "
+            "of the image, or twice `min_face_share` times the shorter side if this is smaller"
         },
     )
     min_confidence = DecimalNumber(

@@ -1,14 +1,13 @@
-"""Extends flask-smorest with rights, operation ids, problem documents and page links."""
+"""Extends flask-smorest's blueprints with rights and operation ids; links to the next page."""
 
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 import flask_smorest
-from flask import Response, jsonify, request
+from flask import request
 
 from app.api.access import PUBLIC, View, requires
-from app.api.problems import PROBLEM_JSON, ProblemSchema
 from app.api.request_images import OptionsParser
 from app.store.keys import Right
 
@@ -58,24 +57,3 @@ class ApiBlueprint(flask_smorest.Blueprint):
         if arguments:
             arguments += doc_info.get("manual_doc", {}).pop("parameters", [])
         return super()._prepare_arguments_doc(doc, doc_info, **kwargs)
-
-
-class Api(flask_smorest.Api):
-    """flask-smorest's API, without its error handlers, and with problem documents as errors."""
-
-    ERROR_SCHEMA = ProblemSchema
-
-    def _register_error_handlers(self) -> None:
-        """Register no handler: app.api.problems handles every error."""
-
-    def _openapi_json(self) -> Response:
-        # Built for each request, because a proxy may send the root path in a header.
-        servers = [{"url": request.script_root or "/"}]
-        return jsonify(self.spec.to_dict() | {"servers": servers})
-
-    def _register_responses(self) -> None:
-        # flask-smorest reads this attribute for the error responses that it registers here. Other
-        # responses keep the default.
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM_JSON
-        super()._register_responses()
-        del self.DEFAULT_RESPONSE_CONTENT_TYPE

@@ -10,6 +10,7 @@ import unicodedata
 FORMULA_STARTS = frozenset("=+-@|%＝＋－＠｜％﹦﹢﹣﹫﹪⁼⁺⁻₌₊₋−")
 # Spreadsheets let the user choose the separator of columns, so each of these may start a cell.
 SEPARATORS = frozenset(",;|\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+# OWASP lists these as characters that may begin a formula ("CSV Injection").
 _LINE_STARTS = ("\t", "\n", "\r")
 _QUOTES = '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'
 # Spaces, control and invisible characters, marks without a letter, and unknown characters.

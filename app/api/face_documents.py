@@ -49,13 +49,13 @@ class ShownFoundFace:
         self.face = ShownFace(found.number, found.face, presentation.threshold_of(found.image))
 
 
-def default_or_full(documented: str | dict[str, str], full: str) -> dict[str, Any]:
+def default_or_full(default: str | dict[str, str], full: str) -> dict[str, Any]:
     """Return the OpenAPI metadata of a field with one form by default and another in `view=full`.
 
-    `documented` is the default form. Both are names of component schemas; `documented` can also be
-    a schema.
+    `default` is the name of a component schema, or a schema. `full` is the name of a component
+    schema.
     """
-    forms = [form if isinstance(form, dict) else _reference(form) for form in (documented, full)]
+    forms = [form if isinstance(form, dict) else _reference(form) for form in (default, full)]
     return {"oneOf": forms, "description": f"{full} with `view=full`"}
 
 

@@ -56,7 +56,8 @@ BODIES = {
     # Also stands for image/*, because client generators warn about types with an asterisk.
     "application/octet-stream": binary("application/octet-stream"),
 }
-# The service sends the image type of the file. Client generators need a type without an asterisk.
+# The response has the image type of the file. The list also has application/octet-stream, because
+# client generators need a type without an asterisk.
 STORED_FILE = {
     media_type: binary(media_type) for media_type in ("application/octet-stream", "image/*")
 }

@@ -51,7 +51,7 @@ STAGE_SECONDS = Histogram(
 )
 ERASURES_PENDING = Gauge(
     "emotion_erasures_pending",
-    "Erasures whose rows are in SQLite's log until a connection stops reading an older snapshot.",
+    "Erasures whose rows are still in SQLite's write-ahead log.",
     multiprocess_mode="livesum",
 )
 IMAGES = Counter("emotion_images", "Analysed images.", ["model", "detector"])

@@ -2,8 +2,8 @@
 
 A `ResponseSchema` is a marshmallow schema whose fields know how to get their values from an item.
 Each schema is declared once. It documents and validates the object, and `serialize` creates the
-object with less work per field than marshmallow. A field gets the attribute with the name of the
-field, unless `computed` gives it another getter.
+object with less work per field than marshmallow. The value of a field is the attribute of the item
+with the same name, unless `computed` gives the field a getter.
 """
 
 import functools

@@ -59,6 +59,7 @@ def _run(conn: Connection, application: Callable[..., Any], cfg: Any, stopping: 
     response, environ = wsgi.create(conn.request, socket_like, conn.client, conn.server, cfg)
     environ["wsgi.multithread"] = True
     environ["wsgi.input"] = body
+    # `since` is on the clock of time.monotonic. The application uses time.perf_counter.
     environ["emotion.began"] = time.perf_counter() - (time.monotonic() - conn.since)
     if stopping:
         response.force_close()

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SMALL_PIECE = 4 * 1024
-LARGE_PIECE = 1024 * 1024
+SMALL_PIECE = 4 * 1024  # bytes; the first piece, which is sufficient for a request without a body
+LARGE_PIECE = 1024 * 1024  # bytes
 # The thread of a stream waits while more bytes than this are unsent.
 STREAM_BYTES = 256 * 1024
+# Values of SO_LINGER: on or off, and seconds. With (1, 0), closing resets the connection.
 _RESET = struct.pack("ii", 1, 0)
 _NO_RESET = struct.pack("ii", 0, 0)
 

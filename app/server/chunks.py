@@ -49,7 +49,7 @@ class ChunkScanner:
         return self.ended
 
     def _end_line(self, line: bytes) -> None:
-        self._framing_bytes += len(line) + 2
+        self._framing_bytes += len(line) + 2  # 2 for the line break after the data of a chunk
         if self._framing_bytes > FRAMING_ALLOWANCE + self.data_bytes:
             raise TooMuchFraming
         if self._in_trailers:

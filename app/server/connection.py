@@ -139,7 +139,7 @@ class Connection:
             return self._scanner.ended
         return self.inbox.size >= self._length
 
-    def take_expectation(self) -> bool:
+    def pop_expects_continue(self) -> bool:
         """Return whether the client waits for `100 Continue`: True at most once per request."""
         expects, self.request._expected_100_continue = self.request._expected_100_continue, False
         return bool(expects)

@@ -10,6 +10,9 @@ log = logging.getLogger("app.server")
 class ClientDataFilter(logging.Filter):
     """Removes client data from gunicorn's own records: request lines, headers and addresses.
 
+    The message of a warning or an error becomes "server fault", with the type and the source lines
+    of the exception. In other records, "…" replaces all arguments that are not integers.
+
     Use it in running workers only, because it also removes the reason for a failed start.
     """
 

@@ -32,7 +32,7 @@ class EventLoop(ThreadWorker):
 
     When `worker_connections` are open, a new connection replaces the oldest ones: see EVICTED.
 
-    By default glibc retains freed memory in one arena per thread. After some hundred large images
+    By default glibc retains freed memory in one arena per thread. After a few hundred large images
     this adds up to a gigabyte. In this worker, all threads share two arenas, and large blocks are
     returned to the system when they are freed (see system.py). Other free memory is returned every
     TRIM_SECONDS and after TRIM_BYTES of requests: doing this after each image would slow the

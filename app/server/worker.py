@@ -74,7 +74,7 @@ class Worker(EventLoop):
             conn.deadline = now + min(HEAD_SECONDS, self.seconds)
         if conn.state is State.HEAD and conn.read_head(self.cfg, self._body_limit):
             conn.state, conn.deadline = State.BODY, conn.since + self.seconds
-            if conn.take_expectation() and not conn.body_is_complete:
+            if conn.pop_expects_continue() and not conn.body_is_complete:
                 conn.outbox.sendall(CONTINUE)
         if conn.state is State.BODY and conn.body_is_complete:
             conn.state, conn.deadline = State.WORKING, conn.since + self.seconds + GRACE_SECONDS
@@ -175,10 +175,9 @@ class Worker(EventLoop):
             if conn.state is State.CLOSED:
                 continue  # closed during this sweep to free memory
             streams = conn.state is State.WORKING and conn.outbox.streams
+            # The stream has just begun, or the client waits for the application.
             if streams and (conn.confirmed_before is None or not conn.outbox.size):
-                self._start_measurement(
-                    conn
-                )  # the stream has begun, or the client waits for the application
+                self._start_measurement(conn)
             if now < conn.deadline:
                 continue
             if conn.has_confirmed(MIN_RATE * self.seconds):

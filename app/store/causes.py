@@ -190,9 +190,9 @@ def operator_message(cause: Cause, error: BaseException, password: str | None = 
 class FaultLog:
     """Logs database failures.
 
-    A new cause is logged at level ERROR, then once a minute with the number of failures since. The
-    recovery is logged at level INFO. After a failed write, only a successful write counts as
-    recovery, because reads still succeed on a full disk.
+    A new cause is logged at level ERROR. Further failures with this cause are counted, and their
+    number is logged once a minute. The recovery is logged at level INFO. After a failed write, only
+    a successful write counts as recovery, because reads still succeed on a full disk.
     """
 
     def __init__(self) -> None:
@@ -215,7 +215,7 @@ class FaultLog:
             self._quiet_until[cause] = now + REPEAT_SECONDS
             suppressed = self._suppressed.pop(cause, 0)
         extra: dict[str, Any] = {"cause": cause.name, "failures": suppressed + 1}
-        earlier = f"; {suppressed} more failures before" if suppressed else ""
+        earlier = f"; {suppressed} more failures since the last message" if suppressed else ""
         log.error("%s%s", message, earlier, extra=extra)
 
     def record_success(self, *, write: bool) -> None:
@@ -229,6 +229,7 @@ class FaultLog:
             self._failing -= recovered
             if self._failing:
                 return
+            # If the same cause appears again soon, it is logged again without waiting for a minute.
             for cause, logged in self._logged.items():
                 self._quiet_until[cause] = min(
                     self._quiet_until[cause], logged + REPEAT_SECONDS_AFTER_RECOVERY

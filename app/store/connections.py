@@ -1,4 +1,4 @@
-"""Settings and time limits of the engine's connections and transactions.
+"""Settings and time limits of the database connections and transactions.
 
 The execution options of a transaction hold its mode, READ or WRITE, and may limit its wait for
 locks. The deadline of the current request, `flask.g.deadline`, limits the wait for a connection,
@@ -206,6 +206,7 @@ def _translate_error(context: ExceptionContext) -> None:
         raise DeadlineExceeded(TOO_LATE) from error
     password = context.engine.url.password if context.engine else None
     message = causes.operator_message(cause, error, str(password) if password else None)
+    # A transaction with a short lock timeout is maintenance, which is tried again later.
     gave_up_early = cause is causes.LOCKED and LOCK_SECONDS in options
     if has_request_context() and not gave_up_early:  # commands print the message themselves
         fault_log().record_failure(cause, message, write=options.get(MODE) == WRITE)

@@ -123,8 +123,8 @@ class ImageFolder:
             if not (_FOLDER.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False)):
                 continue
             for file in _entries(folder):
-                is_own = _NAME.fullmatch(file.name) and file.name.endswith(database_id)
-                if not is_own or file.name[:2] != folder.name:
+                is_from_database = _NAME.fullmatch(file.name) and file.name.endswith(database_id)
+                if not is_from_database or file.name[:2] != folder.name:
                     continue
                 with suppress(FileNotFoundError):  # removed by another process
                     status = file.stat(follow_symlinks=False)

@@ -57,7 +57,9 @@ class KeptFile:
 
 @contextmanager
 def kept_file(data: bytes | None) -> Iterator[KeptFile | None]:
-    """Write the file of an image. The `with` block inserts the image. Yields None without a file.
+    """Write the file of an image. The `with` block inserts the image.
+
+    Yields None if `data` is None or the service does not keep images.
 
     The block must call `cancel_removal` in the transaction that inserts the image. If the block
     raises, the file is removed, unless the commit succeeded before the error. Raises
@@ -87,7 +89,8 @@ def _schedule_new_name(due_at: datetime) -> str:
 def removed_on_error(file: KeptFile | None) -> Iterator[None]:
     """Remove the file if the block raises.
 
-    Use it within the transaction: before the commit, an error means that the image is not stored.
+    Use it within the transaction that inserts the image. An error before the commit means that the
+    image is not stored, so the file is removed even if the database has become unavailable.
     """
     try:
         yield

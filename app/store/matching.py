@@ -58,20 +58,24 @@ def image_has_face(filters: Filters) -> list[ColumnElement[bool]]:
         return []
     if conditions := image_has_found_face(filters):
         return conditions
+    # A scalar subquery, because PostgreSQL may turn EXISTS into a join with all faces.
     face = select(func.min(FaceRow.number)).where(FaceRow.image_id == ImageRow.id)
     face = face.where(*_tested_faces(filters)).correlate(ImageRow)
     return [face.scalar_subquery().is_not(None)]
 
 
 def image_has_found_face(filters: Filters) -> list[ColumnElement[bool]]:
-    """Return the condition that an image has a matching face if few faces match, else nothing."""
+    """Return the condition that an image has a matching face, or [] if many faces match.
+
+    The condition finds the faces with an index: see app.store.planning.
+    """
     if not filters.has_face_filter or not has_few_rows(found := _found_faces(filters)):
         return []
     return [ImageRow.id.in_(select(FaceRow.image_id).where(FaceRow.id.in_(found)))]
 
 
 def face_conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """Return the conditions on faces of the filters on faces."""
+    """Return conditions on the rows of `faces` for the face filters."""
     if not filters.has_face_filter:
         return []
     if has_few_rows(found := _found_faces(filters)):

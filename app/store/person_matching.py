@@ -43,6 +43,7 @@ def image_has_person(filters: PersonFilters) -> list[ColumnElement[bool]]:
         return [ImageRow.id.in_(select(PersonRow.image_id).where(*found, *tested))]
     if not tested:
         return []
+    # A scalar subquery, because PostgreSQL may turn EXISTS into a join with all persons.
     person = select(func.min(PersonRow.number)).where(PersonRow.image_id == ImageRow.id)
     return [person.where(*tested).correlate(ImageRow).scalar_subquery().is_not(None)]
 
@@ -81,7 +82,7 @@ def _criteria(filters: PersonFilters) -> list[_Criterion]:
 def _category(category: str, min_score: float | None) -> _Criterion:
     """Match persons that show the category, or that have at least `min_score` for it."""
     found = select(CategoryRow.person_id).where(CategoryRow.category == category)
-    # Values instead of EXISTS, which PostgreSQL may turn into a join with all categories.
+    # Scalar subqueries, because PostgreSQL may turn EXISTS into a join with all categories.
     conditions = (
         CategoryRow.person_id == PersonRow.id,
         without_index(CategoryRow.category) == category,

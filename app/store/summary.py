@@ -40,9 +40,9 @@ class _Sums:
     images: int = 0
     faces: int = 0
     dominant: Counter[str] = field(default_factory=Counter)
-    known: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)  # faces whose model has the emotion
     probability: dict[str, float] = field(default_factory=dict)
-    by_model: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_model: dict[str, dict[str, float]] = field(default_factory=dict)  # see Span.sums
 
     def add(self, model: str, emotion: str, *values: float) -> None:
         """Add the values of EMOTION_SUMS."""
@@ -194,7 +194,7 @@ def conditions_outside_rollups(filters: Filters) -> list[Conditions]:
     above = [ImageRow.id > last_id, *image_conditions(filters, index=False)]
     below = [ImageRow.id <= last_id, *image_conditions(filters)]
     parts: list[Conditions] = [above]
-    if first is not None and end is not None and first >= end:
+    if first is not None and end is not None and first >= end:  # no whole hour
         return [*parts, below]
     if first is not None and first != filters.since:
         parts.append([*below, ImageRow.created_at < first])

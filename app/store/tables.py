@@ -105,6 +105,7 @@ class ImageRow(Base):
     # A row of `person_models`, which are never deleted. Not a foreign key, because SQLite must copy
     # the table to add one.
     person_model_id: Mapped[int | None] = mapped_column(BigId)
+    # The option of the request that replaces the thresholds of the person model.
     category_threshold: Mapped[float | None]
     # The job of the image, its index in the job from 0, and the time of a video or stream frame.
     job_id: Mapped[str | None] = mapped_column(String(32))

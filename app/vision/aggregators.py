@@ -180,7 +180,7 @@ def quality(group: Group) -> Pooled:
 
 
 def most_negative(group: Group) -> Pooled:
-    """The distribution of the face with the largest sum over DISTRESS. Suits applications in
+    """The distribution of the face with the largest sum over DISTRESS. It is for applications in
     which a single distressed face matters.
 
     Labels of DISTRESS that the model lacks are ignored. If the model has none of them, the result

@@ -107,18 +107,18 @@ def _nal_unit(data: bytes) -> StreamSize:
 
 
 def _sps(bits: Bits) -> StreamSize:
-    bits.read(4)
-    layers = bits.read(3)
-    bits.read(1)
+    bits.read(4)  # sps_video_parameter_set_id
+    layers = bits.read(3)  # sps_max_sub_layers_minus1
+    bits.read(1)  # sps_temporal_id_nesting_flag
     bits.read(88 + 8)  # general profile, tier and level
     present = [(bits.flag(), bits.flag()) for _ in range(layers)]
     if layers:
         bits.read(2 * (8 - layers))
     for profile, level in present:
         bits.read(88 * profile + 8 * level)
-    bits.exp_golomb()
+    bits.exp_golomb()  # sps_seq_parameter_set_id
     if bits.exp_golomb() == 3:  # chroma_format_idc
-        bits.read(1)
+        bits.read(1)  # separate_colour_plane_flag
     return StreamSize(bits.exp_golomb(), bits.exp_golomb())
 
 
@@ -187,25 +187,26 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _sequence_header(bits: Bits) -> tuple[_Sequence, StreamSize]:
-    bits.read(4)
-    reduced = bits.flag()
+    bits.read(4)  # seq_profile, still_picture
+    reduced = bits.flag()  # reduced_still_picture_header
     has_decoder_model = equal_interval = False
     presentation_bits = 0
     if reduced:
-        bits.read(5)
+        bits.read(5)  # seq_level_idx
     else:
         has_decoder_model, equal_interval, presentation_bits = _operating_points(bits)
     width_bits, height_bits = bits.read(4) + 1, bits.read(4) + 1
     declared_size = StreamSize(bits.read(width_bits) + 1, bits.read(height_bits) + 1)
     frame_id_bits, screen_content, integer_motion = 0, _SELECT, _SELECT
     if not reduced:
-        if bits.flag():
+        if bits.flag():  # frame_id_numbers_present_flag
             delta = bits.read(4) + 2
             frame_id_bits = bits.read(3) + delta + 1
-        bits.read(3)
-        bits.read(4)
+        bits.read(3)  # superblock size, filter_intra, intra_edge_filter
+        bits.read(4)  # interintra, masked and warped motion, dual_filter
         if bits.flag():  # enable_order_hint
-            bits.read(2)
+            bits.read(2)  # enable_jnt_comp, enable_ref_frame_mvs
+        # seq_choose_screen_content_tools, then seq_choose_integer_mv
         screen_content = _SELECT if bits.flag() else bits.read(1)
         if screen_content and not bits.flag():
             integer_motion = bits.read(1)
@@ -222,18 +223,18 @@ def _operating_points(bits: Bits) -> tuple[bool, bool, int]:
     has_decoder_model = equal_interval = False
     delay_bits = presentation_bits = 0
     if bits.flag():  # timing_info_present_flag
-        bits.read(64)
+        bits.read(64)  # num_units_in_display_tick, time_scale
         if equal_interval := bits.flag():
             bits.exp_golomb()
         if has_decoder_model := bits.flag():
             delay_bits = bits.read(5) + 1
-            bits.read(32 + 5)
+            bits.read(32 + 5)  # decoding tick, buffer_removal_time_length
             presentation_bits = bits.read(5) + 1
-    delays = bits.flag()
+    delays = bits.flag()  # initial_display_delay_present_flag
     for _ in range(bits.read(5) + 1):
-        bits.read(12)
-        if bits.read(5) > 7:
-            bits.read(1)
+        bits.read(12)  # operating_point_idc
+        if bits.read(5) > 7:  # seq_level_idx
+            bits.read(1)  # seq_tier
         if has_decoder_model and bits.flag():
             bits.read(2 * delay_bits + 1)
         if delays and bits.flag():
@@ -249,16 +250,16 @@ def _overrides_size(sequence: _Sequence, bits: Bits) -> bool:
     if is_shown and sequence.decoder_model and not sequence.equal_interval:
         bits.read(sequence.presentation_bits)
     if not is_shown:
-        bits.read(1)
+        bits.read(1)  # showable_frame
     if frame_type == 3:  # a switch frame always overrides the size
         return True
-    if not (frame_type == 0 and is_shown):
-        bits.read(1)
-    bits.read(1)
+    if not (frame_type == 0 and is_shown):  # a shown key frame has no such flag
+        bits.read(1)  # error_resilient_mode
+    bits.read(1)  # disable_cdf_update
     screen_content = sequence.screen_content
     if screen_content == _SELECT:
         screen_content = bits.read(1)
     if screen_content and sequence.integer_motion == _SELECT:
-        bits.read(1)
+        bits.read(1)  # force_integer_mv
     bits.read(sequence.frame_id_bits)
-    return bits.flag()
+    return bits.flag()  # frame_size_override_flag

@@ -31,7 +31,7 @@ class _ClassifierSchema(EmotionsSchema):
     outputs = tensor_list()
 
     @validates_schema(skip_on_field_errors=True)
-    def tensors_fit(self, data: dict[str, Any], **_: Any) -> None:
+    def check_tensors(self, data: dict[str, Any], **_: Any) -> None:
         if not data.keys() & {"inputs", "outputs"}:
             if "input" not in data:
                 raise ValidationError("Missing data for required field.", "input")

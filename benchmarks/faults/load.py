@@ -12,8 +12,8 @@ from app.settings import ROOT
 
 IMAGE = (ROOT / "docs" / "astronaut.jpg").read_bytes()
 CONCURRENCY = 8
-PATIENCE_SECONDS = 120.0
-# The kernel accepts connections after a worker died; they get no response until a new one starts.
+MAX_IMAGE_SECONDS = 120.0
+# The kernel accepts connections after a worker died; they get no response until another one starts.
 UNANSWERED = (
     requests.ConnectionError,
     requests.Timeout,
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def load(url: str, posts: int, outcome: Outcome) -> None:
-    """Post every image until it is answered 201, for at most PATIENCE_SECONDS."""
+    """Post every image until it is answered 201, for at most MAX_IMAGE_SECONDS."""
     with ThreadPoolExecutor(CONCURRENCY) as pool:
         list(
             pool.map(lambda number: _post_until_stored(url, f"{number}.jpg", outcome), range(posts))
@@ -46,7 +46,7 @@ def load(url: str, posts: int, outcome: Outcome) -> None:
 
 def _post_until_stored(url: str, name: str, outcome: Outcome) -> None:
     headers = {"Idempotency-Key": str(uuid.uuid4())}
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_IMAGE_SECONDS
     while time.monotonic() < deadline:
         try:
             response = requests.post(

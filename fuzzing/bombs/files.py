@@ -1,4 +1,4 @@
-"""Parts of the bombs."""
+"""Functions that build parts of the files of this package."""
 
 import io
 import struct

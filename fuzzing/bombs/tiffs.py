@@ -23,9 +23,10 @@ def tiff_huge_strip() -> bytes:
     return gray_tiff(100, 100, (259, 3, 1, 8), *positions, data=pixels)
 
 
-def tiff_strips(count: int, compression: int, *, there: bool) -> bytes:
-    """`count` strips with one row each. `there` writes their offsets into the file."""
-    data = struct.pack("<I", 8) * count if there else bytes(8)
+def tiff_strips(count: int, compression: int, *, with_offsets: bool) -> bytes:
+    """`count` strips with one row each. Without `with_offsets`, the file does not contain the table
+    of their offsets."""
+    data = struct.pack("<I", 8) * count if with_offsets else bytes(8)
     positions = ((278, 4, 1, 1), (273, 4, count, 8), (279, 4, count, 8))
     return gray_tiff(100, 100, (259, 3, 1, compression), *positions, data=data)
 

@@ -9,11 +9,11 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-OF_IMAGES = ("file_name", "model_name")
+INDEXED_COLUMNS = ("file_name", "model_name")
 
 
 def upgrade() -> None:
-    for column in OF_IMAGES:
+    for column in INDEXED_COLUMNS:
         op.drop_index(f"ix_images_{column}", "images")
         op.create_index(f"ix_images_{column}_created_at_id", "images", [column, "created_at", "id"])
     probability = sa.Column("dominant_probability", sa.Double(), nullable=False, server_default="0")
@@ -34,6 +34,6 @@ def downgrade() -> None:
     op.create_index("ix_faces_dominant", "faces", ["dominant"])
     op.create_index("ix_emotions_probability", "emotions", ["probability"])
     op.drop_column("faces", "dominant_probability")
-    for column in OF_IMAGES:
+    for column in INDEXED_COLUMNS:
         op.drop_index(f"ix_images_{column}_created_at_id", "images")
         op.create_index(f"ix_images_{column}", "images", [column])

@@ -1,6 +1,6 @@
-"""Add scheduled file removals, the tag of the database and the SHA-256 of unencrypted image files.
+"""Add scheduled file removals, the id of the database and the SHA-256 of unencrypted image files.
 
-The tag is part of the names of new files. This migration reads each existing file once and records
+The id is part of the names of new files. This migration reads each existing file once and records
 its SHA-256 if it is unencrypted. From then on the service rejects an unencrypted file in the place
 of an encrypted one. Missing files count as encrypted, so no unencrypted file can replace them.
 """

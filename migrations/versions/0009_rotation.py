@@ -1,4 +1,4 @@
-"""Add images.rotation: the degrees by which an image was turned to find faces. 0 for old images."""
+"""Add images.rotation: the rotation in degrees before face detection. 0 for existing images."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Add persons with their categories, tracks, independent scores, and the place of an image in a
+"""Add persons with their categories, tracks, independent scores, and the position of an image in a
 job. No stored row changes: new columns are empty or have a default."""
 
 import sqlalchemy as sa
@@ -134,6 +134,7 @@ def _extend_rollups() -> None:
 
 
 def downgrade() -> None:
+    _delete_faces_without_exclusive_scores()
     op.drop_table("hour_categories")
     op.drop_column("hour_emotions", "exclusive_probability")
     for name in ("persons", *SUMS):
@@ -146,3 +147,21 @@ def downgrade() -> None:
     op.drop_index("ix_images_job_id_frame_index", "images")
     for column in _image_columns():
         op.drop_column("images", column.name)
+
+
+def _delete_faces_without_exclusive_scores() -> None:
+    """Delete the faces that revision 0009 cannot read, because their scores do not sum to 1. Their
+    images remain, with the other faces."""
+    if op.get_bind().scalar(sa.text("SELECT id FROM faces WHERE NOT exclusive LIMIT 1")) is None:
+        return
+    op.execute("DELETE FROM emotions WHERE face_id IN (SELECT id FROM faces WHERE NOT exclusive)")
+    op.execute(
+        "UPDATE images SET face_count = (SELECT count(*) FROM faces"
+        " WHERE faces.image_id = images.id AND faces.exclusive)"
+        " WHERE id IN (SELECT image_id FROM faces WHERE NOT exclusive)"
+    )
+    op.execute("DELETE FROM faces WHERE NOT exclusive")
+    # The rollups contain these faces. The service computes them again from the first image.
+    op.execute("DELETE FROM hour_emotions")
+    op.execute("DELETE FROM hours")
+    op.execute("UPDATE mark SET image_id = 0")

@@ -158,6 +158,10 @@ class Stub:
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
+    def start(self):
+        """Answer requests in a thread. `shutdown` of the server waits for up to 20 ms."""
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
     def workers(self):
         return []
 
@@ -169,7 +173,7 @@ def stubbed(monkeypatch, tmp_path):
 
     def use(**behaviour):
         stub = Stub(**behaviour)
-        threading.Thread(target=stub.server.serve_forever, daemon=True).start()
+        stub.start()
         servers.append(stub.server)
         service = target.Target(tmp_path, stub)
         monkeypatch.setattr(target.Target, "workers_live", stub.lives)
@@ -266,6 +270,7 @@ ERASE = ("DELETE", "/v1/images/1")
 )
 def test_locked_sqlite_detects_wrong_answers(stubbed, monkeypatch, behaviour, passes):
     monkeypatch.setattr(locks, "ANSWER_SECONDS", 0.4)
+    monkeypatch.setattr(locks, "LATE_SECONDS", 0)  # a stub writes nothing
 
     @contextlib.contextmanager
     def lock(*_):
@@ -284,7 +289,7 @@ def test_locked_sqlite_detects_wrong_answers(stubbed, monkeypatch, behaviour, pa
 def test_count_orphans_compares_files_and_rows(
     stubbed, monkeypatch, tmp_path, files, stored, status, expected
 ):
-    monkeypatch.setattr(storage, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "_CLEAN_UP_SECONDS", 0.1)
     for number in range(files):
         (tmp_path / "ab").mkdir(exist_ok=True)
         (tmp_path / "ab" / str(number)).write_bytes(b"an image")
@@ -307,7 +312,7 @@ def test_without_key_detects_an_open_proxy(stubbed, monkeypatch, tmp_path, statu
     @contextlib.contextmanager
     def proxy(*_):
         behind = Stub(statuses=dict.fromkeys([*requests, POST], 401) | {requests[0]: status})
-        threading.Thread(target=behind.server.serve_forever, daemon=True).start()
+        behind.start()
         yield behind.server.server_address
         behind.server.shutdown()
         behind.server.server_close()

@@ -11,6 +11,7 @@ IMAGE = image_file()
 OLD_EXCEPTIONS = {
     "BadPicture": emotions.BadImage,
     "ServiceAway": emotions.ServiceUnreachable,
+    "TookTooLong": emotions.DeadlineExceeded,
     "UnreadablePicture": emotions.UnreadableImage,
 }
 
@@ -36,6 +37,12 @@ def test_old_argument_names_warn_and_work(scripted, client):
         assert [outcome.source for outcome in client.analyse_many(pictures=[IMAGE])] == [IMAGE]
     assert all(IMAGE in request.body for request in scripted.requests)
     assert not any(b'; name="picture"' in request.body for request in scripted.requests)
+
+
+def test_old_and_new_name_of_an_argument_are_rejected_together(scripted, client):
+    with pytest.raises(TypeError, match="image was passed twice, also as picture"):
+        client.analyse(image=IMAGE, picture=b"another")
+    assert scripted.requests == []
 
 
 def test_old_method_name_warns_and_works(scripted, client):

@@ -167,8 +167,8 @@ def test_expressions_depends_on_the_iou_threshold(monkeypatch):
     monkeypatch.setattr("evaluation.expressions.MIN_FACES", 1)
     found = [system_result(face(Box(0, 0, 30, 66), anger=0.9))]  # IoU 30/66
     truths = [Truth(((LEFT, "anger"),))]
-    assert expressions(found, truths, min_iou=0.5).mean == 0
-    assert expressions(found, truths, min_iou=0.4).mean == 1
+    assert expressions(found, truths, min_iou=0.5).mean_average_precision == 0
+    assert expressions(found, truths, min_iou=0.4).mean_average_precision == 1
 
 
 def test_mean_over_systems_and_best_aggregator():

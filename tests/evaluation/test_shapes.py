@@ -12,7 +12,7 @@ from app.vision import tiles
 from app.vision.detectors import DETECTORS
 from app.vision.types import Box
 from evaluation import detection, shapes
-from evaluation.shapes import Example, former, rotations, rows_of, served
+from evaluation.shapes import Example, find_by_current_rule, find_by_former_rule, rotations, rows_of
 from training.data.photos import AnnotatedFace, Photograph
 
 PHOTO = ROOT / "docs" / "astronaut.jpg"
@@ -57,8 +57,8 @@ def test_former_rule_misses_face_in_wide_image(astronaut_bgr):
     image[:, 2000:2512] = astronaut_bgr
     data = cv2.imencode(".png", image)[1].tobytes()
     detector = DETECTORS["single_shot"].load(ROOT / "models")
-    assert former(detector, data) == []
-    assert len(served(detector, data)) == 1
+    assert find_by_former_rule(detector, data) == []
+    assert len(find_by_current_rule(detector, data)) == 1
     assert tiles.MAX_ASPECT == 4  # restored
 
 

@@ -53,20 +53,20 @@ def test_average_precision_is_one_without_errors(monkeypatch):
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "anger"), (FAR, None)))]
     found = [system_result(face(LEFT, happiness=0.9), face(RIGHT, anger=0.8), face(FAR, fear=0.9))]
     result = expressions.expressions(found, truth)
-    assert result.precisions == {"happiness": 1.0, "anger": 1.0}
+    assert result.average_precisions == {"happiness": 1.0, "anger": 1.0}
     assert result.counts == {"happiness": 1, "anger": 1}
-    assert result.mean == result.faces == 1.0
+    assert result.mean_average_precision == result.average_precision_of_faces == 1.0
 
 
 def test_mean_leaves_out_emotions_with_few_faces(monkeypatch):
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "happiness"), (FAR, "anger")))]
     found = [system_result(face(LEFT, happiness=0.9), face(RIGHT, happiness=0.8))]
     monkeypatch.setattr(expressions, "MIN_FACES", 1)
-    assert expressions.expressions(found, truth).mean == 0.5
+    assert expressions.expressions(found, truth).mean_average_precision == 0.5
     monkeypatch.setattr(expressions, "MIN_FACES", 2)
-    assert expressions.expressions(found, truth).mean == 1
+    assert expressions.expressions(found, truth).mean_average_precision == 1
     monkeypatch.setattr(expressions, "MIN_FACES", 3)
-    assert np.isnan(expressions.expressions(found, truth).mean)
+    assert np.isnan(expressions.expressions(found, truth).mean_average_precision)
 
 
 def test_wrong_expression_lowers_both_precisions():
@@ -74,24 +74,27 @@ def test_wrong_expression_lowers_both_precisions():
     found = [system_result(face(LEFT, anger=0.9), face(RIGHT, anger=0.8))]
     result = expressions.expressions(found, truth)
     # The first "anger" by score is a happy face, the second is correct: precision 1/2.
-    assert result.precisions["anger"] == pytest.approx(1 / 2)
+    assert result.average_precisions["anger"] == pytest.approx(1 / 2)
     # The happy face has a happiness of 1/70 and the angry face 2/70, so the angry face is first.
-    assert result.precisions["happiness"] == pytest.approx(1 / 2)
-    assert result.faces == 1.0
+    assert result.average_precisions["happiness"] == pytest.approx(1 / 2)
+    assert result.average_precision_of_faces == 1.0
 
 
 def test_missed_face_and_false_box_lower_precision():
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "happiness")))]
     found = [system_result(face(LEFT, happiness=0.5), face(FAR, happiness=0.9))]
     result = expressions.expressions(found, truth)
-    assert result.precisions["happiness"] == pytest.approx(1 / 4)  # half at a precision of 1/2
-    assert result.faces == pytest.approx(1 / 2 / 2 if result.faces < 0.3 else 1 / 2)
+    # Half of the recall at a precision of 1/2.
+    assert result.average_precisions["happiness"] == pytest.approx(1 / 4)
+    # The boxes have equal detection scores, and the first one in the list is correct.
+    assert result.average_precision_of_faces == pytest.approx(1 / 2)
 
 
 def test_detections_are_ranked_by_score_times_probability():
     truth = [Truth(((LEFT, "happiness"),))]
     unsure = [system_result(face(LEFT, happiness=0.6), face(FAR, score=0.5, happiness=0.9))]
-    assert expressions.expressions(unsure, truth).precisions["happiness"] == 1.0  # .54 and .45
+    result = expressions.expressions(unsure, truth)
+    assert result.average_precisions["happiness"] == 1.0  # the scores are .54 and .45
 
 
 def test_confusion_has_row_and_column_for_no_face():

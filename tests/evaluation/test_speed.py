@@ -5,7 +5,7 @@ import pytest
 from evaluation.speed import measure
 from tests.graphs import write_graph_model
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.waits
 
 
 def test_measure_returns_figures_of_every_model(tmp_path):

@@ -2,22 +2,34 @@
 
 import time
 
-from flask import Response
+from flask import Blueprint, Flask, Response
 
+import app
 from app.api.access import PUBLIC, requires
-from wsgi import app
+from app.server import worker
 
 PIECE = b"x" * 9_999 + b"\n"
 SECRET = "secret of the application"
+GRACE_SECONDS = 1.0  # less than in the service, so that the tests end sooner
+
+blp = Blueprint("streaming", __name__)
 
 
-@app.get("/stream/<int:pieces>")
+def create_app() -> Flask:
+    """Create the application. gunicorn calls this function in each worker process."""
+    worker.GRACE_SECONDS = GRACE_SECONDS
+    application = app.create_app()
+    application.register_blueprint(blp)
+    return application
+
+
+@blp.get("/stream/<int:pieces>")
 @requires(PUBLIC)
 def stream(pieces):
     return Response((PIECE for _ in range(pieces)), content_type="text/csv")
 
 
-@app.get("/paused/<int:seconds>")
+@blp.get("/paused/<int:seconds>")
 @requires(PUBLIC)
 def paused(seconds):
     def lines():
@@ -28,7 +40,7 @@ def paused(seconds):
     return Response(lines(), content_type="text/csv")
 
 
-@app.get("/broken")
+@blp.get("/broken")
 @requires(PUBLIC)
 def broken():
     def lines():
@@ -38,7 +50,7 @@ def broken():
     return Response(lines(), content_type="text/csv")
 
 
-@app.get("/short")
+@blp.get("/short")
 @requires(PUBLIC)
 def short():
     return Response(iter([PIECE]), content_type="text/csv", headers={"Content-Length": "20000"})

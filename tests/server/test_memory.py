@@ -16,7 +16,7 @@ from testbed.processes import peak_mb, reset_peak
 from testbed.service import Service
 from tests.server.raw import HOST, connect, status
 
-pytestmark = [pytest.mark.weights, pytest.mark.serial]
+pytestmark = [pytest.mark.weights, pytest.mark.waits]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
 MAX_MEGABYTES = 600
 

@@ -18,7 +18,7 @@ from app.settings import SPARE_THREADS
 from testbed.service import Service, running_service
 from tests.server.raw import HEALTH, POST, connect, connected, read_all, seconds, status
 
-pytestmark = [pytest.mark.weights, pytest.mark.serial]
+pytestmark = [pytest.mark.weights, pytest.mark.waits]
 PHOTO = (Path(__file__).parents[2] / "docs" / "astronaut.jpg").read_bytes()
 SECONDS = 2
 SLOW_BODY = POST + b"Content-Length: 100000\r\n\r\nx"

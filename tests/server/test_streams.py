@@ -9,12 +9,11 @@ import pytest
 import requests
 
 from app.api.streams import MAX_STREAMS
-from app.server.worker import GRACE_SECONDS
 from testbed.service import running_service
 from tests.server.raw import connect, read_all, seconds, status
-from tests.server.streaming import PIECE, SECRET
+from tests.server.streaming import GRACE_SECONDS, PIECE, SECRET
 
-pytestmark = [pytest.mark.weights, pytest.mark.serial]
+pytestmark = [pytest.mark.weights, pytest.mark.waits]
 SECONDS = 2
 LARGE = 3000  # pieces: more than fit into the buffers of the system and of the service
 
@@ -25,7 +24,7 @@ def service(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
     with running_service(
         folder,
-        application="tests.server.streaming:app",
+        application="tests.server.streaming:create_app()",
         EMOTION_WORKERS="1",
         EMOTION_ALLOW_ANONYMOUS="true",
         EMOTION_REQUEST_SECONDS=str(SECONDS),
@@ -83,7 +82,7 @@ def test_reader_of_a_few_bytes_per_second_is_disconnected_with_a_reset(service):
 
 def test_reader_is_not_disconnected_while_the_application_pauses(service):
     url, _ = service
-    response = requests.get(f"{url}/paused/{2 * SECONDS + 5}", timeout=30)
+    response = requests.get(f"{url}/paused/{2 * SECONDS + GRACE_SECONDS:.0f}", timeout=30)
     assert response.content == 2 * PIECE
 
 

@@ -229,8 +229,8 @@ class TestFaultLog:
             self.now += 1
         assert self.lines() == [
             "locked",
-            "locked; 59 more failures before",
-            "locked; 59 more failures before",
+            "locked; 59 more failures since the last message",
+            "locked; 59 more failures since the last message",
         ]
 
     def test_new_cause_is_logged_immediately(self):

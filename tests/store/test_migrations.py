@@ -8,10 +8,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from app.store import planning, queries
+from app.store import planning, queries, rollups, summary
 from app.store.migrate import downgrade, upgrade
 from app.store.records import Filters
 from app.store.tables import Base, db
+from app.vision.types import Scores
 from tests.store.test_queries import ANGRY, HAPPY, analysis
 
 TABLES = [
@@ -84,6 +85,20 @@ def test_images_survive_a_downgrade_and_an_upgrade(empty_database_app):
                     Filters(min_probability=probability), size=9, cursor=None
                 )
                 assert len(page.items) == found
+
+
+def test_downgrade_deletes_faces_that_the_older_revision_cannot_read(empty_database_app):
+    upgrade()
+    independent = replace(HAPPY, emotions=Scores({"joy": 0.9, "awe": 0.8}, exclusive=False))
+    kept = queries.save(analysis(HAPPY))
+    saved = queries.save(analysis(independent, minutes=-1))
+    rollups.add_new_images()
+    downgrade(revision="0009")
+    upgrade()
+    page = queries.page_of_images(Filters(), size=9, cursor=None)
+    assert page.items == [kept, replace(saved, faces=())]
+    (span,) = summary.summarise(Filters(), by="model")
+    assert (span.images, span.faces, span.sums["net_8"]) == (2, 1, dict(HAPPY.emotions))
 
 
 def test_revisions_are_numbered_in_one_sequence(empty_database_app):

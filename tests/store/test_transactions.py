@@ -22,7 +22,7 @@ from tests.conftest import image_file, upload
 from tests.store.proxy import Proxy
 from tests.store.test_queries import HAPPY, analysis
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.waits
 
 SECONDS = 0.6  # the time limit of requests
 MAX_SECONDS = 5.0  # tolerance for a busy machine

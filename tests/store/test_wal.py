@@ -15,7 +15,7 @@ from app.store.records import Filters
 from app.store.tables import db
 from tests.store.test_queries import HAPPY, analysis
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.waits
 
 NAME = "secret-name.jpg"
 WAIT_SECONDS = 15.0

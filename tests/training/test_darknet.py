@@ -36,7 +36,7 @@ channels=3
 batch_normalize=1
 filters=4
 size=3
-stride=2
+stride=16
 pad=1
 activation=leaky
 
@@ -120,7 +120,7 @@ def reference(image, parts):
     first, heads = parts
     x = image[..., ::-1].transpose(2, 0, 1).astype(float) / 255
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::2, ::2]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::16, ::16]
     x = np.einsum("chwij,kcij->khw", windows, first["weights"])
     column = (slice(None), None, None)
     x = (x - first["mean"][column]) / (np.sqrt(first["variance"][column]) + 1e-6)
@@ -143,13 +143,13 @@ def test_network_has_the_outputs_of_a_reference_computation(tmp_path, parts, ver
     image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     outputs = net(torch.from_numpy(image).permute(2, 0, 1)[None].float())[0].detach().numpy()
     expected = reference(image, parts)
-    assert outputs.shape == expected.shape == (2 * 32 * 32 + 2 * 64 * 64, 7)
+    assert outputs.shape == expected.shape == (2 * 4 * 4 + 2 * 8 * 8, 7)
     assert np.abs(outputs - expected).max() < 1e-3
 
 
 def test_heads_have_strides_and_anchors_of_their_mask():
     net = DarknetNet(parse(CFG))
-    assert [head.stride for head in net.heads] == [2, 1]
+    assert [head.stride for head in net.heads] == [16, 8]
     assert net.heads[0].anchors == ((10.0, 14.0), (23.0, 27.0))
     assert net.heads[1].anchors == ((1.0, 2.0), (10.0, 14.0))
     assert (net.size, net.classes) == (64, 2)
@@ -164,8 +164,8 @@ def test_import_writes_weights_and_a_card_with_the_decoder(tmp_path, parts):
     assert card["decoder"] == {
         "name": "yolov3",
         "scales": [
-            {"stride": 2, "anchors": [[10.0, 14.0], [23.0, 27.0]]},
-            {"stride": 1, "anchors": [[1.0, 2.0], [10.0, 14.0]]},
+            {"stride": 16, "anchors": [[10.0, 14.0], [23.0, 27.0]]},
+            {"stride": 8, "anchors": [[1.0, 2.0], [10.0, 14.0]]},
         ],
         "classes": "logistic",
     }
@@ -186,7 +186,22 @@ def test_import_writes_weights_and_a_card_with_the_decoder(tmp_path, parts):
         ("layers = -3", "layers = 9", "refers to layer 9"),
         ("[net]", "[convolutional]", "first section"),
         ("size=2", "size two", "neither a section nor a setting"),
-        ("stride=2\npad", "stride=two\npad", "whole number, got two"),
+        ("stride=16\npad", "stride=two\npad", "whole number, got two"),
+        ("stride=16\npad", "stride=0\npad", "stride must be at least 1"),
+        ("filters=4", "filters=-4", "filters must be at least 1"),
+        ("size=3", "size=-3", "size must be at least 1"),
+        ("size=2", "size=-2", "size must be at least 1"),
+        ("[upsample]\nstride=2", "[upsample]\nstride=0", "stride must be at least 1"),
+        ("width=64\nheight=64", "width=0\nheight=0", "width must be at least 1"),
+        ("classes=2", "classes=0", "classes must be at least 1"),
+        ("layers = -3", "layers =", "layers must not be empty"),
+        ("layers = -3", "layers = inf", "list of whole numbers"),
+        ("mask = 1,2", "mask = nan", "list of whole numbers"),
+        ("classes=2", "classes=2\nscale_x_y=much", "list of numbers"),
+        ("layers = -1", "layers = -1,0", "layers of equal size"),
+        ("[upsample]\nstride=2", "[shortcut]\nfrom=", "from must not be empty"),
+        ("[route]\nlayers = -1", "[shortcut]\nfrom = 0", "two layers of equal size"),
+        ("[route]\nlayers = -1", "[shortcut]\nfrom = -1,-2", "two layers of equal size"),
     ],
 )
 def test_unusable_cfg_is_rejected(old, new, message):
@@ -214,6 +229,26 @@ def test_number_of_labels_must_equal_the_number_of_classes(tmp_path, parts):
     cfg, weights = written(tmp_path, parts)
     with pytest.raises(DarknetError, match="1 labels; the network has 2 classes"):
         import_model(cfg, weights, tmp_path / "labels.names", tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "labels", "message"),
+    [
+        ("stride=16", "stride=4", "neutral happiness", "stride"),
+        ("=64", "=80", "neutral happiness", "multiple of 32"),
+        ("anchors = 1,", "anchors = -1,", "neutral happiness", "anchors"),
+        ("[net]", "[net]", "Neutral happiness", "lower-case"),
+        ("[net]", "[net]", "face_id bbox", "labels"),
+    ],
+)
+def test_network_that_the_service_cannot_use_is_rejected(
+    tmp_path, parts, old, new, labels, message
+):
+    (tmp_path / "labels.names").write_text(labels.replace(" ", "\n"))
+    cfg, weights = written(tmp_path, parts, CFG.replace(old, new))
+    with pytest.raises(DarknetError, match=f"the service cannot use this network.*{message}"):
+        import_model(cfg, weights, tmp_path / "labels.names", tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
 
 
 FACES_CFG = """

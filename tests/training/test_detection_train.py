@@ -45,7 +45,7 @@ widths = [4, 4, 8, 8, 8]
 depths = [1, 1, 1, 1, 1]
 extra = [0, 0, 0, 0, 0]
 neck = 8
-names = [4, 4, 8, 8]
+expression_widths = [4, 4, 8, 8]
 """
 
 

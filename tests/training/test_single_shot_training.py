@@ -101,7 +101,7 @@ depths = [1, 1, 1, 1, 1]
 extra = [0, 0, 0, 0, 0]
 neck = 16
 neck_extra = 0
-names = [8, 8, 16, 16]
+expression_widths = [8, 8, 16, 16]
 [export]
 "models/tiny" = "fp32"
 [card]

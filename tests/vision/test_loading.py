@@ -109,7 +109,7 @@ def test_every_detector_gets_the_configured_threads(engine, monkeypatch):
 
 def test_missing_network_is_reported_with_advice(engine, models_dir):
     (models_dir / "single_shot" / "card.json").unlink()
-    with pytest.raises(ModelUnavailable, match="the operator must copy the folder single_shot"):
+    with pytest.raises(ModelUnavailable, match="the operator must copy models/single_shot from"):
         engine.detector("single_shot")
 
 

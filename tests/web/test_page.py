@@ -41,8 +41,8 @@ def test_chosen_image_shows_its_face(open_page):
         page.locator(selector).bounding_box() for selector in ("#image img", "#image button.box")
     )
     left, right = ((x - image["x"]) / image["width"] for x in (box["x"], box["x"] + box["width"]))
-    assert pytest.approx(left, abs=0.01) == 173 / 512
-    assert pytest.approx(right, abs=0.01) == 275 / 512
+    assert pytest.approx(left, abs=0.01) == 182 / 512
+    assert pytest.approx(right, abs=0.01) == 270 / 512
     save_screenshot(page, "page-one-face", full_page=True)
     assert accessibility_violations(page) == []
 

@@ -30,7 +30,7 @@ class FaceSet:
     - `targets` (n, 8) float32: distributions over training.ferplus_labels.LABELS, all zeros for
       faces without a label.
     - `sure` (n,): whether all annotations of the face are certain.
-    - `folds` (n,): the fold of the face, whose teacher is not trained on it, or -1.
+    - `folds` (n,): the fold of each face, or -1. The teacher of a fold is not trained on its faces.
     """
 
     images: NDArray[np.uint8]

@@ -30,8 +30,8 @@ BALANCE = 0.5  # exponent of the class weights
 
 @dataclass(frozen=True)
 class Teachers:
-    """Model folders that predict expressions. For faces with an annotation, their mean prediction
-    has the share `share` in the target."""
+    """Model folders that predict expressions. `share` is the share of their mean prediction in the
+    target of a face with an annotation."""
 
     folders: Sequence[Path]
     share: float
@@ -39,7 +39,7 @@ class Teachers:
 
 
 def training_sources(folder: Path, teachers: Teachers | None, *, seed: int) -> Sources:
-    """Return the training splits, with FER+ without images of the validation split.
+    """Return the images of the training splits, without FER+ images of the validation split.
 
     Without `teachers`, expressions are not predicted and YuNet does not add faces. Raises
     DataError, PhotosError, or ModelUnavailable for a teacher that cannot be used.

@@ -44,7 +44,7 @@ class Composer:
 
     @property
     def class_weights(self) -> Tensor:
-        """The weights (classes,) of rare and frequent classes."""
+        """The weights of the classes (classes,). Rare classes have higher weights."""
         return self._tables.class_weights
 
     def batch(self, scenes: int, sheets: int, side: int, *, mosaics: bool = True) -> Batch:
@@ -261,8 +261,8 @@ def _ground_truth(
 ) -> GroundTruth:
     """Return the MAX_SCENE_FACES largest faces of each scene.
 
-    `boxes` (scenes, tiles, n, 4) are clipped to the `edges` of their tiles: the left upper and the
-    right lower corners (scenes, tiles, xy).
+    `boxes` (scenes, tiles, n, 4) are clipped to the `edges` of their tiles: the upper left and the
+    lower right corners (scenes, tiles, xy).
     """
     low, high = (torch.cat([each, each], dim=-1)[:, :, None] for each in edges)
     inside = torch.minimum(torch.maximum(boxes, low), high)

@@ -49,7 +49,7 @@ class Scenes(Validation):
         return f"{self.config.scenes:,} scenes per epoch"
 
     def to(self, device: torch.device) -> Self:
-        """Return this data, because scenes are composed on the CPU and `loss` moves them."""
+        """Return self. Scenes are composed on the CPU, and `loss` moves them to the device."""
         return self
 
     def batches(self, run: RunState) -> Iterator[tuple[Tensor, GroundTruth]]:

@@ -46,7 +46,7 @@ def losses(outputs: Tensor, truth: GroundTruth, side: int) -> Losses:
     """Return the losses of outputs (images, cells, 5 + classes) for square images.
 
     SimOTA assigns cells to faces. Of the other cells, candidates for unsure faces and cells whose
-    box matches a sure face have no objectness loss, because they also see a face.
+    box matches a sure face have no objectness loss, because they also show a face.
     """
     cells = Cells.of(side, outputs.device)
     boxes = decode(outputs[..., :4], cells)

@@ -17,10 +17,10 @@ from training.detection.losses import GroundTruth, Losses, combined
 STRIDES = (32, 16)
 # Widths and heights for each of STRIDES, in pixels of the input image (YOLOv2 had them in cells).
 # The anchors are centres of k-means with the distance 1 - IoU (Redmon & Farhadi 2017, arXiv
-# 1612.08242, section 2.1; nine of ten runs gave them) over the 7,784 sure faces of the training
-# photographs. The longer sides of the faces were sampled from a log-uniform distribution from 12 to
-# 300 pixels, as in scenes. The mean IoU with the best anchor is .75; with the anchors of Darknet
-# for COCO it is .70.
+# 1612.08242, section 2.1; nine of ten runs gave the same centres) over the 7,784 sure faces of the
+# training photographs. The longer sides of the faces were sampled from a log-uniform distribution
+# from 12 to 300 pixels, as in scenes. The mean IoU with the best anchor is .75; with the anchors of
+# Darknet for COCO it is .70.
 ANCHORS = (
     ((91.0, 109.0), (142.0, 169.0), (212.0, 249.0)),
     ((15.0, 18.0), (30.0, 36.0), (55.0, 65.0)),
@@ -30,7 +30,7 @@ IGNORE_IOU = 0.5  # a row whose box has a higher IoU with a face is not a negati
 
 @dataclass(frozen=True)
 class Priors:
-    """The cell and the anchor of each row of the outputs: the left upper `corners` (n, 2) of the
+    """The cell and the anchor of each row of the outputs: the upper left `corners` (n, 2) of the
     cell in cells, its `strides` (n, 1), and the `sizes` (n, 2) of the anchor in pixels."""
 
     corners: Tensor

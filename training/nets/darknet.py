@@ -32,7 +32,7 @@ class Head:
 
 
 class DarknetNet(nn.Module):
-    """Answers (n, rows, 5 + classes) of images (n, 3, height, width) with values 0–255, BGR, float.
+    """Outputs (n, rows, 5 + classes) for images (n, 3, height, width), BGR, float, values 0–255.
 
     The rows are ordered by `heads`, then by cell in row order, then by anchor. A row consists of
     t_x, t_y, t_w, t_h, the objectness logit and the class logits, without an activation function.
@@ -43,7 +43,7 @@ class DarknetNet(nn.Module):
         super().__init__()
         if sections[0].integer("channels", 3) != 3:
             raise DarknetError("[net] channels must be 3")
-        self.size = sections[0].integer("width")
+        self.size = sections[0].integer("width", at_least=1)
         if sections[0].integer("height") != self.size:
             raise DarknetError("[net] width and height must be equal")
         self._sections = sections[1:]
@@ -75,26 +75,29 @@ class DarknetNet(nn.Module):
             layer = _convolution(section, width)
             return layer, layer[0].out_channels, stride * layer[0].stride[0]
         if section.name == "maxpool":
-            step = section.integer("stride", 1)
-            return _MaxPool(section.integer("size", step), step), width, stride * step
+            step = section.integer("stride", 1, at_least=1)
+            size = section.integer("size", step, at_least=1)
+            return _MaxPool(size, step), width, stride * step
         if section.name == "upsample":
-            factor = section.integer("stride", 2)
+            factor = section.integer("stride", 2, at_least=1)
             if stride % factor:
                 raise DarknetError("[upsample] gives a map that is larger than the image")
             return nn.Upsample(scale_factor=factor, mode="nearest"), width, stride // factor
         if section.name == "route":
             if section.integer("groups", 1) != 1:
                 raise DarknetError("[route] groups is not supported")
-            sources = [_absolute(each, index) for each in section.numbers("layers")]
+            sources = [_absolute(each, index) for each in section.integers("layers")]
+            if len({strides[each + 1] for each in sources}) > 1:
+                raise DarknetError("[route] must join layers of equal size")
             self._sources[index] = tuple(sources)
             return nn.Identity(), sum(channels[s + 1] for s in sources), strides[sources[0] + 1]
         if section.name == "shortcut":
             if section.settings.get("activation", "linear") != "linear":
                 raise DarknetError("[shortcut] activation must be linear")
-            (source,) = (_absolute(each, index) for each in section.numbers("from"))
+            source, *others = (_absolute(each, index) for each in section.integers("from"))
             self._sources[index] = (index - 1, source)
-            if channels[source + 1] != width:
-                raise DarknetError("[shortcut] must join layers with equal numbers of filters")
+            if others or (channels[source + 1], strides[source + 1]) != (width, stride):
+                raise DarknetError("[shortcut] must join two layers of equal size and filters")
             return nn.Identity(), width, stride
         if section.name == "yolo":
             self._head(section, width, stride)
@@ -102,13 +105,14 @@ class DarknetNet(nn.Module):
         raise DarknetError(f"[{section.name}] is not supported")
 
     def _head(self, section: Section, width: int, stride: int) -> None:
-        if float(section.settings.get("scale_x_y", 1)) != 1 or section.integer("new_coords", 0):
+        scale = section.numbers("scale_x_y") if "scale_x_y" in section.settings else [1.0]
+        if scale != [1.0] or section.integer("new_coords", 0):
             raise DarknetError("[yolo] scale_x_y and new_coords are not supported")
         flat = section.numbers("anchors")
-        mask = [int(each) for each in section.numbers("mask")]
-        if len(flat) % 2 or not mask or not all(0 <= each < len(flat) // 2 for each in mask):
+        mask = section.integers("mask")
+        if len(flat) % 2 or not all(0 <= each < len(flat) // 2 for each in mask):
             raise DarknetError("[yolo] mask must contain indices of anchors")
-        classes = section.integer("classes")
+        classes = section.integer("classes", at_least=1)
         if width != len(mask) * (5 + classes):
             raise DarknetError(
                 f"the convolution before [yolo] has {width} filters; it must have "
@@ -176,16 +180,16 @@ class _MaxPool(nn.Module):
         return F.max_pool2d(padded, self.size, self.stride)
 
 
-def _absolute(reference: float, index: int) -> int:
+def _absolute(reference: int, index: int) -> int:
     """Return the index of a referenced layer. A negative reference is relative to `index`."""
-    layer = int(reference) if reference >= 0 else index + int(reference)
+    layer = reference if reference >= 0 else index + reference
     if not 0 <= layer < index:
         raise DarknetError(f"layer {index} refers to layer {layer}")
     return layer
 
 
 def _convolution(section: Section, channels: int) -> nn.Sequential:
-    size = section.integer("size", 1)
+    size = section.integer("size", 1, at_least=1)
     activation = section.settings.get("activation", "logistic")
     if activation not in ACTIVATIONS:
         raise DarknetError(f"[convolutional] activation {activation} is not supported")
@@ -195,9 +199,9 @@ def _convolution(section: Section, channels: int) -> nn.Sequential:
     padding = size // 2 if section.integer("pad", 0) else section.integer("padding", 0)
     conv = nn.Conv2d(
         channels,
-        section.integer("filters", 1),
+        section.integer("filters", 1, at_least=1),
         size,
-        section.integer("stride", 1),
+        section.integer("stride", 1, at_least=1),
         padding,
         bias=not normalised,
     )

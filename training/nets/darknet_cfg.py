@@ -14,17 +14,32 @@ class Section:
     name: str
     settings: dict[str, str]
 
-    def integer(self, key: str, default: int | None = None) -> int:
-        """Return an integer setting. Raises DarknetError if it is missing or not an integer."""
+    def integer(self, key: str, default: int | None = None, *, at_least: int = 0) -> int:
+        """Return an integer setting. Raises DarknetError if it is missing, not an integer or less
+        than `at_least`."""
         value = self.settings.get(key, default)
         if value is None:
             raise DarknetError(f"[{self.name}] has no {key}")
         try:
-            return int(value)
+            number = int(value)
         except ValueError as error:
             raise DarknetError(
                 f"[{self.name}] {key} must be a whole number, got {value}"
             ) from error
+        if number < at_least:
+            raise DarknetError(f"[{self.name}] {key} must be at least {at_least}, got {number}")
+        return number
+
+    def integers(self, key: str) -> list[int]:
+        """Return a list of integers. Raises DarknetError if it is missing, empty or not a list of
+        integers."""
+        try:
+            integers = [int(each) for each in self.settings[key].split(",") if each.strip()]
+        except (KeyError, ValueError) as error:
+            raise DarknetError(f"[{self.name}] {key} must be a list of whole numbers") from error
+        if not integers:
+            raise DarknetError(f"[{self.name}] {key} must not be empty")
+        return integers
 
     def numbers(self, key: str) -> list[float]:
         """Return a list of numbers. Raises DarknetError if it is missing or not a list of

@@ -6,6 +6,7 @@ strides 2, 4 and 8. The coarser maps are not sufficient: a face of 100 pixels co
 stride 32, which does not show the difference between sadness and neutral.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class DetectorOutput(NamedTuple):
 
 
 class SingleShot(nn.Module):
-    """Answers (n, cells, 5 + classes) of images (n, 3, side, side) with values 0–255, BGR, float.
+    """Outputs (n, cells, 5 + classes) for images (n, 3, side, side), BGR, float, values 0–255.
     The side is a multiple of 32.
 
     The cells are ordered by stride (8, 16, 32), then by row. An output consists of t_x, t_y, t_w,
@@ -43,8 +44,8 @@ class SingleShot(nn.Module):
     are 0 for cells whose box is suppressed.
 
     `widths` are the channels of the stages at strides 2, 4, 8, 16 and 32. `extra` is the number of
-    residual blocks after each stage, and `neck_extra` after each level of the neck. `names` are the
-    channels of the expression head.
+    residual blocks after each stage, and `neck_extra` after each level of the neck.
+    `expression_widths` are the channels of the expression head.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class SingleShot(nn.Module):
         extra: Sequence[int] = (0, 0, 1, 2, 2),
         neck: int = 64,
         neck_extra: int = 1,
-        names: Sequence[int] = (32, 64, 128, 192),
+        expression_widths: Sequence[int] = (32, 64, 128, 192),
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
@@ -84,9 +85,9 @@ class SingleShot(nn.Module):
             ]
         )
         # Checkpoints and exported models contain the name of this attribute.
-        self.namer = ExpressionHead(classes, widths[:3], names, dropout)
+        self.namer = ExpressionHead(classes, widths[:3], expression_widths, dropout)
         for head in self.heads:
-            nn.init.constant_(head[-1].bias[BOX:], -_logit_of_not(PRIOR_OBJECTNESS))
+            nn.init.constant_(head[-1].bias[BOX:], _logit(PRIOR_OBJECTNESS))
 
     def detect(self, images: Tensor) -> DetectorOutput:
         """Run the detector. Return its outputs and the features for the expression head."""
@@ -179,5 +180,5 @@ def _conv(channels: int, width: int) -> nn.Sequential:
     )
 
 
-def _logit_of_not(share: float) -> float:
-    return float(torch.tensor((1 - share) / share).log())
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))

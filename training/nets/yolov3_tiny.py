@@ -18,7 +18,7 @@ HEADS = r"head_\d+\.1\.weight"  # pattern of the names of the last layers' weigh
 
 
 class YoloV3Tiny(nn.Module):
-    """Answers (n, rows, 5 + classes) of images (n, 3, height, width) with values 0–255, BGR, float.
+    """Outputs (n, rows, 5 + classes) for images (n, 3, height, width), BGR, float, values 0–255.
     Both sides are multiples of 32.
 
     The rows are ordered by stride (32, 16), then by cell in row order, then by anchor as in

@@ -43,7 +43,7 @@ class SingleShotDetector:
     @classmethod
     def folder(cls, models_dir: Path) -> Path:
         """Return the folder of the network. Raises ModelUnavailable if the folder is missing."""
-        advice = f"copy the folder {cls.name} of this project's models"
+        advice = f"copy models/{cls.name} from the repository to EMOTION_MODELS_DIR"
         return detector_folder(models_dir, cls.name, advice)
 
     def scale_for(self, longer_side: int, min_face_px: float) -> float:

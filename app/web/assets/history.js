@@ -141,7 +141,7 @@ function chips(faces) {
 
 function detailCell(image) {
   const cards = image.faces.map((face) => card(face, image.threshold));
-  // The sketch shows the positions of the faces if there is no image file.
+  // The sketch is an empty rectangle with the boxes of the faces, for results without an image file.
   const outlines = image.faces.map((face) => outline(face, image, String(face.face_id)));
   const sketch = element("div", { className: "sketch", ariaHidden: "true" }, ...outlines);
   sketch.style.setProperty("--ratio", image.width / image.height);

@@ -40,10 +40,10 @@ class Model:
 class Detector:
     """A face detector of the service.
 
-    The default minimum size of a face is `min_face_share` times the longer side of the image or
-    times twice the shorter side, whichever is smaller. If the detector is not ready, `problem` is
-    the reason. The command `emotions` uses the `recommended` detector if it is ready and the user
-    chooses none; requests without a detector use the `default`.
+    The default minimum size of a face is `min_face_share` times the longer side of the image, or
+    twice `min_face_share` times the shorter side if this is smaller. If the detector is not ready,
+    `problem` is the reason. The command `emotions` uses the `recommended` detector if it is ready
+    and the user chooses none; requests without a detector use the `default`.
     """
 
     name: str

@@ -29,6 +29,8 @@ def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if old in kwargs:
+                if new in kwargs:
+                    raise TypeError(f"{new} was passed twice, also as {old}")
                 _warn(f"the argument {old}", new)
                 kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)

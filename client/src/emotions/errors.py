@@ -9,6 +9,7 @@ from emotions.deprecation import renamed_attributes
 RENAMED = {
     "BadPicture": "BadImage",
     "ServiceAway": "ServiceUnreachable",
+    "TookTooLong": "DeadlineExceeded",
     "UnreadablePicture": "UnreadableImage",
 }
 _OPTIONS = frozenset(
@@ -88,7 +89,7 @@ class KeyRefused(Problem):
 
 
 class NotAllowed(Problem):
-    """The API key lacks the required permission."""
+    """The API key lacks the required right."""
 
 
 class NotFound(Problem):

@@ -31,7 +31,8 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by number of channels
 _MAX_8_BIT, _MAX_16_BIT = 255, 65_535
 # Rounding errors of resampled floats may exceed the range by this much.
 ROUNDING = 1e-3
-_OVERSHOOT = 2.0  # floats with a maximum in (1, 2] are an unclipped 0..1 image, not 0..255
+# Floats with a maximum in (1, 2] are probably an unclipped 0..1 image, so they are rejected.
+_OVERSHOOT = 2.0
 
 
 def encode(image: Any) -> tuple[str, bytes]:
