@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from app.environment import read_fields, setting
+from app.vision.card import DEFAULT_CLASSIFIER
 
 _PACKAGE = Path(__file__).resolve().parent
 ROOT = _PACKAGE.parent
@@ -77,7 +78,7 @@ class Settings:
         "folder with one subfolder per model; the detector `haar` needs one too",
     )
     pipeline: str = setting("EMOTION_PIPELINE", "two_stage", "default pipeline")
-    model: str = setting("EMOTION_MODEL", "custom_net_8_int8", "default classifier")
+    model: str = setting("EMOTION_MODEL", DEFAULT_CLASSIFIER, "default classifier")
     detector: str = setting("EMOTION_DETECTOR", "", "default detector of API, page and command")
     threshold: float = setting(
         "EMOTION_THRESHOLD",

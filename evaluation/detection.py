@@ -35,8 +35,9 @@ from evaluation.detection_scores import (
     scores,
     search,
 )
+from evaluation.systems import CLASSIFIER
 from testbed.markdown import block, renew
-from training.data.photos import PhotosError, read_photographs, read_portraits
+from training.data.photos import PhotosError, portraits_with_equal_readings, read_photographs
 
 SHARES = (0.05, 0.1)
 # Blocks of the page that evaluation.shapes writes, and that people write.
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--split", choices=["train", "val"], default="val")
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
-    parser.add_argument("--model", default="custom_net_8", help="classifier of the detected faces")
+    parser.add_argument("--model", default=CLASSIFIER, help="classifier of the detected faces")
     parser.add_argument(
         "--detectors", choices=sorted(DETECTORS), nargs="+", help="default: all with weights"
     )
@@ -76,12 +77,12 @@ def main() -> None:
             for collection in COLLECTIONS
             for photograph in read_photographs(photos, collection, split=arguments.split)
         ]
-        portraits = read_portraits(photos, split=arguments.split)
+        portraits = portraits_with_equal_readings(photos)
         searches = search(photographs, settings, arguments.models_dir)
     except (PhotosError, ModelUnavailable) as error:
         raise SystemExit(f"error: {error}") from error
     results = end_to_end(detectors, classifier, portraits, arguments.models_dir)
-    text = report(searches, classifier, results, arguments.split)
+    text = report(searches, classifier, results)
     print(text)
     if arguments.write:
         page = PAGE.read_text("utf-8") if PAGE.exists() else ""

@@ -20,6 +20,7 @@ from evaluation.field import (
     MAX_PIXELS,
     accuracy_by_expression,
     classified_correctly,
+    count_expressions,
     main_boxes,
     read_rasters,
     service_scale,
@@ -145,12 +146,12 @@ def scores(
 class EndToEnd:
     """A detector and a classifier on portraits.
 
-    `detection_recall` is the share of portraits whose main face is detected, `accuracy` the share
-    whose main face is detected and classified correctly. `by_expression` has the accuracies by
-    expression.
+    `portraits` has the number of portraits by expression. `detection_recall` is the share of
+    portraits whose main face is detected, `accuracy` the share whose main face is detected and
+    classified correctly. `by_expression` has the accuracies by expression.
     """
 
-    portraits: int
+    portraits: dict[str, int]
     detection_recall: float
     accuracy: float
     by_expression: dict[str, float]
@@ -167,7 +168,7 @@ def end_to_end(
         scale = service_scale(classifier.card, name)
         hits = classified_correctly(classifier, portraits, rasters, boxes, scale)
         results[name] = EndToEnd(
-            portraits=len(portraits),
+            portraits=count_expressions(portraits),
             detection_recall=float(np.mean([box is not None for box in boxes])),
             accuracy=float(hits.mean()),
             by_expression=accuracy_by_expression(hits, portraits, classifier.card.labels),

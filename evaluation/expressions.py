@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.vision.types import Analysis, Box, Detection
-from evaluation.field import MATCH_IOU
+from evaluation.field import MATCH_IOU, MIN_FACES
 from testbed.boxes import average_precision, iou, match_faces
 from training.data.photos import PORTRAITS, AnnotatedFace, Portrait, read_photographs
 from training.data.scenes import Sources, scene
@@ -73,7 +73,13 @@ class Expressions:
 
     @property
     def mean_average_precision(self) -> float:
-        return float(np.mean(list(self.average_precisions.values())))
+        """The mean over the emotions with at least MIN_FACES faces; NaN if there are none."""
+        common = [
+            value
+            for label, value in self.average_precisions.items()
+            if self.counts[label] >= MIN_FACES
+        ]
+        return float(np.mean(common)) if common else float("nan")
 
 
 def expressions(
@@ -177,9 +183,9 @@ def end_to_end(found: Sequence[SystemResult], portraits: Sequence[Portrait]) -> 
     )
 
 
-def portrait_truths(photos: Path, portraits: Sequence[Portrait], split: str) -> list[Truth]:
+def portrait_truths(photos: Path, portraits: Sequence[Portrait]) -> list[Truth]:
     """The ground truth of portraits. Only the main face has a known expression."""
-    faces = {each.path: each.faces for each in read_photographs(photos, PORTRAITS, split=split)}
+    faces = {each.path: each.faces for each in read_photographs(photos, PORTRAITS, split=None)}
     return [
         Truth(
             (

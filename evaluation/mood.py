@@ -11,6 +11,7 @@ faces.
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ from evaluation.systems import CLASSIFIER, DETECTORS, System, run_systems, servi
 from evaluation.transforms import measure_transforms
 from testbed.markdown import renew
 from training.data import DataError, read_split
-from training.data.photos import PhotosError, read_portraits
+from training.data.annotated_images import read_portraits_with_equal_readings
+from training.data.photos import PhotosError, portraits_with_equal_readings
+from training.data.scenes import Collection
 from training.data.sources import CROP_SIDE, FERPLUS, PHOTOS, validation_sources
 
 SCENES = 540
@@ -56,7 +59,8 @@ def measure(data: Path, models_dir: Path, detectors: list[str] | None, count: in
     usable = installed_detectors(models_dir)
     default, *others = systems(detectors or [name for name in DETECTORS if name in usable])
     chosen = [default, *(each for each in others if each.any_size)]
-    material = SceneMaterial.of(validation_sources(data))
+    portraits = Collection.of(read_portraits_with_equal_readings(data / PHOTOS))
+    material = SceneMaterial.of(replace(validation_sources(data), portraits=portraits))
     scenes = [scene(material, number) for number in range(count)]
     found = run_systems(engine, chosen, (each.file for each in scenes))
     truths = [each.truth for each in scenes]
@@ -71,7 +75,7 @@ def measure(data: Path, models_dir: Path, detectors: list[str] | None, count: in
         small_faces=measure_transforms(
             engine.model(card.CLASSIFIER, CLASSIFIER),
             read_split(data / FERPLUS, "valid", size=CROP_SIDE),
-            read_portraits(data / PHOTOS, split="val"),
+            portraits_with_equal_readings(data / PHOTOS),
         ),
         aggregation_ms=aggregation_milliseconds(found),
     )

@@ -45,16 +45,18 @@ and more central faces; this is not measured.
 
 The evaluation uses {scenes} scenes of {side} × {side} pixels with {faces} faces:
 
-- Held-out faces are pasted on photographs without faces. The faces are those of the validation
-  splits of FER+ and lfw-expressions. The number of faces alternates: {groups}.
+- Held-out faces are pasted on photographs without faces. The faces are those of FER+'s validation
+  split and portraits of lfw-expressions. A vision-language model, not people, annotated the
+  portraits twice, independently; only those with two equal labels are used. The number of faces
+  alternates: {groups}.
 - The longer side of a face has {low:.0f} to {high:.0f} pixels (log-uniform). In a third of the
   scenes no face is smaller than {tiny:.0f} pixels, and in a third no face is larger than
   {large:.0f} pixels.
   {degraded:.0%} of the faces are blurred and noisy.
 - Moods alternate from scene to scene. Emotions with fewer than {min_faces} held-out faces are not
   used. The mood is the most common emotion of a scene: 40 to 100 % of the faces show it.
-- The same faces are used in many scenes, and the models were selected and calibrated on these
-  splits, so all figures are slightly optimistic.
+- The same faces are used in many scenes, and the models were selected and calibrated on faces of
+  FER+'s validation split, so all figures are slightly optimistic.
 - Intervals are 95 %, bootstrap over scenes. A scene without a mood counts as an error.
 
 The systems search for faces of at least {any_px:.0f} pixels ("any size"). The default system is
@@ -67,7 +69,7 @@ systems. "Distance" is half the sum of the absolute differences between the dist
 and the mean label of the faces, as the mean over the systems. "On ground truth" applies the
 aggregator to perfect detections and classifications, so its errors are those of the aggregator
 alone. `{best}` has the highest accuracy. The exponent of the size in `quality` and the minimum
-probability in `logpool` were chosen on 330 other scenes of the same faces.
+probability in `logpool` were chosen on 330 other scenes of held-out faces.
 
 {overview}
 

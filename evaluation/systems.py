@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.vision.card import SINGLE_SHOT
+from app.vision.card import DEFAULT_CLASSIFIER, SINGLE_SHOT
 from app.vision.engine import Engine
 from app.vision.request import AnalysisOptions, AnalysisRequest, ImageData
 from app.vision.types import Analysis, DetectionOptions
@@ -19,7 +19,7 @@ from evaluation.field import MAX_PIXELS
 from testbed.boxes import match_faces
 from training.data.photos import AnnotatedFace, Photograph
 
-CLASSIFIER = "custom_net_8"  # the fp32 weights of the default classifier
+CLASSIFIER = DEFAULT_CLASSIFIER
 DETECTORS = ("haar", "yunet", "single_shot")
 ANY_SIZE_PX = 10.0  # pixels: the smallest face of systems with `any_size`
 

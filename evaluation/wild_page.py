@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from app.vision.card import SINGLE_SHOT, write_card
 from app.vision.folders import read_document
 from evaluation import plots
-from evaluation.field import MATCH_IOU
+from evaluation.field import MATCH_IOU, MIN_FACES
 from evaluation.metrics import bootstrap_interval
 from evaluation.speed import machine
 from evaluation.systems import CLASSIFIER, System
-from evaluation.wild_scores import MIN_FACES, WildScores
+from evaluation.wild_scores import WildScores
 from testbed.markdown import percent, renew, table
 from training.ferplus_labels import LABELS
 

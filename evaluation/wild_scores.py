@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 
 from app.vision.types import Box, Face
 from evaluation.expressions import SystemResult
-from evaluation.field import MATCH_IOU
+from evaluation.field import MATCH_IOU, MIN_FACES
 from evaluation.metrics import expected_calibration_error
 from testbed.boxes import iou
 from training.data.split import DataError
 from training.data.wild import WildFace
 from training.ferplus_labels import LABELS
-
-MIN_FACES = 12  # An emotion with fewer faces does not count in the macro recall.
 
 
 @dataclass(frozen=True)

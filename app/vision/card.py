@@ -25,6 +25,7 @@ from app.vision.types import ModelRef
 
 MAX_PROBLEM = 500  # maximum length of the message of InvalidCard, in characters
 CLASSIFIER, DETECTOR, SINGLE_SHOT = "classifier", "detector", "single_shot"
+DEFAULT_CLASSIFIER = "custom_net_8_int8"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT, Settings
+from app.vision.card import DEFAULT_CLASSIFIER
 from app.vision.classifier import Classifier, ClassifierCard
 from app.vision.kinds import model_folders
 from evaluation import accuracy
 from evaluation.accuracy import MAIN, card_sections, evaluate, table
 from evaluation.calibration import FOLDS
-from evaluation.compare import DEFAULT, PAGE, SUMMARIES, missing_sections, page, summary
+from evaluation.compare import PAGE, SUMMARIES, missing_sections, page, summary
+from evaluation.systems import CLASSIFIER
 from tests.conftest import image_file
 from tests.graphs import write_graph_model
 from training import data as data_readers
@@ -170,7 +172,7 @@ def test_int8_weights_of_the_default_model_cost_little_accuracy():
     default = ClassifierCard.read(ROOT / "models" / Settings().model)
     precise = ClassifierCard.read(ROOT / "models" / default.name.removesuffix("_int8"))
     assert precise.document["weights"]["precision"] == "fp32"
-    assert default.name == DEFAULT
+    assert default.name == DEFAULT_CLASSIFIER == CLASSIFIER
     for figure in (
         lambda document: document["evaluation"]["protocols"]["majority, unseen"]["accuracy"],
         lambda document: document["wild"]["right_of_found"],

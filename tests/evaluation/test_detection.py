@@ -21,6 +21,7 @@ from evaluation.detection_scores import (
     scores,
     search,
 )
+from evaluation.systems import CLASSIFIER
 from tests.conftest import StubDetector, image_file
 from training.data.photos import AnnotatedFace, Photograph
 
@@ -88,7 +89,11 @@ def project(tmp_path, monkeypatch):
         "image,x1,y1,x2,y2,label,condition,expression\n"
         "crowds/a.png,0,0,40,40,sure,bare,\n"
         "crowds/a.png,100,0,140,40,sure,bare,\n"
-        "lfw-expressions/c.png,0,0,40,40,sure,,happiness\n"
+        "lfw-expressions/c.png,0,0,40,40,sure,,neutral\n"
+    )
+    (photos / "portrait_readings.csv").write_text(
+        "image,own_label,reader1,sure1,reader2,sure2\n"
+        "lfw-expressions/c.png,neutral,happiness,1,happiness,1\n"
     )
     (photos / "groups" / "boxes.csv").write_text("image,x1,y1,x2,y2\n")
 
@@ -97,13 +102,13 @@ def project(tmp_path, monkeypatch):
             return [Detection(FACE, 0.75)]
 
     monkeypatch.setitem(DETECTORS, "corner", Corner)
-    monkeypatch.setattr(field, "MIN_PORTRAITS", 1)
+    monkeypatch.setattr(field, "MIN_FACES", 1)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "accuracy.md").write_text(
         "all <!-- detectors -->old<!-- /detectors --> ours"
     )
-    shutil.copytree(ROOT / "models" / "custom_net_8", tmp_path / "models" / "custom_net_8")
+    shutil.copytree(ROOT / "models" / CLASSIFIER, tmp_path / "models" / CLASSIFIER)
     (tmp_path / "models" / "corner").mkdir()
     (tmp_path / "models" / "corner" / "card.json").write_text('{"name": "corner"}')
     return tmp_path
@@ -122,6 +127,8 @@ def test_command_writes_page_chart_card_and_summary(project, monkeypatch):
     assert cells[-3] == "2"
     assert "| corner, ≥ 5% | crowds | bare | 0.5 | 1 | 0 | 1 | 1.00 | 0.50 | 0.67 |" in text
     assert "| corner | 100.0 % |" in text
+    assert "| macro end-to-end accuracy | happiness (1) |" in text
+    assert f"in front of `{CLASSIFIER}` on 1 portraits" in text
     assert (project / "docs" / "detectors.png").stat().st_size > 1000
     card = json.loads((project / "models" / "corner" / "card.json").read_text())
     assert card["name"] == "corner"

@@ -13,8 +13,11 @@ from app.vision.types import Box, Detection
 from evaluation import field
 from evaluation.field import (
     GIVEN,
+    MIN_FACES,
+    SECTION,
     accuracy_by_expression,
     classified_correctly,
+    count_expressions,
     macro,
     main_boxes,
     service_scale,
@@ -39,7 +42,7 @@ def portraits(*expressions):
 
 
 def test_recall_counts_missed_faces_and_ignores_rare_expressions(monkeypatch):
-    monkeypatch.setattr(field, "MIN_PORTRAITS", 2)
+    monkeypatch.setattr(field, "MIN_FACES", 2)
     classifier = stub_classifier(card_document("net"))
     grays = rasters(250, 250, 0, 0, 250, 0)
     people = portraits("happiness", "happiness", "neutral", "happiness", "neutral", "fear")
@@ -52,7 +55,7 @@ def test_recall_counts_missed_faces_and_ignores_rare_expressions(monkeypatch):
 
 
 def test_recall_ignores_expressions_unknown_to_the_model(monkeypatch):
-    monkeypatch.setattr(field, "MIN_PORTRAITS", 1)
+    monkeypatch.setattr(field, "MIN_FACES", 1)
     classifier = stub_classifier(card_document("net", ("neutral", "happiness")))
     grays, people = rasters(250, 250), portraits("happiness", "anger")
     hits = classified_correctly(classifier, people, grays, [FACE, FACE], 1.0)
@@ -81,10 +84,26 @@ def test_main_boxes_takes_the_best_matching_box(monkeypatch):
     assert main_boxes(people, grays, GIVEN, None) == [FACE, FACE]
 
 
+def test_count_expressions_has_the_order_of_the_labels():
+    counts = count_expressions(portraits("contempt", "neutral", "happiness", "neutral"))
+    assert list(counts.items()) == [("neutral", 2), ("happiness", 1), ("contempt", 1)]
+
+
+@pytest.mark.parametrize("folder", model_folders(ROOT / "models"))
+def test_cards_leave_rare_expressions_out_of_the_macro_figure(folder):
+    card = ClassifierCard.read(folder)
+    counts = card.document[SECTION]["portraits_by_emotion"]
+    common = {name for name, count in counts.items() if count >= MIN_FACES}
+    for figures in card.document[SECTION]["boxes"].values():
+        assert figures["right_by_expression"].keys() == common & set(card.labels)
+        mean = np.mean(list(figures["right_by_expression"].values()))
+        assert figures["macro"] == pytest.approx(mean, abs=0.0002)
+
+
 @pytest.mark.parametrize("folder", model_folders(ROOT / "models"))
 def test_cards_have_the_figures_of_the_served_crop(folder):
     """Boxes of haar use the scale of the card, given boxes use their own scale."""
     card = ClassifierCard.read(folder)
-    for source, figures in card.document["field"]["boxes"].items():
+    for source, figures in card.document[SECTION]["boxes"].items():
         assert figures["macro"] == figures["macro_by_crop_scale"][str(service_scale(card, source))]
     assert service_scale(card, GIVEN) < service_scale(card, "haar") == card.crop_scale

@@ -11,7 +11,7 @@ from evaluation.metrics import (
     score,
 )
 from testbed.boxes import iou
-from training.data.photos import PhotosError, read_portraits
+from training.data.photos import PhotosError, portraits_with_equal_readings, read_portraits
 
 
 def test_confusion_matrix_has_ground_truth_in_rows():
@@ -78,6 +78,32 @@ def test_read_portraits_filters_by_split(tmp_path):
     assert len(read_portraits(tmp_path)) == 2
     (portrait,) = read_portraits(tmp_path, split="val")
     assert (portrait.expression, portrait.box.xyxy) == ("neutral", (0, 0, 5, 5))
+
+
+def test_portraits_with_equal_readings_have_the_expression_of_the_readings(tmp_path):
+    names = [f"lfw-expressions/{name}.jpg" for name in "abcde"]
+    rows = [f"{name},{split}" for name, split in zip(names, ("train", "val") * 3, strict=False)]
+    (tmp_path / "images.csv").write_text("\n".join(["image,split", *rows]))
+    faces = [f"{name},{left},0,9,9,surprise" for left, name in enumerate(names)]
+    (tmp_path / "faces.csv").write_text("\n".join(["image,x1,y1,x2,y2,expression", *faces]))
+    readings = [
+        f"{names[0]},surprise,anger,0,anger,1",
+        f"{names[1]},surprise,surprise,0,surprise,0",
+        f"{names[2]},surprise,surprise,1,anger,1",
+        f"{names[3]},surprise,unclear,0,unclear,0",
+    ]
+    head = "image,own_label,reader1,sure1,reader2,sure2"
+    (tmp_path / "portrait_readings.csv").write_text("\n".join([head, *readings]))
+    found = portraits_with_equal_readings(tmp_path)
+    assert [(each.path, each.expression, each.box.x1) for each in found] == [
+        (tmp_path / names[0], "anger", 0),
+        (tmp_path / names[1], "surprise", 1),
+    ]
+
+
+def test_portraits_with_equal_readings_names_missing_tables(tmp_path):
+    with pytest.raises(PhotosError, match=r"portrait_readings\.csv"):
+        portraits_with_equal_readings(tmp_path)
 
 
 def test_read_portraits_names_missing_tables(tmp_path):

@@ -163,7 +163,8 @@ def test_scenes_are_grouped_by_number_and_share_of_tiny_faces():
     }
 
 
-def test_expressions_depends_on_the_iou_threshold():
+def test_expressions_depends_on_the_iou_threshold(monkeypatch):
+    monkeypatch.setattr("evaluation.expressions.MIN_FACES", 1)
     found = [system_result(face(Box(0, 0, 30, 66), anger=0.9))]  # IoU 30/66
     truths = [Truth(((LEFT, "anger"),))]
     assert expressions(found, truths, min_iou=0.5).mean_average_precision == 0

@@ -21,7 +21,12 @@ from evaluation.expressions import (
 from evaluation.systems import FACE_KINDS, Cost, System, costs, score_kind, systems
 from tests.conftest import LABELS
 from training.data.annotated_images import AnnotatedImage
-from training.data.photos import AnnotatedFace, Photograph, Portrait
+from training.data.photos import (
+    AnnotatedFace,
+    Photograph,
+    Portrait,
+    portraits_with_equal_readings,
+)
 from training.data.scenes import Collection, Sources
 
 LEFT, RIGHT, FAR = Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(80, 80, 90, 90)
@@ -43,13 +48,25 @@ def photograph(*faces, collection="crowds"):
     return Photograph(ROOT / collection / "a.jpg", faces)
 
 
-def test_average_precision_is_one_without_errors():
+def test_average_precision_is_one_without_errors(monkeypatch):
+    monkeypatch.setattr(expressions, "MIN_FACES", 1)
     truth = [Truth(((LEFT, "happiness"), (RIGHT, "anger"), (FAR, None)))]
     found = [system_result(face(LEFT, happiness=0.9), face(RIGHT, anger=0.8), face(FAR, fear=0.9))]
     result = expressions.expressions(found, truth)
     assert result.average_precisions == {"happiness": 1.0, "anger": 1.0}
     assert result.counts == {"happiness": 1, "anger": 1}
     assert result.mean_average_precision == result.average_precision_of_faces == 1.0
+
+
+def test_mean_leaves_out_emotions_with_few_faces(monkeypatch):
+    truth = [Truth(((LEFT, "happiness"), (RIGHT, "happiness"), (FAR, "anger")))]
+    found = [system_result(face(LEFT, happiness=0.9), face(RIGHT, happiness=0.8))]
+    monkeypatch.setattr(expressions, "MIN_FACES", 1)
+    assert expressions.expressions(found, truth).mean_average_precision == 0.5
+    monkeypatch.setattr(expressions, "MIN_FACES", 2)
+    assert expressions.expressions(found, truth).mean_average_precision == 1
+    monkeypatch.setattr(expressions, "MIN_FACES", 3)
+    assert np.isnan(expressions.expressions(found, truth).mean_average_precision)
 
 
 def test_wrong_expression_lowers_both_precisions():
@@ -147,11 +164,11 @@ def test_costs_are_medians_with_and_without_decoding():
 def test_systems_starts_with_the_default():
     names = [str(system) for system in systems(["haar", "single_shot"])]
     assert names == [
-        "haar + custom_net_8",
-        "single_shot + custom_net_8",
+        "haar + custom_net_8_int8",
+        "single_shot + custom_net_8_int8",
         "single_shot alone",
-        "haar + custom_net_8, any size",
-        "single_shot + custom_net_8, any size",
+        "haar + custom_net_8_int8, any size",
+        "single_shot + custom_net_8_int8, any size",
         "single_shot alone, any size",
     ]
 
@@ -182,7 +199,7 @@ def test_synthetic_scenes_have_ground_truth(monkeypatch):
 def test_command_writes_page_charts_summary_and_card(tmp_path, shared, monkeypatch, capsys):
     """A few photographs of each collection, with copies of the models."""
     models = tmp_path / "models"
-    for name in ("custom_net_8", "single_shot", "haar"):
+    for name in ("custom_net_8_int8", "single_shot", "haar"):
         shutil.copytree(ROOT / "models" / name, models / name)
     photos = tmp_path / "data" / "photos"
     photos.mkdir(parents=True)
@@ -191,11 +208,15 @@ def test_command_writes_page_charts_summary_and_card(tmp_path, shared, monkeypat
         for name in ("images.csv", "faces.csv")
     )
     marked = {each["image"] for each in faces}
+    portraits = portraits_with_equal_readings(shared / "photos")
+    read = {each.path.relative_to(shared / "photos").as_posix() for each in portraits}
     chosen = []
     for collection in ("natural", "crowds", "lfw-expressions"):
         (photos / collection).symlink_to(shared / "photos" / collection)
         images = [row for row in rows if row["image"].startswith(collection)]
         images = [row for row in images if row["split"] == "val"]
+        if collection == "lfw-expressions":
+            images = [row for row in images if row["image"] in read]
         chosen += [row for row in images if row["image"] in marked][:10]
         chosen += [row for row in images if row["image"] not in marked][:4]
     with (photos / "images.csv").open("w", newline="") as file:
@@ -207,7 +228,9 @@ def test_command_writes_page_charts_summary_and_card(tmp_path, shared, monkeypat
         writer = csv.DictWriter(file, faces[0].keys())
         writer.writeheader()
         writer.writerows(each for each in faces if each["image"] in names)
+    shutil.copy(shared / "photos" / "portrait_readings.csv", photos)
     (tmp_path / "data" / "ferplus").symlink_to(shared / "ferplus")
+    monkeypatch.setattr(expressions, "MIN_FACES", 1)
     monkeypatch.setattr(expressions, "SCENES", 8)
     monkeypatch.setattr(single_shot, "ROUNDS", 1)
     monkeypatch.setattr(single_shot, "MEGAPIXELS", 0.3)
@@ -224,5 +247,6 @@ def test_command_writes_page_charts_summary_and_card(tmp_path, shared, monkeypat
         assert (tmp_path / "docs" / f"{chart}.png").stat().st_size > 5_000
     assert "| single_shot alone |" in (tmp_path / "docs" / "accuracy.md").read_text()
     card = single_shot.read_document(models / "single_shot")
-    assert card["evaluation"]["portraits"] > 5
-    assert card["evaluation"]["main_face_found"] > 0.9
+    section = card["evaluation"]["portrait_readings"]
+    assert section["portraits"] == sum(section["portraits_by_emotion"].values()) > 5
+    assert section["main_face_found"] > 0.9

@@ -83,11 +83,13 @@ def test_faces_with_a_label_that_the_model_does_not_know_are_left_out():
 
 def test_systems_are_each_detector_and_every_classifier():
     networks = ["single_shot", "another"]
-    chosen = wild.systems(["haar", "single_shot"], ["custom_net_8", "mine"], networks)
+    classifiers = ["custom_net_8", "custom_net_8_int8", "mine"]
+    chosen = wild.systems(["haar", "single_shot"], classifiers, networks)
     names = [each.name for each in chosen]
     assert [each.options.model for each in chosen[-2:]] == networks
     assert names == [
-        "haar + custom_net_8",
+        "haar + custom_net_8_int8",
+        "single_shot + custom_net_8_int8",
         "single_shot + custom_net_8",
         "single_shot + mine",
         "single_shot alone",
@@ -97,7 +99,7 @@ def test_systems_are_each_detector_and_every_classifier():
 
 def test_command_writes_page_charts_summary_and_cards(tmp_path, shared, monkeypatch, capsys):
     models, data = tmp_path / "models", tmp_path / "data" / "expw"
-    for name in ("custom_net_8", "single_shot", "haar"):
+    for name in ("custom_net_8_int8", "single_shot", "haar"):
         shutil.copytree(ROOT / "models" / name, models / name)
     data.mkdir(parents=True)
     (data / "images").symlink_to(shared / "expw" / "images")
@@ -114,12 +116,12 @@ def test_command_writes_page_charts_summary_and_cards(tmp_path, shared, monkeypa
     wild.main()
     page = (tmp_path / "docs" / "wild.md").read_text()
     assert capsys.readouterr().out.endswith(page + "\n")
-    assert page.count("| haar + custom_net_8 | 30 |") == 1
+    assert page.count("| haar + custom_net_8_int8 | 30 |") == 1
     assert "| single_shot alone |" in (tmp_path / "docs" / "accuracy.md").read_text()
-    for chart in ("wild-single-shot-custom-net-8", "wild-single-shot-alone"):
+    for chart in ("wild-single-shot-custom-net-8-int8", "wild-single-shot-alone"):
         for kind in ("confusion", "reliability"):
             assert (tmp_path / "docs" / f"{chart}-{kind}.png").stat().st_size > 5_000
-    card = json.loads((models / "custom_net_8" / "card.json").read_text())["wild"]
+    card = json.loads((models / "custom_net_8_int8" / "card.json").read_text())["wild"]
     assert card["faces"] == 30
     assert card["found"] > 0.8
     assert 0.4 < card["right_of_found"] <= 1

@@ -21,6 +21,8 @@ from training.data.photos import (
     PORTRAITS,
     AnnotatedFace,
     Photograph,
+    Portrait,
+    portraits_with_equal_readings,
     read_photographs,
     read_portraits,
 )
@@ -76,11 +78,22 @@ def photographs(
 def portraits(
     photos: Path, split: str, teachers: Sequence[Classifier], *, teacher_share: float
 ) -> list[AnnotatedImage]:
-    """Return the grey portraits with an annotated expression. The prediction of the teachers has
-    the share `teacher_share` in the target. Raises PhotosError."""
-    annotated = {each.path: each for each in read_portraits(photos, split=split)}
+    """Return the grey portraits with an expression that a person annotated. The prediction of the
+    teachers has the share `teacher_share` in the target. Raises PhotosError."""
+    return _portraits(photos, read_portraits(photos, split=split), teachers, teacher_share)
+
+
+def read_portraits_with_equal_readings(photos: Path) -> list[AnnotatedImage]:
+    """Return the grey portraits with two equal readings as targets. Raises PhotosError."""
+    return _portraits(photos, portraits_with_equal_readings(photos), (), 0.0)
+
+
+def _portraits(
+    photos: Path, portraits: Sequence[Portrait], teachers: Sequence[Classifier], share: float
+) -> list[AnnotatedImage]:
+    annotated = {each.path: each for each in portraits}
     images = []
-    for each in tqdm(read_photographs(photos, PORTRAITS, split=split), desc=PORTRAITS):
+    for each in tqdm(read_photographs(photos, PORTRAITS, split=None), desc=PORTRAITS):
         portrait = annotated.get(each.path)
         if portrait is None or portrait.expression not in LABELS:
             continue
@@ -90,7 +103,7 @@ def portraits(
         image = _photograph(raster, replace(each, faces=(main, *others)), ())
         one_hot = np.eye(len(LABELS), dtype=np.float32)[LABELS.index(portrait.expression)]
         prediction = _prediction(raster, portrait.box, YUNET_SCALE, teachers)
-        image.targets[0] = teacher_share * prediction + (1 - teacher_share) * one_hot
+        image.targets[0] = share * prediction + (1 - share) * one_hot
         images.append(replace(image, image=raster.gray))
     return images
 

@@ -4,12 +4,14 @@ row per face), and the small collection `photos/groups/` with its boxes.csv."""
 import csv
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.vision.types import Box
+from training.data.wild import UNCLEAR
 
 GROUPS, PORTRAITS = "groups", "lfw-expressions"
+READINGS = "portrait_readings.csv"
 _BOX = ("x1", "y1", "x2", "y2")
 
 
@@ -19,7 +21,7 @@ class PhotosError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """A photograph with a main face whose expression was annotated by a person."""
+    """A photograph with the box and the annotated expression of its main face."""
 
     path: Path
     box: Box
@@ -43,7 +45,9 @@ class Photograph:
 
 
 def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
-    """Return the portraits of lfw-expressions, of one split or of both. Raises PhotosError."""
+    """Return the portraits of lfw-expressions with the expressions that one person annotated, of
+    one split or of both. A quarter of the labels differ from two equal readings; the
+    evaluation does not use them. Raises PhotosError."""
     splits = _splits(photos)
     return [
         Portrait(photos / row["image"], _box(row), row["expression"])
@@ -57,7 +61,22 @@ def read_portraits(photos: Path, *, split: str | None = None) -> list[Portrait]:
 def portraits_with_readings(photos: Path) -> set[Path]:
     """Return the portraits that a vision-language model annotated. They are used for validation
     only. Raises PhotosError."""
-    return {photos / row["image"] for row in _rows(photos / "portrait_readings.csv")}
+    return {photos / row["image"] for row in _rows(photos / READINGS)}
+
+
+def portraits_with_equal_readings(photos: Path) -> list[Portrait]:
+    """Return the portraits that a vision-language model annotated twice, independently, with the
+    same expression. Unclear ones are left out. Raises PhotosError."""
+    expressions = {
+        photos / row["image"]: row["reader1"]
+        for row in _rows(photos / READINGS)
+        if row["reader1"] == row["reader2"] != UNCLEAR
+    }
+    return [
+        replace(portrait, expression=expressions[portrait.path])
+        for portrait in read_portraits(photos)
+        if portrait.path in expressions
+    ]
 
 
 def read_photographs(photos: Path, collection: str, *, split: str | None) -> list[Photograph]:
