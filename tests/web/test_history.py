@@ -58,7 +58,7 @@ def test_results_can_be_filtered_viewed_downloaded_and_deleted(open_page, tmp_pa
     row.get_by_role("button", name="Delete").click()
     page.locator("#history-status", has_text="was deleted").wait_for()
     page.get_by_role("button", name="Search").click()
-    page.locator("#history-status", has_text="No stored results match.").wait_for()
+    page.locator("#history-status", has_text="No saved results match.").wait_for()
 
 
 def test_chart_shows_stored_counts(open_page, service):

@@ -116,7 +116,7 @@ def test_history_filter_chart_and_csv_have_labels_of_model(open_page, feelings, 
     save_screenshot(page, "page-feelings-history", full_page=True)
     emotion.select_option("happiness")
     page.get_by_role("button", name="Search").click()
-    page.locator("#history-status", has_text="No stored results match.").wait_for()
+    page.locator("#history-status", has_text="No saved results match.").wait_for()
 
 
 def test_live_timeline_has_labels_of_selected_model(open_page, feelings):

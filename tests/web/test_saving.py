@@ -60,7 +60,7 @@ def test_result_of_changed_options_is_not_stored(open_page, photo, stored):
     text = page.locator("#unsaved-text").inner_text()
     assert text.startswith("Not saved")
     assert "The history has the previous result." in text
-    assert "not stored" in page.locator("#caption").inner_text()
+    assert "not saved" in page.locator("#caption").inner_text()
     page.locator("#pipeline").select_option("single_shot")
     page.locator("#progress").wait_for(state="hidden")
     assert page.locator("#save-result").is_visible()
@@ -80,7 +80,7 @@ def test_saved_result_replaces_previous_one(open_page, photo, stored):
     ((second, detector),) = stored()
     assert detector == "haar"
     assert second != first
-    assert f"stored as {second}" in page.locator("#caption").inner_text()
+    assert f"saved as {second}" in page.locator("#caption").inner_text()
     # A second change replaces the second result.
     page.locator("#detector").select_option(RECOMMENDED)
     page.get_by_role("button", name="Save this result").click()

@@ -58,7 +58,7 @@ export function load(cursor = null) {
 }
 
 function statusText(count) {
-  if (!count) return "No stored results match.";
+  if (!count) return "No saved results match.";
   const images = count === 1 ? "1 image" : `${count} images`;
   return `${images}, newest first.${nextCursor ? " There are older images." : ""}`;
 }

@@ -89,7 +89,7 @@ function showCaption() {
     `${image.width} × ${image.height}`,
     countFaces(image.faces.length),
     `${Math.round(duration)} ms`,
-    image.id ? `stored as ${image.id}` : "not stored",
+    image.id ? `saved as ${image.id}` : "not saved",
   ].join(" · ");
 }
 
