@@ -33,10 +33,10 @@ serve: .venv/.runtime ## run the service at HOST:PORT (default 127.0.0.1:5000)
 # Three parts: tests that use the CPU; tests that wait, of which several run at a time; and serial
 # tests, which measure short times and run alone. The last two import only the files with their tests.
 # CI measures the coverage of all parts, which doubles the CPU time of many tests; the last part
-# checks it.
+# checks it. Parallel tests use one thread of OpenMP each, because more threads wait for each other.
 test: .venv/.dev ## run every test whose dependencies are installed, one process per CPU
 	@status=0; \
-	$(BIN)/python -m pytest -m 'not waits and not serial' --numprocesses $(JOBS) --dist worksteal \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not waits and not serial' --numprocesses $(JOBS) --dist worksteal \
 		$(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0) || status=$$?; \
 	$(BIN)/python -m pytest -m waits --numprocesses $(WAITING_JOBS) --dist loadfile \
 		$(if $(COVERAGE),--cov --cov-append --cov-report= --cov-fail-under=0) \

@@ -24,7 +24,7 @@ SMALL = {
     "depths": (1, 1, 1, 1, 1),
     "extra": (0, 0, 0, 0, 1),
     "neck": 8,
-    "names": (4, 4, 8, 8),
+    "expression_widths": (4, 4, 8, 8),
 }
 
 
