@@ -31,7 +31,7 @@ VISIBLE_AS = {"killed": CLOSED, "restarted": CLOSED, "full": "503", "stopped": "
 ATTEMPTS = 4
 
 
-@pytest.mark.waits
+@pytest.mark.serial
 @pytest.mark.weights
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_accepted_image_is_lost(fault):

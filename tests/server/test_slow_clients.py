@@ -191,7 +191,7 @@ def test_new_worker_replaces_a_killed_one(tmp_path):
                 try:
                     if requests.get(f"{service.url}/readyz", timeout=5).ok:
                         break
-                except requests.ConnectionError:
+                except (requests.ConnectionError, requests.Timeout):
                     time.sleep(0.2)
             check_served(service.url)
     finally:
