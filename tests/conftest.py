@@ -57,11 +57,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def require(present: object, reason: str) -> None:
-    """Skip the test if a dependency is missing. In CI this is a failure."""
+    """Skip the test, or the module that calls this while it is imported, if a dependency is
+    missing. In CI this is a failure."""
     if not present:
         if os.environ.get("CI") == "true":
             pytest.fail(f"missing in CI: {reason}")
-        pytest.skip(reason)
+        pytest.skip(reason, allow_module_level=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Images, crops and portraits from which tests compose scenes."""
+"""Images, crops and portraits from which tests compose scenes, and a folder for training runs."""
 
 from dataclasses import replace
 
@@ -59,3 +59,16 @@ def plain_pasting(monkeypatch):
     """Pasting does not adapt the light of a piece to the scene."""
     monkeypatch.setattr(pasting, "MATCH_SHARE", 0)
     monkeypatch.setattr(pasting, "CLONE_SHARE", 0)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """The current folder, with the files for runs of `tiny_run`."""
+    import torch
+
+    from tests.training.tiny_run import write_workplace
+
+    write_workplace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return tmp_path

@@ -1,17 +1,15 @@
 """Composition of scenes, here on the CPU: pixels, boxes and sampling."""
 
 import importlib.util
-import os
 
 import numpy as np
 import pytest
 
+from tests.conftest import require
+
 pytestmark = pytest.mark.torch
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CI") == "true":
-        raise RuntimeError("CI must have torch: make train-env")
-    pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
+require(importlib.util.find_spec("torch"), "torch is not installed (make train-env)")
 
 import cv2
 import torch

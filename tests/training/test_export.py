@@ -1,33 +1,22 @@
 """Export of training runs to model folders."""
 
 import importlib.util
-import os
 
 import numpy as np
 import pytest
 
+from tests.conftest import require
+
 pytestmark = pytest.mark.torch
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CI") == "true":
-        raise RuntimeError("CI must have torch: make train-env")
-    pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
+require(importlib.util.find_spec("torch"), "torch is not installed (make train-env)")
 
-import torch
 
 from app.vision.classifier import Classifier, ClassifierCard
-from tests.training.tiny_run import make_run, write_workplace
+from tests.training.tiny_run import make_run
 from training.config import TrainingError
 from training.export import assert_parity, logits_of, write_models
 from training.ferplus_labels import LABELS
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    write_workplace(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # from the exporter of torch

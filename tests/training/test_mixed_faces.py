@@ -1,17 +1,15 @@
 """Training on several sets of faces with teachers: targets, shares and complete runs."""
 
 import importlib.util
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CI"):
-        raise RuntimeError("torch is not installed")
-    pytest.skip("torch is not installed: training needs it", allow_module_level=True)
+from tests.conftest import require
+
+require(importlib.util.find_spec("torch"), "torch is not installed (make train-env)")
 
 import torch
 

@@ -1,16 +1,14 @@
 """Small classifiers: folding, mirrored faces and layers."""
 
 import importlib.util
-import os
 
 import pytest
 
+from tests.conftest import require
+
 pytestmark = pytest.mark.torch
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CI") == "true":
-        raise RuntimeError("CI must have torch: make train-env")
-    pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
+require(importlib.util.find_spec("torch"), "torch is not installed (make train-env)")
 
 import torch
 

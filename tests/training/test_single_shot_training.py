@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import math
-import os
 import shutil
 from dataclasses import replace
 
@@ -11,12 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.conftest import require
+
 pytestmark = pytest.mark.torch
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CI") == "true":
-        raise RuntimeError("CI must have torch: make train-env")
-    pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
+require(importlib.util.find_spec("torch"), "torch is not installed (make train-env)")
 
 import torch
 

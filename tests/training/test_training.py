@@ -2,42 +2,29 @@
 
 import importlib.util
 import itertools
-import os
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import require
+
 pytestmark = pytest.mark.torch
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CI") == "true":
-        raise RuntimeError("CI must have torch: make train-env")
-    pytest.skip("torch is not installed (make train-env)", allow_module_level=True)
+require(importlib.util.find_spec("torch"), "torch is not installed (make train-env)")
 
 import torch
 
 from app.settings import ROOT
-from tests.conftest import SHARED, require
+from tests.conftest import SHARED
 from tests.graphs import write_graph_model
-from tests.training.tiny_run import CONFIG, EPOCHS, make_run, write_workplace
+from tests.training.tiny_run import CONFIG, EPOCHS, make_run
 from training.config import TrainingError, read_config
 from training.data import read_split
 from training.export import logits_of, training_document
 from training.ferplus_labels import majority
 from training.runs import read_checkpoint
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    write_workplace(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path
-
-
-pytestmark = pytest.mark.torch
 
 
 def test_fit_learns_and_writes_log_curve_and_checkpoint(workplace):
