@@ -2,7 +2,7 @@
 
 import { element } from "./api.js";
 import { drawCrop } from "./crops.js";
-import { applyToCard, fillCard, percent } from "./faces.js";
+import { applyToCard, fillCard, percent, sizeOf } from "./faces.js";
 
 const $ = (id) => document.getElementById(id);
 const MINUS = "−";
@@ -16,9 +16,8 @@ export function show(face, image, view, threshold) {
   fillCard($("face-values"), face, threshold);
   $("face-crop").hidden = !view;
   if (view) drawCrop($("face-crop"), face, image, view);
-  const { x1, y1, x2, y2 } = face.box;
   const facts = [
-    ["Size", `${Math.round(x2 - x1)} × ${Math.round(y2 - y1)} px`],
+    ["Size", `${sizeOf(face)} px`],
     ["Detection score", face.detection_score === null ? "none" : percent(face.detection_score)],
     ["Valence", signed(face.valence)],
     ["Arousal", signed(face.arousal)],

@@ -2,7 +2,7 @@
 
 import { element } from "./api.js";
 import { drawCrop } from "./crops.js";
-import { percent, shownEmotions } from "./faces.js";
+import { percent, shownEmotions, sizeOf } from "./faces.js";
 import { inOrder, paint } from "./labels.js";
 
 const $ = (id) => document.getElementById(id);
@@ -85,12 +85,11 @@ function rowOf(face) {
   const button = element("button", { type: "button" }, String(face.face_id));
   button.setAttribute("aria-label", `Face ${face.face_id}`);
   const canvas = element("canvas", { width: CROP, height: CROP, ariaHidden: "true" });
-  const { x1, y1, x2, y2 } = face.box;
   const row = element("tr", {}, element("td", {}, button), element("td", {}, canvas));
   row.append(
     element("td", { className: "emotion" }),
     element("td", { className: "number" }),
-    element("td", { className: "number" }, `${Math.round(x2 - x1)} × ${Math.round(y2 - y1)}`),
+    element("td", { className: "number" }, sizeOf(face)),
   );
   row.dataset.face = face.face_id;
   fillRow(row, face);

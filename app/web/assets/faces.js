@@ -31,6 +31,10 @@ export function describeFace(face, threshold) {
 
 export const countFaces = (count) => (count === 1 ? "1 face" : `${count || "no"} faces`);
 
+/** Return the width and height of a face in pixels of the image. */
+export const sizeOf = ({ box: { x1, y1, x2, y2 } }) =>
+  `${Math.round(x2 - x1)} × ${Math.round(y2 - y1)}`;
+
 /** Create one chip per dominant emotion of the faces, most frequent first. */
 export function chips(faces) {
   const counts = new Map();

@@ -23,7 +23,8 @@ export function start(newQueue, { onShow, onClear }) {
   $("queue-list").addEventListener("keydown", moveFocus);
 }
 
-/** Show a changed entry, or all entries if `entry` is null. One image needs no list. */
+/** Show a changed entry, or all entries if `entry` is null. One image needs no list. The caller
+ * sets the current entry afterwards. */
 export function update(entry) {
   $("queue").hidden = queue.entries.length < 2;
   if (entry) {
@@ -86,9 +87,6 @@ function fill(row, entry) {
     retry.setAttribute("aria-label", `Retry ${entry.path}`);
     retry.addEventListener("click", () => queue.retry([entry]));
     row.append(retry);
-  }
-  if (row.classList.contains("current")) {
-    row.querySelector(".entry")?.setAttribute("aria-current", "true");
   }
   if (hadFocus) (row.querySelector("button") ?? row.parentElement).focus();
 }

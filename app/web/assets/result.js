@@ -52,6 +52,7 @@ export function show({ image: newImage, url, isAnnotated, reason }) {
   }
   mood.show(image.mood);
   $("result").hidden = false;
+  showLegend($("legend"), image.faces, threshold());
   label();
 }
 
@@ -103,7 +104,6 @@ function showCards() {
 // Write the labels of the boxes for the size of the image on the page.
 function label() {
   if (!image) return;
-  showLegend($("legend"), image.faces, threshold());
   placeLabels($("image"), image.faces, threshold());
 }
 
@@ -117,6 +117,7 @@ export function applyThreshold() {
   }
   table.applyThreshold(threshold());
   detail.applyThreshold(threshold());
+  showLegend($("legend"), image.faces, threshold());
   label();
 }
 
