@@ -4,16 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import requests
 
 from app.settings import ROOT
+from testbed.database import migrated_database
 from testbed.ports import free_port
 from testbed.processes import children
 
@@ -46,7 +45,7 @@ class Service:
             _migrate(self.variables)
         else:
             database.touch(mode=0o600)
-            database.write_bytes(_migrated_database())
+            database.write_bytes(migrated_database())
 
     def start(self) -> None:
         """Start the service and wait until it is ready. Raises RuntimeError if it fails."""
@@ -97,15 +96,6 @@ def _other_variables() -> dict[str, str]:
 def _migrate(variables: dict[str, str]) -> None:
     command = [*PYTHON, "flask", "--app", "wsgi", "db", "upgrade"]
     subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True)
-
-
-@cache
-def _migrated_database() -> bytes:
-    """A new SQLite database, migrated once per process: this takes a third of a start."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "new.db"
-        _migrate(_other_variables() | {"EMOTION_DATABASE_URL": f"sqlite:///{path}"})
-        return path.read_bytes()
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -13,26 +13,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
-from app import create_app
-from app.settings import Settings
-from app.store.migrate import upgrade
-from app.store.tables import db
+from testbed import database
 from tests.conftest import require
 
 REDIS_DATABASES = 16  # the default number of databases of a Redis server
-
-
-def _migrate(url: str) -> None:
-    with create_app(Settings(database_url=url)).app_context():
-        upgrade()
-        db.engine.dispose()  # SQLite moves its write-ahead log into the file
 
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file at the head revision. Tests copy it instead of migrating again."""
     path = tmp_path_factory.mktemp("database") / "head.db"
-    _migrate(f"sqlite:///{path}")
+    path.write_bytes(database.migrated_database())
     return path
 
 
@@ -70,7 +61,7 @@ def postgres_url(postgres_server: URL) -> Iterator[str]:
 def _postgres_template(postgres_server: URL) -> Iterator[str]:
     name = f"emotion_head_{os.getpid()}"
     with _new_database(postgres_server, name) as url:
-        _migrate(url)
+        database.migrate(url)
         yield name
 
 
