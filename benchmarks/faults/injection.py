@@ -55,23 +55,26 @@ def restart(service: Service) -> None:
 
 
 @contextlib.contextmanager
-def kill_workers(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+def _repeated(
+    folder: Path, finished: threading.Event, pause: float, action: Callable[[Service], None]
+) -> Iterator[Fault]:
+    service = Service(folder)
+    thread = threading.Thread(target=repeat, args=(pause, lambda: action(service), finished))
+    yield service, f"sqlite:///{folder / 'service.db'}", thread
+
+
+def kill_workers(
+    folder: Path, finished: threading.Event, pauses: Pauses
+) -> contextlib.AbstractContextManager[Fault]:
     """Kill random workers (SIGKILL)."""
-    service = Service(folder)
-    thread = threading.Thread(
-        target=repeat, args=(pauses.kill, lambda: kill_random_worker(service), finished)
-    )
-    yield service, f"sqlite:///{folder / 'service.db'}", thread
+    return _repeated(folder, finished, pauses.kill, kill_random_worker)
 
 
-@contextlib.contextmanager
-def restart_service(folder: Path, finished: threading.Event, pauses: Pauses) -> Iterator[Fault]:
+def restart_service(
+    folder: Path, finished: threading.Event, pauses: Pauses
+) -> contextlib.AbstractContextManager[Fault]:
     """Stop the service (SIGTERM) and start it again."""
-    service = Service(folder)
-    thread = threading.Thread(
-        target=repeat, args=(pauses.restart, lambda: restart(service), finished)
-    )
-    yield service, f"sqlite:///{folder / 'service.db'}", thread
+    return _repeated(folder, finished, pauses.restart, restart)
 
 
 @contextlib.contextmanager
